@@ -1,0 +1,109 @@
+//! The error of every request, with what a face needs to choose its exit code and its words.
+
+use std::fmt;
+
+/// What sort of failure it was; each face maps it to its own codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// It was tried and failed.
+    Failed,
+    /// The request or a definition makes no sense.
+    Usage,
+    /// A VE, plan, template, network or tenant by that name doesn't exist.
+    NotFound,
+    /// Not in the state it is in.
+    Refused,
+    /// Another operation holds it.
+    Busy,
+    /// A limit, quota or budget would be passed.
+    Limit,
+    /// Ended by the person (Ctrl-C), and undone.
+    Interrupted,
+}
+
+/// A failed request: a sentence, perhaps hints, and the chain of causes.
+#[derive(Debug)]
+pub struct Error {
+    /// The sort.
+    pub class: Class,
+    /// What failed, on what.
+    pub message: String,
+    /// What to do next, a line each.
+    pub hints: Vec<String>,
+    /// What also went wrong while undoing, a line each.
+    pub also: Vec<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The result of every request.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A failure with no deeper cause.
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), hints: Vec::new(), also: Vec::new(), source: None }
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|s| s as _)
+    }
+}
+
+impl From<hostel_system::Error> for Error {
+    fn from(e: hostel_system::Error) -> Self {
+        let class = match e.kind {
+            hostel_system::Kind::Busy => Class::Busy,
+            hostel_system::Kind::NoSpace => Class::Limit,
+            _ => Class::Failed,
+        };
+        let hints = e.hint.clone().into_iter().collect();
+        let message = e.to_string();
+        let source = std::error::Error::source(&e).map(|s| s.to_string());
+        let error = Self { class, message, hints, also: Vec::new(), source: None };
+        match source {
+            Some(_) => Self { source: Some(Box::new(SourceOf(e))), ..error },
+            None => error,
+        }
+    }
+}
+
+/// Stands for the source chain of a system error whose own sentence has become ours.
+#[derive(Debug)]
+struct SourceOf(hostel_system::Error);
+
+impl fmt::Display for SourceOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::error::Error::source(&self.0) {
+            Some(source) => source.fmt(f),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SourceOf {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.0).and_then(std::error::Error::source)
+    }
+}

@@ -1,0 +1,5 @@
+//! The `hostel` command: `argv[0]` picks the face.
+
+fn main() -> std::process::ExitCode {
+    hostel_faces::main()
+}

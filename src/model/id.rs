@@ -1,0 +1,150 @@
+//! Names and numbers of things: parsed once, right ever after.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// The stable number of a VE: 101 … 999 999 (below 101 is left to the host, as OpenVZ did).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct VeId(u32);
+
+/// A number that can't be a VE's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a VE id; ids go from {min} to {max}", min = VeId::MIN, max = VeId::MAX)]
+pub struct VeIdError(String);
+
+impl VeId {
+    /// The lowest id.
+    pub const MIN: u32 = 101;
+    /// The highest id: six digits, so that interface names fit.
+    pub const MAX: u32 = 999_999;
+
+    /// The bare number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for VeId {
+    type Error = VeIdError;
+    fn try_from(n: u32) -> Result<Self, VeIdError> {
+        if (Self::MIN..=Self::MAX).contains(&n) { Ok(Self(n)) } else { Err(VeIdError(n.to_string())) }
+    }
+}
+
+impl From<VeId> for u32 {
+    fn from(id: VeId) -> Self {
+        id.0
+    }
+}
+
+impl FromStr for VeId {
+    type Err = VeIdError;
+    fn from_str(text: &str) -> Result<Self, VeIdError> {
+        text.parse::<u32>().map_err(|_| VeIdError(format!("\"{text}\"")))?.try_into()
+    }
+}
+
+impl fmt::Display for VeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.to_string())
+    }
+}
+
+/// A text that can't be a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{text}\" is not a {what} name: {why}")]
+pub struct NameError {
+    text: String,
+    what: &'static str,
+    why: &'static str,
+}
+
+/// Checks the rule all names share: 1 to 63 characters of `a-z 0-9 - . _`, a letter or digit first and last,
+/// never two dots in a row. So a name is safe as a file name and in a table.
+fn check_name(text: &str, what: &'static str) -> Result<(), NameError> {
+    let bad = |why| Err(NameError { text: text.to_owned(), what, why });
+    let alnum = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    match (bytes.first(), bytes.last()) {
+        (None, _) | (_, None) => return bad("it is empty"),
+        (Some(first), Some(last)) if !alnum(first) || !alnum(last) => {
+            return bad("it must begin and end with a lower-case letter or a digit");
+        }
+        _ => {}
+    }
+    if bytes.len() > 63 {
+        return bad("it is longer than 63 characters");
+    }
+    if !bytes.iter().all(|b| alnum(b) || matches!(b, b'-' | b'.' | b'_')) {
+        return bad("only lower-case letters, digits, '-', '.' and '_' may stand in it");
+    }
+    if text.contains("..") {
+        return bad("two dots in a row may not stand in it");
+    }
+    Ok(())
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $extra:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
+
+        impl $type {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                check_name(&text, $what)?;
+                let extra: fn(&str) -> Option<&'static str> = $extra;
+                match extra(&text) {
+                    Some(why) => Err(NameError { text, what: $what, why }),
+                    None => Ok(Self(text)),
+                }
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(n: $type) -> Self {
+                n.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+name!(
+    /// The unique name of a VE. It can't be all digits, so that `hostel start 101` always means the id.
+    VeName, "VE", |t| t.bytes().all(|b| b.is_ascii_digit()).then_some("it is all digits, which would be an id")
+);
+name!(/** The name of a tenant. */ TenantName, "tenant", |_| None);
+name!(/** The name of a plan. */ PlanName, "plan", |_| None);
+name!(/** The name of a template. */ TemplateName, "template", |_| None);
+name!(/** The name of a network. */ NetworkName, "network", |_| None);

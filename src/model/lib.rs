@@ -1,0 +1,12 @@
+//! Floor 0: what Hostel talks about, as plain data and arithmetic.
+//!
+//! Nothing here does I/O, reads a clock, or knows Linux. Everything that comes from a person or a file
+//! becomes one of these types at the door, or an error that names the text and what was expected.
+
+pub mod definition;
+pub mod id;
+pub mod limits;
+pub mod recipe;
+pub mod request;
+pub mod template;
+pub mod units;

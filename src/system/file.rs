@@ -1,0 +1,78 @@
+//! Files of our own: written whole or not at all, and locks that die with their holder.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Replaces `path` by `content`: a crash leaves the old file or the new one, never a part (write to a temporary
+/// file beside it, fsync, rename, fsync of the directory). The file gets `mode`.
+pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let fail = |e: std::io::Error| Error::os("write", path.display(), e);
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir).map_err(fail)?;
+    file.write_all(content).map_err(fail)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|e| fail(e.error))?;
+    sync_dir(dir)
+}
+
+/// Makes what happened in a directory durable.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::os("sync directory", dir.display(), e))
+}
+
+/// Reads a text file whole, with the path in the error.
+pub fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|e| Error::os("read", path.display(), e))
+}
+
+/// Reads a text file whole; `None` if there is none.
+pub fn read_opt(path: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::os("read", path.display(), e)),
+    }
+}
+
+/// Makes a directory and its parents with mode 0700, content with one that is there.
+pub fn make_dir(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| Error::os("create directory", path.display(), e))
+}
+
+/// Removes a file; content if there is none.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::os("remove", path.display(), e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory with all in it (symlinks are not followed); content if there is none.
+pub fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::os("remove directory", path.display(), e)),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a file of our own for writing, made with mode 0600 if it isn't there.
+pub fn open_own(path: &Path) -> Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| Error::os("open", path.display(), e))
+}

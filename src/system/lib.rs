@@ -1,0 +1,18 @@
+//! Floor 1: thin adapters to Linux, one folder each. They act and report; they decide nothing.
+//!
+//! Types of `nix`, `rtnetlink` and `cgroups-rs` never leave this crate. The roots of /proc, /sys, /var and
+//! /run are parameters, so that the adapters can be pointed at a throw-away directory.
+
+#![allow(unsafe_code)] // each block says why it is sound
+
+pub mod archive;
+pub mod cgroup;
+pub mod disk;
+pub mod error;
+pub mod file;
+pub mod firewall;
+pub mod mount;
+pub mod net;
+pub mod process;
+
+pub use error::{Error, Kind, Result};
