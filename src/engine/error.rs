@@ -96,8 +96,8 @@ struct SourceOf(hostel_system::Error);
 impl fmt::Display for SourceOf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match std::error::Error::source(&self.0) {
-            Some(source) => source.fmt(f),
-            None => self.0.fmt(f),
+            Some(source) => fmt::Display::fmt(source, f),
+            None => fmt::Display::fmt(&self.0, f),
         }
     }
 }

@@ -30,7 +30,7 @@ impl std::str::FromStr for VeRef {
 impl std::fmt::Display for VeRef {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Id(id) => id.fmt(f),
+            Self::Id(id) => std::fmt::Display::fmt(id, f),
             Self::Name(name) => name.fmt(f),
         }
     }
