@@ -1,1 +1,31 @@
-//! stub
+//! The process at the side of every VE, and what enters one: tiny, single-threaded, without a runtime.
+//!
+//! `hostel-monitor` starts a VE's init and stays its parent (see [`start`]), or runs a command inside (see [`enter`]).
+//! It is told everything in a [`spec::Role`] and decides nothing. The engine shares these types.
+
+#![allow(unsafe_code)] // system calls that no crate wraps; each block says why it is sound
+
+pub mod error;
+pub mod guest;
+pub mod message;
+pub mod spec;
+
+pub mod child;
+pub mod console;
+pub mod dev;
+pub mod enter;
+pub mod exit;
+pub mod identity;
+pub mod inside;
+pub mod place;
+pub mod privilege;
+pub mod relay;
+pub mod request;
+pub mod root;
+pub mod seccomp;
+pub mod serve;
+pub mod start;
+pub mod user;
+pub mod sys;
+
+pub use error::{Failure, Result};

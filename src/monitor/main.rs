@@ -1,1 +1,94 @@
-fn main() {}
+//! hostel-monitor: the process at the side of every VE. Run by Hostel, never by hand.
+
+#![allow(unsafe_code)]
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use hostel_monitor::error::{Failure, Result, Step};
+use hostel_monitor::message::{Channel, FromMonitor};
+use hostel_monitor::spec::{Adopt, CONTROL_FD, Role, SPEC_FD, Start, Watch};
+use hostel_monitor::start::Running;
+use hostel_monitor::{enter, exit, identity, place, serve, start, sys};
+
+fn main() -> ExitCode {
+    let (Ok(control), Ok(spec)) = (sys::inherited(CONTROL_FD), sys::inherited(SPEC_FD)) else {
+        return ExitCode::from(2); // run by hand
+    };
+    let engine = Channel::from(control);
+    let outcome = read_role(spec).and_then(|role| {
+        sys::close_from(SPEC_FD + 1, false).step("close", "what was inherited")?;
+        match role {
+            Role::Start(spec) => run_start(*spec, &engine),
+            Role::Adopt(spec) => run_adopt(spec, &engine),
+            Role::Enter(spec) => enter::enter(*spec, &engine),
+        }
+    });
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            // If the engine is gone too, its journal tells the next command to clear up.
+            let _ = engine.send(&FromMonitor::Failed(failure), &[]);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read_role(spec: OwnedFd) -> Result<Role> {
+    let mut text = String::new();
+    std::fs::File::from(spec).read_to_string(&mut text).step("read", "the specification")?;
+    serde_json::from_str(&text).step("read", "the specification")
+}
+
+/// Leaves the caller's session and directory, so that neither its terminal nor its mounts are held.
+fn detach() -> Result<()> {
+    rustix::process::setsid().step("make", "a session")?;
+    rustix::process::chdir("/").step("enter", "/")?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Ctrl-C and hang-ups of the terminal that started a VE are not for it.
+    sys::ignore_signals().step("ignore", "signals")
+}
+
+fn run_start(spec: Start, engine: &Channel) -> Result<u8> {
+    detach()?;
+    let listener = serve::listen(&spec.watch)?;
+    let running = start::start(&spec, engine)?;
+    // Out of the VE's limits, now that its first process was born inside them.
+    place::join_v1(&spec.watch.place)?;
+    engine.send(&FromMonitor::Started, &[]).step("report to", "the engine")?;
+    let Start { watch, notifies, .. } = spec;
+    Ok(watch_over(&watch, running, listener, notifies))
+}
+
+fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
+    detach()?;
+    let pidfd = identity::open(spec.init)?;
+    let listener = serve::listen(&spec.watch)?;
+    place::join_v1(&spec.watch.place)?;
+    engine.send(&FromMonitor::Started, &[]).step("report to", "the engine")?;
+    let running = Running { init: spec.init, pidfd, console: None, notify: None };
+    Ok(watch_over(&spec.watch, running, listener, false))
+}
+
+/// Serves until the VE ends, then becomes the command that clears up after it.
+fn watch_over(watch: &Watch, running: Running, listener: std::os::unix::net::UnixListener, notifies: bool) -> u8 {
+    // From here on nobody listens for failures; what can't be had is done without.
+    let _ = place::join_v2(&watch.place);
+    // Only now, so that the VE's processes don't inherit it. Needs CAP_SYS_RESOURCE, which some hosts withhold.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
+    let outcome = serve::serve(watch, running, listener, notifies);
+    let _ = exit::record(&watch.run_dir, outcome.ended);
+    if !outcome.clear || watch.after.is_empty() {
+        return 0;
+    }
+    let mut argv = watch.after.clone();
+    argv.push(outcome.ended.word());
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".into());
+    let program = argv[0].clone();
+    let failed = sys::exec(&program, &argv, &[format!("PATH={path}")]);
+    let failure = Failure::new("run", program, failed);
+    let _ = std::fs::write(watch.run_dir.join("monitor.error"), failure.to_string());
+    1
+}

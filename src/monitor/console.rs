@@ -1,0 +1,138 @@
+//! The VE's console: what init says goes to the log and to whoever is attached; what they type goes to init.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Console log beside the sockets in the run directory; the older half gets `.1` behind its name.
+pub const LOG: &str = "console.log";
+
+/// What a guest may write in a second before it has to wait: its noise must not become the host's work.
+const BYTES_PER_SECOND: usize = 1 << 20;
+
+/// The master of the console's terminal, with its log.
+#[derive(Debug)]
+pub struct Console {
+    master: File,
+    log: Log,
+    second: Instant,
+    in_second: usize,
+}
+
+impl Console {
+    /// Takes over a master. A log that can't be opened is done without: a full disk must not stop a VE.
+    pub fn new(master: OwnedFd, log: PathBuf, size: u64) -> io::Result<Self> {
+        let master = File::from(master);
+        rustix::io::ioctl_fionbio(&master, true)?;
+        Ok(Self { master, log: Log::open(log, size), second: Instant::now(), in_second: 0 })
+    }
+
+    /// What the guest has written since; empty if it may not be read just now.
+    pub fn read<'a>(&mut self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        match self.master.read(buffer) {
+            Ok(n) => {
+                self.in_second += n;
+                let said = &buffer[..n];
+                self.log.write(said);
+                Ok(said)
+            }
+            // EIO: no process has the other side open at the moment.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock || e.raw_os_error() == Some(libc::EIO) => Ok(&[]),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// How long the guest has to wait because it wrote too much.
+    pub fn pause(&mut self) -> Option<Duration> {
+        let passed = self.second.elapsed();
+        if passed >= Duration::from_secs(1) {
+            self.second = Instant::now();
+            self.in_second = 0;
+        }
+        (self.in_second >= BYTES_PER_SECOND).then(|| Duration::from_secs(1).saturating_sub(passed))
+    }
+
+    /// Types into the guest; what its full terminal doesn't take is dropped, as on a real line.
+    pub fn type_in(&mut self, typed: &[u8]) {
+        let _ = self.master.write(typed);
+    }
+
+    /// Sets the size of the terminal.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let _ = rustix::termios::tcsetwinsize(&self.master, size);
+    }
+}
+
+impl AsFd for Console {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.master.as_fd()
+    }
+}
+
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    file: Option<File>,
+    written: u64,
+    size: u64,
+}
+
+impl Log {
+    fn open(path: PathBuf, size: u64) -> Self {
+        let file = File::options().create(true).append(true).open(&path).ok();
+        let written = file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
+        Self { path, file, written, size }
+    }
+
+    fn write(&mut self, said: &[u8]) {
+        if self.written + said.len() as u64 > self.size / 2 {
+            let old = self.path.with_extension("log.1");
+            let _ = std::fs::rename(&self.path, old);
+            *self = Self::open(std::mem::take(&mut self.path), self.size);
+        }
+        if let Some(file) = &mut self.file
+            && file.write_all(said).is_ok()
+        {
+            self.written += said.len() as u64;
+        }
+    }
+}
+
+/// Somebody at the console.
+#[derive(Debug)]
+pub struct Viewer {
+    stream: UnixStream,
+}
+
+impl Viewer {
+    /// Makes a connection a viewer's.
+    pub fn new(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream })
+    }
+
+    /// Shows what the guest said. False: this viewer is gone, or so slow that it had better attach again.
+    pub fn show(&mut self, said: &[u8]) -> bool {
+        matches!(self.stream.write(said), Ok(n) if n == said.len())
+    }
+
+    /// What was typed; `None` when the viewer is gone.
+    pub fn typed<'a>(&mut self, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+        match self.stream.read(buffer) {
+            Ok(0) => None,
+            Ok(n) => Some(&buffer[..n]),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Some(&[]),
+            Err(_) => None,
+        }
+    }
+}
+
+impl AsFd for Viewer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}

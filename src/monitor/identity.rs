@@ -1,0 +1,60 @@
+//! Which process is which, for certain.
+
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::error::{Failure, Result, Step};
+use crate::spec::Init;
+
+/// The start time of a process in clock ticks since boot: field 22 of /proc/PID/stat (proc_pid_stat(5)). The second
+/// field is the command in parentheses, which may hold anything, so counting begins behind the last parenthesis.
+pub fn start_time(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Names a process that is known to exist (our own child, or one held by a descriptor).
+pub fn identify(pid: u32) -> Result<Init> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = std::fs::read_to_string(&path).step("read", &path)?;
+    let start_time = start_time(&stat).ok_or_else(|| Failure::new("read", path, "it has no start time"))?;
+    Ok(Init { pid, start_time })
+}
+
+/// A descriptor of exactly that process; refused if the number has gone to another since.
+pub fn open(init: Init) -> Result<OwnedFd> {
+    let gone = || Failure {
+        errno: Some(libc::ESRCH),
+        ..Failure::new("find", format!("process {}", init.pid), "it has ended")
+    };
+    let pid = i32::try_from(init.pid).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
+    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return Err(gone()),
+        other => other.step("open process", init.pid)?,
+    };
+    // The descriptor is fixed to one process now; is it the one we mean?
+    match identify(init.pid) {
+        Ok(now) if now == init => Ok(pidfd),
+        _ => Err(gone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_may_hold_anything() {
+        let stat = "7 (a) b (c) 1 2) S 1 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4242 9 9";
+        assert_eq!(start_time(stat), Some(4242));
+        assert_eq!(start_time("nonsense"), None);
+    }
+
+    #[test]
+    fn a_reused_number_is_refused() {
+        let me = identify(std::process::id()).unwrap();
+        assert!(open(me).is_ok());
+        let other = open(Init { start_time: me.start_time + 1, ..me }).unwrap_err();
+        assert_eq!(other.errno, Some(libc::ESRCH));
+    }
+}

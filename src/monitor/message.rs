@@ -1,0 +1,134 @@
+//! What engine, monitor and child say to each other while a VE starts. One JSON message a packet (SOCK_SEQPACKET),
+//! descriptors beside it (SCM_RIGHTS).
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+use crate::spec::Init;
+
+/// Monitor (or enterer) to engine.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromMonitor {
+    /// The VE's first process and its namespaces are there; its network may be made. It waits for `Go`.
+    Born(Init),
+    /// Init runs.
+    Started,
+    /// A terminal's master comes with this (entry only).
+    Terminal,
+    /// A command inside runs; its process id on the host (entry only).
+    Entered(u32),
+    /// It could not be done, and what was begun is gone.
+    Failed(Failure),
+}
+
+/// Engine to monitor.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToMonitor {
+    /// The network is ready: run init.
+    Go,
+}
+
+/// Child to monitor.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromChild {
+    /// The console's master comes with this.
+    Console,
+    /// The notify socket comes with this.
+    Notify,
+    /// Everything is in place; only exec is left.
+    Ready,
+    /// A step failed; the child has ended.
+    Failed(Failure),
+}
+
+/// Monitor to child.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ToChild {
+    /// The root's detached mount comes with this; the id maps are written.
+    Root,
+    /// Run init.
+    Go,
+}
+
+/// The longest message: failures carry paths, nothing here carries content.
+const LONGEST: usize = 64 * 1024;
+
+/// One end of a conversation.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+impl Channel {
+    /// Two ends, closed at exec.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Self(a), Self(b)))
+    }
+
+    /// Sends a message, with descriptors.
+    pub fn send<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let text = serde_json::to_vec(message)?;
+        let raw: Vec<i32> = fds.iter().map(|f| f.as_raw_fd()).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
+        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&text)], control, MsgFlags::MSG_NOSIGNAL, None)?;
+        Ok(())
+    }
+
+    /// Receives the next message and the descriptor that came with it; `None` when the other end is closed.
+    pub fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Option<OwnedFd>)>> {
+        let mut buffer = vec![0u8; LONGEST];
+        let mut space = nix::cmsg_space!([i32; 1]);
+        let (bytes, fd) = loop {
+            let mut io = [IoSliceMut::new(&mut buffer)];
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut io, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+                Err(nix::Error::EINTR) => {}
+                Err(e) => return Err(e.into()),
+                Ok(message) => {
+                    let mut fd = None;
+                    for control in message.cmsgs()? {
+                        if let ControlMessageOwned::ScmRights(list) = control {
+                            for raw in list {
+                                // SAFETY: the kernel has just installed this descriptor for us.
+                                fd = Some(unsafe { OwnedFd::from_raw_fd(raw) });
+                            }
+                        }
+                    }
+                    break (message.bytes, fd);
+                }
+            }
+        };
+        if bytes == 0 {
+            return Ok(None);
+        }
+        Ok(Some((serde_json::from_slice(&buffer[..bytes])?, fd)))
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Channel {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl From<Channel> for OwnedFd {
+    fn from(channel: Channel) -> Self {
+        channel.0
+    }
+}

@@ -1,0 +1,37 @@
+//! What can be asked of a running monitor on its socket: one JSON line, one JSON line back.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Init;
+
+/// The socket's name in the VE's run directory.
+pub const SOCKET: &str = "monitor.sock";
+
+/// A request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// How is it?
+    Status,
+    /// Answer when the guest has booted, or has ended.
+    AwaitBoot,
+    /// From the answer on, this connection is the console: raw bytes both ways.
+    Console,
+    /// The console has this many rows and columns.
+    Resize(u16, u16),
+    /// The asker clears up after the VE has ended; don't.
+    LeaveClearing,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// Whose init this monitor watches.
+    pub init: Init,
+    /// The monitor's own process id.
+    pub monitor: u32,
+    /// Has init said that it has booted? `None`: it is not one that says so.
+    pub booted: Option<bool>,
+    /// Is there a console to attach to?
+    pub console: bool,
+}

@@ -1,0 +1,195 @@
+//! A VE's root: its idmapped disk over its idmapped template, as one detached mount.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use crate::error::{Result, Step};
+use crate::spec::Disk;
+use crate::sys;
+
+/// Overlay options: `redirect_dir` and `index` keep renames and hard links right, `nfs_export` gives file handles,
+/// without which inotify inside could not be suspended to disk (kernel: Documentation/filesystems/overlayfs.rst).
+pub const OVERLAY: [(&str, &str); 3] = [("redirect_dir", "on"), ("index", "on"), ("nfs_export", "on")];
+
+/// CAP_SYS_RESOURCE, which lets a process pass a disk quota on ext4.
+const SYS_RESOURCE: u64 = 1 << 24;
+
+/// Where the layers stand in the monitor's private mount namespace; a tmpfs goes over it first.
+const WORKSHOP: &str = "/run";
+
+/// Puts the root together and returns it as a detached mount that only the caller can see.
+///
+/// `user_namespace` is the VE's, `base` the host id of its root. The process needs a private mount namespace for
+/// this, makes one, and comes back to the one it was in, so that nothing of the host stays pinned.
+pub fn assemble(lower: &Path, disk: &Disk, user_namespace: BorrowedFd<'_>, base: u32) -> Result<OwnedFd> {
+    let home = std::fs::File::open("/proc/self/ns/mnt").step("open", "the host's mount namespace")?;
+    sys::unshare(libc::CLONE_NEWNS).step("make", "a private mount namespace")?;
+    rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .step("make private", "the mounts")?;
+    let root = overlay(lower, disk, user_namespace, base);
+    sys::setns(home.as_fd(), libc::CLONE_NEWNS).step("return to", "the host's mount namespace")?;
+    root
+}
+
+fn overlay(lower: &Path, disk: &Disk, user_namespace: BorrowedFd<'_>, base: u32) -> Result<OwnedFd> {
+    rustix::mount::mount("hostel", WORKSHOP, "tmpfs", rustix::mount::MountFlags::empty(), None)
+        .step("mount a tmpfs on", WORKSHOP)?;
+    let template = open_layer(lower)?;
+    idmap(template.as_fd(), user_namespace, lower)?;
+    attach(template.as_fd(), "l")?;
+    let upper = open_disk(disk)?;
+    for directory in ["upper", "work"] {
+        match rustix::fs::mkdirat(&upper, directory, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(e) => return Err(e).step("make on the VE's disk", directory),
+        }
+    }
+    idmap(upper.as_fd(), user_namespace, Path::new("the VE's disk"))?;
+    attach(upper.as_fd(), "u")?;
+    mount_as(base, "lowerdir=/run/l,upperdir=/run/u/upper,workdir=/run/u/work")
+}
+
+fn attach(mount: BorrowedFd<'_>, name: &str) -> Result<()> {
+    let target = format!("{WORKSHOP}/{name}");
+    rustix::fs::mkdirat(CWD, &target, Mode::from_raw_mode(0o755)).step("make directory", &target)?;
+    rustix::mount::move_mount(mount, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .step("attach a layer at", &target)
+}
+
+fn idmap(mount: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>, what: &Path) -> Result<()> {
+    sys::mount_setattr(mount, 0, Some(user_namespace)).step("map the ids of", what.display())
+}
+
+fn open_layer(path: &Path) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    rustix::mount::open_tree(CWD, path, flags).step("open", path.display())
+}
+
+/// The disk as a detached mount, ids not mapped yet.
+pub fn open_disk(disk: &Disk) -> Result<OwnedFd> {
+    match disk {
+        Disk::Directory(path) => open_layer(path),
+        Disk::Device { node, fs, options } => {
+            let context = rustix::mount::fsopen(fs.as_str(), FsOpenFlags::FSOPEN_CLOEXEC).step("use file system", fs)?;
+            let act = "mount the VE's disk";
+            rustix::mount::fsconfig_set_string(&context, "source", node.as_path()).step(act, node.display())?;
+            for option in options {
+                match option.split_once('=') {
+                    Some((key, value)) => rustix::mount::fsconfig_set_string(&context, key, value),
+                    None => rustix::mount::fsconfig_set_flag(&context, option.as_str()),
+                }
+                .step("set mount option", option)?;
+            }
+            rustix::mount::fsconfig_create(&context).step(act, node.display())?;
+            let attributes = MountAttrFlags::MOUNT_ATTR_NOATIME;
+            rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).step(act, node.display())
+        }
+    }
+}
+
+/// Mounts the overlay with the VE's root as its mounter: overlayfs writes with the credentials it was mounted with,
+/// and the host's root has no id on idmapped layers (EOVERFLOW on the work directory, then silently read-only).
+fn mount_as(base: u32, layers: &str) -> Result<OwnedFd> {
+    let held = sys::capget().step("read capabilities", "")?;
+    sys::set_fs_ids(base);
+    // Changing the file system ids took the file capabilities away; all come back but the one that passes quotas.
+    let lowered = sys::CapSets { effective: held.permitted & !SYS_RESOURCE, ..held };
+    let mounted = sys::capset(lowered).step("set capabilities", "").and_then(|()| mount(layers));
+    sys::set_fs_ids(0);
+    sys::capset(held).step("restore capabilities", "")?;
+    mounted
+}
+
+fn mount(layers: &str) -> Result<OwnedFd> {
+    let act = "mount the VE's root";
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).step("use file system", "overlay")?;
+    let layers = layers.split(',').filter_map(|pair| pair.split_once('='));
+    for (key, value) in layers.chain(OVERLAY) {
+        rustix::mount::fsconfig_set_string(&context, key, value).step("set overlay option", key)?;
+    }
+    rustix::mount::fsconfig_create(&context).step(act, "")?;
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).step(act, "")
+}
+
+/// Makes `root` (a detached mount) the root of this process, with nothing of the old one left.
+pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
+    rustix::mount::move_mount(root, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .step("attach", "the VE's root")?;
+    rustix::process::fchdir(root).step("enter", "the VE's root")?;
+    rustix::process::pivot_root(".", ".").step("change to", "the VE's root")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).step("leave", "the host's root")?;
+    rustix::process::chdir("/").step("enter", "/")
+}
+
+/// Opens a directory of the VE's tree on which something is to be mounted, making it if it isn't there. A symlink or
+/// a file in its place is refused: a tenant may have put it there to lead us elsewhere.
+pub fn mount_point(root: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    use rustix::fs::{OFlags, ResolveFlags, openat2};
+    let open = || {
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        openat2(root, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), how)
+    };
+    let opened = match open() {
+        Err(rustix::io::Errno::NOENT) => {
+            rustix::fs::mkdirat(root, name, Mode::from_raw_mode(0o755)).step("make in the VE's root", name)?;
+            open()
+        }
+        other => other,
+    };
+    opened.map_err(|e| {
+        let mut failure = crate::Failure::new("use as a mount point in the VE's root", format!("/{name}"), e);
+        failure.errno = Some(e.raw_os_error());
+        if matches!(e, rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) {
+            failure.reason = "it is not a directory but a link or a file; put a plain directory there".into();
+        }
+        failure
+    })
+}
+
+/// Mounts a new file system of this kind at an opened directory; returns it for work inside.
+pub fn mount_at(
+    point: BorrowedFd<'_>,
+    fs: &str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd> {
+    let context = rustix::mount::fsopen(fs, FsOpenFlags::FSOPEN_CLOEXEC).step("use file system", fs)?;
+    for (key, value) in options {
+        match *value {
+            "" => rustix::mount::fsconfig_set_flag(&context, *key),
+            value => rustix::mount::fsconfig_set_string(&context, *key, value),
+        }
+        .step("set mount option", format!("{key} of {fs}"))?;
+    }
+    rustix::mount::fsconfig_create(&context).step("mount", fs)?;
+    let mount = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).step("mount", fs)?;
+    place(mount.as_fd(), point)?;
+    Ok(mount)
+}
+
+/// Attaches a detached mount on an opened file or directory.
+pub fn place(mount: BorrowedFd<'_>, point: BorrowedFd<'_>) -> Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(mount, "", point, "", flags).step("attach a mount", "")
+}
+
+/// A private copy of the mount (or of the file) behind `fd`.
+pub fn clone_mount(fd: BorrowedFd<'_>, what: &str) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(fd, "", flags).step("copy the mount of", what)
+}
+
+/// Refuses a descriptor that isn't the character device it should be.
+pub fn check_device(fd: BorrowedFd<'_>, major: u32, minor: u32, what: &str) -> Result<()> {
+    let stat = rustix::fs::statat(fd, "", AtFlags::EMPTY_PATH).step("look at", what)?;
+    let is_char = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice;
+    if is_char && stat.st_rdev == rustix::fs::makedev(major, minor) {
+        return Ok(());
+    }
+    Err(crate::Failure::new("use the host's", what, format!("descriptor {} is not that device", fd.as_raw_fd())))
+}

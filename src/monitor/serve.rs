@@ -1,0 +1,267 @@
+//! The monitor's life while its VE runs: one poll loop over init, console, notify socket and whoever asks.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::console::{self, Console, Viewer};
+use crate::error::{Result, Step};
+use crate::exit::Ended;
+use crate::request::{Answer, Request, SOCKET};
+use crate::spec::{Init, Watch};
+use crate::start::Running;
+use crate::sys;
+
+/// The longest request line.
+const LONGEST: usize = 256;
+/// More connections than this at once are turned away.
+const MOST: usize = 64;
+
+/// How the VE ended, and whether it is ours to clear up.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Why init is gone.
+    pub ended: Ended,
+    /// False if a command said that it clears up itself.
+    pub clear: bool,
+}
+
+#[derive(Debug)]
+struct Monitor {
+    init: Init,
+    pidfd: OwnedFd,
+    console: Option<Console>,
+    notify: Option<UnixDatagram>,
+    listener: UnixListener,
+    viewers: Vec<Viewer>,
+    askers: Vec<(UnixStream, Vec<u8>)>,
+    waiting: Vec<UnixStream>,
+    booted: Option<bool>,
+    clear: bool,
+}
+
+/// The listening socket in the VE's run directory; made before init runs, so that a start that was reported can be
+/// talked to at once.
+pub fn listen(watch: &Watch) -> Result<UnixListener> {
+    let path = watch.run_dir.join(SOCKET);
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).step("make", path.display())?;
+    listener.set_nonblocking(true).step("set up", path.display())?;
+    Ok(listener)
+}
+
+/// Serves until init has ended.
+pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: bool) -> Outcome {
+    let log = watch.run_dir.join(console::LOG);
+    let size = watch.console_log_size;
+    let mut monitor = Monitor {
+        init: running.init,
+        pidfd: running.pidfd,
+        console: running.console.and_then(|master| Console::new(master, log, size).ok()),
+        notify: running.notify.map(UnixDatagram::from),
+        listener,
+        viewers: Vec::new(),
+        askers: Vec::new(),
+        waiting: Vec::new(),
+        booted: notifies.then_some(false),
+        clear: true,
+    };
+    if let Some(notify) = &monitor.notify {
+        let _ = notify.set_nonblocking(true);
+    }
+    while !monitor.turn() {}
+    monitor.last_words();
+    Outcome { ended: how_it_ended(&monitor.pidfd), clear: monitor.clear }
+}
+
+fn how_it_ended(pidfd: &OwnedFd) -> Ended {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    // Our child gives its status to wait; of an adopted VE's init the kernel may tell by its descriptor.
+    match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Ended::from_wait_status(code << 8),
+            (_, Some(signal)) => Ended::from_wait_status(signal),
+            _ => Ended::Unknown,
+        },
+        _ => sys::exit_status_of(pidfd.as_fd()).map_or(Ended::Unknown, Ended::from_wait_status),
+    }
+}
+
+impl Monitor {
+    /// Waits for something to do and does it. True when init has ended.
+    fn turn(&mut self) -> bool {
+        let pause = self.console.as_mut().and_then(Console::pause);
+        let events = self.wait(pause);
+        if events.contains(&Source::Init) {
+            return true;
+        }
+        for source in events {
+            match source {
+                Source::Console => self.relay_output(),
+                Source::Notify => self.hear_notify(),
+                Source::Listener => self.accept(),
+                Source::Others => self.hear_others(),
+                Source::Init => {}
+            }
+        }
+        false
+    }
+
+    fn wait(&self, pause: Option<Duration>) -> Vec<Source> {
+        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
+        let mut sources = vec![Source::Init, Source::Listener];
+        if let (Some(console), None) = (&self.console, pause) {
+            fds.push(PollFd::new(console, PollFlags::IN));
+            sources.push(Source::Console);
+        }
+        if let Some(notify) = &self.notify {
+            fds.push(PollFd::new(notify, PollFlags::IN));
+            sources.push(Source::Notify);
+        }
+        fds.extend(self.viewers.iter().map(|v| PollFd::new(v, PollFlags::IN)));
+        fds.extend(self.askers.iter().map(|(s, _)| PollFd::new(s, PollFlags::IN)));
+        sources.resize(fds.len(), Source::Others);
+        // A terminal that nobody holds open inside reports a hang-up again and again: look at it now and then.
+        let idle = self.console.as_ref().is_some_and(|_| self.hung_up());
+        let timeout = pause.or(idle.then_some(Duration::from_millis(200)));
+        let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
+        if idle && let Some(at) = sources.iter().position(|s| *s == Source::Console) {
+            fds.remove(at);
+            sources.remove(at);
+        }
+        if poll(&mut fds, timeout.as_ref()).is_err() {
+            return Vec::new(); // interrupted; the next turn looks again
+        }
+        let mut ready: Vec<Source> =
+            fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, s)| *s).collect();
+        ready.dedup();
+        ready
+    }
+
+    fn hung_up(&self) -> bool {
+        let Some(console) = &self.console else { return false };
+        let mut fd = [PollFd::new(console, PollFlags::IN)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fd, Some(&now)).is_ok() && fd[0].revents() == PollFlags::HUP
+    }
+
+    fn relay_output(&mut self) {
+        let mut buffer = [0u8; 4096];
+        let Some(console) = &mut self.console else { return };
+        match console.read(&mut buffer) {
+            Ok(said) if said.is_empty() => {}
+            Ok(said) => self.viewers.retain_mut(|v| v.show(said)),
+            Err(_) => self.console = None,
+        }
+    }
+
+    fn hear_notify(&mut self) {
+        let mut buffer = [0u8; 2048];
+        let Some(Ok(n)) = self.notify.as_ref().map(|n| n.recv(&mut buffer)) else { return };
+        if buffer[..n].split(|b| *b == b'\n').any(|line| line == b"READY=1") {
+            self.booted = Some(true);
+            let answer = self.answer();
+            for stream in self.waiting.drain(..) {
+                reply(&stream, &answer);
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        if let Ok((stream, _)) = self.listener.accept()
+            && self.viewers.len() + self.askers.len() + self.waiting.len() < MOST
+            && stream.set_nonblocking(true).is_ok()
+        {
+            self.askers.push((stream, Vec::new()));
+        }
+    }
+
+    fn hear_others(&mut self) {
+        let mut buffer = [0u8; 1024];
+        let console = &mut self.console;
+        self.viewers.retain_mut(|viewer| match viewer.typed(&mut buffer) {
+            Some(typed) => {
+                if let (Some(console), false) = (console.as_mut(), typed.is_empty()) {
+                    console.type_in(typed);
+                }
+                true
+            }
+            None => false,
+        });
+        for (mut stream, mut line) in std::mem::take(&mut self.askers) {
+            match stream.read(&mut buffer) {
+                Ok(0) => {}
+                Ok(n) => {
+                    line.extend_from_slice(&buffer[..n]);
+                    match line.iter().position(|b| *b == b'\n') {
+                        Some(end) => self.handle(stream, &line[..end]),
+                        None if line.len() < LONGEST => self.askers.push((stream, line)),
+                        None => {}
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.askers.push((stream, line)),
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn handle(&mut self, stream: UnixStream, line: &[u8]) {
+        let Ok(request) = serde_json::from_slice::<Request>(line) else { return };
+        match request {
+            Request::Status => {}
+            Request::AwaitBoot if self.booted == Some(false) => return self.waiting.push(stream),
+            Request::AwaitBoot => {}
+            Request::Resize(rows, columns) => {
+                if let Some(console) = &self.console {
+                    console.resize(rows, columns);
+                }
+            }
+            Request::LeaveClearing => self.clear = false,
+            Request::Console => {
+                reply(&stream, &self.answer());
+                if self.console.is_some()
+                    && let Ok(viewer) = Viewer::new(stream)
+                {
+                    self.viewers.push(viewer);
+                }
+                return;
+            }
+        }
+        reply(&stream, &self.answer());
+    }
+
+    fn answer(&self) -> Answer {
+        let monitor = std::process::id();
+        Answer { init: self.init, monitor, booted: self.booted, console: self.console.is_some() }
+    }
+
+    /// What the guest said right before it ended is still in the terminal's buffer.
+    fn last_words(&mut self) {
+        for _ in 0..64 {
+            let mut buffer = [0u8; 4096];
+            match self.console.as_mut().map(|c| c.read(&mut buffer)) {
+                Some(Ok(said)) if !said.is_empty() => self.viewers.retain_mut(|v| v.show(said)),
+                _ => break,
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Init,
+    Console,
+    Notify,
+    Listener,
+    Others,
+}
+
+fn reply(mut stream: &UnixStream, answer: &Answer) {
+    if let Ok(mut text) = serde_json::to_vec(answer) {
+        text.push(b'\n');
+        let _ = stream.write_all(&text); // the asker may be gone
+    }
+}

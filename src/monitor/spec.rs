@@ -1,0 +1,180 @@
+//! What the engine tells the monitor: everything a start or an entry needs, decided beforehand. The monitor reads
+//! no configuration and decides nothing.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::guest;
+
+/// The descriptor on which a role's control socket (SOCK_SEQPACKET) is passed.
+pub const CONTROL_FD: i32 = 3;
+/// The descriptor on which the role's JSON specification (a sealed memfd) is passed.
+pub const SPEC_FD: i32 = 4;
+
+/// How many ids a VE's user namespace maps.
+pub const ID_RANGE: u32 = 65_536;
+
+/// What a hostel-monitor process is for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Start a VE and stay as its init's parent.
+    Start(Box<Start>),
+    /// Watch over a running VE whose monitor was killed.
+    Adopt(Adopt),
+    /// Run a command inside a running VE.
+    Enter(Box<Enter>),
+}
+
+/// Where in the cgroup trees a process is to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// `tasks` files of cgroup v1 groups, joined by writing "0".
+    pub tasks: Vec<PathBuf>,
+    /// The group's directory in the v2 tree.
+    pub unified: Option<PathBuf>,
+}
+
+/// Switches of a plan that widen what the guest may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switches {
+    /// User namespaces, so containers, inside.
+    pub nesting: bool,
+    /// io_uring.
+    pub io_uring: bool,
+    /// The kernel's key rings.
+    pub keyring: bool,
+    /// /dev/fuse.
+    pub fuse: bool,
+    /// /dev/net/tun.
+    pub tun: bool,
+    /// 32-bit programs.
+    pub compat32: bool,
+    /// IPsec: netlink XFRM and key sockets.
+    pub ipsec: bool,
+}
+
+/// A VE's storage, to be mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disk {
+    /// A block device with a file system.
+    Device {
+        /// Its node.
+        node: PathBuf,
+        /// Its file system.
+        fs: String,
+        /// Mount options for it, as `key` or `key=value`.
+        options: Vec<String>,
+    },
+    /// A directory.
+    Directory(PathBuf),
+}
+
+/// What outlives a start: who the monitor is and what it does in the end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Watch {
+    /// The VE's number, for names and messages.
+    pub id: u32,
+    /// The VE's directory below /run: sockets, console log, exit record.
+    pub run_dir: PathBuf,
+    /// Where the monitor itself lives, outside all limits.
+    pub place: Place,
+    /// The console log is rotated when it has this many bytes.
+    pub console_log_size: u64,
+    /// What the monitor becomes when the VE has ended; the exit reason is added as the last argument.
+    pub after: Vec<String>,
+}
+
+/// A start.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Start {
+    /// What stays.
+    pub watch: Watch,
+    /// The first host id of the VE's range.
+    pub id_base: u32,
+    /// The template's tree.
+    pub lower: PathBuf,
+    /// The VE's own storage.
+    pub disk: Disk,
+    /// Where the guest lives.
+    pub payload: Place,
+    /// The initial host name.
+    pub hostname: String,
+    /// Programs to try as init, in order.
+    pub init: Vec<String>,
+    /// Init's environment, `KEY=value`.
+    pub env: Vec<String>,
+    /// Does init tell on NOTIFY_SOCKET when it has booted?
+    pub notifies: bool,
+    /// Files to be put right before init runs.
+    pub identity: Vec<guest::Op>,
+    /// What the plan allows.
+    pub switches: Switches,
+    /// Bytes for each of /run and /dev/shm.
+    pub tmpfs_size: u64,
+}
+
+/// Which process is a VE's init, for certain: a number alone may have been given to another since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Init {
+    /// Process id on the host.
+    pub pid: u32,
+    /// Its start time in clock ticks since boot (proc_pid_stat(5), field 22).
+    pub start_time: u64,
+}
+
+/// A VE that lost its monitor.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Adopt {
+    /// What stays.
+    pub watch: Watch,
+    /// Its init.
+    pub init: Init,
+}
+
+/// A command inside a running VE.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Enter {
+    /// The VE's init, whose namespaces are joined.
+    pub init: Init,
+    /// Where the guest lives.
+    pub payload: Place,
+    /// What the plan allows.
+    pub switches: Switches,
+    /// What to run there.
+    pub task: Task,
+    /// `user` or `user:group`, names of the VE's or numbers; root if `None`.
+    pub user: Option<String>,
+    /// Environment besides the default one, `KEY=value`.
+    pub env: Vec<String>,
+    /// The working directory; the user's home if `None`.
+    pub cwd: Option<String>,
+    /// Rows and columns of the terminal to give it, if it is to have one.
+    pub pty: Option<(u16, u16)>,
+}
+
+/// What an entry does.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Runs a program; an empty list means the user's login shell.
+    Run(Vec<String>),
+    /// Runs a script by the interpreter its first line names.
+    Script {
+        /// Its bytes.
+        content: Vec<u8>,
+        /// Its arguments, its own name first.
+        argv: Vec<String>,
+    },
+    /// Unpacks a tar stream from standard input into this directory.
+    Unpack(String),
+    /// Packs this file or directory as a tar stream to standard output; its entries' names begin with `name`.
+    Pack {
+        /// What to pack.
+        path: String,
+        /// The name it gets.
+        name: String,
+    },
+}

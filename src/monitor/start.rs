@@ -1,0 +1,119 @@
+//! The monitor's side of a start: from the birth of the VE's first process until init runs.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::error::{Failure, Result, Step};
+use crate::message::{Channel, FromChild, FromMonitor, ToChild, ToMonitor};
+use crate::spec::{ID_RANGE, Init, Start};
+use crate::sys::{self, Cloned};
+use crate::{child, identity, place, root};
+
+/// A VE whose init runs, as its monitor holds it.
+#[derive(Debug)]
+pub struct Running {
+    /// Its init.
+    pub init: Init,
+    /// The same as a descriptor.
+    pub pidfd: OwnedFd,
+    /// The console's master.
+    pub console: Option<OwnedFd>,
+    /// Where init tells that it has booted.
+    pub notify: Option<OwnedFd>,
+}
+
+/// All namespaces but the cgroup one, which the child makes when it stands in its group.
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC;
+
+/// SECBIT_NO_SETUID_FIXUP of capabilities(7): changing the user id leaves the capabilities alone.
+const NO_SETUID_FIXUP: u64 = 4;
+
+/// Starts the VE. On failure whatever was begun has ended: the child dies with its channel at the latest.
+pub fn start(start: &Start, engine: &Channel) -> Result<Running> {
+    let (pidfd, init, child) = give_birth(start)?;
+    let begun = bring_up(start, engine, &child, init);
+    match begun {
+        Ok((console, notify)) => Ok(Running { init, pidfd, console, notify }),
+        Err(failure) => {
+            end(pidfd.as_fd());
+            Err(failure)
+        }
+    }
+}
+
+fn end(pidfd: BorrowedFd<'_>) {
+    // It may have ended by itself; either way it is waited for, so that its group is empty when we report.
+    let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+    let _ = rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd), rustix::process::WaitIdOptions::EXITED);
+}
+
+/// One clone3 with all namespaces, by a process whose effective user is the VE's own: inotify and namespace counters
+/// are charged to the creator of a user namespace, so with root as creator one VE could starve the next.
+fn give_birth(start: &Start) -> Result<(OwnedFd, Init, Channel)> {
+    let (ours, theirs) = Channel::pair().step("make", "a channel to the child")?;
+    place::join_v1(&start.payload)?;
+    let group = place::open_v2(&start.payload)?;
+    sys::prctl(libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0).step("keep capabilities over", "a change of user")?;
+    sys::set_effective(start.id_base).step("become user", start.id_base)?;
+    let born = sys::clone3(NAMESPACES as u64, group.as_ref().map(AsFd::as_fd));
+    if let Ok(Cloned::Child) = born {
+        drop(ours);
+        child::run(start, &theirs);
+    }
+    sys::set_effective(0).step("become user", 0)?;
+    sys::prctl(libc::PR_SET_SECUREBITS, 0, 0).step("reset", "the secure bits")?;
+    match born.step("make", "the VE's namespaces")? {
+        Cloned::Parent(pid, pidfd) => Ok((pidfd, identity::identify(pid as u32)?, ours)),
+        Cloned::Child => unreachable!("the child never gets here"),
+    }
+}
+
+type Held = (Option<OwnedFd>, Option<OwnedFd>);
+
+fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init) -> Result<Held> {
+    map_ids(init.pid, start.id_base)?;
+    let path = format!("/proc/{}/ns/user", init.pid);
+    let user_namespace = std::fs::File::open(&path).step("open", path)?;
+    // The engine makes the network while the root is put together here.
+    engine.send(&FromMonitor::Born(init), &[]).step("report to", "the engine")?;
+    let tree = root::assemble(&start.lower, &start.disk, user_namespace.as_fd(), start.id_base)?;
+    child.send(&ToChild::Root, &[tree.as_fd()]).step("hand over", "the VE's root")?;
+    drop(tree);
+    let held = await_ready(child)?;
+    match engine.receive::<ToMonitor>().step("hear from", "the engine")? {
+        Some((ToMonitor::Go, _)) => {}
+        None => return Err(Failure::new("start", "init", "the engine gave the start up")),
+    }
+    child.send(&ToChild::Go, &[]).step("release", "the child")?;
+    // Its end of the channel closes at exec; before that only a failure can come.
+    match child.receive::<FromChild>().step("hear from", "the child")? {
+        None => Ok(held),
+        Some((FromChild::Failed(failure), _)) => Err(failure),
+        Some(_) => Err(Failure::new("run", "init", "the child spoke out of turn")),
+    }
+}
+
+fn map_ids(pid: u32, base: u32) -> Result<()> {
+    for map in ["uid_map", "gid_map"] {
+        let path = format!("/proc/{pid}/{map}");
+        std::fs::write(&path, format!("0 {base} {ID_RANGE}\n")).step("write", path)?;
+    }
+    Ok(())
+}
+
+fn await_ready(child: &Channel) -> Result<Held> {
+    let (mut console, mut notify) = (None, None);
+    loop {
+        match child.receive::<FromChild>().step("hear from", "the child")? {
+            Some((FromChild::Console, fd)) => console = fd,
+            Some((FromChild::Notify, fd)) => notify = fd,
+            Some((FromChild::Ready, _)) => return Ok((console, notify)),
+            Some((FromChild::Failed(failure), _)) => return Err(failure),
+            None => return Err(Failure::new("start", "init", "its process ended without a word")),
+        }
+    }
+}
