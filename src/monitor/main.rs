@@ -3,22 +3,28 @@
 #![allow(unsafe_code)]
 
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
 use hostel_monitor::error::{Failure, Result, Step};
 use hostel_monitor::message::{Channel, FromMonitor};
-use hostel_monitor::spec::{Adopt, CONTROL_FD, Role, SPEC_FD, Start, Watch};
+use hostel_monitor::spec::{Adopt, Role, Start, Watch};
 use hostel_monitor::start::Running;
 use hostel_monitor::{enter, exit, identity, place, serve, start, sys};
 
+/// Arguments: the numbers of the control socket and of the orders (a [`Role`] as JSON in memory).
 fn main() -> ExitCode {
-    let (Ok(control), Ok(spec)) = (sys::inherited(CONTROL_FD), sys::inherited(SPEC_FD)) else {
+    let numbers: Vec<i32> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
+    let &[control, spec] = numbers.as_slice() else {
         return ExitCode::from(2); // run by hand
     };
+    let (Ok(control), Ok(spec)) = (sys::inherited(control), sys::inherited(spec)) else {
+        return ExitCode::from(2);
+    };
+    let keep = [control.as_raw_fd(), spec.as_raw_fd()];
     let engine = Channel::from(control);
-    let outcome = read_role(spec).and_then(|role| {
-        sys::close_from(SPEC_FD + 1, false).step("close", "what was inherited")?;
+    let outcome = sys::close_all_but(keep).step("close", "what was inherited").and_then(|()| {
+        let role = read_role(spec)?;
         match role {
             Role::Start(spec) => run_start(*spec, &engine),
             Role::Adopt(spec) => run_adopt(spec, &engine),

@@ -92,7 +92,8 @@ impl Channel {
         let (bytes, fd) = loop {
             let mut io = [IoSliceMut::new(&mut buffer)];
             match recvmsg::<()>(self.0.as_raw_fd(), &mut io, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-                Err(nix::Error::EINTR) => {}
+                // A peer that ended without reading our last message leaves this once; what it said before comes next.
+                Err(nix::Error::EINTR | nix::Error::ECONNRESET) => {}
                 Err(e) => return Err(e.into()),
                 Ok(message) => {
                     let mut fd = None;

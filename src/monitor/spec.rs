@@ -7,11 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::guest;
 
-/// The descriptor on which a role's control socket (SOCK_SEQPACKET) is passed.
-pub const CONTROL_FD: i32 = 3;
-/// The descriptor on which the role's JSON specification (a sealed memfd) is passed.
-pub const SPEC_FD: i32 = 4;
-
 /// How many ids a VE's user namespace maps.
 pub const ID_RANGE: u32 = 65_536;
 

@@ -162,6 +162,18 @@ pub fn close_from(first: RawFd, cloexec: bool) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(drop)
 }
 
+/// Closes every descriptor above the standard ones but these two: what a careless caller left open must not reach
+/// the VE.
+pub fn close_all_but(mut keep: [RawFd; 2]) -> io::Result<()> {
+    keep.sort_unstable();
+    let ranges = [(3, keep[0] - 1), (keep[0] + 1, keep[1] - 1), (keep[1] + 1, RawFd::MAX)];
+    for (first, last) in ranges.into_iter().filter(|(first, last)| first <= last) {
+        // SAFETY: called first of all in main, when no owned descriptor lies in these ranges.
+        check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0u32) })?;
+    }
+    Ok(())
+}
+
 /// Joins the namespaces in `flags` of the process behind `pidfd` (setns(2)).
 pub fn setns(pidfd: BorrowedFd<'_>, flags: i32) -> io::Result<()> {
     // SAFETY: no memory arguments; the process has one thread, as joining a user or mount namespace demands.

@@ -1,1 +1,65 @@
-//! (being built)
+//! VEs as processes: starting them through their monitors, telling whether they live, ending them, entering them.
+
+mod client;
+mod fake;
+mod init;
+mod monitor;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+pub use client::{Connection, ask};
+pub use fake::FakeGuests;
+pub use hostel_monitor::exit::Ended;
+pub use hostel_monitor::request::{Answer, Request};
+pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Start, Switches, Task, Watch};
+pub use init::{Process, boot_id, find_init};
+pub use monitor::Monitors;
+
+use crate::Result;
+
+/// Starts VEs and looks after their processes.
+pub trait Guests: Send + Sync + Debug {
+    /// Makes the VE's first process and its namespaces; init does not run yet. Dropping the answer ends it.
+    fn launch(&self, start: Start) -> Result<Box<dyn Launching>>;
+    /// Gives a running VE that lost its monitor a new one.
+    fn adopt(&self, adopt: Adopt) -> Result<()>;
+    /// Is exactly this process alive?
+    fn alive(&self, init: Init) -> bool;
+    /// Asks the guest to shut down in its own way.
+    fn shut_down(&self, init: Init) -> Result<()>;
+    /// Kills init, and so everything inside.
+    fn kill(&self, init: Init) -> Result<()>;
+    /// Waits until init has ended. False when the time is over.
+    fn wait(&self, init: Init, timeout: Duration) -> Result<bool>;
+    /// Asks the VE's monitor; `None` if it has none.
+    fn ask(&self, run_dir: &Path, request: &Request) -> Result<Option<Answer>>;
+    /// Waits until the guest says that it has booted. `Ok(None)` when the time is over; an error if it ended.
+    fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>>;
+    /// Runs a command inside with this process's standard streams; its exit code.
+    fn enter(&self, enter: Enter) -> Result<u8>;
+}
+
+/// A VE between its birth and its init.
+pub trait Launching: Debug {
+    /// Its first process.
+    fn init(&self) -> Init;
+    /// Its network namespace.
+    fn network_namespace(&self) -> BorrowedFd<'_>;
+    /// Runs init. On failure nothing is left of the VE's processes.
+    fn go(self: Box<Self>) -> Result<()>;
+}
+
+/// What a fake hands out instead of a namespace: any descriptor.
+#[derive(Debug)]
+pub(crate) struct NoNamespace(pub(crate) OwnedFd);
+
+impl AsFd for NoNamespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,112 @@
+//! A VE's init as the host sees it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hostel_monitor::identity;
+use hostel_monitor::spec::Init;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::{Error, Kind, Result};
+
+/// Exactly one process, held by descriptor: it can't turn into another one.
+#[derive(Debug)]
+pub struct Process {
+    init: Init,
+    pidfd: OwnedFd,
+}
+
+impl Process {
+    /// `None` if it has ended (or the number belongs to another process by now).
+    pub fn open(init: Init) -> Result<Option<Self>> {
+        match identity::open(init) {
+            Ok(pidfd) => Ok(Some(Self { init, pidfd })),
+            Err(failure) if failure.errno == Some(libc::ESRCH) => Ok(None),
+            Err(failure) => Err(Error::new("open process", init.pid, failure)),
+        }
+    }
+
+    /// Sends a signal; content if it has ended meanwhile.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        match pidfd_send_signal(&self.pidfd, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(e) => Err(Error::os("signal process", self.init.pid, e)),
+        }
+    }
+
+    /// Waits until it has ended and, being a pid namespace's init, everything inside with it.
+    pub fn wait(&self, timeout: Duration) -> Result<bool> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
+            match poll(&mut fds, Timespec::try_from(left).ok().as_ref()) {
+                Ok(0) if left.is_zero() => return Ok(false),
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(true),
+                Err(e) => return Err(Error::os("wait for process", self.init.pid, e)),
+            }
+        }
+    }
+
+    /// Asks it to shut down in the way it understands: systemd blocks SIGRTMIN+3 (and reads it from a descriptor),
+    /// busybox's init powers off on SIGUSR2, sysvinit and OpenRC act on SIGPWR.
+    pub fn shut_down(&self) -> Result<()> {
+        const SIGRTMIN_3: i32 = 37;
+        let halt = SIGRTMIN_3 - 1;
+        if self.blocked_signals()? & (1 << halt) != 0 {
+            // SAFETY: 37 is a realtime signal that no C library on Linux keeps for itself (glibc takes 32 and 33,
+            // musl 32 to 34).
+            return self.signal(unsafe { Signal::from_raw_unchecked(SIGRTMIN_3) });
+        }
+        let exe = std::fs::read_link(format!("/proc/{}/exe", self.init.pid)).unwrap_or_default();
+        let busybox = exe.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"busybox"));
+        self.signal(if busybox { Signal::USR2 } else { Signal::POWER })
+    }
+
+    fn blocked_signals(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.init.pid);
+        let status = crate::file::read(Path::new(&path))?;
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok())
+            .ok_or_else(|| Error::new("read blocked signals of process", self.init.pid, "no SigBlk line"))
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// Finds a VE's init among the processes of its cgroup: the one that is number 1 in its own pid namespace (and whose
+/// parent isn't in there). For a VE whose record was lost.
+pub fn find_init(processes: &[u32]) -> Option<Init> {
+    let depth_one = |pid: &&u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+        let ids: Vec<&str> = ids.split_ascii_whitespace().collect();
+        // The host's own number and 1: deeper ones are containers inside the VE.
+        ids.len() == own_depth() + 1 && ids.last() == Some(&"1")
+    };
+    processes.iter().find(depth_one).and_then(|pid| identity::identify(*pid).ok())
+}
+
+/// In how many pid namespaces we are ourselves.
+fn own_depth() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).map(|ids| ids.split_ascii_whitespace().count());
+    ids.unwrap_or(1)
+}
+
+/// The identity of this boot of the host.
+pub fn boot_id(proc_root: &Path) -> Result<String> {
+    Ok(crate::file::read(&proc_root.join("sys/kernel/random/boot_id"))?.trim().to_owned())
+}
+
+/// The error for a VE whose init is gone.
+pub(super) fn gone(init: Init) -> Error {
+    Error::new("find process", init.pid, "it has ended").kind(Kind::NotFound)
+}

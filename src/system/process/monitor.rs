@@ -1,0 +1,226 @@
+//! Running hostel-monitor: sealed in memory, with a channel and its orders.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use hostel_monitor::Failure;
+use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
+use hostel_monitor::spec::{Adopt, Enter, Init, Role, Start};
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::process::Signal;
+
+use super::init::{Process, gone};
+use super::{Answer, Guests, Launching, Request, client};
+use crate::{Error, Kind, Result};
+
+/// The real thing: monitors as processes of this host.
+#[derive(Debug)]
+pub struct Monitors {
+    program: PathBuf,
+}
+
+impl Monitors {
+    /// `program`: the hostel-monitor binary.
+    pub fn new(program: PathBuf) -> Self {
+        Self { program }
+    }
+
+    /// A copy of the monitor in sealed memory: what enters a VE must not lead back to a file of the host's
+    /// (CVE-2019-5736).
+    fn sealed(&self) -> Result<File> {
+        let act = "load";
+        let fail = |e: std::io::Error| Error::os(act, self.program.display(), e);
+        let mut program = File::open(&self.program).map_err(|e| {
+            fail(e).hint("hostel-monitor lies beside the hostel command; was the installation moved in part?")
+        })?;
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memory = match rustix::fs::memfd_create("hostel-monitor", flags | MemfdFlags::EXEC) {
+            Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("hostel-monitor", flags), // before Linux 6.3
+            other => other,
+        };
+        let mut memory = File::from(memory.map_err(|e| fail(e.into()))?);
+        std::io::copy(&mut program, &mut memory).map_err(fail)?;
+        let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+        rustix::fs::fcntl_add_seals(&memory, seals).map_err(|e| fail(e.into()))?;
+        Ok(memory)
+    }
+
+    /// Runs a monitor in this role. With `quiet` it has no standard streams.
+    fn spawn(&self, role: &Role, quiet: bool) -> Result<(Child, Channel)> {
+        let program = self.sealed()?;
+        let orders = orders(role)?;
+        let fail = |e: std::io::Error| Error::os("run", self.program.display(), e);
+        let (ours, theirs) = Channel::pair().map_err(fail)?;
+        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+        command.arg0("hostel-monitor").env_clear();
+        if let Ok(path) = std::env::var("PATH") {
+            command.env("PATH", path);
+        }
+        if quiet {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        let passed = [theirs.as_fd().as_raw_fd(), orders.as_raw_fd()];
+        command.args(passed.map(|fd| fd.to_string()));
+        // SAFETY: between fork and exec only fcntl is called, which is async-signal-safe (signal-safety(7)), on
+        // descriptors that this function keeps open until the child has been spawned.
+        unsafe { command.pre_exec(move || passed.iter().try_for_each(|fd| keep_over_exec(*fd))) };
+        let child = command.spawn().map_err(fail)?;
+        Ok((child, ours))
+    }
+}
+
+/// Lets a descriptor stay open in the program that is to be run.
+fn keep_over_exec(fd: i32) -> std::io::Result<()> {
+    // SAFETY: no memory arguments.
+    match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
+        -1 => Err(std::io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+fn orders(role: &Role) -> Result<File> {
+    let fail = |e: std::io::Error| Error::os("write", "the monitor's orders", e);
+    let memory = rustix::fs::memfd_create("orders", MemfdFlags::CLOEXEC).map_err(|e| fail(e.into()))?;
+    let mut memory = File::from(memory);
+    let text = serde_json::to_vec(role).map_err(|e| fail(e.into()))?;
+    memory.write_all(&text).and_then(|()| memory.rewind()).map_err(fail)?;
+    Ok(memory)
+}
+
+/// Makes a monitor's failure ours, with what it means to a person.
+fn from_failure(act: &'static str, object: impl std::fmt::Display, failure: Failure) -> Error {
+    let kind = match failure.errno {
+        Some(libc::ENOENT | libc::ESRCH) => Kind::NotFound,
+        Some(libc::ENOSPC | libc::EDQUOT) => Kind::NoSpace,
+        _ => Kind::Failed,
+    };
+    Error::new(act, object, failure).kind(kind)
+}
+
+impl Guests for Monitors {
+    fn launch(&self, start: Start) -> Result<Box<dyn Launching>> {
+        let (act, id) = ("start VE", start.watch.id);
+        let namespaces = |init: Init| {
+            let path = format!("/proc/{}/ns/net", init.pid);
+            File::open(&path).map(OwnedFd::from).map_err(|e| Error::os("open", path, e))
+        };
+        let (child, channel) = self.spawn(&Role::Start(Box::new(start)), true)?;
+        let mut launched = Launched { id, child, channel, init: Init { pid: 0, start_time: 0 }, network: None };
+        match launched.hear()? {
+            Some(FromMonitor::Born(init)) => {
+                launched.init = init;
+                launched.network = Some(namespaces(init)?);
+                Ok(Box::new(launched))
+            }
+            Some(FromMonitor::Failed(failure)) => Err(from_failure(act, id, failure)),
+            _ => Err(Error::new(act, id, "its monitor ended without a word")),
+        }
+    }
+
+    fn adopt(&self, adopt: Adopt) -> Result<()> {
+        let (act, id) = ("watch over VE", adopt.watch.id);
+        let (_monitor, channel) = self.spawn(&Role::Adopt(adopt), true)?;
+        match channel.receive::<FromMonitor>().map_err(|e| Error::os(act, id, e))? {
+            Some((FromMonitor::Started, _)) => Ok(()),
+            Some((FromMonitor::Failed(failure), _)) => Err(from_failure(act, id, failure)),
+            _ => Err(Error::new(act, id, "its monitor ended without a word")),
+        }
+    }
+
+    fn alive(&self, init: Init) -> bool {
+        matches!(Process::open(init), Ok(Some(_)))
+    }
+
+    fn shut_down(&self, init: Init) -> Result<()> {
+        Process::open(init)?.map_or(Ok(()), |p| p.shut_down())
+    }
+
+    fn kill(&self, init: Init) -> Result<()> {
+        Process::open(init)?.map_or(Ok(()), |p| p.signal(Signal::KILL))
+    }
+
+    fn wait(&self, init: Init, timeout: Duration) -> Result<bool> {
+        Process::open(init)?.map_or(Ok(true), |p| p.wait(timeout))
+    }
+
+    fn ask(&self, run_dir: &Path, request: &Request) -> Result<Option<Answer>> {
+        Ok(client::ask(run_dir, request, None)?.map(|connection| connection.answer))
+    }
+
+    fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>> {
+        match client::ask(run_dir, &Request::AwaitBoot, Some(timeout.max(Duration::from_millis(1)))) {
+            Ok(Some(connection)) => Ok(Some(connection.answer)),
+            Ok(None) => Err(Error::new("wait for", "the guest", "it ended while it booted").kind(Kind::NotFound)),
+            Err(e) if e.kind == Kind::TimedOut => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn enter(&self, enter: Enter) -> Result<u8> {
+        if Process::open(enter.init)?.is_none() {
+            return Err(gone(enter.init));
+        }
+        let (mut child, channel) = self.spawn(&Role::Enter(Box::new(enter)), false)?;
+        let fail = |e: std::io::Error| Error::os("enter", "the VE", e);
+        let mut failure = None;
+        while let Some((message, _)) = channel.receive::<FromMonitor>().map_err(fail)? {
+            if let FromMonitor::Failed(f) = message {
+                failure = Some(f);
+            }
+        }
+        let status = child.wait().map_err(fail)?;
+        match failure {
+            Some(failure) => Err(from_failure("run a command in", "the VE", failure)),
+            None => Ok(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(125)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Launched {
+    id: u32,
+    child: Child,
+    channel: Channel,
+    init: Init,
+    network: Option<OwnedFd>,
+}
+
+impl Launched {
+    fn hear(&self) -> Result<Option<FromMonitor>> {
+        let message = self.channel.receive().map_err(|e| Error::os("hear from the monitor of VE", self.id, e))?;
+        Ok(message.map(|(message, _)| message))
+    }
+}
+
+impl Launching for Launched {
+    fn init(&self) -> Init {
+        self.init
+    }
+
+    #[allow(clippy::expect_used)] // set by launch() before a Launched is handed out
+    fn network_namespace(&self) -> BorrowedFd<'_> {
+        self.network.as_ref().expect("a launched VE has a network namespace").as_fd()
+    }
+
+    fn go(mut self: Box<Self>) -> Result<()> {
+        let (act, id) = ("start VE", self.id);
+        // A monitor that has failed meanwhile has left its message; the send may fail then.
+        let sent = self.channel.send(&ToMonitor::Go, &[]);
+        match self.hear()? {
+            Some(FromMonitor::Started) => Ok(()),
+            Some(FromMonitor::Failed(failure)) => {
+                let _ = self.child.wait();
+                Err(from_failure(act, id, failure))
+            }
+            _ => match sent {
+                Err(e) => Err(Error::os(act, id, e)),
+                Ok(()) => Err(Error::new(act, id, "its monitor ended without a word")),
+            },
+        }
+    }
+}
