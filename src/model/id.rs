@@ -30,7 +30,11 @@ impl VeId {
 impl TryFrom<u32> for VeId {
     type Error = VeIdError;
     fn try_from(n: u32) -> Result<Self, VeIdError> {
-        if (Self::MIN..=Self::MAX).contains(&n) { Ok(Self(n)) } else { Err(VeIdError(n.to_string())) }
+        if (Self::MIN..=Self::MAX).contains(&n) {
+            Ok(Self(n))
+        } else {
+            Err(VeIdError(n.to_string()))
+        }
     }
 }
 
@@ -69,7 +73,13 @@ pub struct NameError {
 /// Checks the rule all names share: 1 to 63 characters of `a-z 0-9 - . _`, a letter or digit first and last,
 /// never two dots in a row. So a name is safe as a file name and in a table.
 fn check_name(text: &str, what: &'static str) -> Result<(), NameError> {
-    let bad = |why| Err(NameError { text: text.to_owned(), what, why });
+    let bad = |why| {
+        Err(NameError {
+            text: text.to_owned(),
+            what,
+            why,
+        })
+    };
     let alnum = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = text.as_bytes();
     match (bytes.first(), bytes.last()) {
@@ -171,8 +181,14 @@ impl FromStr for TemplateRef {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         Ok(match text.split_once('/') {
-            Some((name, version)) => Self { name: name.parse()?, version: Some(version.parse()?) },
-            None => Self { name: text.parse()?, version: None },
+            Some((name, version)) => Self {
+                name: name.parse()?,
+                version: Some(version.parse()?),
+            },
+            None => Self {
+                name: text.parse()?,
+                version: None,
+            },
         })
     }
 }
@@ -216,7 +232,11 @@ impl From<&VeName> for Hostname {
     /// The host name of a VE that has no other: its name, with what a host name may not hold left out.
     fn from(name: &VeName) -> Self {
         let text = name.as_str().replace('_', "-");
-        let labels: Vec<&str> = text.split('.').map(|l| l.trim_matches('-')).filter(|l| !l.is_empty()).collect();
+        let labels: Vec<&str> = text
+            .split('.')
+            .map(|l| l.trim_matches('-'))
+            .filter(|l| !l.is_empty())
+            .collect();
         Self(labels.join("."))
     }
 }
@@ -232,10 +252,18 @@ impl TryFrom<String> for Hostname {
     type Error = NameError;
     fn try_from(text: String) -> Result<Self, NameError> {
         if text.len() > 64 {
-            return Err(NameError { text, what: "host", why: "it is longer than 64 characters" });
+            return Err(NameError {
+                text,
+                what: "host",
+                why: "it is longer than 64 characters",
+            });
         }
         match check_labels(&text) {
-            Some(why) => Err(NameError { text, what: "host", why }),
+            Some(why) => Err(NameError {
+                text,
+                what: "host",
+                why,
+            }),
             None => Ok(Self(text)),
         }
     }
@@ -261,9 +289,17 @@ pub struct Domain(String);
 impl FromStr for Domain {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let why = if text.len() > 253 { Some("it is longer than 253 characters") } else { check_labels(text) };
+        let why = if text.len() > 253 {
+            Some("it is longer than 253 characters")
+        } else {
+            check_labels(text)
+        };
         match why {
-            Some(why) => Err(NameError { text: text.to_owned(), what: "domain", why }),
+            Some(why) => Err(NameError {
+                text: text.to_owned(),
+                what: "domain",
+                why,
+            }),
             None => Ok(Self(text.to_owned())),
         }
     }
@@ -323,7 +359,9 @@ mod tests {
             assert!(text.parse::<VeName>().is_ok(), "{text}");
         }
         let long = "x".repeat(64);
-        for text in ["", "-a", "a-", ".a", "a..b", "a/b", "../a", "A", "a b", "a\n", "a\0", "é", "101", &long] {
+        for text in [
+            "", "-a", "a-", ".a", "a..b", "a/b", "../a", "A", "a b", "a\n", "a\0", "é", "101", &long,
+        ] {
             assert!(text.parse::<VeName>().is_err(), "{text:?}");
         }
         assert!("101".parse::<PlanName>().is_ok());
@@ -343,10 +381,28 @@ mod tests {
 
     #[test]
     fn host_names() {
-        for text in ["web1", "web1.acme.example", "WEB", "1.2", &format!("{}.b", "x".repeat(62))] {
+        for text in [
+            "web1",
+            "web1.acme.example",
+            "WEB",
+            "1.2",
+            &format!("{}.b", "x".repeat(62)),
+        ] {
             assert!(text.parse::<Hostname>().is_ok(), "{text}");
         }
-        for text in ["", ".", "a.", "-a", "a-.b", "a_b", "a b", "ä", "a\n", &"x".repeat(64), &"ab.".repeat(30)] {
+        for text in [
+            "",
+            ".",
+            "a.",
+            "-a",
+            "a-.b",
+            "a_b",
+            "a b",
+            "ä",
+            "a\n",
+            &"x".repeat(64),
+            &"ab.".repeat(30),
+        ] {
             assert!(text.parse::<Hostname>().is_err(), "{text:?}");
         }
         assert_eq!(Hostname::from(&"db_1".parse::<VeName>().unwrap()).as_str(), "db-1");

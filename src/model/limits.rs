@@ -93,8 +93,10 @@ impl std::fmt::Display for CpuSet {
                 _ => parts.push((cpu, cpu)),
             }
         }
-        let text: Vec<String> =
-            parts.iter().map(|(l, h)| if l == h { l.to_string() } else { format!("{l}-{h}") }).collect();
+        let text: Vec<String> = parts
+            .iter()
+            .map(|(l, h)| if l == h { l.to_string() } else { format!("{l}-{h}") })
+            .collect();
         f.pad(&text.join(","))
     }
 }
@@ -259,10 +261,19 @@ mod tests {
 
     #[test]
     fn caps() {
-        for (text, milli) in [("1.5", 1500), ("2", 2000), ("150%", 1500), ("0.05", 50), ("12.5%", 125), ("1.0", 1000)] {
+        for (text, milli) in [
+            ("1.5", 1500),
+            ("2", 2000),
+            ("150%", 1500),
+            ("0.05", 50),
+            ("12.5%", 125),
+            ("1.0", 1000),
+        ] {
             assert_eq!(text.parse(), Ok(Cap(milli)), "{text}");
         }
-        for text in ["", "0", "0.001", "1.2345", "-1", "1e3", "inf", "%", "1.5 cpus", "9000", "0.5%", "1."] {
+        for text in [
+            "", "0", "0.001", "1.2345", "-1", "1e3", "inf", "%", "1.5 cpus", "9000", "0.5%", "1.",
+        ] {
             assert!(text.parse::<Cap>().is_err(), "{text}");
         }
         assert_eq!(Cap(1500).to_string(), "1.5");
@@ -271,7 +282,12 @@ mod tests {
 
     #[test]
     fn processor_sets() {
-        for (text, shown) in [("0-3,8", "0-3,8"), ("3,1,2", "1-3"), ("7", "7"), (" 0 - 1 , 4 ", "0-1,4")] {
+        for (text, shown) in [
+            ("0-3,8", "0-3,8"),
+            ("3,1,2", "1-3"),
+            ("7", "7"),
+            (" 0 - 1 , 4 ", "0-1,4"),
+        ] {
             assert_eq!(text.parse::<CpuSet>().unwrap().to_string(), shown);
         }
         for text in ["", ",", "3-1", "a", "0-", "-1", "0-9999", "1,,2"] {

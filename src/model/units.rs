@@ -22,7 +22,9 @@ enum BytesText {
 
 /// A text that is no amount.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is not an amount of bytes; write a number with K, M, G, T or P behind it, such as \"512M\" or \"2GiB\"")]
+#[error(
+    "\"{text}\" is not an amount of bytes; write a number with K, M, G, T or P behind it, such as \"512M\" or \"2GiB\""
+)]
 pub struct BytesError {
     text: String,
 }
@@ -86,10 +88,16 @@ impl FromStr for Bytes {
         let whole: u64 = whole.parse().map_err(|_| bad())?;
         let mut total = whole.checked_mul(1 << shift).ok_or_else(bad)?;
         if !fraction.is_empty() {
-            let f: u64 = fraction.get(..fraction.len().min(9)).and_then(|f| f.parse().ok()).ok_or_else(bad)?;
+            let f: u64 = fraction
+                .get(..fraction.len().min(9))
+                .and_then(|f| f.parse().ok())
+                .ok_or_else(bad)?;
             let scale = 10u128.pow(fraction.len().min(9) as u32);
             let part = (u128::from(f) << shift) / scale;
-            total = u64::try_from(part).ok().and_then(|p| total.checked_add(p)).ok_or_else(bad)?;
+            total = u64::try_from(part)
+                .ok()
+                .and_then(|p| total.checked_add(p))
+                .ok_or_else(bad)?;
         }
         Ok(Self(total))
     }
@@ -235,9 +243,16 @@ impl FromStr for Span {
             rest = &rest[digits..];
             let (unit, seconds) = units.find(|(unit, _)| rest.starts_with(unit)).ok_or_else(bad)?;
             rest = rest[unit.len()..].trim_start();
-            total = number.checked_mul(*seconds).and_then(|n| total.checked_add(n)).ok_or_else(bad)?;
+            total = number
+                .checked_mul(*seconds)
+                .and_then(|n| total.checked_add(n))
+                .ok_or_else(bad)?;
         }
-        if text.trim().is_empty() || total > Self::MAX.0 { Err(bad()) } else { Ok(Self(total)) }
+        if text.trim().is_empty() || total > Self::MAX.0 {
+            Err(bad())
+        } else {
+            Ok(Self(total))
+        }
     }
 }
 
@@ -293,7 +308,21 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
         }
-        for text in ["", "G", "1.G", ".5G", "1.5", "1.2.3G", "-1", "+1", "2 potatoes", "99999999P", "1e3", "0x10", "½G"] {
+        for text in [
+            "",
+            "G",
+            "1.G",
+            ".5G",
+            "1.5",
+            "1.2.3G",
+            "-1",
+            "+1",
+            "2 potatoes",
+            "99999999P",
+            "1e3",
+            "0x10",
+            "½G",
+        ] {
             assert!(text.parse::<Bytes>().is_err(), "{text}");
         }
     }
@@ -331,10 +360,29 @@ mod tests {
 
     #[test]
     fn spans() {
-        for (text, seconds) in [("90s", 90), ("2m", 120), ("1h30m", 5400), ("45", 45), ("1d", 86_400), ("1h 5s", 3605)] {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("2m", 120),
+            ("1h30m", 5400),
+            ("45", 45),
+            ("1d", 86_400),
+            ("1h 5s", 3605),
+        ] {
             assert_eq!(text.parse(), Ok(Span(seconds)), "{text}");
         }
-        for text in ["", " ", "m", "5x", "1m1h", "1s1s", "-5s", "1.5h", "1h30", "9999d", "99999999999999999999s"] {
+        for text in [
+            "",
+            " ",
+            "m",
+            "5x",
+            "1m1h",
+            "1s1s",
+            "-5s",
+            "1.5h",
+            "1h30",
+            "9999d",
+            "99999999999999999999s",
+        ] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
         assert_eq!(Span(0).to_string(), "0s");
