@@ -30,7 +30,11 @@ impl VeId {
 impl TryFrom<u32> for VeId {
     type Error = VeIdError;
     fn try_from(n: u32) -> Result<Self, VeIdError> {
-        if (Self::MIN..=Self::MAX).contains(&n) { Ok(Self(n)) } else { Err(VeIdError(n.to_string())) }
+        if (Self::MIN..=Self::MAX).contains(&n) {
+            Ok(Self(n))
+        } else {
+            Err(VeIdError(n.to_string()))
+        }
     }
 }
 
@@ -43,7 +47,11 @@ impl From<VeId> for u32 {
 impl FromStr for VeId {
     type Err = VeIdError;
     fn from_str(text: &str) -> Result<Self, VeIdError> {
-        text.parse::<u32>().map_err(|_| VeIdError(format!("\"{text}\"")))?.try_into()
+        let bad = || VeIdError(format!("\"{text}\""));
+        if text.starts_with('+') {
+            return Err(bad());
+        }
+        text.parse::<u32>().map_err(|_| bad())?.try_into()
     }
 }
 
@@ -65,7 +73,13 @@ pub struct NameError {
 /// Checks the rule all names share: 1 to 63 characters of `a-z 0-9 - . _`, a letter or digit first and last,
 /// never two dots in a row. So a name is safe as a file name and in a table.
 fn check_name(text: &str, what: &'static str) -> Result<(), NameError> {
-    let bad = |why| Err(NameError { text: text.to_owned(), what, why });
+    let bad = |why| {
+        Err(NameError {
+            text: text.to_owned(),
+            what,
+            why,
+        })
+    };
     let alnum = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = text.as_bytes();
     match (bytes.first(), bytes.last()) {
@@ -148,3 +162,268 @@ name!(/** The name of a tenant. */ TenantName, "tenant", |_| None);
 name!(/** The name of a plan. */ PlanName, "plan", |_| None);
 name!(/** The name of a template. */ TemplateName, "template", |_| None);
 name!(/** The name of a network. */ NetworkName, "network", |_| None);
+name!(
+    /** The version of a template, usually the day it was made: `20260115`. */
+    TemplateVersion, "template version", |_| None
+);
+
+/// A template, and which version of it: `debian-12` (the newest) or `debian-12/20260115`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TemplateRef {
+    /// Its name.
+    pub name: TemplateName,
+    /// The version; `None`: the newest there is.
+    pub version: Option<TemplateVersion>,
+}
+
+impl FromStr for TemplateRef {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Ok(match text.split_once('/') {
+            Some((name, version)) => Self {
+                name: name.parse()?,
+                version: Some(version.parse()?),
+            },
+            None => Self {
+                name: text.parse()?,
+                version: None,
+            },
+        })
+    }
+}
+
+impl TryFrom<String> for TemplateRef {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<TemplateRef> for String {
+    fn from(t: TemplateRef) -> Self {
+        t.to_string()
+    }
+}
+
+impl fmt::Display for TemplateRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.version {
+            Some(version) => f.pad(&format!("{}/{version}", self.name)),
+            None => self.name.fmt(f),
+        }
+    }
+}
+
+/// A host name after RFC 1123: labels of letters, digits and hyphens with dots between, at most 64 characters in all,
+/// which is what `sethostname(2)` takes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Hostname(String);
+
+impl Hostname {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&VeName> for Hostname {
+    /// The host name of a VE that has no other: its name, with what a host name may not hold left out.
+    fn from(name: &VeName) -> Self {
+        let text = name.as_str().replace('_', "-");
+        let labels: Vec<&str> = text
+            .split('.')
+            .map(|l| l.trim_matches('-'))
+            .filter(|l| !l.is_empty())
+            .collect();
+        Self(labels.join("."))
+    }
+}
+
+impl FromStr for Hostname {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl TryFrom<String> for Hostname {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        if text.len() > 64 {
+            return Err(NameError {
+                text,
+                what: "host",
+                why: "it is longer than 64 characters",
+            });
+        }
+        match check_labels(&text) {
+            Some(why) => Err(NameError {
+                text,
+                what: "host",
+                why,
+            }),
+            None => Ok(Self(text)),
+        }
+    }
+}
+
+impl From<Hostname> for String {
+    fn from(h: Hostname) -> Self {
+        h.0
+    }
+}
+
+impl fmt::Display for Hostname {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A domain to search in, as resolv.conf(5) has it: labels as in a host name, at most 253 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Domain(String);
+
+impl FromStr for Domain {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let why = if text.len() > 253 {
+            Some("it is longer than 253 characters")
+        } else {
+            check_labels(text)
+        };
+        match why {
+            Some(why) => Err(NameError {
+                text: text.to_owned(),
+                what: "domain",
+                why,
+            }),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for Domain {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<Domain> for String {
+    fn from(d: Domain) -> Self {
+        d.0
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// What is wrong with a dotted name, by RFC 1123.
+fn check_labels(text: &str) -> Option<&'static str> {
+    text.split('.').find_map(|label| match label.as_bytes() {
+        [] => Some("a part between two dots is empty"),
+        l if l.len() > 63 => Some("a part is longer than 63 characters"),
+        [b'-', ..] | [.., b'-'] => Some("a part begins or ends with a hyphen"),
+        l if !l.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') => {
+            Some("only letters, digits, '-' and '.' may stand in it")
+        }
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ids() {
+        assert_eq!("101".parse::<VeId>().unwrap().get(), 101);
+        assert_eq!(format!("{:>5}", VeId(101)), "  101");
+        for text in ["100", "1000000", "", "-101", "1e3", "web1", "101 ", "+101"] {
+            let error = text.parse::<VeId>().unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("101"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        for text in ["web1", "a", "a-b_c.d", "1a", &"x".repeat(63)] {
+            assert!(text.parse::<VeName>().is_ok(), "{text}");
+        }
+        let long = "x".repeat(64);
+        for text in [
+            "", "-a", "a-", ".a", "a..b", "a/b", "../a", "A", "a b", "a\n", "a\0", "é", "101", &long,
+        ] {
+            assert!(text.parse::<VeName>().is_err(), "{text:?}");
+        }
+        assert!("101".parse::<PlanName>().is_ok());
+    }
+
+    #[test]
+    fn template_references() {
+        let newest: TemplateRef = "debian-12".parse().unwrap();
+        assert_eq!((newest.version.clone(), newest.to_string()), (None, "debian-12".into()));
+        let exact: TemplateRef = "debian-12/20260115".parse().unwrap();
+        assert_eq!(exact.version.as_ref().unwrap().as_str(), "20260115");
+        assert_eq!(exact.to_string(), "debian-12/20260115");
+        for text in ["", "/", "a/", "/b", "a/b/c", "a/..", "../a"] {
+            assert!(text.parse::<TemplateRef>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn host_names() {
+        for text in [
+            "web1",
+            "web1.acme.example",
+            "WEB",
+            "1.2",
+            &format!("{}.b", "x".repeat(62)),
+        ] {
+            assert!(text.parse::<Hostname>().is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            ".",
+            "a.",
+            "-a",
+            "a-.b",
+            "a_b",
+            "a b",
+            "ä",
+            "a\n",
+            &"x".repeat(64),
+            &"ab.".repeat(30),
+        ] {
+            assert!(text.parse::<Hostname>().is_err(), "{text:?}");
+        }
+        assert_eq!(Hostname::from(&"db_1".parse::<VeName>().unwrap()).as_str(), "db-1");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_name_is_one_plain_path_component(text in "[a-zA-Z0-9._/ -]{0,12}") {
+            if let Ok(name) = text.parse::<VeName>() {
+                prop_assert!(!name.as_str().contains(['/', ' ']) && name.as_str() != "." && name.as_str() != "..");
+            }
+        }
+
+        #[test]
+        fn every_ve_name_gives_a_host_name(text in "[a-z0-9._-]{1,63}") {
+            if let Ok(name) = text.parse::<VeName>() {
+                let host = Hostname::from(&name);
+                prop_assert!(host.as_str().parse::<Hostname>().is_ok(), "{host}");
+            }
+        }
+    }
+}

@@ -93,8 +93,10 @@ impl std::fmt::Display for CpuSet {
                 _ => parts.push((cpu, cpu)),
             }
         }
-        let text: Vec<String> =
-            parts.iter().map(|(l, h)| if l == h { l.to_string() } else { format!("{l}-{h}") }).collect();
+        let text: Vec<String> = parts
+            .iter()
+            .map(|(l, h)| if l == h { l.to_string() } else { format!("{l}-{h}") })
+            .collect();
         f.pad(&text.join(","))
     }
 }
@@ -123,4 +125,184 @@ pub struct IoLimits {
     pub write_ops: Option<u64>,
     /// The share under contention, 1 to 10 000, 100 being the default (v2 `io.weight`).
     pub weight: Option<u16>,
+}
+
+/// A limit as a person writes it: an amount, or the word `unlimited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Max<T> {
+    /// As much as there is.
+    Unlimited,
+    /// This much.
+    At(T),
+}
+
+impl<T> Max<T> {
+    /// `None` for no limit, as [`Limits`] has it.
+    pub fn limit(self) -> Option<T> {
+        match self {
+            Self::Unlimited => None,
+            Self::At(limit) => Some(limit),
+        }
+    }
+}
+
+impl<T: std::fmt::Display> std::fmt::Display for Max<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unlimited => f.pad("unlimited"),
+            Self::At(limit) => limit.fmt(f),
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Max<T> {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unlimited => s.serialize_str("unlimited"),
+            Self::At(limit) => limit.serialize(s),
+        }
+    }
+}
+
+/// A cap on processor time, in thousandths of one processor. Written in processors (`1.5`) or percent of one (`150%`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
+pub struct Cap(u32);
+
+/// A text that is no cap.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not an amount of processor time; write processors such as 1.5, or percent of one such as \"150%\"")]
+pub struct CapError(String);
+
+impl Cap {
+    /// The least: a hundredth of a processor. The kernel takes no quota below 1 ms per period of 100 ms.
+    pub const MIN: Self = Self(10);
+    /// The most: 8192 processors, as many as Linux can have.
+    pub const MAX: Self = Self(8_192_000);
+
+    /// Thousandths of one processor.
+    pub const fn milli(self) -> u32 {
+        self.0
+    }
+}
+
+impl std::str::FromStr for Cap {
+    type Err = CapError;
+    fn from_str(text: &str) -> Result<Self, CapError> {
+        let bad = || CapError(text.to_owned());
+        let t = text.trim();
+        // Read with six digits behind the point, so no rounding hides what was written.
+        let (number, divisor) = t.strip_suffix('%').map_or((t, 1_000), |n| (n.trim_end(), 100_000));
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |d: &str| !d.is_empty() && d.len() <= 6 && d.bytes().all(|b| b.is_ascii_digit());
+        if !digits(whole) || !digits(fraction) {
+            return Err(bad());
+        }
+        let micro: u64 = format!("{whole}{fraction:0<6}").parse().map_err(|_| bad())?;
+        let milli = u32::try_from(micro / divisor).map_err(|_| bad())?;
+        if micro % divisor != 0 || !(Self::MIN.0..=Self::MAX.0).contains(&milli) {
+            return Err(bad());
+        }
+        Ok(Self(milli))
+    }
+}
+
+impl From<Cap> for String {
+    fn from(cap: Cap) -> Self {
+        cap.to_string()
+    }
+}
+
+impl std::fmt::Display for Cap {
+    /// In processors: `2`, `1.5`, `0.05`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = format!("{}.{:03}", self.0 / 1000, self.0 % 1000);
+        f.pad(text.trim_end_matches('0').trim_end_matches('.'))
+    }
+}
+
+/// A share under contention: 1 to 10 000, 100 being everybody's default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Weight(u16);
+
+/// A text that is no weight.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a weight; write a whole number from 1 to 10000")]
+pub struct WeightError(String);
+
+impl Weight {
+    /// The bare number.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl std::str::FromStr for Weight {
+    type Err = WeightError;
+    fn from_str(text: &str) -> Result<Self, WeightError> {
+        match text.parse() {
+            Ok(n @ 1..=10_000) => Ok(Self(n)),
+            _ => Err(WeightError(text.to_owned())),
+        }
+    }
+}
+
+impl std::fmt::Display for Weight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn caps() {
+        for (text, milli) in [
+            ("1.5", 1500),
+            ("2", 2000),
+            ("150%", 1500),
+            ("0.05", 50),
+            ("12.5%", 125),
+            ("1.0", 1000),
+        ] {
+            assert_eq!(text.parse(), Ok(Cap(milli)), "{text}");
+        }
+        for text in [
+            "", "0", "0.001", "1.2345", "-1", "1e3", "inf", "%", "1.5 cpus", "9000", "0.5%", "1.",
+        ] {
+            assert!(text.parse::<Cap>().is_err(), "{text}");
+        }
+        assert_eq!(Cap(1500).to_string(), "1.5");
+        assert_eq!(Cap(20_000).to_string(), "20");
+    }
+
+    #[test]
+    fn processor_sets() {
+        for (text, shown) in [
+            ("0-3,8", "0-3,8"),
+            ("3,1,2", "1-3"),
+            ("7", "7"),
+            (" 0 - 1 , 4 ", "0-1,4"),
+        ] {
+            assert_eq!(text.parse::<CpuSet>().unwrap().to_string(), shown);
+        }
+        for text in ["", ",", "3-1", "a", "0-", "-1", "0-9999", "1,,2"] {
+            assert!(text.parse::<CpuSet>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_printed_is_read_back(milli in Cap::MIN.0..=Cap::MAX.0, cpus in prop::collection::btree_set(0_u32..8192, 1..40)) {
+            prop_assert_eq!(Cap(milli).to_string().parse(), Ok(Cap(milli)));
+            let set = CpuSet(cpus);
+            prop_assert_eq!(set.to_string().parse(), Ok(set));
+        }
+    }
 }

@@ -20,9 +20,13 @@ impl std::str::FromStr for VeRef {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
-            text.parse().map(Self::Id).map_err(|e: crate::id::VeIdError| e.to_string())
+            text.parse()
+                .map(Self::Id)
+                .map_err(|e: crate::id::VeIdError| e.to_string())
         } else {
-            text.parse().map(Self::Name).map_err(|e: crate::id::NameError| e.to_string())
+            text.parse()
+                .map(Self::Name)
+                .map_err(|e: crate::id::NameError| e.to_string())
         }
     }
 }

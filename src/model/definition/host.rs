@@ -1,0 +1,327 @@
+//! `hostel.toml`: where everything is on this host, and the defaults.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use super::diagnostic::Diagnostics;
+use super::field::{Field, Reading, Record, fields};
+use super::value::{read_text, words};
+use super::ve::Share;
+use crate::id::{NetworkName, PlanName, TemplateRef, TenantName, VeId};
+use crate::units::{Bytes, Span};
+
+words! {
+    /// What to do about a limit that this host can't enforce.
+    Unenforceable, "\"refuse\" or \"warn\"",
+    /// Refuse to create or start the VE.
+    Refuse = "refuse",
+    /// Say so and go on without.
+    Warn = "warn",
+}
+
+/// The whole of `hostel.toml`, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostConfig {
+    /// Where files are.
+    pub paths: Paths,
+    /// The control group that all VEs are below, relative to the root of the hierarchy.
+    pub cgroup_root: CgroupPath,
+    /// What the names of VEs' interfaces on the host begin with.
+    pub interface_prefix: InterfacePrefix,
+    /// The nftables table, of family inet.
+    pub nft_table: NftTable,
+    /// The ids that VEs' users are mapped to.
+    pub idmap: IdRange,
+    /// What to do about a limit that this host can't enforce.
+    pub unenforceable: Unenforceable,
+    /// What new VEs get where nothing else is said.
+    pub defaults: Defaults,
+    /// The consoles' logs.
+    pub console: Console,
+    /// The keys that the file sets; all else is built in.
+    #[serde(skip)]
+    said: BTreeSet<String>,
+}
+
+/// Where files are; all absolute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Paths {
+    /// Definitions.
+    pub config: PathBuf,
+    /// Disks, templates, the ledger.
+    pub data: PathBuf,
+    /// Sockets, locks, logs: gone with a reboot.
+    pub run: PathBuf,
+    /// Templates' trees.
+    pub templates: PathBuf,
+    /// Templates' recipes.
+    pub images: PathBuf,
+}
+
+/// A range of user and group ids, cut into slots of 65 536.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct IdRange {
+    /// The first id.
+    pub base: u32,
+    /// How many slots.
+    pub count: u32,
+}
+
+/// What new VEs get where nothing else is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Defaults {
+    /// Whose it is.
+    pub tenant: TenantName,
+    /// Its plan.
+    pub plan: PlanName,
+    /// Its template; `None`: it must be named.
+    pub template: Option<TemplateRef>,
+    /// Its network; `None`: it has no network unless one is named.
+    pub network: Option<NetworkName>,
+    /// Who shares the template's tree with it.
+    pub share: Share,
+    /// How long a shutdown may take.
+    pub stop_timeout: Span,
+    /// How long a boot may take.
+    pub start_timeout: Span,
+}
+
+/// The consoles' logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Console {
+    /// The most that is kept of each.
+    pub log_size: Bytes,
+}
+
+/// An absolute path without `.` and `..`.
+#[derive(Debug, Clone)]
+struct AbsolutePath(PathBuf);
+
+impl FromStr for AbsolutePath {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let plain = |part: &str| part != "." && part != "..";
+        if text.starts_with('/') && text.split('/').all(plain) {
+            Ok(Self(PathBuf::from(text)))
+        } else {
+            Err(())
+        }
+    }
+}
+
+/// Names that kernel interfaces take as text, each with its rule.
+macro_rules! checked {
+    ($($(#[$doc:meta])* $type:ident, $expected:literal, $rule:expr;)+) => { $(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+        pub struct $type(String);
+
+        impl $type {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                let rule: fn(&[u8]) -> bool = $rule;
+                if rule(text.as_bytes()) { Ok(Self(text.to_owned())) } else { Err(format!("\"{text}\" is not {}", $expected)) }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        read_text! { $type, $expected; }
+    )+ };
+}
+
+checked! {
+    /// What the names of VEs' interfaces on the host begin with.
+    InterfacePrefix, "1 to 6 lower-case letters and digits, a letter first, such as \"hv\"", |t| {
+        // IFNAMSIZ is 16 with the final NUL: prefix, six digits of id, a dot and two digits of index make 15.
+        (1..=6).contains(&t.len())
+            && t[0].is_ascii_lowercase()
+            && t.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    };
+    /// A control group's path relative to the root of its hierarchy.
+    CgroupPath, "a path of plain names without a leading slash, such as \"hostel\" or \"hostel.slice\"", |t| {
+        t.len() <= 200 && t.split(|b| *b == b'/').all(|part| {
+            part.first().is_some_and(u8::is_ascii_alphanumeric)
+                && part.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+                // cgroup v2's own files have such names.
+                && !part.starts_with(b"cgroup.")
+        })
+    };
+    /// A name of an nftables table.
+    NftTable, "1 to 31 letters, digits and underscores, a letter first, such as \"hostel\"", |t| {
+        (1..=31).contains(&t.len())
+            && t[0].is_ascii_alphabetic()
+            && t.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+    };
+}
+
+impl InterfacePrefix {
+    /// The name of a VE's interface on the host: `hv101.0`.
+    pub fn interface(&self, id: VeId, index: usize) -> String {
+        format!("{}{id}.{index}", self.0)
+    }
+}
+
+read_text! { AbsolutePath, "an absolute path, without \"..\""; }
+
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    config: Option<AbsolutePath>,
+    data: Option<AbsolutePath>,
+    run: Option<AbsolutePath>,
+    templates: Option<AbsolutePath>,
+    images: Option<AbsolutePath>,
+    cgroup_root: Option<CgroupPath>,
+    interface_prefix: Option<InterfacePrefix>,
+    nft_table: Option<NftTable>,
+    idmap_base: Option<u32>,
+    idmap_count: Option<u32>,
+    unenforceable: Option<Unenforceable>,
+    tenant: Option<TenantName>,
+    plan: Option<PlanName>,
+    template: Option<TemplateRef>,
+    network: Option<NetworkName>,
+    share: Option<Share>,
+    stop_timeout: Option<Span>,
+    start_timeout: Option<Span>,
+    log_size: Option<Bytes>,
+}
+
+impl Record for Draft {
+    const FIELDS: &'static [Field<Self>] = fields! {
+        "cgroup_root": CgroupPath => cgroup_root, "the control group that all VEs are below", "\"hostel\"";
+        "interface_prefix": InterfacePrefix => interface_prefix, "what VEs' interfaces on the host begin with", "\"hv\"";
+        "nft_table": NftTable => nft_table, "the nftables table, of family inet", "\"hostel\"";
+        "unenforceable": Unenforceable => unenforceable,
+            "about a limit that this host can't enforce: refuse or warn", "\"refuse\"";
+        "paths.config": AbsolutePath => config, "definitions: plans/, networks/, tenants/, ve/", "\"/etc/hostel\"";
+        "paths.data": AbsolutePath => data, "disks, templates, the ledger", "\"/var/lib/hostel\"";
+        "paths.run": AbsolutePath => run, "sockets, locks, console logs", "\"/run/hostel\"";
+        "paths.templates": AbsolutePath => templates, "templates' trees", "\"/var/lib/hostel/templates\"";
+        "paths.images": AbsolutePath => images, "templates' recipes", "\"/usr/share/hostel/images\"";
+        "idmap.base": u32 => idmap_base, "first id of the first slot; at least 1048576, a multiple of 65536", "1048576";
+        "idmap.count": u32 => idmap_count, "slots of 65536 ids, one for each VE", "16384";
+        "defaults.tenant": TenantName => tenant, "whose a new VE is", "\"default\"";
+        "defaults.plan": PlanName => plan, "a new VE's plan", "\"small\"";
+        "defaults.template": TemplateRef => template, "a new VE's template; must be named if not set", "\"debian-12\"";
+        "defaults.network": NetworkName => network, "a new VE's network; none if not set", "\"private\"";
+        "defaults.share": Share => share, "who shares a template's page cache: tenant, host or none", "\"tenant\"";
+        "defaults.stop_timeout": Span => stop_timeout, "how long a shutdown may take before the VE is killed", "\"1m\"";
+        "defaults.start_timeout": Span => start_timeout, "how long a boot may take", "\"2m\"";
+        "console.log_size": Bytes => log_size, "most that is kept of each VE's console", "\"1MiB\"";
+    };
+}
+
+/// Ids stay below 2^31: some programs and file formats take them as signed.
+const ID_END: u64 = 1 << 31;
+
+impl HostConfig {
+    /// Reads `hostel.toml`; an empty text gives all defaults. `file` is what mistakes are reported under.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {
+        let (draft, mut reading) = Reading::file::<Draft>(file, text)?;
+        let base = draft.idmap_base.unwrap_or(1 << 20);
+        let count = draft.idmap_count.unwrap_or(16_384);
+        if base < 1 << 20 || base % 65_536 != 0 || u64::from(base) >= ID_END {
+            reading.wrong("idmap.base", "a multiple of 65536 from 1048576 on, below 2147483648");
+        } else if count == 0 || u64::from(base) + u64::from(count) * 65_536 > ID_END {
+            let most = (ID_END - u64::from(base)) / 65_536;
+            let key = if reading.has("idmap.count") {
+                "idmap.count"
+            } else {
+                "idmap.base"
+            };
+            reading.wrong(
+                key,
+                format!("1 to {most} slots of 65536 ids from {base} on (idmap.count is {count})"),
+            );
+        }
+        if draft
+            .log_size
+            .is_some_and(|size| !(Bytes::kib(4)..=Bytes::gib(1)).contains(&size))
+        {
+            reading.wrong("console.log_size", "4KiB to 1GiB");
+        }
+        if !reading.reports.is_empty() {
+            return Err(reading.reports.finish());
+        }
+        let said = reading.keys().map(str::to_owned).collect();
+        Ok(draft.fill(IdRange { base, count }, said))
+    }
+
+    /// Does the file set this key, or is its value built in?
+    pub fn says(&self, key: &str) -> bool {
+        self.said.contains(key)
+    }
+}
+
+impl Default for HostConfig {
+    /// What an empty file gives.
+    fn default() -> Self {
+        Draft::default().fill(
+            IdRange {
+                base: 1 << 20,
+                count: 16_384,
+            },
+            BTreeSet::new(),
+        )
+    }
+}
+
+impl Draft {
+    fn fill(self, idmap: IdRange, said: BTreeSet<String>) -> HostConfig {
+        let path = |given: Option<AbsolutePath>, default: &Path| given.map_or_else(|| default.to_owned(), |p| p.0);
+        let data = path(self.data, Path::new("/var/lib/hostel"));
+        HostConfig {
+            paths: Paths {
+                config: path(self.config, Path::new("/etc/hostel")),
+                run: path(self.run, Path::new("/run/hostel")),
+                templates: path(self.templates, &data.join("templates")),
+                images: path(self.images, Path::new("/usr/share/hostel/images")),
+                data,
+            },
+            cgroup_root: self.cgroup_root.unwrap_or_else(|| CgroupPath("hostel".into())),
+            interface_prefix: self.interface_prefix.unwrap_or_else(|| InterfacePrefix("hv".into())),
+            nft_table: self.nft_table.unwrap_or_else(|| NftTable("hostel".into())),
+            idmap,
+            unenforceable: self.unenforceable.unwrap_or(Unenforceable::Refuse),
+            defaults: Defaults {
+                tenant: self.tenant.unwrap_or_else(default_tenant),
+                plan: self.plan.unwrap_or_else(default_plan),
+                template: self.template,
+                network: self.network,
+                share: self.share.unwrap_or(Share::Tenant),
+                stop_timeout: self.stop_timeout.unwrap_or(Span::seconds(60)),
+                start_timeout: self.start_timeout.unwrap_or(Span::seconds(120)),
+            },
+            console: Console {
+                log_size: self.log_size.unwrap_or(Bytes::mib(1)),
+            },
+            said,
+        }
+    }
+}
+
+#[allow(clippy::expect_used)] // a constant that the tests parse
+fn default_tenant() -> TenantName {
+    "default".parse().expect("a good name")
+}
+
+#[allow(clippy::expect_used)] // a constant that the tests parse
+fn default_plan() -> PlanName {
+    "small".parse().expect("a good name")
+}

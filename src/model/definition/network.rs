@@ -1,0 +1,247 @@
+//! `networks/*.toml`: named pools of addresses and the way to reach them.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnetwork::IpNetwork;
+use serde::Serialize;
+
+use super::diagnostic::Diagnostics;
+use super::field::{Field, Reading, Record, Shape, fields};
+use super::name_of_file;
+use super::value::{Cell, Read, read_list, read_text, words};
+use crate::id::{Domain, NetworkName};
+
+words! {
+    /// The way to reach a network's addresses.
+    NetworkKind, "\"routed\"",
+    /// A route to each single address through the host.
+    Routed = "routed",
+}
+
+/// A network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Network {
+    /// Its name, that of its file.
+    pub name: NetworkName,
+    /// For people.
+    pub description: Option<String>,
+    /// The way to reach it.
+    pub kind: NetworkKind,
+    /// The prefixes its addresses come from; none overlaps another. Never empty.
+    pub pools: Vec<IpNetwork>,
+    /// Where "auto" addresses are taken from; empty: from the whole of each pool but its first two addresses and, for
+    /// IPv4, its last.
+    pub ranges: Vec<AddressRange>,
+    /// Addresses that belong to somebody else.
+    pub exclude: Vec<AddressRange>,
+    /// Rewrite the source of what leaves the host to the host's own address?
+    pub masquerade: bool,
+    /// Name servers for its VEs.
+    pub dns: Vec<IpAddr>,
+    /// Search domains for its VEs.
+    pub search: Vec<Domain>,
+    /// Bytes of the largest packet; `None`: the kernel's default, 1500.
+    pub mtu: Option<u16>,
+}
+
+/// One address, or all from one to another: `10.77.0.5-10.77.0.9`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
+pub struct AddressRange {
+    first: IpAddr,
+    last: IpAddr,
+}
+
+impl AddressRange {
+    /// The first address.
+    pub fn first(&self) -> IpAddr {
+        self.first
+    }
+    /// The last address; of the same family, and not before the first.
+    pub fn last(&self) -> IpAddr {
+        self.last
+    }
+    /// Is the address one of these?
+    pub fn contains(&self, address: IpAddr) -> bool {
+        // IpAddr orders IPv4 before IPv6, so the other family is never between.
+        (self.first..=self.last).contains(&address)
+    }
+}
+
+impl FromStr for AddressRange {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        match (first.trim().parse::<IpAddr>(), last.trim().parse::<IpAddr>()) {
+            (Ok(first), Ok(last)) if first.is_ipv4() == last.is_ipv4() && first <= last => Ok(Self { first, last }),
+            _ => Err(format!("\"{text}\" is not {}", <Self as Read>::EXPECTED)),
+        }
+    }
+}
+
+impl From<AddressRange> for String {
+    fn from(range: AddressRange) -> Self {
+        range.to_string()
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            self.first.fmt(f)
+        } else {
+            write!(f, "{}-{}", self.first, self.last)
+        }
+    }
+}
+
+read_text! { AddressRange, "an address, or a range from the lower to the higher such as \"10.77.0.5-10.77.0.9\""; }
+
+impl Read for IpNetwork {
+    const SHAPE: Shape = Shape::Text;
+    const EXPECTED: &'static str = "a prefix such as \"10.77.0.0/24\" or \"2001:db8:77::/64\"";
+    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
+        let text = cell.text()?;
+        let Some(pool) = text.parse::<Self>().ok().filter(|_| text.contains('/')) else {
+            cell.wrong(Self::EXPECTED);
+            return None;
+        };
+        match misfit(&pool) {
+            Some(expected) => {
+                cell.wrong(expected);
+                None
+            }
+            None => Some(pool),
+        }
+    }
+}
+
+/// Why a prefix can't be a pool, as what is expected instead.
+fn misfit(pool: &IpNetwork) -> Option<String> {
+    let ip = pool.ip();
+    if ip != pool.network() {
+        return Some(format!(
+            "\"{}/{}\", the network that this address is in",
+            pool.network(),
+            pool.prefix()
+        ));
+    }
+    let shortest = if pool.is_ipv4() { 8 } else { 16 };
+    if pool.prefix() < shortest {
+        return Some(format!("a prefix length of at least {shortest}"));
+    }
+    let special = match ip {
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.octets()[0] >= 240 || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some() || v6.is_unspecified(),
+    };
+    if special || ip.is_loopback() || ip.is_multicast() {
+        return Some("addresses that hosts can have: neither loopback, link-local, multicast nor reserved".to_owned());
+    }
+    None
+}
+
+read_list! {
+    IpNetwork, List, "a list of prefixes such as [\"10.77.0.0/24\", \"2001:db8:77::/64\"]";
+    AddressRange, List, "a list of addresses and ranges such as [\"10.77.0.1\", \"10.77.0.5-10.77.0.9\"]";
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    description: Option<String>,
+    kind: Option<NetworkKind>,
+    pools: Option<Vec<IpNetwork>>,
+    ranges: Option<Vec<AddressRange>>,
+    exclude: Option<Vec<AddressRange>>,
+    masquerade: Option<bool>,
+    dns: Option<Vec<IpAddr>>,
+    search: Option<Vec<Domain>>,
+    mtu: Option<u16>,
+}
+
+impl Record for Draft {
+    const FIELDS: &'static [Field<Self>] = fields! {
+        "description": String => description, "what the network is for, for people", "\"addresses of the internet\"";
+        "kind": NetworkKind => kind, "the way to reach it", "\"routed\"";
+        "pools": Vec<IpNetwork> => pools, "the prefixes its addresses come from", "[\"10.77.0.0/24\", \"2001:db8:77::/64\"]";
+        "ranges": Vec<AddressRange> => ranges,
+            "where \"auto\" addresses are taken from; the whole pools if not set", "[\"10.77.0.100-10.77.0.199\"]";
+        "exclude": Vec<AddressRange> => exclude,
+            "addresses that belong to somebody else", "[\"10.77.0.1\", \"10.77.0.5-10.77.0.9\"]";
+        "masquerade": bool => masquerade, "give what leaves the host the host's own address (NAT)", "true";
+        "dns": Vec<IpAddr> => dns, "name servers for its VEs", "[\"9.9.9.9\", \"2620:fe::fe\"]";
+        "search": Vec<Domain> => search, "domains its VEs search short names in", "[\"acme.example\"]";
+        "mtu": u16 => mtu, "bytes of the largest packet, 1280 to 65535", "1500";
+    };
+    const REQUIRED: &'static [&'static str] = &["kind", "pools"];
+}
+
+impl Network {
+    /// Reads `networks/<name>.toml`. `file` gives the name, and is what mistakes are reported under.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {
+        let (draft, mut reading) = Reading::file::<Draft>(file, text)?;
+        let name = name_of_file(&mut reading);
+        draft.check(&mut reading);
+        match (name, draft.kind, draft.pools) {
+            (Some(name), Some(kind), Some(pools)) if reading.reports.is_empty() => Ok(Self {
+                name,
+                description: draft.description,
+                kind,
+                pools,
+                ranges: draft.ranges.unwrap_or_default(),
+                exclude: draft.exclude.unwrap_or_default(),
+                masquerade: draft.masquerade.unwrap_or(false),
+                dns: draft.dns.unwrap_or_default(),
+                search: draft.search.unwrap_or_default(),
+                mtu: draft.mtu,
+            }),
+            _ => Err(reading.reports.finish()),
+        }
+    }
+
+    /// Is the address in one of the pools?
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.pools.iter().any(|p| p.contains(address))
+    }
+
+    /// Does the address belong to somebody else?
+    pub fn excludes(&self, address: IpAddr) -> bool {
+        self.exclude.iter().any(|r| r.contains(address))
+    }
+}
+
+impl Draft {
+    /// What the values must be together.
+    fn check(&self, reading: &mut Reading<'_>) {
+        // 1280 is what every IPv6 link must carry (RFC 8200, 5).
+        if self.mtu.is_some_and(|mtu| mtu < 1280) {
+            reading.wrong("mtu", "1280 to 65535");
+        }
+        let Some(pools) = &self.pools else { return };
+        // With a mistake inside, the list is shorter than what was written.
+        if pools.is_empty() && reading.reports.is_empty() {
+            reading.wrong("pools", "at least one prefix");
+        }
+        for (i, pool) in pools.iter().enumerate() {
+            if let Some(other) = pools[..i]
+                .iter()
+                .find(|o| o.contains(pool.ip()) || pool.contains(o.ip()))
+            {
+                reading.wrong(
+                    "pools",
+                    format!("prefixes that don't overlap, unlike {other} and {pool}"),
+                );
+            }
+        }
+        for (key, ranges) in [("ranges", &self.ranges), ("exclude", &self.exclude)] {
+            for range in ranges.iter().flatten() {
+                if !pools.iter().any(|p| p.contains(range.first) && p.contains(range.last))
+                    && reading.reports.is_empty()
+                {
+                    reading.wrong(key, format!("ranges inside one of the pools, unlike {range}"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! `ve/<name>.toml`: what one VE is to be.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Serialize, Serializer};
+
+use super::diagnostic::Diagnostics;
+use super::field::{Field, KeyDoc, Reading, Record, Shape, When, fields};
+use super::guest::{CryptHash, Guest, SshKey, Timezone};
+use super::resources::Resources;
+use super::stem;
+use super::value::{Cell, Read, words};
+use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
+use crate::units::Span;
+
+/// The most interfaces of one VE. Interface names leave room for two digits.
+pub const MAX_INTERFACES: usize = 32;
+
+words! {
+    /// Who shares a template's tree, and so its page cache, with whom.
+    Share, "\"tenant\", \"host\" or \"none\"",
+    /// The VEs of the same tenant: the usual.
+    Tenant = "tenant",
+    /// All VEs of the host: the densest, for VEs one trusts alike.
+    Host = "host",
+    /// Nobody: a copy of its own.
+    None = "none",
+}
+
+words! {
+    /// What becomes of a VE when the host goes down.
+    StopMode, "\"stop\"",
+    /// It is shut down.
+    Stop = "stop",
+}
+
+/// A VE's definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VeDefinition {
+    /// The file it was read from, as the caller named it.
+    pub file: String,
+    /// Its number.
+    pub id: VeId,
+    /// Its name, that of its file.
+    pub name: VeName,
+    /// Whose it is.
+    pub tenant: TenantName,
+    /// What it is made from.
+    pub template: TemplateRef,
+    /// Its plan.
+    pub plan: PlanName,
+    /// Start it with the host?
+    pub onboot: Option<bool>,
+    /// Higher starts first and stops last.
+    pub priority: Option<u16>,
+    /// Its host name.
+    pub hostname: Option<Hostname>,
+    /// Who shares the template's tree with it.
+    pub share: Option<Share>,
+    /// For people.
+    pub description: Option<String>,
+    /// What it has other than its plan.
+    pub overrides: Resources,
+    /// `[[network]]`
+    pub interfaces: Vec<InterfaceKeys>,
+    /// Its name servers; `None`: its networks'.
+    pub dns: Option<Vec<IpAddr>>,
+    /// Its search domains; `None`: its networks'.
+    pub search: Option<Vec<Domain>>,
+    /// `[guest]`
+    pub guest: Guest,
+    /// How long a shutdown may take.
+    pub stop_timeout: Option<Span>,
+    /// What becomes of it when the host goes down.
+    pub stop_mode: Option<StopMode>,
+    /// How long a boot may take.
+    pub start_timeout: Option<Span>,
+}
+
+/// One `[[network]]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InterfaceKeys {
+    /// The network it is on.
+    pub network: NetworkName,
+    /// Its addresses; `None`: auto.
+    pub addresses: Option<Addresses>,
+}
+
+/// Addresses on one network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Addresses {
+    /// One free address of each family that the network has.
+    Auto,
+    /// These. Never empty, none twice.
+    Fixed(Vec<IpAddr>),
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.pad("auto"),
+            Self::Fixed(list) => f.pad(&list.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",")),
+        }
+    }
+}
+
+impl Serialize for Addresses {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => s.serialize_str("auto"),
+            Self::Fixed(list) => list.serialize(s),
+        }
+    }
+}
+
+impl Read for Addresses {
+    const SHAPE: Shape = Shape::WordOrList;
+    const EXPECTED: &'static str = "\"auto\", or a list of addresses such as [\"10.77.0.10\", \"2001:db8::10\"]";
+    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
+        if cell.is_word("auto") {
+            return Some(Self::Auto);
+        }
+        let list = cell.elements::<IpAddr>()?;
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = list.iter().find(|a| !seen.insert(**a)) {
+            cell.wrong(format!("each address once, not {twice} twice"));
+            return None;
+        }
+        if cell.is_empty_list() {
+            cell.wrong(Self::EXPECTED);
+            return None;
+        }
+        Some(Self::Fixed(list))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Draft {
+    id: Option<VeId>,
+    name: Option<VeName>,
+    tenant: Option<TenantName>,
+    template: Option<TemplateRef>,
+    plan: Option<PlanName>,
+    onboot: Option<bool>,
+    priority: Option<u16>,
+    hostname: Option<Hostname>,
+    share: Option<Share>,
+    description: Option<String>,
+    resources: Resources,
+    interfaces: Option<Vec<InterfaceDraft>>,
+    dns: Option<Vec<IpAddr>>,
+    search: Option<Vec<Domain>>,
+    password_hash: Option<CryptHash>,
+    ssh_keys: Option<Vec<SshKey>>,
+    timezone: Option<Timezone>,
+    stop_timeout: Option<Span>,
+    stop_mode: Option<StopMode>,
+    start_timeout: Option<Span>,
+}
+
+#[derive(Debug, Default)]
+struct InterfaceDraft {
+    network: Option<NetworkName>,
+    addresses: Option<Addresses>,
+}
+
+impl Record for InterfaceDraft {
+    const FIELDS: &'static [Field<Self>] = fields! {
+        "network": NetworkName => network, "the network it is on", "\"private\"", When::Restart;
+        "addresses": Addresses => addresses,
+            "its addresses there, or \"auto\" for a free one of each family", "\"auto\"", When::Restart;
+    };
+    const REQUIRED: &'static [&'static str] = &["network"];
+}
+
+impl Read for Vec<InterfaceDraft> {
+    const SHAPE: Shape = Shape::Tables;
+    const EXPECTED: &'static str = "tables that each begin with [[network]]";
+    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
+        Some(cell.records())
+    }
+}
+
+const NEVER_ID: When = When::Never("the id names its disk and everything the kernel knows of it");
+const NEVER_NAME: When = When::Never("the name is that of its file and of its history");
+const NEVER_TENANT: When =
+    When::Never("its usage and its template tree belong to its tenant; create it anew for another");
+const NEVER_TEMPLATE: When = When::Never("its disk holds what differs from this very template; create it anew");
+const NEVER_SHARE: When = When::Never("its disk belongs to the template tree it was made with; create it anew");
+
+impl Record for Draft {
+    const FIELDS: &'static [Field<Self>] = fields! {
+        "id": VeId => id, "its number, 101 to 999999, for life", "101", NEVER_ID;
+        "name": VeName => name, "its name, that of its file", "\"web1\"", NEVER_NAME;
+        "tenant": TenantName => tenant, "whose it is", "\"acme\"", NEVER_TENANT;
+        "template": TemplateRef => template,
+            "what it is made from, the newest version or a certain one", "\"debian-12\"", NEVER_TEMPLATE;
+        "plan": PlanName => plan, "its plan of resources", "\"small\"";
+        "onboot": bool => onboot, "start it with the host", "true";
+        "priority": u16 => priority, "order at the host's boot: higher starts first and stops last", "100";
+        "hostname": Hostname => hostname,
+            "its host name; its name if not set", "\"web1.acme.example\"", When::Restart;
+        "share": Share => share,
+            "who shares the template's page cache with it: tenant, host or none", "\"tenant\"", NEVER_SHARE;
+        "description": String => description, "what it is for, for people", "\"shop front\"";
+        "dns": Vec<IpAddr> => dns, "its name servers; its networks' if not set", "[\"9.9.9.9\"]", When::Restart;
+        "search": Vec<Domain> => search,
+            "domains to search short names in; its networks' if not set", "[\"acme.example\"]", When::Restart;
+        "guest.password_hash": CryptHash => password_hash,
+            "root's password, hashed: from \"openssl passwd -6\"", "\"$6$…\"", When::Restart, secret;
+        "guest.ssh_keys": Vec<SshKey> => ssh_keys,
+            "root's SSH keys", "[\"ssh-ed25519 AAAA… ann@desk\"]", When::Restart;
+        "guest.timezone": Timezone => timezone,
+            "its time zone; the template's if not set", "\"Europe/Berlin\"", When::Restart;
+        "start.timeout": Span => start_timeout, "how long a boot may take", "\"2m\"";
+        "stop.timeout": Span => stop_timeout, "how long a shutdown may take before it is killed", "\"1m\"";
+        "stop.mode": StopMode => stop_mode, "what becomes of it when the host goes down", "\"stop\"";
+        "network": Vec<InterfaceDraft> => interfaces,
+            "an interface on a network, a [[network]] each", "\"private\"", When::Restart;
+    };
+    const REQUIRED: &'static [&'static str] = &["id", "name", "tenant", "template", "plan"];
+    const HAS_RESOURCES: bool = true;
+    fn resources(&mut self) -> Option<&mut Resources> {
+        Some(&mut self.resources)
+    }
+}
+
+/// All keys, with those of `[[network]]` as `network.N.…`.
+pub(super) fn keys() -> Vec<KeyDoc> {
+    let (interfaces, mut all): (Vec<_>, Vec<_>) = KeyDoc::of_record::<Draft>("")
+        .into_iter()
+        .partition(|k| k.shape == Shape::Tables);
+    all.extend(interfaces);
+    all.extend(KeyDoc::of_record::<InterfaceDraft>("network.N."));
+    all
+}
+
+impl VeDefinition {
+    /// Reads `ve/<name>.toml`. `file` must agree with the name inside, and is what mistakes are reported under.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {
+        let (draft, mut reading) = Reading::file::<Draft>(file, text)?;
+        draft.check(file, &mut reading);
+        let interfaces: Vec<InterfaceKeys> = draft
+            .interfaces
+            .into_iter()
+            .flatten()
+            .filter_map(|i| {
+                Some(InterfaceKeys {
+                    network: i.network?,
+                    addresses: i.addresses,
+                })
+            })
+            .collect();
+        let (true, Some(id), Some(name), Some(tenant), Some(template), Some(plan)) = (
+            reading.reports.is_empty(),
+            draft.id,
+            draft.name,
+            draft.tenant,
+            draft.template,
+            draft.plan,
+        ) else {
+            return Err(reading.reports.finish());
+        };
+        let ssh_keys = draft.ssh_keys.unwrap_or_default();
+        Ok(Self {
+            file: file.to_owned(),
+            id,
+            name,
+            tenant,
+            template,
+            plan,
+            onboot: draft.onboot,
+            priority: draft.priority,
+            hostname: draft.hostname,
+            share: draft.share,
+            description: draft.description,
+            overrides: draft.resources,
+            interfaces,
+            dns: draft.dns,
+            search: draft.search,
+            guest: Guest {
+                password_hash: draft.password_hash,
+                ssh_keys,
+                timezone: draft.timezone,
+            },
+            stop_timeout: draft.stop_timeout,
+            stop_mode: draft.stop_mode,
+            start_timeout: draft.start_timeout,
+        })
+    }
+}
+
+impl Draft {
+    /// What the values must be together.
+    fn check(&self, file: &str, reading: &mut Reading<'_>) {
+        if let Some(name) = &self.name
+            && name.as_str() != stem(file)
+        {
+            reading.wrong("name", format!("\"{}\", as the file is named", stem(file)));
+        }
+        let interfaces = self.interfaces.as_deref().unwrap_or_default();
+        if interfaces.len() > MAX_INTERFACES {
+            reading.wrong("network", format!("at most {MAX_INTERFACES} of them"));
+        }
+        let mut networks = BTreeSet::new();
+        let mut addresses = BTreeSet::new();
+        for (i, interface) in interfaces.iter().enumerate() {
+            if let Some(network) = &interface.network
+                && !networks.insert(network)
+            {
+                reading.wrong(
+                    &format!("network.{i}.network"),
+                    "each network once; an interface can have many addresses",
+                );
+            }
+            if let Some(Addresses::Fixed(list)) = &interface.addresses
+                && let Some(twice) = list.iter().find(|a| !addresses.insert(**a))
+            {
+                reading.wrong(
+                    &format!("network.{i}.addresses"),
+                    format!("each address once, not {twice} twice"),
+                );
+            }
+        }
+        let mut blobs = BTreeSet::new();
+        if self.ssh_keys.iter().flatten().any(|k| !blobs.insert(k.blob())) {
+            reading.wrong("guest.ssh_keys", "each key once");
+        }
+    }
+}
