@@ -1,1 +1,112 @@
-//! (being built)
+//! Networks of routed VEs: one veth pair per interface, a /32 or /128 per address, a link-local gateway on the
+//! host's end. There is no shared Ethernet, so a VE has no neighbour but the host.
+//!
+//! ```text
+//!   VE                                     host
+//!   eth0  203.0.113.10/32                  hv101.0  169.254.1.1/32, fe80::1/64
+//!         default via 169.254.1.1 onlink            route 203.0.113.10/32 dev hv101.0
+//!         2001:db8::10/128                          route 2001:db8::10/128 dev hv101.0
+//!         default via fe80::1                       both with a permanent neighbour entry (the VE's MAC)
+//! ```
+//!
+//! "The host" is the network namespace of the calling thread. What is Hostel's carries three marks: the alias
+//! ("hostel VE 101"), the device group ([`GROUP`], there from the first moment, so that a link is known even if we
+//! died before the alias was set) and the route protocol ([`ROUTE_PROTOCOL`]). What lacks them is never touched.
+
+use std::fmt::Debug;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::BorrowedFd;
+
+use crate::Result;
+
+pub mod check;
+mod fake;
+mod inspect;
+mod message;
+mod namespace;
+pub(crate) mod netlink;
+mod prepare;
+mod routed;
+mod sysctl;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use fake::FakeNetwork;
+pub use routed::RoutedNetwork;
+
+/// The IPv4 gateway that every routed VE sees: the host's end of its own link.
+pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+/// The IPv6 gateway that every routed VE sees.
+pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// How the alias of every host end begins.
+pub const ALIAS_PREFIX: &str = "hostel VE ";
+/// The device group of every host end ("host" in ASCII); see `ip link show group 1752134516`.
+pub const GROUP: u32 = 0x686f_7374;
+/// The protocol number of our routes (`ip route show proto 104`), free in iproute2's rt_protos.
+pub const ROUTE_PROTOCOL: u8 = 104;
+
+/// One interface of a routed VE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The host's end: "hv101.0".
+    pub host_name: String,
+    /// The VE's end: "eth0".
+    pub guest_name: String,
+    /// MAC address of the VE's end.
+    pub mac: [u8; 6],
+    /// MTU of both ends in bytes; the kernel's default (1500) if none.
+    pub mtu: Option<u32>,
+    /// The VE's addresses; with none the link is made and brought up, no more.
+    pub addresses: Vec<IpAddr>,
+    /// Of the host's end; begins with [`ALIAS_PREFIX`].
+    pub alias: String,
+}
+
+/// A host end that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundLink {
+    /// Its name.
+    pub name: String,
+    /// Its alias; empty if its making was cut off before it got one.
+    pub alias: String,
+    /// The addresses that we route to it, in order.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Counters of a host end since it was made. Mind the side: what the *host* receives is what the VE sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes that the VE sent.
+    pub rx_bytes: u64,
+    /// Bytes that the VE received.
+    pub tx_bytes: u64,
+    /// Packets that the VE sent.
+    pub rx_packets: u64,
+    /// Packets that the VE received.
+    pub tx_packets: u64,
+}
+
+/// The network of routed VEs.
+pub trait Network: Send + Sync + Debug {
+    /// Makes the links between this host and the network namespace of a VE, with addresses, routes and gateways on
+    /// both sides; all of them or none. A link of the same name that is ours is replaced; one that isn't is an
+    /// error. The first link with an address of a family carries the VE's default route of that family; what comes
+    /// from the address of a later link leaves by that link (a rule and a table of its own).
+    fn attach(&self, netns: BorrowedFd<'_>, links: &[Link]) -> Result<()>;
+
+    /// Removes links by the names of their host ends. One that is gone is fine; one that isn't ours is an error,
+    /// and then none is removed.
+    fn detach(&self, host_names: &[String]) -> Result<()>;
+
+    /// Our host ends named `prefix` + VE id + "." + number, in order of name.
+    fn list(&self, prefix: &str) -> Result<Vec<FoundLink>>;
+
+    /// The counters of a host end; `None` if there is no such link.
+    fn counters(&self, host_name: &str) -> Result<Option<Counters>>;
+
+    /// Turns on forwarding, and tells what it changed. An interface that obeys router advertisements keeps obeying
+    /// them (the kernel stops that on forwarding hosts unless `accept_ra` is 2).
+    fn prepare_host(&self) -> Result<Vec<String>>;
+}

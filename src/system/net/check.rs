@@ -1,0 +1,210 @@
+//! What may be handed to the kernel: checked here, before anything is touched.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{ALIAS_PREFIX, Link};
+use crate::error::{Error, Kind, Result};
+
+/// The longest name of an interface (IFNAMSIZ less the final zero).
+const NAME_MAX: usize = 15;
+/// The longest alias (IFALIASZ less the final zero).
+const ALIAS_MAX: usize = 255;
+/// The smallest MTU that carries IPv6 (RFC 8200), and the largest of a veth.
+const MTU: std::ops::RangeInclusive<u32> = 1280..=65535;
+
+fn wrong(act: &'static str, object: impl std::fmt::Display, why: impl Into<String>) -> Error {
+    Error::new(act, object, why.into()).kind(Kind::Invalid)
+}
+
+/// Checks the name of an interface: 1 to 15 characters of `a-z 0-9 . _ -`, a letter first. So it is safe in a path
+/// of /proc/sys and in a ruleset.
+pub fn interface_name(name: &str) -> Result<()> {
+    let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    let rest = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
+    if first && rest && name.len() <= NAME_MAX {
+        return Ok(());
+    }
+    let why = format!("an interface name has 1 to {NAME_MAX} characters of a-z, 0-9, '.', '_' and '-', a letter first");
+    Err(wrong("accept interface name", format!("\"{name}\""), why))
+}
+
+/// Checks the prefix of interface names: 1 to 7 characters (so that a VE's id and ".0" fit behind it), a letter
+/// first and no digit last (or the prefix "hv2" would claim VE 2101 of the prefix "hv").
+pub fn prefix(prefix: &str) -> Result<()> {
+    let act = "accept interface prefix";
+    interface_name(prefix).map_err(|e| wrong(act, format!("\"{prefix}\""), chain(&e)))?;
+    if prefix.len() > 7 {
+        return Err(wrong(act, format!("\"{prefix}\""), "it is longer than 7 characters"));
+    }
+    if prefix.ends_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return Err(wrong(act, format!("\"{prefix}\""), "it ends with a digit or a dot"));
+    }
+    Ok(())
+}
+
+fn chain(e: &Error) -> String {
+    std::error::Error::source(e).map_or_else(|| e.to_string(), ToString::to_string)
+}
+
+/// Is `name` made of `prefix`, a VE's id, a dot and a number?
+pub fn belongs(name: &str, prefix: &str) -> bool {
+    let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+    name.strip_prefix(prefix).and_then(|rest| rest.split_once('.')).is_some_and(|(id, n)| digits(id) && digits(n))
+}
+
+/// Checks that `mac` can be the address of one interface.
+pub fn mac(mac: [u8; 6]) -> Result<()> {
+    let text = mac_text(mac);
+    match mac {
+        [0, 0, 0, 0, 0, 0] => Err(wrong("accept MAC address", text, "it is all zero")),
+        [first, ..] if first & 1 == 1 => Err(wrong("accept MAC address", text, "it is a group address")),
+        _ => Ok(()),
+    }
+}
+
+/// A MAC address as people write it.
+pub fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|b| format!("{b:02x}")).join(":")
+}
+
+/// Checks that `address` can be the address of one VE.
+pub fn address(address: IpAddr) -> Result<()> {
+    let why = match address {
+        IpAddr::V4(a) => v4(a),
+        IpAddr::V6(a) => v6(a),
+    };
+    why.map_or(Ok(()), |why| Err(wrong("accept address", address, why)))
+}
+
+fn v4(a: Ipv4Addr) -> Option<&'static str> {
+    match a.octets() {
+        [0, ..] => Some("addresses in 0.0.0.0/8 mean \"this network\""),
+        [127, ..] => Some("it is a loopback address"),
+        [169, 254, ..] => Some("it is link-local; the gateway is one of these"),
+        [224..=239, ..] => Some("it is a multicast address"),
+        [240..=255, ..] => Some("addresses in 240.0.0.0/4 can't be used"),
+        _ => None,
+    }
+}
+
+fn v6(a: Ipv6Addr) -> Option<&'static str> {
+    if a.is_unspecified() || a.is_loopback() {
+        Some("it is the unspecified or the loopback address")
+    } else if a.is_multicast() {
+        Some("it is a multicast address")
+    } else if a.is_unicast_link_local() {
+        Some("it is link-local; the gateway is one of these")
+    } else if a.to_ipv4_mapped().is_some() {
+        Some("it is an IPv4 address in IPv6 form; write it as IPv4")
+    } else {
+        None
+    }
+}
+
+/// Checks a link.
+pub fn link(link: &Link) -> Result<()> {
+    interface_name(&link.host_name)?;
+    interface_name(&link.guest_name)?;
+    mac(link.mac)?;
+    link.addresses.iter().try_for_each(|a| address(*a))?;
+    if let Some(mtu) = link.mtu.filter(|mtu| !MTU.contains(mtu)) {
+        let why = format!("it must be {} to {}", MTU.start(), MTU.end());
+        return Err(wrong("accept MTU", format!("{mtu} of {}", link.host_name), why));
+    }
+    let printable = link.alias.bytes().all(|b| (b' '..=b'~').contains(&b));
+    if !link.alias.starts_with(ALIAS_PREFIX) || !printable || link.alias.len() > ALIAS_MAX {
+        let why = format!("it must be printable ASCII, begin with \"{ALIAS_PREFIX}\" and have at most {ALIAS_MAX} characters");
+        return Err(wrong("accept alias", format!("{:?} of {}", link.alias, link.host_name), why));
+    }
+    Ok(())
+}
+
+/// Checks all links of a VE, also against each other.
+pub fn links(links: &[Link]) -> Result<()> {
+    links.iter().try_for_each(link)?;
+    let twice = |what: String| Err(wrong("accept links", what, "it is there twice"));
+    for (i, a) in links.iter().enumerate() {
+        for b in &links[..i] {
+            if a.host_name == b.host_name {
+                return twice(format!("with host end {}", a.host_name));
+            }
+            if a.guest_name == b.guest_name {
+                return twice(format!("with VE end {}", a.guest_name));
+            }
+        }
+    }
+    let mut seen: Vec<IpAddr> = links.iter().flat_map(|l| l.addresses.iter().copied()).collect();
+    seen.sort_unstable();
+    match seen.windows(2).find(|w| w[0] == w[1]) {
+        Some(pair) => twice(format!("with address {}", pair[0])),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Link {
+        Link {
+            host_name: "hv101.0".into(),
+            guest_name: "eth0".into(),
+            mac: [2, 0, 0, 0, 1, 1],
+            mtu: None,
+            addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            alias: "hostel VE 101".into(),
+        }
+    }
+
+    #[test]
+    fn names() {
+        for name in ["hv101.0", "eth0", "a", "hv999999.0", "abcdefghijklmno"] {
+            assert!(interface_name(name).is_ok(), "{name}");
+        }
+        for name in ["", ".", "..", "a/b", "Eth0", "0eth", "abcdefghijklmnop", "a b", "a\"", "a;b", "a\n", "a*", "ä"] {
+            assert!(interface_name(name).is_err(), "{name:?}");
+        }
+        for p in ["hv", "hostel", "a", "h-v_"] {
+            assert!(prefix(p).is_ok(), "{p}");
+        }
+        for p in ["", "hv2", "toolongx", "h*", "hv.", "h\"v"] {
+            assert!(prefix(p).is_err(), "{p:?}");
+        }
+        assert!(belongs("hv101.0", "hv") && belongs("hv999999.12", "hv"));
+        for name in ["hv", "hv101", "hvc0", "hv101.", "hv.0", "hvx101.0", "eth0", "hv1x.0"] {
+            assert!(!belongs(name, "hv"), "{name}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_no_ve_can_have() {
+        let bad = "0.0.0.0 127.0.0.1 169.254.1.1 224.0.0.1 255.255.255.255 240.0.0.1 :: ::1 ff02::1 fe80::1 ::ffff:192.0.2.1";
+        for text in bad.split(' ') {
+            assert!(address(text.parse().unwrap()).is_err(), "{text}");
+        }
+        for text in "10.0.0.1 192.0.2.255 203.0.113.0 2001:db8::1 fd00::1".split(' ') {
+            assert!(address(text.parse().unwrap()).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn whole_links() {
+        assert!(links(&[good()]).is_ok());
+        let other = Link { host_name: "hv101.1".into(), guest_name: "eth1".into(), addresses: vec![], ..good() };
+        assert!(links(&[good(), other.clone()]).is_ok());
+        let bad = [
+            Link { mac: [0; 6], ..good() },
+            Link { mac: [1, 0, 0, 0, 0, 1], ..good() },
+            Link { mtu: Some(100), ..good() },
+            Link { mtu: Some(70_000), ..good() },
+            Link { alias: "mine".into(), ..good() },
+            Link { alias: "hostel VE 1\n".into(), ..good() },
+        ];
+        for link in bad {
+            assert_eq!(links(std::slice::from_ref(&link)).unwrap_err().kind, Kind::Invalid, "{link:?}");
+        }
+        assert!(links(&[good(), Link { guest_name: "eth0".into(), ..other.clone() }]).is_err());
+        assert!(links(&[good(), Link { host_name: "hv101.0".into(), ..other.clone() }]).is_err());
+        assert!(links(&[good(), Link { addresses: good().addresses, ..other }]).is_err());
+    }
+}

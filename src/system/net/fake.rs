@@ -1,0 +1,136 @@
+//! A network without a kernel, for tests of the floors above.
+
+use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Counters, FoundLink, Link, Network, check};
+use crate::error::{Error, Kind, Result};
+
+/// A [`Network`] that remembers what it was told, checks it as the real one does, and fails when told to.
+#[derive(Debug, Default)]
+pub struct FakeNetwork {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    links: BTreeMap<String, Link>,
+    foreign: Vec<String>,
+    counters: BTreeMap<String, Counters>,
+    forwarding: bool,
+    calls: Vec<&'static str>,
+    fail_at: Option<usize>,
+    fail_on: Option<&'static str>,
+}
+
+impl FakeNetwork {
+    /// A host without links.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on the call number `n` (the first is 1, counted from when this fake was made) fails.
+    pub fn fail_at(&self, n: usize) {
+        self.lock().fail_at = Some(n);
+    }
+
+    /// From now on every call of this method fails; `None`: no call does.
+    pub fn fail_on(&self, method: Option<&'static str>) {
+        self.lock().fail_on = method;
+    }
+
+    /// The methods that were called, in order; also those that failed.
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.lock().calls.clone()
+    }
+
+    /// The links there are, in order of the host end's name.
+    pub fn links(&self) -> Vec<Link> {
+        self.lock().links.values().cloned().collect()
+    }
+
+    /// Puts an interface there that isn't ours.
+    pub fn add_foreign(&self, name: &str) {
+        self.lock().foreign.push(name.to_owned());
+    }
+
+    /// Sets what [`Network::counters`] tells of a link.
+    pub fn set_counters(&self, host_name: &str, counters: Counters) {
+        self.lock().counters.insert(host_name.to_owned(), counters);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call(&self, method: &'static str) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        state.calls.push(method);
+        if state.fail_at == Some(state.calls.len()) || state.fail_on == Some(method) {
+            return Err(Error::new(method, "the fake network", "it was told to fail"));
+        }
+        Ok(state)
+    }
+}
+
+impl State {
+    fn refuse_foreign(&self, name: &str) -> Result<()> {
+        if self.foreign.iter().any(|f| f == name) {
+            return Err(Error::new("remove interface", name, "it isn't Hostel's").kind(Kind::Exists));
+        }
+        Ok(())
+    }
+}
+
+impl Network for FakeNetwork {
+    fn attach(&self, _netns: BorrowedFd<'_>, links: &[Link]) -> Result<()> {
+        let mut state = self.call("attach")?;
+        check::links(links)?;
+        for link in links {
+            state.refuse_foreign(&link.host_name)?;
+            let others = state.links.values().filter(|l| links.iter().all(|new| new.host_name != l.host_name));
+            if let Some(address) = others.flat_map(|l| &l.addresses).find(|a| link.addresses.contains(a)) {
+                let object = format!("{address} by {}", link.host_name);
+                return Err(Error::new("add route to", object, "it is routed elsewhere").kind(Kind::Exists));
+            }
+        }
+        state.links.extend(links.iter().map(|l| (l.host_name.clone(), l.clone())));
+        Ok(())
+    }
+
+    fn detach(&self, host_names: &[String]) -> Result<()> {
+        let mut state = self.call("detach")?;
+        host_names.iter().try_for_each(|name| check::interface_name(name))?;
+        host_names.iter().try_for_each(|name| state.refuse_foreign(name))?;
+        for name in host_names {
+            state.links.remove(name);
+            state.counters.remove(name);
+        }
+        Ok(())
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<FoundLink>> {
+        let state = self.call("list")?;
+        check::prefix(prefix)?;
+        let ours = state.links.values().filter(|l| check::belongs(&l.host_name, prefix));
+        let found = |l: &Link| {
+            let mut addresses = l.addresses.clone();
+            addresses.sort_unstable();
+            FoundLink { name: l.host_name.clone(), alias: l.alias.clone(), addresses }
+        };
+        Ok(ours.map(found).collect())
+    }
+
+    fn counters(&self, host_name: &str) -> Result<Option<Counters>> {
+        let state = self.call("counters")?;
+        let there = state.links.contains_key(host_name);
+        Ok(there.then(|| state.counters.get(host_name).copied().unwrap_or_default()))
+    }
+
+    fn prepare_host(&self) -> Result<Vec<String>> {
+        let mut state = self.call("prepare_host")?;
+        let changed = !std::mem::replace(&mut state.forwarding, true);
+        Ok(if changed { vec!["net.ipv4.ip_forward: 0 -> 1".to_owned()] } else { Vec::new() })
+    }
+}

@@ -1,0 +1,141 @@
+//! What links exist. Only the attributes that we need are read: a host may have interfaces of any kind.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::netlink::{Attributes, Netlink};
+use super::{ALIAS_PREFIX, Counters, FoundLink, GROUP, ROUTE_PROTOCOL, check, message};
+use crate::{Error, Result};
+
+/// Length of struct ifinfomsg, before the attributes of a link.
+const LINK_HEADER: usize = 16;
+/// Length of struct rtmsg, before the attributes of a route.
+const ROUTE_HEADER: usize = 12;
+
+/// One interface as the kernel shows it.
+#[derive(Debug, Default)]
+pub(super) struct Interface {
+    pub index: u32,
+    pub name: String,
+    pub alias: String,
+    group: u32,
+    counters: Option<Counters>,
+}
+
+impl Interface {
+    /// Was it made by Hostel?
+    pub fn is_ours(&self) -> bool {
+        self.alias.starts_with(ALIAS_PREFIX) || (self.alias.is_empty() && self.group == GROUP)
+    }
+}
+
+/// Opens a socket to the routing subsystem of this thread's network namespace.
+pub(super) fn open() -> Result<Netlink> {
+    Netlink::route().map_err(|e| Error::os("open a socket to", "the kernel's routing (netlink)", e))
+}
+
+/// An interface by name; `None` if there is none.
+pub(super) fn find(netlink: &mut Netlink, name: &str, counters: bool) -> Result<Option<Interface>> {
+    match netlink.get(&message::get_link(name, counters)) {
+        Ok(answer) => Ok(Some(read_interface(&answer))),
+        Err(refusal) if refusal.errno() == libc::ENODEV => Ok(None),
+        Err(refusal) => Err(refusal.into_error("look up interface", name)),
+    }
+}
+
+/// See [`super::Network::list`].
+pub(super) fn list(prefix: &str) -> Result<Vec<FoundLink>> {
+    check::prefix(prefix)?;
+    let mut netlink = open()?;
+    netlink.filter_strictly();
+    let answers = netlink.dump(&message::list_links()).map_err(|r| r.into_error("list", "interfaces"))?;
+    let interfaces = answers.iter().map(|a| read_interface(a));
+    let mut ours: Vec<_> = interfaces.filter(|i| i.is_ours() && check::belongs(&i.name, prefix)).collect();
+    ours.sort_by(|a, b| a.name.cmp(&b.name));
+    if ours.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut routes = our_routes(&mut netlink)?;
+    let found = |i: Interface| {
+        let addresses = routes.remove(&i.index).unwrap_or_default();
+        FoundLink { name: i.name, alias: i.alias, addresses }
+    };
+    Ok(ours.into_iter().map(found).collect())
+}
+
+/// The addresses that we route, by the index of the interface.
+fn our_routes(netlink: &mut Netlink) -> Result<BTreeMap<u32, Vec<IpAddr>>> {
+    let mut routes: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
+    for ipv6 in [false, true] {
+        let answers = match netlink.dump(&message::list_routes(ipv6)) {
+            Ok(answers) => answers,
+            // A kernel without IPv6.
+            Err(refusal) if ipv6 && matches!(refusal.errno(), libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => continue,
+            Err(refusal) => return Err(refusal.into_error("list", "routes")),
+        };
+        for (index, address) in answers.iter().filter_map(|a| read_route(a)) {
+            routes.entry(index).or_default().push(address);
+        }
+    }
+    routes.values_mut().for_each(|addresses| addresses.sort_unstable());
+    Ok(routes)
+}
+
+/// See [`super::Network::counters`].
+pub(super) fn counters(host_name: &str) -> Result<Option<Counters>> {
+    check::interface_name(host_name)?;
+    let Some(interface) = find(&mut open()?, host_name, true)? else { return Ok(None) };
+    match interface.counters {
+        Some(counters) => Ok(Some(counters)),
+        None => Err(Error::new("read counters of", host_name, "the kernel sent none")),
+    }
+}
+
+fn read_interface(body: &[u8]) -> Interface {
+    let mut interface = Interface { index: read_u32(body, 4), ..Interface::default() };
+    let text = |value: &[u8]| String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
+    for (kind, value) in Attributes::new(body.get(LINK_HEADER..).unwrap_or_default()) {
+        match kind {
+            libc::IFLA_IFNAME => interface.name = text(value),
+            libc::IFLA_IFALIAS => interface.alias = text(value),
+            libc::IFLA_GROUP => interface.group = read_u32(value, 0),
+            libc::IFLA_STATS64 => interface.counters = read_counters(value),
+            _ => {}
+        }
+    }
+    interface
+}
+
+/// The first four fields of struct rtnl_link_stats64.
+fn read_counters(value: &[u8]) -> Option<Counters> {
+    let field = |n: usize| value.get(n * 8..n * 8 + 8)?.try_into().ok().map(u64::from_ne_bytes);
+    Some(Counters { rx_packets: field(0)?, tx_packets: field(1)?, rx_bytes: field(2)?, tx_bytes: field(3)? })
+}
+
+/// The interface and destination of a route, if the route is ours.
+fn read_route(body: &[u8]) -> Option<(u32, IpAddr)> {
+    if *body.get(5)? != ROUTE_PROTOCOL {
+        return None;
+    }
+    let (mut index, mut address) = (None, None);
+    for (kind, value) in Attributes::new(body.get(ROUTE_HEADER..)?) {
+        match kind {
+            libc::RTA_OIF => index = Some(read_u32(value, 0)),
+            libc::RTA_DST => address = read_address(value),
+            _ => {}
+        }
+    }
+    Some((index?, address?))
+}
+
+/// An address of 4 or 16 bytes in network order.
+pub(crate) fn read_address(value: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(value) {
+        return Some(v4.into());
+    }
+    <[u8; 16]>::try_from(value).ok().map(IpAddr::from)
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes)
+}

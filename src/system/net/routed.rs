@@ -1,0 +1,276 @@
+//! Making and removing the links of routed VEs by netlink.
+
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::PathBuf;
+
+use rtnetlink::packet_route::address::AddressScope;
+
+use super::inspect::{self, Interface};
+use super::netlink::{Netlink, Request};
+use super::sysctl::Sysctl;
+use super::{Counters, FoundLink, Link, Network, check, message, namespace, prepare};
+use crate::error::{Error, Kind, Result};
+
+/// `lo` has this index in every network namespace.
+const LOOPBACK: u32 = 1;
+/// The table, and the priority of the rule, of a VE's second interface; its third has the next.
+const FIRST_TABLE: u32 = 1000;
+
+/// Settings of a host end before it comes up: (file, value). Strict reverse path filtering also keeps the VE from
+/// filling the host's ARP table; forwarding itself is inherited, and set in case the host's default was changed.
+const IPV4_SETTINGS: &[(&str, &str)] = &[("rp_filter", "1"), ("forwarding", "1"), ("accept_redirects", "0")];
+const IPV6_SETTINGS: &[(&str, &str)] =
+    &[("accept_ra", "0"), ("autoconf", "0"), ("forwarding", "1"), ("accept_redirects", "0")];
+
+/// The network of routed VEs, made by netlink in the calling thread's network namespace.
+#[derive(Debug, Clone)]
+pub struct RoutedNetwork {
+    sysctl: Sysctl,
+}
+
+impl RoutedNetwork {
+    /// `proc_root`: where proc is mounted, usually /proc.
+    pub fn new(proc_root: impl Into<PathBuf>) -> Self {
+        Self { sysctl: Sysctl::new(&proc_root.into()) }
+    }
+}
+
+impl Network for RoutedNetwork {
+    fn attach(&self, netns: BorrowedFd<'_>, links: &[Link]) -> Result<()> {
+        check::links(links)?;
+        if links.is_empty() {
+            return Ok(());
+        }
+        let guest = namespace::within(netns, inspect::open)?;
+        let mut attachment = Attachment {
+            host: inspect::open()?,
+            guest,
+            netns: netns.as_raw_fd(),
+            ipv6: self.sysctl.has_ipv6(),
+            sysctl: &self.sysctl,
+            made: Vec::new(),
+            defaults: Defaults::default(),
+        };
+        attachment.replace_old(links)?;
+        let names = |links: &[Link]| links.iter().map(|l| l.host_name.as_str()).collect::<Vec<_>>().join(", ");
+        attachment.make(links).map_err(|e| match attachment.undo() {
+            Ok(()) => e,
+            Err(undo) => e.hint(format!("{undo} either; remove what is left of {} by hand", names(links))),
+        })
+    }
+
+    fn detach(&self, host_names: &[String]) -> Result<()> {
+        host_names.iter().try_for_each(|name| check::interface_name(name))?;
+        remove_ours(&mut inspect::open()?, host_names.iter().map(String::as_str))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<FoundLink>> {
+        inspect::list(prefix)
+    }
+
+    fn counters(&self, host_name: &str) -> Result<Option<Counters>> {
+        inspect::counters(host_name)
+    }
+
+    fn prepare_host(&self) -> Result<Vec<String>> {
+        prepare::prepare_host(&self.sysctl)
+    }
+}
+
+/// Removes those of the named interfaces that exist, if all of them are ours.
+fn remove_ours<'a>(netlink: &mut Netlink, names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut found = Vec::new();
+    for name in names {
+        match inspect::find(netlink, name, false)? {
+            Some(interface) if interface.is_ours() => found.push(interface),
+            Some(_) => {
+                return Err(Error::new("remove interface", name, "it isn't Hostel's: it has another alias")
+                    .kind(Kind::Exists)
+                    .hint("remove or rename it, or choose another interface prefix in hostel.toml"));
+            }
+            None => {}
+        }
+    }
+    found.iter().try_for_each(|interface| remove(netlink, interface))
+}
+
+fn remove(netlink: &mut Netlink, interface: &Interface) -> Result<()> {
+    match netlink.apply(&[message::delete(interface.index)]) {
+        // Gone meanwhile: the kernel removes the pair when the VE's namespace ends.
+        Err(refusal) if refusal.errno() != libc::ENODEV => Err(refusal.into_error("remove interface", &interface.name)),
+        _ => Ok(()),
+    }
+}
+
+/// Which families already have a default route in the VE.
+#[derive(Debug, Default)]
+struct Defaults {
+    v4: bool,
+    v6: bool,
+}
+
+impl Defaults {
+    /// Takes the default route of the family of `address`; false if it was taken.
+    fn take(&mut self, ipv6: bool) -> bool {
+        !std::mem::replace(if ipv6 { &mut self.v6 } else { &mut self.v4 }, true)
+    }
+}
+
+/// What one request is for, to be told if it is refused.
+struct Step {
+    act: &'static str,
+    object: String,
+    request: Request,
+}
+
+/// The making of one VE's links.
+struct Attachment<'a> {
+    host: Netlink,
+    guest: Netlink,
+    netns: RawFd,
+    ipv6: bool,
+    sysctl: &'a Sysctl,
+    /// The host ends made so far.
+    made: Vec<String>,
+    defaults: Defaults,
+}
+
+impl Attachment<'_> {
+    fn replace_old(&mut self, links: &[Link]) -> Result<()> {
+        remove_ours(&mut self.host, links.iter().map(|l| l.host_name.as_str()))
+    }
+
+    fn make(&mut self, links: &[Link]) -> Result<()> {
+        links.iter().zip(FIRST_TABLE..).try_for_each(|(link, table)| self.make_one(link, table))
+    }
+
+    fn undo(&mut self) -> Result<()> {
+        let made = std::mem::take(&mut self.made);
+        remove_ours(&mut self.host, made.iter().map(String::as_str))
+    }
+
+    fn make_one(&mut self, link: &Link, table: u32) -> Result<()> {
+        let name = &link.host_name;
+        if !self.ipv6 && link.addresses.iter().any(IpAddr::is_ipv6) {
+            let no = "this kernel has no IPv6, or it is turned off";
+            return Err(Error::new("give an IPv6 address to", name, no).kind(Kind::Unsupported));
+        }
+        let pair = Step { act: "create interface", object: name.clone(), request: message::create_pair(link, self.netns) };
+        apply(&mut self.host, &[pair]).map_err(|e| taken(e, link))?;
+        self.made.push(name.clone());
+        let host = existing(&mut self.host, name)?;
+        let guest = existing(&mut self.guest, &link.guest_name)?;
+        let mark = message::mark_host_end(host, &link.alias, self.ipv6);
+        apply(&mut self.host, &[Step { act: "set the alias of", object: name.clone(), request: mark }])?;
+        self.configure(link)?;
+        // The VE's end is up before the host's: so the link is ready when the host's addresses come.
+        apply(&mut self.guest, &guest_steps(link, guest))?;
+        apply(&mut self.host, &host_steps(link, host))?;
+        self.route_guest(link, guest, table)
+    }
+
+    fn configure(&self, link: &Link) -> Result<()> {
+        let name = &link.host_name;
+        let set = |family: &str, settings: &[(&str, &str)]| {
+            settings.iter().try_for_each(|(key, value)| {
+                self.sysctl.set(&format!("{family}/conf/{name}/{key}"), value).map(drop)
+            })
+        };
+        set("ipv4", IPV4_SETTINGS)?;
+        if !self.ipv6 {
+            return Ok(());
+        }
+        if link.addresses.iter().any(IpAddr::is_ipv6) {
+            set("ipv6", &[("disable_ipv6", "0")])?;
+        }
+        set("ipv6", IPV6_SETTINGS)
+    }
+
+    fn route_guest(&mut self, link: &Link, guest: u32, table: u32) -> Result<()> {
+        let step = |act, request| Step { act, object: link.guest_name.clone(), request };
+        for ipv6 in [false, true] {
+            let mut own = link.addresses.iter().filter(|a| a.is_ipv6() == ipv6).peekable();
+            if own.peek().is_none() {
+                continue;
+            }
+            if self.defaults.take(ipv6) {
+                let route = message::default_route(guest, ipv6, None);
+                apply(&mut self.guest, &[step("add the VE's default route by", route)])?;
+                continue;
+            }
+            let route = message::default_route(guest, ipv6, Some(table));
+            apply(&mut self.guest, &[step("add a route of the VE by", route)])?;
+            for address in own {
+                let rule = apply(&mut self.guest, &[step("add a rule of the VE for", message::rule_from(*address, table))]);
+                // Rules don't go with the interface: it may be there from an earlier attachment.
+                rule.or_else(|e| if e.kind == Kind::Exists { Ok(()) } else { Err(e) })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// In the VE: `lo` and the interface up, with its addresses.
+fn guest_steps(link: &Link, guest: u32) -> Vec<Step> {
+    let mut steps = vec![
+        Step { act: "bring up in the VE", object: "lo".into(), request: message::up(LOOPBACK) },
+        Step { act: "bring up in the VE", object: link.guest_name.clone(), request: message::up(guest) },
+    ];
+    steps.extend(link.addresses.iter().map(|address| Step {
+        act: "add address in the VE",
+        object: format!("{address} to {}", link.guest_name),
+        request: message::add_address(guest, *address, host_prefix(*address), AddressScope::Universe),
+    }));
+    steps
+}
+
+/// On the host: the interface up, with the gateways that the VE needs, and the routes to its addresses.
+fn host_steps(link: &Link, host: u32) -> Vec<Step> {
+    let mut steps =
+        vec![Step { act: "bring up interface", object: link.host_name.clone(), request: message::up(host) }];
+    for ipv6 in [false, true] {
+        if link.addresses.iter().any(|a| a.is_ipv6() == ipv6) {
+            let request = message::add_gateway(host, ipv6);
+            steps.push(Step { act: "add the gateway's address to", object: link.host_name.clone(), request });
+        }
+    }
+    for address in &link.addresses {
+        let object = format!("{address} by {}", link.host_name);
+        let request = message::neighbour(host, *address, link.mac);
+        steps.push(Step { act: "add neighbour", object: object.clone(), request });
+        steps.push(Step { act: "add route to", object, request: message::route_to_ve(host, *address) });
+    }
+    steps
+}
+
+fn host_prefix(address: IpAddr) -> u8 {
+    if address.is_ipv6() { 128 } else { 32 }
+}
+
+fn existing(netlink: &mut Netlink, name: &str) -> Result<u32> {
+    let gone = || Error::new("look up interface", name, "it vanished while it was set up").kind(Kind::NotFound);
+    Ok(inspect::find(netlink, name, false)?.ok_or_else(gone)?.index)
+}
+
+/// Sends the steps in one go; the error names the one that was refused.
+fn apply(netlink: &mut Netlink, steps: &[Step]) -> Result<()> {
+    let requests: Vec<Request> = steps.iter().map(|s| s.request.clone()).collect();
+    netlink.apply(&requests).map_err(|refusal| {
+        let (act, object) = steps.get(refusal.index).map_or(("set up", "the link"), |s| (s.act, s.object.as_str()));
+        let error = refusal.into_error(act, object);
+        match error.kind {
+            Kind::Exists if act == "add route to" => {
+                error.hint("the address is routed elsewhere already: see \"ip route\", and \"hostel audit\" for what is left over")
+            }
+            _ => error,
+        }
+    })
+}
+
+fn taken(error: Error, link: &Link) -> Error {
+    match error.kind {
+        Kind::Exists => error.hint(format!("the VE's network namespace has an interface {} already", link.guest_name)),
+        _ => error,
+    }
+}
