@@ -56,7 +56,11 @@ impl Superblock {
         }
         let incompat = u32_at(0x60);
         let wide = |low: usize, high: usize| {
-            let high = if incompat & INCOMPAT_64BIT != 0 { u64::from(u32_at(high)) } else { 0 };
+            let high = if incompat & INCOMPAT_64BIT != 0 {
+                u64::from(u32_at(high))
+            } else {
+                0
+            };
             high << 32 | u64::from(u32_at(low))
         };
         let state = u16_at(0x3a);
@@ -137,9 +141,9 @@ impl PrivateMount {
         let refused = error.raw_os_error() == Some(libc::EPERM);
         let error = Error::os("grow the mounted file system on", on.display(), error);
         Err(if refused {
-            error.kind(Kind::Unsupported).hint(
-                "growing a mounted ext4 needs CAP_SYS_RESOURCE, which this process lacks: stop the VE first",
-            )
+            error
+                .kind(Kind::Unsupported)
+                .hint("growing a mounted ext4 needs CAP_SYS_RESOURCE, which this process lacks: stop the VE first")
         } else {
             error
         })
@@ -168,7 +172,11 @@ mod tests {
     #[test]
     fn zeros_are_no_file_system() {
         assert_eq!(Superblock::parse(&[0; 1024]), None);
-        assert_eq!(Superblock::parse(&raw(|r| r[0x18] = 7)), None, "a block size that ext4 doesn't have");
+        assert_eq!(
+            Superblock::parse(&raw(|r| r[0x18] = 7)),
+            None,
+            "a block size that ext4 doesn't have"
+        );
     }
 
     #[test]

@@ -60,7 +60,11 @@ impl FakeDisks {
 
     /// All that there is, a line each: for comparing before and after.
     pub fn inventory(&self) -> Vec<String> {
-        self.state().disks.iter().map(|(dir, disk)| format!("disk {} {disk:?}", dir.display())).collect()
+        self.state()
+            .disks
+            .iter()
+            .map(|(dir, disk)| format!("disk {} {disk:?}", dir.display()))
+            .collect()
     }
 
     /// Plays the guest: fills the disk with this many bytes.
@@ -95,7 +99,9 @@ impl FakeDisks {
 
 impl State {
     fn disk(&mut self, act: &'static str, dir: &Path) -> Result<&mut Disk> {
-        self.disks.get_mut(dir).ok_or_else(|| Error::os(act, dir.display(), std::io::Error::from_raw_os_error(libc::ENOENT)))
+        self.disks
+            .get_mut(dir)
+            .ok_or_else(|| Error::os(act, dir.display(), std::io::Error::from_raw_os_error(libc::ENOENT)))
     }
 
     fn detached(&mut self, act: &'static str, dir: &Path) -> Result<&mut Disk> {
@@ -110,7 +116,16 @@ impl State {
 
 fn lend(number: u32, reused: bool) -> Attached {
     let path = PathBuf::from(format!("/dev/loop{number}"));
-    Attached { source: DiskSource::Device { path, major: 7, minor: number }, direct_io: true, reused, keep: None }
+    Attached {
+        source: DiskSource::Device {
+            path,
+            major: 7,
+            minor: number,
+        },
+        direct_io: true,
+        reused,
+        keep: None,
+    }
 }
 
 impl Disks for FakeDisks {
@@ -123,7 +138,11 @@ impl Disks for FakeDisks {
     }
 
     fn mount_options(&self) -> MountOptions {
-        MountOptions { fs_type: Some("ext4"), options: &[], attributes: 0 }
+        MountOptions {
+            fs_type: Some("ext4"),
+            options: &[],
+            attributes: 0,
+        }
     }
 
     fn create(&self, dir: &Path, spec: &DiskSpec, label: &str) -> Result<()> {
@@ -135,7 +154,14 @@ impl Disks for FakeDisks {
             Some(_) => Ok(()),
             None => {
                 let label = label.to_owned();
-                let disk = Disk { spec: *spec, label, device: None, mounted: false, used: 0, unclean: false };
+                let disk = Disk {
+                    spec: *spec,
+                    label,
+                    device: None,
+                    mounted: false,
+                    used: 0,
+                    unclean: false,
+                };
                 state.disks.insert(dir.to_owned(), disk);
                 Ok(())
             }
@@ -157,7 +183,9 @@ impl Disks for FakeDisks {
 
     fn attach(&self, dir: &Path) -> Result<Attached> {
         let mut state = self.call("attach", dir)?;
-        let free = (0..).find(|n| state.disks.values().all(|d| d.device != Some(*n))).unwrap_or(u32::MAX);
+        let free = (0..)
+            .find(|n| state.disks.values().all(|d| d.device != Some(*n)))
+            .unwrap_or(u32::MAX);
         let disk = state.disk("attach", dir)?;
         let reused = disk.device.is_some();
         Ok(lend(*disk.device.get_or_insert(free), reused))
@@ -238,7 +266,13 @@ impl Disks for FakeDisks {
         let state = self.call("list", under)?;
         let below = state.disks.iter().filter(|(dir, _)| dir.starts_with(under));
         Ok(below
-            .filter_map(|(dir, d)| d.device.map(|number| LoopDevice { number, backing: dir.clone(), deleted: false }))
+            .filter_map(|(dir, d)| {
+                d.device.map(|number| LoopDevice {
+                    number,
+                    backing: dir.clone(),
+                    deleted: false,
+                })
+            })
             .collect())
     }
 }

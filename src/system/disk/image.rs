@@ -65,18 +65,26 @@ impl Image {
     /// Sees to it that no tool of a killed call is at work on the file.
     fn lock(&self) -> Result<()> {
         self.file.try_lock().map_err(|e| match e {
-            std::fs::TryLockError::WouldBlock => {
-                self.busy("lock the disk", "a check or resize of it is still running", "try again when it has ended")
-            }
+            std::fs::TryLockError::WouldBlock => self.busy(
+                "lock the disk",
+                "a check or resize of it is still running",
+                "try again when it has ended",
+            ),
             std::fs::TryLockError::Error(e) => self.fail("lock the disk", e),
         })
     }
 
     fn superblock(&self) -> Result<Superblock> {
-        Superblock::read(&self.file).map_err(|e| self.fail("read the superblock of", e))?.ok_or_else(|| {
-            Error::new("read the superblock of", self.path.display(), "there is no ext4 file system in it")
+        Superblock::read(&self.file)
+            .map_err(|e| self.fail("read the superblock of", e))?
+            .ok_or_else(|| {
+                Error::new(
+                    "read the superblock of",
+                    self.path.display(),
+                    "there is no ext4 file system in it",
+                )
                 .hint("restore the disk from a backup, or look at it with e2fsck -b 32768")
-        })
+            })
     }
 
     fn length(&self) -> Result<u64> {
@@ -100,18 +108,39 @@ impl Image {
     /// For what may only be done to a detached disk: locks it, and ends what a killed resize has left.
     fn settle(&self, act: &'static str) -> Result<()> {
         if let Some(device) = self.device()? {
-            let error = Error::new(act, self.path.display(), format!("it is attached as {}", device.node().display()));
+            let error = Error::new(
+                act,
+                self.path.display(),
+                format!("it is attached as {}", device.node().display()),
+            );
             return Err(error.kind(Kind::Busy).hint("stop the VE first"));
         }
         self.lock()?;
-        let undo = self.path.with_file_name(UNDO);
-        if undo.exists() {
-            tools::undo(&self.file, &self.path, &undo)?;
-            self.file.sync_all().map_err(|e| self.fail("sync", e))?;
-            remove_file(&undo)?;
-        }
+        self.take_back(act)?;
         let size = self.superblock()?.size();
-        if self.length()? > size { self.set_length(size) } else { Ok(()) }
+        if self.length()? > size {
+            self.set_length(size)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Brings back what an unfinished resize has overwritten.
+    fn take_back(&self, act: &'static str) -> Result<()> {
+        let undo = self.path.with_file_name(UNDO);
+        let mut magic = [0; 8];
+        let begun = match File::open(&undo).and_then(|f| f.read_exact_at(&mut magic, 0)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(Error::os("read", undo.display(), e)),
+            // The tool writes the header before it first touches the disk; without one there's nothing to take back.
+            _ => &magic == tools::UNDO_MAGIC,
+        };
+        if begun {
+            tools::undo(&self.file, &self.path, &undo)?;
+            check_sound(self, act)?; // e2undo(8) asks for it
+            self.file.sync_all().map_err(|e| self.fail("sync", e))?;
+        }
+        remove_file(&undo)
     }
 
     /// Attaches it, as [`Disks::attach`].
@@ -121,7 +150,11 @@ impl Image {
         }
         self.settle("attach")?;
         // The loop device keeps the open file, and with it the lock, if it were given ours.
-        let file = File::options().read(true).write(true).open(&self.path).map_err(|e| self.fail("open the disk", e))?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(&self.path)
+            .map_err(|e| self.fail("open the disk", e))?;
         Ok((loopdev::configure(&file, &self.path)?, false))
     }
 
@@ -129,11 +162,10 @@ impl Image {
     fn resize(&self, size: u64) -> Result<()> {
         let undo = self.path.with_file_name(UNDO);
         if let Err(mut error) = tools::resize(&self.file, &self.path, size, &undo) {
-            if undo.exists() {
-                match tools::undo(&self.file, &self.path, &undo) {
-                    Ok(()) => remove_file(&undo)?,
-                    Err(e) => error.hint = Some(format!("taking it back failed too ({e}); the next call tries again")),
-                }
+            if let Err(e) = self.take_back("resize") {
+                error.hint = Some(format!(
+                    "taking it back failed too ({e}); the next call on the disk tries again"
+                ));
             }
             return Err(error);
         }
@@ -151,9 +183,13 @@ fn wait_released(image: &Image, timeout: Duration) -> Result<()> {
         let node = device.node();
         loopdev::release(device).map_err(|e| image.fail("detach", e))?;
         if Instant::now() >= end && image.device()?.is_some() {
-            return Err(Error::new("detach", image.path.display(), format!("{} is still in use", node.display()))
-                .kind(Kind::Busy)
-                .hint("something still has it mounted or open: end the VE's processes, then try again"));
+            return Err(Error::new(
+                "detach",
+                image.path.display(),
+                format!("{} is still in use", node.display()),
+            )
+            .kind(Kind::Busy)
+            .hint("something still has it mounted or open: end the VE's processes, then try again"));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));
@@ -166,7 +202,12 @@ fn lend(device: loopdev::Open, reused: bool) -> Result<Attached> {
     let (major, minor) = device.device().map_err(|e| Error::os("look at", path.display(), e))?;
     let direct_io = device.direct_io;
     let source = DiskSource::Device { path, major, minor };
-    Ok(Attached { source, direct_io, reused, keep: Some(device.into_fd()) })
+    Ok(Attached {
+        source,
+        direct_io,
+        reused,
+        keep: Some(device.into_fd()),
+    })
 }
 
 /// Rounds a size down to whole blocks, and refuses what can't be.
@@ -192,7 +233,10 @@ fn check_spec(spec: &DiskSpec, label: &str, path: &Path) -> Result<DiskSpec> {
         let why = format!("\"{label}\" is no label: at most 16 bytes, no dash first");
         return Err(Error::new("label the disk", path.display(), why).kind(Kind::Invalid));
     }
-    Ok(DiskSpec { size, inodes: spec.inodes })
+    Ok(DiskSpec {
+        size,
+        inodes: spec.inodes,
+    })
 }
 
 impl Disks for ImageDisks {
@@ -207,17 +251,35 @@ impl Disks for ImageDisks {
         if !Path::new("/dev/loop-control").exists() {
             return Err("there are no loop devices: load the kernel module (modprobe loop)".into());
         }
-        let filesystems = std::fs::read_to_string("/proc/filesystems").map_err(|e| format!("/proc/filesystems: {e}"))?;
+        let filesystems =
+            std::fs::read_to_string("/proc/filesystems").map_err(|e| format!("/proc/filesystems: {e}"))?;
         if !filesystems.lines().any(|l| l.trim() == "ext4") {
             return Err("the kernel has no ext4: load it (modprobe ext4)".into());
         }
-        let scratch = tempfile::Builder::new().prefix(".probe-").tempdir_in(dir).map_err(|e| e.to_string())?;
+        let scratch = tempfile::Builder::new()
+            .prefix(".probe-")
+            .tempdir_in(dir)
+            .map_err(|e| e.to_string())?;
         let tried = (|| {
-            self.create(scratch.path(), &DiskSpec { size: MIN_SIZE, inodes: None }, "probe")?;
+            self.create(
+                scratch.path(),
+                &DiskSpec {
+                    size: MIN_SIZE,
+                    inodes: None,
+                },
+                "probe",
+            )?;
             drop(self.attach(scratch.path())?);
             self.detach(scratch.path(), Duration::from_secs(5))
         })();
-        tried.map_err(|e| format!("{e}: {}", std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default()))
+        tried.map_err(|e| {
+            format!(
+                "{e}: {}",
+                std::error::Error::source(&e)
+                    .map(ToString::to_string)
+                    .unwrap_or_default()
+            )
+        })
     }
 
     fn mount_options(&self) -> MountOptions {
@@ -266,7 +328,9 @@ impl Disks for ImageDisks {
         if let Some(image) = Image::open_opt(dir)? {
             if let Some(device) = image.device()? {
                 let why = format!("it is attached as {}", device.node().display());
-                return Err(Error::new("remove", image.path.display(), why).kind(Kind::Busy).hint("stop the VE first"));
+                return Err(Error::new("remove", image.path.display(), why)
+                    .kind(Kind::Busy)
+                    .hint("stop the VE first"));
             }
             image.lock()?;
         }
@@ -298,7 +362,11 @@ impl Disks for ImageDisks {
     fn check(&self, dir: &Path) -> Result<FsckOutcome> {
         let image = Image::open(dir)?;
         image.settle("check")?;
-        if image.superblock()?.clean { Ok(FsckOutcome::Clean) } else { tools::check(&image.file, &image.path, false) }
+        if image.superblock()?.clean {
+            Ok(FsckOutcome::Clean)
+        } else {
+            tools::check(&image.file, &image.path, false)
+        }
     }
 
     fn grow(&self, dir: &Path, size: u64) -> Result<()> {
@@ -307,7 +375,9 @@ impl Disks for ImageDisks {
         let old = image.superblock()?.size();
         if size < old {
             let why = format!("it has {old} bytes; {size} would be less");
-            return Err(Error::new("grow", image.path.display(), why).kind(Kind::Invalid).hint("shrink it instead"));
+            return Err(Error::new("grow", image.path.display(), why)
+                .kind(Kind::Invalid)
+                .hint("shrink it instead"));
         }
         if size == old {
             return Ok(());
@@ -325,7 +395,9 @@ impl Disks for ImageDisks {
         let old = image.superblock()?;
         if size > old.size() {
             let why = format!("it has {} bytes; {size} would be more", old.size());
-            return Err(Error::new("shrink", image.path.display(), why).kind(Kind::Invalid).hint("grow it instead"));
+            return Err(Error::new("shrink", image.path.display(), why)
+                .kind(Kind::Invalid)
+                .hint("grow it instead"));
         }
         if size == old.size() {
             return Ok(());
@@ -337,7 +409,10 @@ impl Disks for ImageDisks {
             let why = format!("{used} bytes are in use, and it needs at least {least}; {size} were asked for");
             return Err(Error::new("shrink", image.path.display(), why)
                 .kind(Kind::NoSpace)
-                .hint(format!("free some space inside, or ask for {} MiB", least.div_ceil(1 << 20))));
+                .hint(format!(
+                    "free some space inside, or ask for {} MiB",
+                    least.div_ceil(1 << 20)
+                )));
         }
         // The file system first, then the file: a kill in between leaves a tail that nothing uses.
         image.resize(size)?;
@@ -376,7 +451,10 @@ impl Disks for ImageDisks {
         let (device, reused) = image.attach()?;
         let trimmed = PrivateMount::of(&device.node()).and_then(|mount| {
             // What was deleted just now is free only after the journal has been written.
-            mount.sync().and_then(|()| mount.trim()).map_err(|e| image.fail("give back the free blocks of", e))
+            mount
+                .sync()
+                .and_then(|()| mount.trim())
+                .map_err(|e| image.fail("give back the free blocks of", e))
         });
         drop(device);
         if !reused {
@@ -401,9 +479,15 @@ fn make_image(path: &Path, spec: &DiskSpec, label: &str) -> Result<()> {
     file.set_len(spec.size).map_err(fail)?;
     tools::make(&file, path, spec, label)?;
     // A full host makes itself felt here and not in the guest's first hour.
-    let made = Superblock::read(&file).map_err(fail)?.filter(|s| s.size() == spec.size && s.clean);
+    let made = Superblock::read(&file)
+        .map_err(fail)?
+        .filter(|s| s.size() == spec.size && s.clean);
     if made.is_none() {
-        return Err(Error::new("make a file system on", path.display(), "mke2fs left something else"));
+        return Err(Error::new(
+            "make a file system on",
+            path.display(),
+            "mke2fs left something else",
+        ));
     }
     let mut last = [0u8; 1];
     file.read_exact_at(&mut last, spec.size - 1).map_err(fail)?;
@@ -431,7 +515,9 @@ fn grow_attached(image: &Image, device: &loopdev::Open, old: u64, size: u64) -> 
         });
     if grown.is_err() && image.superblock()?.size() <= old {
         image.set_length(old)?;
-        device.set_capacity().map_err(|e| image.fail("reset the loop device of", e))?;
+        device
+            .set_capacity()
+            .map_err(|e| image.fail("reset the loop device of", e))?;
     }
     grown
 }

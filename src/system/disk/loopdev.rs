@@ -102,7 +102,12 @@ fn open_node(number: u32) -> io::Result<File> {
     // Without devtmpfs it is udev that makes the node, a moment after the kernel has made the device.
     let end = Instant::now() + Duration::from_secs(2);
     loop {
-        match File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&node) {
+        match File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&node)
+        {
             Ok(file) if file.metadata()?.file_type().is_block_device() => return Ok(file),
             Ok(_) => return Err(io::Error::other(format!("{node} is no block device"))),
             Err(e) if e.kind() == io::ErrorKind::NotFound && Instant::now() < end => {
@@ -117,9 +122,15 @@ fn open_node(number: u32) -> io::Result<File> {
 /// the kernel when its last user goes.
 pub(super) fn configure(backing: &File, path: &Path) -> Result<Open> {
     let fail = |e: io::Error| Error::os("attach a loop device to", path.display(), e);
-    let control = File::options().read(true).write(true).open("/dev/loop-control").map_err(|e| {
-        Error::os("open", "/dev/loop-control", e).kind(Kind::Unsupported).hint("load the kernel module: modprobe loop")
-    })?;
+    let control = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/loop-control")
+        .map_err(|e| {
+            Error::os("open", "/dev/loop-control", e)
+                .kind(Kind::Unsupported)
+                .hint("load the kernel module: modprobe loop")
+        })?;
     for _ in 0..TRIES {
         let number = ioctl_value(control.as_raw_fd(), sys::LOOP_CTL_GET_FREE, 0).map_err(fail)?;
         let number = u32::try_from(number).map_err(|e| Error::new("number a loop device for", path.display(), e))?;
@@ -129,15 +140,30 @@ pub(super) fn configure(backing: &File, path: &Path) -> Result<Open> {
         let name = path.as_os_str().as_encoded_bytes();
         let length = name.len().min(info.lo_file_name.len() - 1);
         info.lo_file_name[..length].copy_from_slice(&name[..length]);
-        let config =
-            sys::loop_config { fd: backing.as_raw_fd() as u32, block_size: BLOCK, info, __reserved: [0; 8] };
+        let config = sys::loop_config {
+            fd: backing.as_raw_fd() as u32,
+            block_size: BLOCK,
+            info,
+            __reserved: [0; 8],
+        };
         // SAFETY: LOOP_CONFIGURE reads one loop_config, which `config` is; `backing` is open for the whole call, and
         // the kernel takes a reference of its own.
-        let done =
-            unsafe { libc::ioctl(file.as_raw_fd(), libc::Ioctl::from(sys::LOOP_CONFIGURE), &raw const config) };
+        let done = unsafe {
+            libc::ioctl(
+                file.as_raw_fd(),
+                libc::Ioctl::from(sys::LOOP_CONFIGURE),
+                &raw const config,
+            )
+        };
         if done == 0 {
-            let direct_io = status(file.as_raw_fd()).map_err(fail)?.is_some_and(|i| i.lo_flags & DIRECT_IO != 0);
-            return Ok(Open { number, direct_io, file });
+            let direct_io = status(file.as_raw_fd())
+                .map_err(fail)?
+                .is_some_and(|i| i.lo_flags & DIRECT_IO != 0);
+            return Ok(Open {
+                number,
+                direct_io,
+                file,
+            });
         }
         match io::Error::last_os_error() {
             e if e.raw_os_error() == Some(libc::EBUSY) => {} // somebody was faster
@@ -162,13 +188,19 @@ pub(super) fn find(backing: &File, path: &Path) -> Result<Option<Open>> {
             continue;
         }
         let Ok(file) = open_node(device.number) else { continue };
-        let Some(info) = status(file.as_raw_fd()).map_err(fail)? else { continue };
+        let Some(info) = status(file.as_raw_fd()).map_err(fail)? else {
+            continue;
+        };
         if (info.lo_device, info.lo_inode) != (dev, ino) || info.lo_flags & READ_ONLY != 0 {
             continue;
         }
         // Somebody's by hand, without autoclear: it would outlive us. LOOP_CLR_FD on the last user sets it, so
         // it needs no treatment here.
-        return Ok(Some(Open { number: device.number, direct_io: info.lo_flags & DIRECT_IO != 0, file }));
+        return Ok(Some(Open {
+            number: device.number,
+            direct_io: info.lo_flags & DIRECT_IO != 0,
+            file,
+        }));
     }
     Ok(None)
 }
@@ -188,11 +220,17 @@ pub(super) fn all() -> Result<Vec<LoopDevice>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(root).map_err(fail)? {
         let name = entry.map_err(fail)?.file_name();
-        let Some(number) = name.to_str().and_then(|n| n.strip_prefix("loop")).and_then(|n| n.parse().ok()) else {
+        let Some(number) = name
+            .to_str()
+            .and_then(|n| n.strip_prefix("loop"))
+            .and_then(|n| n.parse().ok())
+        else {
             continue;
         };
         // No such file: the device is free, or was freed just now.
-        let Ok(text) = std::fs::read(root.join(&name).join("loop/backing_file")) else { continue };
+        let Ok(text) = std::fs::read(root.join(&name).join("loop/backing_file")) else {
+            continue;
+        };
         found.push(parse_backing(number, &text));
     }
     found.sort_by_key(|d| d.number);
@@ -206,7 +244,11 @@ fn parse_backing(number: u32, text: &[u8]) -> LoopDevice {
         Some(path) => (path, true),
         None => (text, false),
     };
-    LoopDevice { number, backing: std::ffi::OsStr::from_bytes(path).into(), deleted }
+    LoopDevice {
+        number,
+        backing: std::ffi::OsStr::from_bytes(path).into(),
+        deleted,
+    }
 }
 
 #[cfg(test)]
@@ -216,7 +258,10 @@ mod tests {
     #[test]
     fn backing_file_lines() {
         let d = parse_backing(3, b"/srv/ve/101/disk.img\n");
-        assert_eq!((d.backing.to_str(), d.deleted, d.node()), (Some("/srv/ve/101/disk.img"), false, "/dev/loop3".into()));
+        assert_eq!(
+            (d.backing.to_str(), d.deleted, d.node()),
+            (Some("/srv/ve/101/disk.img"), false, "/dev/loop3".into())
+        );
         let d = parse_backing(4, b"/srv/ve/101/disk.img (deleted)\n");
         assert_eq!((d.backing.to_str(), d.deleted), (Some("/srv/ve/101/disk.img"), true));
     }

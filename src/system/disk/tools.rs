@@ -16,6 +16,8 @@ pub(super) const ALL: [&str; 4] = ["mke2fs", "e2fsck", "resize2fs", "e2undo"];
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,\
     large_file,huge_file,dir_nlink,extra_isize,metadata_csum,metadata_csum_seed";
 pub(super) const BLOCK: u64 = 4096;
+/// How an undo file begins.
+pub(super) const UNDO_MAGIC: &[u8; 8] = b"E2UNDO02";
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 
@@ -26,22 +28,39 @@ fn tool(name: &'static str, image: &File) -> Result<Command> {
     use std::os::unix::process::CommandExt;
     let stdin = image.try_clone().map_err(|e| Error::os("hand the disk to", name, e))?;
     let mut command = Command::new(find(name).unwrap_or_else(|| name.into()));
-    command.env_clear().env("LC_ALL", "C").env("PATH", PATH).env("MKE2FS_CONFIG", "/dev/null");
-    command.env("E2FSCK_CONFIG", "/dev/null").process_group(0).stdin(Stdio::from(stdin));
+    command
+        .env_clear()
+        .env("LC_ALL", "C")
+        .env("PATH", PATH)
+        .env("MKE2FS_CONFIG", "/dev/null");
+    command
+        .env("E2FSCK_CONFIG", "/dev/null")
+        .process_group(0)
+        .stdin(Stdio::from(stdin));
     Ok(command)
 }
 
 /// Where a tool lies.
 pub(super) fn find(name: &str) -> Option<std::path::PathBuf> {
-    std::env::split_paths(PATH).map(|dir| dir.join(name)).find(|file| file.is_file())
+    std::env::split_paths(PATH)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
 }
 
 fn run(mut command: Command, act: &'static str, disk: &Path) -> Result<Output> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.output().map_err(|e| {
         let missing = e.kind() == std::io::ErrorKind::NotFound;
-        let error = Error::new(act, disk.display(), std::io::Error::new(e.kind(), format!("{name}: {e}")));
-        if missing { error.kind(Kind::Unsupported).hint("install the package e2fsprogs") } else { error }
+        let error = Error::new(
+            act,
+            disk.display(),
+            std::io::Error::new(e.kind(), format!("{name}: {e}")),
+        );
+        if missing {
+            error.kind(Kind::Unsupported).hint("install the package e2fsprogs")
+        } else {
+            error
+        }
     })
 }
 
@@ -51,7 +70,9 @@ fn failed(act: &'static str, disk: &Path, name: &str, output: &Output) -> Error 
     let full = said.contains("No space left on device") || said.contains("Disk quota exceeded");
     let error = Error::new(act, disk.display(), format!("{name}: {} ({said})", output.status));
     if full {
-        error.kind(Kind::NoSpace).hint("the host's file system is full: free some space there, or make the disk elsewhere")
+        error
+            .kind(Kind::NoSpace)
+            .hint("the host's file system is full: free some space there, or make the disk elsewhere")
     } else {
         error
     }
@@ -62,7 +83,9 @@ fn words(output: &Output) -> String {
     let both = [&output.stdout[..], &output.stderr[..]].concat();
     let text = String::from_utf8_lossy(&both);
     let lines = text.lines().map(str::trim).filter(|l| {
-        let banner = l.split_once(' ').is_some_and(|(tool, rest)| ALL.contains(&tool) && rest.starts_with("1."));
+        let banner = l
+            .split_once(' ')
+            .is_some_and(|(tool, rest)| ALL.contains(&tool) && rest.starts_with("1."));
         !l.is_empty() && !banner
     });
     lines.collect::<Vec<_>>().join("; ")
@@ -79,7 +102,9 @@ pub(super) fn make(image: &File, path: &Path, spec: &DiskSpec, label: &str) -> R
     // Room for group descriptors, so that it can grow while mounted: cheap, and far enough.
     let grow_to = (spec.size.saturating_mul(64)).clamp(TIB, 15 * TIB).max(spec.size) / BLOCK;
     let mut command = tool("mke2fs", image)?;
-    command.args(["-F", "-q", "-T", "default", "-b", "4096", "-I", "256", "-m", "0", "-O", FEATURES, "-L", label]);
+    command.args([
+        "-F", "-q", "-T", "default", "-b", "4096", "-I", "256", "-m", "0", "-O", FEATURES, "-L", label,
+    ]);
     command.args(["-J", &format!("size={journal}"), "-E"]);
     command.arg(format!(
         "discard,lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0,resize={grow_to}"
@@ -90,7 +115,11 @@ pub(super) fn make(image: &File, path: &Path, spec: &DiskSpec, label: &str) -> R
     };
     command.arg(path);
     let output = run(command, ACT, path)?;
-    if output.status.success() { Ok(()) } else { Err(failed(ACT, path, "mke2fs", &output)) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(failed(ACT, path, "mke2fs", &output))
+    }
 }
 
 /// Checks and mends (e2fsck(8): exit codes). `force`: even if it is marked clean.
@@ -128,7 +157,11 @@ pub(super) fn resize(image: &File, path: &Path, size: u64, undo: &Path) -> Resul
     let mut command = tool("resize2fs", image)?;
     command.arg("-z").arg(undo).arg(path).arg((size / BLOCK).to_string());
     let output = run(command, ACT, path)?;
-    if output.status.success() { Ok(()) } else { Err(failed(ACT, path, "resize2fs", &output)) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(failed(ACT, path, "resize2fs", &output))
+    }
 }
 
 /// Brings back what [`resize`] has saved.
@@ -138,5 +171,9 @@ pub(super) fn undo(image: &File, path: &Path, undo: &Path) -> Result<()> {
     // -f: the file was not closed in order, that is why we are here.
     command.arg("-f").arg(undo).arg(path);
     let output = run(command, ACT, path)?;
-    if output.status.success() { Ok(()) } else { Err(failed(ACT, path, "e2undo", &output)) }
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(failed(ACT, path, "e2undo", &output))
+    }
 }
