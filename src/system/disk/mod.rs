@@ -1,1 +1,139 @@
-//! (being built)
+//! A VE's own writable storage. A driver makes it with a fixed size and a fixed number of inodes, lends it for
+//! mounting, changes its size, and says how much of it is used.
+//!
+//! One driver is built: [`image`], a sparse ext4 file per VE on a loop device. Drivers keep no state but what
+//! lies in the VE's directory and in the kernel: each call looks at both anew, so every call may be repeated, and
+//! a call that was killed half way is made good by the next one. Two calls on the same disk must not run at the same
+//! time; the VE's lock sees to that. What a disk may hold, and where the mount goes, is decided above.
+
+pub mod fake;
+pub mod image;
+
+mod ext4;
+mod loopdev;
+mod tools;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::Result;
+
+pub use fake::FakeDisks;
+pub use image::ImageDisks;
+pub use loopdev::LoopDevice;
+
+/// What a new disk shall be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DiskSpec {
+    /// Bytes, the file system's own tables included.
+    pub size: u64,
+    /// How many files it can hold; `None`: one for each 16 KiB.
+    pub inodes: Option<u64>,
+}
+
+/// What is to be mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiskSource {
+    /// A block device with a file system on it.
+    Device {
+        /// Its node: /dev/loop3.
+        path: PathBuf,
+        /// Major device number.
+        major: u32,
+        /// Minor device number.
+        minor: u32,
+    },
+    /// A directory, to be bound.
+    Directory(PathBuf),
+}
+
+/// A disk that is ready to be mounted.
+#[derive(Debug)]
+pub struct Attached {
+    /// What to mount.
+    pub source: DiskSource,
+    /// Does its I/O bypass the host's page cache?
+    pub direct_io: bool,
+    /// It was attached before this call: by a mount that is still there, or by a call that was killed.
+    pub reused: bool,
+    /// Holds the device until it is mounted: the kernel frees a device that nobody has open. Drop it after the mount.
+    pub keep: Option<OwnedFd>,
+}
+
+/// How to mount what [`Disks::attach`] gives: in the words of fsconfig(2) and mount_setattr(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MountOptions {
+    /// File system type for fsopen(2); `None`: a bind mount.
+    pub fs_type: Option<&'static str>,
+    /// Options of the file system, with their values.
+    pub options: &'static [(&'static str, &'static str)],
+    /// MOUNT_ATTR_* of the mount.
+    pub attributes: u64,
+}
+
+/// What a file system check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FsckOutcome {
+    /// It was unmounted in order; nothing was read further.
+    Clean,
+    /// It was not, and is now (what was done, in the checker's words).
+    Corrected(String),
+    /// It is damaged in a way that a person must decide on (the checker's words).
+    NeedsHand(String),
+}
+
+/// How full a disk is. `None`: could not be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes that it takes on the host.
+    pub host_bytes: Option<u64>,
+    /// Bytes that the guest can use in all (what its `df` calls the size).
+    pub size: Option<u64>,
+    /// Bytes in use inside.
+    pub used: Option<u64>,
+    /// Inodes in all.
+    pub inodes: Option<u64>,
+    /// Inodes in use.
+    pub inodes_used: Option<u64>,
+}
+
+/// A driver of disks. `dir` is always the VE's own directory; what the driver keeps lies directly in it.
+pub trait Disks: Send + Sync + Debug {
+    /// Its name in hostel.toml: "image".
+    fn name(&self) -> &'static str;
+    /// Can disks be made below `dir` on this host? If not, why. Tries it for real where it costs little.
+    fn probe(&self, dir: &Path) -> std::result::Result<(), String>;
+    /// How to mount a disk of this driver.
+    fn mount_options(&self) -> MountOptions;
+    /// Makes a disk. What a killed call left is replaced; a finished disk of the same size is left as it is, one of
+    /// another size is `Exists`. `label`: at most 16 bytes, shown by `lsblk -f`.
+    fn create(&self, dir: &Path, spec: &DiskSpec, label: &str) -> Result<()>;
+    /// Is there a finished disk?
+    fn exists(&self, dir: &Path) -> Result<bool>;
+    /// Removes a disk and what killed calls left; content if there is none. `Busy` while attached.
+    fn remove(&self, dir: &Path) -> Result<()>;
+    /// Makes a disk ready to be mounted; if it is attached already, says so and lends it again.
+    fn attach(&self, dir: &Path) -> Result<Attached>;
+    /// As what it is attached now.
+    fn attached(&self, dir: &Path) -> Result<Option<Attached>>;
+    /// Lets go, and waits until the kernel has: `Busy` if something still uses it after `timeout`. Content if it isn't
+    /// attached.
+    fn detach(&self, dir: &Path, timeout: Duration) -> Result<()>;
+    /// Brings the file system in order if it was not unmounted so, and ends what a killed resize left. Detached only.
+    fn check(&self, dir: &Path) -> Result<FsckOutcome>;
+    /// Makes it larger, while mounted too. It gets inodes in proportion: they can't be raised in another way.
+    fn grow(&self, dir: &Path, size: u64) -> Result<()>;
+    /// Makes it smaller; detached only. `NoSpace` says what is used and the least size, and nothing has changed then.
+    fn shrink(&self, dir: &Path, size: u64) -> Result<()>;
+    /// How full it is, mounted or not.
+    fn usage(&self, dir: &Path) -> Result<Usage>;
+    /// Gives blocks that the guest freed back to the host, mounted or not. The bytes that the host got.
+    fn compact(&self, dir: &Path) -> Result<u64>;
+    /// What is attached of all that lies (or lay, before it was deleted) below `under`, for an audit.
+    fn list(&self, under: &Path) -> Result<Vec<LoopDevice>>;
+}

@@ -1,0 +1,268 @@
+//! Loop devices (loop(4)): found by what backs them, configured in one call, released and waited for.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use linux_raw_sys::loop_device as sys;
+
+use crate::{Error, Kind, Result};
+
+/// Logical block size of the devices: that of the file system, so that direct I/O works on any host disk.
+const BLOCK: u32 = 4096;
+const AUTOCLEAR: u32 = sys::_bindgen_ty_1::LO_FLAGS_AUTOCLEAR as u32;
+const DIRECT_IO: u32 = sys::_bindgen_ty_1::LO_FLAGS_DIRECT_IO as u32;
+const READ_ONLY: u32 = sys::_bindgen_ty_1::LO_FLAGS_READ_ONLY as u32;
+/// How often another process may snatch the free device that the kernel named before we give up.
+const TRIES: usize = 64;
+
+/// A loop device in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoopDevice {
+    /// Its number: 3 of /dev/loop3.
+    pub number: u32,
+    /// The file behind it, where it is now.
+    pub backing: PathBuf,
+    /// That file has been deleted.
+    pub deleted: bool,
+}
+
+impl LoopDevice {
+    /// Its node.
+    pub fn node(&self) -> PathBuf {
+        PathBuf::from(format!("/dev/loop{}", self.number))
+    }
+}
+
+/// A loop device that we hold open.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub number: u32,
+    pub direct_io: bool,
+    pub file: File,
+}
+
+impl Open {
+    pub(super) fn node(&self) -> PathBuf {
+        PathBuf::from(format!("/dev/loop{}", self.number))
+    }
+
+    /// Major and minor number.
+    pub(super) fn device(&self) -> io::Result<(u32, u32)> {
+        let rdev = self.file.metadata()?.rdev();
+        Ok((rustix::fs::major(rdev), rustix::fs::minor(rdev)))
+    }
+
+    pub(super) fn into_fd(self) -> OwnedFd {
+        self.file.into()
+    }
+
+    /// Tells the kernel that the backing file's size has changed.
+    pub(super) fn set_capacity(&self) -> io::Result<()> {
+        ioctl(self.file.as_raw_fd(), sys::LOOP_SET_CAPACITY, 0)
+    }
+}
+
+/// An ioctl whose argument is a number (or nothing).
+fn ioctl(fd: RawFd, request: u32, argument: libc::c_ulong) -> io::Result<()> {
+    ioctl_value(fd, request, argument).map(drop)
+}
+
+fn ioctl_value(fd: RawFd, request: u32, argument: libc::c_ulong) -> io::Result<i32> {
+    // SAFETY: the requests passed here (LOOP_CLR_FD, LOOP_SET_CAPACITY, LOOP_CTL_GET_FREE) take no pointer.
+    match unsafe { libc::ioctl(fd, libc::Ioctl::from(request), argument) } {
+        -1 => Err(io::Error::last_os_error()),
+        n => Ok(n),
+    }
+}
+
+/// LOOP_GET_STATUS64; `None` if nothing backs the device.
+fn status(fd: RawFd) -> io::Result<Option<sys::loop_info64>> {
+    let mut info = empty_info();
+    // SAFETY: LOOP_GET_STATUS64 writes one loop_info64, which `info` is, and keeps no pointer to it.
+    match unsafe { libc::ioctl(fd, libc::Ioctl::from(sys::LOOP_GET_STATUS64), &raw mut info) } {
+        -1 => match io::Error::last_os_error() {
+            e if e.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            e => Err(e),
+        },
+        _ => Ok(Some(info)),
+    }
+}
+
+fn empty_info() -> sys::loop_info64 {
+    // SAFETY: loop_info64 consists of integers and arrays of integers; all zero bytes are a value of it.
+    unsafe { std::mem::zeroed() }
+}
+
+fn open_node(number: u32) -> io::Result<File> {
+    let node = format!("/dev/loop{number}");
+    // Without devtmpfs it is udev that makes the node, a moment after the kernel has made the device.
+    let end = Instant::now() + Duration::from_secs(2);
+    loop {
+        match File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&node)
+        {
+            Ok(file) if file.metadata()?.file_type().is_block_device() => return Ok(file),
+            Ok(_) => return Err(io::Error::other(format!("{node} is no block device"))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Puts a free loop device over `backing`: read-write, with direct I/O if the host's file system can, and freed by
+/// the kernel when its last user goes.
+pub(super) fn configure(backing: &File, path: &Path) -> Result<Open> {
+    let fail = |e: io::Error| Error::os("attach a loop device to", path.display(), e);
+    let control = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/loop-control")
+        .map_err(|e| {
+            Error::os("open", "/dev/loop-control", e)
+                .kind(Kind::Unsupported)
+                .hint("load the kernel module: modprobe loop")
+        })?;
+    for _ in 0..TRIES {
+        let number = ioctl_value(control.as_raw_fd(), sys::LOOP_CTL_GET_FREE, 0).map_err(fail)?;
+        let number = u32::try_from(number).map_err(|e| Error::new("number a loop device for", path.display(), e))?;
+        let file = open_node(number).map_err(fail)?;
+        let mut info = empty_info();
+        info.lo_flags = AUTOCLEAR | DIRECT_IO;
+        let name = path.as_os_str().as_encoded_bytes();
+        let length = name.len().min(info.lo_file_name.len() - 1);
+        info.lo_file_name[..length].copy_from_slice(&name[..length]);
+        let config = sys::loop_config {
+            fd: backing.as_raw_fd() as u32,
+            block_size: BLOCK,
+            info,
+            __reserved: [0; 8],
+        };
+        // SAFETY: LOOP_CONFIGURE reads one loop_config, which `config` is; `backing` is open for the whole call, and
+        // the kernel takes a reference of its own.
+        let done = unsafe {
+            libc::ioctl(
+                file.as_raw_fd(),
+                libc::Ioctl::from(sys::LOOP_CONFIGURE),
+                &raw const config,
+            )
+        };
+        if done == 0 {
+            let direct_io = status(file.as_raw_fd())
+                .map_err(fail)?
+                .is_some_and(|i| i.lo_flags & DIRECT_IO != 0);
+            return Ok(Open {
+                number,
+                direct_io,
+                file,
+            });
+        }
+        match io::Error::last_os_error() {
+            e if e.raw_os_error() == Some(libc::EBUSY) => {} // somebody was faster
+            e => return Err(fail(e)),
+        }
+    }
+    Err(fail(io::Error::from_raw_os_error(libc::EBUSY)).hint("other programs take every free loop device; try again"))
+}
+
+/// The loop device over the file with this device and inode number, if there is one.
+pub(super) fn find(backing: &File, path: &Path) -> Result<Option<Open>> {
+    let fail = |e: io::Error| Error::os("look for the loop device of", path.display(), e);
+    let wanted = backing.metadata().map_err(fail)?;
+    let (dev, ino) = (wanted.dev(), wanted.ino());
+    for device in all()? {
+        // Most are told apart by their name alone; only those that can't be are opened. A deleted or unreachable
+        // path says nothing about the inode.
+        if let Ok(other) = std::fs::metadata(&device.backing)
+            && !device.deleted
+            && (other.dev(), other.ino()) != (dev, ino)
+        {
+            continue;
+        }
+        let Ok(file) = open_node(device.number) else { continue };
+        let Some(info) = status(file.as_raw_fd()).map_err(fail)? else {
+            continue;
+        };
+        if (info.lo_device, info.lo_inode) != (dev, ino) || info.lo_flags & READ_ONLY != 0 {
+            continue;
+        }
+        // Somebody's by hand, without autoclear: it would outlive us. LOOP_CLR_FD on the last user sets it, so
+        // it needs no treatment here.
+        return Ok(Some(Open {
+            number: device.number,
+            direct_io: info.lo_flags & DIRECT_IO != 0,
+            file,
+        }));
+    }
+    Ok(None)
+}
+
+/// Releases a device. With other users it goes when the last of them does (loop(4)); gone is fine.
+pub(super) fn release(open: Open) -> io::Result<()> {
+    match ioctl(open.file.as_raw_fd(), sys::LOOP_CLR_FD, 0) {
+        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => Ok(()),
+        other => other,
+    }
+}
+
+/// All loop devices in use.
+pub(super) fn all() -> Result<Vec<LoopDevice>> {
+    let root = Path::new("/sys/block");
+    let fail = |e: io::Error| Error::os("list loop devices in", root.display(), e);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root).map_err(fail)? {
+        let name = entry.map_err(fail)?.file_name();
+        let Some(number) = name
+            .to_str()
+            .and_then(|n| n.strip_prefix("loop"))
+            .and_then(|n| n.parse().ok())
+        else {
+            continue;
+        };
+        // No such file: the device is free, or was freed just now.
+        let Ok(text) = std::fs::read(root.join(&name).join("loop/backing_file")) else {
+            continue;
+        };
+        found.push(parse_backing(number, &text));
+    }
+    found.sort_by_key(|d| d.number);
+    Ok(found)
+}
+
+fn parse_backing(number: u32, text: &[u8]) -> LoopDevice {
+    use std::os::unix::ffi::OsStrExt;
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    let (path, deleted) = match text.strip_suffix(b" (deleted)") {
+        Some(path) => (path, true),
+        None => (text, false),
+    };
+    LoopDevice {
+        number,
+        backing: std::ffi::OsStr::from_bytes(path).into(),
+        deleted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backing_file_lines() {
+        let d = parse_backing(3, b"/srv/ve/101/disk.img\n");
+        assert_eq!(
+            (d.backing.to_str(), d.deleted, d.node()),
+            (Some("/srv/ve/101/disk.img"), false, "/dev/loop3".into())
+        );
+        let d = parse_backing(4, b"/srv/ve/101/disk.img (deleted)\n");
+        assert_eq!((d.backing.to_str(), d.deleted), (Some("/srv/ve/101/disk.img"), true));
+    }
+}
