@@ -1,1 +1,3 @@
-//! stub
+//! (being built)
+
+pub mod guest;
