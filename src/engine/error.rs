@@ -107,3 +107,15 @@ impl std::error::Error for SourceOf {
         std::error::Error::source(&self.0).and_then(std::error::Error::source)
     }
 }
+
+/// An error and its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

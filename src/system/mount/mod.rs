@@ -1,1 +1,88 @@
-//! (being built)
+//! The root of a stopped VE on the host, for repair: its disk over its template, with the owners as they lie on disk,
+//! and nothing in it that could run as a program or open a device of the host's.
+
+use std::path::Path;
+
+use hostel_monitor::root::{OVERLAY, open_disk};
+use hostel_monitor::spec::Disk;
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create, fsconfig_set_string,
+    fsmount, fsopen, move_mount, unmount,
+};
+
+use crate::{Error, Result, file};
+
+/// statx(2)'s STATX_ATTR_MOUNT_ROOT.
+const MOUNT_ROOT: u64 = 0x2000;
+
+/// Is something mounted at `path`?
+pub fn is_mount_point(path: &Path) -> bool {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    rustix::fs::statx(CWD, path, flags, StatxFlags::empty()).is_ok_and(|s| s.stx_attributes.bits() & MOUNT_ROOT != 0)
+}
+
+/// Mounts the root made of `lower` and `disk` at `root`; the disk itself goes to `disk_point`. Both are made if
+/// missing. On failure nothing stays mounted.
+pub fn mount_root(lower: &Path, disk: &Disk, disk_point: &Path, root: &Path) -> Result<()> {
+    if is_mount_point(root) {
+        return Ok(());
+    }
+    file::make_dir(disk_point)?;
+    file::make_dir(root)?;
+    if !is_mount_point(disk_point) {
+        let mount = open_disk(disk).map_err(|e| Error::new("mount the disk at", disk_point.display(), e))?;
+        // A VE that never started has neither directory yet.
+        for name in ["upper", "work"] {
+            match rustix::fs::mkdirat(&mount, name, rustix::fs::Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(e) => return Err(Error::os("prepare", disk_point.display(), e)),
+            }
+        }
+        attach(&mount, disk_point)?;
+    }
+    overlay(lower, disk_point, root).inspect_err(|_| {
+        let _ = detach(disk_point); // the failure that counts is the overlay's
+    })
+}
+
+/// Takes both away again; content if they aren't mounted.
+pub fn umount_root(disk_point: &Path, root: &Path) -> Result<()> {
+    detach(root)?;
+    detach(disk_point)
+}
+
+fn overlay(lower: &Path, disk_point: &Path, root: &Path) -> Result<()> {
+    let fail = |e: rustix::io::Errno| Error::os("mount the VE's root at", root.display(), e);
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(fail)?;
+    // A colon separates layers unless it is escaped.
+    let lower = lower.display().to_string().replace('\\', "\\\\").replace(':', "\\:");
+    fsconfig_set_string(&context, "lowerdir", lower.as_str()).map_err(fail)?;
+    fsconfig_set_string(&context, "upperdir", disk_point.join("upper").as_path()).map_err(fail)?;
+    fsconfig_set_string(&context, "workdir", disk_point.join("work").as_path()).map_err(fail)?;
+    for (key, value) in OVERLAY {
+        fsconfig_set_string(&context, key, value).map_err(fail)?;
+    }
+    fsconfig_create(&context).map_err(fail)?;
+    let inert =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, inert).map_err(fail)?;
+    attach(&mount, root)
+}
+
+fn attach(mount: &std::os::fd::OwnedFd, point: &Path) -> Result<()> {
+    move_mount(mount, "", CWD, point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|e| Error::os("mount at", point.display(), e))
+}
+
+fn detach(point: &Path) -> Result<()> {
+    if !is_mount_point(point) {
+        return Ok(());
+    }
+    match unmount(point, UnmountFlags::NOFOLLOW) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::BUSY) => Err(Error::os("unmount", point.display(), rustix::io::Errno::BUSY)
+            .hint(format!("a program works in it; find it with: fuser -vm {}", point.display()))),
+        Err(e) => Err(Error::os("unmount", point.display(), e)),
+    }
+}

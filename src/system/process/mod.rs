@@ -3,6 +3,7 @@
 mod client;
 mod fake;
 mod init;
+mod interrupt;
 mod monitor;
 #[cfg(test)]
 mod tests;
@@ -15,9 +16,10 @@ use std::time::Duration;
 pub use client::{Connection, ask};
 pub use fake::FakeGuests;
 pub use hostel_monitor::exit::Ended;
-pub use hostel_monitor::request::{Answer, Request};
+pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Start, Switches, Task, Watch};
 pub use init::{Process, boot_id, find_init};
+pub use interrupt::on_interrupt;
 pub use monitor::Monitors;
 
 use crate::Result;

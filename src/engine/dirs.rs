@@ -1,0 +1,104 @@
+//! Where Hostel keeps what, from the paths of hostel.toml.
+
+use std::path::PathBuf;
+
+use hostel_model::definition::Paths;
+use hostel_model::id::{TenantName, VeId, VeName};
+
+/// The places of one Hostel.
+#[derive(Debug, Clone)]
+pub struct Dirs {
+    paths: Paths,
+}
+
+impl Dirs {
+    /// From hostel.toml.
+    pub fn new(paths: Paths) -> Self {
+        Self { paths }
+    }
+
+    /// Definitions of one kind: `plans`, `networks`, `tenants`, `ve`.
+    pub fn definitions(&self, kind: &str) -> PathBuf {
+        self.paths.config.join(kind)
+    }
+
+    /// A VE's definition.
+    pub fn definition(&self, name: &VeName) -> PathBuf {
+        self.paths.config.join("ve").join(format!("{name}.toml"))
+    }
+
+    /// All VEs' own directories.
+    pub fn ves(&self) -> PathBuf {
+        self.paths.data.join("ve")
+    }
+
+    /// A VE's own directory: its disk and its state.
+    pub fn ve(&self, id: VeId) -> PathBuf {
+        self.ves().join(id.to_string())
+    }
+
+    /// Where a VE's directory is made before it is one.
+    pub fn staging(&self, id: VeId) -> PathBuf {
+        self.ves().join(format!(".creating-{id}"))
+    }
+
+    /// Where a VE's directory goes before it is removed.
+    pub fn doomed(&self, id: VeId) -> PathBuf {
+        self.ves().join(format!(".destroyed-{id}"))
+    }
+
+    /// Journals that must outlive a reboot.
+    pub fn durable_journal(&self, id: VeId) -> PathBuf {
+        self.paths.data.join("journal").join(format!("{id}.journal"))
+    }
+
+    /// Journals of operations whose objects die with the host anyway.
+    pub fn volatile_journal(&self, id: VeId) -> PathBuf {
+        self.paths.run.join("journal").join(format!("{id}.journal"))
+    }
+
+    /// Kernel locks.
+    pub fn locks(&self) -> PathBuf {
+        self.paths.run.join("locks")
+    }
+
+    /// A VE's runtime directory: sockets, console log, records.
+    pub fn run(&self, id: VeId) -> PathBuf {
+        self.paths.run.join(id.to_string())
+    }
+
+    /// All runtime directories.
+    pub fn runs(&self) -> PathBuf {
+        self.paths.run.clone()
+    }
+
+    /// Where a stopped VE's root is mounted for repair.
+    pub fn mount(&self, id: VeId) -> PathBuf {
+        self.run(id).join("root")
+    }
+
+    /// What belongs to a tenant: its copies of templates.
+    pub fn tenant(&self, tenant: &TenantName) -> PathBuf {
+        self.paths.data.join("tenants").join(tenant.as_str())
+    }
+
+    /// Everything that lasts.
+    pub fn data(&self) -> PathBuf {
+        self.paths.data.clone()
+    }
+
+    /// The templates.
+    pub fn templates(&self) -> PathBuf {
+        self.paths.templates.clone()
+    }
+
+    /// The recipes.
+    pub fn images(&self) -> PathBuf {
+        self.paths.images.clone()
+    }
+
+    /// Everything below /etc.
+    pub fn config(&self) -> PathBuf {
+        self.paths.config.clone()
+    }
+}

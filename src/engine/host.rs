@@ -1,0 +1,116 @@
+//! One Hostel on one host: its settings and the adapters through which it acts. The engine never calls Linux but
+//! through these, so that the tests can put fakes with state in their place.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hostel_model::definition::HostConfig;
+use hostel_system::cgroup::Cgroups;
+use hostel_system::disk::Disks;
+use hostel_system::firewall::Firewall;
+use hostel_system::net::Network;
+use hostel_system::process::{Guests, boot_id};
+use hostel_system::{cgroup, disk, file, firewall, net, process};
+
+use crate::dirs::Dirs;
+use crate::error::{Class, Error, Result};
+use crate::journal::Journals;
+use crate::lock::Locks;
+
+/// The clock: seconds since 1970.
+pub type Clock = fn() -> i64;
+
+/// A Hostel.
+pub struct Host {
+    /// hostel.toml, defaults filled in.
+    pub config: HostConfig,
+    /// Where it lies.
+    pub config_file: PathBuf,
+    /// Where everything else lies.
+    pub dirs: Dirs,
+    /// The kernel locks.
+    pub locks: Locks,
+    /// The journals.
+    pub journals: Journals,
+    /// Which boot of the host this is.
+    pub boot_id: String,
+    /// How long to wait for another operation on the same VE.
+    pub patience: Duration,
+    /// The hostel command itself: what a monitor becomes when its VE has ended.
+    pub program: PathBuf,
+    /// The time.
+    pub clock: Clock,
+    /// Limits.
+    pub cgroups: Box<dyn Cgroups>,
+    /// Storage.
+    pub disks: Box<dyn Disks>,
+    /// Interfaces.
+    pub network: Box<dyn Network>,
+    /// Packet rules.
+    pub firewall: Box<dyn Firewall>,
+    /// Processes.
+    pub guests: Box<dyn Guests>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("config", &self.config_file).finish_non_exhaustive()
+    }
+}
+
+/// Reads hostel.toml.
+pub fn read_config(path: &Path) -> Result<HostConfig> {
+    let Some(text) = file::read_opt(path)? else {
+        return Err(Error::new(Class::NotFound, format!("there is no {}", path.display()))
+            .hint("prepare this host with: hostel init"));
+    };
+    HostConfig::parse(&path.display().to_string(), &text)
+        .map_err(|e| Error::new(Class::Usage, format!("{} has mistakes", path.display())).because(e))
+}
+
+impl Host {
+    /// The one that this hostel.toml describes, with the real adapters.
+    pub fn open(config_file: &Path, patience: Duration) -> Result<Arc<Self>> {
+        let config_file = std::path::absolute(config_file)
+            .map_err(|e| Error::new(Class::Usage, format!("{} is no path", config_file.display())).because(e))?;
+        let config = read_config(&config_file)?;
+        let dirs = Dirs::new(config.paths.clone());
+        let proc = Path::new("/proc");
+        let boot_id = boot_id(proc)?;
+        let root = config.cgroup_root.as_str();
+        Ok(Arc::new(Self {
+            cgroups: cgroup::open(&proc.join("self/mounts"), &proc.join("self/cgroup"), root)?,
+            disks: Box::new(disk::ImageDisks::new()),
+            network: Box::new(net::RoutedNetwork::new(proc.to_owned())),
+            firewall: Box::new(firewall::Nftables::new()),
+            guests: Box::new(process::Monitors::new(monitor_program()?)),
+            locks: Locks::at(&dirs.locks())?,
+            journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), &boot_id)?,
+            program: own_program()?,
+            clock: || jiff::Timestamp::now().as_second(),
+            patience,
+            boot_id,
+            dirs,
+            config,
+            config_file,
+        }))
+    }
+}
+
+/// This program's own file.
+fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|e| Error::new(Class::Failed, "cannot find the hostel command itself").because(e))
+}
+
+/// hostel-monitor lies beside hostel, or in the library directory of the same installation.
+fn monitor_program() -> Result<PathBuf> {
+    let own = own_program()?;
+    let beside = own.with_file_name("hostel-monitor");
+    if beside.exists() {
+        return Ok(beside);
+    }
+    let prefix = own.parent().and_then(Path::parent).unwrap_or(Path::new("/usr/local"));
+    Ok(prefix.join("lib/hostel/hostel-monitor"))
+}

@@ -1,0 +1,20 @@
+//! Ctrl-C: one flag for the whole process, looked at between steps and while waiting.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// The flag.
+pub fn flag() -> &'static AtomicBool {
+    &INTERRUPTED
+}
+
+/// From now on SIGINT and SIGTERM raise the flag instead of ending the process. A second one ends it.
+pub fn watch() -> crate::Result<()> {
+    Ok(hostel_system::process::on_interrupt(&INTERRUPTED)?)
+}
+
+/// Was it raised?
+pub fn raised() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}

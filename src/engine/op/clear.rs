@@ -1,0 +1,94 @@
+//! Clearing up after a VE that has ended: the one teardown that every path uses. Each part is safe to repeat, all are
+//! attempted, and what failed is told together.
+
+use std::time::Duration;
+
+use hostel_model::id::VeId;
+use hostel_system::file;
+
+use crate::error::{Class, Error, Result};
+use crate::host::Host;
+use crate::ve::record::{RunRecord, VeState};
+
+/// How long the kernel may take to let go of a dead VE's disk and processes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Gathers failures, so that one doesn't keep the rest from being cleared.
+#[derive(Debug, Default)]
+pub struct Failures(Vec<Error>);
+
+impl Failures {
+    /// Keeps what went wrong.
+    pub fn keep<E: Into<Error>>(&mut self, result: std::result::Result<(), E>) {
+        if let Err(e) = result {
+            self.0.push(e.into());
+        }
+    }
+
+    /// The first failure, with the others beside it.
+    pub fn finish(self) -> Result<()> {
+        let mut all = self.0.into_iter();
+        match all.next() {
+            None => Ok(()),
+            Some(mut first) => {
+                first.also.extend(all.map(|e| crate::error::chain(&e)));
+                Err(first)
+            }
+        }
+    }
+}
+
+impl Host {
+    /// Takes away everything that a run of this VE made in the kernel and below /run. Its init must have ended.
+    pub fn clear(&self, id: VeId, state: &VeState) -> Result<()> {
+        let mut failures = Failures::default();
+        // Init's end was the end of all in its pid namespace; a stray that we put into the group ourselves (an
+        // entry cut short) goes now.
+        if self.cgroups.exists(id) {
+            failures.keep(self.cgroups.kill(id));
+        }
+        failures.keep(self.clear_network(id, state));
+        failures.keep(self.cgroups.remove(id, PATIENCE));
+        failures.keep(self.disks.detach(&self.dirs.ve(id), PATIENCE));
+        failures.keep(RunRecord::remove(&self.dirs.run(id)));
+        failures.finish()
+    }
+
+    /// Removes the VE's interfaces and what the firewall knows of them.
+    pub fn clear_network(&self, id: VeId, state: &VeState) -> Result<()> {
+        let names = self.interface_names(id, state.interfaces.len());
+        let mut failures = Failures::default();
+        failures.keep(self.network.detach(&names));
+        for name in &names {
+            failures.keep(self.firewall.expel(self.config.nft_table.as_str(), name));
+        }
+        failures.finish()
+    }
+
+    /// The names of a VE's interfaces on the host.
+    pub fn interface_names(&self, id: VeId, count: usize) -> Vec<String> {
+        (0..count).map(|n| self.config.interface_prefix.interface(id, n)).collect()
+    }
+
+    /// The runtime directory, empty of sockets of the past.
+    pub fn fresh_run_dir(&self, id: VeId) -> Result<()> {
+        let dir = self.dirs.run(id);
+        file::make_dir(&dir)?;
+        for stale in [hostel_monitor_socket(), "exit.json", "run.json"] {
+            file::remove_file(&dir.join(stale))?;
+        }
+        Ok(())
+    }
+}
+
+fn hostel_monitor_socket() -> &'static str {
+    hostel_system::process::SOCKET
+}
+
+/// The VE has ended; says so if it hasn't.
+pub fn must_have_ended(host: &Host, id: VeId) -> Result<()> {
+    match host.reality(id)?.init {
+        None => Ok(()),
+        Some(init) => Err(Error::new(Class::Failed, format!("VE {id} still runs (process {})", init.pid))),
+    }
+}

@@ -1,0 +1,83 @@
+//! Removing a VE for good: `hostel destroy`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hostel_model::id::{VeId, VeName};
+use hostel_system::file;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::host::Host;
+use crate::step::{Home, Operation, Step, nothing};
+
+/// How long the kernel may take to let go of the disk.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A destruction under way: the VE is gone as soon as its directory has been renamed away, the rest is cleaning.
+#[derive(Debug)]
+pub struct Destroy {
+    host: Arc<Host>,
+    id: VeId,
+    name: VeName,
+}
+
+/// Which VE: its state is gone half way through.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Params {
+    /// Its name.
+    pub name: VeName,
+}
+
+impl Operation for Destroy {
+    const VERB: &'static str = "destroy";
+    const HOME: Home = Home::Durable;
+    type Host = Host;
+    type Params = Params;
+
+    fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
+        Ok(Self { host, id, name: params.name })
+    }
+
+    fn steps() -> &'static [Step<Self>] {
+        &[
+            Step::new("away", "removing the VE", Destroy::rename_away, Destroy::rename_back).point_of_no_return(),
+            Step::new("definition", "removing the definition", Destroy::remove_definition, nothing),
+            Step::new("disk", "removing the disk", Destroy::remove_disk, nothing),
+            Step::new("traces", "removing traces", Destroy::remove_traces, nothing),
+        ]
+    }
+}
+
+impl Destroy {
+    fn rename_away(&mut self) -> Result<()> {
+        let dirs = &self.host.dirs;
+        Ok(file::rename(&dirs.ve(self.id), &dirs.doomed(self.id))?)
+    }
+
+    fn rename_back(&mut self) -> Result<()> {
+        let dirs = &self.host.dirs;
+        Ok(file::rename(&dirs.doomed(self.id), &dirs.ve(self.id))?)
+    }
+
+    fn remove_definition(&mut self) -> Result<()> {
+        let path = self.host.dirs.definition(&self.name);
+        file::remove_file(&path)?;
+        Ok(file::sync_dir(&self.host.dirs.definitions("ve"))?)
+    }
+
+    fn remove_disk(&mut self) -> Result<()> {
+        let dir = self.host.dirs.doomed(self.id);
+        if dir.exists() {
+            self.host.disks.detach(&dir, PATIENCE)?;
+            self.host.disks.remove(&dir)?;
+        }
+        Ok(())
+    }
+
+    fn remove_traces(&mut self) -> Result<()> {
+        file::remove_tree(&self.host.dirs.doomed(self.id))?;
+        file::remove_tree(&self.host.dirs.run(self.id))?;
+        Ok(file::sync_dir(&self.host.dirs.ves())?)
+    }
+}

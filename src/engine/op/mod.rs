@@ -1,0 +1,10 @@
+//! The operations: a file each, each a table of steps.
+
+pub mod clear;
+pub mod create;
+pub mod destroy;
+pub mod mount;
+pub mod recover;
+pub mod set;
+pub mod start;
+pub mod stop;

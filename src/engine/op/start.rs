@@ -1,0 +1,318 @@
+//! Starting a VE: `hostel start`.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hostel_model::id::VeId;
+use hostel_model::resolve::Effective;
+use hostel_system::cgroup::{BlockDevice, Placement};
+use hostel_system::disk::{Attached, DiskSource, FsckOutcome};
+use hostel_system::firewall::{MasqueradePool, Member, Ruleset};
+use hostel_system::net::{ALIAS_PREFIX, Link};
+use hostel_system::process::{Disk, Launching, Place, Start as Orders, Switches};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Class, Error, Result};
+use crate::guest;
+use crate::host::Host;
+use crate::step::{Home, Operation, Step};
+use crate::ve::record::{RunRecord, VeState};
+use crate::ve::registry::Catalogue;
+
+/// How long the kernel may take to let go.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Programs that may be a guest's init, in the order they are tried.
+const INITS: [&str; 6] =
+    ["/sbin/init", "/usr/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/etc/init", "/bin/init"];
+
+/// A start under way. All its objects die with the host, so its journal may too.
+#[derive(Debug)]
+pub struct Start {
+    host: Arc<Host>,
+    id: VeId,
+    state: VeState,
+    effective: Option<Effective>,
+    disk: Option<DiskSource>,
+    keep: Option<OwnedFd>,
+    launching: Option<Box<dyn Launching>>,
+    notes: Vec<String>,
+}
+
+/// Nothing but the VE itself is needed to resume a start: it is undone from what is found.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Params {}
+
+impl Operation for Start {
+    const VERB: &'static str = "start";
+    const HOME: Home = Home::Volatile;
+    type Host = Host;
+    type Params = Params;
+
+    fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
+        let state = host.state(id)?;
+        Ok(Self { host, id, state, effective: None, disk: None, keep: None, launching: None, notes: Vec::new() })
+    }
+
+    fn steps() -> &'static [Step<Self>] {
+        &[
+            Step::new("check", "checking", Start::check, crate::step::nothing),
+            Step::new("disk", "attaching the disk", Start::attach_disk, Start::detach_disk),
+            Step::new("limits", "setting limits", Start::set_limits, Start::remove_group),
+            Step::new("launch", "making namespaces", Start::launch, Start::end),
+            Step::new("network", "attaching the network", Start::attach_network, Start::detach_network),
+            Step::new("record", "recording", Start::record, Start::forget),
+            Step::new("init", "starting init", Start::run_init, Start::end).point_of_no_return(),
+            Step::new("settle", "finishing", Start::settle_in, crate::step::nothing),
+        ]
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+}
+
+impl Start {
+    /// Everything that can be known to be wrong is found before anything is touched.
+    fn check(&mut self) -> Result<()> {
+        let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
+        self.notes.extend(self.host.judge(&effective)?);
+        self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
+        if !self.state.lower.is_dir() {
+            let lower = self.state.lower.display();
+            return Err(Error::new(Class::Failed, format!("the template tree of {} is gone", self.state.name))
+                .because(format!("{lower} is not there"))
+                .hint(format!("restore template {} at that place", self.state.template)));
+        }
+        self.effective = Some(effective);
+        Ok(())
+    }
+
+    fn effective(&self) -> Result<&Effective> {
+        self.effective.as_ref().ok_or_else(|| Error::new(Class::Failed, "the start was not checked first"))
+    }
+
+    fn attach_disk(&mut self) -> Result<()> {
+        let dir = self.host.dirs.ve(self.id);
+        match self.host.disks.check(&dir)? {
+            FsckOutcome::Clean => {}
+            FsckOutcome::Corrected(what) => self.notes.push(format!("the disk was repaired: {}", what.trim())),
+            FsckOutcome::NeedsHand(what) => {
+                return Err(Error::new(Class::Failed, format!("the disk of {} is damaged", self.state.name))
+                    .because(what)
+                    .hint(format!("check it by hand: e2fsck -f {}", dir.join("disk.img").display())));
+            }
+        }
+        let Attached { source, keep, .. } = self.host.disks.attach(&dir)?;
+        self.disk = Some(source);
+        self.keep = keep;
+        Ok(())
+    }
+
+    fn detach_disk(&mut self) -> Result<()> {
+        self.keep = None;
+        Ok(self.host.disks.detach(&self.host.dirs.ve(self.id), PATIENCE)?)
+    }
+
+    fn set_limits(&mut self) -> Result<()> {
+        let host = &self.host;
+        host.cgroups.create(self.id, host.id_base(&self.state)?)?;
+        let disks: Vec<BlockDevice> = match &self.disk {
+            Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice { major: *major, minor: *minor }],
+            _ => Vec::new(),
+        };
+        let limits = host.enforceable(&self.effective()?.limits);
+        Ok(host.cgroups.apply(self.id, &limits, &disks)?)
+    }
+
+    fn remove_group(&mut self) -> Result<()> {
+        Ok(self.host.cgroups.remove(self.id, PATIENCE)?)
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        self.host.fresh_run_dir(self.id)?;
+        let orders = self.orders()?;
+        self.launching = Some(self.host.guests.launch(orders)?);
+        // The VE's own mount holds the device from here on.
+        Ok(())
+    }
+
+    /// Ends whatever of the VE runs: its first process if we hold it, else all in its group.
+    fn end(&mut self) -> Result<()> {
+        let init = self.launching.take().map(|launching| launching.init());
+        if self.host.cgroups.exists(self.id) {
+            self.host.cgroups.kill(self.id)?;
+        }
+        if let Some(init) = init.or(self.host.reality(self.id)?.init) {
+            self.host.guests.kill(init)?;
+            self.host.guests.wait(init, PATIENCE)?;
+        }
+        Ok(())
+    }
+
+    fn attach_network(&mut self) -> Result<()> {
+        let Some(launching) = &self.launching else {
+            return Err(Error::new(Class::Failed, "the VE's namespaces are not there"));
+        };
+        let links = self.links()?;
+        if links.is_empty() {
+            return Ok(());
+        }
+        let host = &self.host;
+        host.network.attach(launching.network_namespace(), &links)?;
+        host.admit(&links)
+    }
+
+    fn detach_network(&mut self) -> Result<()> {
+        self.host.clear_network(self.id, &self.state)
+    }
+
+    fn record(&mut self) -> Result<()> {
+        let Some(launching) = &self.launching else {
+            return Err(Error::new(Class::Failed, "the VE's first process is not there"));
+        };
+        let (boot_id, started) = (self.host.boot_id.clone(), (self.host.clock)());
+        RunRecord { init: launching.init(), boot_id, started }.write(&self.host.dirs.run(self.id))
+    }
+
+    fn forget(&mut self) -> Result<()> {
+        RunRecord::remove(&self.host.dirs.run(self.id))
+    }
+
+    fn run_init(&mut self) -> Result<()> {
+        let launching = self.launching.take();
+        launching.ok_or_else(|| Error::new(Class::Failed, "the VE's first process is not there"))?.go()?;
+        self.keep = None;
+        Ok(())
+    }
+
+    /// A fresh VE has its identity now; the next start writes none of what is written once.
+    fn settle_in(&mut self) -> Result<()> {
+        if !self.state.settled_in {
+            self.state.settled_in = true;
+            self.state.write(&self.host.dirs.ve(self.id))?;
+        }
+        Ok(())
+    }
+
+    fn orders(&self) -> Result<Orders> {
+        let (host, effective) = (&self.host, self.effective()?);
+        let notifies = self.state.init == "systemd";
+        let memory = effective.limits.memory.limit.map_or(1 << 30, hostel_model::units::Bytes::get);
+        let place = |p: Placement| Place { tasks: p.join, unified: p.unified };
+        Ok(Orders {
+            watch: host.watch(self.id)?,
+            id_base: host.id_base(&self.state)?,
+            lower: self.state.lower.clone(),
+            disk: self.disk_orders()?,
+            payload: place(host.cgroups.placement(self.id)),
+            hostname: effective.hostname.to_string(),
+            init: INITS.map(String::from).to_vec(),
+            env: init_environment(self.id, &self.state),
+            notifies,
+            identity: guest::identity_of(effective, &self.state)?,
+            switches: switches(effective),
+            tmpfs_size: memory / 2,
+        })
+    }
+
+    fn disk_orders(&self) -> Result<Disk> {
+        match &self.disk {
+            Some(source) => Ok(self.host.disk_orders(source)),
+            None => Err(Error::new(Class::Failed, "the disk is not attached")),
+        }
+    }
+
+    fn links(&self) -> Result<Vec<Link>> {
+        let names = self.host.interface_names(self.id, self.state.interfaces.len());
+        let mut catalogue = Catalogue::default();
+        let mut links = Vec::new();
+        for (n, (host_name, interface)) in names.into_iter().zip(&self.state.interfaces).enumerate() {
+            let network = catalogue.network(&self.host, &interface.network)?;
+            links.push(Link {
+                host_name,
+                guest_name: format!("eth{n}"),
+                mac: hostel_model::mac::Mac::guest(self.id, n as u8).bytes(),
+                mtu: network.mtu.map(u32::from),
+                addresses: interface.addresses.clone(),
+                alias: format!("{ALIAS_PREFIX}{}", self.id),
+            });
+        }
+        Ok(links)
+    }
+}
+
+/// What the plan allows, in the monitor's words.
+pub fn switches(effective: &Effective) -> Switches {
+    let f = &effective.features;
+    Switches {
+        nesting: f.nesting,
+        io_uring: f.io_uring,
+        keyring: f.keyring,
+        fuse: f.fuse,
+        tun: f.tun,
+        compat32: f.compat32,
+        ipsec: f.ipsec,
+    }
+}
+
+/// Init's environment. `container_uuid` gives systemd a machine id to write into an empty /etc/machine-id.
+fn init_environment(id: VeId, state: &VeState) -> Vec<String> {
+    let mut env: BTreeMap<&str, String> = BTreeMap::new();
+    env.insert("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+    env.insert("container", "hostel".into());
+    env.insert("container_uuid", state.machine_id(id));
+    env.insert("TERM", "vt220".into());
+    env.into_iter().map(|(k, v)| format!("{k}={v}")).collect()
+}
+
+impl Host {
+    /// How to mount what the disk driver lent.
+    pub fn disk_orders(&self, source: &DiskSource) -> Disk {
+        let options = self.disks.mount_options();
+        match source {
+            DiskSource::Directory(path) => Disk::Directory(path.clone()),
+            DiskSource::Device { path, .. } => Disk::Device {
+                node: path.clone(),
+                fs: options.fs_type.unwrap_or("ext4").to_owned(),
+                options: options
+                    .options
+                    .iter()
+                    .map(|(k, v)| if v.is_empty() { (*k).to_owned() } else { format!("{k}={v}") })
+                    .collect(),
+            },
+        }
+    }
+
+    /// Lets packets of these links pass: the table is there, then each link's addresses are.
+    fn admit(&self, links: &[Link]) -> Result<()> {
+        let members: Vec<Member> = links
+            .iter()
+            .map(|l| Member { interface: l.host_name.clone(), addresses: l.addresses.clone(), mac: l.mac })
+            .collect();
+        let _lock = self.lock_firewall("start")?;
+        self.firewall.ensure(&self.ruleset()?)?;
+        Ok(self.firewall.admit(self.config.nft_table.as_str(), &members)?)
+    }
+
+    /// The firewall's rules as the networks' definitions want them; the members come and go one by one.
+    pub fn ruleset(&self) -> Result<Ruleset> {
+        let mut catalogue = Catalogue::default();
+        let mut masquerade = Vec::new();
+        for name in self.names_of("networks") {
+            let Ok(name) = name.parse() else { continue };
+            let network = catalogue.network(self, &name)?;
+            if network.masquerade {
+                masquerade.push(MasqueradePool { network: name.to_string(), pools: network.pools.clone() });
+            }
+        }
+        Ok(Ruleset {
+            table: self.config.nft_table.as_str().to_owned(),
+            prefix: self.config.interface_prefix.as_str().to_owned(),
+            masquerade,
+            members: Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! Ending a run of a VE: `hostel stop` and `hostel kill`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hostel_model::id::VeId;
+use hostel_system::process::{Init, Request};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Class, Error, Result};
+use crate::host::Host;
+use crate::interrupt;
+use crate::step::{Home, Operation, Step, nothing};
+use crate::ve::record::VeState;
+
+/// How long the kernel may take to end a killed VE.
+const KILL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A stop under way. Once the guest has ended there is no way back but another start.
+#[derive(Debug)]
+pub struct Stop {
+    host: Arc<Host>,
+    id: VeId,
+    state: VeState,
+    params: Params,
+    interrupted: &'static AtomicBool,
+    notes: Vec<String>,
+}
+
+/// How to end it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Params {
+    /// Milliseconds that the guest has to shut down; 0: it is killed at once.
+    pub grace: u64,
+}
+
+impl Operation for Stop {
+    const VERB: &'static str = "stop";
+    const HOME: Home = Home::Volatile;
+    type Host = Host;
+    type Params = Params;
+
+    fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
+        let state = host.state(id)?;
+        Ok(Self { host, id, state, params, interrupted: interrupt::flag(), notes: Vec::new() })
+    }
+
+    fn steps() -> &'static [Step<Self>] {
+        &[
+            Step::new("end", "shutting down", Stop::end, nothing).point_of_no_return(),
+            Step::new("clear", "clearing up", Stop::clear, nothing),
+        ]
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+}
+
+impl Stop {
+    fn end(&mut self) -> Result<()> {
+        let Some(init) = self.host.reality(self.id)?.init else { return Ok(()) };
+        // The monitor would clear up by itself; we do, and it needn't.
+        self.host.guests.ask(&self.host.dirs.run(self.id), &Request::LeaveClearing)?;
+        if self.params.grace > 0 {
+            if self.shut_down(init)? {
+                return Ok(());
+            }
+            self.notes.push("it did not shut down in time and was killed".into());
+        }
+        self.kill(init)
+    }
+
+    /// Asks the guest, and waits. False when its time is over.
+    fn shut_down(&self, init: Init) -> Result<bool> {
+        let guests = &self.host.guests;
+        guests.shut_down(init)?;
+        let end = Instant::now() + Duration::from_millis(self.params.grace);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if guests.wait(init, left.min(Duration::from_millis(200)))? {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+            if self.interrupted.load(Ordering::Relaxed) {
+                let name = &self.state.name;
+                return Err(Error::new(Class::Interrupted, format!("the stop of {name} was interrupted"))
+                    .hint(format!("{name} was asked to shut down and may still do so; see: hostel status {name}")));
+            }
+        }
+    }
+
+    fn kill(&self, init: Init) -> Result<()> {
+        // A frozen process can't die; the group's kill thaws it.
+        if self.host.cgroups.is_frozen(self.id)? {
+            self.host.cgroups.kill(self.id)?;
+        }
+        self.host.guests.kill(init)?;
+        match self.host.guests.wait(init, KILL_PATIENCE)? {
+            true => Ok(()),
+            false => Err(Error::new(Class::Failed, format!("{} was killed but has not ended", self.state.name))
+                .because("a process of it hangs in the kernel, most likely on a disk that doesn't answer")
+                .hint(format!("look at the state of process {} and at the host's kernel log", init.pid))),
+        }
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.host.clear(self.id, &self.state)
+    }
+}

@@ -1,0 +1,133 @@
+//! May a VE be as its definition has it, on this host, beside the others? Asked by every verb that commits to a
+//! definition, right before it does.
+
+use hostel_model::definition::{Addresses, Tenant, Unenforceable};
+use hostel_model::id::VeId;
+use hostel_model::limits::Limits;
+use hostel_model::mac::Mac;
+use hostel_model::policy::{Existing, check};
+use hostel_model::resolve::Effective;
+use hostel_model::{idmap, ipam};
+
+use super::record::{InterfaceState, VeState};
+use super::registry::{Catalogue, Taken};
+use crate::error::{Class, Error, Result};
+use crate::host::Host;
+
+impl Host {
+    /// Everything that is wrong with it as one error; else what is worth a warning.
+    pub fn judge(&self, ve: &Effective) -> Result<Vec<String>> {
+        let mut catalogue = Catalogue::default();
+        let tenant = catalogue.tenant(self, &ve.tenant)?.clone();
+        let existing = self.existing(ve, &tenant, &mut catalogue)?;
+        let violations = check(ve, &tenant, &existing);
+        if !violations.is_empty() {
+            let mut error = Error::new(Class::Limit, format!("{} may not be as it is defined", ve.name));
+            error.hints = violations.iter().map(ToString::to_string).collect();
+            return Err(error);
+        }
+        self.judge_limits(ve)
+    }
+
+    /// The other VEs are looked at only where the tenant has a budget that they share.
+    fn existing(&self, ve: &Effective, tenant: &Tenant, catalogue: &mut Catalogue) -> Result<Existing> {
+        if tenant.max_ves.is_none() && tenant.memory.is_none() && tenant.disk.is_none() {
+            return Ok(Existing::default());
+        }
+        let mut others = Vec::new();
+        for (_, state) in self.states()? {
+            // One whose definition is broken can't be summed; it keeps nobody else from starting.
+            if let Ok(state) = state
+                && let Ok(other) = self.effective(&state.name, catalogue)
+            {
+                others.push(other);
+            }
+        }
+        Ok(Existing::besides(ve, &others))
+    }
+
+    /// Limits that this host can't hold: refused by name, or warned about where hostel.toml says so.
+    fn judge_limits(&self, ve: &Effective) -> Result<Vec<String>> {
+        let cannot = self.cgroups.unenforceable(&ve.limits);
+        let lines = cannot.iter().map(|u| format!("this host can't enforce {}: {}", u.key, u.why));
+        if cannot.is_empty() || self.config.unenforceable == Unenforceable::Warn {
+            return Ok(lines.collect());
+        }
+        let mut error = Error::new(Class::Limit, format!("{} has limits that this host can't enforce", ve.name));
+        error.hints = lines.collect();
+        error.hints.push("remove them from the plan or the VE, or set unenforceable = \"warn\" in hostel.toml".into());
+        Err(error)
+    }
+
+    /// The limits without those that this host can't hold (which have been warned about).
+    pub fn enforceable(&self, limits: &Limits) -> Limits {
+        let mut limits = limits.clone();
+        for cannot in self.cgroups.unenforceable(&limits.clone()) {
+            match cannot.key {
+                "cpu.cap" => limits.cpu.cap_milli = None,
+                "cpu.weight" => limits.cpu.weight = None,
+                "cpu.pin" => limits.cpu.pin = None,
+                "memory.limit" => limits.memory.limit = None,
+                "memory.swap" => limits.memory.swap = None,
+                "memory.guarantee" => limits.memory.guarantee = None,
+                "processes" => limits.processes = None,
+                "io.read" => limits.io.read_bytes = None,
+                "io.write" => limits.io.write_bytes = None,
+                "io.read_ops" => limits.io.read_ops = None,
+                "io.write_ops" => limits.io.write_ops = None,
+                "io.weight" => limits.io.weight = None,
+                _ => {}
+            }
+        }
+        limits
+    }
+
+    /// The interfaces that a VE is to have, with addresses: those named, and for "auto" the ones it has already or
+    /// the next free ones. The registry must be locked if any may be new.
+    pub fn interfaces(&self, ve: &Effective, has: &[InterfaceState], taken: &Taken) -> Result<Vec<InterfaceState>> {
+        let mut used = taken.addresses.clone();
+        let mut list = Vec::new();
+        for (n, interface) in ve.interfaces.iter().enumerate() {
+            let network = &interface.network;
+            let addresses = match &interface.addresses {
+                Addresses::Fixed(fixed) => {
+                    if let Some(clash) = fixed.iter().find(|a| used.contains(a)) {
+                        return Err(Error::new(Class::Refused, format!("address {clash} is taken by another VE"))
+                            .hint("see who has it with: hostel list -o name,addresses"));
+                    }
+                    fixed.clone()
+                }
+                Addresses::Auto => match has.iter().find(|i| i.network == network.name) {
+                    Some(old) if !old.addresses.is_empty() => old.addresses.clone(),
+                    _ => ipam::allocate(network, &used)
+                        .map_err(|e| Error::new(Class::Limit, format!("cannot give {} an address", ve.name)).because(e))?,
+                },
+            };
+            used.extend(addresses.iter().copied());
+            let mac = Mac::guest(ve.id, n as u8).to_string();
+            list.push(InterfaceState { network: network.name.clone(), mac, addresses });
+        }
+        Ok(list)
+    }
+
+    /// The first host id of a VE's range.
+    pub fn id_base(&self, state: &VeState) -> Result<u32> {
+        self.config.idmap.base(idmap::Slot(state.slot)).ok_or_else(|| {
+            Error::new(Class::Failed, format!("the id range of {} lies outside of this host's", state.name))
+                .because(format!("it has slot {}, and hostel.toml has {}", state.slot, self.config.idmap.count))
+                .hint("raise idmap.count in hostel.toml to what it was")
+        })
+    }
+
+    /// Brings what was allocated in line with a definition whose interfaces were changed. True if anything changed.
+    pub fn adjust_interfaces(&self, id: VeId, state: &mut VeState, ve: &Effective) -> Result<bool> {
+        let unchanged = self.interfaces(ve, &state.interfaces, &Taken::default()).is_ok_and(|i| i == state.interfaces);
+        if unchanged {
+            return Ok(false);
+        }
+        let _lock = self.lock_registry("start")?;
+        state.interfaces = self.interfaces(ve, &state.interfaces, &self.taken(Some(id))?)?;
+        state.write(&self.dirs.ve(id))?;
+        Ok(true)
+    }
+}

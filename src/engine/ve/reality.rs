@@ -1,0 +1,50 @@
+//! What a VE is, read from the kernel and never from a status file.
+
+use hostel_model::id::VeId;
+use hostel_model::state::State;
+use hostel_system::process::{Init, find_init};
+
+use super::record::RunRecord;
+use crate::error::Result;
+use crate::host::Host;
+
+/// A VE as it is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reality {
+    /// Its state.
+    pub state: State,
+    /// Its init, if it lives.
+    pub init: Option<Init>,
+    /// When it was started, in seconds since 1970, if that is known.
+    pub started: Option<i64>,
+    /// Is something of a former run left (a record, a cgroup) though it doesn't run?
+    pub remains: bool,
+}
+
+impl Host {
+    /// Looks.
+    pub fn reality(&self, id: VeId) -> Result<Reality> {
+        let run_dir = self.dirs.run(id);
+        let record = RunRecord::read(&run_dir).filter(|r| r.boot_id == self.boot_id);
+        let started = record.as_ref().map(|r| r.started);
+        let recorded = record.as_ref().map(|r| r.init).filter(|init| self.guests.alive(*init));
+        let has_group = self.cgroups.exists(id);
+        // A lost record: the VE's cgroup still tells which process is its init.
+        let init = match recorded {
+            None if has_group => find_init(&self.cgroups.processes(id)?),
+            found => found,
+        };
+        let state = match init {
+            Some(_) if self.cgroups.is_frozen(id)? => State::Paused,
+            Some(_) => State::Running,
+            None if self.is_mounted(id) => State::Mounted,
+            None => State::Stopped,
+        };
+        let remains = init.is_none() && (has_group || record.is_some());
+        Ok(Reality { state, init, started: started.filter(|_| init.is_some()), remains })
+    }
+
+    fn is_mounted(&self, id: VeId) -> bool {
+        hostel_system::mount::is_mount_point(&self.dirs.mount(id))
+    }
+}

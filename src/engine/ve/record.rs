@@ -1,0 +1,121 @@
+//! What Hostel itself remembers of a VE: facts that were allocated, and which processes are its.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use hostel_model::id::{NetworkName, VeId, VeName};
+use hostel_system::file;
+use hostel_system::process::Init;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Class, Error, Result};
+
+/// The version that this program writes. It reads this one and older ones.
+const VERSION: u32 = 1;
+
+/// `state.toml` in the VE's directory: what was allocated for it, for life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VeState {
+    /// The version of this file's form.
+    pub version: u32,
+    /// The VE.
+    pub id: VeId,
+    /// Its name.
+    pub name: VeName,
+    /// Its range of ids: the slot's number.
+    pub slot: u32,
+    /// The template it was made from, with its version: `debian-12/20261122T190000Z`.
+    pub template: String,
+    /// That template's tree, as this VE shares it.
+    pub lower: PathBuf,
+    /// The distribution family of the template.
+    pub family: String,
+    /// What kind of init it has.
+    pub init: String,
+    /// The disk driver.
+    pub driver: String,
+    /// The size of its disk in bytes as last made or changed.
+    pub disk_size: u64,
+    /// Its interfaces, in the order of its definition.
+    #[serde(default, rename = "interface")]
+    pub interfaces: Vec<InterfaceState>,
+    /// Has its identity been written for the first time?
+    #[serde(default)]
+    pub settled_in: bool,
+}
+
+/// What was allocated for one interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceState {
+    /// On which network.
+    pub network: NetworkName,
+    /// Its MAC address inside.
+    pub mac: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl VeState {
+    /// A new one.
+    pub fn version() -> u32 {
+        VERSION
+    }
+
+    /// Reads the state in a VE's directory. `None`: there is none.
+    pub fn read(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join("state.toml");
+        let Some(text) = file::read_opt(&path)? else { return Ok(None) };
+        let bad = |reason: String| {
+            Error::new(Class::Failed, format!("cannot understand {}", path.display()))
+                .because(reason)
+                .hint("it is Hostel's own; restore it from a backup, or destroy the VE with --force")
+        };
+        let state: Self = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
+        if state.version > VERSION {
+            return Err(bad(format!("its version {} is newer than this hostel's {VERSION}", state.version)));
+        }
+        Ok(Some(state))
+    }
+
+    /// Writes it, whole or not at all.
+    pub fn write(&self, dir: &Path) -> Result<()> {
+        let text = toml::to_string(self)
+            .map_err(|e| Error::new(Class::Failed, "cannot write state.toml").because(e.to_string()))?;
+        let head = "# Hostel's own record of what was allocated for this VE; its definition is what people edit.\n";
+        Ok(file::write_atomic(&dir.join("state.toml"), format!("{head}{text}").as_bytes(), 0o600)?)
+    }
+}
+
+/// `run.json` in the runtime directory: which process is the VE's init. It lies on a tmpfs and is believed only as
+/// far as the process itself agrees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The init.
+    pub init: Init,
+    /// The boot of the host that this was in.
+    pub boot_id: String,
+    /// When, in seconds since 1970.
+    pub started: i64,
+}
+
+impl RunRecord {
+    /// Reads it; `None` if there is none or it makes no sense (reality is looked at then).
+    pub fn read(run_dir: &Path) -> Option<Self> {
+        serde_json::from_str(&std::fs::read_to_string(run_dir.join("run.json")).ok()?).ok()
+    }
+
+    /// Writes it. Nothing is synced: it means nothing after a reboot.
+    pub fn write(&self, run_dir: &Path) -> Result<()> {
+        let fail = |e: String| Error::new(Class::Failed, format!("cannot write {}/run.json", run_dir.display())).because(e);
+        let text = serde_json::to_string(self).map_err(|e| fail(e.to_string()))?;
+        let temporary = run_dir.join(".run.json");
+        std::fs::write(&temporary, text)
+            .and_then(|()| std::fs::rename(&temporary, run_dir.join("run.json")))
+            .map_err(|e| fail(e.to_string()))
+    }
+
+    /// Forgets it.
+    pub fn remove(run_dir: &Path) -> Result<()> {
+        Ok(file::remove_file(&run_dir.join("run.json"))?)
+    }
+}
