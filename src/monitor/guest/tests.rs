@@ -580,7 +580,7 @@ fn blocks_replace_merge_and_vanish() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
     fn a_block_is_stable_and_keeps_other_lines(

@@ -1,0 +1,257 @@
+mod golden;
+mod refusal;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use hostel_monitor::guest::{Op, Outcome, apply};
+
+use super::*;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx0Qe1vJ0b5a8fQ2s6y5xk3m1w7u9c4d2r8t6e0b4qL alice@acme";
+const HASH: &str = "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7";
+
+fn eth0() -> Interface {
+    Interface {
+        name: "eth0".into(),
+        mac: "02:00:5e:10:00:01".into(),
+        addresses: vec!["203.0.113.10".parse().unwrap(), "2001:db8::10".parse().unwrap()],
+        gateway4: Some(Ipv4Addr::new(169, 254, 1, 1)),
+        gateway6: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)),
+    }
+}
+
+/// The first start of a VE about which everything is known.
+fn facts() -> GuestFacts {
+    GuestFacts {
+        hostname: "web1".into(),
+        fqdn: Some("web1.acme.example".into()),
+        interfaces: vec![eth0()],
+        dns: vec!["198.51.100.53".parse().unwrap(), "2001:db8::53".parse().unwrap()],
+        search: vec!["acme.example".into(), "example".into()],
+        password_hash: Some(HASH.into()),
+        ssh_keys: vec![KEY.into(), format!("from=\"192.0.2.0/24\",no-pty {KEY}")],
+        timezone: Some("Europe/Berlin".into()),
+        fresh: true,
+        reset: false,
+        today: 20_400,
+    }
+}
+
+/// Any later start of it.
+fn later(facts: GuestFacts) -> GuestFacts {
+    GuestFacts {
+        fresh: false,
+        password_hash: None,
+        ..facts
+    }
+}
+
+fn content<'o>(ops: &'o [Op], wanted: &str) -> Option<&'o str> {
+    ops.iter().find_map(|op| match op {
+        Op::Write { path, content, .. } | Op::ManagedBlock { path, content, .. } if path == wanted => {
+            Some(content.as_str())
+        }
+        _ => None,
+    })
+}
+
+fn all_unchanged(outcomes: &[Outcome]) -> bool {
+    outcomes.iter().all(|o| !matches!(o, Outcome::Changed))
+}
+
+#[test]
+fn words_go_there_and_back() {
+    for family in Family::ALL {
+        assert_eq!(family.to_string().parse(), Ok(*family));
+    }
+    for init in InitKind::ALL {
+        assert_eq!(init.to_string().parse(), Ok(*init));
+    }
+    let error = "suse".parse::<Family>().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "\"suse\" is not a family of distributions; there are debian, ubuntu, rhel, fedora, alpine, busybox, generic"
+    );
+}
+
+#[test]
+fn os_release_tells_the_family() {
+    for (text, family) in [
+        ("ID=debian\n", Family::Debian),
+        ("NAME=x\r\nID='debian'\r\n", Family::Debian),
+        ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", Family::Ubuntu),
+        ("ID=\"centos\"\nID_LIKE=\"rhel fedora\"\n", Family::Rhel),
+        ("ID=\"virtuozzo\"\nID_LIKE=\"rhel centos fedora\"\n", Family::Rhel),
+        ("ID=nobara\nID_LIKE=fedora\n", Family::Fedora),
+        ("ID_LIKE=debian\nID=alpine\n", Family::Alpine),
+        ("ID=debian\nID=fedora\n", Family::Fedora),
+        ("ID=arch\n", Family::Generic),
+        ("#ID=debian\nVERSION_ID=debian\n", Family::Generic),
+        ("", Family::Generic),
+        ("ID=\nID_LIKE=\"\"", Family::Generic),
+    ] {
+        assert_eq!(Family::from_os_release(text), family, "{text:?}");
+    }
+}
+
+/// Every family with every init, in trees that hold nothing and in trees that hold every file that a change asks
+/// for: all are done, and a second time nothing happens.
+#[test]
+fn every_combination_applies_twice() {
+    let few = GuestFacts {
+        hostname: "bare".into(),
+        ..GuestFacts::default()
+    };
+    for facts in [
+        facts(),
+        later(facts()),
+        GuestFacts {
+            reset: true,
+            ..later(facts())
+        },
+        few,
+    ] {
+        for (family, init) in Family::ALL
+            .iter()
+            .flat_map(|f| InitKind::ALL.iter().map(move |i| (*f, *i)))
+        {
+            let ops = identity(family, init, &facts).unwrap();
+            for furnished in [false, true] {
+                let root = tempfile::tempdir().unwrap();
+                if furnished {
+                    furnish(root.path());
+                }
+                for outcome in apply(root.path(), &ops).unwrap() {
+                    let about_zone = matches!(&outcome, Outcome::Left { path, .. } if path == "/etc/localtime");
+                    assert!(
+                        about_zone || !matches!(outcome, Outcome::Left { .. }),
+                        "{family} {init} {outcome:?}"
+                    );
+                }
+                assert!(all_unchanged(&apply(root.path(), &ops).unwrap()), "{family} {init}");
+            }
+        }
+    }
+}
+
+fn furnish(root: &Path) {
+    for dir in [
+        "etc/network",
+        "etc/default",
+        "etc/conf.d",
+        "etc/cloud",
+        "etc/netplan",
+        "etc/NetworkManager",
+        "etc/ssh",
+    ] {
+        std::fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    for file in [
+        "default/ssh",
+        "default/networking",
+        "conf.d/hostname",
+        "rc.conf",
+        "inittab",
+        "timezone",
+        "mailname",
+    ] {
+        std::fs::write(root.join("etc").join(file), "1:\ntty1:\n").unwrap();
+    }
+}
+
+#[test]
+fn every_template_renders() {
+    let renderer = render::Renderer::new(&facts()).unwrap();
+    for (name, _) in render::TEMPLATES {
+        let text = renderer.about(name, &eth0()).unwrap();
+        assert!(
+            text.ends_with('\n') && !text.contains("\n\n\n") && !text.contains("{{") && !text.contains("{%"),
+            "{name}:\n{text}"
+        );
+    }
+}
+
+#[test]
+fn without_name_servers_the_resolver_is_left_alone() {
+    let facts = GuestFacts {
+        dns: Vec::new(),
+        ..facts()
+    };
+    let ops = identity(Family::Debian, InitKind::Systemd, &facts).unwrap();
+    assert_eq!(content(&ops, "/etc/resolv.conf"), None);
+    assert!(
+        !content(&ops, "/etc/NetworkManager/conf.d/90-hostel.conf")
+            .unwrap()
+            .contains("dns=")
+    );
+}
+
+#[test]
+fn an_interface_without_addresses_is_the_guests_own() {
+    let own = Interface {
+        name: "eth1".into(),
+        addresses: Vec::new(),
+        ..eth0()
+    };
+    let both = GuestFacts {
+        interfaces: vec![eth0(), own.clone()],
+        ..facts()
+    };
+    for ops in [Family::Debian, Family::Ubuntu].map(|f| identity(f, InitKind::Systemd, &both).unwrap()) {
+        assert!(!format!("{ops:?}").contains("eth1"));
+    }
+    let only = GuestFacts {
+        interfaces: vec![own],
+        ..facts()
+    };
+    let ops = identity(Family::Debian, InitKind::Systemd, &only).unwrap();
+    assert!(ops.contains(&Op::Remove {
+        path: "/etc/systemd/network/05-hostel.network".into()
+    }));
+    assert_eq!(content(&ops, "/etc/network/interfaces"), None);
+    assert!(
+        content(&ops, "/etc/hosts")
+            .unwrap()
+            .contains("127.0.1.1 web1.acme.example web1\n")
+    );
+}
+
+#[test]
+fn many_interfaces_stand_in_every_list() {
+    let net1 = Interface {
+        name: "net1".into(),
+        addresses: vec![IpAddr::from([198, 51, 100, 7])],
+        ..eth0()
+    };
+    let facts = GuestFacts {
+        interfaces: vec![eth0(), net1],
+        ..facts()
+    };
+    let ops = identity(Family::Debian, InitKind::Systemd, &facts).unwrap();
+    let has = |path, text: &str| assert!(content(&ops, path).unwrap().contains(text), "{path}: {ops:#?}");
+    has("/etc/systemd/network/05-hostel.network", "[Match]\nName=eth0 net1\n");
+    has("/etc/default/networking", "EXCLUDE_INTERFACES=\"eth0 net1\"\n");
+    has(
+        "/etc/NetworkManager/conf.d/90-hostel.conf",
+        "+=interface-name:eth0;interface-name:net1;\n",
+    );
+    has("/etc/network/interfaces", "iface net1 inet manual\n");
+    has("/etc/hosts", "198.51.100.7 web1.acme.example web1\n");
+}
+
+#[test]
+fn a_dotted_hostname_brings_its_short_form() {
+    let facts = GuestFacts {
+        hostname: "web1.acme.example".into(),
+        fqdn: None,
+        ..facts()
+    };
+    let ops = identity(Family::Rhel, InitKind::Systemd, &facts).unwrap();
+    assert_eq!(content(&ops, "/etc/hostname"), Some("web1.acme.example\n"));
+    assert!(
+        content(&ops, "/etc/hosts")
+            .unwrap()
+            .contains("203.0.113.10 web1.acme.example web1\n")
+    );
+}
