@@ -125,27 +125,34 @@ pub const GROUPS: &[(&str, &[&str])] = &[
 
 /// The command line as it is defined; what manual pages and the reference document are made from.
 pub fn definitions() -> clap::Command {
+    built(described())
+}
+
+/// The derived definitions, with what deriving can't say.
+fn described() -> clap::Command {
     let codes: String = exit::table()
         .lines()
         .map(|l| format!("  {l}").trim_end().to_owned() + "\n")
         .collect();
-    let command = Cli::command().after_long_help(format!("Exit codes:\n{codes}"));
-    let mut command = command.mut_subcommands(|c| {
-        let many = c.get_arguments().any(|a| a.get_id() == "names");
-        let usage = format!(
-            "hostel {} [OPTIONS] <<NAME|ID>...|--all|--tenant <TENANT>>",
-            c.get_name()
-        );
-        if many { c.override_usage(usage) } else { c }
-    });
-    // Global options get to the subcommands when clap builds them.
-    command.build();
-    command
-        .mut_arg("help", |a| a.help("Print help"))
-        .mut_subcommands(globals_apart)
+    Cli::command()
+        .after_long_help(format!("Exit codes:\n{codes}"))
+        .mut_subcommands(|c| {
+            let many = c.get_arguments().any(|a| a.get_id() == "names");
+            let usage = format!(
+                "hostel {} [OPTIONS] <<NAME|ID>...|--all|--tenant <TENANT>>",
+                c.get_name()
+            );
+            if many { c.override_usage(usage) } else { c }
+        })
 }
 
-/// Shows the options of every subcommand below its own.
+/// Lets clap hand the global options down, and puts them under a heading of their own there. From then on only
+/// `mut_args` may touch arguments: clap has noted their places.
+fn built(mut command: clap::Command) -> clap::Command {
+    command.build();
+    command.mut_args(plain_help).mut_subcommands(globals_apart)
+}
+
 fn globals_apart(command: clap::Command) -> clap::Command {
     let apart = |a: clap::Arg| {
         if a.is_global_set() {
@@ -154,12 +161,24 @@ fn globals_apart(command: clap::Command) -> clap::Command {
             a
         }
     };
-    command.mut_args(apart).mut_subcommands(globals_apart)
+    command
+        .mut_args(apart)
+        .mut_args(plain_help)
+        .mut_subcommands(globals_apart)
+}
+
+/// `-h` and `--help` say the same here.
+fn plain_help(arg: clap::Arg) -> clap::Arg {
+    if arg.get_id() == "help" {
+        arg.help("Print help").long_help(None)
+    } else {
+        arg
+    }
 }
 
 /// The command line as it is parsed: with a grouped overview, and one compact help for `-h` and `--help`.
 pub fn command() -> clap::Command {
-    let plain = definitions();
+    let plain = described();
     let mut overview = String::new();
     for (heading, names) in GROUPS {
         overview.push_str(&format!("{heading}:\n"));
@@ -171,7 +190,7 @@ pub fn command() -> clap::Command {
         overview.push('\n');
     }
     let head = "{about}\n\n{before-help}{usage-heading} {usage}\n\n";
-    compact(plain).help_template(format!("{head}{overview}Options:\n{{options}}{{after-help}}"))
+    built(compact(plain).help_template(format!("{head}{overview}Options:\n{{options}}{{after-help}}")))
 }
 
 /// Puts the long text between the sentence and the usage, so that options stay a line each: clap's own long help

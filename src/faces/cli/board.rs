@@ -21,6 +21,15 @@ pub struct Board<W: Write> {
     drawn: usize,
 }
 
+/// The room that a terminal has.
+#[derive(Debug, Clone, Copy)]
+pub struct Size {
+    /// Columns.
+    pub width: usize,
+    /// Lines.
+    pub height: usize,
+}
+
 /// A VE at work.
 #[derive(Debug)]
 struct Active {
@@ -53,7 +62,7 @@ impl<W: Write> Board<W> {
     }
 
     /// It has come to a step.
-    pub fn step(&mut self, index: usize, what: &str, width: usize, now: Instant) {
+    pub fn step(&mut self, index: usize, what: &str, size: Size, now: Instant) {
         let what = visible(what);
         if let Some(active) = self.active.iter_mut().find(|a| a.index == index) {
             active.step.clone_from(&what);
@@ -63,11 +72,11 @@ impl<W: Write> Board<W> {
         } else {
             String::new()
         };
-        self.draw(&kept, width, now);
+        self.draw(&kept, size, now);
     }
 
     /// Something to know about it.
-    pub fn note(&mut self, index: usize, what: &str, width: usize, now: Instant) {
+    pub fn note(&mut self, index: usize, what: &str, size: Size, now: Instant) {
         if self.show.quiet {
             return;
         }
@@ -76,18 +85,18 @@ impl<W: Write> Board<W> {
             .paint
             .with(Style::new().fg_color(Some(AnsiColor::Yellow.into())), "note:");
         let text = format!("{}: {note} {}\n", self.label(index), visible(what));
-        self.draw(&text, width, now);
+        self.draw(&text, size, now);
     }
 
     /// It is done; `text` is what stays of it, whole lines.
-    pub fn end(&mut self, index: usize, text: &str, width: usize, now: Instant) {
+    pub fn end(&mut self, index: usize, text: &str, size: Size, now: Instant) {
         self.active.retain(|a| a.index != index);
-        self.draw(text, width, now);
+        self.draw(text, size, now);
     }
 
     /// Draws the seconds anew.
-    pub fn tick(&mut self, width: usize, now: Instant) {
-        self.draw("", width, now);
+    pub fn tick(&mut self, size: Size, now: Instant) {
+        self.draw("", size, now);
     }
 
     fn label(&self, index: usize) -> &str {
@@ -99,7 +108,7 @@ impl<W: Write> Board<W> {
     }
 
     /// Replaces the live block by `kept` and the block as it is now, in one write so that nothing flickers.
-    fn draw(&mut self, kept: &str, width: usize, now: Instant) {
+    fn draw(&mut self, kept: &str, size: Size, now: Instant) {
         let mut text = String::new();
         if self.drawn > 0 {
             text.push_str(&format!("\x1b[{}A\r\x1b[J", self.drawn));
@@ -107,9 +116,9 @@ impl<W: Write> Board<W> {
         text.push_str(kept);
         self.drawn = 0;
         if self.show.live && !self.show.quiet {
-            for line in self.live(now) {
+            for line in self.live(size.height, now) {
                 // One column is left free: a line of the full width would make some terminals wrap.
-                let line: String = line.chars().take(width.saturating_sub(1)).collect();
+                let line: String = line.chars().take(size.width.saturating_sub(1)).collect();
                 text.push_str(&self.show.paint.with(Style::new().dimmed(), &line));
                 text.push('\n');
                 self.drawn += 1;
@@ -121,22 +130,23 @@ impl<W: Write> Board<W> {
         }
     }
 
-    fn live(&self, now: Instant) -> Vec<String> {
-        let mut lines: Vec<String> = self
-            .active
-            .iter()
-            .map(|a| {
-                let step = if a.step.is_empty() { "…" } else { &a.step };
-                match now.saturating_duration_since(a.since).as_secs() {
-                    0 => format!("{}: {step}", self.label(a.index)),
-                    s => format!("{}: {step} ({})", self.label(a.index), super::human::seconds(s)),
-                }
-            })
-            .collect();
+    /// The live block. It stays below the terminal's height: what has scrolled out can't be drawn again.
+    fn live(&self, height: usize, now: Instant) -> Vec<String> {
+        let room = height.saturating_sub(2).max(1);
         let waiting = self.labels.len().saturating_sub(self.begun);
-        if waiting > 0 {
-            lines.push(format!("{waiting} more to come"));
+        let mut lines: Vec<String> = self.active.iter().take(room).map(|a| self.live_line(a, now)).collect();
+        let more = self.active.len() - lines.len() + waiting;
+        if more > 0 {
+            lines.push(format!("{more} more to come"));
         }
         lines
+    }
+
+    fn live_line(&self, active: &Active, now: Instant) -> String {
+        let step = if active.step.is_empty() { "…" } else { &active.step };
+        match now.saturating_duration_since(active.since).as_secs() {
+            0 => format!("{}: {step}", self.label(active.index)),
+            s => format!("{}: {step} ({})", self.label(active.index), super::human::seconds(s)),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use anstyle::{AnsiColor, Style};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use hostel_engine::facade::VeStatus;
 use serde_json::{Map, Value, json};
 
@@ -54,7 +55,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "id",
         header: "ID",
-        about: "number",
+        about: "its number",
         right: true,
         default: Some(0),
         value: |v| json!(v.id),
@@ -64,8 +65,8 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "name",
         header: "NAME",
-        about: "name",
-        narrow: Narrow::Cut(16),
+        about: "its name",
+        narrow: Narrow::Cut(14),
         default: Some(0),
         value: |v| json!(v.name),
         cell: |v| v.name.as_str().into(),
@@ -75,7 +76,7 @@ pub const FIELDS: &[Field] = &[
         name: "tenant",
         header: "TENANT",
         about: "whose it is",
-        narrow: Narrow::Cut(10),
+        narrow: Narrow::Cut(8),
         default: Some(5),
         value: |v| json!(v.tenant),
         cell: |v| v.tenant.as_str().into(),
@@ -102,7 +103,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "plan",
         header: "PLAN",
-        about: "plan",
+        about: "its plan",
         narrow: Narrow::Cut(8),
         default: Some(6),
         value: |v| json!(v.plan),
@@ -112,7 +113,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "template",
         header: "TEMPLATE",
-        about: "template and version",
+        about: "template and version that it is made from",
         narrow: Narrow::Cut(12),
         default: Some(10),
         value: |v| json!(v.template),
@@ -292,7 +293,13 @@ fn state_style(state: &str) -> Style {
 }
 
 impl Field {
-    /// The field of a name or alias, for the command line.
+    /// Reads a name or alias on the command line; completions and suggestions know them all.
+    pub fn parser() -> impl TypedValueParser<Value = &'static Self> {
+        let names = FIELDS.iter().map(|f| PossibleValue::new(f.name).aliases(f.alias));
+        PossibleValuesParser::new(names).try_map(|name| Self::parse(&name))
+    }
+
+    /// The field of a name or alias.
     pub fn parse(text: &str) -> Result<&'static Self, String> {
         let text = text.to_ascii_lowercase().replace('-', "_");
         FIELDS

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hostel_engine::Error;
 use hostel_engine::facade::Progress;
 
-use super::board::Board;
+use super::board::{Board, Size};
 use super::paint::Paint;
 
 /// How progress is shown.
@@ -99,13 +99,13 @@ pub fn run<T: Send>(
         drop(events);
         loop {
             let heard = heard.recv_timeout(Duration::from_secs(1));
-            let (width, now) = (stderr_width(), Instant::now());
+            let (size, now) = (stderr_size(), Instant::now());
             match heard {
                 Ok(Event::Begin(index)) => board.begin(index, now),
-                Ok(Event::Step(index, what)) => board.step(index, &what, width, now),
-                Ok(Event::Note(index, what)) => board.note(index, &what, width, now),
-                Ok(Event::End(index, result)) => board.end(index, &told(index, result), width, now),
-                Err(RecvTimeoutError::Timeout) => board.tick(width, now),
+                Ok(Event::Step(index, what)) => board.step(index, &what, size, now),
+                Ok(Event::Note(index, what)) => board.note(index, &what, size, now),
+                Ok(Event::End(index, result)) => board.end(index, &told(index, result), size, now),
+                Err(RecvTimeoutError::Timeout) => board.tick(size, now),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -133,7 +133,12 @@ pub fn one<T: Send>(
     answer.expect("the work has ended")
 }
 
-/// The width of the terminal that standard error is; 80 where it doesn't say.
-fn stderr_width() -> usize {
-    terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| usize::from(width.0).max(20))
+/// The size of the terminal that standard error is; 80 by 24 where it doesn't say.
+fn stderr_size() -> Size {
+    let size = terminal_size::terminal_size_of(io::stderr());
+    let (width, height) = size.map_or((80, 24), |(w, h)| (usize::from(w.0), usize::from(h.0)));
+    Size {
+        width: width.max(20),
+        height: height.max(3),
+    }
 }

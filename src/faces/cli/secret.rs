@@ -64,10 +64,5 @@ pub fn keys(files: &[PathBuf]) -> Result<Vec<String>, Error> {
 }
 
 fn unreadable(what: &str, file: &Path, error: io::Error) -> Error {
-    let class = if error.kind() == io::ErrorKind::NotFound {
-        Class::NotFound
-    } else {
-        Class::Failed
-    };
-    Error::new(class, format!("cannot read {what} {}", file.display())).because(error)
+    Error::new(Class::Failed, format!("cannot read {what} {}", file.display())).because(error)
 }

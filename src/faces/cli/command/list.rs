@@ -28,7 +28,7 @@ Examples:
 )]
 pub struct List {
     /// Show these FIELDs, in this order
-    #[arg(short, long, value_name = "FIELD,...", value_delimiter = ',', value_parser = Field::parse)]
+    #[arg(short, long, value_name = "FIELD,...", value_delimiter = ',', value_parser = Field::parser(), hide_possible_values = true)]
     output: Vec<&'static Field>,
 
     /// Sort by these FIELDs; -FIELD for the largest first

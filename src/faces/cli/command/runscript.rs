@@ -15,6 +15,7 @@ use crate::cli::exit::Exit;
 /// there. Ends with its exit code; 125 means that Hostel failed, 126 and 127 are as for exec.
 #[derive(Debug, Args)]
 #[command(
+    override_usage = "hostel runscript [OPTIONS] <NAME|ID> <FILE> [ARGS]...",
     after_long_help = "Examples:\n  hostel runscript web1 ./setup.sh\n  hostel runscript web1 ./setup.sh --site acme.example"
 )]
 pub struct Runscript {
@@ -24,7 +25,7 @@ pub struct Runscript {
 
     /// Script on the host, and its arguments, untouched
     // One list, so that everything behind the script is the script's, options too.
-    #[arg(value_name = "FILE> [ARGS", required = true, trailing_var_arg = true)]
+    #[arg(value_names = ["FILE", "ARGS"], num_args = 1.., required = true, trailing_var_arg = true)]
     line: Vec<String>,
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use hostel_engine::facade::Outcome;
 use hostel_engine::{Class, Error};
 
-use crate::cli::board::Board;
+use crate::cli::board::{Board, Size};
 use crate::cli::command::verb;
 use crate::cli::paint::Paint;
 use crate::cli::parallel::{self, Load, Show};
@@ -26,20 +26,21 @@ fn labels(names: &[&str]) -> Vec<String> {
 
 /// Two VEs of three at work, one done and one with a note; what was written.
 fn play(show: Show, width: usize) -> String {
+    let size = Size { width, height: 24 };
     let mut out = Vec::new();
     let mut board = Board::new(&mut out, show, labels(&["web1", "db1", "mail1"]));
     let t = Instant::now();
     let later = t + Duration::from_secs(65);
     board.begin(0, t);
     board.begin(1, t);
-    board.step(0, "formatting the disk", width, t);
-    board.note(1, "no /dev/fuse on this host", width, t);
-    board.step(1, "booting", width, later);
-    board.end(0, &verb::done("web1", "started", true, Paint::OFF), width, later);
+    board.step(0, "formatting the disk", size, t);
+    board.note(1, "no /dev/fuse on this host", size, t);
+    board.step(1, "booting", size, later);
+    board.end(0, &verb::done("web1", "started", true, Paint::OFF), size, later);
     board.begin(2, later);
-    board.tick(width, later);
-    board.end(1, "", width, later);
-    board.end(2, "mail1: started\n", width, later);
+    board.tick(size, later);
+    board.end(1, "", size, later);
+    board.end(2, "mail1: started\n", size, later);
     String::from_utf8(out).unwrap()
 }
 
@@ -147,6 +148,19 @@ fn live_lines_never_wrap() {
     {
         assert!(line.chars().count() < 20, "{line}");
     }
+}
+
+#[test]
+fn the_live_block_stays_below_the_terminals_height() {
+    let names: Vec<String> = (0..50).map(|n| format!("ve{n}")).collect();
+    let mut out = Vec::new();
+    let mut board = Board::new(&mut out, Show { live: true, ..PLAIN }, names);
+    let t = Instant::now();
+    (0..30).for_each(|n| board.begin(n, t));
+    board.tick(Size { width: 80, height: 10 }, t);
+    let shown = screen(&String::from_utf8(out).unwrap());
+    assert_eq!(shown.len(), 10, "{shown:?}");
+    assert_eq!(shown[7..], ["ve7: …", "42 more to come", ""]);
 }
 
 #[test]

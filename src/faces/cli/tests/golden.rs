@@ -3,7 +3,7 @@
 use hostel_engine::facade::{Outcome, VeHandle};
 use hostel_engine::{Class, Error};
 
-use super::{db1, golden, web1};
+use super::{db1, golden, parse, web1};
 use crate::cli::args;
 use crate::cli::command::list::List;
 use crate::cli::command::{completions, help, status, verb};
@@ -33,6 +33,29 @@ fn help_of_every_subcommand() {
         let name = [&["hostel"], &words[..]].concat().join("-");
         golden(&format!("tests/golden/cli/{name}.txt"), &text);
     }
+}
+
+#[test]
+fn help_is_one_however_it_is_asked_for() {
+    let printed = |words: &str| parse(words).unwrap_err().to_string();
+    for words in ["", "list ", "create ", "template ", "template build "] {
+        assert_eq!(
+            printed(&format!("{words}-h")),
+            printed(&format!("{words}--help")),
+            "{words}"
+        );
+        let path: Vec<&str> = words.split_whitespace().collect();
+        assert_eq!(
+            printed(&format!("{words}-h")),
+            help::page(&path, None).unwrap().to_string(),
+            "{words}"
+        );
+    }
+    assert_eq!(
+        printed("--version"),
+        concat!("hostel ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    assert_eq!(printed("-V"), printed("--version"));
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn option(arg: &Arg) -> String {
     if !possible.is_empty() {
         help.push_str(&format!(" ({})", possible.join(", ")));
     }
-    if let [default] = arg.get_default_values() {
+    if let ([default], true) = (arg.get_default_values(), arg.get_action().takes_values()) {
         help.push_str(&format!(" (default `{}`)", default.to_string_lossy()));
     }
     if let Some(env) = arg.get_env() {

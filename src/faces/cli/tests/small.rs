@@ -136,7 +136,7 @@ fn a_password_file_is_its_first_line() {
     assert_eq!(secret::hash_file(&file).unwrap_err().class, Class::Usage);
     assert_eq!(
         secret::hash_file(&dir.path().join("none")).unwrap_err().class,
-        Class::NotFound
+        Class::Failed
     );
 }
 
@@ -145,7 +145,7 @@ fn private_keys_are_not_handed_out() {
     let dir = tempfile::tempdir().unwrap();
     let file: PathBuf = dir.path().join("id_ed25519");
     std::fs::write(&file, "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n").unwrap();
-    let error = secret::keys(&[file.clone()]).unwrap_err();
+    let error = secret::keys(std::slice::from_ref(&file)).unwrap_err();
     assert!(error.hints[0].ends_with("id_ed25519.pub"));
     std::fs::write(&file, "# nothing\n").unwrap();
     assert_eq!(secret::keys(&[file]).unwrap_err().class, Class::Usage);
