@@ -1,0 +1,61 @@
+//! The `hostel` command: arguments to requests, answers to text and JSON.
+//!
+//! - `args` says what can be typed; `command/` holds a file for each subcommand.
+//! - Standard output carries results, standard error progress and errors; nothing ever asks a question.
+//! - `field` is the one table behind columns, JSON keys, sort keys and their documentation.
+
+mod args;
+mod board;
+mod command;
+mod context;
+mod editor;
+mod exit;
+mod failure;
+mod field;
+mod glob;
+mod human;
+mod paint;
+mod parallel;
+mod reference;
+mod secret;
+mod selection;
+mod table;
+#[cfg(test)]
+mod tests;
+mod values;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use context::Context;
+use exit::Exit;
+use failure::Failure;
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    match args::parse(&typed) {
+        Ok(cli) => run(&cli).into(),
+        Err(error) => {
+            // Help goes to standard output, mistakes to standard error; a reader that has gone is no failure.
+            let _ = error.print();
+            if error.use_stderr() {
+                Exit::Usage.into()
+            } else {
+                Exit::Ok.into()
+            }
+        }
+    }
+}
+
+fn run(cli: &args::Cli) -> Exit {
+    let context = Context::new(&cli.global);
+    match command::run(&cli.command, &context) {
+        Ok(exit) => exit,
+        Err(Failure::BrokenPipe) => Exit::Ok,
+        Err(Failure::Engine(error)) => {
+            context.error(&error);
+            cli.command.exit_of(&error)
+        }
+    }
+}

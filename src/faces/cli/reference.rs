@@ -1,0 +1,91 @@
+//! Manual pages and topics of help, from the same definitions as the command line itself.
+
+use std::io::{self, Write};
+
+use clap_mangen::Man;
+use hostel_engine::{Class, Error};
+
+use super::args;
+use super::field::FIELDS;
+use super::table::{Column, Table};
+
+/// The shapes of all JSON; a promise.
+pub const JSON: &str = "\
+JSON goes to standard output; errors are told on standard error all the same.
+Keys are only ever added. What is unknown is null, never 0.
+
+list --json             an array of VEs, each an object of the fields of
+                        `hostel help fields`, or of those of --output
+status --json           an object of all fields for each VE, one a line
+create --json           {id, name}
+start, stop and all other verbs on VEs with --json: an object for each VE, one
+a line, in the order in which they are done
+  success               {id, name, ok: true, done, changed, path}
+                        done: what became of it, in words; changed: false if
+                        nothing had to be done; path: what mount gives, or null
+  failure               {id, name, ok: false, error}
+                        error: {class, message, because: [], also: [],
+                        hints: []}
+                        class: failed, usage, not_found, refused, busy, limit
+                        or interrupted
+show --json             an array of {key, value, source}
+set --json              {dry_run, applied: [], waiting: []}, of {key, old, new}
+info --json             an array of {what, value, why}
+audit --json            an array of {kind, object, why, fixed, error}
+template list --json    an array of what template show gives
+template show --json    {name, version, family, init, size, created, source,
+                        checksum, used_by: []}
+template build and import --json: what template show gives
+";
+
+/// The fields of a VE, for a person.
+pub fn fields() -> Table {
+    let mut table = Table::new(vec![Column::text("FIELD"), Column::text("ABOUT").wrap(24)]);
+    for field in FIELDS {
+        let short = field.alias.map(|a| format!(", or {a}")).unwrap_or_default();
+        table.row(vec![format!("{}{short}", field.name).into(), field.about.into()]);
+    }
+    table
+}
+
+/// A page for the whole and one for each subcommand: file name and roff text.
+pub fn man_pages() -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let command = args::definitions();
+    let mut pages = Vec::new();
+    man_page(&command, &mut pages)
+        .map_err(|e| Error::new(Class::Failed, "cannot write the manual pages").because(e))?;
+    Ok(pages)
+}
+
+fn man_page(command: &clap::Command, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
+    let name = command
+        .get_display_name()
+        .unwrap_or_else(|| command.get_name())
+        .to_owned();
+    let version = concat!("hostel ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).section("8").source(version).manual("Hostel");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    let usage = command.clone().render_usage().to_string();
+    literal(&mut page, "SYNOPSIS", usage.trim_start_matches("Usage:").trim())?;
+    man.render_description_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    man.render_options_section(&mut page)?;
+    if let Some(extra) = command.get_after_long_help().map(ToString::to_string) {
+        let (heading, text) = extra.split_once(":\n").unwrap_or(("Notes", &extra));
+        literal(&mut page, &heading.to_uppercase(), text)?;
+    }
+    pages.push((format!("{name}.8"), page));
+    command.get_subcommands().try_for_each(|c| man_page(c, pages))
+}
+
+/// A section whose lines stay as they are.
+fn literal(page: &mut Vec<u8>, heading: &str, text: &str) -> io::Result<()> {
+    // In roff, a backslash escapes, a hyphen may become another sign, and a dot or quote in front is a request.
+    let escape = |line: &str| line.replace('\\', "\\e").replace('-', "\\-");
+    let lines: String = text.lines().map(|l| format!("\\&{}\n", escape(l))).collect();
+    write!(page, ".SH \"{heading}\"\n.nf\n{lines}.fi\n")
+}
