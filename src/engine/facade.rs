@@ -1,12 +1,27 @@
 //! What a face can ask of the engine.
 
+mod audit;
+mod change;
+mod console;
+mod create;
+mod info;
+mod init;
+mod inside;
+mod query;
+mod template;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use hostel_model::id::{TemplateName, TenantName, VeId, VeName};
-use hostel_model::request::{Action, Create, Exec, Selection, VeRef};
 use serde::Serialize;
 
-use crate::error::{Class, Error, Result};
+use crate::error::Result;
+use crate::host::Host;
+use crate::lock::{Lock, Patience, Subject};
+use crate::step::{Runner, points};
+use crate::interrupt;
 
 /// Told of what an operation is doing; a face shows it.
 pub trait Progress: Sync {
@@ -16,9 +31,11 @@ pub trait Progress: Sync {
     fn note(&self, what: &str);
 }
 
-/// One Hostel on one host.
+/// One Hostel on one host: what a face calls. Its methods lie in the files of this folder, by what they are about.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    pub(crate) host: Arc<Host>,
+}
 
 /// A VE as named in answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -158,106 +175,53 @@ pub struct Fact {
     pub why: String,
 }
 
-fn unbuilt<T>() -> Result<T> {
-    Err(Error::new(Class::Failed, "not built yet"))
+impl Engine {
+    /// Opens the Hostel that `config` (hostel.toml) describes. `wait_lock`: how long to wait for another operation on
+    /// the same VE.
+    pub fn open(config: &Path, wait_lock: Duration) -> Result<Self> {
+        Ok(Self { host: Host::open(config, wait_lock)? })
+    }
+
+    /// What operations run with.
+    pub(crate) fn runner<'a>(&'a self, progress: &'a dyn Progress) -> Runner<'a> {
+        Runner { journals: &self.host.journals, progress, interrupted: interrupt::flag(), points: points() }
+    }
+
+    /// Takes a VE's lock and puts the VE in order.
+    pub(crate) fn lock_ve(&self, id: VeId, verb: &str, progress: &dyn Progress) -> Result<Lock> {
+        let patience = Patience { wait: self.host.patience, progress, interrupted: interrupt::flag() };
+        let lock = self.host.locks.take(Subject::Ve(id), verb, &patience)?;
+        self.host.recover(id, &self.runner(progress))?;
+        Ok(lock)
+    }
 }
 
-#[allow(unused_variables)]
-impl Engine {
-    /// Opens the Hostel that `config` (hostel.toml) describes. `wait_lock`: how long to wait for another operation.
-    pub fn open(config: &Path, wait_lock: std::time::Duration) -> Result<Self> {
-        unbuilt()
+impl Host {
+    /// How long the locks that all VEs share may be waited for: they are held for moments.
+    const SHARED_PATIENCE: Duration = Duration::from_secs(30);
+
+    fn lock_shared(&self, name: &'static str, verb: &str) -> Result<Lock> {
+        let patience =
+            Patience { wait: Self::SHARED_PATIENCE.max(self.patience), progress: &Silent, interrupted: interrupt::flag() };
+        self.locks.take(Subject::Host(name), verb, &patience)
     }
-    /// Prepares the host (directories, example definitions, sysctls). Safe to run twice. Lines of what was done.
-    pub fn init(config: &Path, progress: &dyn Progress) -> Result<()> {
-        unbuilt()
+
+    /// Nothing is allocated by others while this is held.
+    pub(crate) fn lock_registry(&self, verb: &str) -> Result<Lock> {
+        self.lock_shared("registry", verb)
     }
-    /// The VEs meant; not found is an error that names all that weren't.
-    pub fn select(&self, selection: &Selection) -> Result<Vec<VeHandle>> {
-        unbuilt()
+
+    /// The packet rules are changed by nobody else while this is held.
+    pub(crate) fn lock_firewall(&self, verb: &str) -> Result<Lock> {
+        self.lock_shared("firewall", verb)
     }
-    /// Makes a VE.
-    pub fn create(&self, request: &Create, progress: &dyn Progress) -> Result<VeHandle> {
-        unbuilt()
-    }
-    /// One action on one VE.
-    pub fn act(&self, id: VeId, action: &Action, progress: &dyn Progress) -> Result<Outcome> {
-        unbuilt()
-    }
-    /// Every VE's status, in order of id.
-    pub fn list(&self) -> Result<Vec<VeStatus>> {
-        unbuilt()
-    }
-    /// One VE's status.
-    pub fn status(&self, ve: &VeRef) -> Result<VeStatus> {
-        unbuilt()
-    }
-    /// Effective settings and where each came from.
-    pub fn show(&self, ve: &VeRef) -> Result<Vec<Setting>> {
-        unbuilt()
-    }
-    /// Changes a definition, live where it can; all or nothing.
-    pub fn set(&self, ve: &VeRef, settings: &[(String, String)], dry_run: bool, progress: &dyn Progress) -> Result<SetReport> {
-        unbuilt()
-    }
-    /// The text of a VE's definition, for an editor.
-    pub fn definition_text(&self, ve: &VeRef) -> Result<String> {
-        unbuilt()
-    }
-    /// Replaces a VE's definition by an edited text if it is right; the error names every mistake with its line.
-    pub fn replace_definition(&self, ve: &VeRef, text: &str, progress: &dyn Progress) -> Result<SetReport> {
-        unbuilt()
-    }
-    /// Runs a command inside; stdin, stdout and stderr are this process's own. The command's exit code (128+n: signal n).
-    pub fn exec(&self, ve: &VeRef, exec: &Exec) -> Result<u8> {
-        unbuilt()
-    }
-    /// Runs a script file of the host's inside, by the interpreter its first line names.
-    pub fn runscript(&self, ve: &VeRef, script: &Path, args: &[String]) -> Result<u8> {
-        unbuilt()
-    }
-    /// Joins this terminal to the VE's console until `escape` is typed (Ctrl-A q). Waits for the VE to start.
-    pub fn console(&self, ve: &VeRef) -> Result<()> {
-        unbuilt()
-    }
-    /// The console log so far.
-    pub fn log(&self, ve: &VeRef) -> Result<Vec<u8>> {
-        unbuilt()
-    }
-    /// Copies a file or directory from the host into the VE.
-    pub fn push(&self, ve: &VeRef, from: &Path, to: &str) -> Result<()> {
-        unbuilt()
-    }
-    /// Copies a file or directory out of the VE.
-    pub fn pull(&self, ve: &VeRef, from: &str, to: &Path) -> Result<()> {
-        unbuilt()
-    }
-    /// Facts about this host.
-    pub fn info(&self) -> Result<Vec<Fact>> {
-        unbuilt()
-    }
-    /// What shouldn't exist; removes it with `fix`.
-    pub fn audit(&self, fix: bool) -> Result<Vec<Orphan>> {
-        unbuilt()
-    }
-    /// Builds a template from a recipe (a name in the recipe directory, or a file).
-    pub fn template_build(&self, recipe: &str, progress: &dyn Progress) -> Result<TemplateInfo> {
-        unbuilt()
-    }
-    /// Makes a template from a root tree, an LXD/Incus image or an OCI layout.
-    pub fn template_import(&self, name: &TemplateName, from: &Path, progress: &dyn Progress) -> Result<TemplateInfo> {
-        unbuilt()
-    }
-    /// All template versions.
-    pub fn template_list(&self) -> Result<Vec<TemplateInfo>> {
-        unbuilt()
-    }
-    /// One template (`name` or `name/version`).
-    pub fn template_show(&self, name: &str) -> Result<TemplateInfo> {
-        unbuilt()
-    }
-    /// Removes a template version (`name` with one version, or `name/version`).
-    pub fn template_remove(&self, name: &str) -> Result<()> {
-        unbuilt()
-    }
+}
+
+/// Shows nothing.
+#[derive(Debug)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn step(&self, _: &str) {}
+    fn note(&self, _: &str) {}
 }

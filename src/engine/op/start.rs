@@ -15,7 +15,6 @@ use hostel_system::process::{Disk, Launching, Place, Start as Orders, Switches};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
-use crate::guest;
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
 use crate::ve::record::{RunRecord, VeState};
@@ -188,10 +187,13 @@ impl Start {
         Ok(())
     }
 
-    /// A fresh VE has its identity now; the next start writes none of what is written once.
+    /// A fresh VE has its identity now; what is written once is not written again.
     fn settle_in(&mut self) -> Result<()> {
-        if !self.state.settled_in {
+        let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
+        let password = effective.guest.password_hash.map(|hash| hash.as_str().to_owned());
+        if !self.state.settled_in || self.state.password != password {
             self.state.settled_in = true;
+            self.state.password = password;
             self.state.write(&self.host.dirs.ve(self.id))?;
         }
         Ok(())
@@ -212,7 +214,7 @@ impl Start {
             init: INITS.map(String::from).to_vec(),
             env: init_environment(self.id, &self.state),
             notifies,
-            identity: guest::identity_of(effective, &self.state)?,
+            identity: host.identity(effective, &self.state)?,
             switches: switches(effective),
             tmpfs_size: memory / 2,
         })

@@ -36,12 +36,17 @@ pub struct VeState {
     pub driver: String,
     /// The size of its disk in bytes as last made or changed.
     pub disk_size: u64,
-    /// Its interfaces, in the order of its definition.
-    #[serde(default, rename = "interface")]
-    pub interfaces: Vec<InterfaceState>,
+    /// Drawn at random once: what its machine id is made from.
+    pub seed: String,
     /// Has its identity been written for the first time?
     #[serde(default)]
     pub settled_in: bool,
+    /// The password hash that was set last, so that it is set once and not at every start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// Its interfaces, in the order of its definition.
+    #[serde(default, rename = "interface")]
+    pub interfaces: Vec<InterfaceState>,
 }
 
 /// What was allocated for one interface.

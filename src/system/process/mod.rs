@@ -16,6 +16,7 @@ use std::time::Duration;
 pub use client::{Connection, ask};
 pub use fake::FakeGuests;
 pub use hostel_monitor::exit::Ended;
+pub use hostel_monitor::guest::Op;
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Start, Switches, Task, Watch};
 pub use init::{Process, boot_id, find_init};

@@ -1,0 +1,274 @@
+//! Actions on one VE, and changes of its definition.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hostel_model::definition::{When, VeDefinition};
+use hostel_model::edit::{self, EditError};
+use hostel_model::id::VeId;
+use hostel_model::request::{Action, StartOptions, VeRef};
+use hostel_model::resolve::Effective;
+use hostel_model::state::{State, Transition, judge};
+use hostel_system::file;
+
+use super::{Engine, Outcome, Progress, SetReport};
+use crate::error::{Class, Error, Result};
+use crate::op;
+use crate::op::mount::{Mount, Umount};
+use crate::op::destroy::Destroy;
+use crate::op::set::Set;
+use crate::op::start::Start;
+use crate::op::stop::Stop;
+use crate::step::Operation;
+use crate::ve::record::VeState;
+use crate::ve::registry::Catalogue;
+
+/// How long a VE may take to stand still.
+const FREEZE: Duration = Duration::from_secs(10);
+
+impl Engine {
+    /// One action on one VE.
+    pub fn act(&self, id: VeId, action: &Action, progress: &dyn Progress) -> Result<Outcome> {
+        let lock = self.lock_ve(id, verb(action), progress)?;
+        let Some(state) = VeState::read(&self.host.dirs.ve(id))? else {
+            // An interrupted creation or destruction was just ended; then there is nothing to act on.
+            return match action {
+                Action::Destroy { .. } => Ok(outcome("is destroyed already", false)),
+                _ => Err(crate::ve::registry::unknown_ve(&VeRef::Id(id))),
+            };
+        };
+        let reality = self.host.reality(id)?;
+        match judge(reality.state, action) {
+            Err(refusal) => Err(Error::new(Class::Refused, format!("{}: {refusal}", state.name)).hint(refusal.instead)),
+            Ok(Transition::AlreadyDone(why)) => Ok(outcome(why, false)),
+            Ok(_) => {
+                let done = self.perform(id, &state, reality.state, action, progress)?;
+                drop(lock);
+                self.afterwards(id, &state, action, progress)?;
+                Ok(done)
+            }
+        }
+    }
+
+    fn perform(
+        &self,
+        id: VeId,
+        state: &VeState,
+        was: State,
+        action: &Action,
+        progress: &dyn Progress,
+    ) -> Result<Outcome> {
+        match action {
+            Action::Start(_) => self.run::<Start>(id, &op::start::Params {}, progress).map(|()| outcome("started", true)),
+            Action::Stop { timeout } => {
+                self.stop(id, Some(self.grace(state, *timeout)), progress).map(|()| outcome("stopped", true))
+            }
+            Action::Kill => self.stop(id, None, progress).map(|()| outcome("killed", true)),
+            Action::Restart { timeout, .. } => {
+                if was == State::Running {
+                    self.stop(id, Some(self.grace(state, *timeout)), progress)?;
+                }
+                self.run::<Start>(id, &op::start::Params {}, progress).map(|()| outcome("restarted", true))
+            }
+            Action::Pause => self.host.cgroups.freeze(id, FREEZE).map(|()| outcome("paused", true)).map_err(Into::into),
+            Action::Unpause => self.host.cgroups.thaw(id).map(|()| outcome("unpaused", true)).map_err(Into::into),
+            Action::Destroy { .. } => self.destroy(id, state, was, progress),
+            Action::Mount => {
+                self.run::<Mount>(id, &op::mount::Params {}, progress)?;
+                let path = self.host.dirs.mount(id);
+                Ok(Outcome { path: Some(path.clone()), ..outcome(&format!("mounted at {}", path.display()), true) })
+            }
+            Action::Umount => self.run::<Umount>(id, &op::mount::Params {}, progress).map(|()| outcome("unmounted", true)),
+            Action::Compact => {
+                progress.step("giving back freed blocks");
+                let freed = self.host.disks.compact(&self.host.dirs.ve(id))?;
+                Ok(outcome(&format!("compacted, {} given back", hostel_model::units::human(freed)), freed > 0))
+            }
+        }
+    }
+
+    /// Runs an operation on a VE whose lock is held.
+    pub(crate) fn run<O: Operation<Host = crate::host::Host>>(
+        &self,
+        id: VeId,
+        params: &O::Params,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        self.runner(progress).run::<O>(&Arc::clone(&self.host), id, params).map(drop)
+    }
+
+    pub(crate) fn stop(&self, id: VeId, grace: Option<Duration>, progress: &dyn Progress) -> Result<()> {
+        let grace = grace.map_or(0, |g| u64::try_from(g.as_millis()).unwrap_or(u64::MAX));
+        self.run::<Stop>(id, &op::stop::Params { grace }, progress)
+    }
+
+    /// How long a guest may take to shut down: as asked, as defined, or as the host has it if the definition can't be
+    /// read.
+    fn grace(&self, state: &VeState, asked: Option<Duration>) -> Duration {
+        let defined = || self.host.effective(&state.name, &mut Catalogue::default()).map(|e| e.stop_timeout).ok();
+        asked.unwrap_or_else(|| defined().unwrap_or(self.host.config.defaults.stop_timeout).duration())
+    }
+
+    fn destroy(&self, id: VeId, state: &VeState, was: State, progress: &dyn Progress) -> Result<Outcome> {
+        match was {
+            State::Running | State::Paused => self.stop(id, None, progress)?,
+            State::Mounted => self.run::<Umount>(id, &op::mount::Params {}, progress)?,
+            State::Stopped | State::Broken => self.host.clear(id, state)?,
+        }
+        self.run::<Destroy>(id, &op::destroy::Params { name: state.name.clone() }, progress)?;
+        Ok(outcome("destroyed", true))
+    }
+
+    /// What is done when the lock is free again: waiting for a boot must not keep others from stopping it.
+    fn afterwards(&self, id: VeId, state: &VeState, action: &Action, progress: &dyn Progress) -> Result<()> {
+        match action {
+            Action::Start(options) | Action::Restart { start: options, .. } if options.wait => {
+                self.await_boot(id, state, options, progress)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn await_boot(&self, id: VeId, state: &VeState, options: &StartOptions, progress: &dyn Progress) -> Result<()> {
+        let defined = || self.host.effective(&state.name, &mut Catalogue::default()).map(|e| e.start_timeout).ok();
+        let default = || defined().unwrap_or(self.host.config.defaults.start_timeout).duration();
+        let patience = options.timeout.unwrap_or_else(default);
+        progress.step("booting");
+        let log = format!("see what it says with: hostel log {}", state.name);
+        match self.host.guests.await_boot(&self.host.dirs.run(id), patience) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => {
+                let message = format!("{} was started but has not booted in {} s", state.name, patience.as_secs());
+                Err(Error::new(Class::Failed, message).hint("it boots on; wait longer with --timeout").hint(log))
+            }
+            Err(e) => Err(Error::from(e).hint(log)),
+        }
+    }
+
+    /// Changes a definition, live where it can; all or nothing.
+    pub fn set(
+        &self,
+        ve: &VeRef,
+        settings: &[(String, String)],
+        dry_run: bool,
+        progress: &dyn Progress,
+    ) -> Result<SetReport> {
+        let state = self.host.find(ve)?;
+        let _lock = self.lock_ve(state.id, "set", progress)?;
+        let old = self.definition_text(ve)?;
+        let file = self.host.dirs.definition(&state.name).display().to_string();
+        let new = edit::edit(&file, &old, settings).map_err(|e| refused_edit(&state, e))?;
+        self.change(&state, &old, &new, dry_run, progress)
+    }
+
+    /// The text of a VE's definition, for an editor.
+    pub fn definition_text(&self, ve: &VeRef) -> Result<String> {
+        let state = self.host.find(ve)?;
+        Ok(file::read(&self.host.dirs.definition(&state.name))?)
+    }
+
+    /// Replaces a VE's definition by an edited text if it is right; the error names every mistake with its line.
+    pub fn replace_definition(&self, ve: &VeRef, text: &str, progress: &dyn Progress) -> Result<SetReport> {
+        let state = self.host.find(ve)?;
+        let _lock = self.lock_ve(state.id, "edit", progress)?;
+        let old = self.definition_text(ve)?;
+        self.change(&state, &old, text, false, progress)
+    }
+
+    fn change(
+        &self,
+        state: &VeState,
+        old: &str,
+        new: &str,
+        dry_run: bool,
+        progress: &dyn Progress,
+    ) -> Result<SetReport> {
+        let file = self.host.dirs.definition(&state.name).display().to_string();
+        let mut catalogue = Catalogue::default();
+        let after = VeDefinition::parse(&file, new).map_err(|e| refused_edit(state, e.into()))?;
+        let after = self.host.resolve(&after, &mut catalogue)?;
+        // A definition that was broken by hand has no effect to compare with: then all of the new one waits.
+        let before = VeDefinition::parse(&file, old).ok().and_then(|d| self.host.resolve(&d, &mut catalogue).ok());
+        for warning in self.host.judge(&after)? {
+            progress.note(&warning);
+        }
+        let report = self.plan_change(state, before.as_ref(), &after, dry_run)?;
+        if !dry_run && old != new {
+            let params = op::set::Params { old: old.to_owned(), new: new.to_owned() };
+            self.run::<Set>(state.id, &params, progress)?;
+        }
+        Ok(report)
+    }
+
+    /// Sorts what differs into what is done now and what waits, and refuses what can't be.
+    fn plan_change(
+        &self,
+        state: &VeState,
+        before: Option<&Effective>,
+        after: &Effective,
+        dry_run: bool,
+    ) -> Result<SetReport> {
+        let running = self.host.reality(state.id)?.init.is_some();
+        let mut report = SetReport { dry_run, ..SetReport::default() };
+        if after.id != state.id || after.name != state.name {
+            return Err(never(state, "id and name", "they are what everything of it is called by"));
+        }
+        let shrinks = after.disk.size.get() < state.disk_size;
+        if shrinks && running {
+            return Err(Error::new(Class::Refused, format!("the disk of {} can't shrink while it runs", state.name))
+                .hint(format!("stop it first: hostel stop {}", state.name)));
+        }
+        if shrinks {
+            self.check_shrink(state, after.disk.size.get())?;
+        }
+        for change in before.map(|b| edit::diff(b, after)).unwrap_or_default() {
+            let line = (change.key.clone(), change.old, change.new);
+            match change.when {
+                When::Never(why) => return Err(never(state, &change.key, why)),
+                When::Restart if running => report.waiting.push(line),
+                When::Restart | When::Live => report.applied.push(line),
+            }
+        }
+        Ok(report)
+    }
+
+    /// Refused beforehand, so that nothing else of the change is begun.
+    fn check_shrink(&self, state: &VeState, size: u64) -> Result<()> {
+        let usage = self.host.disks.usage(&self.host.dirs.ve(state.id))?;
+        match usage.used {
+            Some(used) if used >= size => {
+                Err(Error::new(Class::Limit, format!("the disk of {} can't shrink below what is on it", state.name))
+                    .because(format!("{} are in use", hostel_model::units::human(used)))
+                    .hint("remove files inside first, or choose a larger size"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn never(state: &VeState, key: &str, why: &str) -> Error {
+    Error::new(Class::Refused, format!("{key} of {} can't be changed", state.name)).because(why.to_owned())
+}
+
+fn refused_edit(state: &VeState, e: EditError) -> Error {
+    Error::new(Class::Usage, format!("the definition of {} would have mistakes", state.name)).because(e)
+}
+
+fn outcome(done: &str, changed: bool) -> Outcome {
+    Outcome { done: done.to_owned(), changed, path: None }
+}
+
+fn verb(action: &Action) -> &'static str {
+    match action {
+        Action::Start(_) => "start",
+        Action::Stop { .. } => "stop",
+        Action::Kill => "kill",
+        Action::Restart { .. } => "restart",
+        Action::Pause => "pause",
+        Action::Unpause => "unpause",
+        Action::Destroy { .. } => "destroy",
+        Action::Mount => "mount",
+        Action::Umount => "umount",
+        Action::Compact => "compact",
+    }
+}

@@ -1,0 +1,118 @@
+//! Changing a VE's definition: `hostel set` and `hostel edit`. What can be changed on a running VE is; all or nothing.
+
+use std::sync::Arc;
+
+use hostel_model::definition::VeDefinition;
+use hostel_model::id::VeId;
+use hostel_model::limits::Limits;
+use hostel_model::resolve::Effective;
+use hostel_system::cgroup::BlockDevice;
+use hostel_system::disk::DiskSource;
+use hostel_system::file;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Class, Error, Result};
+use crate::host::Host;
+use crate::step::{Home, Operation, Step, nothing};
+use crate::ve::record::VeState;
+use crate::ve::registry::Catalogue;
+
+/// A change under way.
+#[derive(Debug)]
+pub struct Set {
+    host: Arc<Host>,
+    id: VeId,
+    state: VeState,
+    params: Params,
+}
+
+/// Both texts, so that the next process can go on or back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Params {
+    /// The definition as it was.
+    pub old: String,
+    /// As it is to be.
+    pub new: String,
+}
+
+impl Operation for Set {
+    const VERB: &'static str = "set";
+    const HOME: Home = Home::Durable;
+    type Host = Host;
+    type Params = Params;
+
+    fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
+        let state = host.state(id)?;
+        Ok(Self { host, id, state, params })
+    }
+
+    fn steps() -> &'static [Step<Self>] {
+        &[
+            Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
+            Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
+            // Last, because a disk that has grown can't shrink while it is in use.
+            Step::new("disk", "changing the disk", Set::resize, nothing).point_of_no_return(),
+            Step::new("record", "recording", Set::record, nothing),
+        ]
+    }
+}
+
+impl Set {
+    fn effective(&self, text: &str) -> Result<Effective> {
+        let file = self.host.dirs.definition(&self.state.name).display().to_string();
+        let definition = VeDefinition::parse(&file, text)
+            .map_err(|e| Error::new(Class::Usage, "the definition has mistakes").because(e))?;
+        self.host.resolve(&definition, &mut Catalogue::default())
+    }
+
+    fn apply(&self, limits: &Limits) -> Result<()> {
+        if self.host.reality(self.id)?.init.is_none() {
+            return Ok(());
+        }
+        let attached = self.host.disks.attached(&self.host.dirs.ve(self.id))?;
+        let disks: Vec<BlockDevice> = match attached.map(|a| a.source) {
+            Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice { major, minor }],
+            _ => Vec::new(),
+        };
+        Ok(self.host.cgroups.apply(self.id, &self.host.enforceable(limits), &disks)?)
+    }
+
+    fn new_limits(&mut self) -> Result<()> {
+        self.apply(&self.effective(&self.params.new)?.limits)
+    }
+
+    /// A definition that a person had broken by hand says nothing; then the limits stay as they are.
+    fn old_limits(&mut self) -> Result<()> {
+        match self.effective(&self.params.old) {
+            Ok(old) => self.apply(&old.limits),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        Ok(file::write_atomic(&self.host.dirs.definition(&self.state.name), text.as_bytes(), 0o600)?)
+    }
+
+    fn write_new(&mut self) -> Result<()> {
+        self.write(&self.params.new)
+    }
+
+    fn write_old(&mut self) -> Result<()> {
+        self.write(&self.params.old)
+    }
+
+    fn resize(&mut self) -> Result<()> {
+        let size = self.effective(&self.params.new)?.disk.size.get();
+        let dir = self.host.dirs.ve(self.id);
+        match size.cmp(&self.state.disk_size) {
+            std::cmp::Ordering::Greater => Ok(self.host.disks.grow(&dir, size)?),
+            std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Less => Ok(self.host.disks.shrink(&dir, size)?),
+        }
+    }
+
+    fn record(&mut self) -> Result<()> {
+        self.state.disk_size = self.effective(&self.params.new)?.disk.size.get();
+        self.state.write(&self.host.dirs.ve(self.id))
+    }
+}
