@@ -1,0 +1,184 @@
+//! Building a template from a recipe, and what building and importing have in common: judging the finished tree,
+//! writing down what is known of it, and giving it its name.
+
+use std::path::Path;
+
+use hostel_model::id::TemplateName;
+use hostel_model::recipe::{Recipe, Tool};
+use hostel_model::template::{Family, Init, TemplateRecord, TemplateRef, TemplateVersion};
+use hostel_system::archive::{self, Job, Limits, Report, Tree};
+use hostel_system::{Error as SystemError, file};
+use jiff::Timestamp;
+
+use super::{Staging, Template, Templates, bootstrap, busybox, inspect};
+use crate::error::{Class, Error, Result};
+use crate::facade::Progress;
+
+/// A version in the making.
+pub(super) struct Draft {
+    pub(super) name: TemplateName,
+    pub(super) version: TemplateVersion,
+    pub(super) created: Timestamp,
+    pub(super) staging: Staging,
+}
+
+/// What a finished tree is, as far as its maker knows.
+pub(super) struct Made {
+    pub(super) source: String,
+    pub(super) family: Family,
+    pub(super) init: Init,
+    pub(super) recipe: Option<String>,
+    pub(super) report: Report,
+}
+
+impl Templates {
+    /// Builds a template by a recipe. `text`: the recipe as written, whose hash goes on record. The tool's words
+    /// are kept in `build.log` beside the tree; a failure shows the last of them.
+    pub fn build(&self, recipe: &Recipe, text: &str, progress: &dyn Progress) -> Result<Template> {
+        let draft = self.draft(&recipe.name, recipe.version.clone(), progress)?;
+        let temp = draft.staging.path().join("temp");
+        file::make_dir(&temp)?;
+        let log = draft.staging.path().join("build.log");
+        let root = Tree::create(&draft.staging.path().join("root"))?;
+        let line = |text: &str| tell(text, progress);
+        let report = bootstrapped(recipe, &root, &temp, &log, &line, progress)?;
+        for run in &recipe.runs {
+            progress.step(&format!("running {}", run.argv.as_slice().join(" ")));
+            let argv = run.argv.as_slice().iter().map(Into::into).collect();
+            Job { argv, package: "", temp: &temp, log: &log, line: &line, inside: Some(&root), confine_to: None }.run()?;
+        }
+        for pattern in &recipe.remove {
+            root.remove_matching(pattern.as_str())?;
+        }
+        for f in &recipe.files {
+            root.write(f.path.as_str(), f.mode.bits(), f.content.as_bytes())?;
+        }
+        for link in &recipe.links {
+            root.symlink(link.path.as_str(), link.target.as_str())?;
+        }
+        let init = inspect::init(&root)?;
+        if init.kind != recipe.init.kind {
+            let message = format!("{}'s init is {}, and its recipe says {}", recipe.name, init.kind, recipe.init.kind);
+            return Err(Error::new(Class::Failed, message).hint("mend init.kind or the packages of the recipe"));
+        }
+        file::remove_tree(&temp)?;
+        let source = format!("recipe {} by {}", recipe.name, recipe.bootstrap.tool);
+        let recipe_hash = Some(archive::sha256(text.as_bytes()));
+        let made = Made { source, family: recipe.family.clone(), init, recipe: recipe_hash, report };
+        self.finish(draft, &root, made, progress)
+    }
+
+    /// Begins a version: its name must be free.
+    pub(super) fn draft(
+        &self,
+        name: &TemplateName,
+        version: Option<TemplateVersion>,
+        progress: &dyn Progress,
+    ) -> Result<Draft> {
+        let created = Timestamp::now();
+        let version = version.unwrap_or_else(|| TemplateVersion::at(created));
+        if self.place(name, &version).exists() {
+            let reference = TemplateRef { name: name.clone(), version: Some(version) };
+            return Err(Error::new(Class::Refused, format!("template {reference} exists already"))
+                .hint("remove it first, or give another version"));
+        }
+        file::make_dir(&self.dir)?;
+        for path in super::staging::remove_leftovers(&self.dir)? {
+            progress.note(&format!("removed {}, which a build that was killed left", path.display()));
+        }
+        let staging = Staging::new(&self.dir, &self.dir.join(name.as_str()))?;
+        Ok(Draft { name: name.clone(), version, created, staging })
+    }
+
+    /// Lists and hashes the tree, writes its record, brings all to the disk, and gives it its name.
+    pub(super) fn finish(
+        &self,
+        draft: Draft,
+        root: &Tree,
+        made: Made,
+        progress: &dyn Progress,
+    ) -> Result<Template> {
+        progress.step("listing the files");
+        let Draft { name, version, created, staging } = draft;
+        if made.report.left_out_count > 0 {
+            let some = made.report.left_out.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
+            progress.note(&format!("left out {} device nodes and sockets: {some}", made.report.left_out_count));
+        }
+        if made.report.labels_left_out > 0 {
+            progress.note(&format!("left out {} labels of security modules", made.report.labels_left_out));
+        }
+        let packages = inspect::packages(root)?;
+        let manifest = archive::manifest(root)?;
+        let record = TemplateRecord {
+            name,
+            version,
+            family: made.family,
+            source: made.source,
+            created,
+            checksum: manifest.checksum,
+            size: manifest.size,
+            files: manifest.files,
+            packages: packages.len() as u64,
+            recipe: made.recipe,
+            left_out: made.report.left_out,
+            init: made.init,
+        };
+        let text = record
+            .to_toml()
+            .map_err(|e| Error::new(Class::Failed, "cannot write down what is known of the template").because(e))?;
+        let dir = staging.path();
+        let listing: String = packages.iter().map(|p| format!("{p}\n")).collect();
+        file::write_atomic(&dir.join("packages"), listing.as_bytes(), 0o600)?;
+        file::write_atomic(&dir.join("manifest"), manifest.text.as_bytes(), 0o600)?;
+        file::write_atomic(&dir.join("template.toml"), text.as_bytes(), 0o600)?;
+        progress.step("writing to disk");
+        root.sync()?;
+        let path = self.place(&record.name, &record.version);
+        staging.commit(&path)?;
+        Ok(Template { record, path })
+    }
+}
+
+/// Makes the tree by the recipe's tool.
+fn bootstrapped(
+    recipe: &Recipe,
+    root: &Tree,
+    temp: &Path,
+    log: &Path,
+    line: &(dyn Fn(&str) + Sync),
+    progress: &dyn Progress,
+) -> Result<Report> {
+    let b = &recipe.bootstrap;
+    progress.step(&format!("making the tree by {}", b.tool));
+    let package = bootstrap::package_of(b.tool);
+    let job = |argv| Job { argv, package, temp, log, line, inside: None, confine_to: None };
+    let limits = Limits::default();
+    let directory = temp.join("tree");
+    match b.tool {
+        Tool::Mmdebstrap => Ok(job(bootstrap::mmdebstrap(b)).start(|out| archive::unpack(out, root, &limits))?),
+        Tool::Busybox => {
+            busybox::lay_out(root, temp, log, line)?;
+            Ok(Report::default())
+        }
+        Tool::Debootstrap | Tool::Apk => {
+            Tree::create(&directory)?;
+            let argv = match b.tool {
+                Tool::Apk => bootstrap::apk(b, &directory),
+                _ => bootstrap::debootstrap(b, &directory),
+            };
+            job(argv).run()?;
+            let report = archive::copy_tree(&Tree::open(&directory)?, root)?;
+            std::fs::remove_dir_all(&directory).map_err(|e| SystemError::os("remove", directory.display(), e))?;
+            Ok(report)
+        }
+    }
+}
+
+/// What of a tool's words is worth showing: mmdebstrap and debootstrap mark steps with `I: ` and warnings with `W: `.
+fn tell(text: &str, progress: &dyn Progress) {
+    if let Some(step) = text.strip_prefix("I: ") {
+        progress.step(step);
+    } else if let Some(warning) = text.strip_prefix("W: ") {
+        progress.note(warning);
+    }
+}

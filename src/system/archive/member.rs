@@ -1,0 +1,418 @@
+//! Reading the members of a tar stream: one at a time, with all that its headers say of it, and its data.
+//!
+//! The crate `tar` reads the header blocks. The stream between them is walked here, because the crate's own walk
+//! reads names of any length into memory and splits extended headers at newlines.
+
+use std::io::{self, Read};
+
+use super::attributes::{ACL_ACCESS, ACL_DEFAULT, Policy, acl_from_text, policy};
+use super::pax;
+use super::sparse::{self, Declared, MAX_SEGMENTS, Segment};
+use super::{refused, shown};
+use crate::{Error, Result};
+
+const BLOCK: usize = 512;
+/// The longest extended header: attributes of 64 KiB and names of 4 KiB, several times over.
+const MAX_EXTENSION: u64 = 1 << 20;
+/// The largest size that the header's octal field can tell; above it only the extended header can.
+const MAX_OCTAL_SIZE: u64 = 0o777_7777_7777;
+/// How much may follow the end mark: tar pads to its blocking factor.
+const MAX_TAIL: u64 = 16 << 20;
+
+/// The type of a member, with its target if it is a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    File,
+    HardLink(Vec<u8>),
+    Symlink(Vec<u8>),
+    Directory,
+    Fifo,
+    Device,
+}
+
+/// What the headers say of a member. The path is as written: nothing in it has been judged.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) path: Vec<u8>,
+    pub(super) kind: Kind,
+    /// Permission bits with setuid, setgid and sticky.
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Seconds since 1970 and nanoseconds.
+    pub(super) mtime: (i64, u32),
+    /// The file's size in bytes with its holes.
+    pub(super) size: u64,
+    /// Where the data goes, if the file has holes.
+    pub(super) map: Option<Vec<Segment>>,
+    /// Attributes that survive.
+    pub(super) xattrs: Vec<(String, Vec<u8>)>,
+    /// Labels that don't.
+    pub(super) labels_left_out: u64,
+}
+
+/// What the extended headers before a member say.
+#[derive(Debug, Default)]
+struct Extended {
+    gnu_name: Option<Vec<u8>>,
+    gnu_link: Option<Vec<u8>>,
+    pax: Option<Pax>,
+}
+
+#[derive(Debug, Default)]
+struct Pax {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    mtime: Option<(i64, u32)>,
+    sparse: Option<Declared>,
+    xattrs: Vec<(String, Vec<u8>)>,
+    labels_left_out: u64,
+    /// Why the member can't be taken; told when its name is known.
+    refusal: Option<String>,
+}
+
+/// A tar stream.
+pub(super) struct Members<R> {
+    input: R,
+    /// Data of the current member that wasn't read yet.
+    left: u64,
+    /// What fills its last block.
+    padding: u64,
+}
+
+fn damaged(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new("read", "the archive", source).hint("check that it is complete and a tar archive")
+}
+
+impl<R: Read> Members<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, left: 0, padding: 0 }
+    }
+
+    /// The next member; `None` at the end mark. What was not read of the one before is skipped.
+    pub(super) fn next(&mut self) -> Result<Option<Member>> {
+        self.skip(self.left + self.padding)?;
+        (self.left, self.padding) = (0, 0);
+        let mut extended = Extended::default();
+        loop {
+            let Some(block) = self.header()? else {
+                if extended.gnu_name.is_some() || extended.gnu_link.is_some() || extended.pax.is_some() {
+                    return Err(damaged("an extended header has no member behind it"));
+                }
+                self.finish()?;
+                return Ok(None);
+            };
+            let header = tar::Header::from_byte_slice(&block);
+            let size = header.entry_size().map_err(damaged)?;
+            match header.entry_type().as_byte() {
+                b'L' => set_once(&mut extended.gnu_name, until_nul(self.extension(size)?))?,
+                b'K' => set_once(&mut extended.gnu_link, until_nul(self.extension(size)?))?,
+                b'x' => {
+                    let data = self.extension(size)?;
+                    set_once(&mut extended.pax, Pax::parse(&data)?)?;
+                }
+                b'g' => {
+                    let data = self.extension(size)?;
+                    let records = pax::records(&data).map_err(|_| damaged("a global extended header is malformed"))?;
+                    if let Some((key, _)) = records.iter().find(|(key, _)| *key != "comment") {
+                        return Err(damaged(format!("a global extended header sets \"{key}\" for all members")));
+                    }
+                }
+                _ => return self.member(header, extended).map(Some),
+            }
+        }
+    }
+
+    /// Reads data of the current member; 0 at its end.
+    pub(super) fn read_data(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let Some(part) = buffer.get_mut(..most).filter(|p| !p.is_empty()) else { return Ok(0) };
+        match self.input.read(part)? {
+            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends in the middle of a file")),
+            n => {
+                self.left -= n as u64;
+                Ok(n)
+            }
+        }
+    }
+
+    /// A header block whose checksum is right; `None` for a block of zeros.
+    fn header(&mut self) -> Result<Option<[u8; BLOCK]>> {
+        let mut block = [0u8; BLOCK];
+        self.input.read_exact(&mut block).map_err(|e| match e.kind() {
+            io::ErrorKind::UnexpectedEof => damaged("it ends without its end mark"),
+            _ => damaged(e),
+        })?;
+        if block.iter().all(|b| *b == 0) {
+            return Ok(None);
+        }
+        let told = tar::Header::from_byte_slice(&block).cksum().map_err(damaged)?;
+        let sum: u32 = block
+            .iter()
+            .enumerate()
+            .map(|(n, b)| if (148..156).contains(&n) { u32::from(b' ') } else { u32::from(*b) })
+            .sum();
+        if told == sum { Ok(Some(block)) } else { Err(damaged("a header's checksum is wrong")) }
+    }
+
+    fn extension(&mut self, size: u64) -> Result<Vec<u8>> {
+        if size > MAX_EXTENSION {
+            return Err(damaged(format!("an extended header has {size} bytes; {MAX_EXTENSION} are allowed")));
+        }
+        let mut data = Vec::new();
+        self.input.by_ref().take(size).read_to_end(&mut data).map_err(damaged)?;
+        if data.len() as u64 != size {
+            return Err(damaged("it ends in the middle of an extended header"));
+        }
+        self.skip(padding(size))?;
+        Ok(data)
+    }
+
+    fn skip(&mut self, count: u64) -> Result<()> {
+        let skipped = io::copy(&mut self.input.by_ref().take(count), &mut io::sink()).map_err(damaged)?;
+        if skipped == count { Ok(()) } else { Err(damaged("it ends in the middle of a file")) }
+    }
+
+    /// Reads what follows the end mark, so that a writer at the other end of a pipe can finish and checksums of
+    /// the compressed stream are checked. Only zeros may stand there.
+    fn finish(&mut self) -> Result<()> {
+        let mut buffer = [0u8; 8192];
+        let mut tail = 0u64;
+        loop {
+            let n = match self.input.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(n) => n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(damaged(e)),
+            };
+            tail += n as u64;
+            if tail > MAX_TAIL || buffer.iter().take(n).any(|b| *b != 0) {
+                return Err(damaged("there is data behind its end mark"));
+            }
+        }
+    }
+
+    fn member(&mut self, header: &tar::Header, extended: Extended) -> Result<Member> {
+        let Extended { gnu_name, gnu_link, pax } = extended;
+        let pax = pax.unwrap_or_default();
+        let declared = pax.sparse.unwrap_or_default();
+        let told_twice = (gnu_name.is_some() && pax.path.is_some()) || (gnu_link.is_some() && pax.link.is_some());
+        let path = declared.name.clone().or(pax.path).or(gnu_name).unwrap_or_else(|| header.path_bytes().into_owned());
+        if told_twice {
+            return Err(refused(&path, "its name is told twice"));
+        }
+        if let Some(why) = pax.refusal {
+            return Err(refused(&path, why));
+        }
+        let bad = |what: &str| refused(&path, format!("its {what} can't be read"));
+        let size = stored_size(header, pax.size, &path)?;
+        let id = |told: Option<u64>, field: io::Result<u64>, what: &str| {
+            let id = told.map_or(field, Ok).map_err(|_| bad(what))?;
+            u32::try_from(id).ok().filter(|id| *id != u32::MAX).ok_or_else(|| bad(what))
+        };
+        let (uid, gid) = (id(pax.uid, header.uid(), "owner")?, id(pax.gid, header.gid(), "group")?);
+        let mtime = match pax.mtime {
+            Some(time) => time,
+            None => (i64::try_from(header.mtime().map_err(|_| bad("time"))?).map_err(|_| bad("time"))?, 0),
+        };
+        let link = || pax.link.or(gnu_link).or_else(|| header.link_name_bytes().map(|l| l.into_owned()));
+        let kind = match header.entry_type().as_byte() {
+            // Before POSIX a directory was told by the slash at its end only.
+            0 | b'0' if path.last() == Some(&b'/') => Kind::Directory,
+            0 | b'0' | b'7' | b'S' => Kind::File,
+            b'1' => Kind::HardLink(link().ok_or_else(|| bad("link target"))?),
+            b'2' => Kind::Symlink(link().ok_or_else(|| bad("link target"))?),
+            b'3' | b'4' => Kind::Device,
+            b'5' => Kind::Directory,
+            b'6' => Kind::Fifo,
+            other => return Err(refused(&path, format!("its type {:?} is unknown", char::from(other)))),
+        };
+        if kind != Kind::File && size != 0 {
+            return Err(refused(&path, "it has data, and its type has none"));
+        }
+        (self.left, self.padding) = (size, padding(size));
+        let mode = header.mode().map_err(|_| bad("mode"))? & 0o7777;
+        let (xattrs, labels_left_out) = (pax.xattrs, pax.labels_left_out);
+        let mut member = Member { path, kind, mode, uid, gid, mtime, size, map: None, xattrs, labels_left_out };
+        if member.kind == Kind::File {
+            self.sparse(header, &declared, &mut member)?;
+        }
+        Ok(member)
+    }
+
+    /// Reads the map of a file with holes, in whichever of the four forms it has one.
+    fn sparse(&mut self, header: &tar::Header, declared: &Declared, member: &mut Member) -> Result<()> {
+        let bad = || refused(&member.path, "its map of holes is malformed");
+        let (map, size) = if header.entry_type().as_byte() == b'S' {
+            let gnu = header.as_gnu().ok_or_else(bad)?;
+            (self.old_gnu_map(gnu).map_err(|_| bad())?, gnu.real_size().map_err(|_| bad())?)
+        } else if *declared == Declared::default() {
+            return Ok(());
+        } else {
+            let map = match declared.map_in_data() {
+                Some(true) => self.map_in_data().map_err(|_| bad())?,
+                Some(false) => sparse::pairs(&declared.numbers).ok_or_else(bad)?,
+                None => return Err(refused(&member.path, "its map of holes has an unknown version")),
+            };
+            (map, declared.size.ok_or_else(bad)?)
+        };
+        if !sparse::is_sound(&map, size, self.left) {
+            return Err(bad());
+        }
+        (member.size, member.map) = (size, Some(map));
+        Ok(())
+    }
+
+    fn old_gnu_map(&mut self, gnu: &tar::GnuHeader) -> io::Result<Vec<Segment>> {
+        let mut map = Vec::new();
+        let mut take = |entries: &[tar::GnuSparseHeader]| {
+            for entry in entries.iter().filter(|e| !e.is_empty()) {
+                map.push(Segment { offset: entry.offset()?, length: entry.length()? });
+            }
+            if map.len() > MAX_SEGMENTS { Err(io::Error::other("too many")) } else { Ok(()) }
+        };
+        take(&gnu.sparse)?;
+        let mut more = gnu.is_extended();
+        while more {
+            let mut block = tar::GnuExtSparseHeader::new();
+            self.input.read_exact(block.as_mut_bytes())?;
+            take(block.sparse())?;
+            more = block.is_extended();
+        }
+        Ok(map)
+    }
+
+    /// Version 1.0: decimal numbers, a line each, their count first, filled up to a block, in front of the data.
+    fn map_in_data(&mut self) -> io::Result<Vec<Segment>> {
+        let malformed = || io::Error::other("malformed");
+        let mut numbers: Vec<u64> = Vec::new();
+        let mut wanted = None;
+        let mut digits = Vec::new();
+        while wanted.is_none_or(|w| numbers.len() < w) {
+            let mut block = [0u8; BLOCK];
+            self.input.read_exact(&mut block)?;
+            self.left = self.left.checked_sub(BLOCK as u64).ok_or_else(malformed)?;
+            for byte in block {
+                if wanted.is_some_and(|w| numbers.len() == w) {
+                    break;
+                }
+                if byte != b'\n' {
+                    digits.push(byte);
+                    if digits.len() > 20 {
+                        return Err(malformed());
+                    }
+                    continue;
+                }
+                let number = pax::parse_number(&digits).ok_or_else(malformed)?;
+                digits.clear();
+                match wanted {
+                    Some(_) => numbers.push(number),
+                    None if number <= MAX_SEGMENTS as u64 => wanted = Some(2 * number as usize),
+                    None => return Err(malformed()),
+                }
+            }
+        }
+        sparse::pairs(&numbers).ok_or_else(malformed)
+    }
+}
+
+/// How many bytes the member has in the archive. Two headers that tell different sizes would let two readers see
+/// different members (CVE-2026-33055), so they must agree unless the first can't tell so large a number.
+fn stored_size(header: &tar::Header, pax: Option<u64>, path: &[u8]) -> Result<u64> {
+    let field = header.entry_size().map_err(|_| refused(path, "its size can't be read"))?;
+    match pax {
+        Some(size) if size != field && size <= MAX_OCTAL_SIZE => {
+            Err(refused(path, format!("one header says it has {field} bytes, another {size}")))
+        }
+        Some(size) => Ok(size),
+        None => Ok(field),
+    }
+}
+
+impl Pax {
+    fn parse(data: &[u8]) -> Result<Self> {
+        let records = pax::records(data).map_err(|_| damaged("an extended header is malformed"))?;
+        let mut pax = Self::default();
+        let mut libarchive_only = 0i64;
+        for (key, value) in records {
+            let bad = || damaged(format!("an extended header's \"{key}\" can't be read: \"{}\"", shown(value)));
+            let number = || pax::parse_number(value).map(Some).ok_or_else(bad);
+            if let Some(key) = key.strip_prefix("GNU.sparse.") {
+                if !pax.sparse.get_or_insert_default().take(key, value) {
+                    return Err(bad());
+                }
+                continue;
+            }
+            if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
+                libarchive_only -= 1;
+                pax.attribute(name, value);
+                continue;
+            }
+            match key {
+                "path" => pax.path = Some(value.to_vec()),
+                "linkpath" => pax.link = Some(value.to_vec()),
+                "size" => pax.size = number()?,
+                "uid" => pax.uid = number()?,
+                "gid" => pax.gid = number()?,
+                "mtime" => pax.mtime = Some(pax::parse_time(value).ok_or_else(bad)?),
+                "SCHILY.acl.access" => pax.acl(ACL_ACCESS, value),
+                "SCHILY.acl.default" => pax.acl(ACL_DEFAULT, value),
+                "SCHILY.acl.ace" => pax.refusal = Some("its ACL is one of NFSv4, which Linux can't keep".into()),
+                "RHT.security.selinux" => pax.labels_left_out += 1,
+                key if key.starts_with("LIBARCHIVE.xattr.") => libarchive_only += 1,
+                // Names of owners, times that can't be set, comments, and what POSIX says to pass over.
+                _ => {}
+            }
+        }
+        if libarchive_only > 0 {
+            return Err(damaged("it holds attributes in libarchive's own form only")
+                .hint("pack it with bsdtar --options xattrheader=SCHILY, or with GNU tar --xattrs"));
+        }
+        Ok(pax)
+    }
+
+    fn attribute(&mut self, name: &str, value: &[u8]) {
+        let name_shown = shown(name.as_bytes());
+        match policy(name) {
+            Policy::Keep if self.xattrs.iter().any(|(n, _)| n == name) => {
+                self.refusal = Some(format!("its attribute \"{name_shown}\" is told twice"));
+            }
+            Policy::Keep => self.xattrs.push((name.to_owned(), value.to_vec())),
+            Policy::LeaveOut => self.labels_left_out += 1,
+            Policy::Refuse => {
+                self.refusal = Some(format!("a root tree may not carry its attribute \"{name_shown}\""));
+            }
+        }
+    }
+
+    fn acl(&mut self, name: &str, text: &[u8]) {
+        match std::str::from_utf8(text).ok().and_then(acl_from_text) {
+            None => {
+                let text = shown(text);
+                self.refusal = Some(format!("its ACL \"{text}\" can't be read; pack it with --numeric-owner"));
+            }
+            Some(acl) if !self.xattrs.iter().any(|(n, _)| n == name) => self.xattrs.push((name.to_owned(), acl)),
+            Some(_) => {}
+        }
+    }
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<()> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(damaged("two extended headers of one kind stand before one member")),
+    }
+}
+
+fn until_nul(mut name: Vec<u8>) -> Vec<u8> {
+    name.truncate(name.iter().position(|b| *b == 0).unwrap_or(name.len()));
+    name
+}
+
+/// What fills the last block of `size` bytes.
+fn padding(size: u64) -> u64 {
+    size.wrapping_neg() % BLOCK as u64
+}

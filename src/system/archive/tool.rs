@@ -1,0 +1,277 @@
+//! Running the distributions' own tools: argument lists and no shell, a clean environment, their own mount and
+//! process namespaces, and everything they say in a log file. If this process dies, so does all they started.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use super::confine::Confinement;
+use super::tree::open_beneath;
+use super::{Tree, shown};
+use crate::{Error, Kind, Result, file};
+
+/// Where programs are looked for.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What passes through from our own environment: the way to a package archive.
+const PASSED: [&str; 4] = ["http_proxy", "https_proxy", "no_proxy", "APT_CONFIG"];
+/// How many of the log's last lines an error shows.
+const LAST_LINES: usize = 15;
+
+/// Finds a program in the fixed list of directories.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|dir| Path::new(dir).join(name)).find(|path| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    })
+}
+
+/// Is it a program for this machine that needs no other file to run: an ELF file without an interpreter (elf(5))?
+pub fn is_static_program(path: &Path) -> bool {
+    const PT_INTERP: u32 = 3;
+    let Ok(data) = std::fs::read(path) else { return false };
+    let bytes = |at: usize, n: usize| data.get(at..at.checked_add(n)?);
+    let number = |at: usize, n: usize| {
+        bytes(at, n).map(|b| b.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)))
+    };
+    // 64 bits, little-endian: what Hostel's hosts are.
+    if bytes(0, 6) != Some(b"\x7fELF\x02\x01") {
+        return false;
+    }
+    let (Some(table), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2)) else { return false };
+    let kind = |n: u64| number(usize::try_from(table.checked_add(n * size)?).ok()?, 4);
+    count > 0 && (0..count).all(|n| kind(n).is_some_and(|k| k != u64::from(PT_INTERP)))
+}
+
+/// One run of a tool.
+pub struct Job<'a> {
+    /// Program (a name to look for, or a path) and arguments.
+    pub argv: Vec<OsString>,
+    /// The package to install if the program is missing.
+    pub package: &'a str,
+    /// A directory for the tool's temporary files and its working directory.
+    pub temp: &'a Path,
+    /// The log file; what the tool says is appended to it.
+    pub log: &'a Path,
+    /// Told of every line the tool says.
+    pub line: &'a (dyn Fn(&str) + Sync),
+    /// A tree to run inside of, with fresh /proc and /dev.
+    pub inside: Option<&'a Tree>,
+    /// The only tree the tool may change.
+    pub confine_to: Option<&'a Tree>,
+}
+
+impl std::fmt::Debug for Job<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("argv", &self.argv).field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+impl Job<'_> {
+    /// Runs the tool; what it writes to its standard output goes to the log too.
+    pub fn run(&self) -> Result<()> {
+        let say = |text: &str| self.note(text);
+        self.start(|out| {
+            lines(out, &say);
+            Ok(())
+        })
+    }
+
+    /// Runs the tool with its standard output piped into `consume`. If both fail, the tool's failure is told.
+    pub fn start<T>(&self, consume: impl FnOnce(ChildStdout) -> Result<T>) -> Result<T> {
+        let shown_argv: Vec<String> = self.argv.iter().map(|a| shown(a.as_encoded_bytes())).collect();
+        self.note(&format!("+ {}", shown_argv.join(" ")));
+        let mut child = self.spawn()?;
+        let name = self.name();
+        let taken = (child.0.stdout.take(), child.0.stderr.take());
+        let (Some(out), Some(err)) = taken else { return Err(Error::new("run", name, "it has no output")) };
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| lines(err, &|text| self.note(text)));
+            let result = consume(out);
+            // If the consumer gave up early, the tool gets EPIPE on its next write, or is killed here.
+            if result.is_err() {
+                child.give_up();
+            }
+            let status = child.0.wait().map_err(|e| Error::os("wait for", &name, e))?;
+            Ok((result, status))
+        });
+        match result? {
+            (Ok(done), status) if status.success() => Ok(done),
+            (Err(e), status) if status.success() || killed(status) => Err(e),
+            (_, status) => Err(self.failed(status)),
+        }
+    }
+
+    fn name(&self) -> String {
+        self.argv.first().map(|a| shown(a.as_encoded_bytes())).unwrap_or_default()
+    }
+
+    fn failed(&self, status: ExitStatus) -> Error {
+        let log = file::read_opt(self.log).ok().flatten().unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n");
+        Error::new("finish", self.name(), format!("it failed ({status}); its last words:\n{last}"))
+    }
+
+    /// Appends a line to the log and tells it on.
+    fn note(&self, text: &str) {
+        let appended = File::options().create(true).append(true).open(self.log).and_then(|mut f| writeln!(f, "{text}"));
+        if let Err(e) = appended {
+            (self.line)(&format!("the log {} can't be written: {e}", self.log.display()));
+        }
+        (self.line)(text);
+    }
+
+    fn spawn(&self) -> Result<Guard> {
+        let name = self.name();
+        let mut command = Command::new(self.unshare()?);
+        // Own mount and process namespaces: mounts vanish and processes die with the tool, whatever becomes of it.
+        // Landlock forbids to mount, so a confined tool has no mounts to lose.
+        command.args(["--pid", "--fork", "--kill-child"]);
+        if self.confine_to.is_none() {
+            command.args(["--mount", "--mount-proc"]);
+        }
+        let devices = match self.inside {
+            Some(tree) => {
+                let mut root = OsString::from("--root=");
+                root.push(tree.path());
+                command.arg(root).arg("--").args(&self.argv);
+                Some(Devices::prepare(tree)?)
+            }
+            None => {
+                let program = self.argv.first().map(OsString::as_os_str).unwrap_or_default();
+                command.arg("--").arg(self.find(program)?).args(self.argv.iter().skip(1));
+                None
+            }
+        };
+        command.env_clear().env("PATH", PATH).env("HOME", "/root").env("LANG", "C").env("LC_ALL", "C");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command.env("TMPDIR", if self.inside.is_some() { Path::new("/tmp") } else { self.temp });
+        command.envs(PASSED.iter().filter_map(|key| Some((key, std::env::var_os(key)?))));
+        command.current_dir(self.temp).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let confinement = self.confine_to.map(|tree| Confinement::changes_only(tree.fd())).transpose()?.flatten();
+        // SAFETY: the closure runs between fork and exec and makes system calls only; what it needs was allocated
+        // before.
+        unsafe {
+            command.pre_exec(move || {
+                rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+                if let Some(devices) = &devices {
+                    devices.attach()?;
+                }
+                match &confinement {
+                    Some(confinement) => confinement.apply(),
+                    None => Ok(()),
+                }
+            });
+        }
+        command.spawn().map(Guard).map_err(|e| Error::os("run", name, e))
+    }
+
+    fn unshare(&self) -> Result<PathBuf> {
+        find_program("unshare").ok_or_else(|| missing("unshare", "util-linux"))
+    }
+
+    fn find(&self, program: &OsStr) -> Result<PathBuf> {
+        match program.to_str() {
+            Some(name) if !name.contains('/') => find_program(name).ok_or_else(|| missing(name, self.package)),
+            _ => Ok(PathBuf::from(program)),
+        }
+    }
+}
+
+fn missing(program: &str, package: &str) -> Error {
+    Error::new("run", program, "it isn't installed on this host")
+        .kind(Kind::NotFound)
+        .hint(format!("install the package {package}"))
+}
+
+/// Was it our own kill?
+fn killed(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal() == Some(libc::SIGKILL)
+}
+
+fn lines(from: impl Read, say: &dyn Fn(&str)) {
+    for line in BufReader::new(from).split(b'\n') {
+        // A read error ends the tool's words, not the tool; how it ended tells the rest.
+        let Ok(line) = line else { return };
+        let text = shown(line.strip_suffix(b"\r").unwrap_or(&line));
+        if !text.is_empty() {
+            say(&text);
+        }
+    }
+}
+
+/// A running tool that is killed and waited for when it is let go.
+#[derive(Debug)]
+struct Guard(Child);
+
+impl Guard {
+    fn give_up(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            self.give_up();
+            let _ = self.0.wait();
+        }
+    }
+}
+
+/// A /dev for commands inside a tree: a small tmpfs that nobody sees but they.
+#[derive(Debug)]
+struct Devices {
+    mount: OwnedFd,
+    root: CString,
+}
+
+impl Devices {
+    fn prepare(tree: &Tree) -> Result<Self> {
+        use rustix::fs::{FileType, Mode};
+        use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+        tree.make_dir("/dev")?;
+        tree.make_dir("/proc")?;
+        let root = CString::new(tree.path().as_os_str().as_bytes())
+            .map_err(|e| Error::new("make /dev for", tree.path().display(), e))?;
+        let make = || {
+            let fs = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+            rustix::mount::fsconfig_set_string(fs.as_fd(), "mode", "0755")?;
+            rustix::mount::fsconfig_set_string(fs.as_fd(), "size", "1m")?;
+            rustix::mount::fsconfig_create(fs.as_fd())?;
+            let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+            let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+            for (name, minor) in [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)] {
+                let device = rustix::fs::makedev(1, minor);
+                rustix::fs::mknodat(&mount, name, FileType::CharacterDevice, Mode::RUSR | Mode::WUSR, device)?;
+                rustix::fs::chmodat(&mount, name, Mode::from_raw_mode(0o666), rustix::fs::AtFlags::empty())?;
+            }
+            Ok(mount)
+        };
+        let mount = make().map_err(|e: rustix::io::Errno| Error::os("make /dev for", tree.path().display(), e))?;
+        Ok(Self { mount, root })
+    }
+
+    /// Goes into a mount namespace of its own and mounts it there. System calls only.
+    fn attach(&self) -> std::io::Result<()> {
+        use rustix::fs::{Mode, OFlags};
+        use rustix::mount::{MountPropagationFlags, MoveMountFlags};
+        // SAFETY: gives this process, a fresh child with one thread, its own mount namespace; no memory is involved.
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }?;
+        rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        // A descriptor from before belongs to the old namespace, where nothing may be mounted from here.
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let root = rustix::fs::open(self.root.as_c_str(), flags, Mode::empty())?;
+        let target = open_beneath(root.as_fd(), b"dev", flags)?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        rustix::mount::move_mount(&self.mount, c"", &target, c"", flags)?;
+        Ok(())
+    }
+}
