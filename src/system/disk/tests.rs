@@ -163,10 +163,12 @@ fn image_keeps_the_contract() {
 fn fake_fails_where_told() {
     let disks = FakeDisks::new();
     let dir = Path::new("/fake/1");
-    disks.fail_call(2);
+    assert!(!disks.fail_call(2));
+    assert!(disks.fail_call(2));
     disks.create(dir, &spec(64), "a").unwrap();
     let before = disks.inventory();
     disks.attach(dir).unwrap_err();
+    assert!(!disks.fail_call(0));
     assert_eq!(disks.inventory(), before);
     disks.attach(dir).unwrap();
     disks.fail_method(Some("detach"));
