@@ -29,8 +29,11 @@ pub(crate) struct Case<'a, O: Operation> {
     pub inventory: &'a dyn Fn(&O::Host) -> Vec<String>,
     /// For each of the host's fakes: makes the `n`th call to it from now on (from 1) fail; 0: none does. True if the
     /// failure asked for before has not come up ([`hostel_system::disk::FakeDisks::fail_call`]).
-    pub fail_calls: &'a [&'a dyn Fn(&O::Host, usize) -> bool],
+    pub fail_calls: &'a [&'a FailCall<O::Host>],
 }
+
+/// Makes the nth call to a fake of this host fail.
+pub(crate) type FailCall<H> = dyn Fn(&H, usize) -> bool;
 
 type Proof = std::result::Result<(), String>;
 

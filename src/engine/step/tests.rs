@@ -538,3 +538,65 @@ fn a_journal_of_another_version_is_refused_and_can_be_put_aside() {
     assert!(matches!(found, Found::Corrupt { moved_to, .. } if moved_to.starts_with(bench.dir.path())));
     bench.runner().run::<Create>(&world, id(), &params()).unwrap();
 }
+
+/// The same as in testkit, but for real: this test program runs itself, and the child is killed by SIGKILL.
+#[cfg(feature = "crash-points")]
+#[test]
+fn the_environment_names_where_to_die_or_fail() {
+    use std::os::unix::process::ExitStatusExt;
+    const ME: &str = "step::tests::the_environment_names_where_to_die_or_fail";
+    if let Some(dir) = std::env::var_os("HOSTEL_TEST_CHILD") {
+        let dir = PathBuf::from(dir);
+        let journals = Journals::at(&dir.join("d"), &dir.join("v"), "boot").unwrap();
+        let interrupted = AtomicBool::new(false);
+        let runner = Runner {
+            journals: &journals,
+            progress: &Silent,
+            interrupted: &interrupted,
+            points: points(),
+        };
+        let error = runner.run::<Create>(&empty(), id(), &params()).unwrap_err();
+        assert!(
+            error.to_string().contains("told to fail at create.disk:after"),
+            "{error}"
+        );
+        return;
+    }
+    let bench = Bench::new();
+    let child = |name, place| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command
+            .args(["--exact", ME])
+            .env("HOSTEL_TEST_CHILD", bench.dir.path())
+            .env(name, place);
+        command.env("HOSTEL_POINTS_LOG", bench.dir.path().join("log"));
+        command.stdout(std::process::Stdio::null()).status().unwrap()
+    };
+    assert!(child("HOSTEL_FAIL_AT", "create.disk:after").success());
+    assert!(bench.journals.pending().unwrap().is_empty());
+    let log = std::fs::read_to_string(bench.dir.path().join("log")).unwrap();
+    let places: Vec<_> = log.lines().collect();
+    assert_eq!(
+        places[..4],
+        [
+            "create.claim:before",
+            "create.claim:after",
+            "create.disk:before",
+            "create.disk:after"
+        ]
+    );
+    assert_eq!(places[4..6], ["create.disk:undo-before", "create.disk:undo-after"]);
+    for (place, done) in [
+        ("create.disk:before", false),
+        ("create.disk:after", false),
+        ("create.attach:before", true),
+    ] {
+        assert_eq!(child("HOSTEL_CRASH_AT", place).signal(), Some(9), "{place}");
+        let unfinished = bench.unfinished();
+        assert_eq!(unfinished.steps["disk"].done, done, "{place}");
+        assert_eq!(
+            bench.runner().recover::<Create>(&empty(), unfinished).unwrap(),
+            Recovered::RolledBack
+        );
+    }
+}

@@ -39,6 +39,14 @@ struct Image {
     file: File,
 }
 
+impl Drop for Image {
+    fn drop(&mut self) {
+        // Closing alone would not do: a process that another thread is just forking holds the file, and with it the
+        // lock, until it execs. (Without a lock this does nothing.)
+        let _ = self.file.unlock();
+    }
+}
+
 impl Image {
     fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(IMAGE);
@@ -128,12 +136,11 @@ impl Image {
     /// Brings back what an unfinished resize has overwritten.
     fn take_back(&self, act: &'static str) -> Result<()> {
         let undo = self.path.with_file_name(UNDO);
-        let mut magic = [0; 8];
-        let begun = match File::open(&undo).and_then(|f| f.read_exact_at(&mut magic, 0)) {
+        let mut head = [0; 40];
+        let begun = match File::open(&undo).and_then(|f| f.read_exact_at(&mut head, 0)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(Error::os("read", undo.display(), e)),
-            // The tool writes the header before it first touches the disk; without one there's nothing to take back.
-            _ => &magic == tools::UNDO_MAGIC,
+            _ => tools::undo_has_begun(&head),
         };
         if begun {
             tools::undo(&self.file, &self.path, &undo)?;
