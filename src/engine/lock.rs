@@ -19,6 +19,9 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Class, Error, Result};
 use crate::facade::Progress;
 
+/// Waited even by those who won't wait: [`Locks::holder`] looks by taking the lock for some microseconds.
+const GLANCE: Duration = Duration::from_millis(10);
+
 /// The locks in one directory.
 #[derive(Debug, Clone)]
 pub struct Locks {
@@ -97,7 +100,7 @@ impl Locks {
     /// Takes a lock for `verb`; waits as long as `patience` says, then the error is `Busy` and names the holder.
     pub fn take(&self, subject: Subject, verb: &str, patience: &Patience<'_>) -> Result<Lock> {
         let path = self.path(subject);
-        let end = Instant::now() + patience.wait;
+        let end = Instant::now() + patience.wait.max(GLANCE);
         let mut pause = Duration::from_millis(1);
         let mut told = false;
         loop {
@@ -288,6 +291,29 @@ mod tests {
             let waiter = scope.spawn(|| locks.take(ve(), "stop", &patience(Duration::from_secs(60), &never)));
             drop(held);
             waiter.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn looking_at_a_lock_does_not_make_it_busy() {
+        let dir = tempfile::tempdir().unwrap();
+        let locks = Locks::at(dir.path()).unwrap();
+        drop(locks.try_take(ve(), "start").unwrap());
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    locks.holder(ve()).unwrap();
+                    std::thread::yield_now();
+                }
+            });
+            let taken: Vec<_> = (0..200).map(|_| locks.try_take(ve(), "start").map(drop)).collect();
+            stop.store(true, Ordering::Relaxed);
+            assert!(
+                taken.iter().all(Result::is_ok),
+                "{:?}",
+                taken.iter().find(|t| t.is_err())
+            );
         });
     }
 
