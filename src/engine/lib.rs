@@ -3,6 +3,8 @@
 pub mod error;
 pub mod facade;
 pub mod guest;
+pub mod journal;
+pub mod lock;
 pub mod step;
 pub mod templates;
 

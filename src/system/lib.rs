@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod cgroup;
+pub mod crash;
 pub mod disk;
 pub mod error;
 pub mod file;

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::{Error, Kind, Result};
@@ -89,20 +90,30 @@ pub(super) struct PrivateMount {
 }
 
 impl PrivateMount {
-    /// Mounts the ext4 on `device`.
+    /// Mounts the ext4 on `device`; read-only if it is mounted so (after an error, say).
     pub(super) fn of(device: &Path) -> Result<Self> {
-        let fail = |e: rustix::io::Errno| Error::os("mount", device.display(), e);
-        let fs = rustix::mount::fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC).map_err(fail)?;
-        rustix::mount::fsconfig_set_string(fs.as_fd(), "source", device).map_err(fail)?;
-        rustix::mount::fsconfig_create(fs.as_fd()).map_err(fail)?;
+        match Self::new(device, false) {
+            Err(Errno::BUSY) => Self::new(device, true),
+            other => other,
+        }
+        .map_err(|e| Error::os("mount", device.display(), e))
+    }
+
+    pub(super) fn new(device: &Path, read_only: bool) -> rustix::io::Result<Self> {
+        let fs = rustix::mount::fsopen("ext4", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_set_string(fs.as_fd(), "source", device)?;
+        if read_only {
+            rustix::mount::fsconfig_set_flag(fs.as_fd(), "ro")?;
+        }
+        rustix::mount::fsconfig_create(fs.as_fd())?;
         let attributes = MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOSUID
             | MountAttrFlags::MOUNT_ATTR_NOEXEC
             | MountAttrFlags::MOUNT_ATTR_NOATIME;
-        let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(fail)?;
+        let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
         // fsmount(2) gives an O_PATH descriptor; ioctls want a real one. The mount lives as long as one of them.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(&mount, ".", flags, Mode::empty()).map_err(fail)?;
+        let root = rustix::fs::openat(&mount, ".", flags, Mode::empty())?;
         Ok(Self { root })
     }
 

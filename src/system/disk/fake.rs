@@ -42,10 +42,12 @@ impl FakeDisks {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The `n`th call from now on (from 1) fails, once.
-    pub fn fail_call(&self, n: usize) {
+    /// The `n`th call from now on (from 1) fails, once; 0: none does. True if the failure that was asked for before
+    /// has not come up.
+    pub fn fail_call(&self, n: usize) -> bool {
         let mut state = self.state();
-        state.fail_call = Some(state.calls.len() + n);
+        let next = (n > 0).then_some(state.calls.len() + n);
+        std::mem::replace(&mut state.fail_call, next).is_some()
     }
 
     /// Each call of this method fails, until `None` is said.

@@ -97,14 +97,15 @@ fn empty_info() -> sys::loop_info64 {
     unsafe { std::mem::zeroed() }
 }
 
-fn open_node(number: u32) -> io::Result<File> {
+/// Opened for writing only to configure it: udev looks anew at each device that a writer has closed.
+fn open_node(number: u32, write: bool) -> io::Result<File> {
     let node = format!("/dev/loop{number}");
     // Without devtmpfs it is udev that makes the node, a moment after the kernel has made the device.
     let end = Instant::now() + Duration::from_secs(2);
     loop {
         match File::options()
             .read(true)
-            .write(true)
+            .write(write)
             .custom_flags(libc::O_NONBLOCK)
             .open(&node)
         {
@@ -134,7 +135,7 @@ pub(super) fn configure(backing: &File, path: &Path) -> Result<Open> {
     for _ in 0..TRIES {
         let number = ioctl_value(control.as_raw_fd(), sys::LOOP_CTL_GET_FREE, 0).map_err(fail)?;
         let number = u32::try_from(number).map_err(|e| Error::new("number a loop device for", path.display(), e))?;
-        let file = open_node(number).map_err(fail)?;
+        let file = open_node(number, true).map_err(fail)?;
         let mut info = empty_info();
         info.lo_flags = AUTOCLEAR | DIRECT_IO;
         let name = path.as_os_str().as_encoded_bytes();
@@ -187,15 +188,15 @@ pub(super) fn find(backing: &File, path: &Path) -> Result<Option<Open>> {
         {
             continue;
         }
-        let Ok(file) = open_node(device.number) else { continue };
+        let Ok(file) = open_node(device.number, false) else {
+            continue;
+        };
         let Some(info) = status(file.as_raw_fd()).map_err(fail)? else {
             continue;
         };
         if (info.lo_device, info.lo_inode) != (dev, ino) || info.lo_flags & READ_ONLY != 0 {
             continue;
         }
-        // Somebody's by hand, without autoclear: it would outlive us. LOOP_CLR_FD on the last user sets it, so
-        // it needs no treatment here.
         return Ok(Some(Open {
             number: device.number,
             direct_io: info.lo_flags & DIRECT_IO != 0,

@@ -163,10 +163,12 @@ fn image_keeps_the_contract() {
 fn fake_fails_where_told() {
     let disks = FakeDisks::new();
     let dir = Path::new("/fake/1");
-    disks.fail_call(2);
+    assert!(!disks.fail_call(2));
+    assert!(disks.fail_call(2));
     disks.create(dir, &spec(64), "a").unwrap();
     let before = disks.inventory();
     disks.attach(dir).unwrap_err();
+    assert!(!disks.fail_call(0));
     assert_eq!(disks.inventory(), before);
     disks.attach(dir).unwrap();
     disks.fail_method(Some("detach"));
@@ -396,6 +398,26 @@ fn device_size(device: &File) -> u64 {
 }
 
 #[test]
+fn a_disk_that_turned_read_only_can_still_be_looked_at() {
+    if skipped() {
+        return;
+    }
+    let dir = Scratch::new();
+    ImageDisks.create(dir.path(), &spec(64), "ve-101").unwrap();
+    let attached = ImageDisks.attach(dir.path()).unwrap();
+    let mount = PrivateMount::new(&node(&attached), true).unwrap();
+    assert!(
+        PrivateMount::new(&node(&attached), false).is_err(),
+        "the kernel shares it only read-only"
+    );
+    let seen = mount.statfs().unwrap();
+    assert_eq!(
+        ImageDisks.usage(dir.path()).unwrap().used,
+        Some((seen.f_blocks - seen.f_bfree) * 4096)
+    );
+}
+
+#[test]
 fn compacting_gives_blocks_back() {
     if skipped() {
         return;
@@ -597,7 +619,7 @@ fn a_device_in_use_stays_and_says_so() {
     drop(mount);
     // With its last user it goes by itself.
     let end = Instant::now() + PATIENCE;
-    while ImageDisks.list(dir.path()).unwrap() != [] {
+    while !ImageDisks.list(dir.path()).unwrap().is_empty() {
         assert!(Instant::now() < end);
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -16,8 +16,6 @@ pub(super) const ALL: [&str; 4] = ["mke2fs", "e2fsck", "resize2fs", "e2undo"];
 const FEATURES: &str = "none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,sparse_super,\
     large_file,huge_file,dir_nlink,extra_isize,metadata_csum,metadata_csum_seed";
 pub(super) const BLOCK: u64 = 4096;
-/// How an undo file begins.
-pub(super) const UNDO_MAGIC: &[u8; 8] = b"E2UNDO02";
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 
@@ -162,6 +160,13 @@ pub(super) fn resize(image: &File, path: &Path, size: u64, undo: &Path) -> Resul
     } else {
         Err(failed(ACT, path, "resize2fs", &output))
     }
+}
+
+/// Was the header of an undo file written whole (magic, keys, offsets, block sizes: struct undo_header of e2fsprogs)?
+/// The tool writes it before it first touches the disk, so without one there is nothing to take back.
+pub(super) fn undo_has_begun(head: &[u8; 40]) -> bool {
+    let filled = |from: usize, to: usize| head[from..to].iter().any(|b| *b != 0);
+    head.starts_with(b"E2UNDO02") && filled(8, 16) && filled(32, 36) && filled(36, 40)
 }
 
 /// Brings back what [`resize`] has saved.

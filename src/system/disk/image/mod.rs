@@ -8,18 +8,18 @@
 //! A call that changes the file holds flock(2) on it, and so do the tools it starts: if this process is killed and
 //! leaves a tool at work, the next call says `Busy` instead of meddling.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+mod file;
+
+use std::path::Path;
+use std::time::Duration;
 
 use rustix::mount::MountAttrFlags;
 
-use super::ext4::{self, PrivateMount, Superblock};
+use super::ext4::{self, PrivateMount};
 use super::{Attached, DiskSource, DiskSpec, Disks, FsckOutcome, LoopDevice, MountOptions, Usage, loopdev, tools};
-use crate::file::{make_dir, open_own, remove_file, sync_dir};
+use crate::file::{make_dir, remove_file, sync_dir};
 use crate::{Error, Kind, Result};
+use file::{Image, check_sound, grow_attached, grow_detached, make_image, wait_released};
 
 const IMAGE: &str = "disk.img";
 const STAGING: &str = ".disk.img.new";
@@ -32,170 +32,6 @@ pub const MAX_SIZE: u64 = 16 << 40;
 /// Disks as image files. It has no state: everything is in the VE's directory and in the kernel.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ImageDisks;
-
-/// An image file that we have opened, and perhaps locked.
-struct Image {
-    path: PathBuf,
-    file: File,
-}
-
-impl Image {
-    fn open(dir: &Path) -> Result<Self> {
-        let path = dir.join(IMAGE);
-        let file = File::options().read(true).write(true).open(&path);
-        let file = file.map_err(|e| Error::os("open the disk", path.display(), e))?;
-        Ok(Self { path, file })
-    }
-
-    fn open_opt(dir: &Path) -> Result<Option<Self>> {
-        match Self::open(dir) {
-            Err(e) if e.kind == Kind::NotFound => Ok(None),
-            other => other.map(Some),
-        }
-    }
-
-    fn fail(&self, act: &'static str, e: impl Into<io::Error>) -> Error {
-        Error::os(act, self.path.display(), e)
-    }
-
-    fn busy(&self, act: &'static str, why: &'static str, hint: &str) -> Error {
-        Error::new(act, self.path.display(), why).kind(Kind::Busy).hint(hint)
-    }
-
-    /// Sees to it that no tool of a killed call is at work on the file.
-    fn lock(&self) -> Result<()> {
-        self.file.try_lock().map_err(|e| match e {
-            std::fs::TryLockError::WouldBlock => self.busy(
-                "lock the disk",
-                "a check or resize of it is still running",
-                "try again when it has ended",
-            ),
-            std::fs::TryLockError::Error(e) => self.fail("lock the disk", e),
-        })
-    }
-
-    fn superblock(&self) -> Result<Superblock> {
-        Superblock::read(&self.file)
-            .map_err(|e| self.fail("read the superblock of", e))?
-            .ok_or_else(|| {
-                Error::new(
-                    "read the superblock of",
-                    self.path.display(),
-                    "there is no ext4 file system in it",
-                )
-                .hint("restore the disk from a backup, or look at it with e2fsck -b 32768")
-            })
-    }
-
-    fn length(&self) -> Result<u64> {
-        Ok(self.file.metadata().map_err(|e| self.fail("look at", e))?.len())
-    }
-
-    /// Bytes that it takes on the host.
-    fn allocated(&self) -> Result<u64> {
-        Ok(self.file.metadata().map_err(|e| self.fail("look at", e))?.blocks() * 512)
-    }
-
-    fn set_length(&self, size: u64) -> Result<()> {
-        self.file.set_len(size).map_err(|e| self.fail("set the size of", e))?;
-        self.file.sync_all().map_err(|e| self.fail("sync", e))
-    }
-
-    fn device(&self) -> Result<Option<loopdev::Open>> {
-        loopdev::find(&self.file, &self.path)
-    }
-
-    /// For what may only be done to a detached disk: locks it, and ends what a killed resize has left.
-    fn settle(&self, act: &'static str) -> Result<()> {
-        if let Some(device) = self.device()? {
-            let error = Error::new(
-                act,
-                self.path.display(),
-                format!("it is attached as {}", device.node().display()),
-            );
-            return Err(error.kind(Kind::Busy).hint("stop the VE first"));
-        }
-        self.lock()?;
-        self.take_back(act)?;
-        let size = self.superblock()?.size();
-        if self.length()? > size {
-            self.set_length(size)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Brings back what an unfinished resize has overwritten.
-    fn take_back(&self, act: &'static str) -> Result<()> {
-        let undo = self.path.with_file_name(UNDO);
-        let mut magic = [0; 8];
-        let begun = match File::open(&undo).and_then(|f| f.read_exact_at(&mut magic, 0)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) if e.kind() != io::ErrorKind::UnexpectedEof => return Err(Error::os("read", undo.display(), e)),
-            // The tool writes the header before it first touches the disk; without one there's nothing to take back.
-            _ => &magic == tools::UNDO_MAGIC,
-        };
-        if begun {
-            tools::undo(&self.file, &self.path, &undo)?;
-            check_sound(self, act)?; // e2undo(8) asks for it
-            self.file.sync_all().map_err(|e| self.fail("sync", e))?;
-        }
-        remove_file(&undo)
-    }
-
-    /// Attaches it, as [`Disks::attach`].
-    fn attach(&self) -> Result<(loopdev::Open, bool)> {
-        if let Some(device) = self.device()? {
-            return Ok((device, true));
-        }
-        self.settle("attach")?;
-        // The loop device keeps the open file, and with it the lock, if it were given ours.
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(&self.path)
-            .map_err(|e| self.fail("open the disk", e))?;
-        Ok((loopdev::configure(&file, &self.path)?, false))
-    }
-
-    /// Resizes the detached file system so that a kill at any moment leaves the old one or the new one.
-    fn resize(&self, size: u64) -> Result<()> {
-        let undo = self.path.with_file_name(UNDO);
-        if let Err(mut error) = tools::resize(&self.file, &self.path, size, &undo) {
-            if let Err(e) = self.take_back("resize") {
-                error.hint = Some(format!(
-                    "taking it back failed too ({e}); the next call on the disk tries again"
-                ));
-            }
-            return Err(error);
-        }
-        self.file.sync_all().map_err(|e| self.fail("sync", e))?;
-        remove_file(&undo)?;
-        sync_dir(self.path.parent().unwrap_or(Path::new("/")))
-    }
-}
-
-/// Waits until no loop device stands over the image.
-fn wait_released(image: &Image, timeout: Duration) -> Result<()> {
-    let end = Instant::now() + timeout;
-    let mut pause = Duration::from_micros(200);
-    while let Some(device) = image.device()? {
-        let node = device.node();
-        loopdev::release(device).map_err(|e| image.fail("detach", e))?;
-        if Instant::now() >= end && image.device()?.is_some() {
-            return Err(Error::new(
-                "detach",
-                image.path.display(),
-                format!("{} is still in use", node.display()),
-            )
-            .kind(Kind::Busy)
-            .hint("something still has it mounted or open: end the VE's processes, then try again"));
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(20));
-    }
-    Ok(())
-}
 
 fn lend(device: loopdev::Open, reused: bool) -> Result<Attached> {
     let path = device.node();
@@ -470,66 +306,4 @@ impl Disks for ImageDisks {
         devices.retain(|d| d.backing.starts_with(&real) || d.backing.starts_with(under));
         Ok(devices)
     }
-}
-
-/// Makes a whole image at `path`, on the disk when this returns (mke2fs ends with an fsync).
-fn make_image(path: &Path, spec: &DiskSpec, label: &str) -> Result<()> {
-    let file = open_own(path)?;
-    let fail = |e: io::Error| Error::os("make", path.display(), e);
-    file.set_len(spec.size).map_err(fail)?;
-    tools::make(&file, path, spec, label)?;
-    // A full host makes itself felt here and not in the guest's first hour.
-    let made = Superblock::read(&file)
-        .map_err(fail)?
-        .filter(|s| s.size() == spec.size && s.clean);
-    if made.is_none() {
-        return Err(Error::new(
-            "make a file system on",
-            path.display(),
-            "mke2fs left something else",
-        ));
-    }
-    let mut last = [0u8; 1];
-    file.read_exact_at(&mut last, spec.size - 1).map_err(fail)?;
-    file.sync_all().map_err(fail)
-}
-
-/// A full check before what could make damage worse.
-fn check_sound(image: &Image, act: &'static str) -> Result<()> {
-    match tools::check(&image.file, &image.path, true)? {
-        FsckOutcome::Clean | FsckOutcome::Corrected(_) => Ok(()),
-        FsckOutcome::NeedsHand(report) => Err(Error::new(act, image.path.display(), report)
-            .hint(format!("mend it by hand first: e2fsck -f {}", image.path.display()))),
-    }
-}
-
-fn grow_attached(image: &Image, device: &loopdev::Open, old: u64, size: u64) -> Result<()> {
-    image.set_length(size)?;
-    let grown = device
-        .set_capacity()
-        .map_err(|e| image.fail("grow the loop device of", e))
-        .and_then(|()| PrivateMount::of(&device.node()))
-        .and_then(|mount| {
-            mount.resize(size / tools::BLOCK, &image.path)?;
-            mount.sync().map_err(|e| image.fail("sync", e))
-        });
-    if grown.is_err() && image.superblock()?.size() <= old {
-        image.set_length(old)?;
-        device
-            .set_capacity()
-            .map_err(|e| image.fail("reset the loop device of", e))?;
-    }
-    grown
-}
-
-fn grow_detached(image: &Image, size: u64) -> Result<()> {
-    image.settle("grow")?;
-    check_sound(image, "grow")?;
-    let old = image.length()?;
-    image.set_length(size)?;
-    let grown = image.resize(size);
-    if grown.is_err() && image.superblock()?.size() <= old {
-        image.set_length(old)?;
-    }
-    grown
 }

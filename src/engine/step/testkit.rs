@@ -1,0 +1,390 @@
+//! The proofs that every operation must pass, on hosts made of fakes.
+//!
+//! An operation's tests say how to make a host, what to run, and what is on a host; [`Case::prove`] does the rest.
+//! Each proof gives the first case that fails, so that the proofs can be tested themselves.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use hostel_model::id::VeId;
+
+use super::run::chain;
+use super::{Operation, Points, Recovered, Runner, Side, Step};
+use crate::error::{Class, Error, Result};
+use crate::facade::Progress;
+use crate::journal::{Found, Journals};
+
+/// What is proved.
+pub(crate) struct Case<'a, O: Operation> {
+    /// Makes a host as it is before the operation. Each call gives the same.
+    pub host: &'a dyn Fn() -> Arc<O::Host>,
+    /// The VE.
+    pub id: VeId,
+    /// What to run.
+    pub params: &'a dyn Fn() -> O::Params,
+    /// All that is on a host, in a form that says the same of the same (no pids, no times).
+    pub inventory: &'a dyn Fn(&O::Host) -> Vec<String>,
+    /// For each of the host's fakes: makes the `n`th call to it from now on (from 1) fail; 0: none does. True if the
+    /// failure asked for before has not come up ([`hostel_system::disk::FakeDisks::fail_call`]).
+    pub fail_calls: &'a [&'a FailCall<O::Host>],
+}
+
+/// Makes the nth call to a fake of this host fail.
+pub(crate) type FailCall<H> = dyn Fn(&H, usize) -> bool;
+
+type Proof = std::result::Result<(), String>;
+
+/// Says nothing.
+pub(crate) struct Silent;
+impl Progress for Silent {
+    fn step(&self, _: &str) {}
+    fn note(&self, _: &str) {}
+}
+
+/// A place: a step and a side of it.
+type Place = (&'static str, Side);
+
+/// Fails and dies at the places told, once each.
+#[derive(Default)]
+struct Script {
+    fail: Mutex<Option<Place>>,
+    die: Mutex<Option<Place>>,
+}
+
+impl Script {
+    fn new(fail: Option<Place>, die: Option<Place>) -> Self {
+        Self {
+            fail: Mutex::new(fail),
+            die: Mutex::new(die),
+        }
+    }
+
+    fn is(place: &Mutex<Option<Place>>, step: &str, side: Side) -> bool {
+        let mut place = place.lock().unwrap();
+        let here = place.is_some_and(|(s, at)| s == step && at == side);
+        if here {
+            *place = None;
+        }
+        here
+    }
+}
+
+/// What a simulated death is thrown with.
+struct Died;
+
+impl Points for Script {
+    fn reach(&self, _: &str, step: &str, side: Side) -> Result<()> {
+        if Self::is(&self.die, step, side) {
+            resume_unwind(Box::new(Died)); // without a panic message; nothing on the way catches it
+        }
+        if Self::is(&self.fail, step, side) {
+            return Err(Error::new(Class::Failed, format!("told to fail {side} {step}")));
+        }
+        Ok(())
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+enum Ended<T> {
+    Well(T),
+    Failed(Error),
+    Died,
+}
+
+fn mortal<T>(act: impl FnOnce() -> Result<T>) -> Ended<T> {
+    match catch_unwind(AssertUnwindSafe(act)) {
+        Ok(Ok(value)) => Ended::Well(value),
+        Ok(Err(error)) => Ended::Failed(error),
+        Err(thrown) if (*thrown).is::<Died>() => Ended::Died,
+        Err(thrown) => resume_unwind(thrown as Box<dyn Any + Send>),
+    }
+}
+
+/// A host with a place for journals.
+struct Lab<'c, 'a, O: Operation> {
+    case: &'c Case<'a, O>,
+    host: Arc<O::Host>,
+    journals: Journals,
+    _dir: tempfile::TempDir,
+}
+
+impl<O: Operation> Lab<'_, '_, O> {
+    fn run(&self, script: &Script) -> Ended<()> {
+        let interrupted = AtomicBool::new(false);
+        let runner = Runner {
+            journals: &self.journals,
+            progress: &Silent,
+            interrupted: &interrupted,
+            points: script,
+        };
+        mortal(|| {
+            runner
+                .run::<O>(&self.host, self.case.id, &(self.case.params)())
+                .map(drop)
+        })
+    }
+
+    /// As the next operation does: looks for a journal, and ends what it tells of.
+    fn recover(&self, script: &Script) -> Ended<Option<Recovered>> {
+        let interrupted = AtomicBool::new(false);
+        let runner = Runner {
+            journals: &self.journals,
+            progress: &Silent,
+            interrupted: &interrupted,
+            points: script,
+        };
+        mortal(|| match self.journals.find(self.case.id)? {
+            Found::Nothing => Ok(None),
+            Found::Unfinished(unfinished) => runner.recover::<O>(&self.host, unfinished).map(Some),
+            Found::Corrupt { why, .. } => Err(Error::new(Class::Failed, why)),
+        })
+    }
+
+    fn inventory(&self) -> Vec<String> {
+        (self.case.inventory)(&self.host)
+    }
+
+    fn expect(&self, wanted: &[String], when: &str) -> Proof {
+        let found = self.inventory();
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(format!("{when}: found {found:#?}\nwanted {wanted:#?}"))
+        }
+    }
+
+    fn expect_no_journal(&self, when: &str) -> Proof {
+        match self.journals.pending() {
+            Ok(ids) if ids.is_empty() => Ok(()),
+            other => Err(format!("{when}: a journal remains: {other:?}")),
+        }
+    }
+}
+
+impl<'a, O: Operation> Case<'a, O> {
+    /// All proofs; panics with the first case that fails.
+    pub(crate) fn prove(&self) {
+        for proof in [
+            Self::steps_can_be_taken_twice,
+            Self::failure_leaves_nothing,
+            Self::undo_can_be_run_twice,
+            Self::any_call_may_fail,
+            Self::death_leaves_all_or_nothing,
+        ] {
+            if let Err(why) = proof(self) {
+                panic!("{} of VE {}: {why}", O::VERB, self.id);
+            }
+        }
+    }
+
+    fn lab(&self) -> Lab<'_, 'a, O> {
+        let dir = tempfile::tempdir().unwrap();
+        let journals = Journals::at(&dir.path().join("durable"), &dir.path().join("volatile"), "boot").unwrap();
+        Lab {
+            case: self,
+            host: (self.host)(),
+            journals,
+            _dir: dir,
+        }
+    }
+
+    /// A context as the next process makes it.
+    fn context(&self, host: &Arc<O::Host>) -> O {
+        let json = serde_json::to_string(&(self.params)()).unwrap();
+        O::resume(host.clone(), self.id, serde_json::from_str(&json).unwrap()).unwrap()
+    }
+
+    fn before(&self) -> Vec<String> {
+        (self.inventory)(&(self.host)())
+    }
+
+    /// What is there when all went well. An operation that changes nothing proves nothing.
+    fn after(&self) -> std::result::Result<Vec<String>, String> {
+        let lab = self.lab();
+        if let Ended::Failed(e) = lab.run(&Script::default()) {
+            return Err(format!("it fails by itself: {}", chain(&e)));
+        }
+        lab.expect_no_journal("when all went well")?;
+        let after = lab.inventory();
+        if after == self.before() {
+            Err("it changes nothing that the inventory shows".into())
+        } else {
+            Ok(after)
+        }
+    }
+
+    /// Is this step after the point of no return?
+    fn committed(step: &Step<O>) -> bool {
+        O::steps()
+            .iter()
+            .take_while(|s| s.name != step.name)
+            .any(|s| s.point_of_no_return)
+    }
+
+    /// Each step's act run twice gives what it gives once.
+    pub(crate) fn steps_can_be_taken_twice(&self) -> Proof {
+        let after = self.after()?;
+        let lab = self.lab();
+        let mut context = self.context(&lab.host);
+        for step in O::steps() {
+            for round in ["", "again "] {
+                let failed = |e: Error| format!("{} fails {round}when taken twice: {}", step.name, chain(&e));
+                (step.act)(&mut context).map_err(failed)?;
+            }
+        }
+        lab.expect(&after, "with each step taken twice")?;
+        // And by the next process, which remembers nothing.
+        let lab = self.lab();
+        for step in O::steps() {
+            for _ in 0..2 {
+                let mut context = self.context(&lab.host);
+                (step.act)(&mut context).map_err(|e| format!("{} with a new context: {}", step.name, chain(&e)))?;
+            }
+        }
+        lab.expect(&after, "with each step taken by processes of its own")
+    }
+
+    /// A failure at any step leaves nothing, and then the operation still works. Past the point of no return it
+    /// leaves all, once it is gone on with.
+    pub(crate) fn failure_leaves_nothing(&self) -> Proof {
+        let (before, after) = (self.before(), self.after()?);
+        for step in O::steps() {
+            for side in [Side::Before, Side::After] {
+                let when = format!("after a failure {side} {}", step.name);
+                let lab = self.lab();
+                match lab.run(&Script::new(Some((step.name, side)), None)) {
+                    Ended::Failed(e) if e.also.is_empty() => {}
+                    other => return Err(format!("{when}: {other:?}")),
+                }
+                if Self::committed(step) {
+                    self.goes_on(&lab, &after, &when)?;
+                    continue;
+                }
+                lab.expect(&before, &when)?;
+                lab.expect_no_journal(&when)?;
+                if let Ended::Failed(e) = lab.run(&Script::default()) {
+                    return Err(format!("{when} it can't be run again: {}", chain(&e)));
+                }
+                lab.expect(&after, &format!("{when}, run again"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn goes_on(&self, lab: &Lab<'_, 'a, O>, after: &[String], when: &str) -> Proof {
+        match lab.recover(&Script::default()) {
+            Ended::Well(Some(Recovered::RolledForward | Recovered::Finished)) => {}
+            other => return Err(format!("{when} it does not go on: {other:?}")),
+        }
+        lab.expect(after, when)?;
+        lab.expect_no_journal(when)
+    }
+
+    /// Undoing works twice, and when the act never ran, and by a process that remembers nothing.
+    pub(crate) fn undo_can_be_run_twice(&self) -> Proof {
+        let before = self.before();
+        for (last, step) in O::steps().iter().enumerate().filter(|(_, s)| !Self::committed(s)) {
+            for acted in [false, true] {
+                let lab = self.lab();
+                let mut context = self.context(&lab.host);
+                for earlier in &O::steps()[..last] {
+                    (earlier.act)(&mut context).map_err(|e| format!("{}: {}", earlier.name, chain(&e)))?;
+                }
+                if acted {
+                    (step.act)(&mut context).map_err(|e| format!("{}: {}", step.name, chain(&e)))?;
+                }
+                for undone in O::steps()[..=last].iter().rev() {
+                    for round in ["", " again"] {
+                        let mut context = self.context(&lab.host);
+                        let failed = |e: Error| format!("undoing {}{round} fails: {}", undone.name, chain(&e));
+                        (undone.undo)(&mut context).map_err(failed)?;
+                    }
+                }
+                let how = if acted { "taken" } else { "not taken" };
+                lab.expect(&before, &format!("with every undo run twice, {} {how}", step.name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whichever call to the host fails, half way through a step too, all or nothing is left.
+    pub(crate) fn any_call_may_fail(&self) -> Proof {
+        let (before, after) = (self.before(), self.after()?);
+        for (fake, fail_call) in self.fail_calls.iter().enumerate() {
+            let mut n = 0;
+            loop {
+                n += 1;
+                let when = format!("after call {n} to fake {fake} failed");
+                let lab = self.lab();
+                fail_call(&lab.host, n);
+                let ended = lab.run(&Script::default());
+                if fail_call(&lab.host, 0) {
+                    break; // it makes no more calls than these
+                }
+                match (ended, lab.recover(&Script::default())) {
+                    // A failure of no weight.
+                    (Ended::Well(()), Ended::Well(None)) => lab.expect(&after, &when)?,
+                    (Ended::Failed(_), Ended::Well(None | Some(Recovered::RolledBack))) => {
+                        lab.expect(&before, &when)?
+                    }
+                    (Ended::Failed(_), Ended::Well(Some(_))) => lab.expect(&after, &when)?,
+                    other => return Err(format!("{when}: {other:?}")),
+                }
+                lab.expect_no_journal(&when)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Killed at any place, on the way forward, while undoing, or while recovering from that: recovery leaves all or
+    /// nothing, and it is known beforehand which.
+    pub(crate) fn death_leaves_all_or_nothing(&self) -> Proof {
+        let places: Vec<Place> = O::steps()
+            .iter()
+            .flat_map(|s| [(s.name, Side::Before), (s.name, Side::After)])
+            .collect();
+        let undo_places: Vec<Place> = O::steps()
+            .iter()
+            .flat_map(|s| [(s.name, Side::UndoBefore), (s.name, Side::UndoAfter)])
+            .collect();
+        for &first in &places {
+            for second in std::iter::once(None).chain(places.iter().chain(&undo_places).copied().map(Some)) {
+                self.dies(None, first, second)?;
+            }
+            for &dying in &undo_places {
+                for second in std::iter::once(None).chain(undo_places.iter().copied().map(Some)) {
+                    self.dies(Some(first), dying, second)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails at `fail`, dies at `die`, and dies again at `again` while that is recovered from.
+    fn dies(&self, fail: Option<Place>, die: Place, again: Option<Place>) -> Proof {
+        let when = format!("failed at {fail:?}, killed at {die:?} and then at {again:?}");
+        let lab = self.lab();
+        if !matches!(lab.run(&Script::new(fail, Some(die))), Ended::Died) {
+            return Ok(()); // it never came to that place
+        }
+        let last = O::steps().iter().find(|s| s.name == fail.unwrap_or(die).0);
+        let committed = last.is_some_and(Self::committed);
+        if let Some(again) = again
+            && !matches!(lab.recover(&Script::new(None, Some(again))), Ended::Died)
+        {
+            return Ok(()); // the case without a second death says it all
+        }
+        match lab.recover(&Script::default()) {
+            Ended::Well(Some(Recovered::RolledBack)) if !committed => lab.expect(&self.before(), &when)?,
+            Ended::Well(Some(Recovered::RolledForward | Recovered::Finished)) if committed => {
+                lab.expect(&self.after()?, &when)?;
+            }
+            other => return Err(format!("{when}: {other:?}")),
+        }
+        lab.expect_no_journal(&when)
+    }
+}
