@@ -175,7 +175,11 @@ impl<'a> Reports<'a> {
     }
 
     pub(crate) fn missing(&mut self, span: Range<usize>, key: String, expected: String) {
+        let whole_file = span.is_empty();
         self.push(Fault::Missing, span, key, String::new(), expected, false);
+        if let Some(d) = self.list.last_mut().filter(|_| whole_file) {
+            d.excerpt = String::new();
+        }
     }
 
     pub(crate) fn wrong(&mut self, span: Range<usize>, key: String, expected: String, secret: bool) {
