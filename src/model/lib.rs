@@ -4,9 +4,16 @@
 //! becomes one of these types at the door, or an error that names the text and what was expected.
 
 pub mod definition;
+pub mod edit;
 pub mod id;
+pub mod idmap;
+pub mod ipam;
 pub mod limits;
+pub mod mac;
+pub mod policy;
 pub mod recipe;
 pub mod request;
+pub mod resolve;
+pub mod state;
 pub mod template;
 pub mod units;

@@ -89,6 +89,13 @@ impl Diagnostics {
         self.0.iter()
     }
 
+    /// One mistake of syntax.
+    pub(crate) fn of_syntax(file: &str, text: &str, span: Range<usize>, message: &str) -> Self {
+        let mut reports = Reports::new(file, text);
+        reports.syntax(span, message);
+        reports.finish()
+    }
+
     /// The mistakes of several files together; `None` if there are none.
     pub fn gather(all: impl IntoIterator<Item = Self>) -> Option<Self> {
         let all: Vec<_> = all.into_iter().flat_map(|d| d.0).collect();
@@ -168,7 +175,11 @@ impl<'a> Reports<'a> {
     }
 
     pub(crate) fn missing(&mut self, span: Range<usize>, key: String, expected: String) {
+        let whole_file = span.is_empty();
         self.push(Fault::Missing, span, key, String::new(), expected, false);
+        if let Some(d) = self.list.last_mut().filter(|_| whole_file) {
+            d.excerpt = String::new();
+        }
     }
 
     pub(crate) fn wrong(&mut self, span: Range<usize>, key: String, expected: String, secret: bool) {

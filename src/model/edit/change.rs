@@ -1,0 +1,58 @@
+//! What differs between two effective definitions, and when each difference takes effect.
+
+use serde::Serialize;
+
+use crate::definition::{When, key, keys};
+use crate::resolve::Effective;
+
+/// A setting that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The dotted key.
+    pub key: String,
+    /// Its value until now, as `hostel show` has it.
+    pub old: String,
+    /// Its value from now on.
+    pub new: String,
+    /// When it takes effect on a running VE.
+    pub when: When,
+}
+
+/// The settings that differ, in the order of the documentation. Where a value comes from doesn't matter.
+pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
+    let (before, after) = (old.values(), new.values());
+    let most = old.interfaces.len().max(new.interfaces.len());
+    let plain = keys()
+        .iter()
+        .map(|k| k.key.clone())
+        .filter(|k| k != "network" && !k.contains(".N."));
+    let networks = (0..most).flat_map(|i| ["network", "addresses"].map(|name| format!("network.{i}.{name}")));
+    let mut changes = Vec::new();
+    for key in plain.chain(networks) {
+        let get = |values: &std::collections::BTreeMap<String, String>| {
+            values.get(&key).cloned().unwrap_or_else(|| "none".to_owned())
+        };
+        let (from, mut to) = (get(&before), get(&after));
+        if key == "guest.password_hash" && from == to && old.guest.password_hash != new.guest.password_hash {
+            "(changed)".clone_into(&mut to);
+        }
+        if from != to {
+            let when = when(&key, old, new);
+            changes.push(Change {
+                key,
+                old: from,
+                new: to,
+                when,
+            });
+        }
+    }
+    changes
+}
+
+fn when(name: &str, old: &Effective, new: &Effective) -> When {
+    // A file system in use can grow, but not shrink.
+    if name == "disk.size" && new.disk.size < old.disk.size {
+        return When::Restart;
+    }
+    key(name).map_or(When::Restart, |k| k.when)
+}

@@ -1,0 +1,188 @@
+//! Changing the text of a VE's definition without losing what a person wrote in it: comments, order and layout stay.
+
+mod change;
+mod list;
+mod render;
+mod splice;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+use crate::definition::{Diagnostics, KeyDoc, Shape, VeDefinition, is_unfit, key, keys, one_of};
+pub use change::{Change, diff};
+pub use render::{NewVe, render_new};
+
+/// A change that can't be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EditError {
+    /// There is no such key.
+    #[error("unknown key \"{key}\"; expected {expected}")]
+    UnknownKey {
+        /// What was asked for.
+        key: String,
+        /// The keys there are.
+        expected: String,
+    },
+    /// The change makes no sense for this key or this value.
+    #[error("cannot change {key}: {why}")]
+    Impossible {
+        /// The key.
+        key: String,
+        /// Why not, and what to do instead.
+        why: String,
+    },
+    /// The text, or what it would become, is no right definition.
+    #[error(transparent)]
+    Wrong(#[from] Diagnostics),
+}
+
+/// Splits what a person types, `memory.limit=2GiB`, `dns+=9.9.9.9`, at its first `=`. The operator stays with the key:
+/// `dns+`.
+pub fn parse_setting(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim_end_matches(['+', '-']).is_empty() => {
+            Ok((key.trim().into(), value.trim().into()))
+        }
+        _ => Err(format!(
+            "\"{text}\" is not a setting; write KEY=VALUE, such as memory.limit=2GiB"
+        )),
+    }
+}
+
+/// Changes the text of the definition `file` (`…/ve/<name>.toml`), one setting after the other:
+///
+/// - `key` and a value set it; the value is written as the key's type wants it (`onboot` `yes`, lists with commas),
+/// - `key` and nothing removes it, so that the plan's or the default value is in force again,
+/// - `key+` adds to a list, `key-` removes from one,
+/// - `network+` NAME adds an interface on that network, `network-` NAME removes it.
+///
+/// The result is read again as a definition; if anything in it is wrong, nothing is changed and every mistake is told.
+pub fn edit<K: AsRef<str>, V: AsRef<str>>(file: &str, text: &str, settings: &[(K, V)]) -> Result<String, EditError> {
+    let mut text = text.to_owned();
+    for (key, value) in settings {
+        text = apply(file, &text, key.as_ref(), value.as_ref().trim())?;
+    }
+    VeDefinition::parse(file, &text)?;
+    Ok(text)
+}
+
+/// What is to become of a key's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Set,
+    Unset,
+    Add,
+    Remove,
+}
+
+fn apply(file: &str, text: &str, typed: &str, value: &str) -> Result<String, EditError> {
+    let (path, act) = match (typed.strip_suffix('+'), typed.strip_suffix('-')) {
+        (Some(path), _) => (path, Act::Add),
+        (_, Some(path)) => (path, Act::Remove),
+        _ => (typed, if value.is_empty() { Act::Unset } else { Act::Set }),
+    };
+    let impossible = |why: &str| EditError::Impossible {
+        key: path.to_owned(),
+        why: why.to_owned(),
+    };
+    if value.chars().any(|c| is_unfit(c) && c != '\n') {
+        return Err(impossible("control characters may not stand in the value"));
+    }
+    if value.is_empty() && act != Act::Unset {
+        return Err(impossible("say what to add or remove"));
+    }
+    let document = splice::Text::parse(file, text)?;
+    if let Some(index) = path.strip_prefix("network.").and_then(|i| i.parse::<usize>().ok()) {
+        return match act {
+            Act::Unset => document
+                .remove_interface(index)
+                .ok_or_else(|| impossible("there is no such interface")),
+            _ => Err(impossible(
+                "set its .network or .addresses, or remove it with an empty value",
+            )),
+        };
+    }
+    let Some(doc) = key(path) else {
+        let expected = one_of(path, keys().iter().map(|k| k.key.as_str()));
+        return Err(EditError::UnknownKey {
+            key: path.to_owned(),
+            expected,
+        });
+    };
+    match (act, doc.shape) {
+        (Act::Add, Shape::Tables) => Ok(document.add_interface(value)),
+        (Act::Remove, Shape::Tables) => {
+            let index = document
+                .interface_on(value)
+                .ok_or_else(|| impossible("it has no interface on that network"))?;
+            document
+                .remove_interface(index)
+                .ok_or_else(|| impossible("there is no such interface"))
+        }
+        (_, Shape::Tables) => Err(impossible(
+            "write network+=NAME or network-=NAME, or network.0.addresses=… and the like",
+        )),
+        (Act::Set, _) => document.set(path, &literal(doc, value)).map_err(|why| impossible(&why)),
+        (Act::Unset, _) => Ok(document.unset(path)),
+        (Act::Add, Shape::List | Shape::Lines | Shape::WordOrList) => document
+            .add(path, &elements(doc, value))
+            .map_err(|why| impossible(&why)),
+        (Act::Remove, Shape::List | Shape::Lines | Shape::WordOrList) => document
+            .take(path, &elements(doc, value), doc.shape)
+            .map_err(|why| impossible(&why)),
+        (Act::Add | Act::Remove, _) => Err(impossible("it is no list; set it with =")),
+    }
+}
+
+/// A value as TOML writes it for this key. What doesn't fit the key's type becomes a string, and reading the result
+/// says what was expected.
+fn literal(doc: &KeyDoc, value: &str) -> String {
+    match doc.shape {
+        Shape::Bool => match value.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => "true".to_owned(),
+            "false" | "no" | "off" | "0" => "false".to_owned(),
+            _ => quote(value),
+        },
+        Shape::Number if is_number(value) => value.to_owned(),
+        Shape::WordOrList if value == "auto" => quote(value),
+        Shape::List | Shape::Lines | Shape::WordOrList => {
+            let all: Vec<String> = elements(doc, value).iter().map(|e| quote(e)).collect();
+            format!("[{}]", all.join(", "))
+        }
+        Shape::Text | Shape::Number | Shape::Tables => quote(value),
+    }
+}
+
+/// Would TOML read it as a decimal number?
+fn is_number(value: &str) -> bool {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
+    let digits = |d: &str| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit());
+    digits(whole) && digits(fraction) && whole.len() <= 18 && (whole == "0" || !whole.starts_with('0'))
+}
+
+/// The elements that a value names: SSH keys a line each (they may hold commas), all else between commas.
+fn elements(doc: &KeyDoc, value: &str) -> Vec<String> {
+    let separator = if doc.shape == Shape::Lines { '\n' } else { ',' };
+    let plain = value.trim().trim_start_matches('[').trim_end_matches(']');
+    let value = if doc.shape == Shape::Lines { value } else { plain };
+    let all = value
+        .split(separator)
+        .map(str::trim)
+        .filter(|e| !e.is_empty() && !e.starts_with('#'));
+    all.map(|e| {
+        if doc.shape == Shape::Lines {
+            e
+        } else {
+            e.trim_matches(['"', '\''])
+        }
+        .to_owned()
+    })
+    .collect()
+}
+
+/// A string as TOML writes it.
+fn quote(text: &str) -> String {
+    toml_edit::Value::from(text).to_string()
+}

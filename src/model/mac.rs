@@ -1,0 +1,121 @@
+//! Hardware addresses of VEs' interfaces: made from id and index, so that they are the same after every start.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::VeId;
+
+/// A hardware (MAC) address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Mac([u8; 6]);
+
+/// A text that is no hardware address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{0}\" is not a hardware address; write six bytes such as \"02:68:00:00:65:00\"")]
+pub struct MacError(String);
+
+/// Marks Hostel's among the locally administered addresses: 02 (local, unicast), then 'h'.
+const PREFIX: [u8; 2] = [0x02, 0x68];
+
+impl Mac {
+    /// The address of the VE's own end of its interface `index`.
+    pub fn guest(id: VeId, index: u8) -> Self {
+        Self::of(id, index, 0)
+    }
+
+    /// The address of the host's end.
+    pub fn host(id: VeId, index: u8) -> Self {
+        Self::of(id, index, 0x10)
+    }
+
+    /// Ids have 20 bits, so the high half of the third byte is free to tell the ends apart.
+    fn of(id: VeId, index: u8, end: u8) -> Self {
+        let [_, high, middle, low] = id.get().to_be_bytes();
+        Self([PREFIX[0], PREFIX[1], end | high, middle, low, index])
+    }
+
+    /// The six bytes.
+    pub const fn bytes(self) -> [u8; 6] {
+        self.0
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text: Vec<String> = self.0.iter().map(|b| format!("{b:02x}")).collect();
+        f.pad(&text.join(":"))
+    }
+}
+
+impl FromStr for Mac {
+    type Err = MacError;
+    fn from_str(text: &str) -> Result<Self, MacError> {
+        let bad = || MacError(text.to_owned());
+        let parts: Vec<&str> = text.split(':').collect();
+        let mut bytes = [0; 6];
+        if parts.len() != bytes.len() {
+            return Err(bad());
+        }
+        for (byte, part) in bytes.iter_mut().zip(parts) {
+            if part.len() != 2 || !part.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(bad());
+            }
+            *byte = u8::from_str_radix(part, 16).map_err(|_| bad())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = MacError;
+    fn try_from(text: String) -> Result<Self, MacError> {
+        text.parse()
+    }
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> Self {
+        mac.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn as_written() {
+        let id = VeId::try_from(101).unwrap();
+        assert_eq!(Mac::guest(id, 0).to_string(), "02:68:00:00:65:00");
+        assert_eq!(Mac::host(id, 3).to_string(), "02:68:10:00:65:03");
+        for text in [
+            "",
+            "02:68:00:00:65",
+            "02:68:00:00:65:0",
+            "02:68:00:00:65:0g",
+            "02:68:00:00:65:00:00",
+            "+2:68:00:00:65:00",
+        ] {
+            assert!(text.parse::<Mac>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn local_unicast_and_one_for_each_end(a in VeId::MIN..=VeId::MAX, b in VeId::MIN..=VeId::MAX, i: u8, j: u8) {
+            let (va, vb) = (VeId::try_from(a).unwrap(), VeId::try_from(b).unwrap());
+            let (x, y) = (Mac::guest(va, i), Mac::guest(vb, j));
+            prop_assert_eq!(x == y, (a, i) == (b, j));
+            prop_assert_ne!(x, Mac::host(vb, j));
+            prop_assert_eq!(x.bytes()[0] & 0b11, 0b10);
+            prop_assert_eq!(x.to_string().parse(), Ok(x));
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The one place that says whether a VE may be as its merged, fully defaulted definition has it. Every verb and every
+//! face asks here, at the point of commit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::definition::{Addresses, Tenant};
+use crate::id::VeName;
+use crate::resolve::{Effective, Interface};
+use crate::units::Bytes;
+
+/// The least memory that a VE can live in.
+pub const MIN_MEMORY: Bytes = Bytes::mib(16);
+/// The least disk: a file system and its journal must fit.
+pub const MIN_DISK: Bytes = Bytes::mib(32);
+/// The fewest processes that an init and a shell can do with.
+pub const MIN_PROCESSES: u64 = 8;
+/// The least disk bandwidth in bytes per second: below it a boot takes hours.
+pub const MIN_RATE: Bytes = Bytes::kib(64);
+
+/// Something that may not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// The setting it is about.
+    pub key: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub instead: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}; {}", self.key, self.problem, self.instead)
+    }
+}
+
+/// What is there besides the VE under judgement.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Existing {
+    /// How many other VEs its tenant has.
+    ves: u64,
+    /// Their memory limits together; without limit: all there can be.
+    memory: u64,
+    /// Their disks together.
+    disk: u64,
+    /// Whose each address is, of every tenant.
+    addresses: BTreeMap<IpAddr, VeName>,
+    /// Another VE with the same id or name, if there is one.
+    clash: Option<VeName>,
+}
+
+impl Existing {
+    /// Sums up all VEs of the host but `ve` itself.
+    pub fn besides<'a>(ve: &Effective, all: impl IntoIterator<Item = &'a Effective>) -> Self {
+        let mut existing = Self::default();
+        for other in all {
+            if (other.id, &other.name) == (ve.id, &ve.name) {
+                continue;
+            }
+            if other.id == ve.id || other.name == ve.name {
+                existing.clash = Some(other.name.clone());
+            }
+            existing
+                .addresses
+                .extend(other.fixed_addresses().map(|a| (a, other.name.clone())));
+            if other.tenant == ve.tenant {
+                existing.ves += 1;
+                existing.memory = existing
+                    .memory
+                    .saturating_add(other.limits.memory.limit.map_or(u64::MAX, Bytes::get));
+                existing.disk = existing.disk.saturating_add(other.disk.size.get());
+            }
+        }
+        existing
+    }
+
+    /// Adds an address that was handed out automatically to another VE.
+    pub fn reserve(&mut self, address: IpAddr, ve: &VeName) {
+        self.addresses.insert(address, ve.clone());
+    }
+
+    /// Whose each address is.
+    pub fn addresses(&self) -> &BTreeMap<IpAddr, VeName> {
+        &self.addresses
+    }
+}
+
+/// Everything that is wrong with a VE's effective definition; nothing if it may be so.
+pub fn check(ve: &Effective, tenant: &Tenant, existing: &Existing) -> Vec<Violation> {
+    let mut found = Findings(Vec::new());
+    found.identity(ve, existing);
+    found.features(ve);
+    found.minima(ve);
+    found.tenant(ve, tenant, existing);
+    for (i, interface) in ve.interfaces.iter().enumerate() {
+        found.addresses(i, interface, existing);
+    }
+    found.0
+}
+
+struct Findings(Vec<Violation>);
+
+impl Findings {
+    fn add(&mut self, key: impl Into<String>, problem: impl Into<String>, instead: impl Into<String>) {
+        self.0.push(Violation {
+            key: key.into(),
+            problem: problem.into(),
+            instead: instead.into(),
+        });
+    }
+
+    fn identity(&mut self, ve: &Effective, existing: &Existing) {
+        if let Some(other) = &existing.clash {
+            let key = if *other == ve.name { "name" } else { "id" };
+            self.add(key, format!("VE \"{other}\" has the same"), "choose another one");
+        }
+    }
+
+    /// What the plan doesn't grant isn't allowed, however it came to be asked for.
+    fn features(&mut self, ve: &Effective) {
+        for ((key, open), (_, granted)) in ve.features.iter().zip(ve.granted.iter()) {
+            if open && !granted {
+                let instead = format!("remove it, or use a plan with {key} = true");
+                self.add(key, format!("plan \"{}\" doesn't grant it", ve.plan), instead);
+            }
+        }
+    }
+
+    fn minima(&mut self, ve: &Effective) {
+        let memory = &ve.limits.memory;
+        if let Some(limit) = memory.limit.filter(|l| *l < MIN_MEMORY) {
+            self.add(
+                "memory.limit",
+                format!("{limit} is too little to live in"),
+                format!("give at least {MIN_MEMORY}"),
+            );
+        }
+        if let (Some(guarantee), Some(limit)) = (memory.guarantee, memory.limit)
+            && guarantee > limit
+        {
+            let problem = format!("{guarantee} is guaranteed, but memory.limit is {limit}");
+            self.add("memory.guarantee", problem, "guarantee at most the limit");
+        }
+        if ve.disk.size < MIN_DISK {
+            let problem = format!("{} is too small for a file system", ve.disk.size);
+            self.add("disk.size", problem, format!("give at least {MIN_DISK}"));
+        }
+        if let Some(processes) = ve.limits.processes.filter(|p| *p < MIN_PROCESSES) {
+            let problem = format!("{processes} are too few for an init and a shell");
+            self.add("processes", problem, format!("give at least {MIN_PROCESSES}"));
+        }
+        for (key, rate) in [
+            ("io.read", ve.limits.io.read_bytes),
+            ("io.write", ve.limits.io.write_bytes),
+        ] {
+            if let Some(rate) = rate.filter(|r| *r < MIN_RATE) {
+                self.add(
+                    key,
+                    format!("{rate}/s is too slow to boot with"),
+                    format!("give at least {MIN_RATE}/s"),
+                );
+            }
+        }
+    }
+
+    fn tenant(&mut self, ve: &Effective, tenant: &Tenant, existing: &Existing) {
+        if ve.tenant != tenant.name {
+            let problem = format!(
+                "it is \"{}\", but was to be judged as one of \"{}\"",
+                ve.tenant, tenant.name
+            );
+            return self.add("tenant", problem, "judge it by its own tenant");
+        }
+        let whose = format!("tenant \"{}\"", tenant.name);
+        if let Some(plans) = &tenant.plans
+            && !plans.contains(&ve.plan)
+        {
+            let allowed: Vec<&str> = plans.iter().map(AsRef::as_ref).collect();
+            let instead = if allowed.is_empty() {
+                "allow it plans first".to_owned()
+            } else {
+                format!("use one of {}", allowed.join(", "))
+            };
+            self.add("plan", format!("{whose} may not use plan \"{}\"", ve.plan), instead);
+        }
+        if let Some(most) = tenant.max_ves.map(|n| n.get()).filter(|n| existing.ves >= *n) {
+            let problem = format!("{whose} has {} VEs already, and may have {most}", existing.ves);
+            self.add("tenant", problem, "destroy one, or raise max_ves");
+        }
+        let memory = ve.limits.memory.limit;
+        if tenant.memory.is_some() && memory.is_none() {
+            let problem = format!("unlimited, but {whose} has a budget of memory");
+            self.add("memory.limit", problem, "set a limit");
+        } else {
+            let asked = memory.map_or(u64::MAX, Bytes::get);
+            self.budget("memory.limit", &whose, "memory", asked, existing.memory, tenant.memory);
+        }
+        self.budget(
+            "disk.size",
+            &whose,
+            "disk",
+            ve.disk.size.get(),
+            existing.disk,
+            tenant.disk,
+        );
+    }
+
+    fn budget(&mut self, key: &str, whose: &str, what: &str, asked: u64, taken: u64, budget: Option<Bytes>) {
+        let Some(budget) = budget else { return };
+        if asked.saturating_add(taken) <= budget.get() {
+            return;
+        }
+        let left = Bytes(budget.get().saturating_sub(taken));
+        let problem = format!(
+            "{} is more than the {left} of {what} that {whose} has left of {budget}",
+            Bytes(asked)
+        );
+        self.add(key, problem, format!("take less, or raise the tenant's {what}"));
+    }
+
+    fn addresses(&mut self, index: usize, interface: &Interface, existing: &Existing) {
+        let Addresses::Fixed(addresses) = &interface.addresses else {
+            return;
+        };
+        let network = &interface.network;
+        for address in addresses {
+            let key = format!("network.{index}.addresses");
+            if !network.contains(*address) {
+                let pools: Vec<String> = network.pools.iter().map(ToString::to_string).collect();
+                let problem = format!("{address} is not in network \"{}\"", network.name);
+                self.add(key, problem, format!("take one of {}", pools.join(", ")));
+            } else if network.excludes(*address) {
+                let problem = format!(
+                    "{address} belongs to somebody else (network \"{}\" excludes it)",
+                    network.name
+                );
+                self.add(key, problem, "take another one, or \"auto\"");
+            } else if let Some(other) = existing.addresses.get(address) {
+                self.add(
+                    key,
+                    format!("{address} is VE \"{other}\"'s"),
+                    "take another one, or \"auto\"",
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::tests::{effective, tenant};
+
+    fn keys(ve: &Effective, tenant: &Tenant, existing: &Existing) -> Vec<String> {
+        check(ve, tenant, existing).into_iter().map(|v| v.key).collect()
+    }
+
+    #[test]
+    fn what_is_fine_has_no_violations() {
+        assert_eq!(check(&effective("", ""), &tenant(""), &Existing::default()), []);
+    }
+
+    #[test]
+    fn a_feature_is_closed_unless_the_plan_opens_it() {
+        for (key, _) in effective("", "").features.iter() {
+            let name = key.trim_start_matches("features.");
+            let ve_asks = format!("[features]\n{name} = true");
+            // Plan silent, plan says no: refused. Plan says yes: the VE has it, asked for or not.
+            assert_eq!(keys(&effective("", &ve_asks), &tenant(""), &Existing::default()), [key]);
+            let no = effective(&format!("[features]\n{name} = false"), &ve_asks);
+            assert_eq!(keys(&no, &tenant(""), &Existing::default()), [key]);
+            let yes = effective(&ve_asks, "");
+            assert_eq!(check(&yes, &tenant(""), &Existing::default()), []);
+            assert_eq!(
+                yes.features
+                    .iter()
+                    .filter(|(_, open)| *open)
+                    .map(|(k, _)| k)
+                    .collect::<Vec<_>>(),
+                [key]
+            );
+            let closed = effective(&ve_asks, &format!("[features]\n{name} = false"));
+            assert!(closed.features.iter().all(|(_, open)| !open));
+        }
+    }
+
+    #[test]
+    fn minima() {
+        for (ve, key) in [
+            ("[memory]\nlimit = \"15MiB\"", "memory.limit"),
+            ("[memory]\nguarantee = \"1025MiB\"", "memory.guarantee"),
+            ("[disk]\nsize = \"31MiB\"", "disk.size"),
+            ("processes = 7", "processes"),
+            ("[io]\nread = 1000", "io.read"),
+            ("[io]\nwrite = 0", "io.write"),
+        ] {
+            assert_eq!(
+                keys(&effective("", ve), &tenant(""), &Existing::default()),
+                [key],
+                "{ve}"
+            );
+        }
+    }
+
+    #[test]
+    fn budgets() {
+        let none = Existing::default();
+        let other = effective("", "id = 102\nname = \"web2\"");
+        let ve = effective("", "");
+        let one = Existing::besides(&ve, [&ve, &other]);
+        assert_eq!(keys(&ve, &tenant("plans = [\"large\"]"), &none), ["plan"]);
+        assert_eq!(keys(&ve, &tenant("plans = []"), &none), ["plan"]);
+        assert_eq!(keys(&ve, &tenant("max_ves = 1"), &none), [""; 0]);
+        assert_eq!(keys(&ve, &tenant("max_ves = 1"), &one), ["tenant"]);
+        assert_eq!(keys(&ve, &tenant("memory = \"2GiB\""), &one), [""; 0]);
+        assert_eq!(keys(&ve, &tenant("memory = \"2047MiB\""), &one), ["memory.limit"]);
+        assert_eq!(keys(&ve, &tenant("disk = \"19GiB\""), &one), ["disk.size"]);
+        assert_eq!(keys(&ve, &tenant("disk = \"20GiB\""), &one), [""; 0]);
+        let unlimited = effective("", "[memory]\nlimit = \"unlimited\"");
+        assert_eq!(keys(&unlimited, &tenant("memory = \"8GiB\""), &none), ["memory.limit"]);
+        assert_eq!(keys(&unlimited, &tenant(""), &none), [""; 0]);
+        let text = check(&ve, &tenant("memory = \"1536MiB\""), &one)[0].to_string();
+        assert_eq!(
+            text,
+            "memory.limit: 1GiB is more than the 512MiB of memory that tenant \"acme\" has left of 1536MiB; \
+             take less, or raise the tenant's memory"
+        );
+    }
+
+    #[test]
+    fn addresses() {
+        let fixed = |a: &str| effective("", &format!("[[network]]\nnetwork = \"public\"\naddresses = [\"{a}\"]"));
+        let ve = fixed("203.0.113.10");
+        assert_eq!(check(&ve, &tenant(""), &Existing::default()), []);
+        assert_eq!(
+            keys(&fixed("192.0.2.1"), &tenant(""), &Existing::default()),
+            ["network.0.addresses"]
+        );
+        assert_eq!(
+            keys(&fixed("203.0.113.1"), &tenant(""), &Existing::default()),
+            ["network.0.addresses"]
+        );
+        let mut existing = Existing::default();
+        existing.reserve("203.0.113.10".parse().unwrap(), &"db".parse().unwrap());
+        assert!(check(&ve, &tenant(""), &existing)[0].problem.contains("VE \"db\""));
+    }
+
+    #[test]
+    fn one_id_and_one_name_each() {
+        let ve = effective("", "");
+        let same_id = effective("", "name = \"web2\"");
+        let same_name = effective("", "id = 102");
+        assert_eq!(keys(&ve, &tenant(""), &Existing::besides(&ve, [&same_id])), ["id"]);
+        assert_eq!(keys(&ve, &tenant(""), &Existing::besides(&ve, [&same_name])), ["name"]);
+        assert_eq!(keys(&ve, &tenant(""), &Existing::besides(&ve, [&ve])), [""; 0]);
+    }
+}
