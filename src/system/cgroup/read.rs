@@ -161,13 +161,14 @@ pub fn usage(layout: &Layout, id: VeId) -> Usage {
 }
 
 fn cpu(layout: &Layout, r: &mut Reader, u: &mut Usage) {
-    // The v2 tree counts processor time even where it has no controllers; v1 counts it in `cpuacct`.
-    if let Some(Place::V1(h)) = layout.place("cpuacct") {
+    // The v2 tree counts processor time even where it has no controllers, and its user and system time add up to the
+    // total; those of v1 are sampled at clock ticks and may not.
+    if let Some(v2) = &layout.v2 {
+        u.cpu = r.read(&v2.root, "cpu.stat").map(cpu_time).unwrap_or_default();
+    } else if let Some(Place::V1(h)) = layout.place("cpuacct") {
         u.cpu.total_ns = r.number(&h.root, "cpuacct.usage");
         u.cpu.user_ns = r.number(&h.root, "cpuacct.usage_user");
         u.cpu.system_ns = r.number(&h.root, "cpuacct.usage_sys");
-    } else if let Some(v2) = &layout.v2 {
-        u.cpu = r.read(&v2.root, "cpu.stat").map(cpu_time).unwrap_or_default();
     }
     u.throttled = layout.place("cpu").and_then(|p| r.read(p.root(), "cpu.stat")).and_then(throttled);
 }

@@ -213,7 +213,15 @@ pub fn processes(dir: &Path, limit: Option<u64>) -> Result<()> {
 type Throttle = fn(&BlkIoController, u64, u64, u64) -> cgroups_rs::fs::error::Result<()>;
 
 /// Bandwidth on the given disks; limits on any other disk are lifted. And the weight, where the kernel has one.
+///
+/// In v1 a bandwidth binds the processes of that very group and not those of groups in it
+/// (blkio-controller.rst, "Hierarchical Cgroups"). So it goes to the payload, which on v1 has no groups in it.
 pub fn io(dir: &Path, limits: &IoLimits, disks: &[BlockDevice]) -> Result<()> {
+    throttle(&dir.join("payload"), limits, disks)?;
+    io_weight(dir, limits.weight)
+}
+
+fn throttle(dir: &Path, limits: &IoLimits, disks: &[BlockDevice]) -> Result<()> {
     let controller = BlkIoController::new(dir.into(), dir.into(), false);
     let all: [(&str, Option<u64>, Throttle); 4] = [
         ("blkio.throttle.read_bps_device", limits.read_bytes.map(Bytes::get), |c, major, minor, n| {
@@ -242,7 +250,7 @@ pub fn io(dir: &Path, limits: &IoLimits, disks: &[BlockDevice]) -> Result<()> {
             set(dir, file, format_args!("{disk} {n}"), done)?;
         }
     }
-    io_weight(dir, limits.weight, &controller)
+    Ok(())
 }
 
 /// Lines of `8:0 1048576`.
@@ -255,7 +263,7 @@ fn throttles(text: &str) -> Vec<(BlockDevice, u64)> {
         .collect()
 }
 
-fn io_weight(dir: &Path, weight: Option<u16>, controller: &BlkIoController) -> Result<()> {
+fn io_weight(dir: &Path, weight: Option<u16>) -> Result<()> {
     let bfq = bfq_weight(weight.unwrap_or(100));
     if dir.join("blkio.bfq.weight").exists() {
         // cgroups-rs knows only CFQ's file, which left the kernel with 5.0.
@@ -264,7 +272,9 @@ fn io_weight(dir: &Path, weight: Option<u16>, controller: &BlkIoController) -> R
     // CFQ's weights go from 10 to 1000 with 500 as the default.
     let cfq = (bfq * 5).clamp(10, 1000);
     match number(dir, "blkio.weight") {
-        Some(now) if now != cfq => set(dir, "blkio.weight", cfq, controller.set_weight(cfq)),
+        Some(now) if now != cfq => {
+            set(dir, "blkio.weight", cfq, BlkIoController::new(dir.into(), dir.into(), false).set_weight(cfq))
+        },
         None if weight.is_some() => Err(files::failed(
             &dir.join("blkio.bfq.weight"),
             &bfq.to_string(),

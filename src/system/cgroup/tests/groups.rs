@@ -139,7 +139,7 @@ fn what_a_guest_made_below_goes_with_it() {
     };
     for i in 0..30 {
         for j in 0..50 {
-            std::fs::create_dir_all(payload.join(format!("s{i}/unit {j}\n.service"))).unwrap();
+            std::fs::create_dir_all(payload.join(format!("s{i}/unit {j}.service"))).unwrap();
         }
     }
     // Deeper than PATH_MAX: only reachable step by step.
