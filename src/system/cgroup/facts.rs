@@ -12,23 +12,40 @@ use super::{files, v2};
 pub fn probe(layout: &Layout) -> Facts {
     let mut controllers: Vec<Controller> = Vec::new();
     for h in &layout.v1 {
-        let of = |name: &String| Controller { name: name.clone(), version: Version::V1, mount: h.mount.clone() };
+        let of = |name: &String| Controller {
+            name: name.clone(),
+            version: Version::V1,
+            mount: h.mount.clone(),
+        };
         controllers.extend(h.controllers.iter().map(of));
     }
     if let Some(u) = &layout.v2 {
         let used = u.controllers.iter().filter(|c| v2::CONTROLLERS.contains(&c.as_str()));
-        let of = |name: &String| Controller { name: name.clone(), version: Version::V2, mount: u.mount.clone() };
+        let of = |name: &String| Controller {
+            name: name.clone(),
+            version: Version::V2,
+            mount: u.mount.clone(),
+        };
         controllers.extend(used.map(of));
     }
     controllers.sort_by(|a, b| a.name.cmp(&b.name));
     let limits = Limit::ALL.map(|l| (l, support(layout, l))).to_vec();
-    Facts { kind: layout.kind, controllers, limits }
+    Facts {
+        kind: layout.kind,
+        controllers,
+        limits,
+    }
 }
 
 /// Which of the given limits can't be held.
 pub fn unenforceable(layout: &Layout, facts: &Facts, limits: &Limits) -> Vec<Unenforceable> {
     let mut out: Vec<Unenforceable> = asked(limits)
-        .filter_map(|l| facts.why_not(l).map(|why| Unenforceable { key: l.key(), why: why.to_owned() }))
+        .filter_map(|l| {
+            facts.why_not(l).map(|why| Unenforceable {
+                key: l.key(),
+                why: why.to_owned(),
+            })
+        })
         .collect();
     let mut also = |limit: Limit, why: String| {
         if facts.why_not(limit).is_none() {
@@ -37,19 +54,30 @@ pub fn unenforceable(layout: &Layout, facts: &Facts, limits: &Limits) -> Vec<Une
     };
     let v1_memory = matches!(layout.place("memory"), Some(Place::V1(_)));
     if limits.memory.swap.is_some() && limits.memory.limit.is_none() && v1_memory {
-        also(Limit::Swap, "cgroup v1 limits memory and swap together, so it needs memory.limit beside it".into());
+        also(
+            Limit::Swap,
+            "cgroup v1 limits memory and swap together, so it needs memory.limit beside it".into(),
+        );
     }
     if let Some((pin, here)) = limits.cpu.pin.as_ref().zip(processors(layout))
         && pin.iter().any(|cpu| !here.iter().any(|h| h == cpu))
     {
-        also(Limit::CpuPin, format!("this host has the processors {here}, not all of {pin}"));
+        also(
+            Limit::CpuPin,
+            format!("this host has the processors {here}, not all of {pin}"),
+        );
     }
     out
 }
 
 /// The limits that aren't `None`.
 pub(super) fn asked(limits: &Limits) -> impl Iterator<Item = Limit> {
-    let Limits { cpu, memory, processes, io } = limits;
+    let Limits {
+        cpu,
+        memory,
+        processes,
+        io,
+    } = limits;
     [
         (cpu.cap_milli.is_some(), Limit::CpuCap),
         (cpu.weight.is_some(), Limit::CpuWeight),
@@ -86,8 +114,18 @@ fn support(layout: &Layout, limit: Limit) -> Support {
         Limit::Swap => swap(layout),
         Limit::Guarantee => guarantee(layout),
         Limit::Processes => controller(layout, "pids"),
-        Limit::ReadBytes => file(layout, "io", "blkio.throttle.read_bps_device", "CONFIG_BLK_DEV_THROTTLING"),
-        Limit::ReadOps => file(layout, "io", "blkio.throttle.read_iops_device", "CONFIG_BLK_DEV_THROTTLING"),
+        Limit::ReadBytes => file(
+            layout,
+            "io",
+            "blkio.throttle.read_bps_device",
+            "CONFIG_BLK_DEV_THROTTLING",
+        ),
+        Limit::ReadOps => file(
+            layout,
+            "io",
+            "blkio.throttle.read_iops_device",
+            "CONFIG_BLK_DEV_THROTTLING",
+        ),
         Limit::WriteBytes => cached(layout, "blkio.throttle.write_bps_device"),
         Limit::WriteOps => cached(layout, "blkio.throttle.write_iops_device"),
         Limit::IoWeight => io_weight(layout),
@@ -146,7 +184,10 @@ fn guarantee(layout: &Layout) -> Support {
 
 /// Writes through the page cache are the kernel's own on v1.
 fn cached(layout: &Layout, v1_file: &str) -> Support {
-    match (file(layout, "io", v1_file, "CONFIG_BLK_DEV_THROTTLING"), layout.place("io")) {
+    match (
+        file(layout, "io", v1_file, "CONFIG_BLK_DEV_THROTTLING"),
+        layout.place("io"),
+    ) {
         (Support::Full, Some(Place::V1(_))) => Support::Partly(
             "cgroup v1 holds direct and synchronous writes to it, not those that go through the page cache".into(),
         ),
@@ -156,7 +197,9 @@ fn cached(layout: &Layout, v1_file: &str) -> Support {
 
 /// A weight needs someone who obeys it: the BFQ scheduler, or the cost model of v2.
 fn io_weight(layout: &Layout) -> Support {
-    let Some(place) = layout.place("io") else { return controller(layout, "io") };
+    let Some(place) = layout.place("io") else {
+        return controller(layout, "io");
+    };
     let bfq = layout.sysfs.as_deref().is_some_and(bfq_in_use);
     let why = "no disk uses the BFQ scheduler; choose it with: echo bfq > /sys/block/DISK/queue/scheduler";
     match place {
@@ -189,5 +232,8 @@ fn bfq_in_use(sysfs: &Path) -> bool {
 
 /// The entries of a directory; none if it can't be read.
 fn groups(dir: &Path) -> impl Iterator<Item = std::path::PathBuf> {
-    std::fs::read_dir(dir).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()))
+    std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|e| Some(e.ok()?.path()))
 }

@@ -57,8 +57,15 @@ impl FakeCgroups {
     /// A v2 host that can hold every limit.
     pub fn new() -> Self {
         let limits = Limit::ALL.map(|l| (l, Support::Full)).to_vec();
-        let facts = Facts { kind: Kind::V2, controllers: Vec::new(), limits };
-        Self { facts, state: Mutex::default() }
+        let facts = Facts {
+            kind: Kind::V2,
+            controllers: Vec::new(),
+            limits,
+        };
+        Self {
+            facts,
+            state: Mutex::default(),
+        }
     }
 
     /// The same host, unable to hold one limit.
@@ -107,13 +114,19 @@ impl FakeCgroups {
     /// Notes a call and fails it if that was asked for.
     fn call(&self, method: &'static str, id: Option<VeId>) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();
-        state.calls.push(id.map_or_else(|| method.to_owned(), |id| format!("{method} {id}")));
+        state
+            .calls
+            .push(id.map_or_else(|| method.to_owned(), |id| format!("{method} {id}")));
         let nth = state.fail_at == Some(state.calls.len());
         if nth {
             state.fail_at = None;
         }
         if nth || state.fail_on == Some(method) {
-            return Err(Error::new(method, id.map_or_else(String::new, |id| id.to_string()), "told to fail"));
+            return Err(Error::new(
+                method,
+                id.map_or_else(String::new, |id| id.to_string()),
+                "told to fail",
+            ));
         }
         Ok(state)
     }
@@ -133,7 +146,12 @@ impl Cgroups for FakeCgroups {
 
     fn unenforceable(&self, limits: &Limits) -> Vec<Unenforceable> {
         super::facts::asked(limits)
-            .filter_map(|l| self.facts.why_not(l).map(|why| Unenforceable { key: l.key(), why: why.to_owned() }))
+            .filter_map(|l| {
+                self.facts.why_not(l).map(|why| Unenforceable {
+                    key: l.key(),
+                    why: why.to_owned(),
+                })
+            })
             .collect()
     }
 
@@ -156,8 +174,10 @@ impl Cgroups for FakeCgroups {
                 return Err(Error::new("limit VE", id, first.to_string()).kind(error::Kind::Unsupported));
             }
             if let Some((used, limit)) = ve.usage.memory.zip(limits.memory.limit).filter(|(u, l)| *u > l.get()) {
-                return Err(Error::new("limit VE", id, format!("{used} bytes in use, more than {limit}"))
-                    .kind(error::Kind::Busy));
+                return Err(
+                    Error::new("limit VE", id, format!("{used} bytes in use, more than {limit}"))
+                        .kind(error::Kind::Busy),
+                );
             }
             ve.limits = Some(limits.clone());
             ve.disks = disks.to_vec();
@@ -179,7 +199,12 @@ impl Cgroups for FakeCgroups {
     }
 
     fn processes(&self, id: VeId) -> Result<Vec<u32>> {
-        Ok(self.call("processes", Some(id))?.ves.get(&id).map(|ve| ve.processes.clone()).unwrap_or_default())
+        Ok(self
+            .call("processes", Some(id))?
+            .ves
+            .get(&id)
+            .map(|ve| ve.processes.clone())
+            .unwrap_or_default())
     }
 
     fn freeze(&self, id: VeId, _: Duration) -> Result<()> {
@@ -228,8 +253,9 @@ impl Cgroups for FakeCgroups {
     fn remove_root(&self) -> Result<()> {
         let mut state = self.call("remove_root", None)?;
         if !state.ves.is_empty() {
-            return Err(Error::new("remove", "the root of the control groups", "VEs have groups in it")
-                .kind(error::Kind::Busy));
+            return Err(
+                Error::new("remove", "the root of the control groups", "VEs have groups in it").kind(error::Kind::Busy),
+            );
         }
         state.monitors = false;
         Ok(())
@@ -245,9 +271,15 @@ mod tests {
     fn remembers_refuses_and_fails_when_told() {
         let id = VeId::try_from(101).unwrap();
         let fake = FakeCgroups::new().without(Limit::Guarantee, "a test");
-        assert_eq!(fake.apply(id, &Limits::default(), &[]).unwrap_err().kind, error::Kind::NotFound);
+        assert_eq!(
+            fake.apply(id, &Limits::default(), &[]).unwrap_err().kind,
+            error::Kind::NotFound
+        );
         fake.create(id, 1_000_000).unwrap();
-        let mut limits = Limits { processes: Some(7), ..Limits::default() };
+        let mut limits = Limits {
+            processes: Some(7),
+            ..Limits::default()
+        };
         fake.apply(id, &limits, &[]).unwrap();
         limits.memory.guarantee = Some(Bytes::mib(1));
         assert_eq!(fake.apply(id, &limits, &[]).unwrap_err().kind, error::Kind::Unsupported);

@@ -18,7 +18,11 @@ pub fn try_write(path: &Path, value: &str) -> io::Result<()> {
     #[cfg(test)]
     log::note(path, value);
     // One write call: the kernel takes each as a whole command. Truncation means nothing to the kernel's files.
-    File::options().write(true).truncate(true).open(path)?.write_all(value.as_bytes())
+    File::options()
+        .write(true)
+        .truncate(true)
+        .open(path)?
+        .write_all(value.as_bytes())
 }
 
 /// Writes a value unless it stands there already: a read is cheaper than most writes, and a group just made

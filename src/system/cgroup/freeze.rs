@@ -51,9 +51,13 @@ impl Freezer<'_> {
 }
 
 fn timed_out(dir: &Path) -> Error {
-    Error::new("freeze", dir.display(), "some processes did not stop in time; all run on")
-        .kind(Kind::TimedOut)
-        .hint("a process that waits for a disk or a network file system can't be frozen; try again later")
+    Error::new(
+        "freeze",
+        dir.display(),
+        "some processes did not stop in time; all run on",
+    )
+    .kind(Kind::TimedOut)
+    .hint("a process that waits for a disk or a network file system can't be frozen; try again later")
 }
 
 /// `cgroup.events` raises POLLPRI whenever a value in it changes.
@@ -73,7 +77,10 @@ fn wait_v2(dir: &Path, deadline: Instant) -> Result<()> {
         if left.is_zero() {
             return Err(timed_out(dir));
         }
-        let left = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+        let left = Timespec {
+            tv_sec: left.as_secs().cast_signed(),
+            tv_nsec: left.subsec_nanos().into(),
+        };
         match poll(&mut [PollFd::new(&file, PollFlags::PRI)], Some(&left)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(fail(e.into())),
@@ -120,7 +127,12 @@ pub fn kill_each(groups: &[&Path]) -> Result<()> {
 fn signal(groups: &[&Path], pids: &[u32]) -> Result<()> {
     let handles: Vec<(u32, OwnedFd)> = pids
         .iter()
-        .filter_map(|p| Some((*p, pidfd_open(Pid::from_raw(p.cast_signed())?, PidfdFlags::empty()).ok()?)))
+        .filter_map(|p| {
+            Some((
+                *p,
+                pidfd_open(Pid::from_raw(p.cast_signed())?, PidfdFlags::empty()).ok()?,
+            ))
+        })
         .collect();
     let still = all(groups)?;
     for (pid, handle) in handles.iter().filter(|(p, _)| still.binary_search(p).is_ok()) {

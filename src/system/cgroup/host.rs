@@ -26,7 +26,10 @@ pub struct Host {
 
 impl Host {
     pub fn new(layout: Layout) -> Self {
-        Self { facts: facts::probe(&layout), layout }
+        Self {
+            facts: facts::probe(&layout),
+            layout,
+        }
     }
 
     /// A VE's group in every hierarchy, that of the v2 tree first.
@@ -42,8 +45,12 @@ impl Host {
         }
         match self.layout.place("freezer") {
             Some(Place::V1(h)) => act(Freezer::V1(&h.root.join(name))),
-            _ => Err(Error::new("freeze", id, "this host has no freezer: neither a v2 tree nor the v1 controller")
-                .kind(Kind::Unsupported)),
+            _ => Err(Error::new(
+                "freeze",
+                id,
+                "this host has no freezer: neither a v2 tree nor the v1 controller",
+            )
+            .kind(Kind::Unsupported)),
         }
     }
 
@@ -147,7 +154,10 @@ impl Host {
         }
         let bandwidth = io.read_bytes.is_some() || io.write_bytes.is_some() || io.read_ops.or(io.write_ops).is_some();
         if bandwidth && disks.is_empty() {
-            return refuse(Kind::Unsupported, "its disk is on no block device that io limits could be set for".into());
+            return refuse(
+                Kind::Unsupported,
+                "its disk is on no block device that io limits could be set for".into(),
+            );
         }
         Ok(())
     }
@@ -187,7 +197,13 @@ fn collect(failures: Vec<Error>) -> Result<()> {
     if more.is_empty() {
         return Err(first);
     }
-    let hint = first.hint.iter().cloned().chain([format!("also: {}", more.join("; "))]).collect::<Vec<_>>().join("; ");
+    let hint = first
+        .hint
+        .iter()
+        .cloned()
+        .chain([format!("also: {}", more.join("; "))])
+        .collect::<Vec<_>>()
+        .join("; ");
     Err(first.hint(hint))
 }
 
@@ -212,11 +228,17 @@ impl Cgroups for Host {
 
     fn delegate_legacy(&self, id: VeId, owner: u32) -> Result<()> {
         let Some(h) = self.layout.v1.iter().find(|h| h.name.as_deref() == Some("systemd")) else {
-            return Err(Error::new("delegate name=systemd to", id, "this host has no such hierarchy")
-                .kind(Kind::Unsupported)
-                .hint("mount it: mount -t cgroup -o none,name=systemd systemd DIR"));
+            return Err(
+                Error::new("delegate name=systemd to", id, "this host has no such hierarchy")
+                    .kind(Kind::Unsupported)
+                    .hint("mount it: mount -t cgroup -o none,name=systemd systemd DIR"),
+            );
         };
-        tree::give(&h.root.join(id.to_string()).join("payload"), &["cgroup.procs", "tasks"], owner)
+        tree::give(
+            &h.root.join(id.to_string()).join("payload"),
+            &["cgroup.procs", "tasks"],
+            owner,
+        )
     }
 
     fn apply(&self, id: VeId, limits: &Limits, disks: &[BlockDevice]) -> Result<()> {
@@ -322,7 +344,9 @@ impl Cgroups for Host {
         let guaranteed = self.layout.v2.as_ref().filter(|u| {
             files::read(&u.root.join(&name), "memory.min").is_ok_and(|t| read::number(&t).is_some_and(|n| n > 0))
         });
-        let removed = self.remove_all(&name, Instant::now() + timeout).map_err(|e| self.name_the_living(id, e));
+        let removed = self
+            .remove_all(&name, Instant::now() + timeout)
+            .map_err(|e| self.name_the_living(id, e));
         let settled = guaranteed.map_or(Ok(()), v2::settle_guarantees);
         removed.and(settled)
     }
@@ -381,7 +405,11 @@ impl Host {
         }
         let shown: Vec<String> = pids.iter().take(8).map(ToString::to_string).collect();
         let more = pids.len().saturating_sub(8);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
         let also = error.hint.as_ref().map(|h| format!("; {h}")).unwrap_or_default();
         let hint = format!("processes are still in it: {}{more}{also}", shown.join(", "));
         error.hint(hint)

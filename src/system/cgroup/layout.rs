@@ -7,8 +7,20 @@ use crate::{Error, Result, error};
 
 /// What cgroup v1 calls a controller in the mount options (admin-guide/cgroup-v1).
 const V1_CONTROLLERS: [&str; 14] = [
-    "cpuset", "cpu", "cpuacct", "blkio", "memory", "devices", "freezer", "net_cls", "perf_event", "net_prio",
-    "hugetlb", "pids", "rdma", "misc",
+    "cpuset",
+    "cpu",
+    "cpuacct",
+    "blkio",
+    "memory",
+    "devices",
+    "freezer",
+    "net_cls",
+    "perf_event",
+    "net_prio",
+    "hugetlb",
+    "pids",
+    "rdma",
+    "misc",
 ];
 
 /// A v1 hierarchy.
@@ -77,7 +89,12 @@ impl Layout {
     /// Reads a mount table and the caller's own groups.
     pub fn find(mounts: &str, own: &str, root_name: &str) -> Result<Self> {
         check_root(root_name)?;
-        let mut layout = Self { kind: Kind::V1, v1: Vec::new(), v2: None, sysfs: None };
+        let mut layout = Self {
+            kind: Kind::V1,
+            v1: Vec::new(),
+            v2: None,
+            sysfs: None,
+        };
         for mount in mounts.lines().filter_map(Mount::parse) {
             match mount.kind {
                 "sysfs" if layout.sysfs.is_none() => layout.sysfs = Some(mount.path),
@@ -92,9 +109,13 @@ impl Layout {
             (Some(_), true) => Kind::Hybrid,
             (None, true) => Kind::V1,
             (None, false) => {
-                return Err(Error::new("find the control groups of", "this host", "no cgroup file system is mounted")
-                    .kind(error::Kind::Unsupported)
-                    .hint("mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
+                return Err(Error::new(
+                    "find the control groups of",
+                    "this host",
+                    "no cgroup file system is mounted",
+                )
+                .kind(error::Kind::Unsupported)
+                .hint("mount one: mount -t cgroup2 cgroup2 /sys/fs/cgroup"));
             }
         };
         Ok(layout)
@@ -102,8 +123,11 @@ impl Layout {
 
     /// Adds a v1 mount, unless its hierarchy is known already (the same one may be mounted twice).
     fn add_v1(&mut self, mount: Mount<'_>, own: &str, root_name: &str) {
-        let controllers: Vec<String> =
-            mount.options().filter(|o| V1_CONTROLLERS.contains(o)).map(str::to_owned).collect();
+        let controllers: Vec<String> = mount
+            .options()
+            .filter(|o| V1_CONTROLLERS.contains(o))
+            .map(str::to_owned)
+            .collect();
         let name = mount.options().find_map(|o| o.strip_prefix("name=")).map(str::to_owned);
         let known = |h: &Hierarchy| h.controllers == controllers && h.name == name;
         if (controllers.is_empty() && name.is_none()) || self.v1.iter().any(known) {
@@ -111,9 +135,16 @@ impl Layout {
         }
         let named = name.as_ref().map(|n| format!("name={n}"));
         let base = base(&mount.path, own, |list| {
-            list.split(',').any(|c| controllers.iter().any(|k| k == c) || named.as_deref() == Some(c))
+            list.split(',')
+                .any(|c| controllers.iter().any(|k| k == c) || named.as_deref() == Some(c))
         });
-        self.v1.push(Hierarchy { root: base.join(root_name), base, mount: mount.path, controllers, name });
+        self.v1.push(Hierarchy {
+            root: base.join(root_name),
+            base,
+            mount: mount.path,
+            controllers,
+            name,
+        });
     }
 
     /// Where a controller is; v1 goes by the same names but for `blkio`, which is `io` in v2.
@@ -122,12 +153,18 @@ impl Layout {
         if let Some(h) = self.v1.iter().find(|h| h.controllers.iter().any(|c| c == v1_name)) {
             return Some(Place::V1(h));
         }
-        self.v2.as_ref().filter(|u| u.controllers.iter().any(|c| c == controller)).map(Place::V2)
+        self.v2
+            .as_ref()
+            .filter(|u| u.controllers.iter().any(|c| c == controller))
+            .map(Place::V2)
     }
 
     /// `<root>` in every hierarchy, that of the v2 tree first.
     pub fn roots(&self) -> impl Iterator<Item = &Path> {
-        self.v2.iter().map(|u| u.root.as_path()).chain(self.v1.iter().map(|h| h.root.as_path()))
+        self.v2
+            .iter()
+            .map(|u| u.root.as_path())
+            .chain(self.v1.iter().map(|h| h.root.as_path()))
     }
 }
 
@@ -136,7 +173,9 @@ fn check_root(name: &str) -> Result<()> {
     let plain = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.@:\\".contains(&b))
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.@:\\".contains(&b))
     };
     if name.len() <= 200 && name.split('/').all(plain) {
         return Ok(());
@@ -190,7 +229,11 @@ struct Mount<'a> {
 impl<'a> Mount<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.split(' ').skip(1);
-        Some(Self { path: unescape(fields.next()?).into(), kind: fields.next()?, options: fields.next()? })
+        Some(Self {
+            path: unescape(fields.next()?).into(),
+            kind: fields.next()?,
+            options: fields.next()?,
+        })
     }
 
     fn options(&self) -> impl Iterator<Item = &'a str> + use<'a> {
@@ -227,7 +270,10 @@ cgroup2 /nowhere/cgroup/with\\040space cgroup2 rw 0 0
         assert_eq!(l.v1.len(), 3);
         assert_eq!(l.v1[0].controllers, ["cpu", "cpuacct"]);
         assert_eq!(l.v1[2].name.as_deref(), Some("systemd"));
-        assert_eq!(l.v2.as_ref().unwrap().root, Path::new("/nowhere/cgroup/with space/hostel"));
+        assert_eq!(
+            l.v2.as_ref().unwrap().root,
+            Path::new("/nowhere/cgroup/with space/hostel")
+        );
         assert!(matches!(l.place("cpuacct"), Some(Place::V1(h)) if h.mount.ends_with("cpu,cpuacct")));
         assert!(l.place("io").is_none());
         assert_eq!(l.roots().count(), 4);
@@ -241,7 +287,10 @@ cgroup2 /nowhere/cgroup/with\\040space cgroup2 rw 0 0
         assert!(l.v2.unwrap().recursive_protection);
         let named = format!("{v2}cgroup /n/systemd cgroup rw,name=systemd 0 0\n");
         assert_eq!(Layout::find(&named, "", "hostel").unwrap().kind, Kind::V2);
-        assert_eq!(Layout::find("cgroup /n cgroup rw,cpu 0 0\n", "", "h").unwrap().kind, Kind::V1);
+        assert_eq!(
+            Layout::find("cgroup /n cgroup rw,cpu 0 0\n", "", "h").unwrap().kind,
+            Kind::V1
+        );
         let none = Layout::find("proc /proc proc rw 0 0\n", "", "hostel").unwrap_err();
         assert_eq!(none.kind, error::Kind::Unsupported);
     }
@@ -252,9 +301,17 @@ cgroup2 /nowhere/cgroup/with\\040space cgroup2 rw 0 0
         // A mount point that can't be written, as it isn't there; its "own group" is, through a way of its own.
         let mount = dir.path().join("ro");
         let own = "4:memory:/a\n0::/docker/x\n";
-        assert_eq!(base(dir.path(), own, str::is_empty), dir.path(), "the top where it can be written");
+        assert_eq!(
+            base(dir.path(), own, str::is_empty),
+            dir.path(),
+            "the top where it can be written"
+        );
         assert_eq!(base(&mount, own, str::is_empty), mount, "the top where neither can");
-        assert_eq!(base(&mount, "0::/../../etc\n", str::is_empty), mount, "never out of the hierarchy");
+        assert_eq!(
+            base(&mount, "0::/../../etc\n", str::is_empty),
+            mount,
+            "never out of the hierarchy"
+        );
     }
 
     #[test]
@@ -262,8 +319,23 @@ cgroup2 /nowhere/cgroup/with\\040space cgroup2 rw 0 0
         for good in ["hostel", "hostel.slice/hostel-ves.service/ve", "hostel-test-1-2"] {
             Layout::find(HYBRID, "", good).unwrap();
         }
-        for bad in ["", "/", "/hostel", "hostel/", "../x", "a/../b", "a//b", "a b", ".x", &"x".repeat(201)] {
-            assert_eq!(Layout::find(HYBRID, "", bad).unwrap_err().kind, error::Kind::Invalid, "{bad}");
+        for bad in [
+            "",
+            "/",
+            "/hostel",
+            "hostel/",
+            "../x",
+            "a/../b",
+            "a//b",
+            "a b",
+            ".x",
+            &"x".repeat(201),
+        ] {
+            assert_eq!(
+                Layout::find(HYBRID, "", bad).unwrap_err().kind,
+                error::Kind::Invalid,
+                "{bad}"
+            );
         }
     }
 }

@@ -16,26 +16,38 @@ pub fn number(text: &str) -> Option<u64> {
 
 /// The value behind `key` in a file of `key value` lines.
 pub fn value(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+    text.lines()
+        .find_map(|l| l.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
 }
 
 /// `cpu.stat` of v2: processor time (microseconds there).
 pub fn cpu_time(text: &str) -> CpuTime {
     let ns = |key| value(text, key).and_then(|us| us.checked_mul(1000));
-    CpuTime { total_ns: ns("usage_usec"), user_ns: ns("user_usec"), system_ns: ns("system_usec") }
+    CpuTime {
+        total_ns: ns("usage_usec"),
+        user_ns: ns("user_usec"),
+        system_ns: ns("system_usec"),
+    }
 }
 
 /// `cpu.stat` of both versions: v1 has `throttled_time` in nanoseconds, v2 `throttled_usec`.
 pub fn throttled(text: &str) -> Option<Throttled> {
-    let ns = value(text, "throttled_time")
-        .or_else(|| value(text, "throttled_usec").and_then(|us| us.checked_mul(1000)))?;
-    Some(Throttled { periods: value(text, "nr_periods")?, throttled: value(text, "nr_throttled")?, ns })
+    let ns =
+        value(text, "throttled_time").or_else(|| value(text, "throttled_usec").and_then(|us| us.checked_mul(1000)))?;
+    Some(Throttled {
+        periods: value(text, "nr_periods")?,
+        throttled: value(text, "nr_throttled")?,
+        ns,
+    })
 }
 
 /// `MAJOR:MINOR`.
 pub fn device(text: &str) -> Option<BlockDevice> {
     let (major, minor) = text.split_once(':')?;
-    Some(BlockDevice { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    Some(BlockDevice {
+        major: major.parse().ok()?,
+        minor: minor.parse().ok()?,
+    })
 }
 
 /// `io.stat`: `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0`. A device may stand there with nothing behind
@@ -95,7 +107,13 @@ pub fn blkio(bytes: &str, ops: &str) -> Vec<DeviceIo> {
 }
 
 const fn nothing_on(device: BlockDevice) -> DeviceIo {
-    DeviceIo { device, read_bytes: 0, write_bytes: 0, read_ops: 0, write_ops: 0 }
+    DeviceIo {
+        device,
+        read_bytes: 0,
+        write_bytes: 0,
+        read_ops: 0,
+        write_ops: 0,
+    }
 }
 
 /// `cpu.pressure` and its like: `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, then perhaps the same for `full`.
@@ -107,7 +125,12 @@ pub fn pressure(text: &str) -> Option<Pressure> {
     };
     let (some_avg10, some_us) = line("some ")?;
     let full = line("full ");
-    Some(Pressure { some_avg10, some_us, full_avg10: full.map(|f| f.0), full_us: full.map(|f| f.1) })
+    Some(Pressure {
+        some_avg10,
+        some_us,
+        full_avg10: full.map(|f| f.0),
+        full_us: full.map(|f| f.1),
+    })
 }
 
 /// Reads files of one VE, with one buffer for all paths and one for all contents.
@@ -119,7 +142,11 @@ struct Reader {
 
 impl Reader {
     fn new(id: VeId) -> Self {
-        Self { path: String::with_capacity(160), tail: format!("/{id}/"), text: String::with_capacity(1024) }
+        Self {
+            path: String::with_capacity(160),
+            tail: format!("/{id}/"),
+            text: String::with_capacity(1024),
+        }
     }
 
     /// The content of `<root>/<id>/file`.
@@ -128,7 +155,10 @@ impl Reader {
         // Mount points of control groups that aren't UTF-8 don't come from a mount table read as text.
         write!(self.path, "{}{}{file}", root.display(), self.tail).ok()?;
         self.text.clear();
-        std::fs::File::open(&self.path).ok()?.read_to_string(&mut self.text).ok()?;
+        std::fs::File::open(&self.path)
+            .ok()?
+            .read_to_string(&mut self.text)
+            .ok()?;
         Some(&self.text)
     }
 
@@ -170,7 +200,10 @@ fn cpu(layout: &Layout, r: &mut Reader, u: &mut Usage) {
         u.cpu.user_ns = r.number(&h.root, "cpuacct.usage_user");
         u.cpu.system_ns = r.number(&h.root, "cpuacct.usage_sys");
     }
-    u.throttled = layout.place("cpu").and_then(|p| r.read(p.root(), "cpu.stat")).and_then(throttled);
+    u.throttled = layout
+        .place("cpu")
+        .and_then(|p| r.read(p.root(), "cpu.stat"))
+        .and_then(throttled);
 }
 
 fn memory(layout: &Layout, r: &mut Reader, u: &mut Usage) {
@@ -182,7 +215,9 @@ fn memory(layout: &Layout, r: &mut Reader, u: &mut Usage) {
             let both = r.number(&h.root, "memory.memsw.usage_in_bytes");
             u.swap = both.zip(u.memory).map(|(both, memory)| both.saturating_sub(memory));
             // v1 counts a kill only in the group whose process it was, and that is the payload.
-            u.oom_kills = r.read(&h.root, "payload/memory.oom_control").and_then(|t| value(t, "oom_kill"));
+            u.oom_kills = r
+                .read(&h.root, "payload/memory.oom_control")
+                .and_then(|t| value(t, "oom_kill"));
         }
         Some(Place::V2(v2)) => {
             u.memory = r.number(&v2.root, "memory.current");
@@ -212,12 +247,27 @@ mod tests {
     #[test]
     fn cpu_stat_of_both_versions() {
         let v2 = "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\nnr_periods 7\nnr_throttled 2\nthrottled_usec 9\n";
-        let cpu = CpuTime { total_ns: Some(1_500_000), user_ns: Some(1_000_000), system_ns: Some(500_000) };
+        let cpu = CpuTime {
+            total_ns: Some(1_500_000),
+            user_ns: Some(1_000_000),
+            system_ns: Some(500_000),
+        };
         assert_eq!(cpu_time(v2), cpu);
-        assert_eq!(throttled(v2), Some(Throttled { periods: 7, throttled: 2, ns: 9000 }));
+        assert_eq!(
+            throttled(v2),
+            Some(Throttled {
+                periods: 7,
+                throttled: 2,
+                ns: 9000
+            })
+        );
         let v1 = "nr_periods 7\nnr_throttled 2\nthrottled_time 9000\nwait_sum 12\n";
         assert_eq!(throttled(v1), throttled(v2));
-        assert_eq!(throttled("usage_usec 1\n"), None, "no cpu controller: unknown, not zero");
+        assert_eq!(
+            throttled("usage_usec 1\n"),
+            None,
+            "no cpu controller: unknown, not zero"
+        );
         assert_eq!(cpu_time("garbage"), CpuTime::default());
     }
 
@@ -252,7 +302,10 @@ mod tests {
     #[test]
     fn sums_only_the_named_disks() {
         let io = io_stat("8:0 rbytes=1 wbytes=2 rios=3 wios=4\n7:0 rbytes=10 wbytes=20 rios=30 wios=40\n");
-        let u = Usage { io: Some(io), ..Usage::default() };
+        let u = Usage {
+            io: Some(io),
+            ..Usage::default()
+        };
         assert_eq!(u.io_on(&[BlockDevice { major: 7, minor: 0 }]).unwrap().write_bytes, 20);
         assert_eq!(u.io_on(&[]).unwrap().write_bytes, 0);
         assert_eq!(Usage::default().io_on(&[]), None);

@@ -60,7 +60,10 @@ fn open(dir: &Path) -> Result<Option<OwnedFd>> {
     }
 }
 
-const DIR: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIR: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 /// The names of the groups in a group.
 fn children(dir: &OwnedFd) -> io::Result<Vec<CString>> {
@@ -91,7 +94,11 @@ pub fn walk(top: &Path, mut visit: impl FnMut(&OwnedFd) -> io::Result<()>) -> Re
                 }
             }
             visit(&at).or_else(gone_is_fine).map_err(fail)?;
-            pending.push(children(&at).or_else(|e| gone_is_fine(e).map(|()| Vec::new())).map_err(fail)?);
+            pending.push(
+                children(&at)
+                    .or_else(|e| gone_is_fine(e).map(|()| Vec::new()))
+                    .map_err(fail)?,
+            );
         } else {
             pending.pop();
             if !pending.is_empty() {
@@ -130,7 +137,7 @@ pub fn remove(top: &Path, deadline: Instant) -> Result<()> {
 fn remove_once(top: &Path) -> Result<()> {
     let fail = |e: io::Error| Error::os("remove control group", top.display(), e);
     // A VE whose guest made no groups, which is the usual case, goes without being looked at.
-    let _ = rustix::fs::rmdir(&top.join("payload"));
+    let _ = rustix::fs::rmdir(top.join("payload"));
     match rustix::fs::rmdir(top) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => return Ok(()),
         Err(rustix::io::Errno::BUSY) => {}
@@ -145,8 +152,12 @@ fn remove_once(top: &Path) -> Result<()> {
             if rmdir_at(&at, &name).is_ok() {
                 continue;
             }
-            let Ok(below) = rustix::fs::openat(&at, &name, DIR, Mode::empty()) else { continue };
-            let names = children(&below).or_else(|e| gone_is_fine(e).map(|()| Vec::new())).map_err(fail)?;
+            let Ok(below) = rustix::fs::openat(&at, &name, DIR, Mode::empty()) else {
+                continue;
+            };
+            let names = children(&below)
+                .or_else(|e| gone_is_fine(e).map(|()| Vec::new()))
+                .map_err(fail)?;
             at = below;
             levels.push((names, Some(name)));
         } else {
@@ -183,7 +194,9 @@ pub fn processes(top: &Path, pids: &mut Vec<u32>) -> Result<()> {
             other => other?,
         }
         // 0 stands for a process of a pid namespace that isn't below ours.
-        let numbers = text.split(|b| *b == b'\n').filter_map(|l| str::from_utf8(l).ok()?.parse::<u32>().ok());
+        let numbers = text
+            .split(|b| *b == b'\n')
+            .filter_map(|l| str::from_utf8(l).ok()?.parse::<u32>().ok());
         pids.extend(numbers.filter(|p| *p != 0));
         Ok(())
     })

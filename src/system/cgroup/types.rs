@@ -265,13 +265,23 @@ impl Usage {
     pub fn io_on(&self, disks: &[BlockDevice]) -> Option<DeviceIo> {
         let io = self.io.as_ref()?;
         let device = disks.first().copied().unwrap_or(BlockDevice { major: 0, minor: 0 });
-        let zero = DeviceIo { device, read_bytes: 0, write_bytes: 0, read_ops: 0, write_ops: 0 };
-        Some(io.iter().filter(|d| disks.contains(&d.device)).fold(zero, |sum, d| DeviceIo {
+        let zero = DeviceIo {
             device,
-            read_bytes: sum.read_bytes.saturating_add(d.read_bytes),
-            write_bytes: sum.write_bytes.saturating_add(d.write_bytes),
-            read_ops: sum.read_ops.saturating_add(d.read_ops),
-            write_ops: sum.write_ops.saturating_add(d.write_ops),
-        }))
+            read_bytes: 0,
+            write_bytes: 0,
+            read_ops: 0,
+            write_ops: 0,
+        };
+        Some(
+            io.iter()
+                .filter(|d| disks.contains(&d.device))
+                .fold(zero, |sum, d| DeviceIo {
+                    device,
+                    read_bytes: sum.read_bytes.saturating_add(d.read_bytes),
+                    write_bytes: sum.write_bytes.saturating_add(d.write_bytes),
+                    read_ops: sum.read_ops.saturating_add(d.read_ops),
+                    write_ops: sum.write_ops.saturating_add(d.write_ops),
+                }),
+        )
     }
 }

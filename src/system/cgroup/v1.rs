@@ -25,7 +25,11 @@ pub const PERIOD_US: u64 = 100_000;
 /// the smallest caps get the longest period, 1 s.
 pub fn cap(milli: u32) -> (u64, u64) {
     let milli = u64::from(milli);
-    if milli < 10 { (milli * 1000, 1_000_000) } else { (milli * PERIOD_US / 1000, PERIOD_US) }
+    if milli < 10 {
+        (milli * 1000, 1_000_000)
+    } else {
+        (milli * PERIOD_US / 1000, PERIOD_US)
+    }
 }
 
 /// A weight of 1 to 10 000 with default 100, as shares with default 1024 and at least 2.
@@ -37,7 +41,11 @@ pub fn shares(weight: u16) -> u64 {
 /// is pressed together.
 pub fn bfq_weight(weight: u16) -> u64 {
     let weight = u64::from(weight);
-    if weight <= 100 { weight } else { 100 + (weight - 100) * 900 / 9900 }
+    if weight <= 100 {
+        weight
+    } else {
+        100 + (weight - 100) * 900 / 9900
+    }
 }
 
 /// Turns an error of cgroups-rs, which holds the OS error somewhere in its chain, into ours.
@@ -51,7 +59,11 @@ fn set(dir: &Path, file: &str, value: impl Display, done: cgroups_rs::fs::error:
             }
             source = s.source();
         }
-        Error::new("write", format_args!("\"{value}\" to {}", path.display()), e.to_string())
+        Error::new(
+            "write",
+            format_args!("\"{value}\" to {}", path.display()),
+            e.to_string(),
+        )
     })
 }
 
@@ -70,7 +82,9 @@ pub fn cpu(dir: &Path, limits: &CpuLimits) -> Result<()> {
     if number(dir, "cpu.cfs_period_us") != Some(period) {
         set(dir, "cpu.cfs_period_us", period, controller.set_cfs_period(period))?;
     }
-    let now = files::try_read(&dir.join("cpu.cfs_quota_us")).ok().and_then(|t| t.trim_end().parse::<i64>().ok());
+    let now = files::try_read(&dir.join("cpu.cfs_quota_us"))
+        .ok()
+        .and_then(|t| t.trim_end().parse::<i64>().ok());
     if now != Some(quota) {
         set(dir, "cpu.cfs_quota_us", quota, controller.set_cfs_quota(quota))?;
     }
@@ -86,8 +100,10 @@ pub fn cpu(dir: &Path, limits: &CpuLimits) -> Result<()> {
 pub fn fill_cpuset(parent: &Path, dir: &Path) -> Result<()> {
     let controller = CpuSetController::new(dir.into(), dir.into(), false);
     type Setter = fn(&CpuSetController, &str) -> cgroups_rs::fs::error::Result<()>;
-    let both: [(&str, Setter); 2] =
-        [("cpuset.cpus", |c, v| c.set_cpus(v)), ("cpuset.mems", |c, v| c.set_mems(v))];
+    let both: [(&str, Setter); 2] = [
+        ("cpuset.cpus", |c, v| c.set_cpus(v)),
+        ("cpuset.mems", |c, v| c.set_mems(v)),
+    ];
     for (file, setter) in both {
         if files::read(dir, file)?.trim().is_empty() {
             let from = files::read(parent, file)?;
@@ -106,7 +122,10 @@ pub fn pin(root: &Path, dir: &Path, pin: Option<&CpuSet>) -> Result<()> {
         None => parse(&files::read(root, "cpuset.cpus")?),
     };
     let payload = dir.join("payload");
-    let (outer, inner) = (parse(&files::read(dir, "cpuset.cpus")?), parse(&files::read(&payload, "cpuset.cpus")?));
+    let (outer, inner) = (
+        parse(&files::read(dir, "cpuset.cpus")?),
+        parse(&files::read(&payload, "cpuset.cpus")?),
+    );
     let write = |group: &Path, cpus: &str| {
         let controller = CpuSetController::new(group.into(), group.into(), false);
         set(group, "cpuset.cpus", cpus, controller.set_cpus(cpus))
@@ -115,11 +134,22 @@ pub fn pin(root: &Path, dir: &Path, pin: Option<&CpuSet>) -> Result<()> {
     if new != inner {
         if !within(&new, &outer) {
             // The kernel takes overlapping lists as their union.
-            write(dir, &if outer.is_empty() { text.clone() } else { format!("{outer},{text}") })?;
+            write(
+                dir,
+                &if outer.is_empty() {
+                    text.clone()
+                } else {
+                    format!("{outer},{text}")
+                },
+            )?;
         }
         write(&payload, &text)?;
     }
-    if outer != new && !(within(&outer, &new) && inner != new) { write(dir, &text) } else { Ok(()) }
+    if outer != new && !(within(&outer, &new) && inner != new) {
+        write(dir, &text)
+    } else {
+        Ok(())
+    }
 }
 
 fn within(a: &CpuSet, b: &CpuSet) -> bool {
@@ -133,7 +163,9 @@ fn within(a: &CpuSet, b: &CpuSet) -> bool {
 pub fn memory(dir: &Path, limits: &MemoryLimits) -> Result<()> {
     let controller = MemController::new(dir.into(), dir.into(), false);
     let limit = limits.limit.map(Bytes::get);
-    let both = limit.zip(limits.swap).map(|(memory, swap)| memory.saturating_add(swap.get()));
+    let both = limit
+        .zip(limits.swap)
+        .map(|(memory, swap)| memory.saturating_add(swap.get()));
     let write_limit = |to| {
         let to = signed(to);
         set(dir, "memory.limit_in_bytes", to, controller.set_limit(to))
@@ -151,7 +183,13 @@ pub fn memory(dir: &Path, limits: &MemoryLimits) -> Result<()> {
         let set_both = |to: u64| if to == old_both { Ok(()) } else { write_both(to) };
         if both_first {
             set_both(new_both).and_then(|()| {
-                set_limit(new).inspect_err(|_| drop(if new_both == old_both { Ok(()) } else { write_both(old_both) }))
+                set_limit(new).inspect_err(|_| {
+                    drop(if new_both == old_both {
+                        Ok(())
+                    } else {
+                        write_both(old_both)
+                    })
+                })
             })
         } else {
             set_limit(new).and_then(|()| {
@@ -170,7 +208,9 @@ pub fn memory(dir: &Path, limits: &MemoryLimits) -> Result<()> {
 fn in_use(dir: &Path, limit: Option<u64>, error: Error) -> Error {
     let used = number(dir, "memory.usage_in_bytes").map_or_else(|| "more".to_owned(), mib);
     let limit = limit.map_or_else(|| "the new limit".to_owned(), mib);
-    error.hint(format!("in use: {used}, and the kernel could not free enough for {limit}; lower it when less is used"))
+    error.hint(format!(
+        "in use: {used}, and the kernel could not free enough for {limit}; lower it when less is used"
+    ))
 }
 
 /// For people: whole mebibytes.
@@ -207,7 +247,12 @@ pub fn processes(dir: &Path, limit: Option<u64>) -> Result<()> {
         return Ok(());
     }
     let value = limit.map_or(MaxValue::Max, |n| MaxValue::Value(i64::try_from(n).unwrap_or(i64::MAX)));
-    set(dir, "pids.max", text, PidController::new(dir.into(), dir.into(), false).set_pid_max(value))
+    set(
+        dir,
+        "pids.max",
+        text,
+        PidController::new(dir.into(), dir.into(), false).set_pid_max(value),
+    )
 }
 
 type Throttle = fn(&BlkIoController, u64, u64, u64) -> cgroups_rs::fs::error::Result<()>;
@@ -224,18 +269,26 @@ pub fn io(dir: &Path, limits: &IoLimits, disks: &[BlockDevice]) -> Result<()> {
 fn throttle(dir: &Path, limits: &IoLimits, disks: &[BlockDevice]) -> Result<()> {
     let controller = BlkIoController::new(dir.into(), dir.into(), false);
     let all: [(&str, Option<u64>, Throttle); 4] = [
-        ("blkio.throttle.read_bps_device", limits.read_bytes.map(Bytes::get), |c, major, minor, n| {
-            c.throttle_read_bps_for_device(major, minor, n)
-        }),
-        ("blkio.throttle.write_bps_device", limits.write_bytes.map(Bytes::get), |c, major, minor, n| {
-            c.throttle_write_bps_for_device(major, minor, n)
-        }),
-        ("blkio.throttle.read_iops_device", limits.read_ops, |c, major, minor, n| {
-            c.throttle_read_iops_for_device(major, minor, n)
-        }),
-        ("blkio.throttle.write_iops_device", limits.write_ops, |c, major, minor, n| {
-            c.throttle_write_iops_for_device(major, minor, n)
-        }),
+        (
+            "blkio.throttle.read_bps_device",
+            limits.read_bytes.map(Bytes::get),
+            |c, major, minor, n| c.throttle_read_bps_for_device(major, minor, n),
+        ),
+        (
+            "blkio.throttle.write_bps_device",
+            limits.write_bytes.map(Bytes::get),
+            |c, major, minor, n| c.throttle_write_bps_for_device(major, minor, n),
+        ),
+        (
+            "blkio.throttle.read_iops_device",
+            limits.read_ops,
+            |c, major, minor, n| c.throttle_read_iops_for_device(major, minor, n),
+        ),
+        (
+            "blkio.throttle.write_iops_device",
+            limits.write_ops,
+            |c, major, minor, n| c.throttle_write_iops_for_device(major, minor, n),
+        ),
     ];
     for (file, limit, setter) in all {
         let now = match files::try_read(&dir.join(file)) {
@@ -243,7 +296,10 @@ fn throttle(dir: &Path, limits: &IoLimits, disks: &[BlockDevice]) -> Result<()> 
             Err(_) if limit.is_none() => continue, // nothing to lift where nothing can be set
             Err(e) => return Err(files::failed(&dir.join(file), "a limit", e)),
         };
-        let lift = now.iter().filter(|(d, _)| limit.is_none() || !disks.contains(d)).map(|(d, _)| (*d, 0));
+        let lift = now
+            .iter()
+            .filter(|(d, _)| limit.is_none() || !disks.contains(d))
+            .map(|(d, _)| (*d, 0));
         let wanted = limit.into_iter().flat_map(|n| disks.iter().map(move |d| (*d, n)));
         for (disk, n) in lift.chain(wanted.filter(|w| !now.contains(w))) {
             let done = setter(&controller, disk.major.into(), disk.minor.into(), n);
@@ -272,9 +328,12 @@ fn io_weight(dir: &Path, weight: Option<u16>) -> Result<()> {
     // CFQ's weights go from 10 to 1000 with 500 as the default.
     let cfq = (bfq * 5).clamp(10, 1000);
     match number(dir, "blkio.weight") {
-        Some(now) if now != cfq => {
-            set(dir, "blkio.weight", cfq, BlkIoController::new(dir.into(), dir.into(), false).set_weight(cfq))
-        },
+        Some(now) if now != cfq => set(
+            dir,
+            "blkio.weight",
+            cfq,
+            BlkIoController::new(dir.into(), dir.into(), false).set_weight(cfq),
+        ),
         None if weight.is_some() => Err(files::failed(
             &dir.join("blkio.bfq.weight"),
             &bfq.to_string(),

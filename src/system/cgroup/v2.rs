@@ -103,7 +103,13 @@ fn amount(bytes: Option<Bytes>) -> String {
 /// Lowering `memory.max` below what is in use kills processes (cgroup-v2.rst); people who lower a limit don't expect
 /// that, and v1 refuses. So first ask for the memory by `memory.high`, and refuse too if not enough comes back.
 fn make_room(dir: &Path, limit: u64) -> Result<()> {
-    let used = || files::read(dir, "memory.current").ok().as_deref().and_then(read::number).unwrap_or(0);
+    let used = || {
+        files::read(dir, "memory.current")
+            .ok()
+            .as_deref()
+            .and_then(read::number)
+            .unwrap_or(0)
+    };
     if used() <= limit {
         return Ok(());
     }
@@ -114,15 +120,20 @@ fn make_room(dir: &Path, limit: u64) -> Result<()> {
         return Ok(());
     }
     let path = dir.join("memory.max");
-    Err(files::failed(&path, &limit.to_string(), io::Error::from_raw_os_error(libc::EBUSY)).hint(format!(
-        "in use: {}, and the kernel could not free enough for {}; lower it when less is used",
-        mib(left),
-        mib(limit)
-    )))
+    Err(
+        files::failed(&path, &limit.to_string(), io::Error::from_raw_os_error(libc::EBUSY)).hint(format!(
+            "in use: {}, and the kernel could not free enough for {}; lower it when less is used",
+            mib(left),
+            mib(limit)
+        )),
+    )
 }
 
 fn guarantee_of(dir: &Path) -> Option<u64> {
-    files::try_read(&dir.join("memory.min")).ok().as_deref().and_then(read::number)
+    files::try_read(&dir.join("memory.min"))
+        .ok()
+        .as_deref()
+        .and_then(read::number)
 }
 
 /// A guarantee counts only within that of the group above, and what the group above has over is shared out among all
@@ -136,7 +147,11 @@ pub fn settle_guarantees(tree: &Unified) -> Result<()> {
         other => other.map_err(fail)?,
     };
     root.lock().map_err(fail)?;
-    for dir in tree.root.ancestors().take_while(|d| *d != tree.base && *d != tree.mount) {
+    for dir in tree
+        .root
+        .ancestors()
+        .take_while(|d| *d != tree.base && *d != tree.mount)
+    {
         let mut sum = 0u64;
         for entry in std::fs::read_dir(dir).map_err(fail)? {
             let entry = entry.map_err(fail)?;
@@ -153,7 +168,11 @@ pub fn settle_guarantees(tree: &Unified) -> Result<()> {
 
 /// The most processes and threads.
 pub fn processes(dir: &Path, limit: Option<u64>) -> Result<()> {
-    files::write_if_new(dir, "pids.max", &limit.map_or_else(|| "max".to_owned(), |n| n.to_string()))
+    files::write_if_new(
+        dir,
+        "pids.max",
+        &limit.map_or_else(|| "max".to_owned(), |n| n.to_string()),
+    )
 }
 
 /// Bandwidth on the given disks; limits on any other disk are lifted. And the weight, where the kernel has one.
@@ -190,8 +209,13 @@ pub fn io(dir: &Path, limits: &IoLimits, disks: &[BlockDevice]) -> Result<()> {
 fn io_weight(dir: &Path, weight: Option<u16>) -> Result<()> {
     let default = weight.unwrap_or(100);
     let mut any = false;
-    for (file, value) in [("io.weight", u64::from(default)), ("io.bfq.weight", bfq_weight(default))] {
-        let Ok(now) = files::try_read(&dir.join(file)) else { continue };
+    for (file, value) in [
+        ("io.weight", u64::from(default)),
+        ("io.bfq.weight", bfq_weight(default)),
+    ] {
+        let Ok(now) = files::try_read(&dir.join(file)) else {
+            continue;
+        };
         any = true;
         let line = now.lines().next().unwrap_or_default();
         if line.strip_prefix("default ").unwrap_or(line).trim() != value.to_string() {
@@ -201,5 +225,9 @@ fn io_weight(dir: &Path, weight: Option<u16>) -> Result<()> {
     if any || weight.is_none() {
         return Ok(());
     }
-    Err(files::failed(&dir.join("io.weight"), &default.to_string(), io::Error::from_raw_os_error(libc::ENOENT)))
+    Err(files::failed(
+        &dir.join("io.weight"),
+        &default.to_string(),
+        io::Error::from_raw_os_error(libc::ENOENT),
+    ))
 }

@@ -22,7 +22,12 @@ fn created_twice_listed_removed_twice() {
     for file in &place.join {
         let payload = file.parent().unwrap();
         assert!(file.exists(), "{}", file.display());
-        assert_eq!(payload.metadata().unwrap().uid(), 0, "v1 is not the guest's: {}", payload.display());
+        assert_eq!(
+            payload.metadata().unwrap().uid(),
+            0,
+            "v1 is not the guest's: {}",
+            payload.display()
+        );
         assert_eq!(file.metadata().unwrap().uid(), 0);
     }
     if let Some(payload) = &place.unified {
@@ -47,7 +52,10 @@ fn created_twice_listed_removed_twice() {
     g.cgroups.kill(a).unwrap();
     g.cgroups.remove_root().unwrap();
     g.cgroups.remove_root().unwrap();
-    assert!(place.join.iter().all(|f| !f.ancestors().nth(3).unwrap().exists()), "nothing is left");
+    assert!(
+        place.join.iter().all(|f| !f.ancestors().nth(3).unwrap().exists()),
+        "nothing is left"
+    );
 }
 
 #[test]
@@ -56,7 +64,14 @@ fn old_guests_get_the_named_hierarchy() {
     g.cgroups.create(ve(101), OWNER).unwrap();
     let place = g.cgroups.placement(ve(101));
     let owner = |p: &Path| p.metadata().unwrap().uid();
-    let owned = || place.join.iter().filter(|f| owner(f) == OWNER).cloned().collect::<Vec<_>>();
+    let owned = || {
+        place
+            .join
+            .iter()
+            .filter(|f| owner(f) == OWNER)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     match g.cgroups.delegate_legacy(ve(101), OWNER) {
         Err(e) => {
             assert_eq!(e.kind, Kind::Unsupported);
@@ -82,7 +97,10 @@ fn a_create_that_fails_leaves_nothing() {
     std::fs::write(&obstacle, "").unwrap();
     g.cgroups.create(ve(101), OWNER).unwrap_err();
     std::fs::remove_file(&obstacle).unwrap();
-    assert!(!g.cgroups.exists(ve(101)), "all that was made before the failure is gone");
+    assert!(
+        !g.cgroups.exists(ve(101)),
+        "all that was made before the failure is gone"
+    );
     g.cgroups.create(ve(101), OWNER).unwrap();
     // What was there before a failing call stays.
     std::fs::remove_dir(obstacle.join("payload")).unwrap();
@@ -106,7 +124,11 @@ fn a_living_process_keeps_its_group_and_is_named() {
     assert_eq!(g.cgroups.processes(ve(101)).unwrap(), [pid]);
     let error = g.cgroups.remove(ve(101), Duration::from_millis(30)).unwrap_err();
     assert_eq!(error.kind, Kind::Busy);
-    assert!(error.hint.as_ref().unwrap().contains(&pid.to_string()), "{:?}", error.hint);
+    assert!(
+        error.hint.as_ref().unwrap().contains(&pid.to_string()),
+        "{:?}",
+        error.hint
+    );
     g.cgroups.kill(ve(101)).unwrap();
     // Not waited for: remove waits for the dying by itself. The zombie doesn't hold the group.
     g.cgroups.remove(ve(101), Duration::from_secs(5)).unwrap();

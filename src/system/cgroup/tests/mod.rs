@@ -37,7 +37,11 @@ impl Ground {
             return None;
         }
         static N: AtomicU32 = AtomicU32::new(0);
-        let root = format!("hostel-test-{}-{}", std::process::id(), N.fetch_add(1, Ordering::Relaxed));
+        let root = format!(
+            "hostel-test-{}-{}",
+            std::process::id(),
+            N.fetch_add(1, Ordering::Relaxed)
+        );
         let table = std::fs::read_to_string(mounts).unwrap_or_else(|_| mounts.to_owned());
         let table: String = table.lines().filter(|l| wanted(l)).map(|l| format!("{l}\n")).collect();
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -45,7 +49,10 @@ impl Ground {
         match open(file.path(), Path::new("/proc/self/cgroup"), &root) {
             Ok(cgroups) => Some(Self { cgroups, root }),
             Err(e) => {
-                println!("skipped because {e}: {:?}", std::error::Error::source(&e).map(ToString::to_string));
+                println!(
+                    "skipped because {e}: {:?}",
+                    std::error::Error::source(&e).map(ToString::to_string)
+                );
                 None
             }
         }
@@ -57,13 +64,22 @@ impl Ground {
         if controller.is_empty() {
             return Some(place.unified?.parent()?.to_owned());
         }
-        let mount = &self.cgroups.facts().controllers.iter().find(|c| c.name == controller)?.mount;
+        let mount = &self
+            .cgroups
+            .facts()
+            .controllers
+            .iter()
+            .find(|c| c.name == controller)?
+            .mount;
         Some(mount.join(&self.root).join(id.to_string()))
     }
 
     /// Content of a control file of a VE.
     fn read(&self, controller: &str, id: VeId, file: &str) -> String {
-        std::fs::read_to_string(self.dir(controller, id).unwrap().join(file)).unwrap().trim_end().to_owned()
+        std::fs::read_to_string(self.dir(controller, id).unwrap().join(file))
+            .unwrap()
+            .trim_end()
+            .to_owned()
     }
 
     /// Starts a shell in a VE.
@@ -79,7 +95,9 @@ impl Drop for Ground {
             let removed = self.cgroups.remove(id, Duration::from_secs(5));
             removed.unwrap_or_else(|e| println!("left behind: {e}: {:?}", e.hint));
         }
-        self.cgroups.remove_root().unwrap_or_else(|e| println!("left behind: {e}: {:?}", e.hint));
+        self.cgroups
+            .remove_root()
+            .unwrap_or_else(|e| println!("left behind: {e}: {:?}", e.hint));
     }
 }
 
@@ -109,7 +127,11 @@ fn start(place: &Placement, script: &str) -> Child {
         .map(|p| CString::new(p.as_os_str().as_bytes()).unwrap())
         .collect();
     let mut command = Command::new("sh");
-    command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(["-c", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     // SAFETY: the closure runs in the forked child and makes only async-signal-safe calls (open, write, close).
     unsafe {
         command.pre_exec(move || {

@@ -22,11 +22,19 @@ fn timed<T>(times: &mut Vec<Duration>, act: impl FnOnce() -> T) -> T {
 
 /// What a plan usually sets.
 fn plan(g: &Ground) -> Limits {
-    let mut l = Limits { processes: Some(500), ..Limits::default() };
+    let mut l = Limits {
+        processes: Some(500),
+        ..Limits::default()
+    };
     l.cpu.cap_milli = Some(1500);
     l.cpu.weight = Some(200);
     l.memory.limit = Some(Bytes::gib(1));
-    l.memory.swap = g.cgroups.facts().why_not(Limit::Swap).is_none().then_some(Bytes::mib(256));
+    l.memory.swap = g
+        .cgroups
+        .facts()
+        .why_not(Limit::Swap)
+        .is_none()
+        .then_some(Bytes::mib(256));
     l
 }
 
@@ -35,7 +43,10 @@ fn the_groups_of_a_start() {
     let Some(g) = Ground::new() else { return };
     let limits = plan(&g);
     if !g.cgroups.unenforceable(&limits).is_empty() {
-        println!("skipped because this host can't hold {:?}", g.cgroups.unenforceable(&limits));
+        println!(
+            "skipped because this host can't hold {:?}",
+            g.cgroups.unenforceable(&limits)
+        );
         return;
     }
     g.cgroups.create(ve(999), 1).unwrap(); // the root is made once, not at every start
@@ -54,7 +65,10 @@ fn the_groups_of_a_start() {
     }
     let [create, apply, again, remove, usage] = [create, apply, again, remove, usage].map(median);
     println!("create {create:?}, apply {apply:?}, unchanged {again:?}, usage {usage:?}, remove {remove:?}");
-    assert!(create + apply < Duration::from_millis(100), "create {create:?}, apply {apply:?}");
+    assert!(
+        create + apply < Duration::from_millis(100),
+        "create {create:?}, apply {apply:?}"
+    );
     assert!(usage < Duration::from_millis(20), "{usage:?}");
 }
 
@@ -64,8 +78,14 @@ fn joining_by_tasks_and_by_procs() {
     g.cgroups.create(ve(101), 1).unwrap();
     let place = g.cgroups.placement(ve(101));
     let [mut spawn, mut tasks, mut unified, mut procs] = [const { Vec::new() }; 4];
-    let v1_only = Placement { unified: None, ..place.clone() };
-    let v2_only = Placement { join: Vec::new(), ..place.clone() };
+    let v1_only = Placement {
+        unified: None,
+        ..place.clone()
+    };
+    let v2_only = Placement {
+        join: Vec::new(),
+        ..place.clone()
+    };
     for _ in 0..10 {
         drop(Guest(timed(&mut spawn, || start(&Placement::default(), "read x"))));
         drop(Guest(timed(&mut tasks, || start(&v1_only, "read x"))));
@@ -76,7 +96,10 @@ fn joining_by_tasks_and_by_procs() {
                 std::fs::write(file.with_file_name("cgroup.procs"), guest.0.id().to_string()).unwrap();
             }
         });
-        assert_eq!(g.cgroups.processes(ve(101)).unwrap().contains(&guest.0.id()), !place.join.is_empty());
+        assert_eq!(
+            g.cgroups.processes(ve(101)).unwrap().contains(&guest.0.id()),
+            !place.join.is_empty()
+        );
     }
     let [spawn, tasks, unified, procs] = [spawn, tasks, unified, procs].map(median);
     println!(
@@ -95,7 +118,10 @@ fn two_hundred_lines_of_a_list() {
     let begin = Instant::now();
     for n in 0..200 {
         let u = g.cgroups.usage(ve(101 + n % 20)).unwrap();
-        assert_eq!(u.io_on(&[BlockDevice { major: 0, minor: 1 }]).map(|io| io.read_bytes), u.io.map(|_| 0));
+        assert_eq!(
+            u.io_on(&[BlockDevice { major: 0, minor: 1 }]).map(|io| io.read_bytes),
+            u.io.map(|_| 0)
+        );
     }
     let took = begin.elapsed();
     println!("200 usages in {took:?}");

@@ -58,7 +58,10 @@ impl Play {
         fs::create_dir_all(&queue).unwrap();
         fs::write(queue.join("scheduler"), scheduler).unwrap();
         let (tree, sys) = (top.display(), dir.path().join("sys"));
-        let mounts = format!("sysfs {} sysfs rw 0 0\ncgroup2 {tree} cgroup2 {options} 0 0\n", sys.display());
+        let mounts = format!(
+            "sysfs {} sysfs rw 0 0\ncgroup2 {tree} cgroup2 {options} 0 0\n",
+            sys.display()
+        );
         fs::write(dir.path().join("mounts"), mounts).unwrap();
         let cgroups = open(&dir.path().join("mounts"), Path::new("/proc/self/cgroup"), "hostel").unwrap();
         files::log::take(dir.path());
@@ -76,7 +79,10 @@ impl Play {
 }
 
 fn limits() -> Limits {
-    let mut l = Limits { processes: Some(500), ..Limits::default() };
+    let mut l = Limits {
+        processes: Some(500),
+        ..Limits::default()
+    };
     l.cpu.cap_milli = Some(1500);
     l.cpu.weight = Some(200);
     l.cpu.pin = Some("0-1,3".parse().unwrap());
@@ -132,7 +138,10 @@ fn nothing_is_written_twice() {
 fn none_lifts() {
     let p = Play::new();
     p.cgroups.apply(ve(101), &limits(), &[SDA]).unwrap();
-    p.put("hostel/101/io.max", "8:0 rbps=104857600 wbps=max riops=max wiops=500\n7:3 rbps=1 wbps=max riops=max wiops=max\n");
+    p.put(
+        "hostel/101/io.max",
+        "8:0 rbps=104857600 wbps=max riops=max wiops=500\n7:3 rbps=1 wbps=max riops=max wiops=max\n",
+    );
     p.writes();
     p.cgroups.apply(ve(101), &Limits::default(), &[]).unwrap();
     assert_eq!(
@@ -180,7 +189,10 @@ fn freezing_waits_and_gives_up() {
     fs::write(p.dir.path().join("tree/hostel/101/cgroup.freeze"), "").unwrap();
     let error = p.cgroups.freeze(ve(101), Duration::from_millis(20)).unwrap_err();
     assert_eq!(error.kind, crate::Kind::TimedOut);
-    assert_eq!(p.writes(), ["hostel/101/cgroup.freeze <- 1", "hostel/101/cgroup.freeze <- 0"]);
+    assert_eq!(
+        p.writes(),
+        ["hostel/101/cgroup.freeze <- 1", "hostel/101/cgroup.freeze <- 0"]
+    );
     p.put("hostel/101/cgroup.events", "populated 1\nfrozen 1\n");
     p.cgroups.freeze(ve(101), Duration::ZERO).unwrap();
     assert_eq!(p.writes(), ["hostel/101/cgroup.freeze <- 1"]);
@@ -196,7 +208,10 @@ fn memory_in_use_is_asked_for_before_it_is_refused() {
     let error = p.cgroups.apply(ve(101), &l, &[]).unwrap_err();
     assert_eq!(error.kind, crate::Kind::Busy);
     assert_eq!(error.hint.unwrap().split(',').next(), Some("in use: 48 MiB"));
-    assert_eq!(p.writes(), ["hostel/101/memory.high <- 16777216", "hostel/101/memory.high <- max"]);
+    assert_eq!(
+        p.writes(),
+        ["hostel/101/memory.high <- 16777216", "hostel/101/memory.high <- max"]
+    );
 }
 
 #[test]
@@ -204,7 +219,10 @@ fn what_this_host_cannot_hold_is_said_with_the_reason() {
     let p = Play::with("rw", "[none] bfq");
     p.put("io.cost.qos", "8:0 enable=0 ctrl=auto\n");
     let all = p.cgroups.unenforceable(&limits());
-    assert_eq!(all.iter().map(|u| u.key).collect::<Vec<_>>(), ["memory.guarantee", "io.weight"]);
+    assert_eq!(
+        all.iter().map(|u| u.key).collect::<Vec<_>>(),
+        ["memory.guarantee", "io.weight"]
+    );
     assert!(all[0].why.contains("memory_recursiveprot"), "{}", all[0].why);
     assert!(all[1].why.contains("BFQ"), "{}", all[1].why);
     let error = p.cgroups.apply(ve(101), &limits(), &[SDA]).unwrap_err();
@@ -221,7 +239,11 @@ fn what_this_host_cannot_hold_is_said_with_the_reason() {
     ] {
         let mut l = Limits::default();
         change(&mut l);
-        assert_eq!(p.cgroups.apply(ve(101), &l, &[SDA]).unwrap_err().kind, crate::Kind::Invalid, "{what}");
+        assert_eq!(
+            p.cgroups.apply(ve(101), &l, &[SDA]).unwrap_err().kind,
+            crate::Kind::Invalid,
+            "{what}"
+        );
     }
 }
 
@@ -231,10 +253,20 @@ fn a_controller_or_swap_accounting_may_be_missing() {
     p.put("cgroup.controllers", "cpu memory\n");
     fs::remove_file(p.dir.path().join("tree/hostel/memory.swap.max")).unwrap();
     let again = open(&p.dir.path().join("mounts"), Path::new("/nowhere"), "hostel").unwrap();
-    let missing: Vec<Limit> =
-        again.facts().limits.iter().filter(|(_, s)| matches!(s, Support::No(_))).map(|(l, _)| *l).collect();
+    let missing: Vec<Limit> = again
+        .facts()
+        .limits
+        .iter()
+        .filter(|(_, s)| matches!(s, Support::No(_)))
+        .map(|(l, _)| *l)
+        .collect();
     use Limit::*;
-    assert_eq!(missing, [CpuPin, Swap, Processes, ReadBytes, WriteBytes, ReadOps, WriteOps, IoWeight]);
+    assert_eq!(
+        missing,
+        [
+            CpuPin, Swap, Processes, ReadBytes, WriteBytes, ReadOps, WriteOps, IoWeight
+        ]
+    );
     assert!(again.facts().why_not(Swap).unwrap().contains("swapaccount=1"));
     // A limit whose controller is missing is lifted by doing nothing.
     again.apply(ve(101), &Limits::default(), &[]).unwrap();
@@ -244,24 +276,40 @@ fn a_controller_or_swap_accounting_may_be_missing() {
 fn readings() {
     let p = Play::new();
     for (file, content) in [
-        ("cpu.stat", "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_periods 4\nnr_throttled 1\nthrottled_usec 6\n"),
+        (
+            "cpu.stat",
+            "usage_usec 5\nuser_usec 3\nsystem_usec 2\nnr_periods 4\nnr_throttled 1\nthrottled_usec 6\n",
+        ),
         ("memory.peak", "8192\n"),
-        ("memory.events", "low 0\nhigh 0\nmax 2\noom 1\noom_kill 1\noom_group_kill 0\n"),
+        (
+            "memory.events",
+            "low 0\nhigh 0\nmax 2\noom 1\noom_kill 1\noom_group_kill 0\n",
+        ),
         ("pids.current", "12\n"),
         ("io.stat", "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n"),
-        ("io.pressure", "some avg10=1.00 avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n"),
+        (
+            "io.pressure",
+            "some avg10=1.00 avg60=0.00 avg300=0.00 total=7\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=3\n",
+        ),
     ] {
         p.put(&format!("hostel/101/{file}"), content);
     }
     let u = p.cgroups.usage(ve(101)).unwrap();
-    assert_eq!((u.cpu.total_ns, u.cpu.user_ns, u.cpu.system_ns), (Some(5000), Some(3000), Some(2000)));
+    assert_eq!(
+        (u.cpu.total_ns, u.cpu.user_ns, u.cpu.system_ns),
+        (Some(5000), Some(3000), Some(2000))
+    );
     assert_eq!(u.throttled.unwrap().ns, 6000);
     assert_eq!((u.memory, u.memory_peak, u.swap), (Some(4096), Some(8192), None));
     assert_eq!((u.oom_kills, u.processes), (Some(1), Some(12)));
     assert_eq!(u.io_on(&[SDA]).unwrap().write_ops, 4);
     assert_eq!((u.io_pressure.unwrap().full_us, u.memory_pressure), (Some(3), None));
     p.put("hostel/101/cpu.stat", "");
-    assert_eq!(p.cgroups.usage(ve(101)).unwrap().cpu.total_ns, None, "unreadable is not zero");
+    assert_eq!(
+        p.cgroups.usage(ve(101)).unwrap().cpu.total_ns,
+        None,
+        "unreadable is not zero"
+    );
     assert_eq!(p.cgroups.usage(ve(555)).unwrap_err().kind, crate::Kind::NotFound);
     assert_eq!(p.cgroups.list().unwrap(), [ve(101), ve(102)]);
 }
