@@ -1,0 +1,239 @@
+//! What this host can hold, and why not.
+
+use std::path::Path;
+
+use hostel_model::limits::{CpuSet, Limits};
+
+use super::layout::{Layout, Place};
+use super::types::{Controller, Facts, Limit, Support, Unenforceable, Version};
+use super::{files, v2};
+
+/// Looks at the host once.
+pub fn probe(layout: &Layout) -> Facts {
+    let mut controllers: Vec<Controller> = Vec::new();
+    for h in &layout.v1 {
+        let of = |name: &String| Controller {
+            name: name.clone(),
+            version: Version::V1,
+            mount: h.mount.clone(),
+        };
+        controllers.extend(h.controllers.iter().map(of));
+    }
+    if let Some(u) = &layout.v2 {
+        let used = u.controllers.iter().filter(|c| v2::CONTROLLERS.contains(&c.as_str()));
+        let of = |name: &String| Controller {
+            name: name.clone(),
+            version: Version::V2,
+            mount: u.mount.clone(),
+        };
+        controllers.extend(used.map(of));
+    }
+    controllers.sort_by(|a, b| a.name.cmp(&b.name));
+    let limits = Limit::ALL.map(|l| (l, support(layout, l))).to_vec();
+    Facts {
+        kind: layout.kind,
+        controllers,
+        limits,
+    }
+}
+
+/// Which of the given limits can't be held.
+pub fn unenforceable(layout: &Layout, facts: &Facts, limits: &Limits) -> Vec<Unenforceable> {
+    let mut out: Vec<Unenforceable> = asked(limits)
+        .filter_map(|l| {
+            facts.why_not(l).map(|why| Unenforceable {
+                key: l.key(),
+                why: why.to_owned(),
+            })
+        })
+        .collect();
+    let mut also = |limit: Limit, why: String| {
+        if facts.why_not(limit).is_none() {
+            out.push(Unenforceable { key: limit.key(), why });
+        }
+    };
+    let v1_memory = matches!(layout.place("memory"), Some(Place::V1(_)));
+    if limits.memory.swap.is_some() && limits.memory.limit.is_none() && v1_memory {
+        also(
+            Limit::Swap,
+            "cgroup v1 limits memory and swap together, so it needs memory.limit beside it".into(),
+        );
+    }
+    if let Some((pin, here)) = limits.cpu.pin.as_ref().zip(processors(layout))
+        && pin.iter().any(|cpu| !here.iter().any(|h| h == cpu))
+    {
+        also(
+            Limit::CpuPin,
+            format!("this host has the processors {here}, not all of {pin}"),
+        );
+    }
+    out
+}
+
+/// The limits that aren't `None`.
+pub(super) fn asked(limits: &Limits) -> impl Iterator<Item = Limit> {
+    let Limits {
+        cpu,
+        memory,
+        processes,
+        io,
+    } = limits;
+    [
+        (cpu.cap_milli.is_some(), Limit::CpuCap),
+        (cpu.weight.is_some(), Limit::CpuWeight),
+        (cpu.pin.is_some(), Limit::CpuPin),
+        (memory.limit.is_some(), Limit::Memory),
+        (memory.swap.is_some(), Limit::Swap),
+        (memory.guarantee.is_some(), Limit::Guarantee),
+        (processes.is_some(), Limit::Processes),
+        (io.read_bytes.is_some(), Limit::ReadBytes),
+        (io.write_bytes.is_some(), Limit::WriteBytes),
+        (io.read_ops.is_some(), Limit::ReadOps),
+        (io.write_ops.is_some(), Limit::WriteOps),
+        (io.weight.is_some(), Limit::IoWeight),
+    ]
+    .into_iter()
+    .filter_map(|(asked, limit)| asked.then_some(limit))
+}
+
+/// The processors that VEs may be given.
+fn processors(layout: &Layout) -> Option<CpuSet> {
+    let text = match layout.place("cpuset")? {
+        Place::V1(h) => files::read(&h.base, "cpuset.cpus"),
+        Place::V2(u) => files::read(&u.base, "cpuset.cpus.effective"),
+    };
+    text.ok()?.trim().parse().ok()
+}
+
+fn support(layout: &Layout, limit: Limit) -> Support {
+    match limit {
+        Limit::CpuCap => file(layout, "cpu", "cpu.cfs_quota_us", "CONFIG_CFS_BANDWIDTH"),
+        Limit::CpuWeight => file(layout, "cpu", "cpu.shares", "CONFIG_FAIR_GROUP_SCHED"),
+        Limit::CpuPin => file(layout, "cpuset", "cpuset.cpus", "CONFIG_CPUSETS"),
+        Limit::Memory => file(layout, "memory", "memory.limit_in_bytes", "CONFIG_MEMCG"),
+        Limit::Swap => swap(layout),
+        Limit::Guarantee => guarantee(layout),
+        Limit::Processes => controller(layout, "pids"),
+        Limit::ReadBytes => file(
+            layout,
+            "io",
+            "blkio.throttle.read_bps_device",
+            "CONFIG_BLK_DEV_THROTTLING",
+        ),
+        Limit::ReadOps => file(
+            layout,
+            "io",
+            "blkio.throttle.read_iops_device",
+            "CONFIG_BLK_DEV_THROTTLING",
+        ),
+        Limit::WriteBytes => cached(layout, "blkio.throttle.write_bps_device"),
+        Limit::WriteOps => cached(layout, "blkio.throttle.write_iops_device"),
+        Limit::IoWeight => io_weight(layout),
+    }
+}
+
+fn controller(layout: &Layout, name: &str) -> Support {
+    match layout.place(name) {
+        Some(_) => Support::Full,
+        None => Support::No(format!(
+            "the controller \"{name}\" is neither in a v1 hierarchy nor in the v2 tree; the kernel lacks it or was \
+             started with cgroup_disable={name}"
+        )),
+    }
+}
+
+/// In v1, the top group shows what the kernel was built with. In v2 it doesn't; a missing file is an error on use.
+fn file(layout: &Layout, name: &str, v1_file: &str, option: &str) -> Support {
+    match layout.place(name) {
+        Some(Place::V1(h)) if !h.mount.join(v1_file).exists() => {
+            Support::No(format!("the kernel has no {v1_file}; it was built without {option}"))
+        }
+        _ => controller(layout, name),
+    }
+}
+
+fn swap(layout: &Layout) -> Support {
+    const OFF: &str = "the kernel doesn't count swap by group; start it with swapaccount=1";
+    match layout.place("memory") {
+        Some(Place::V1(h)) if !h.mount.join("memory.memsw.limit_in_bytes").exists() => Support::No(OFF.into()),
+        Some(Place::V2(u)) => {
+            // Only groups below the top have the file: look at one that has the controller.
+            let has = |dir: &Path, file: &str| dir.join(file).exists();
+            match groups(&u.base).find(|g| has(g, "memory.max")) {
+                Some(group) if !has(&group, "memory.swap.max") => Support::No(OFF.into()),
+                _ => Support::Full,
+            }
+        }
+        _ => controller(layout, "memory"),
+    }
+}
+
+fn guarantee(layout: &Layout) -> Support {
+    match layout.place("memory") {
+        Some(Place::V1(_)) => {
+            Support::No("cgroup v1 can't guarantee memory (its soft limit only says whom to take from first)".into())
+        }
+        Some(Place::V2(u)) if !u.recursive_protection => Support::No(format!(
+            "the v2 tree doesn't pass guarantees on to the groups inside a VE; run: mount -o \
+             remount,nsdelegate,memory_recursiveprot {}",
+            u.mount.display()
+        )),
+        _ => controller(layout, "memory"),
+    }
+}
+
+/// Writes through the page cache are the kernel's own on v1.
+fn cached(layout: &Layout, v1_file: &str) -> Support {
+    match (
+        file(layout, "io", v1_file, "CONFIG_BLK_DEV_THROTTLING"),
+        layout.place("io"),
+    ) {
+        (Support::Full, Some(Place::V1(_))) => Support::Partly(
+            "cgroup v1 holds direct and synchronous writes to it, not those that go through the page cache".into(),
+        ),
+        (other, _) => other,
+    }
+}
+
+/// A weight needs someone who obeys it: the BFQ scheduler, or the cost model of v2.
+fn io_weight(layout: &Layout) -> Support {
+    let Some(place) = layout.place("io") else {
+        return controller(layout, "io");
+    };
+    let bfq = layout.sysfs.as_deref().is_some_and(bfq_in_use);
+    let why = "no disk uses the BFQ scheduler; choose it with: echo bfq > /sys/block/DISK/queue/scheduler";
+    match place {
+        Place::V1(h) => {
+            let file = |name: &str| h.mount.join(name).exists();
+            // The weight itself isn't shown at the top, but BFQ's statistics are; CFQ had `leaf_weight` there.
+            if file("blkio.leaf_weight") || (bfq && file("blkio.bfq.io_service_bytes")) {
+                Support::Full
+            } else if !file("blkio.bfq.io_service_bytes") {
+                Support::No("the kernel has no weights for disks; it was built without CONFIG_BFQ_GROUP_IOSCHED".into())
+            } else {
+                Support::No(why.into())
+            }
+        }
+        Place::V2(u) => {
+            let cost = files::read(&u.mount, "io.cost.qos").is_ok_and(|t| t.contains("enable=1"));
+            if cost || bfq {
+                Support::Full
+            } else {
+                Support::No(format!("{why}, or switch the cost model on in io.cost.qos"))
+            }
+        }
+    }
+}
+
+/// The scheduler in use stands in brackets: `none mq-deadline [bfq]`.
+fn bfq_in_use(sysfs: &Path) -> bool {
+    groups(&sysfs.join("block")).any(|disk| files::read(&disk, "queue/scheduler").is_ok_and(|t| t.contains("[bfq]")))
+}
+
+/// The entries of a directory; none if it can't be read.
+fn groups(dir: &Path) -> impl Iterator<Item = std::path::PathBuf> {
+    std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(|e| Some(e.ok()?.path()))
+}

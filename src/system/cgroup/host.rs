@@ -1,0 +1,417 @@
+//! The trait on a real host: each act goes to every hierarchy, each limit to where its controller is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use hostel_model::id::VeId;
+use hostel_model::limits::Limits;
+
+use super::files;
+use super::freeze::{self, Freezer};
+use super::layout::{Hierarchy, Layout, Place, Unified};
+use super::types::{BlockDevice, Facts, Placement, Unenforceable, Usage};
+use super::{Cgroups, facts, read, tree, v1, v2};
+use crate::{Error, Kind, Result};
+
+/// What a delegated group of the v2 tree needs besides itself (cgroup-v2.rst, "Model of Delegation").
+const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
+
+/// The control groups of this host.
+#[derive(Debug)]
+pub struct Host {
+    layout: Layout,
+    facts: Facts,
+}
+
+impl Host {
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            facts: facts::probe(&layout),
+            layout,
+        }
+    }
+
+    /// A VE's group in every hierarchy, that of the v2 tree first.
+    fn dirs(&self, id: VeId) -> Vec<PathBuf> {
+        let name = id.to_string();
+        self.layout.roots().map(|root| root.join(&name)).collect()
+    }
+
+    fn freezer<T>(&self, id: VeId, act: impl FnOnce(Freezer<'_>) -> Result<T>) -> Result<T> {
+        let name = id.to_string();
+        if let Some(u) = &self.layout.v2 {
+            return act(Freezer::V2(&u.root.join(name)));
+        }
+        match self.layout.place("freezer") {
+            Some(Place::V1(h)) => act(Freezer::V1(&h.root.join(name))),
+            _ => Err(Error::new(
+                "freeze",
+                id,
+                "this host has no freezer: neither a v2 tree nor the v1 controller",
+            )
+            .kind(Kind::Unsupported)),
+        }
+    }
+
+    /// Makes `<root>` in the v2 tree and hands the controllers down to it and to what is in it.
+    fn prepare_unified(u: &Unified) -> Result<()> {
+        v2::enable(&u.base)?;
+        for dir in steps(&u.base, &u.root) {
+            tree::make(dir)?;
+            v2::enable(dir)?;
+        }
+        Ok(())
+    }
+
+    /// Makes `<root>` in a v1 hierarchy, ready for groups in it.
+    fn prepare_v1(h: &Hierarchy) -> Result<()> {
+        for dir in steps(&h.base, &h.root) {
+            tree::make(dir)?;
+            if has(h, "cpuset") {
+                v1::fill_cpuset(dir.parent().unwrap_or(&h.base), dir)?;
+                // Groups made in it then come filled, without four more writes for each VE.
+                files::write_if_new(dir, "cgroup.clone_children", "1")?;
+            }
+            // Before 5.11 a group's limit held for the groups in it only if told so.
+            if has(h, "memory") && files::read(dir, "memory.use_hierarchy").is_ok_and(|t| t.trim_end() == "0") {
+                files::write(dir, "memory.use_hierarchy", "1")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a group in `<root>` of every hierarchy, and perhaps one in it.
+    fn make(&self, name: &str, inner: Option<&str>, made: &mut tree::Made) -> Result<()> {
+        if let Some(u) = &self.layout.v2 {
+            // Always looked at, as a crash may have left the root made but the controllers not handed down.
+            Self::prepare_unified(u)?;
+            let dir = u.root.join(name);
+            made.make(dir.clone())?;
+            if let Some(inner) = inner {
+                v2::enable(&dir)?;
+                v2::bound(&dir)?;
+                made.make(dir.join(inner))?;
+            }
+        }
+        for h in &self.layout.v1 {
+            let dir = h.root.join(name);
+            match made.make(dir.clone()) {
+                Err(e) if e.kind == Kind::NotFound => {
+                    Self::prepare_v1(h)?;
+                    made.make(dir.clone())?;
+                }
+                other => other?,
+            }
+            let inner = inner.map(|i| dir.join(i));
+            if let Some(inner) = &inner {
+                made.make(inner.clone())?;
+            }
+            if has(h, "cpuset") {
+                let last = inner.as_ref().unwrap_or(&dir);
+                let empty = |file| files::read(last, file).map(|t| t.trim().is_empty());
+                if empty("cpuset.cpus")? || empty("cpuset.mems")? {
+                    // The root was made by someone else, or by us up to a crash.
+                    Self::prepare_v1(h)?;
+                    v1::fill_cpuset(&h.root, &dir)?;
+                    inner.iter().try_for_each(|inner| v1::fill_cpuset(&dir, inner))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, name: &str) -> Placement {
+        Placement {
+            join: self.layout.v1.iter().map(|h| h.root.join(name).join("tasks")).collect(),
+            unified: self.layout.v2.as_ref().map(|u| u.root.join(name)),
+        }
+    }
+
+    fn check(&self, id: VeId, limits: &Limits, disks: &[BlockDevice]) -> Result<()> {
+        let refuse = |kind, why: String| Err(Error::new("limit VE", id, why).kind(kind));
+        let cannot = self.unenforceable(limits);
+        if !cannot.is_empty() {
+            let list: Vec<String> = cannot.iter().map(ToString::to_string).collect();
+            return refuse(Kind::Unsupported, format!("this host can't hold {}", list.join("; ")));
+        }
+        if limits.cpu.cap_milli == Some(0) {
+            return refuse(Kind::Invalid, "a cap of no processor time at all".into());
+        }
+        let weights = [("cpu.weight", limits.cpu.weight), ("io.weight", limits.io.weight)];
+        for (key, weight) in weights.iter().filter_map(|(k, w)| Some((k, (*w)?))) {
+            if !(1..=10_000).contains(&weight) {
+                return refuse(Kind::Invalid, format!("{key} is {weight}; weights go from 1 to 10000"));
+            }
+        }
+        let io = &limits.io;
+        let zero = io.read_bytes.is_some_and(|b| b.get() == 0)
+            || io.write_bytes.is_some_and(|b| b.get() == 0)
+            || io.read_ops == Some(0)
+            || io.write_ops == Some(0);
+        if zero {
+            return refuse(Kind::Invalid, "an io limit of 0 (which v1 takes for none)".into());
+        }
+        let bandwidth = io.read_bytes.is_some() || io.write_bytes.is_some() || io.read_ops.or(io.write_ops).is_some();
+        if bandwidth && disks.is_empty() {
+            return refuse(
+                Kind::Unsupported,
+                "its disk is on no block device that io limits could be set for".into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Removes one group of `<root>` in every hierarchy; all are tried, and all failures told.
+    fn remove_all(&self, name: &str, deadline: Instant) -> Result<()> {
+        let failures: Vec<Error> = self
+            .layout
+            .roots()
+            .filter_map(|root| tree::remove(&root.join(name), deadline).err())
+            .collect();
+        collect(failures)
+    }
+}
+
+/// The directories from below `base` down to `root`.
+fn steps<'a>(base: &Path, root: &'a Path) -> Vec<&'a Path> {
+    let mut dirs: Vec<&Path> = root.ancestors().take_while(|d| *d != base).collect();
+    dirs.reverse();
+    dirs
+}
+
+fn has(h: &Hierarchy, controller: &str) -> bool {
+    h.controllers.iter().any(|c| c == controller)
+}
+
+/// One error out of many: the first, with the others in its reason.
+fn collect(failures: Vec<Error>) -> Result<()> {
+    let mut failures = failures.into_iter();
+    let Some(first) = failures.next() else { return Ok(()) };
+    let more: Vec<String> = failures
+        .map(|e| match std::error::Error::source(&e) {
+            Some(source) => format!("{e}: {source}"),
+            None => e.to_string(),
+        })
+        .collect();
+    if more.is_empty() {
+        return Err(first);
+    }
+    let hint = first
+        .hint
+        .iter()
+        .cloned()
+        .chain([format!("also: {}", more.join("; "))])
+        .collect::<Vec<_>>()
+        .join("; ");
+    Err(first.hint(hint))
+}
+
+impl Cgroups for Host {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn unenforceable(&self, limits: &Limits) -> Vec<Unenforceable> {
+        facts::unenforceable(&self.layout, &self.facts, limits)
+    }
+
+    fn create(&self, id: VeId, owner: u32) -> Result<()> {
+        let mut made = tree::Made::default();
+        self.make(&id.to_string(), Some("payload"), &mut made)?;
+        if let Some(u) = &self.layout.v2 {
+            tree::give(&u.root.join(id.to_string()).join("payload"), &DELEGATED, owner)?;
+        }
+        made.keep();
+        Ok(())
+    }
+
+    fn delegate_legacy(&self, id: VeId, owner: u32) -> Result<()> {
+        let Some(h) = self.layout.v1.iter().find(|h| h.name.as_deref() == Some("systemd")) else {
+            return Err(
+                Error::new("delegate name=systemd to", id, "this host has no such hierarchy")
+                    .kind(Kind::Unsupported)
+                    .hint("mount it: mount -t cgroup -o none,name=systemd systemd DIR"),
+            );
+        };
+        tree::give(
+            &h.root.join(id.to_string()).join("payload"),
+            &["cgroup.procs", "tasks"],
+            owner,
+        )
+    }
+
+    fn apply(&self, id: VeId, limits: &Limits, disks: &[BlockDevice]) -> Result<()> {
+        self.check(id, limits, disks)?;
+        let name = id.to_string();
+        // Where there is no controller, nothing is limited and nothing is to be lifted; `check` refused the rest.
+        match self.layout.place("memory") {
+            Some(Place::V1(h)) => v1::memory(&h.root.join(&name), &limits.memory)?,
+            Some(Place::V2(u)) => v2::memory(u, &u.root.join(&name), &limits.memory)?,
+            None => {}
+        }
+        match self.layout.place("cpu") {
+            Some(Place::V1(h)) => v1::cpu(&h.root.join(&name), &limits.cpu)?,
+            Some(Place::V2(u)) => v2::cpu(&u.root.join(&name), &limits.cpu)?,
+            None => {}
+        }
+        match self.layout.place("cpuset") {
+            Some(Place::V1(h)) => v1::pin(&h.root, &h.root.join(&name), limits.cpu.pin.as_ref())?,
+            Some(Place::V2(u)) => v2::pin(&u.root.join(&name), limits.cpu.pin.as_ref())?,
+            None => {}
+        }
+        match self.layout.place("pids") {
+            Some(Place::V1(h)) => v1::processes(&h.root.join(&name), limits.processes)?,
+            Some(Place::V2(u)) => v2::processes(&u.root.join(&name), limits.processes)?,
+            None => {}
+        }
+        match self.layout.place("io") {
+            Some(Place::V1(h)) => v1::io(&h.root.join(&name), &limits.io, disks),
+            Some(Place::V2(u)) => v2::io(&u.root.join(&name), &limits.io, disks),
+            None => Ok(()),
+        }
+    }
+
+    fn placement(&self, id: VeId) -> Placement {
+        self.place(&format!("{id}/payload"))
+    }
+
+    fn monitor_placement(&self) -> Result<Placement> {
+        let mut made = tree::Made::default();
+        self.make("monitor", None, &mut made)?;
+        made.keep();
+        Ok(self.place("monitor"))
+    }
+
+    fn usage(&self, id: VeId) -> Result<Usage> {
+        let usage = read::usage(&self.layout, id);
+        if usage == Usage::default() && !self.exists(id) {
+            return Err(Error::new("read the usage of VE", id, "it has no control group").kind(Kind::NotFound));
+        }
+        Ok(usage)
+    }
+
+    fn processes(&self, id: VeId) -> Result<Vec<u32>> {
+        // All hierarchies, as a start that was cut short may have put a process into some of them only.
+        let dirs = self.dirs(id);
+        freeze::all(&dirs.iter().map(PathBuf::as_path).collect::<Vec<_>>())
+    }
+
+    fn freeze(&self, id: VeId, timeout: Duration) -> Result<()> {
+        self.freezer(id, |f| f.freeze(timeout))
+    }
+
+    fn thaw(&self, id: VeId) -> Result<()> {
+        self.freezer(id, |f| f.thaw())
+    }
+
+    fn is_frozen(&self, id: VeId) -> Result<bool> {
+        self.freezer(id, |f| f.is_frozen())
+    }
+
+    fn kill(&self, id: VeId) -> Result<()> {
+        let mut dirs = self.dirs(id);
+        if self.layout.v2.is_some() {
+            let path = dirs[0].join("cgroup.kill");
+            match files::try_write(&path, "1") {
+                // What is left is what a start that was cut short put into v1 groups only.
+                Ok(()) => drop(dirs.remove(0)),
+                // No such group, or a kernel before 5.14.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {}
+                Err(e) => return Err(Error::os("kill by", path.display(), e)),
+            }
+        }
+        let groups: Vec<&Path> = dirs.iter().map(PathBuf::as_path).collect();
+        if dirs.len() == self.layout.roots().count() && !freeze::all(&groups)?.is_empty() {
+            // So that a fork bomb doesn't outrun us. Should it fail, the loop still tries.
+            let _ = self.freeze(id, Duration::from_secs(1));
+        }
+        let killed = freeze::kill_each(&groups);
+        // Whoever froze it: v1 delivers the signal only then.
+        let thawed = match self.thaw(id) {
+            Err(e) if !matches!(e.kind, Kind::NotFound | Kind::Unsupported) => Err(e),
+            _ => Ok(()),
+        };
+        killed.and(thawed)
+    }
+
+    fn exists(&self, id: VeId) -> bool {
+        self.dirs(id).iter().any(|d| d.exists())
+    }
+
+    fn remove(&self, id: VeId, timeout: Duration) -> Result<()> {
+        let name = id.to_string();
+        let guaranteed = self.layout.v2.as_ref().filter(|u| {
+            files::read(&u.root.join(&name), "memory.min").is_ok_and(|t| read::number(&t).is_some_and(|n| n > 0))
+        });
+        let removed = self
+            .remove_all(&name, Instant::now() + timeout)
+            .map_err(|e| self.name_the_living(id, e));
+        let settled = guaranteed.map_or(Ok(()), v2::settle_guarantees);
+        removed.and(settled)
+    }
+
+    fn list(&self) -> Result<Vec<VeId>> {
+        let mut ids = Vec::new();
+        for root in self.layout.roots() {
+            let fail = |e: io::Error| Error::os("list control groups in", root.display(), e);
+            let entries = match std::fs::read_dir(root) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                other => other.map_err(fail)?,
+            };
+            for entry in entries {
+                let entry = entry.map_err(fail)?;
+                let id = entry.file_name().to_str().and_then(|n| n.parse::<VeId>().ok());
+                // "0101" parses too, but isn't a name that we give.
+                if let Some(id) = id.filter(|id| entry.file_name().to_str() == Some(&id.to_string())) {
+                    ids.push(id);
+                }
+            }
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    fn remove_root(&self) -> Result<()> {
+        let left = self.list()?;
+        if !left.is_empty() {
+            let list: Vec<String> = left.iter().map(ToString::to_string).collect();
+            let why = format!("VEs have groups in it: {}", list.join(", "));
+            return Err(Error::new("remove", "the root of the control groups", why)
+                .kind(Kind::Busy)
+                .hint("stop and destroy them first"));
+        }
+        let deadline = Instant::now() + Duration::from_secs(1);
+        self.remove_all("monitor", deadline)?;
+        let failures = self
+            .layout
+            .roots()
+            .filter_map(|root| match rustix::fs::rmdir(root) {
+                Ok(()) | Err(rustix::io::Errno::NOENT) => None,
+                Err(e) => Some(Error::os("remove control group", root.display(), e)),
+            })
+            .collect();
+        collect(failures)
+    }
+}
+
+impl Host {
+    /// Says which processes keep a group from going.
+    fn name_the_living(&self, id: VeId, error: Error) -> Error {
+        let pids = self.processes(id).unwrap_or_default();
+        if error.kind != Kind::Busy || pids.is_empty() {
+            return error;
+        }
+        let shown: Vec<String> = pids.iter().take(8).map(ToString::to_string).collect();
+        let more = pids.len().saturating_sub(8);
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        let also = error.hint.as_ref().map(|h| format!("; {h}")).unwrap_or_default();
+        let hint = format!("processes are still in it: {}{more}{also}", shown.join(", "));
+        error.hint(hint)
+    }
+}

@@ -1,0 +1,287 @@
+//! The plain data that goes in and out of the adapter.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Which kinds of hierarchies a host has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One v2 tree with all controllers.
+    V2,
+    /// v1 hierarchies with controllers, and a v2 tree beside them.
+    Hybrid,
+    /// v1 hierarchies only.
+    V1,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::V2 => "v2",
+            Self::Hybrid => "hybrid",
+            Self::V1 => "v1",
+        })
+    }
+}
+
+/// The cgroup version that a controller is used through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// A hierarchy of its own, or shared with a few others.
+    V1,
+    /// The unified tree.
+    V2,
+}
+
+/// A controller and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Controller {
+    /// The kernel's name: `cpu`, `memory`, ….
+    pub name: String,
+    /// Through which version it is used.
+    pub version: Version,
+    /// Where its hierarchy is mounted.
+    pub mount: PathBuf,
+}
+
+/// One kind of limit, as in [`hostel_model::limits::Limits`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)] // each is the field of `Limits` that its key names
+pub enum Limit {
+    CpuCap,
+    CpuWeight,
+    CpuPin,
+    Memory,
+    Swap,
+    Guarantee,
+    Processes,
+    ReadBytes,
+    WriteBytes,
+    ReadOps,
+    WriteOps,
+    IoWeight,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::CpuCap,
+        Self::CpuWeight,
+        Self::CpuPin,
+        Self::Memory,
+        Self::Swap,
+        Self::Guarantee,
+        Self::Processes,
+        Self::ReadBytes,
+        Self::WriteBytes,
+        Self::ReadOps,
+        Self::WriteOps,
+        Self::IoWeight,
+    ];
+
+    /// The key in a definition.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::CpuCap => "cpu.cap",
+            Self::CpuWeight => "cpu.weight",
+            Self::CpuPin => "cpu.pin",
+            Self::Memory => "memory.limit",
+            Self::Swap => "memory.swap",
+            Self::Guarantee => "memory.guarantee",
+            Self::Processes => "processes",
+            Self::ReadBytes => "io.read_bytes",
+            Self::WriteBytes => "io.write_bytes",
+            Self::ReadOps => "io.read_ops",
+            Self::WriteOps => "io.write_ops",
+            Self::IoWeight => "io.weight",
+        }
+    }
+}
+
+/// How well a host holds a limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Support {
+    /// It does.
+    Full,
+    /// It does, but for the cases named.
+    Partly(String),
+    /// It can't, for the reason named.
+    No(String),
+}
+
+/// What a host has and can hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Which hierarchies.
+    pub kind: Kind,
+    /// The controllers in use, by name.
+    pub controllers: Vec<Controller>,
+    /// Each kind of limit, in the order of [`Limit::ALL`].
+    pub limits: Vec<(Limit, Support)>,
+}
+
+impl Facts {
+    /// How well one limit is held.
+    pub fn support(&self, limit: Limit) -> &Support {
+        const FULL: &Support = &Support::Full;
+        self.limits.iter().find(|(l, _)| *l == limit).map_or(FULL, |(_, s)| s)
+    }
+
+    /// Why a limit can't be held; `None` if it can.
+    pub fn why_not(&self, limit: Limit) -> Option<&str> {
+        match self.support(limit) {
+            Support::No(why) => Some(why),
+            Support::Full | Support::Partly(_) => None,
+        }
+    }
+}
+
+/// A limit that was asked for and that the host can't hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unenforceable {
+    /// Its key in a definition, such as `memory.swap`.
+    pub key: &'static str,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for Unenforceable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, self.why)
+    }
+}
+
+/// A disk, as the kernel numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)]
+pub struct BlockDevice {
+    pub major: u32,
+    pub minor: u32,
+}
+
+impl fmt::Display for BlockDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
+/// Where a process is to be put, in all hierarchies.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Placement {
+    /// The `tasks` files of the v1 groups. A **single-threaded** process writes `0` into each for itself; its
+    /// children follow. (Writing another process's id into `cgroup.procs` takes a lock that waits for an RCU grace
+    /// period, milliseconds each; `0` into `tasks` doesn't.)
+    pub join: Vec<PathBuf>,
+    /// The group in the v2 tree: a directory to open for `CLONE_INTO_CGROUP`.
+    pub unified: Option<PathBuf>,
+}
+
+impl Placement {
+    /// The file of the v2 group into which a process that is running already can be written, slower than
+    /// `CLONE_INTO_CGROUP`.
+    pub fn unified_procs(&self) -> Option<PathBuf> {
+        self.unified.as_ref().map(|dir| dir.join("cgroup.procs"))
+    }
+}
+
+/// Processor time used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// All of it, in nanoseconds.
+    pub total_ns: Option<u64>,
+    /// In user mode, in nanoseconds.
+    pub user_ns: Option<u64>,
+    /// In the kernel, in nanoseconds.
+    pub system_ns: Option<u64>,
+}
+
+/// How often a VE ran into its cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Throttled {
+    /// Enforcement periods in which it wanted to run.
+    pub periods: u64,
+    /// Those of them in which it was stopped.
+    pub throttled: u64,
+    /// For how long in sum over its processors, in nanoseconds.
+    pub ns: u64,
+}
+
+/// Traffic with one disk since the group was made.
+///
+/// A request to a stacked device (loop, device-mapper, md) is counted there and on the disk below: never add devices
+/// that lie on each other. On v1, what is written through the page cache isn't counted at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct DeviceIo {
+    pub device: BlockDevice,
+    pub read_bytes: u64,
+    pub write_bytes: u64,
+    pub read_ops: u64,
+    pub write_ops: u64,
+}
+
+/// Pressure stall information of one resource (Documentation/accounting/psi.rst).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pressure {
+    /// Share of the last 10 s in which some task waited, in percent.
+    pub some_avg10: f32,
+    /// Time in which some task waited, in microseconds.
+    pub some_us: u64,
+    /// Share of the last 10 s in which all waited; `None` where the kernel doesn't tell (cpu before 5.13).
+    pub full_avg10: Option<f32>,
+    /// Time in which all waited, in microseconds.
+    pub full_us: Option<u64>,
+}
+
+/// What a VE uses and has used since its group was made. `None` means that it couldn't be read, never zero.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Usage {
+    /// Memory, in bytes, with the page cache of its files.
+    pub memory: Option<u64>,
+    /// The most memory at any time, in bytes.
+    pub memory_peak: Option<u64>,
+    /// Swap, in bytes.
+    pub swap: Option<u64>,
+    /// Processor time.
+    pub cpu: CpuTime,
+    /// How the cap bit.
+    pub throttled: Option<Throttled>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Disk traffic, a line per device.
+    pub io: Option<Vec<DeviceIo>>,
+    /// Processes killed for want of memory.
+    pub oom_kills: Option<u64>,
+    /// Waiting for a processor.
+    pub cpu_pressure: Option<Pressure>,
+    /// Waiting for memory.
+    pub memory_pressure: Option<Pressure>,
+    /// Waiting for disks.
+    pub io_pressure: Option<Pressure>,
+}
+
+impl Usage {
+    /// Disk traffic in sum over the named devices; `None` if it couldn't be read.
+    pub fn io_on(&self, disks: &[BlockDevice]) -> Option<DeviceIo> {
+        let io = self.io.as_ref()?;
+        let device = disks.first().copied().unwrap_or(BlockDevice { major: 0, minor: 0 });
+        let zero = DeviceIo {
+            device,
+            read_bytes: 0,
+            write_bytes: 0,
+            read_ops: 0,
+            write_ops: 0,
+        };
+        Some(
+            io.iter()
+                .filter(|d| disks.contains(&d.device))
+                .fold(zero, |sum, d| DeviceIo {
+                    device,
+                    read_bytes: sum.read_bytes.saturating_add(d.read_bytes),
+                    write_bytes: sum.write_bytes.saturating_add(d.write_bytes),
+                    read_ops: sum.read_ops.saturating_add(d.read_ops),
+                    write_ops: sum.write_ops.saturating_add(d.write_ops),
+                }),
+        )
+    }
+}
