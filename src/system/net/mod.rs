@@ -34,6 +34,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub use fake::FakeNetwork;
+pub(crate) use inspect::read_address;
 pub use routed::RoutedNetwork;
 
 /// The IPv4 gateway that every routed VE sees: the host's end of its own link.

@@ -1,0 +1,144 @@
+//! A firewall without a kernel, for tests of the floors above.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Firewall, Member, Ruleset, ruleset};
+use crate::error::{Error, Kind, Result};
+use crate::net::check;
+
+/// A [`Firewall`] that remembers what it was told, checks it as the real one does, and fails when told to.
+#[derive(Debug, Default)]
+pub struct FakeFirewall {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tables: BTreeMap<String, Table>,
+    calls: Vec<&'static str>,
+    fail_at: Option<usize>,
+    fail_on: Option<&'static str>,
+}
+
+#[derive(Debug)]
+struct Table {
+    version: String,
+    members: BTreeMap<String, Member>,
+}
+
+impl FakeFirewall {
+    /// A host without tables.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on the call number `n` (the first is 1, counted from when this fake was made) fails.
+    pub fn fail_at(&self, n: usize) {
+        self.lock().fail_at = Some(n);
+    }
+
+    /// From now on every call of this method fails; `None`: no call does.
+    pub fn fail_on(&self, method: Option<&'static str>) {
+        self.lock().fail_on = method;
+    }
+
+    /// The methods that were called, in order; also those that failed.
+    pub fn calls(&self) -> Vec<&'static str> {
+        self.lock().calls.clone()
+    }
+
+    /// Forgets all tables, as `nft flush ruleset` does.
+    pub fn flush(&self) {
+        self.lock().tables.clear();
+    }
+
+    /// Is there such a table?
+    pub fn has_table(&self, table: &str) -> bool {
+        self.lock().tables.contains_key(table)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call(&self, method: &'static str) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.lock();
+        state.calls.push(method);
+        if state.fail_at == Some(state.calls.len()) || state.fail_on == Some(method) {
+            return Err(Error::new(method, "the fake firewall", "it was told to fail"));
+        }
+        Ok(state)
+    }
+}
+
+fn sorted(members: &[Member]) -> impl Iterator<Item = (String, Member)> {
+    members.iter().cloned().map(|mut member| {
+        member.addresses.sort_unstable();
+        (member.interface.clone(), member)
+    })
+}
+
+impl State {
+    fn load(&mut self, ruleset: &Ruleset) -> Result<()> {
+        let table = Table { version: ruleset::version(ruleset)?, members: sorted(&ruleset.members).collect() };
+        self.tables.insert(ruleset.table.clone(), table);
+        Ok(())
+    }
+}
+
+impl Firewall for FakeFirewall {
+    fn replace(&self, ruleset: &Ruleset) -> Result<()> {
+        self.call("replace")?.load(ruleset)
+    }
+
+    fn ensure(&self, ruleset: &Ruleset) -> Result<bool> {
+        let mut state = self.call("ensure")?;
+        let version = ruleset::version(ruleset)?;
+        match state.tables.get_mut(&ruleset.table) {
+            Some(table) if table.version == version => {
+                table.members.extend(sorted(&ruleset.members));
+                Ok(false)
+            }
+            _ => state.load(ruleset).map(|()| true),
+        }
+    }
+
+    fn admit(&self, table: &str, members: &[Member]) -> Result<()> {
+        let mut state = self.call("admit")?;
+        ruleset::check_table(table)?;
+        ruleset::check_members(members)?;
+        let none = || Error::new("change the members of firewall table", table, "there is no such table");
+        let table = state.tables.get_mut(table).ok_or_else(|| none().kind(Kind::NotFound))?;
+        table.members.extend(sorted(members));
+        Ok(())
+    }
+
+    fn expel(&self, table: &str, interface: &str) -> Result<()> {
+        let mut state = self.call("expel")?;
+        ruleset::check_table(table)?;
+        check::interface_name(interface)?;
+        if let Some(table) = state.tables.get_mut(table) {
+            table.members.remove(interface);
+        }
+        Ok(())
+    }
+
+    fn members(&self, table: &str) -> Result<Vec<Member>> {
+        let state = self.call("members")?;
+        ruleset::check_table(table)?;
+        Ok(state.tables.get(table).map(|t| t.members.values().cloned().collect()).unwrap_or_default())
+    }
+
+    fn text(&self, ruleset: &Ruleset) -> Result<String> {
+        drop(self.call("text")?);
+        ruleset::text(ruleset)
+    }
+
+    fn remove(&self, table: &str) -> Result<()> {
+        let mut state = self.call("remove")?;
+        ruleset::check_table(table)?;
+        state.tables.remove(table);
+        Ok(())
+    }
+}

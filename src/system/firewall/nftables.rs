@@ -1,0 +1,215 @@
+//! The firewall in the kernel: the table by `nft`, the members by netlink.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use super::wire::{self, Key, Set};
+use super::{Firewall, Member, Ruleset, ruleset};
+use crate::error::{Error, Kind, Result};
+use crate::net::check;
+use crate::net::netlink::{Netlink, Refusal, Request};
+
+/// Where nft may be; the caller's PATH isn't trusted.
+const PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+/// How often to look again when the members changed between looking and deleting.
+const TRIES: u32 = 5;
+
+/// nf_tables of the calling thread's network namespace.
+#[derive(Debug, Clone)]
+pub struct Nftables {
+    program: PathBuf,
+}
+
+impl Default for Nftables {
+    fn default() -> Self {
+        Self::with_program("nft")
+    }
+}
+
+impl Nftables {
+    /// With another `nft` than the one in the usual directories.
+    pub fn with_program(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into() }
+    }
+
+    fn load(&self, table: &str, text: &str) -> Result<()> {
+        let fail = |e: io::Error| {
+            let missing = e.kind() == io::ErrorKind::NotFound;
+            let error = Error::os("run", self.program.display(), e);
+            if missing { error.hint("install the package nftables") } else { error }
+        };
+        let output = self.run(text).map_err(fail)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let said = if said.is_empty() { output.status.to_string() } else { said };
+        Err(Error::new("load firewall table", table, said)
+            .hint("the kernel needs nf_tables with the families inet and nat; \"hostel network show\" prints the table"))
+    }
+
+    fn run(&self, text: &str) -> io::Result<Output> {
+        let mut command = Command::new(&self.program);
+        command.args(["-f", "-"]).env("PATH", PATH).env("LC_ALL", "C");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let written = match child.stdin.take() {
+            Some(mut stdin) => stdin.write_all(text.as_bytes()),
+            None => Ok(()),
+        };
+        let output = child.wait_with_output()?;
+        // If nft ended early, what it said tells more than the broken pipe.
+        match written {
+            Err(e) if output.status.success() => Err(e),
+            _ => Ok(output),
+        }
+    }
+}
+
+fn open() -> Result<Netlink> {
+    Netlink::netfilter().map_err(|e| Error::os("open a socket to", "the kernel's netfilter (netlink)", e))
+}
+
+fn commit(netlink: &mut Netlink, messages: Vec<Request>) -> std::result::Result<(), Refusal> {
+    if messages.is_empty() { Ok(()) } else { netlink.apply(&wire::transaction(messages)) }
+}
+
+/// All members' keys; `None` if there is no table (or one without our sets).
+fn read_keys(netlink: &mut Netlink, table: &str) -> Result<Option<Vec<Key>>> {
+    let mut keys = Vec::new();
+    for set in Set::ALL {
+        match netlink.dump(&wire::list(table, set)) {
+            Ok(answers) => keys.extend(answers.iter().flat_map(|body| wire::read_keys(set, body))),
+            Err(refusal) if refusal.errno() == libc::ENOENT => return Ok(None),
+            Err(refusal) => return Err(refusal.into_error("read the members of firewall table", table)),
+        }
+    }
+    // A dump may tell an element twice while the set grows.
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(Some(keys))
+}
+
+/// A digest of the rules that the kernel has in this table.
+fn digest_of_rules(netlink: &mut Netlink, table: &str) -> Result<String> {
+    match netlink.dump(&wire::list_rules(table)) {
+        Ok(answers) => {
+            let rules: Vec<u8> = answers.iter().filter_map(|body| wire::read_rule(table, body)).flatten().collect();
+            Ok(ruleset::digest(&rules))
+        }
+        Err(refusal) if refusal.errno() == libc::ENOENT => Ok(ruleset::digest(&[])),
+        Err(refusal) => Err(refusal.into_error("read the rules of firewall table", table)),
+    }
+}
+
+fn exists(netlink: &mut Netlink, table: &str, request: &Request) -> Result<Option<Vec<u8>>> {
+    match netlink.get(request) {
+        Ok(body) => Ok(Some(body)),
+        Err(refusal) if refusal.errno() == libc::ENOENT => Ok(None),
+        Err(refusal) => Err(refusal.into_error("look at firewall table", table)),
+    }
+}
+
+/// Empty chains whose names tell what the table is: one comes with the text, one is added after loading, with a
+/// digest of the rules as the kernel shows them. Together they say: this text, and nobody has touched the rules.
+fn is_intact(netlink: &mut Netlink, table: &str, version: &str) -> Result<bool> {
+    let Some(found) = exists(netlink, table, &wire::get_table(table))? else { return Ok(false) };
+    if !wire::is_awake(&found) {
+        return Ok(false);
+    }
+    let rules = digest_of_rules(netlink, table)?;
+    for chain in [format!("version_{version}"), format!("rules_{rules}")] {
+        if exists(netlink, table, &wire::get_chain(table, &chain))?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Gives each interface exactly the keys it shall have. Interfaces that aren't named stay as they are.
+fn set_keys(netlink: &mut Netlink, table: &str, interfaces: &BTreeSet<&str>, wanted: &BTreeSet<Key>) -> Result<()> {
+    let mut refused = None;
+    for _ in 0..TRIES {
+        let Some(found) = read_keys(netlink, table)? else { return Err(no_table(table)) };
+        let stale = |k: &&Key| interfaces.contains(k.interface().as_str()) && !wanted.contains(k);
+        let stale: Vec<Key> = found.iter().filter(stale).cloned().collect();
+        let missing: Vec<Key> = wanted.iter().filter(|k| found.binary_search(k).is_err()).cloned().collect();
+        let mut messages = wire::delete(table, &stale);
+        messages.extend(wire::add(table, &missing));
+        match commit(netlink, messages) {
+            Ok(()) => return Ok(()),
+            // Somebody else deleted one of them: look again.
+            Err(refusal) if refusal.errno() == libc::ENOENT && !stale.is_empty() => refused = Some(refusal),
+            Err(refusal) if refusal.errno() == libc::ENOENT => return Err(no_table(table)),
+            Err(refusal) => return Err(refusal.into_error("change the members of firewall table", table)),
+        }
+    }
+    Err(refused.map_or_else(|| no_table(table), |r| r.into_error("change the members of firewall table", table)))
+}
+
+fn set_members(netlink: &mut Netlink, table: &str, members: &[Member]) -> Result<()> {
+    let interfaces = members.iter().map(|m| m.interface.as_str()).collect();
+    set_keys(netlink, table, &interfaces, &members.iter().flat_map(wire::keys).collect())
+}
+
+fn no_table(table: &str) -> Error {
+    Error::new("change the members of firewall table", table, "there is no such table")
+        .kind(Kind::NotFound)
+        .hint("somebody removed it; \"hostel audit --fix\" loads it again")
+}
+
+impl Firewall for Nftables {
+    fn replace(&self, ruleset: &Ruleset) -> Result<()> {
+        let table = &ruleset.table;
+        self.load(table, &ruleset::text(ruleset)?)?;
+        let mut netlink = open()?;
+        let chain = format!("rules_{}", digest_of_rules(&mut netlink, table)?);
+        commit(&mut netlink, vec![wire::new_chain(table, &chain)])
+            .map_err(|refusal| refusal.into_error("mark firewall table", table))
+    }
+
+    fn ensure(&self, ruleset: &Ruleset) -> Result<bool> {
+        let version = ruleset::version(ruleset)?;
+        let mut netlink = open()?;
+        let table = ruleset.table.as_str();
+        if !is_intact(&mut netlink, table, &version)? {
+            self.replace(ruleset)?;
+            return Ok(true);
+        }
+        set_members(&mut netlink, table, &ruleset.members)?;
+        Ok(false)
+    }
+
+    fn admit(&self, table: &str, members: &[Member]) -> Result<()> {
+        ruleset::check_table(table)?;
+        ruleset::check_members(members)?;
+        set_members(&mut open()?, table, members)
+    }
+
+    fn expel(&self, table: &str, interface: &str) -> Result<()> {
+        ruleset::check_table(table)?;
+        check::interface_name(interface)?;
+        match set_keys(&mut open()?, table, &BTreeSet::from([interface]), &BTreeSet::new()) {
+            Err(e) if e.kind == Kind::NotFound => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn members(&self, table: &str) -> Result<Vec<Member>> {
+        ruleset::check_table(table)?;
+        Ok(wire::members(&read_keys(&mut open()?, table)?.unwrap_or_default()))
+    }
+
+    fn text(&self, ruleset: &Ruleset) -> Result<String> {
+        ruleset::text(ruleset)
+    }
+
+    fn remove(&self, table: &str) -> Result<()> {
+        ruleset::check_table(table)?;
+        match commit(&mut open()?, vec![wire::delete_table(table)]) {
+            Err(refusal) if refusal.errno() != libc::ENOENT => Err(refusal.into_error("remove firewall table", table)),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! From a [`Ruleset`] to the text that nft reads. All that goes into the text is checked first.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnetwork::IpNetwork;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tera::{Context, Tera};
+
+use super::{Member, Ruleset};
+use crate::error::{Error, Kind, Result};
+use crate::net::{GATEWAY_V6, check};
+
+const TEMPLATE: &str = include_str!("../../../templates/nftables/ruleset.nft.tera");
+
+/// The solicited-node multicast group of an address (RFC 4291, 2.7.1).
+const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
+    let [.., high, low] = address.segments();
+    Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | (high & 0xff), low)
+}
+
+/// One element: an interface, and what belongs to it, as nft writes it.
+#[derive(Serialize)]
+struct Element<'a> {
+    interface: &'a str,
+    value: String,
+}
+
+/// Checks the name of a table: 1 to 31 characters of `a-z 0-9 _`, a letter first.
+pub(super) fn check_table(table: &str) -> Result<()> {
+    let first = table.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    let rest = table.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if first && rest && table.len() <= 31 {
+        return Ok(());
+    }
+    let why = "a table's name has 1 to 31 characters of a-z, 0-9 and '_', a letter first";
+    Err(Error::new("accept table name", format!("{table:?}"), why).kind(Kind::Invalid))
+}
+
+/// Checks members, also against each other: an interface or an address can't be there twice.
+pub(super) fn check_members(members: &[Member]) -> Result<()> {
+    for member in members {
+        check::interface_name(&member.interface)?;
+        check::mac(member.mac)?;
+        member.addresses.iter().try_for_each(|a| check::address(*a))?;
+    }
+    let twice = |what: String| Err(Error::new("admit", what, "it is there twice").kind(Kind::Invalid));
+    let mut interfaces: Vec<&str> = members.iter().map(|m| m.interface.as_str()).collect();
+    interfaces.sort_unstable();
+    if let Some(pair) = interfaces.windows(2).find(|w| w[0] == w[1]) {
+        return twice(format!("interface {}", pair[0]));
+    }
+    let mut addresses: Vec<IpAddr> = members.iter().flat_map(|m| m.addresses.iter().copied()).collect();
+    addresses.sort_unstable();
+    match addresses.windows(2).find(|w| w[0] == w[1]) {
+        Some(pair) => twice(format!("address {}", pair[0])),
+        None => Ok(()),
+    }
+}
+
+fn check(ruleset: &Ruleset) -> Result<()> {
+    check_table(&ruleset.table)?;
+    check::prefix(&ruleset.prefix)?;
+    check_members(&ruleset.members)?;
+    match ruleset.members.iter().find(|m| !m.interface.starts_with(&ruleset.prefix)) {
+        Some(m) => {
+            let why = format!("its name doesn't begin with \"{}\", so no rule would look at it", ruleset.prefix);
+            Err(Error::new("admit", format!("interface {}", m.interface), why).kind(Kind::Invalid))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The text, with members and version. The same ruleset gives the same text, in whatever order its parts come.
+pub(super) fn text(ruleset: &Ruleset) -> Result<String> {
+    check(ruleset)?;
+    render(ruleset, &ruleset.members, &version_unchecked(ruleset)?)
+}
+
+/// A hash of the text without members: 32 hexadecimal digits.
+pub(super) fn version(ruleset: &Ruleset) -> Result<String> {
+    check(ruleset)?;
+    version_unchecked(ruleset)
+}
+
+fn version_unchecked(ruleset: &Ruleset) -> Result<String> {
+    Ok(digest(render(ruleset, &[], "")?.as_bytes()))
+}
+
+/// The first half of a SHA-256, in hexadecimal.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().take(16).map(|b| format!("{b:02x}")).collect()
+}
+
+fn render(ruleset: &Ruleset, members: &[Member], version: &str) -> Result<String> {
+    let mut context = Context::new();
+    context.insert("table", &ruleset.table);
+    context.insert("prefix", &ruleset.prefix);
+    context.insert("version", version);
+    context.insert("gateway6", &GATEWAY_V6.to_string());
+    context.insert("gateway6_group", &solicited_node(GATEWAY_V6).to_string());
+    context.insert("gateway6_hex", &hex(GATEWAY_V6));
+    insert_members(&mut context, members);
+    insert_pools(&mut context, ruleset);
+    Tera::one_off(TEMPLATE, &context, false).map_err(|e| Error::new("render the ruleset of table", &ruleset.table, e))
+}
+
+fn insert_members(context: &mut Context, members: &[Member]) {
+    let mut members: Vec<&Member> = members.iter().collect();
+    members.sort_unstable_by(|a, b| a.interface.cmp(&b.interface));
+    let links: Vec<_> = members.iter().map(|m| Element { interface: &m.interface, value: check::mac_text(m.mac) }).collect();
+    context.insert("links", &links);
+    let (mut ve4, mut ve6, mut nd6) = (Vec::new(), Vec::new(), Vec::new());
+    for member in members {
+        let mut addresses = member.addresses.clone();
+        addresses.sort_unstable();
+        for address in addresses {
+            let element = |value| Element { interface: &member.interface, value };
+            match address {
+                IpAddr::V4(a) => ve4.push(element(a.to_string())),
+                IpAddr::V6(a) => {
+                    ve6.push(element(a.to_string()));
+                    nd6.push(element(hex(a)));
+                }
+            }
+        }
+    }
+    context.insert("ve4", &ve4);
+    context.insert("ve6", &ve6);
+    context.insert("nd6", &nd6);
+}
+
+fn insert_pools(context: &mut Context, ruleset: &Ruleset) {
+    // Network addresses, so that nft isn't given host bits.
+    let text = |network: &IpNetwork| format!("{}/{}", network.network(), network.prefix());
+    let pools = |ipv6: bool| {
+        let all = ruleset.masquerade.iter().flat_map(|m| &m.pools).filter(|p| p.is_ipv6() == ipv6);
+        let mut pools: Vec<String> = all.map(text).collect();
+        pools.sort_unstable();
+        pools.dedup();
+        pools
+    };
+    context.insert("masquerade4", &pools(false));
+    context.insert("masquerade6", &pools(true));
+}
+
+fn hex(address: Ipv6Addr) -> String {
+    format!("{:#034x}", u128::from(address))
+}
