@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::hostname::{Domain, Hostname};
+
 /// The stable number of a VE: 101 … 999 999 (below 101 is left to the host, as OpenVZ did).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
@@ -65,9 +67,9 @@ impl fmt::Display for VeId {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is not a {what} name: {why}")]
 pub struct NameError {
-    text: String,
-    what: &'static str,
-    why: &'static str,
+    pub(crate) text: String,
+    pub(crate) what: &'static str,
+    pub(crate) why: &'static str,
 }
 
 /// Checks the rule all names share: 1 to 63 characters of `a-z 0-9 - . _`, a letter or digit first and last,
@@ -215,128 +217,6 @@ impl fmt::Display for TemplateRef {
     }
 }
 
-/// A host name after RFC 1123: labels of letters, digits and hyphens with dots between, at most 64 characters in all,
-/// which is what `sethostname(2)` takes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Hostname(String);
-
-impl Hostname {
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&VeName> for Hostname {
-    /// The host name of a VE that has no other: its name, with what a host name may not hold left out.
-    fn from(name: &VeName) -> Self {
-        let text = name.as_str().replace('_', "-");
-        let labels: Vec<&str> = text
-            .split('.')
-            .map(|l| l.trim_matches('-'))
-            .filter(|l| !l.is_empty())
-            .collect();
-        Self(labels.join("."))
-    }
-}
-
-impl FromStr for Hostname {
-    type Err = NameError;
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl TryFrom<String> for Hostname {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
-        if text.len() > 64 {
-            return Err(NameError {
-                text,
-                what: "host",
-                why: "it is longer than 64 characters",
-            });
-        }
-        match check_labels(&text) {
-            Some(why) => Err(NameError {
-                text,
-                what: "host",
-                why,
-            }),
-            None => Ok(Self(text)),
-        }
-    }
-}
-
-impl From<Hostname> for String {
-    fn from(h: Hostname) -> Self {
-        h.0
-    }
-}
-
-impl fmt::Display for Hostname {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-/// A domain to search in, as resolv.conf(5) has it: labels as in a host name, at most 253 characters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Domain(String);
-
-impl FromStr for Domain {
-    type Err = NameError;
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let why = if text.len() > 253 {
-            Some("it is longer than 253 characters")
-        } else {
-            check_labels(text)
-        };
-        match why {
-            Some(why) => Err(NameError {
-                text: text.to_owned(),
-                what: "domain",
-                why,
-            }),
-            None => Ok(Self(text.to_owned())),
-        }
-    }
-}
-
-impl TryFrom<String> for Domain {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<Domain> for String {
-    fn from(d: Domain) -> Self {
-        d.0
-    }
-}
-
-impl fmt::Display for Domain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-/// What is wrong with a dotted name, by RFC 1123.
-fn check_labels(text: &str) -> Option<&'static str> {
-    text.split('.').find_map(|label| match label.as_bytes() {
-        [] => Some("a part between two dots is empty"),
-        l if l.len() > 63 => Some("a part is longer than 63 characters"),
-        [b'-', ..] | [.., b'-'] => Some("a part begins or ends with a hyphen"),
-        l if !l.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') => {
-            Some("only letters, digits, '-' and '.' may stand in it")
-        }
-        _ => None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -379,35 +259,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn host_names() {
-        for text in [
-            "web1",
-            "web1.acme.example",
-            "WEB",
-            "1.2",
-            &format!("{}.b", "x".repeat(62)),
-        ] {
-            assert!(text.parse::<Hostname>().is_ok(), "{text}");
-        }
-        for text in [
-            "",
-            ".",
-            "a.",
-            "-a",
-            "a-.b",
-            "a_b",
-            "a b",
-            "ä",
-            "a\n",
-            &"x".repeat(64),
-            &"ab.".repeat(30),
-        ] {
-            assert!(text.parse::<Hostname>().is_err(), "{text:?}");
-        }
-        assert_eq!(Hostname::from(&"db_1".parse::<VeName>().unwrap()).as_str(), "db-1");
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -415,14 +266,6 @@ mod tests {
         fn a_name_is_one_plain_path_component(text in "[a-zA-Z0-9._/ -]{0,12}") {
             if let Ok(name) = text.parse::<VeName>() {
                 prop_assert!(!name.as_str().contains(['/', ' ']) && name.as_str() != "." && name.as_str() != "..");
-            }
-        }
-
-        #[test]
-        fn every_ve_name_gives_a_host_name(text in "[a-z0-9._-]{1,63}") {
-            if let Ok(name) = text.parse::<VeName>() {
-                let host = Hostname::from(&name);
-                prop_assert!(host.as_str().parse::<Hostname>().is_ok(), "{host}");
             }
         }
     }

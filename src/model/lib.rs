@@ -5,6 +5,7 @@
 
 pub mod definition;
 pub mod edit;
+mod hostname;
 pub mod id;
 pub mod idmap;
 pub mod ipam;

@@ -200,7 +200,7 @@ impl std::str::FromStr for Cap {
         }
         let micro: u64 = format!("{whole}{fraction:0<6}").parse().map_err(|_| bad())?;
         let milli = u32::try_from(micro / divisor).map_err(|_| bad())?;
-        if micro % divisor != 0 || !(Self::MIN.0..=Self::MAX.0).contains(&milli) {
+        if !micro.is_multiple_of(divisor) || !(Self::MIN.0..=Self::MAX.0).contains(&milli) {
             return Err(bad());
         }
         Ok(Self(milli))

@@ -143,7 +143,7 @@ fn lists() {
 
 #[test]
 fn list_layouts_survive() {
-    let lay = |list: &str| format!("{TEXT}").replace("# ann wants", &format!("dns = {list}\n# ann wants"));
+    let lay = |list: &str| TEXT.replace("# ann wants", &format!("dns = {list}\n# ann wants"));
     for (before, settings, after) in [
         ("[]", ("dns+", "192.0.2.1"), "[\"192.0.2.1\"]"),
         ("[ # none yet\n]", ("dns+", "192.0.2.1"), "[ # none yet\n\"192.0.2.1\"]"),
@@ -262,6 +262,45 @@ fn tables_in_braces() {
         set(&[("io.read", "1M")]).contains("io.read = \"1M\""),
         "{}",
         set(&[("io.read", "1M")])
+    );
+}
+
+/// As some editors of other systems leave it.
+#[test]
+fn line_ends_and_marks_of_other_systems() {
+    let text = format!("\u{feff}{}", TEXT.replace('\n', "\r\n"));
+    let new = edit(
+        FILE,
+        &text,
+        &[("memory.limit", "2GiB"), ("network.0.addresses-", "203.0.113.10")],
+    )
+    .unwrap();
+    let old = "    \"203.0.113.10\", # old\r\n";
+    assert_eq!(new, text.replace("\"1GiB\"", "\"2GiB\"").replace(old, ""));
+    let removed = edit(FILE, &text, &[("memory.swap", "")]).unwrap();
+    assert_eq!(removed, text.replace("swap = 0\r\n", ""));
+    let added = edit(
+        FILE,
+        &text,
+        &[
+            ("hostname", "w"),
+            ("dns+", "192.0.2.1"),
+            ("network.0.addresses+", "192.0.2.1"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(
+        VeDefinition::parse(FILE, &added).unwrap().hostname.unwrap().as_str(),
+        "w"
+    );
+    assert_eq!(
+        VeDefinition::parse(FILE, &text.replace("= 101", "= 1"))
+            .unwrap_err()
+            .iter()
+            .next()
+            .unwrap()
+            .line,
+        2
     );
 }
 
