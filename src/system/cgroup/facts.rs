@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use hostel_model::id::VeId;
 use hostel_model::limits::{CpuSet, Limits};
 
 use super::layout::{Layout, Place};
-use super::types::{Controller, Facts, Limit, Support, Unenforceable, Version};
+use super::types::{BlockDevice, Controller, Facts, Limit, Support, Unenforceable, Version};
 use super::{files, v2};
+use crate::{Error, Kind, Result};
 
 /// Looks at the host once.
 pub fn probe(layout: &Layout) -> Facts {
@@ -68,6 +70,40 @@ pub fn unenforceable(layout: &Layout, facts: &Facts, limits: &Limits) -> Vec<Une
         );
     }
     out
+}
+
+/// Refuses limits that can't be held or make no sense, before anything is touched.
+pub fn check(id: VeId, limits: &Limits, disks: &[BlockDevice], cannot: &[Unenforceable]) -> Result<()> {
+    let refuse = |kind, why: String| Err(Error::new("limit VE", id, why).kind(kind));
+    if !cannot.is_empty() {
+        let list: Vec<String> = cannot.iter().map(ToString::to_string).collect();
+        return refuse(Kind::Unsupported, format!("this host can't hold {}", list.join("; ")));
+    }
+    if limits.cpu.cap_milli == Some(0) {
+        return refuse(Kind::Invalid, "a cap of no processor time at all".into());
+    }
+    let weights = [("cpu.weight", limits.cpu.weight), ("io.weight", limits.io.weight)];
+    for (key, weight) in weights.iter().filter_map(|(k, w)| Some((k, (*w)?))) {
+        if !(1..=10_000).contains(&weight) {
+            return refuse(Kind::Invalid, format!("{key} is {weight}; weights go from 1 to 10000"));
+        }
+    }
+    let io = &limits.io;
+    let zero = io.read_bytes.is_some_and(|b| b.get() == 0)
+        || io.write_bytes.is_some_and(|b| b.get() == 0)
+        || io.read_ops == Some(0)
+        || io.write_ops == Some(0);
+    if zero {
+        return refuse(Kind::Invalid, "an io limit of 0 (which v1 takes for none)".into());
+    }
+    let bandwidth = io.read_bytes.is_some() || io.write_bytes.is_some() || io.read_ops.or(io.write_ops).is_some();
+    if bandwidth && disks.is_empty() {
+        return refuse(
+            Kind::Unsupported,
+            "its disk is on no block device that io limits could be set for".into(),
+        );
+    }
+    Ok(())
 }
 
 /// The limits that aren't `None`.

@@ -2,6 +2,7 @@
 //! they would, and can be told to fail.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -187,6 +188,10 @@ impl Cgroups for FakeCgroups {
 
     fn placement(&self, _: VeId) -> Placement {
         Placement::default()
+    }
+
+    fn attach_placement(&self, id: VeId, _: &Path) -> Result<Placement> {
+        self.on("attach_placement", id, |_| Ok(Placement::default()))
     }
 
     fn monitor_placement(&self) -> Result<Placement> {

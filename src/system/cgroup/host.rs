@@ -1,7 +1,7 @@
 //! The trait on a real host: each act goes to every hierarchy, each limit to where its controller is.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use hostel_model::id::VeId;
@@ -9,10 +9,10 @@ use hostel_model::limits::Limits;
 
 use super::files;
 use super::freeze::{self, Freezer};
-use super::layout::{Hierarchy, Layout, Place, Unified};
+use super::layout::{Layout, Place};
 use super::types::{BlockDevice, Facts, Placement, Unenforceable, Usage};
-use super::{Cgroups, facts, read, tree, v1, v2};
-use crate::{Error, Kind, Result};
+use super::{Cgroups, facts, prepare, read, tree, v1, v2};
+use crate::{Error, Kind, Result, file};
 
 /// What a delegated group of the v2 tree needs besides itself (cgroup-v2.rst, "Model of Delegation").
 const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"];
@@ -54,112 +54,11 @@ impl Host {
         }
     }
 
-    /// Makes `<root>` in the v2 tree and hands the controllers down to it and to what is in it.
-    fn prepare_unified(u: &Unified) -> Result<()> {
-        v2::enable(&u.base)?;
-        for dir in steps(&u.base, &u.root) {
-            tree::make(dir)?;
-            v2::enable(dir)?;
-        }
-        Ok(())
-    }
-
-    /// Makes `<root>` in a v1 hierarchy, ready for groups in it.
-    fn prepare_v1(h: &Hierarchy) -> Result<()> {
-        for dir in steps(&h.base, &h.root) {
-            tree::make(dir)?;
-            if has(h, "cpuset") {
-                v1::fill_cpuset(dir.parent().unwrap_or(&h.base), dir)?;
-                // Groups made in it then come filled, without four more writes for each VE.
-                files::write_if_new(dir, "cgroup.clone_children", "1")?;
-            }
-            // Before 5.11 a group's limit held for the groups in it only if told so.
-            if has(h, "memory") && files::read(dir, "memory.use_hierarchy").is_ok_and(|t| t.trim_end() == "0") {
-                files::write(dir, "memory.use_hierarchy", "1")?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes a group in `<root>` of every hierarchy, and perhaps one in it.
-    fn make(&self, name: &str, inner: Option<&str>, made: &mut tree::Made) -> Result<()> {
-        if let Some(u) = &self.layout.v2 {
-            // Always looked at, as a crash may have left the root made but the controllers not handed down.
-            Self::prepare_unified(u)?;
-            let dir = u.root.join(name);
-            made.make(dir.clone())?;
-            if let Some(inner) = inner {
-                v2::enable(&dir)?;
-                v2::bound(&dir)?;
-                made.make(dir.join(inner))?;
-            }
-        }
-        for h in &self.layout.v1 {
-            let dir = h.root.join(name);
-            match made.make(dir.clone()) {
-                Err(e) if e.kind == Kind::NotFound => {
-                    Self::prepare_v1(h)?;
-                    made.make(dir.clone())?;
-                }
-                other => other?,
-            }
-            let inner = inner.map(|i| dir.join(i));
-            if let Some(inner) = &inner {
-                made.make(inner.clone())?;
-            }
-            if has(h, "cpuset") {
-                let last = inner.as_ref().unwrap_or(&dir);
-                let empty = |file| files::read(last, file).map(|t| t.trim().is_empty());
-                if empty("cpuset.cpus")? || empty("cpuset.mems")? {
-                    // The root was made by someone else, or by us up to a crash.
-                    Self::prepare_v1(h)?;
-                    v1::fill_cpuset(&h.root, &dir)?;
-                    inner.iter().try_for_each(|inner| v1::fill_cpuset(&dir, inner))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn place(&self, name: &str) -> Placement {
         Placement {
             join: self.layout.v1.iter().map(|h| h.root.join(name).join("tasks")).collect(),
             unified: self.layout.v2.as_ref().map(|u| u.root.join(name)),
         }
-    }
-
-    fn check(&self, id: VeId, limits: &Limits, disks: &[BlockDevice]) -> Result<()> {
-        let refuse = |kind, why: String| Err(Error::new("limit VE", id, why).kind(kind));
-        let cannot = self.unenforceable(limits);
-        if !cannot.is_empty() {
-            let list: Vec<String> = cannot.iter().map(ToString::to_string).collect();
-            return refuse(Kind::Unsupported, format!("this host can't hold {}", list.join("; ")));
-        }
-        if limits.cpu.cap_milli == Some(0) {
-            return refuse(Kind::Invalid, "a cap of no processor time at all".into());
-        }
-        let weights = [("cpu.weight", limits.cpu.weight), ("io.weight", limits.io.weight)];
-        for (key, weight) in weights.iter().filter_map(|(k, w)| Some((k, (*w)?))) {
-            if !(1..=10_000).contains(&weight) {
-                return refuse(Kind::Invalid, format!("{key} is {weight}; weights go from 1 to 10000"));
-            }
-        }
-        let io = &limits.io;
-        let zero = io.read_bytes.is_some_and(|b| b.get() == 0)
-            || io.write_bytes.is_some_and(|b| b.get() == 0)
-            || io.read_ops == Some(0)
-            || io.write_ops == Some(0);
-        if zero {
-            return refuse(Kind::Invalid, "an io limit of 0 (which v1 takes for none)".into());
-        }
-        let bandwidth = io.read_bytes.is_some() || io.write_bytes.is_some() || io.read_ops.or(io.write_ops).is_some();
-        if bandwidth && disks.is_empty() {
-            return refuse(
-                Kind::Unsupported,
-                "its disk is on no block device that io limits could be set for".into(),
-            );
-        }
-        Ok(())
     }
 
     /// Removes one group of `<root>` in every hierarchy; all are tried, and all failures told.
@@ -171,17 +70,6 @@ impl Host {
             .collect();
         collect(failures)
     }
-}
-
-/// The directories from below `base` down to `root`.
-fn steps<'a>(base: &Path, root: &'a Path) -> Vec<&'a Path> {
-    let mut dirs: Vec<&Path> = root.ancestors().take_while(|d| *d != base).collect();
-    dirs.reverse();
-    dirs
-}
-
-fn has(h: &Hierarchy, controller: &str) -> bool {
-    h.controllers.iter().any(|c| c == controller)
 }
 
 /// One error out of many: the first, with the others in its reason.
@@ -218,7 +106,7 @@ impl Cgroups for Host {
 
     fn create(&self, id: VeId, owner: u32) -> Result<()> {
         let mut made = tree::Made::default();
-        self.make(&id.to_string(), Some("payload"), &mut made)?;
+        prepare::make(&self.layout, &id.to_string(), Some("payload"), &mut made)?;
         if let Some(u) = &self.layout.v2 {
             tree::give(&u.root.join(id.to_string()).join("payload"), &DELEGATED, owner)?;
         }
@@ -242,7 +130,7 @@ impl Cgroups for Host {
     }
 
     fn apply(&self, id: VeId, limits: &Limits, disks: &[BlockDevice]) -> Result<()> {
-        self.check(id, limits, disks)?;
+        facts::check(id, limits, disks, &self.unenforceable(limits))?;
         let name = id.to_string();
         // Where there is no controller, nothing is limited and nothing is to be lifted; `check` refused the rest.
         match self.layout.place("memory") {
@@ -257,7 +145,7 @@ impl Cgroups for Host {
         }
         match self.layout.place("cpuset") {
             Some(Place::V1(h)) => v1::pin(&h.root, &h.root.join(&name), limits.cpu.pin.as_ref())?,
-            Some(Place::V2(u)) => v2::pin(&u.root.join(&name), limits.cpu.pin.as_ref())?,
+            Some(Place::V2(u)) => v2::pin(&u.root, &u.root.join(&name), limits.cpu.pin.as_ref())?,
             None => {}
         }
         match self.layout.place("pids") {
@@ -276,9 +164,36 @@ impl Cgroups for Host {
         self.place(&format!("{id}/payload"))
     }
 
+    fn attach_placement(&self, id: VeId, init_cgroup: &Path) -> Result<Placement> {
+        let mut place = self.placement(id);
+        let (Some(u), Some(payload)) = (&self.layout.v2, &place.unified) else {
+            return Ok(place);
+        };
+        let text = file::read(init_cgroup)?;
+        // The line of the v2 tree (proc_pid_cgroup(5)); guests can name groups as they like, but not with '/'.
+        let path = text
+            .lines()
+            .find_map(|l| l.strip_prefix("0::/"))
+            .map(|p| u.mount.join(p));
+        match path {
+            Some(p) if p.starts_with(payload) && !p.components().any(|c| c == Component::ParentDir) => {
+                place.unified = Some(p);
+                Ok(place)
+            }
+            other => {
+                let found = other.map_or_else(|| "in no group".to_owned(), |p| format!("in {}", p.display()));
+                Err(Error::new(
+                    "attach to VE",
+                    id,
+                    format!("its init is {found}, not below {}", payload.display()),
+                ))
+            }
+        }
+    }
+
     fn monitor_placement(&self) -> Result<Placement> {
         let mut made = tree::Made::default();
-        self.make("monitor", None, &mut made)?;
+        prepare::make(&self.layout, "monitor", None, &mut made)?;
         made.keep();
         Ok(self.place("monitor"))
     }

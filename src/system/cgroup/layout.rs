@@ -315,6 +315,35 @@ cgroup2 /nowhere/cgroup/with\\040space cgroup2 rw 0 0
     }
 
     #[test]
+    fn inside_a_container_the_own_group_is_the_place() {
+        use nix::mount::{MsFlags, mount};
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().to_owned();
+        // A mount namespace of this thread's own, gone with it.
+        let found = std::thread::spawn(move || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS | nix::sched::CloneFlags::CLONE_FS)?;
+            mount(
+                None::<&str>,
+                "/",
+                None::<&str>,
+                MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+                None::<&str>,
+            )?;
+            mount(Some("t"), &top, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+            let own = top.join("docker/x");
+            std::fs::create_dir_all(&own).unwrap();
+            mount(Some("t"), &own, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+            let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+            mount(Some("t"), &top, Some("tmpfs"), read_only, None::<&str>)?;
+            nix::Result::Ok(base(&top, "4:memory:/a\n0::/docker/x\n", str::is_empty))
+        });
+        match found.join().unwrap() {
+            Ok(found) => assert_eq!(found, dir.path().join("docker/x")),
+            Err(e) => println!("skipped because this test can't mount: {e}"),
+        }
+    }
+
+    #[test]
     fn roots_are_names_or_paths_of_names() {
         for good in ["hostel", "hostel.slice/hostel-ves.service/ve", "hostel-test-1-2"] {
             Layout::find(HYBRID, "", good).unwrap();

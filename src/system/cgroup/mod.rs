@@ -14,6 +14,7 @@ mod files;
 mod freeze;
 mod host;
 mod layout;
+mod prepare;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,11 @@ pub trait Cgroups: Send + Sync + Debug {
 
     /// Where a starter puts a VE's first process.
     fn placement(&self, id: VeId) -> Placement;
+
+    /// Where to put a process that joins a running VE. `init_cgroup` is `/proc/PID/cgroup` of its init, whose v2 group
+    /// it joins: the guest's systemd moves itself down and hands controllers on, and then the kernel lets nobody into
+    /// the payload group itself any more (`EBUSY`; cgroup-v2.rst, "No Internal Process Constraint").
+    fn attach_placement(&self, id: VeId, init_cgroup: &Path) -> Result<Placement>;
 
     /// Where monitors live, outside all limits of VEs; made if missing.
     fn monitor_placement(&self) -> Result<Placement>;

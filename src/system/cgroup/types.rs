@@ -165,12 +165,12 @@ impl fmt::Display for BlockDevice {
     }
 }
 
-/// Where a process is to be put, in all hierarchies.
+/// Where a process is to be put, in all hierarchies: first `join`, then `CLONE_INTO_CGROUP` with `unified`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Placement {
     /// The `tasks` files of the v1 groups. A **single-threaded** process writes `0` into each for itself; its
-    /// children follow. (Writing another process's id into `cgroup.procs` takes a lock that waits for an RCU grace
-    /// period, milliseconds each; `0` into `tasks` doesn't.)
+    /// children follow. (A write to `cgroup.procs`, of either version and also of `0`, takes a lock that waits for
+    /// an RCU grace period unless one was taken just before: 5 to 15 ms. `0` to `tasks` doesn't.)
     pub join: Vec<PathBuf>,
     /// The group in the v2 tree: a directory to open for `CLONE_INTO_CGROUP`.
     pub unified: Option<PathBuf>,

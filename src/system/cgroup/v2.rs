@@ -63,12 +63,22 @@ pub fn cpu(dir: &Path, limits: &CpuLimits) -> Result<()> {
     files::write_if_new(dir, "cpu.weight", &limits.weight.unwrap_or(100).to_string())
 }
 
-/// Pins a VE. An empty set means that of the parent; the kernel wants a line end at least.
-pub fn pin(dir: &Path, pin: Option<&CpuSet>) -> Result<()> {
+/// Pins a VE. An empty set means that of the parent (the kernel wants a line end at least); but some kernels (6.1,
+/// for one) refuse to empty the set of a group in use with ENOSPC, and then it gets all that the root has.
+pub fn pin(root: &Path, dir: &Path, pin: Option<&CpuSet>) -> Result<()> {
     let text = pin.map(CpuSet::to_string).unwrap_or_default();
-    match files::read(dir, "cpuset.cpus")?.trim() {
-        now if now == text => Ok(()),
-        _ => files::write(dir, "cpuset.cpus", if text.is_empty() { "\n" } else { &text }),
+    let now = files::read(dir, "cpuset.cpus")?;
+    if now.trim() == text {
+        return Ok(());
+    }
+    if pin.is_some() {
+        return files::write(dir, "cpuset.cpus", &text);
+    }
+    match files::write(dir, "cpuset.cpus", "\n") {
+        Err(e) if e.kind == Kind::NoSpace => {
+            files::write_if_new(dir, "cpuset.cpus", files::read(root, "cpuset.cpus.effective")?.trim())
+        }
+        other => other,
     }
 }
 

@@ -77,12 +77,13 @@ fn a_burner_stays_at_its_cap() {
     let begin = Instant::now();
     let _two = [g.shell(ve(101), BURN), g.shell(ve(101), BURN)];
     let usage = || g.cgroups.usage(ve(101)).unwrap();
-    let u = until("it was stopped in 6 periods", || {
-        Some(usage()).filter(|u| u.throttled.unwrap().throttled >= 6)
+    let u = until("it was stopped in 8 periods", || {
+        Some(usage()).filter(|u| u.throttled.unwrap().throttled >= 8)
     });
     let share = u.cpu.total_ns.unwrap() as f64 / begin.elapsed().as_nanos() as f64;
-    // One period's budget may be used before the first full period has gone by.
-    assert!(share < 0.28, "{share}");
+    // One period's budget may be used before the first full period has gone by, and each processor may run over by
+    // a clock tick before it notices; without a cap the two would use 1 to 2.
+    assert!(share < 0.4, "{share}");
     let (user, system) = (u.cpu.user_ns.unwrap(), u.cpu.system_ns.unwrap());
     assert!(user > system, "it burns in user mode: {u:?}");
     assert_eq!(u.processes, Some(2));
@@ -297,16 +298,14 @@ fn freezes_and_kills(g: &Ground) {
         g.cgroups.freeze(ve(101), wait).unwrap();
         g.cgroups.freeze(ve(101), wait).unwrap();
         assert!(g.cgroups.is_frozen(ve(101)).unwrap());
-        let ticks = || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/schedstat", guest.0.id())).unwrap();
-            stat.split(' ').next().unwrap().parse::<u64>().unwrap()
-        };
-        let stopped = ticks();
-        std::thread::sleep(Duration::from_millis(20)); // a time in which it would have run
-        assert_eq!(ticks(), stopped);
+        let used = || g.cgroups.usage(ve(101)).unwrap().cpu.total_ns.unwrap();
+        let stopped = used();
+        std::thread::sleep(Duration::from_millis(30)); // a time of which it would have run the most
+        // The last steps into the freezer are still counted after the kernel calls the group frozen.
+        assert!(used() - stopped < 3_000_000, "{} ns", used() - stopped);
         g.cgroups.thaw(ve(101)).unwrap();
         g.cgroups.thaw(ve(101)).unwrap();
-        until("it runs again", || (ticks() > stopped).then_some(()));
+        until("it runs again", || (used() > stopped + 10_000_000).then_some(()));
     }
     g.cgroups.freeze(ve(101), wait).unwrap();
     g.cgroups.kill(ve(101)).unwrap();
@@ -341,20 +340,18 @@ fn freezes_and_kills_on_v1_alone() {
     g.cgroups.create(ve(102), 1).unwrap();
     let u = g.cgroups.usage(ve(102)).unwrap();
     assert_eq!(u.cpu_pressure, None, "v1 has no pressure files: unknown, not zero");
-    // A fork bomb, without cgroup.kill.
-    let mut limits = Limits {
-        processes: Some(200),
-        ..Limits::default()
-    };
-    limits.cpu.cap_milli = Some(500);
+    // Twenty shells that fork without a pause, and no cgroup.kill.
+    let mut limits = Limits::default();
+    limits.cpu.cap_milli = Some(1000);
     g.cgroups.apply(ve(102), &limits, &[]).unwrap();
-    let mut bomb = g.shell(ve(102), "b() { b | b & }; b; sleep 60");
-    until("it has grown", || {
-        (g.cgroups.processes(ve(102)).unwrap().len() > 50).then_some(())
+    let twenty = "for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do";
+    let mut storm = g.shell(ve(102), &format!("{twenty} while :; do (:); done & done; wait"));
+    until("it storms", || {
+        (g.cgroups.processes(ve(102)).unwrap().len() > 20).then_some(())
     });
     g.cgroups.kill(ve(102)).unwrap();
     g.cgroups.remove(ve(102), Duration::from_secs(8)).unwrap();
-    bomb.ended();
+    assert!(!storm.ended().success());
 }
 
 #[test]

@@ -90,7 +90,10 @@ fn a_create_that_fails_leaves_nothing() {
     // A directory plays one more hierarchy, in which a file stands where the group should be.
     let dir = tempfile::tempdir().unwrap();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
-    let mounts = format!("{mounts}cgroup {} cgroup rw,net_prio 0 0\n", dir.path().display());
+    let mounts = format!(
+        "{mounts}cgroup {} cgroup rw,name=hostel-play 0 0\n",
+        dir.path().display()
+    );
     let Some(g) = Ground::on(&mounts, |_| true) else { return };
     std::fs::create_dir(dir.path().join(&g.root)).unwrap();
     let obstacle = dir.path().join(&g.root).join("101");
@@ -106,7 +109,8 @@ fn a_create_that_fails_leaves_nothing() {
     std::fs::remove_dir(obstacle.join("payload")).unwrap();
     std::fs::write(obstacle.join("payload"), "").unwrap();
     g.cgroups.create(ve(101), OWNER).unwrap(); // EEXIST is no failure, and nothing is written in it
-    let real = g.cgroups.placement(ve(101)).join[0].clone();
+    let place = g.cgroups.placement(ve(101));
+    let real = place.unified.unwrap_or_else(|| place.join[0].clone());
     assert!(real.exists());
     // All hierarchies are cleaned though one fails.
     let error = g.cgroups.remove(ve(101), Duration::from_millis(50)).unwrap_err();
@@ -133,6 +137,40 @@ fn a_living_process_keeps_its_group_and_is_named() {
     // Not waited for: remove waits for the dying by itself. The zombie doesn't hold the group.
     g.cgroups.remove(ve(101), Duration::from_secs(5)).unwrap();
     assert!(!guest.ended().success());
+}
+
+#[test]
+fn who_attaches_goes_where_init_is() {
+    let Some(g) = Ground::new() else { return };
+    g.cgroups.create(ve(101), OWNER).unwrap();
+    g.cgroups.create(ve(102), OWNER).unwrap();
+    let place = g.cgroups.placement(ve(101));
+    let Some(payload) = &place.unified else {
+        println!("skipped because there is no v2 tree here");
+        return;
+    };
+    let scope = payload.join("init.scope");
+    std::fs::create_dir(&scope).unwrap();
+    let init = g.shell(ve(101), "read x");
+    let proc = format!("/proc/{}/cgroup", init.0.id());
+    assert_eq!(g.cgroups.attach_placement(ve(101), Path::new(&proc)).unwrap(), place);
+    std::fs::write(scope.join("cgroup.procs"), init.0.id().to_string()).unwrap();
+    // As a guest's systemd does it; where there are no controllers this changes nothing.
+    let offered = std::fs::read_to_string(payload.join("cgroup.controllers")).unwrap();
+    for controller in offered.split_whitespace() {
+        std::fs::write(payload.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+    }
+    let attach = g.cgroups.attach_placement(ve(101), Path::new(&proc)).unwrap();
+    assert_eq!((attach.unified.as_ref(), &attach.join), (Some(&scope), &place.join));
+    let second = Guest(start(&attach, "read x"));
+    assert!(g.cgroups.processes(ve(101)).unwrap().contains(&second.0.id()));
+    let other = g.cgroups.attach_placement(ve(102), Path::new(&proc)).unwrap_err();
+    assert!(
+        std::error::Error::source(&other)
+            .unwrap()
+            .to_string()
+            .contains("not below")
+    );
 }
 
 #[test]

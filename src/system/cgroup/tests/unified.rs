@@ -135,6 +135,28 @@ fn nothing_is_written_twice() {
 }
 
 #[test]
+fn only_the_given_disks_are_limited() {
+    let p = Play::new();
+    p.put(
+        "hostel/101/io.max",
+        "8:0 rbps=104857600 wbps=max riops=max wiops=500\n7:3 rbps=1 wbps=max riops=max wiops=max\n",
+    );
+    let mut l = Limits::default();
+    l.io.read_bytes = Some(Bytes(104_857_600));
+    l.io.write_ops = Some(500);
+    p.cgroups
+        .apply(ve(101), &l, &[SDA, BlockDevice { major: 8, minor: 16 }])
+        .unwrap();
+    assert_eq!(
+        p.writes(),
+        [
+            "hostel/101/io.max <- 7:3 rbps=max wbps=max riops=max wiops=max",
+            "hostel/101/io.max <- 8:16 rbps=104857600 wbps=max riops=max wiops=500",
+        ]
+    );
+}
+
+#[test]
 fn none_lifts() {
     let p = Play::new();
     p.cgroups.apply(ve(101), &limits(), &[SDA]).unwrap();
