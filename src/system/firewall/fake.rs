@@ -81,7 +81,10 @@ fn sorted(members: &[Member]) -> impl Iterator<Item = (String, Member)> {
 
 impl State {
     fn load(&mut self, ruleset: &Ruleset) -> Result<()> {
-        let table = Table { version: ruleset::version(ruleset)?, members: sorted(&ruleset.members).collect() };
+        let table = Table {
+            version: ruleset::version(ruleset)?,
+            members: sorted(&ruleset.members).collect(),
+        };
         self.tables.insert(ruleset.table.clone(), table);
         Ok(())
     }
@@ -127,7 +130,11 @@ impl Firewall for FakeFirewall {
     fn members(&self, table: &str) -> Result<Vec<Member>> {
         let state = self.call("members")?;
         ruleset::check_table(table)?;
-        Ok(state.tables.get(table).map(|t| t.members.values().cloned().collect()).unwrap_or_default())
+        Ok(state
+            .tables
+            .get(table)
+            .map(|t| t.members.values().cloned().collect())
+            .unwrap_or_default())
     }
 
     fn text(&self, ruleset: &Ruleset) -> Result<String> {

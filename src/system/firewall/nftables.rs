@@ -31,29 +31,44 @@ impl Default for Nftables {
 impl Nftables {
     /// With another `nft` than the one in the usual directories.
     pub fn with_program(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        Self {
+            program: program.into(),
+        }
     }
 
     fn load(&self, table: &str, text: &str) -> Result<()> {
         let fail = |e: io::Error| {
             let missing = e.kind() == io::ErrorKind::NotFound;
             let error = Error::os("run", self.program.display(), e);
-            if missing { error.hint("install the package nftables") } else { error }
+            if missing {
+                error.hint("install the package nftables")
+            } else {
+                error
+            }
         };
         let output = self.run(text).map_err(fail)?;
         if output.status.success() {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let said = if said.is_empty() { output.status.to_string() } else { said };
-        Err(Error::new("load firewall table", table, said)
-            .hint("the kernel needs nf_tables with the families inet and nat; \"hostel network show\" prints the table"))
+        let said = if said.is_empty() {
+            output.status.to_string()
+        } else {
+            said
+        };
+        Err(Error::new("load firewall table", table, said).hint(
+            "the kernel needs nf_tables with the families inet and nat; \"hostel network show\" prints the table",
+        ))
     }
 
     fn run(&self, text: &str) -> io::Result<Output> {
         let mut command = Command::new(&self.program);
         command.args(["-f", "-"]).env("PATH", PATH).env("LC_ALL", "C");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
         let written = match child.stdin.take() {
             Some(mut stdin) => stdin.write_all(text.as_bytes()),
             None => Ok(()),
@@ -72,22 +87,30 @@ fn open() -> Result<Netlink> {
 }
 
 fn commit(netlink: &mut Netlink, messages: Vec<Request>) -> std::result::Result<(), Refusal> {
-    if messages.is_empty() { Ok(()) } else { netlink.apply(&wire::transaction(messages)) }
+    if messages.is_empty() {
+        Ok(())
+    } else {
+        netlink.apply(&wire::transaction(messages))
+    }
 }
 
-/// All members' keys; `None` if there is no table (or one without our sets).
-fn read_keys(netlink: &mut Netlink, table: &str) -> Result<Option<Vec<Key>>> {
-    let mut keys = Vec::new();
-    for set in Set::ALL {
-        match netlink.dump(&wire::list(table, set)) {
-            Ok(answers) => keys.extend(answers.iter().flat_map(|body| wire::read_keys(set, body))),
+type Interfaces<'a> = BTreeSet<&'a str>;
+
+/// The keys of these interfaces, or of all, in these sets; `None` if there is no table (or one without our sets).
+fn read_keys(
+    netlink: &mut Netlink,
+    table: &str,
+    sets: &[Set],
+    of: Option<&Interfaces<'_>>,
+) -> Result<Option<BTreeSet<Key>>> {
+    let mut keys = BTreeSet::new();
+    for set in sets {
+        match netlink.dump(&wire::list(table, *set)) {
+            Ok(answers) => keys.extend(answers.iter().flat_map(|body| wire::read_keys(*set, body, of))),
             Err(refusal) if refusal.errno() == libc::ENOENT => return Ok(None),
             Err(refusal) => return Err(refusal.into_error("read the members of firewall table", table)),
         }
     }
-    // A dump may tell an element twice while the set grows.
-    keys.sort_unstable();
-    keys.dedup();
     Ok(Some(keys))
 }
 
@@ -95,7 +118,11 @@ fn read_keys(netlink: &mut Netlink, table: &str) -> Result<Option<Vec<Key>>> {
 fn digest_of_rules(netlink: &mut Netlink, table: &str) -> Result<String> {
     match netlink.dump(&wire::list_rules(table)) {
         Ok(answers) => {
-            let rules: Vec<u8> = answers.iter().filter_map(|body| wire::read_rule(table, body)).flatten().collect();
+            let rules: Vec<u8> = answers
+                .iter()
+                .filter_map(|body| wire::read_rule(table, body))
+                .flatten()
+                .collect();
             Ok(ruleset::digest(&rules))
         }
         Err(refusal) if refusal.errno() == libc::ENOENT => Ok(ruleset::digest(&[])),
@@ -114,7 +141,9 @@ fn exists(netlink: &mut Netlink, table: &str, request: &Request) -> Result<Optio
 /// Empty chains whose names tell what the table is: one comes with the text, one is added after loading, with a
 /// digest of the rules as the kernel shows them. Together they say: this text, and nobody has touched the rules.
 fn is_intact(netlink: &mut Netlink, table: &str, version: &str) -> Result<bool> {
-    let Some(found) = exists(netlink, table, &wire::get_table(table))? else { return Ok(false) };
+    let Some(found) = exists(netlink, table, &wire::get_table(table))? else {
+        return Ok(false);
+    };
     if !wire::is_awake(&found) {
         return Ok(false);
     }
@@ -128,29 +157,50 @@ fn is_intact(netlink: &mut Netlink, table: &str, version: &str) -> Result<bool> 
 }
 
 /// Gives each interface exactly the keys it shall have. Interfaces that aren't named stay as they are.
-fn set_keys(netlink: &mut Netlink, table: &str, interfaces: &BTreeSet<&str>, wanted: &BTreeSet<Key>) -> Result<()> {
+fn set_keys(netlink: &mut Netlink, table: &str, interfaces: &Interfaces<'_>, wanted: &BTreeSet<Key>) -> Result<()> {
+    let act = "change the members of firewall table";
     let mut refused = None;
     for _ in 0..TRIES {
-        let Some(found) = read_keys(netlink, table)? else { return Err(no_table(table)) };
-        let stale = |k: &&Key| interfaces.contains(k.interface().as_str()) && !wanted.contains(k);
-        let stale: Vec<Key> = found.iter().filter(stale).cloned().collect();
-        let missing: Vec<Key> = wanted.iter().filter(|k| found.binary_search(k).is_err()).cloned().collect();
+        let Some(found) = read_keys(netlink, table, &Set::ALL, Some(interfaces))? else {
+            return Err(no_table(table));
+        };
+        let stale: Vec<Key> = found.difference(wanted).cloned().collect();
+        let missing: Vec<Key> = wanted.difference(&found).cloned().collect();
         let mut messages = wire::delete(table, &stale);
         messages.extend(wire::add(table, &missing));
         match commit(netlink, messages) {
             Ok(()) => return Ok(()),
             // Somebody else deleted one of them: look again.
             Err(refusal) if refusal.errno() == libc::ENOENT && !stale.is_empty() => refused = Some(refusal),
-            Err(refusal) if refusal.errno() == libc::ENOENT => return Err(no_table(table)),
-            Err(refusal) => return Err(refusal.into_error("change the members of firewall table", table)),
+            Err(refusal) => return Err(refusal.into_error(act, table)),
         }
     }
-    Err(refused.map_or_else(|| no_table(table), |r| r.into_error("change the members of firewall table", table)))
+    Err(refused.map_or_else(|| no_table(table), |r| r.into_error(act, table)))
 }
 
 fn set_members(netlink: &mut Netlink, table: &str, members: &[Member]) -> Result<()> {
-    let interfaces = members.iter().map(|m| m.interface.as_str()).collect();
-    set_keys(netlink, table, &interfaces, &members.iter().flat_map(wire::keys).collect())
+    if members.is_empty() {
+        return Ok(());
+    }
+    let interfaces: Interfaces<'_> = members.iter().map(|m| m.interface.as_str()).collect();
+    let wanted: BTreeSet<Key> = members.iter().flat_map(wire::keys).collect();
+    set_keys(netlink, table, &interfaces, &wanted)
+}
+
+/// Admits interfaces none of which is a member, as at a VE's start; false if one is. Who has an element in any set has
+/// one in `links` (they come and go in one transaction), so that a quarter of the elements need reading.
+fn admit_new(netlink: &mut Netlink, table: &str, members: &[Member]) -> Result<bool> {
+    let interfaces: Interfaces<'_> = members.iter().map(|m| m.interface.as_str()).collect();
+    match read_keys(netlink, table, &[Set::Links], Some(&interfaces))? {
+        None => Err(no_table(table)),
+        Some(found) if !found.is_empty() => Ok(false),
+        Some(_) => {
+            let wanted: Vec<Key> = members.iter().flat_map(wire::keys).collect();
+            let done = commit(netlink, wire::add(table, &wanted));
+            done.map_err(|r| r.into_error("change the members of firewall table", table))?;
+            Ok(true)
+        }
+    }
 }
 
 fn no_table(table: &str) -> Error {
@@ -184,7 +234,12 @@ impl Firewall for Nftables {
     fn admit(&self, table: &str, members: &[Member]) -> Result<()> {
         ruleset::check_table(table)?;
         ruleset::check_members(members)?;
-        set_members(&mut open()?, table, members)
+        let mut netlink = open()?;
+        if admit_new(&mut netlink, table, members)? {
+            Ok(())
+        } else {
+            set_members(&mut netlink, table, members)
+        }
     }
 
     fn expel(&self, table: &str, interface: &str) -> Result<()> {
@@ -198,7 +253,8 @@ impl Firewall for Nftables {
 
     fn members(&self, table: &str) -> Result<Vec<Member>> {
         ruleset::check_table(table)?;
-        Ok(wire::members(&read_keys(&mut open()?, table)?.unwrap_or_default()))
+        let keys = read_keys(&mut open()?, table, &Set::ALL, None)?.unwrap_or_default();
+        Ok(wire::members(&keys))
     }
 
     fn text(&self, ruleset: &Ruleset) -> Result<String> {

@@ -29,7 +29,9 @@ struct Element<'a> {
 /// Checks the name of a table: 1 to 31 characters of `a-z 0-9 _`, a letter first.
 pub(super) fn check_table(table: &str) -> Result<()> {
     let first = table.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
-    let rest = table.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let rest = table
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
     if first && rest && table.len() <= 31 {
         return Ok(());
     }
@@ -62,9 +64,16 @@ fn check(ruleset: &Ruleset) -> Result<()> {
     check_table(&ruleset.table)?;
     check::prefix(&ruleset.prefix)?;
     check_members(&ruleset.members)?;
-    match ruleset.members.iter().find(|m| !m.interface.starts_with(&ruleset.prefix)) {
+    match ruleset
+        .members
+        .iter()
+        .find(|m| !m.interface.starts_with(&ruleset.prefix))
+    {
         Some(m) => {
-            let why = format!("its name doesn't begin with \"{}\", so no rule would look at it", ruleset.prefix);
+            let why = format!(
+                "its name doesn't begin with \"{}\", so no rule would look at it",
+                ruleset.prefix
+            );
             Err(Error::new("admit", format!("interface {}", m.interface), why).kind(Kind::Invalid))
         }
         None => Ok(()),
@@ -89,7 +98,11 @@ fn version_unchecked(ruleset: &Ruleset) -> Result<String> {
 
 /// The first half of a SHA-256, in hexadecimal.
 pub(super) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().take(16).map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .take(16)
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }
 
 fn render(ruleset: &Ruleset, members: &[Member], version: &str) -> Result<String> {
@@ -108,14 +121,23 @@ fn render(ruleset: &Ruleset, members: &[Member], version: &str) -> Result<String
 fn insert_members(context: &mut Context, members: &[Member]) {
     let mut members: Vec<&Member> = members.iter().collect();
     members.sort_unstable_by(|a, b| a.interface.cmp(&b.interface));
-    let links: Vec<_> = members.iter().map(|m| Element { interface: &m.interface, value: check::mac_text(m.mac) }).collect();
+    let links: Vec<_> = members
+        .iter()
+        .map(|m| Element {
+            interface: &m.interface,
+            value: check::mac_text(m.mac),
+        })
+        .collect();
     context.insert("links", &links);
     let (mut ve4, mut ve6, mut nd6) = (Vec::new(), Vec::new(), Vec::new());
     for member in members {
         let mut addresses = member.addresses.clone();
         addresses.sort_unstable();
         for address in addresses {
-            let element = |value| Element { interface: &member.interface, value };
+            let element = |value| Element {
+                interface: &member.interface,
+                value,
+            };
             match address {
                 IpAddr::V4(a) => ve4.push(element(a.to_string())),
                 IpAddr::V6(a) => {
@@ -134,7 +156,11 @@ fn insert_pools(context: &mut Context, ruleset: &Ruleset) {
     // Network addresses, so that nft isn't given host bits.
     let text = |network: &IpNetwork| format!("{}/{}", network.network(), network.prefix());
     let pools = |ipv6: bool| {
-        let all = ruleset.masquerade.iter().flat_map(|m| &m.pools).filter(|p| p.is_ipv6() == ipv6);
+        let all = ruleset
+            .masquerade
+            .iter()
+            .flat_map(|m| &m.pools)
+            .filter(|p| p.is_ipv6() == ipv6);
         let mut pools: Vec<String> = all.map(text).collect();
         pools.sort_unstable();
         pools.dedup();

@@ -33,7 +33,10 @@ impl Wire {
             // What this end sends itself isn't wanted: an ICMP error quotes the packet.
             let yes: i32 = 1;
             let option = (&raw const yes).cast();
-            assert_eq!(libc::setsockopt(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, option, 4), 0);
+            assert_eq!(
+                libc::setsockopt(fd, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, option, 4),
+                0
+            );
             assert_eq!(libc::bind(fd, (&raw const address).cast(), length), 0, "{interface}");
             wire
         }
@@ -42,7 +45,12 @@ impl Wire {
     pub fn send(&self, frame: &[u8]) {
         // SAFETY: the buffer is valid for its length.
         let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
-        assert_eq!(usize::try_from(sent).ok(), Some(frame.len()), "{}", std::io::Error::last_os_error());
+        assert_eq!(
+            usize::try_from(sent).ok(),
+            Some(frame.len()),
+            "{}",
+            std::io::Error::last_os_error()
+        );
     }
 
     /// The marked frames that came in and haven't been read; each as the text behind the mark.
@@ -86,7 +94,9 @@ pub(super) fn ethernet(from: [u8; 6], to: [u8; 6], ethertype: u16, payload: &[u8
 
 fn checksum(parts: &[&[u8]]) -> [u8; 2] {
     let bytes = parts.concat();
-    let words = bytes.chunks(2).map(|c| u32::from(c[0]) << 8 | u32::from(c.get(1).copied().unwrap_or(0)));
+    let words = bytes
+        .chunks(2)
+        .map(|c| u32::from(c[0]) << 8 | u32::from(c.get(1).copied().unwrap_or(0)));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -101,7 +111,14 @@ fn length(bytes: &[u8]) -> [u8; 2] {
 /// A UDP datagram without checksum (good for IPv4 only).
 pub(super) fn udp(source: u16, target: u16, payload: &[u8]) -> Vec<u8> {
     let size = u16::try_from(8 + payload.len()).unwrap();
-    [&source.to_be_bytes()[..], &target.to_be_bytes(), &size.to_be_bytes(), &[0, 0], payload].concat()
+    [
+        &source.to_be_bytes()[..],
+        &target.to_be_bytes(),
+        &size.to_be_bytes(),
+        &[0, 0],
+        payload,
+    ]
+    .concat()
 }
 
 pub(super) fn ipv4(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
@@ -132,7 +149,13 @@ fn with_checksum6(from: Ipv6Addr, to: Ipv6Addr, protocol: u8, at: usize, mut pay
 }
 
 pub(super) fn udp6(from: Ipv6Addr, to: Ipv6Addr, source: u16, target: u16, payload: &[u8]) -> Vec<u8> {
-    ipv6(from, to, 17, 64, &with_checksum6(from, to, 17, 6, udp(source, target, payload)))
+    ipv6(
+        from,
+        to,
+        17,
+        64,
+        &with_checksum6(from, to, 17, 6, udp(source, target, payload)),
+    )
 }
 
 /// An ICMPv6 message of type `kind` with a neighbour discovery body: four bytes, a target, options.

@@ -17,16 +17,31 @@ fn firewall() -> Nftables {
 
 fn member(id: u32, addresses: &[&str]) -> Member {
     let link = link(id, 0, addresses);
-    Member { interface: link.host_name, addresses: link.addresses, mac: link.mac }
+    Member {
+        interface: link.host_name,
+        addresses: link.addresses,
+        mac: link.mac,
+    }
 }
 
 fn ruleset(members: &[Member]) -> Ruleset {
-    Ruleset { table: TABLE.into(), prefix: "hv".into(), masquerade: Vec::new(), members: members.to_vec() }
+    Ruleset {
+        table: TABLE.into(),
+        prefix: "hv".into(),
+        masquerade: Vec::new(),
+        members: members.to_vec(),
+    }
 }
 
 fn masquerading(pools: &[&str]) -> Ruleset {
     let pools: Vec<IpNetwork> = pools.iter().map(|p| p.parse().unwrap()).collect();
-    Ruleset { masquerade: vec![MasqueradePool { network: "private".into(), pools }], ..ruleset(&[]) }
+    Ruleset {
+        masquerade: vec![MasqueradePool {
+            network: "private".into(),
+            pools,
+        }],
+        ..ruleset(&[])
+    }
 }
 
 /// The parts of a kind ("rule", "set", "chain", …) in this namespace's nftables.
@@ -34,7 +49,12 @@ fn parts(host: &Space, kind: &str) -> Vec<serde_json::Value> {
     let output = host.output("nft", "-j list ruleset");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    all["nftables"].as_array().unwrap().iter().filter_map(|part| part.get(kind).cloned()).collect()
+    all["nftables"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|part| part.get(kind).cloned())
+        .collect()
 }
 
 /// The elements of a set.
@@ -44,7 +64,9 @@ fn elements(host: &Space, set: &str) -> usize {
 }
 
 fn packets_spoofed(host: &Space) -> u64 {
-    parts(host, "counter").iter().find(|c| c["name"] == "spoofed").unwrap()["packets"].as_u64().unwrap()
+    parts(host, "counter").iter().find(|c| c["name"] == "spoofed").unwrap()["packets"]
+        .as_u64()
+        .unwrap()
 }
 
 /// A host with the firewall, and two VEs that are members.
@@ -53,7 +75,10 @@ fn two_members() -> Option<(Space, Space, Space)> {
     let two = add_ve(&host, 102, &["198.51.100.7", "2001:db8:2::7"])?;
     host.run(|| {
         firewall().ensure(&ruleset(&[])).unwrap();
-        let members = [member(101, &["192.0.2.10", "2001:db8::10"]), member(102, &["198.51.100.7", "2001:db8:2::7"])];
+        let members = [
+            member(101, &["192.0.2.10", "2001:db8::10"]),
+            member(102, &["198.51.100.7", "2001:db8:2::7"]),
+        ];
         firewall().admit(TABLE, &members).unwrap();
     });
     Some((host, one, two))

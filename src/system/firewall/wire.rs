@@ -1,6 +1,7 @@
 //! The few messages of nf_tables that we send ourselves (linux/netfilter/nf_tables.h): one VE's elements in and out, and
 //! what tells whether the table is ours. Starting `nft` for that would cost a VE's start some milliseconds.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Member;
@@ -100,11 +101,15 @@ pub(super) fn keys(member: &Member) -> Vec<Key> {
 
 /// The members that these keys make, in order of interface. An interface without a MAC has one of all zeros, which
 /// no frame comes from.
-pub(super) fn members(keys: &[Key]) -> Vec<Member> {
-    let mut members = std::collections::BTreeMap::new();
+pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member> {
+    let mut members = BTreeMap::new();
     for key in keys {
         let interface = key.interface();
-        let new = || Member { interface: interface.clone(), addresses: Vec::new(), mac: [0; 6] };
+        let new = || Member {
+            interface: interface.clone(),
+            addresses: Vec::new(),
+            mac: [0; 6],
+        };
         let member: &mut Member = members.entry(interface.clone()).or_insert_with(new);
         match key.set {
             Set::Links => {
@@ -142,14 +147,22 @@ fn text(kind: u16, value: &str) -> Vec<u8> {
 fn message(kind: i32, flags: u16, attributes: &[Vec<u8>]) -> Request {
     let mut body = vec![INET, 0, 0, 0];
     attributes.iter().for_each(|a| body.extend(a));
-    Request { kind: (libc::NFNL_SUBSYS_NFTABLES << 8) as u16 | kind as u16, flags, body }
+    Request {
+        kind: (libc::NFNL_SUBSYS_NFTABLES << 8) as u16 | kind as u16,
+        flags,
+        body,
+    }
 }
 
 /// Wraps messages into a transaction: all or none.
 pub(super) fn transaction(messages: Vec<Request>) -> Vec<Request> {
     let mark = |kind: i32| {
         let [high, low] = (libc::NFNL_SUBSYS_NFTABLES as u16).to_be_bytes();
-        Request { kind: kind as u16, flags: 0, body: vec![libc::AF_UNSPEC as u8, 0, high, low] }
+        Request {
+            kind: kind as u16,
+            flags: 0,
+            body: vec![libc::AF_UNSPEC as u8, 0, high, low],
+        }
     };
     let begin = std::iter::once(mark(libc::NFNL_MSG_BATCH_BEGIN));
     begin.chain(messages).chain([mark(libc::NFNL_MSG_BATCH_END)]).collect()
@@ -183,18 +196,31 @@ fn change(kind: i32, flags: u16, table: &str, keys: &[Key]) -> Vec<Request> {
 
 /// Asks for all elements of a set (a dump).
 pub(super) fn list(table: &str, set: Set) -> Request {
-    message(libc::NFT_MSG_GETSETELEM, 0, &[text(ELEMENTS[0], table), text(ELEMENTS[1], set.name())])
+    message(
+        libc::NFT_MSG_GETSETELEM,
+        0,
+        &[text(ELEMENTS[0], table), text(ELEMENTS[1], set.name())],
+    )
 }
 
-/// The keys in one answer to [`list`].
-pub(super) fn read_keys(set: Set, body: &[u8]) -> Vec<Key> {
+/// The keys in one answer to [`list`]: of these interfaces, or of all.
+pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> Vec<Key> {
     let [element, key, value] = ELEMENT;
+    let wanted = |key: &&[u8]| {
+        let name = key.get(..NAME).and_then(|name| name.split(|b| *b == 0).next());
+        let name = name.and_then(|name| std::str::from_utf8(name).ok());
+        of.is_none_or(|interfaces| name.is_some_and(|name| interfaces.contains(name)))
+    };
     let inside = |bytes, kind| Attributes::new(bytes).filter(move |(k, _)| *k == kind).map(|(_, v)| v);
     inside(body.get(HEADER..).unwrap_or_default(), ELEMENTS[2])
         .flat_map(|list| inside(list, element))
         .flat_map(|element| inside(element, key))
         .flat_map(|key| inside(key, value))
-        .map(|bytes| Key { set, bytes: bytes.to_vec() })
+        .filter(wanted)
+        .map(|bytes| Key {
+            set,
+            bytes: bytes.to_vec(),
+        })
         .collect()
 }
 
@@ -206,7 +232,9 @@ pub(super) fn get_table(table: &str) -> Request {
 /// Does the answer to [`get_table`] show a table at work (no flag, "dormant" above all)?
 pub(super) fn is_awake(body: &[u8]) -> bool {
     let mut attributes = Attributes::new(body.get(HEADER..).unwrap_or_default());
-    attributes.find(|(kind, _)| *kind == TABLE[1]).is_none_or(|(_, flags)| flags.iter().all(|b| *b == 0))
+    attributes
+        .find(|(kind, _)| *kind == TABLE[1])
+        .is_none_or(|(_, flags)| flags.iter().all(|b| *b == 0))
 }
 
 /// Removes a table with all that is in it.
@@ -216,13 +244,21 @@ pub(super) fn delete_table(table: &str) -> Request {
 
 /// Asks for a chain.
 pub(super) fn get_chain(table: &str, chain: &str) -> Request {
-    message(libc::NFT_MSG_GETCHAIN, 0, &[text(CHAIN[0], table), text(CHAIN[1], chain)])
+    message(
+        libc::NFT_MSG_GETCHAIN,
+        0,
+        &[text(CHAIN[0], table), text(CHAIN[1], chain)],
+    )
 }
 
 /// Makes an empty chain that no hook leads to.
 pub(super) fn new_chain(table: &str, chain: &str) -> Request {
     let flags = libc::NLM_F_CREATE as u16 | ACK;
-    message(libc::NFT_MSG_NEWCHAIN, flags, &[text(CHAIN[0], table), text(CHAIN[1], chain)])
+    message(
+        libc::NFT_MSG_NEWCHAIN,
+        flags,
+        &[text(CHAIN[0], table), text(CHAIN[1], chain)],
+    )
 }
 
 /// Asks for all rules of a table (a dump).
@@ -267,7 +303,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_readers_panic(bytes: Vec<u8>) {
-            let keys = read_keys(Set::Ve4, &bytes);
+            let keys = read_keys(Set::Ve4, &bytes, None);
             let _ = members(&keys);
             let _ = is_awake(&bytes);
             let _ = read_rule("t", &bytes);
@@ -284,7 +320,10 @@ mod tests {
         let all: Vec<Key> = (101..1301).flat_map(|n| keys(&member(n))).collect();
         let requests = add("t", &all);
         assert_eq!(requests.len(), 9, "three sets, 1200 elements, 500 at a time");
-        let read: usize = requests.iter().map(|r| read_keys(Set::Links, &r.body).len()).sum();
+        let read: usize = requests
+            .iter()
+            .map(|r| read_keys(Set::Links, &r.body, None).len())
+            .sum();
         assert_eq!(read, all.len());
     }
 }

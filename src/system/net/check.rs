@@ -20,7 +20,9 @@ fn wrong(act: &'static str, object: impl std::fmt::Display, why: impl Into<Strin
 /// of /proc/sys and in a ruleset.
 pub fn interface_name(name: &str) -> Result<()> {
     let first = name.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
-    let rest = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
+    let rest = name
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'));
     if first && rest && name.len() <= NAME_MAX {
         return Ok(());
     }
@@ -49,7 +51,9 @@ fn chain(e: &Error) -> String {
 /// Is `name` made of `prefix`, a VE's id, a dot and a number?
 pub fn belongs(name: &str, prefix: &str) -> bool {
     let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
-    name.strip_prefix(prefix).and_then(|rest| rest.split_once('.')).is_some_and(|(id, n)| digits(id) && digits(n))
+    name.strip_prefix(prefix)
+        .and_then(|rest| rest.split_once('.'))
+        .is_some_and(|(id, n)| digits(id) && digits(n))
 }
 
 /// Checks that `mac` can be the address of one interface.
@@ -113,8 +117,14 @@ pub fn link(link: &Link) -> Result<()> {
     }
     let printable = link.alias.bytes().all(|b| (b' '..=b'~').contains(&b));
     if !link.alias.starts_with(ALIAS_PREFIX) || !printable || link.alias.len() > ALIAS_MAX {
-        let why = format!("it must be printable ASCII, begin with \"{ALIAS_PREFIX}\" and have at most {ALIAS_MAX} characters");
-        return Err(wrong("accept alias", format!("{:?} of {}", link.alias, link.host_name), why));
+        let why = format!(
+            "it must be printable ASCII, begin with \"{ALIAS_PREFIX}\" and have at most {ALIAS_MAX} characters"
+        );
+        return Err(wrong(
+            "accept alias",
+            format!("{:?} of {}", link.alias, link.host_name),
+            why,
+        ));
     }
     Ok(())
 }
@@ -161,7 +171,21 @@ mod tests {
         for name in ["hv101.0", "eth0", "a", "hv999999.0", "abcdefghijklmno"] {
             assert!(interface_name(name).is_ok(), "{name}");
         }
-        for name in ["", ".", "..", "a/b", "Eth0", "0eth", "abcdefghijklmnop", "a b", "a\"", "a;b", "a\n", "a*", "ä"] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "Eth0",
+            "0eth",
+            "abcdefghijklmnop",
+            "a b",
+            "a\"",
+            "a;b",
+            "a\n",
+            "a*",
+            "ä",
+        ] {
             assert!(interface_name(name).is_err(), "{name:?}");
         }
         for p in ["hv", "hostel", "a", "h-v_"] {
@@ -178,7 +202,8 @@ mod tests {
 
     #[test]
     fn addresses_that_no_ve_can_have() {
-        let bad = "0.0.0.0 127.0.0.1 169.254.1.1 224.0.0.1 255.255.255.255 240.0.0.1 :: ::1 ff02::1 fe80::1 ::ffff:192.0.2.1";
+        let bad =
+            "0.0.0.0 127.0.0.1 169.254.1.1 224.0.0.1 255.255.255.255 240.0.0.1 :: ::1 ff02::1 fe80::1 ::ffff:192.0.2.1";
         for text in bad.split(' ') {
             assert!(address(text.parse().unwrap()).is_err(), "{text}");
         }
@@ -190,21 +215,72 @@ mod tests {
     #[test]
     fn whole_links() {
         assert!(links(&[good()]).is_ok());
-        let other = Link { host_name: "hv101.1".into(), guest_name: "eth1".into(), addresses: vec![], ..good() };
+        let other = Link {
+            host_name: "hv101.1".into(),
+            guest_name: "eth1".into(),
+            addresses: vec![],
+            ..good()
+        };
         assert!(links(&[good(), other.clone()]).is_ok());
         let bad = [
             Link { mac: [0; 6], ..good() },
-            Link { mac: [1, 0, 0, 0, 0, 1], ..good() },
-            Link { mtu: Some(100), ..good() },
-            Link { mtu: Some(70_000), ..good() },
-            Link { alias: "mine".into(), ..good() },
-            Link { alias: "hostel VE 1\n".into(), ..good() },
+            Link {
+                mac: [1, 0, 0, 0, 0, 1],
+                ..good()
+            },
+            Link {
+                mtu: Some(100),
+                ..good()
+            },
+            Link {
+                mtu: Some(70_000),
+                ..good()
+            },
+            Link {
+                alias: "mine".into(),
+                ..good()
+            },
+            Link {
+                alias: "hostel VE 1\n".into(),
+                ..good()
+            },
         ];
         for link in bad {
-            assert_eq!(links(std::slice::from_ref(&link)).unwrap_err().kind, Kind::Invalid, "{link:?}");
+            assert_eq!(
+                links(std::slice::from_ref(&link)).unwrap_err().kind,
+                Kind::Invalid,
+                "{link:?}"
+            );
         }
-        assert!(links(&[good(), Link { guest_name: "eth0".into(), ..other.clone() }]).is_err());
-        assert!(links(&[good(), Link { host_name: "hv101.0".into(), ..other.clone() }]).is_err());
-        assert!(links(&[good(), Link { addresses: good().addresses, ..other }]).is_err());
+        assert!(
+            links(&[
+                good(),
+                Link {
+                    guest_name: "eth0".into(),
+                    ..other.clone()
+                }
+            ])
+            .is_err()
+        );
+        assert!(
+            links(&[
+                good(),
+                Link {
+                    host_name: "hv101.0".into(),
+                    ..other.clone()
+                }
+            ])
+            .is_err()
+        );
+        assert!(
+            links(&[
+                good(),
+                Link {
+                    addresses: good().addresses,
+                    ..other
+                }
+            ])
+            .is_err()
+        );
     }
 }

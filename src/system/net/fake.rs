@@ -89,13 +89,18 @@ impl Network for FakeNetwork {
         check::links(links)?;
         for link in links {
             state.refuse_foreign(&link.host_name)?;
-            let others = state.links.values().filter(|l| links.iter().all(|new| new.host_name != l.host_name));
+            let others = state
+                .links
+                .values()
+                .filter(|l| links.iter().all(|new| new.host_name != l.host_name));
             if let Some(address) = others.flat_map(|l| &l.addresses).find(|a| link.addresses.contains(a)) {
                 let object = format!("{address} by {}", link.host_name);
                 return Err(Error::new("add route to", object, "it is routed elsewhere").kind(Kind::Exists));
             }
         }
-        state.links.extend(links.iter().map(|l| (l.host_name.clone(), l.clone())));
+        state
+            .links
+            .extend(links.iter().map(|l| (l.host_name.clone(), l.clone())));
         Ok(())
     }
 
@@ -117,7 +122,11 @@ impl Network for FakeNetwork {
         let found = |l: &Link| {
             let mut addresses = l.addresses.clone();
             addresses.sort_unstable();
-            FoundLink { name: l.host_name.clone(), alias: l.alias.clone(), addresses }
+            FoundLink {
+                name: l.host_name.clone(),
+                alias: l.alias.clone(),
+                addresses,
+            }
         };
         Ok(ours.map(found).collect())
     }
@@ -131,6 +140,10 @@ impl Network for FakeNetwork {
     fn prepare_host(&self) -> Result<Vec<String>> {
         let mut state = self.call("prepare_host")?;
         let changed = !std::mem::replace(&mut state.forwarding, true);
-        Ok(if changed { vec!["net.ipv4.ip_forward: 0 -> 1".to_owned()] } else { Vec::new() })
+        Ok(if changed {
+            vec!["net.ipv4.ip_forward: 0 -> 1".to_owned()]
+        } else {
+            Vec::new()
+        })
     }
 }

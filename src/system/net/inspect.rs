@@ -9,6 +9,8 @@ use crate::{Error, Result};
 
 /// Length of struct ifinfomsg, before the attributes of a link.
 const LINK_HEADER: usize = 16;
+/// IF_OPER_UP.
+const OPERSTATE_UP: u8 = 6;
 /// Length of struct rtmsg, before the attributes of a route.
 const ROUTE_HEADER: usize = 12;
 
@@ -19,10 +21,16 @@ pub(super) struct Interface {
     pub name: String,
     pub alias: String,
     group: u32,
+    operstate: u8,
     counters: Option<Counters>,
 }
 
 impl Interface {
+    /// Can it send? Up by RFC 2863, which the kernel says once it has given the interface its queue.
+    pub fn is_ready(&self) -> bool {
+        self.operstate == OPERSTATE_UP
+    }
+
     /// Was it made by Hostel?
     pub fn is_ours(&self) -> bool {
         self.alias.starts_with(ALIAS_PREFIX) || (self.alias.is_empty() && self.group == GROUP)
@@ -48,9 +56,13 @@ pub(super) fn list(prefix: &str) -> Result<Vec<FoundLink>> {
     check::prefix(prefix)?;
     let mut netlink = open()?;
     netlink.filter_strictly();
-    let answers = netlink.dump(&message::list_links()).map_err(|r| r.into_error("list", "interfaces"))?;
+    let answers = netlink
+        .dump(&message::list_links())
+        .map_err(|r| r.into_error("list", "interfaces"))?;
     let interfaces = answers.iter().map(|a| read_interface(a));
-    let mut ours: Vec<_> = interfaces.filter(|i| i.is_ours() && check::belongs(&i.name, prefix)).collect();
+    let mut ours: Vec<_> = interfaces
+        .filter(|i| i.is_ours() && check::belongs(&i.name, prefix))
+        .collect();
     ours.sort_by(|a, b| a.name.cmp(&b.name));
     if ours.is_empty() {
         return Ok(Vec::new());
@@ -58,7 +70,11 @@ pub(super) fn list(prefix: &str) -> Result<Vec<FoundLink>> {
     let mut routes = our_routes(&mut netlink)?;
     let found = |i: Interface| {
         let addresses = routes.remove(&i.index).unwrap_or_default();
-        FoundLink { name: i.name, alias: i.alias, addresses }
+        FoundLink {
+            name: i.name,
+            alias: i.alias,
+            addresses,
+        }
     };
     Ok(ours.into_iter().map(found).collect())
 }
@@ -84,7 +100,9 @@ fn our_routes(netlink: &mut Netlink) -> Result<BTreeMap<u32, Vec<IpAddr>>> {
 /// See [`super::Network::counters`].
 pub(super) fn counters(host_name: &str) -> Result<Option<Counters>> {
     check::interface_name(host_name)?;
-    let Some(interface) = find(&mut open()?, host_name, true)? else { return Ok(None) };
+    let Some(interface) = find(&mut open()?, host_name, true)? else {
+        return Ok(None);
+    };
     match interface.counters {
         Some(counters) => Ok(Some(counters)),
         None => Err(Error::new("read counters of", host_name, "the kernel sent none")),
@@ -92,13 +110,17 @@ pub(super) fn counters(host_name: &str) -> Result<Option<Counters>> {
 }
 
 fn read_interface(body: &[u8]) -> Interface {
-    let mut interface = Interface { index: read_u32(body, 4), ..Interface::default() };
+    let mut interface = Interface {
+        index: read_u32(body, 4),
+        ..Interface::default()
+    };
     let text = |value: &[u8]| String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
     for (kind, value) in Attributes::new(body.get(LINK_HEADER..).unwrap_or_default()) {
         match kind {
             libc::IFLA_IFNAME => interface.name = text(value),
             libc::IFLA_IFALIAS => interface.alias = text(value),
             libc::IFLA_GROUP => interface.group = read_u32(value, 0),
+            libc::IFLA_OPERSTATE => interface.operstate = value.first().copied().unwrap_or(0),
             libc::IFLA_STATS64 => interface.counters = read_counters(value),
             _ => {}
         }
@@ -109,7 +131,12 @@ fn read_interface(body: &[u8]) -> Interface {
 /// The first four fields of struct rtnl_link_stats64.
 fn read_counters(value: &[u8]) -> Option<Counters> {
     let field = |n: usize| value.get(n * 8..n * 8 + 8)?.try_into().ok().map(u64::from_ne_bytes);
-    Some(Counters { rx_packets: field(0)?, tx_packets: field(1)?, rx_bytes: field(2)?, tx_bytes: field(3)? })
+    Some(Counters {
+        rx_packets: field(0)?,
+        tx_packets: field(1)?,
+        rx_bytes: field(2)?,
+        tx_bytes: field(3)?,
+    })
 }
 
 /// The interface and destination of a route, if the route is ours.
@@ -137,5 +164,8 @@ pub(crate) fn read_address(value: &[u8]) -> Option<IpAddr> {
 }
 
 fn read_u32(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes)
+    bytes
+        .get(at..at + 4)
+        .and_then(|b| b.try_into().ok())
+        .map_or(0, u32::from_ne_bytes)
 }

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 
 use rtnetlink::packet_core::NetlinkSerializable;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+};
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkMessage,
 };
@@ -23,7 +25,11 @@ const CREATE: u16 = ACK | (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
 fn request(message: &RouteNetlinkMessage, flags: u16) -> Request {
     let mut body = vec![0; NetlinkSerializable::buffer_len(message)];
     NetlinkSerializable::serialize(message, &mut body);
-    Request { kind: NetlinkSerializable::message_type(message), flags, body }
+    Request {
+        kind: NetlinkSerializable::message_type(message),
+        flags,
+        body,
+    }
 }
 
 /// Makes the pair, the VE's end directly in its namespace. Nothing is up yet.
@@ -55,12 +61,18 @@ pub(super) fn mark_host_end(index: u32, alias: &str, ipv6: bool) -> Request {
 
 /// Brings an interface up.
 pub(super) fn up(index: u32) -> Request {
-    request(&RouteNetlinkMessage::SetLink(LinkUnspec::new_with_index(index).up().build()), ACK)
+    request(
+        &RouteNetlinkMessage::SetLink(LinkUnspec::new_with_index(index).up().build()),
+        ACK,
+    )
 }
 
 /// Removes an interface (and with one end of a pair the other).
 pub(super) fn delete(index: u32) -> Request {
-    request(&RouteNetlinkMessage::DelLink(LinkUnspec::new_with_index(index).build()), ACK)
+    request(
+        &RouteNetlinkMessage::DelLink(LinkUnspec::new_with_index(index).build()),
+        ACK,
+    )
 }
 
 /// Asks for an interface by name; with its counters only if asked to (they cost most of the answer).
@@ -75,7 +87,8 @@ pub(super) fn get_link(name: &str, counters: bool) -> Request {
 /// Asks for all interfaces.
 pub(super) fn list_links() -> Request {
     let mut link = LinkMessage::default();
-    link.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    link.attributes
+        .push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     request(&RouteNetlinkMessage::GetLink(link), 0)
 }
 
@@ -124,7 +137,9 @@ pub(super) fn route_to_ve(index: u32, address: IpAddr) -> Request {
     let ours = RouteProtocol::Other(ROUTE_PROTOCOL);
     let route = match address {
         IpAddr::V4(a) => {
-            let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(a, 32).scope(RouteScope::Link);
+            let route = RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(a, 32)
+                .scope(RouteScope::Link);
             route.output_interface(index).protocol(ours).build()
         }
         IpAddr::V6(a) => {
@@ -178,6 +193,11 @@ pub(super) fn neighbour(index: u32, address: IpAddr, mac: [u8; 6]) -> Request {
     message.header.ifindex = index;
     message.header.state = NeighbourState::Permanent;
     message.attributes.push(NeighbourAttribute::Destination(address.into()));
-    message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
-    request(&RouteNetlinkMessage::NewNeighbour(message), ACK | (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16)
+    message
+        .attributes
+        .push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+    request(
+        &RouteNetlinkMessage::NewNeighbour(message),
+        ACK | (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16,
+    )
 }

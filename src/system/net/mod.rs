@@ -91,7 +91,7 @@ pub struct Counters {
 
 /// The network of routed VEs.
 pub trait Network: Send + Sync + Debug {
-    /// Makes the links between this host and the network namespace of a VE, with addresses, routes and gateways on
+    /// Makes the links between this host and a VE's network namespace (a descriptor of /proc/PID/ns/net), with addresses, routes and gateways on
     /// both sides; all of them or none. A link of the same name that is ours is replaced; one that isn't is an
     /// error. The first link with an address of a family carries the VE's default route of that family; what comes
     /// from the address of a later link leaves by that link (a rule and a table of its own).

@@ -18,6 +18,8 @@ pub(super) fn within<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> Resu
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("netns".into()).spawn_scoped(scope, enter);
         let thread = thread.map_err(|e| Error::os("start a thread for", "the VE's network", e))?;
-        thread.join().unwrap_or_else(|_| Err(Error::new(act, "the VE", "the thread panicked")))
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(Error::new(act, "the VE", "the thread panicked")))
     })
 }

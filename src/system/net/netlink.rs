@@ -68,14 +68,20 @@ impl Refusal {
     /// As the error of an adapter.
     pub fn into_error(self, act: &'static str, object: impl fmt::Display) -> crate::Error {
         let kind = crate::Error::os(act, "", io::Error::from(self.error.kind())).kind;
-        let kind = self.error.raw_os_error().map_or(kind, |n| crate::Error::os(act, "", io::Error::from_raw_os_error(n)).kind);
+        let kind = self.error.raw_os_error().map_or(kind, |n| {
+            crate::Error::os(act, "", io::Error::from_raw_os_error(n)).kind
+        });
         crate::Error::new(act, object, self).kind(kind)
     }
 }
 
 impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
-        Self { index: 0, error, text: None }
+        Self {
+            index: 0,
+            error,
+            text: None,
+        }
     }
 }
 
@@ -153,14 +159,21 @@ impl Netlink {
 
     /// Sends one dump request and gathers the answers; again from the start if the kernel's list changed meanwhile.
     pub fn dump(&mut self, request: &Request) -> Result<Vec<Answer>, Refusal> {
-        let request = Request { flags: request.flags | libc::NLM_F_DUMP as u16, ..request.clone() };
+        let request = Request {
+            flags: request.flags | libc::NLM_F_DUMP as u16,
+            ..request.clone()
+        };
         for _ in 0..TRIES {
             if let Some(answers) = self.dump_once(&request)? {
                 return Ok(answers);
             }
         }
         let busy = "the list changed on every attempt to read it".to_owned();
-        Err(Refusal { index: 0, error: io::Error::from_raw_os_error(libc::EBUSY), text: Some(busy) })
+        Err(Refusal {
+            index: 0,
+            error: io::Error::from_raw_os_error(libc::EBUSY),
+            text: Some(busy),
+        })
     }
 
     fn dump_once(&mut self, request: &Request) -> Result<Option<Vec<Answer>>, Refusal> {
@@ -192,7 +205,10 @@ impl Netlink {
         }
         let sent = self.socket.send(&datagram, 0)?;
         if sent != datagram.len() {
-            return Err(io::Error::new(io::ErrorKind::WriteZero, "the datagram was sent only in part"));
+            return Err(io::Error::new(
+                io::ErrorKind::WriteZero,
+                "the datagram was sent only in part",
+            ));
         }
         Ok(first)
     }
@@ -239,7 +255,11 @@ impl Received {
             Some(0) => Ok(()),
             Some(code) => {
                 let text = (self.flags & FLAG_ATTRIBUTES != 0).then(|| self.text()).flatten();
-                Err(Refusal { index: 0, error: io::Error::from_raw_os_error(code.saturating_neg()), text })
+                Err(Refusal {
+                    index: 0,
+                    error: io::Error::from_raw_os_error(code.saturating_neg()),
+                    text,
+                })
             }
             None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the kernel's answer is too short").into()),
         }
@@ -265,12 +285,19 @@ fn read_messages(mut bytes: &[u8]) -> io::Result<Vec<Received>> {
     let broken = || io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer can't be read");
     let mut messages = Vec::new();
     while !bytes.is_empty() {
-        let length = read_i32(bytes, 0).and_then(|n| usize::try_from(n).ok()).ok_or_else(broken)?;
+        let length = read_i32(bytes, 0)
+            .and_then(|n| usize::try_from(n).ok())
+            .ok_or_else(broken)?;
         let body = bytes.get(HEADER..length).ok_or_else(broken)?.to_vec();
         let kind = read_u16(bytes, 4).ok_or_else(broken)?;
         let flags = read_u16(bytes, 6).ok_or_else(broken)?;
         let sequence = read_i32(bytes, 8).ok_or_else(broken)?.cast_unsigned();
-        messages.push(Received { kind, flags, sequence, body });
+        messages.push(Received {
+            kind,
+            flags,
+            sequence,
+            body,
+        });
         bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     Ok(messages)
@@ -306,11 +333,23 @@ mod tests {
     fn a_message_survives_writing_and_reading() {
         let mut bytes = Vec::new();
         for (sequence, body) in [(7, vec![1, 2, 3]), (8, vec![])] {
-            write_message(&mut bytes, &Request { kind: 20, flags: 4, body }, sequence).unwrap();
+            write_message(
+                &mut bytes,
+                &Request {
+                    kind: 20,
+                    flags: 4,
+                    body,
+                },
+                sequence,
+            )
+            .unwrap();
         }
         let read = read_messages(&bytes).unwrap();
         assert_eq!(read.len(), 2);
-        assert_eq!((read[0].kind, read[0].flags, read[0].sequence, &read[0].body[..]), (20, 5, 7, &[1, 2, 3][..]));
+        assert_eq!(
+            (read[0].kind, read[0].flags, read[0].sequence, &read[0].body[..]),
+            (20, 5, 7, &[1, 2, 3][..])
+        );
         assert_eq!((read[1].sequence, read[1].body.len()), (8, 0));
     }
 
@@ -331,7 +370,11 @@ mod tests {
     fn the_kernels_words_are_kept() {
         let mut netlink = Netlink::route().unwrap();
         let kind = libc::RTM_NEWADDR;
-        let refusal = netlink.apply(&[Request { kind, flags: libc::NLM_F_ACK as u16, body: vec![2, 32, 0, 0, 0, 0, 0, 0] }]);
+        let refusal = netlink.apply(&[Request {
+            kind,
+            flags: libc::NLM_F_ACK as u16,
+            body: vec![2, 32, 0, 0, 0, 0, 0, 0],
+        }]);
         let refusal = refusal.unwrap_err();
         assert_ne!(refusal.errno(), 0);
         assert!(refusal.to_string().contains("os error"), "{refusal}");

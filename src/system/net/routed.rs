@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rtnetlink::packet_route::address::AddressScope;
 
@@ -17,11 +18,18 @@ const LOOPBACK: u32 = 1;
 /// The table, and the priority of the rule, of a VE's second interface; its third has the next.
 const FIRST_TABLE: u32 = 1000;
 
+/// How long an interface may take to become able to send.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+
 /// Settings of a host end before it comes up: (file, value). Strict reverse path filtering also keeps the VE from
 /// filling the host's ARP table; forwarding itself is inherited, and set in case the host's default was changed.
 const IPV4_SETTINGS: &[(&str, &str)] = &[("rp_filter", "1"), ("forwarding", "1"), ("accept_redirects", "0")];
-const IPV6_SETTINGS: &[(&str, &str)] =
-    &[("accept_ra", "0"), ("autoconf", "0"), ("forwarding", "1"), ("accept_redirects", "0")];
+const IPV6_SETTINGS: &[(&str, &str)] = &[
+    ("accept_ra", "0"),
+    ("autoconf", "0"),
+    ("forwarding", "1"),
+    ("accept_redirects", "0"),
+];
 
 /// The network of routed VEs, made by netlink in the calling thread's network namespace.
 #[derive(Debug, Clone)]
@@ -32,7 +40,9 @@ pub struct RoutedNetwork {
 impl RoutedNetwork {
     /// `proc_root`: where proc is mounted, usually /proc.
     pub fn new(proc_root: impl Into<PathBuf>) -> Self {
-        Self { sysctl: Sysctl::new(&proc_root.into()) }
+        Self {
+            sysctl: Sysctl::new(&proc_root.into()),
+        }
     }
 }
 
@@ -53,10 +63,19 @@ impl Network for RoutedNetwork {
             defaults: Defaults::default(),
         };
         attachment.replace_old(links)?;
-        let names = |links: &[Link]| links.iter().map(|l| l.host_name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = |links: &[Link]| {
+            links
+                .iter()
+                .map(|l| l.host_name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         attachment.make(links).map_err(|e| match attachment.undo() {
             Ok(()) => e,
-            Err(undo) => e.hint(format!("{undo} either; remove what is left of {} by hand", names(links))),
+            Err(undo) => e.hint(format!(
+                "{undo} either; remove what is left of {} by hand",
+                names(links)
+            )),
         })
     }
 
@@ -85,9 +104,11 @@ fn remove_ours<'a>(netlink: &mut Netlink, names: impl Iterator<Item = &'a str>) 
         match inspect::find(netlink, name, false)? {
             Some(interface) if interface.is_ours() => found.push(interface),
             Some(_) => {
-                return Err(Error::new("remove interface", name, "it isn't Hostel's: it has another alias")
-                    .kind(Kind::Exists)
-                    .hint("remove or rename it, or choose another interface prefix in hostel.toml"));
+                return Err(
+                    Error::new("remove interface", name, "it isn't Hostel's: it has another alias")
+                        .kind(Kind::Exists)
+                        .hint("remove or rename it, or choose another interface prefix in hostel.toml"),
+                );
             }
             None => {}
         }
@@ -142,7 +163,10 @@ impl Attachment<'_> {
     }
 
     fn make(&mut self, links: &[Link]) -> Result<()> {
-        links.iter().zip(FIRST_TABLE..).try_for_each(|(link, table)| self.make_one(link, table))
+        links
+            .iter()
+            .zip(FIRST_TABLE..)
+            .try_for_each(|(link, table)| self.make_one(link, table))
     }
 
     fn undo(&mut self) -> Result<()> {
@@ -156,26 +180,39 @@ impl Attachment<'_> {
             let no = "this kernel has no IPv6, or it is turned off";
             return Err(Error::new("give an IPv6 address to", name, no).kind(Kind::Unsupported));
         }
-        let pair = Step { act: "create interface", object: name.clone(), request: message::create_pair(link, self.netns) };
+        let pair = Step {
+            act: "create interface",
+            object: name.clone(),
+            request: message::create_pair(link, self.netns),
+        };
         apply(&mut self.host, &[pair]).map_err(|e| taken(e, link))?;
         self.made.push(name.clone());
         let host = existing(&mut self.host, name)?;
         let guest = existing(&mut self.guest, &link.guest_name)?;
         let mark = message::mark_host_end(host, &link.alias, self.ipv6);
-        apply(&mut self.host, &[Step { act: "set the alias of", object: name.clone(), request: mark }])?;
+        apply(
+            &mut self.host,
+            &[Step {
+                act: "set the alias of",
+                object: name.clone(),
+                request: mark,
+            }],
+        )?;
         self.configure(link)?;
         // The VE's end is up before the host's: so the link is ready when the host's addresses come.
         apply(&mut self.guest, &guest_steps(link, guest))?;
         apply(&mut self.host, &host_steps(link, host))?;
-        self.route_guest(link, guest, table)
+        self.route_guest(link, guest, table)?;
+        until_ready(&mut self.guest, &link.guest_name)?;
+        until_ready(&mut self.host, name)
     }
 
     fn configure(&self, link: &Link) -> Result<()> {
         let name = &link.host_name;
         let set = |family: &str, settings: &[(&str, &str)]| {
-            settings.iter().try_for_each(|(key, value)| {
-                self.sysctl.set(&format!("{family}/conf/{name}/{key}"), value).map(drop)
-            })
+            settings
+                .iter()
+                .try_for_each(|(key, value)| self.sysctl.set(&format!("{family}/conf/{name}/{key}"), value).map(drop))
         };
         set("ipv4", IPV4_SETTINGS)?;
         if !self.ipv6 {
@@ -188,7 +225,11 @@ impl Attachment<'_> {
     }
 
     fn route_guest(&mut self, link: &Link, guest: u32, table: u32) -> Result<()> {
-        let step = |act, request| Step { act, object: link.guest_name.clone(), request };
+        let step = |act, request| Step {
+            act,
+            object: link.guest_name.clone(),
+            request,
+        };
         for ipv6 in [false, true] {
             let mut own = link.addresses.iter().filter(|a| a.is_ipv6() == ipv6).peekable();
             if own.peek().is_none() {
@@ -202,7 +243,10 @@ impl Attachment<'_> {
             let route = message::default_route(guest, ipv6, Some(table));
             apply(&mut self.guest, &[step("add a route of the VE by", route)])?;
             for address in own {
-                let rule = apply(&mut self.guest, &[step("add a rule of the VE for", message::rule_from(*address, table))]);
+                let rule = apply(
+                    &mut self.guest,
+                    &[step("add a rule of the VE for", message::rule_from(*address, table))],
+                );
                 // Rules don't go with the interface: it may be there from an earlier attachment.
                 rule.or_else(|e| if e.kind == Kind::Exists { Ok(()) } else { Err(e) })?;
             }
@@ -214,8 +258,16 @@ impl Attachment<'_> {
 /// In the VE: `lo` and the interface up, with its addresses.
 fn guest_steps(link: &Link, guest: u32) -> Vec<Step> {
     let mut steps = vec![
-        Step { act: "bring up in the VE", object: "lo".into(), request: message::up(LOOPBACK) },
-        Step { act: "bring up in the VE", object: link.guest_name.clone(), request: message::up(guest) },
+        Step {
+            act: "bring up in the VE",
+            object: "lo".into(),
+            request: message::up(LOOPBACK),
+        },
+        Step {
+            act: "bring up in the VE",
+            object: link.guest_name.clone(),
+            request: message::up(guest),
+        },
     ];
     steps.extend(link.addresses.iter().map(|address| Step {
         act: "add address in the VE",
@@ -227,19 +279,34 @@ fn guest_steps(link: &Link, guest: u32) -> Vec<Step> {
 
 /// On the host: the interface up, with the gateways that the VE needs, and the routes to its addresses.
 fn host_steps(link: &Link, host: u32) -> Vec<Step> {
-    let mut steps =
-        vec![Step { act: "bring up interface", object: link.host_name.clone(), request: message::up(host) }];
+    let mut steps = vec![Step {
+        act: "bring up interface",
+        object: link.host_name.clone(),
+        request: message::up(host),
+    }];
     for ipv6 in [false, true] {
         if link.addresses.iter().any(|a| a.is_ipv6() == ipv6) {
             let request = message::add_gateway(host, ipv6);
-            steps.push(Step { act: "add the gateway's address to", object: link.host_name.clone(), request });
+            steps.push(Step {
+                act: "add the gateway's address to",
+                object: link.host_name.clone(),
+                request,
+            });
         }
     }
     for address in &link.addresses {
         let object = format!("{address} by {}", link.host_name);
         let request = message::neighbour(host, *address, link.mac);
-        steps.push(Step { act: "add neighbour", object: object.clone(), request });
-        steps.push(Step { act: "add route to", object, request: message::route_to_ve(host, *address) });
+        steps.push(Step {
+            act: "add neighbour",
+            object: object.clone(),
+            request,
+        });
+        steps.push(Step {
+            act: "add route to",
+            object,
+            request: message::route_to_ve(host, *address),
+        });
     }
     steps
 }
@@ -253,16 +320,33 @@ fn existing(netlink: &mut Netlink, name: &str) -> Result<u32> {
     Ok(inspect::find(netlink, name, false)?.ok_or_else(gone)?.index)
 }
 
+/// Waits until an interface can send. The end that came up first gets its queue from a work of the kernel's that runs
+/// some time later, and drops all until then: a VE that starts at once would lose its first packets. Kernels from 6.8 do
+/// that work when they are asked for the interface, so there is nothing to wait for.
+fn until_ready(netlink: &mut Netlink, name: &str) -> Result<()> {
+    let end = Instant::now() + READY_WITHIN;
+    while !inspect::find(netlink, name, false)?.is_some_and(|i| i.is_ready()) {
+        if Instant::now() > end {
+            let why = format!("it isn't up after {} s", READY_WITHIN.as_secs());
+            return Err(Error::new("bring up interface", name, why).kind(Kind::TimedOut));
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    Ok(())
+}
+
 /// Sends the steps in one go; the error names the one that was refused.
 fn apply(netlink: &mut Netlink, steps: &[Step]) -> Result<()> {
     let requests: Vec<Request> = steps.iter().map(|s| s.request.clone()).collect();
     netlink.apply(&requests).map_err(|refusal| {
-        let (act, object) = steps.get(refusal.index).map_or(("set up", "the link"), |s| (s.act, s.object.as_str()));
+        let (act, object) = steps
+            .get(refusal.index)
+            .map_or(("set up", "the link"), |s| (s.act, s.object.as_str()));
         let error = refusal.into_error(act, object);
         match error.kind {
-            Kind::Exists if act == "add route to" => {
-                error.hint("the address is routed elsewhere already: see \"ip route\", and \"hostel audit\" for what is left over")
-            }
+            Kind::Exists if act == "add route to" => error.hint(
+                "the address is routed elsewhere already: see \"ip route\", and \"hostel audit\" for what is left over",
+            ),
             _ => error,
         }
     })
@@ -270,7 +354,10 @@ fn apply(netlink: &mut Netlink, steps: &[Step]) -> Result<()> {
 
 fn taken(error: Error, link: &Link) -> Error {
     match error.kind {
-        Kind::Exists => error.hint(format!("the VE's network namespace has an interface {} already", link.guest_name)),
+        Kind::Exists => error.hint(format!(
+            "the VE's network namespace has an interface {} already",
+            link.guest_name
+        )),
         _ => error,
     }
 }

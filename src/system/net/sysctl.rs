@@ -15,7 +15,9 @@ pub(super) struct Sysctl {
 impl Sysctl {
     /// `proc_root`: where proc is mounted.
     pub fn new(proc_root: &Path) -> Self {
-        Self { root: proc_root.join("sys/net") }
+        Self {
+            root: proc_root.join("sys/net"),
+        }
     }
 
     /// Does this kernel have IPv6?

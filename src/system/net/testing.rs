@@ -46,7 +46,10 @@ impl Space {
                 setns(self.fd(), CloneFlags::CLONE_NEWNET).unwrap();
                 work()
             };
-            scope.spawn(enter).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            scope
+                .spawn(enter)
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
@@ -58,7 +61,11 @@ impl Space {
     /// Runs `ip` here; it must succeed.
     pub fn ip(&self, args: &str) -> String {
         let output = self.output("ip", args);
-        assert!(output.status.success(), "ip {args}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "ip {args}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -71,7 +78,11 @@ impl Space {
     /// The names of the interfaces here, without `lo`.
     pub fn interfaces(&self) -> Vec<String> {
         let links = self.ip_json("link");
-        let names = links.as_array().unwrap().iter().map(|l| l["ifname"].as_str().unwrap().to_owned());
+        let names = links
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|l| l["ifname"].as_str().unwrap().to_owned());
         names.filter(|n| n != "lo").collect()
     }
 
@@ -82,7 +93,12 @@ impl Space {
 
     /// A value below /proc/sys/net, as this namespace sees it.
     pub fn sysctl(&self, key: &str) -> String {
-        self.run(|| std::fs::read_to_string(format!("/proc/sys/net/{key}")).unwrap().trim().to_owned())
+        self.run(|| {
+            std::fs::read_to_string(format!("/proc/sys/net/{key}"))
+                .unwrap()
+                .trim()
+                .to_owned()
+        })
     }
 }
 
@@ -115,6 +131,7 @@ pub(crate) fn host_and_ve(id: u32, addresses: &[&str]) -> Option<(Space, Space)>
 /// One more VE on this host.
 pub(crate) fn add_ve(host: &Space, id: u32, addresses: &[&str]) -> Option<Space> {
     let ve = Space::new()?;
-    host.run(|| network().attach(ve.fd(), &[link(id, 0, addresses)])).unwrap();
+    host.run(|| network().attach(ve.fd(), &[link(id, 0, addresses)]))
+        .unwrap();
     Some(ve)
 }

@@ -40,7 +40,10 @@ fn forbidden(mac: [u8; 6], gateway: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
     let mut fragment = say(FOREIGN4, "first fragment");
     fragment[6] |= 0x20;
     fragment[10..12].copy_from_slice(&[0, 0]);
-    let sum: u32 = fragment[..20].chunks(2).map(|c| u32::from(c[0]) << 8 | u32::from(c[1])).sum();
+    let sum: u32 = fragment[..20]
+        .chunks(2)
+        .map(|c| u32::from(c[0]) << 8 | u32::from(c[1]))
+        .sum();
     let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
     fragment[10..12].copy_from_slice(&sum.to_be_bytes());
     let tagged = [&[0, 5][..], &ETHERTYPE_V4.to_be_bytes(), &say(OWN4, "vlan")].concat();
@@ -49,22 +52,60 @@ fn forbidden(mac: [u8; 6], gateway: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
         ("another VE's source", v4(say(OTHER4, "another VE's source"))),
         ("gateway's source", v4(say(crate::net::GATEWAY_V4, "gateway's source"))),
         ("loopback source", v4(say(Ipv4Addr::LOCALHOST, "loopback source"))),
-        ("unspecified source", v4(say(Ipv4Addr::UNSPECIFIED, "unspecified source"))),
+        (
+            "unspecified source",
+            v4(say(Ipv4Addr::UNSPECIFIED, "unspecified source")),
+        ),
         ("foreign fragment", v4(fragment)),
-        ("foreign MAC", ethernet(stranger, gateway, ETHERTYPE_V4, &say(OWN4, "foreign MAC"))),
-        ("foreign MAC, IPv6", ethernet(stranger, gateway, ETHERTYPE_V6, &say6(OWN6, "foreign MAC, IPv6"))),
-        ("DHCP server", v4(ipv4(OWN4, OTHER4, UDP, &udp(67, 68, &marked("DHCP server"))))),
-        ("ICMP redirect", v4(ipv4(OWN4, OTHER4, 1, &[&[5, 1, 0xfa, 0xfe, 0, 0, 0, 0][..], &marked("redirect")].concat()))),
+        (
+            "foreign MAC",
+            ethernet(stranger, gateway, ETHERTYPE_V4, &say(OWN4, "foreign MAC")),
+        ),
+        (
+            "foreign MAC, IPv6",
+            ethernet(stranger, gateway, ETHERTYPE_V6, &say6(OWN6, "foreign MAC, IPv6")),
+        ),
+        (
+            "DHCP server",
+            v4(ipv4(OWN4, OTHER4, UDP, &udp(67, 68, &marked("DHCP server")))),
+        ),
+        (
+            "ICMP redirect",
+            v4(ipv4(
+                OWN4,
+                OTHER4,
+                1,
+                &[&[5, 1, 0xfa, 0xfe, 0, 0, 0, 0][..], &marked("redirect")].concat(),
+            )),
+        ),
         ("VLAN", ethernet(mac, gateway, ETHERTYPE_VLAN, &tagged)),
         ("foreign source, IPv6", v6(say6(FOREIGN6, "foreign source, IPv6"))),
-        ("another VE's source, IPv6", v6(say6(OTHER6, "another VE's source, IPv6"))),
+        (
+            "another VE's source, IPv6",
+            v6(say6(OTHER6, "another VE's source, IPv6")),
+        ),
         ("mapped source", v6(say6(OTHER4.to_ipv6_mapped(), "mapped source"))),
         ("link-local source", v6(say6(LOCAL, "link-local source"))),
-        ("DHCPv6 server", v6(udp6(OWN6, OTHER6, 547, 546, &marked("DHCPv6 server")))),
-        ("router advertisement", v6(discovery(OWN6, OTHER6, 134, OWN6, &marked("router advertisement")))),
-        ("router advertisement, local", v6(discovery(LOCAL, OTHER6, 134, LOCAL, &marked("local advertisement")))),
-        ("redirect, IPv6", v6(discovery(OWN6, OTHER6, 137, OWN6, &marked("redirect, IPv6")))),
-        ("neighbour advertisement", v6(discovery(OWN6, OTHER6, 136, OWN6, &marked("neighbour advertisement")))),
+        (
+            "DHCPv6 server",
+            v6(udp6(OWN6, OTHER6, 547, 546, &marked("DHCPv6 server"))),
+        ),
+        (
+            "router advertisement",
+            v6(discovery(OWN6, OTHER6, 134, OWN6, &marked("router advertisement"))),
+        ),
+        (
+            "router advertisement, local",
+            v6(discovery(LOCAL, OTHER6, 134, LOCAL, &marked("local advertisement"))),
+        ),
+        (
+            "redirect, IPv6",
+            v6(discovery(OWN6, OTHER6, 137, OWN6, &marked("redirect, IPv6"))),
+        ),
+        (
+            "neighbour advertisement",
+            v6(discovery(OWN6, OTHER6, 136, OWN6, &marked("neighbour advertisement"))),
+        ),
     ]
 }
 
@@ -75,7 +116,12 @@ fn only_own_packets_reach_others() {
     let (sender, receiver) = (one.run(|| Wire::new("eth0")), two.run(|| Wire::new("eth0")));
     let honest = |sender: &Wire, text: &str| {
         sender.send(&ethernet(mac, gateway, ETHERTYPE_V4, &say(OWN4, text)));
-        sender.send(&ethernet(mac, gateway, ETHERTYPE_V6, &say6(OWN6, &format!("{text}, IPv6"))));
+        sender.send(&ethernet(
+            mac,
+            gateway,
+            ETHERTYPE_V6,
+            &say6(OWN6, &format!("{text}, IPv6")),
+        ));
     };
     honest(&sender, "before");
     let mut seen = receiver.wait_for("before, IPv6");
@@ -90,14 +136,22 @@ fn only_own_packets_reach_others() {
     // The proof that these frames would arrive if nobody dropped them, so that this test can fail.
     host.run(|| firewall().remove(TABLE)).unwrap();
     host.ip("link set hv101.0 down");
-    host.run(|| std::fs::write("/proc/sys/net/ipv4/conf/hv101.0/rp_filter", "0")).unwrap();
+    host.run(|| std::fs::write("/proc/sys/net/ipv4/conf/hv101.0/rp_filter", "0"))
+        .unwrap();
     host.ip("link set hv101.0 up");
     for (_, frame) in forbidden(mac, gateway) {
         sender.send(&frame);
     }
     sender.send(&ethernet(mac, gateway, ETHERTYPE_V6, &say6(FOREIGN6, "end")));
     let through = receiver.wait_for("end");
-    for text in ["foreign source", "foreign MAC", "DHCP server", "redirect", "foreign source, IPv6", "DHCPv6 server"] {
+    for text in [
+        "foreign source",
+        "foreign MAC",
+        "DHCP server",
+        "redirect",
+        "foreign source, IPv6",
+        "DHCPv6 server",
+    ] {
         assert!(through.iter().any(|t| t == text), "{text} not in {through:?}");
     }
 }
@@ -114,8 +168,14 @@ fn a_ve_that_is_not_admitted_reaches_nothing() {
     // Not even with a foreign MAC, and not for its questions about neighbours.
     let (mac, gateway) = macs(&host);
     let wire = one.run(|| Wire::new("eth0"));
-    wire.send(&ethernet(mac, gateway, ETHERTYPE_V6, &discovery(LOCAL, GATEWAY, 135, GATEWAY, &[1, 1, 2, 0, 0, 0, 0x65, 0])));
-    host.run(|| firewall().admit(TABLE, &[member(101, &["192.0.2.10", "2001:db8::10"])])).unwrap();
+    wire.send(&ethernet(
+        mac,
+        gateway,
+        ETHERTYPE_V6,
+        &discovery(LOCAL, GATEWAY, 135, GATEWAY, &[1, 1, 2, 0, 0, 0, 0x65, 0]),
+    ));
+    host.run(|| firewall().admit(TABLE, &[member(101, &["192.0.2.10", "2001:db8::10"])]))
+        .unwrap();
     assert!(one.ping("2001:db8:2::7", 1));
     assert!(!host.ip("-6 neigh show dev hv101.0").contains("fe80::77"));
 }
@@ -134,7 +194,12 @@ fn neighbours_are_found_and_found_again() {
     let (mac, gateway) = macs(&host);
     let wire = one.run(|| Wire::new("eth0"));
     let option = [1, 1, 2, 0, 0, 0, 0x65, 0];
-    wire.send(&ethernet(mac, gateway, ETHERTYPE_V6, &discovery(LOCAL, GATEWAY, 135, GATEWAY, &option)));
+    wire.send(&ethernet(
+        mac,
+        gateway,
+        ETHERTYPE_V6,
+        &discovery(LOCAL, GATEWAY, 135, GATEWAY, &option),
+    ));
     assert!(one.ping("2001:db8:1::1", 1));
     assert!(host.ip("-6 neigh show dev hv101.0").contains("fe80::77"));
 }
@@ -147,16 +212,36 @@ fn a_ve_can_not_fill_the_hosts_neighbour_tables() {
     for n in 0..500_u16 {
         let local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 1, n);
         let option = [&[1, 1][..], &mac].concat();
-        wire.send(&ethernet(mac, gateway, ETHERTYPE_V6, &discovery(local, GATEWAY, 135, GATEWAY, &option)));
+        wire.send(&ethernet(
+            mac,
+            gateway,
+            ETHERTYPE_V6,
+            &discovery(local, GATEWAY, 135, GATEWAY, &option),
+        ));
         let global = Ipv6Addr::new(0x2001, 0xdb8, 0xbad, 0, 0, 0, 1, n);
-        wire.send(&ethernet(mac, gateway, ETHERTYPE_V6, &discovery(global, GATEWAY, 135, GATEWAY, &option)));
+        wire.send(&ethernet(
+            mac,
+            gateway,
+            ETHERTYPE_V6,
+            &discovery(global, GATEWAY, 135, GATEWAY, &option),
+        ));
         let [high, low] = n.to_be_bytes();
         // An ARP question for the gateway: Ethernet, IPv4, request, from 203.0.h.l.
-        let arp = [&[0, 1, 8, 0, 6, 4, 0, 1][..], &mac, &[203, 0, high, low], &[0; 6], &[169, 254, 1, 1]].concat();
+        let arp = [
+            &[0, 1, 8, 0, 6, 4, 0, 1][..],
+            &mac,
+            &[203, 0, high, low],
+            &[0; 6],
+            &[169, 254, 1, 1],
+        ]
+        .concat();
         wire.send(&ethernet(mac, gateway, ETHERTYPE_ARP, &arp));
     }
     assert!(one.ping("2001:db8:2::7", 1));
-    let (v6, v4) = (host.ip("-6 neigh show dev hv101.0"), host.ip("-4 neigh show dev hv101.0"));
+    let (v6, v4) = (
+        host.ip("-6 neigh show dev hv101.0"),
+        host.ip("-4 neigh show dev hv101.0"),
+    );
     assert!(v6.lines().count() < 15, "{}", v6.lines().count());
     assert_eq!(v4.lines().count(), 1, "{v4}");
 }
@@ -171,11 +256,24 @@ fn a_ve_can_not_take_the_gateways_or_anothers_place() {
     for target in [GATEWAY, OTHER6, OWN6] {
         for from in [OWN6, LOCAL, GATEWAY] {
             for to in [GATEWAY, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)] {
-                wire.send(&ethernet(mac, gateway, ETHERTYPE_V6, &discovery(from, to, 136, target, &option)));
+                wire.send(&ethernet(
+                    mac,
+                    gateway,
+                    ETHERTYPE_V6,
+                    &discovery(from, to, 136, target, &option),
+                ));
             }
         }
     }
-    let reply = |ip: [u8; 4]| [&[0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0xee, 0xee, 0xee][..], &ip, &gateway, &[169, 254, 1, 1]].concat();
+    let reply = |ip: [u8; 4]| {
+        [
+            &[0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0xee, 0xee, 0xee][..],
+            &ip,
+            &gateway,
+            &[169, 254, 1, 1],
+        ]
+        .concat()
+    };
     for ip in [[192, 0, 2, 10], [198, 51, 100, 7], [169, 254, 1, 1]] {
         wire.send(&ethernet(mac, gateway, ETHERTYPE_ARP, &reply(ip)));
     }
@@ -192,7 +290,8 @@ fn nothing_slips_through_while_the_table_is_replaced() {
     let spoofed = ethernet(mac, gateway, ETHERTYPE_V4, &say(FOREIGN4, "spoofed"));
     let rules = ruleset(&[member(101, &["192.0.2.10"]), member(102, &["198.51.100.7"])]);
     // Without strict reverse path filtering, so that only the firewall stands in the way.
-    host.run(|| std::fs::write("/proc/sys/net/ipv4/conf/hv101.0/rp_filter", "0")).unwrap();
+    host.run(|| std::fs::write("/proc/sys/net/ipv4/conf/hv101.0/rp_filter", "0"))
+        .unwrap();
     let done = AtomicBool::new(false);
     let sent = std::thread::scope(|scope| {
         let flood = scope.spawn(|| {

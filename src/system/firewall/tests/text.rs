@@ -7,8 +7,14 @@ use crate::error::Kind;
 
 #[test]
 fn equal_rulesets_have_equal_texts() {
-    let (a, b) = (member(101, &["192.0.2.10", "2001:db8::10"]), member(102, &["198.51.100.7"]));
-    let turned = Member { addresses: a.addresses.iter().rev().copied().collect(), ..a.clone() };
+    let (a, b) = (
+        member(101, &["192.0.2.10", "2001:db8::10"]),
+        member(102, &["198.51.100.7"]),
+    );
+    let turned = Member {
+        addresses: a.addresses.iter().rev().copied().collect(),
+        ..a.clone()
+    };
     let text = firewall().text(&ruleset(&[a, b.clone()])).unwrap();
     assert_eq!(text, firewall().text(&ruleset(&[b, turned])).unwrap());
     for line in [
@@ -28,20 +34,38 @@ fn the_version_is_that_of_the_rules_not_of_the_members() {
     let bare = ruleset(&[]);
     assert_eq!(version(&bare), version(&ruleset(&[member(101, &["192.0.2.10"])])));
     assert_ne!(version(&bare), version(&masquerading(&["10.0.0.0/24"])));
-    assert_eq!(version(&masquerading(&["10.0.0.0/24"])), version(&masquerading(&["10.0.0.7/24", "10.0.0.0/24"])));
-    assert_ne!(version(&bare), version(&Ruleset { prefix: "hx".into(), ..bare.clone() }));
+    assert_eq!(
+        version(&masquerading(&["10.0.0.0/24"])),
+        version(&masquerading(&["10.0.0.7/24", "10.0.0.0/24"]))
+    );
+    assert_ne!(
+        version(&bare),
+        version(&Ruleset {
+            prefix: "hx".into(),
+            ..bare.clone()
+        })
+    );
 }
 
 #[test]
 fn stages_stand_in_order() {
     let text = firewall().text(&masquerading(&["10.0.0.0/24", "fd00::/64"])).unwrap();
     let at = |what: &str| text.find(what).unwrap_or_else(|| panic!("{what}"));
-    let order = ["hook prerouting priority raw", "chain anti_spoof", "hook input priority filter", "ct state established", "hook postrouting"];
+    let order = [
+        "hook prerouting priority raw",
+        "chain anti_spoof",
+        "hook input priority filter",
+        "ct state established",
+        "hook postrouting",
+    ];
     assert!(order.windows(2).all(|w| at(w[0]) < at(w[1])));
     // Before connection tracking no packet of a VE gets by but through the sets.
     let stage = &text[at("chain anti_spoof")..at("chain input")];
     for accept in stage.lines().filter(|l| l.ends_with("accept")) {
-        assert!(accept.contains("@ve4") || accept.contains("@ve6") || accept.contains("@nd_rate"), "{accept}");
+        assert!(
+            accept.contains("@ve4") || accept.contains("@ve6") || accept.contains("@nd_rate"),
+            "{accept}"
+        );
     }
     assert!(!text[..at("chain input")].contains("ct state"));
 }
@@ -50,21 +74,49 @@ fn stages_stand_in_order() {
 fn wrong_names_are_refused() {
     let bare = ruleset(&[]);
     let bad = [
-        Ruleset { table: "a b".into(), ..bare.clone() },
-        Ruleset { table: "t { } table ip x".into(), ..bare.clone() },
-        Ruleset { table: String::new(), ..bare.clone() },
-        Ruleset { prefix: "h\"v".into(), ..bare.clone() },
-        Ruleset { prefix: "*".into(), ..bare.clone() },
-        ruleset(&[Member { interface: "hv1\" . 1".into(), ..member(101, &[]) }]),
-        ruleset(&[Member { interface: "eth0".into(), ..member(101, &[]) }]),
-        ruleset(&[Member { mac: [0; 6], ..member(101, &[]) }]),
+        Ruleset {
+            table: "a b".into(),
+            ..bare.clone()
+        },
+        Ruleset {
+            table: "t { } table ip x".into(),
+            ..bare.clone()
+        },
+        Ruleset {
+            table: String::new(),
+            ..bare.clone()
+        },
+        Ruleset {
+            prefix: "h\"v".into(),
+            ..bare.clone()
+        },
+        Ruleset {
+            prefix: "*".into(),
+            ..bare.clone()
+        },
+        ruleset(&[Member {
+            interface: "hv1\" . 1".into(),
+            ..member(101, &[])
+        }]),
+        ruleset(&[Member {
+            interface: "eth0".into(),
+            ..member(101, &[])
+        }]),
+        ruleset(&[Member {
+            mac: [0; 6],
+            ..member(101, &[])
+        }]),
         ruleset(&[member(101, &["0.0.0.0"])]),
         ruleset(&[member(101, &["fe80::1"])]),
         ruleset(&[member(101, &["192.0.2.1"]), member(102, &["192.0.2.1"])]),
         ruleset(&[member(101, &[]), member(101, &[])]),
     ];
     for ruleset in bad {
-        assert_eq!(firewall().text(&ruleset).unwrap_err().kind, Kind::Invalid, "{ruleset:?}");
+        assert_eq!(
+            firewall().text(&ruleset).unwrap_err().kind,
+            Kind::Invalid,
+            "{ruleset:?}"
+        );
     }
 }
 
