@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hostel_model::id::{TemplateName, TenantName, VeId, VeName};
+use hostel_model::id::{TemplateName, VeId, VeName};
 use serde::Serialize;
+
+pub(crate) use create::sharing;
 
 use crate::error::Result;
 use crate::host::Host;
@@ -62,10 +64,10 @@ pub struct Outcome {
 pub struct VeStatus {
     /// Its number.
     pub id: VeId,
-    /// Its name.
-    pub name: VeName,
-    /// Whose it is.
-    pub tenant: TenantName,
+    /// Its name; empty if its record can't be read.
+    pub name: String,
+    /// Whose it is; empty if its definition can't be read.
+    pub tenant: String,
     /// running, stopped, paused, mounted, broken.
     pub state: String,
     /// Why it is broken, or what was left half done.
@@ -102,6 +104,35 @@ pub struct VeStatus {
     pub pid: Option<u32>,
     /// Started at host boot?
     pub onboot: bool,
+}
+
+impl VeStatus {
+    /// A row of which nothing is known but the number.
+    pub(crate) fn nameless(id: VeId) -> Self {
+        Self {
+            id,
+            name: String::new(),
+            tenant: String::new(),
+            state: String::new(),
+            problem: None,
+            plan: String::new(),
+            template: String::new(),
+            hostname: String::new(),
+            addresses: Vec::new(),
+            memory: None,
+            memory_limit: None,
+            cpu_ns: None,
+            cpu_cap_milli: None,
+            processes: None,
+            process_limit: None,
+            disk: None,
+            disk_limit: None,
+            uptime: None,
+            booted: None,
+            pid: None,
+            onboot: false,
+        }
+    }
 }
 
 /// A line of `hostel show`.

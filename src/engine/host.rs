@@ -82,9 +82,9 @@ impl Host {
         let root = config.cgroup_root.as_str();
         Ok(Arc::new(Self {
             cgroups: cgroup::open(&proc.join("self/mounts"), &proc.join("self/cgroup"), root)?,
-            disks: Box::new(disk::ImageDisks::new()),
+            disks: Box::new(disk::ImageDisks),
             network: Box::new(net::RoutedNetwork::new(proc.to_owned())),
-            firewall: Box::new(firewall::Nftables::new()),
+            firewall: Box::new(firewall::Nftables::default()),
             guests: Box::new(process::Monitors::new(monitor_program()?)),
             locks: Locks::at(&dirs.locks())?,
             journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), &boot_id)?,

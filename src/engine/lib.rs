@@ -1,12 +1,17 @@
 //! Floor 2: operations on VEs as named steps with undo, and what they stand on.
 
+pub mod dirs;
 pub mod error;
 pub mod facade;
 pub mod guest;
+pub mod host;
+pub mod interrupt;
 pub mod journal;
 pub mod lock;
+pub mod op;
 pub mod step;
 pub mod templates;
+pub mod ve;
 
 pub use error::{Class, Error, Result};
 pub use facade::Engine;

@@ -47,10 +47,22 @@ fn work(spec: &Enter, init: OwnedFd, stdio: Stdio, outside: &Channel) -> Result<
     sys::become_user(user.uid, user.gid, &user.groups).step("become user", &user.name)?;
     enter_directory(spec, &user)?;
     match &spec.task {
-        Task::Run(argv) => execute(spec, &user, argv),
-        Task::Script { content, argv } => execute_script(spec, &user, content, argv),
+        Task::Run(argv) => not_run(outside, execute(spec, &user, argv)),
+        Task::Script { content, argv } => not_run(outside, execute_script(spec, &user, content, argv)),
+        Task::Test { directory } => std::process::exit(i32::from(!Path::new(directory).is_dir())),
         Task::Unpack(directory) => unpack(directory, outside),
         Task::Pack { path, name } => pack(path, name, outside),
+    }
+}
+
+/// An exec that came back: the VE was entered, only the program can't be run.
+fn not_run(outside: &Channel, failed: Result<()>) -> Result<()> {
+    match failed {
+        Err(failure) => {
+            outside.send(&FromMonitor::NotRun(failure), &[]).step("report to", "the host")?;
+            std::process::exit(1)
+        }
+        Ok(()) => Ok(()),
     }
 }
 

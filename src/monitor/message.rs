@@ -25,6 +25,8 @@ pub enum FromMonitor {
     Terminal,
     /// A command inside runs; its process id on the host (entry only).
     Entered(u32),
+    /// The VE was entered, but the program could not be run (entry only).
+    NotRun(Failure),
     /// It could not be done, and what was begun is gone.
     Failed(Failure),
 }

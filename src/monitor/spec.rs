@@ -163,6 +163,11 @@ pub enum Task {
         /// Its arguments, its own name first.
         argv: Vec<String>,
     },
+    /// Ends with code 0 if this is a directory, else with 1.
+    Test {
+        /// The path.
+        directory: String,
+    },
     /// Unpacks a tar stream from standard input into this directory.
     Unpack(String),
     /// Packs this file or directory as a tar stream to standard output; its entries' names begin with `name`.

@@ -76,3 +76,18 @@ pub fn open_own(path: &Path) -> Result<File> {
         .open(path)
         .map_err(|e| Error::os("open", path.display(), e))
 }
+
+/// Renames within a file system and makes it durable; content if it has been done already.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    match fs::rename(from, to) {
+        Ok(()) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && to.exists() => return Ok(()),
+        Err(e) => return Err(Error::os("rename", format!("{} to {}", from.display(), to.display()), e)),
+    }
+    for dir in [to.parent(), from.parent()].into_iter().flatten() {
+        // A relative name has the working directory as its parent.
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        sync_dir(dir)?;
+    }
+    Ok(())
+}

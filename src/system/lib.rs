@@ -15,5 +15,6 @@ pub mod firewall;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod sysctl;
 
 pub use error::{Error, Kind, Result};

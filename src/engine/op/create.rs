@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step, nothing};
-use crate::templates;
+use crate::facade::Silent;
 use crate::ve::record::VeState;
 
 /// A creation under way. Everything is made under a staging name; the last rename makes it a VE.
@@ -49,13 +49,13 @@ impl Operation for Create {
     }
 
     fn steps() -> &'static [Step<Self>] {
-        &[
+        const { &[
             Step::new("reserve", "reserving", Create::reserve, Create::release),
             Step::new("template", "preparing the template", Create::prepare_template, Create::drop_template),
             Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
             Step::new("definition", "writing the definition", Create::write_definition, Create::remove_definition),
             Step::new("commit", "committing", Create::commit, nothing).point_of_no_return(),
-        ]
+        ] }
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -64,11 +64,24 @@ impl Operation for Create {
 }
 
 impl Create {
-    /// From here on the id, the id range and the addresses count as taken.
+    /// From here on the id, the id range and the addresses count as taken. They were drawn before, without a lock;
+    /// now is the moment at which it is certain that nobody else has them.
     fn reserve(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
+        let state = &self.params.state;
+        let taken = self.host.taken(Some(self.id))?;
+        let addresses = state.interfaces.iter().flat_map(|i| &i.addresses);
+        let clash = taken.names.contains(&state.name)
+            || taken.slots.contains(&state.slot)
+            || addresses.into_iter().any(|a| taken.addresses.contains(a))
+            || self.host.dirs.ve(self.id).exists();
+        if clash {
+            return Err(Error::new(Class::Busy, format!("another VE took what {} was to have", state.name))
+                .hint("try again"));
+        }
         let staging = self.host.dirs.staging(self.id);
         file::make_dir(&staging)?;
-        self.params.state.write(&staging)
+        state.write(&staging)
     }
 
     fn release(&mut self) -> Result<()> {
@@ -77,9 +90,9 @@ impl Create {
     }
 
     fn prepare_template(&mut self) -> Result<()> {
-        let store = self.host.templates()?;
-        let wanted = templates::share_of(self.params.share, &self.definition()?.tenant, self.id);
-        let lower = store.lower_for(&self.params.state.template.parse().map_err(bad_reference)?, &wanted)?;
+        let store = self.host.templates();
+        let template = store.resolve(&self.params.state.template)?;
+        let lower = store.lower_for(&template, &self.sharing()?, &Silent)?;
         if lower != self.params.state.lower {
             self.params.state.lower = lower;
             self.params.state.write(&self.host.dirs.staging(self.id))?;
@@ -90,9 +103,13 @@ impl Create {
     /// A tenant's copy stays for its next VE; a VE's own goes with it.
     fn drop_template(&mut self) -> Result<()> {
         match self.params.share {
-            Share::None => self.host.templates()?.remove_private(self.id),
+            Share::None => self.host.drop_private_template(self.id, &self.params.state.template),
             Share::Tenant | Share::Host => Ok(()),
         }
+    }
+
+    fn sharing(&self) -> Result<crate::templates::Share> {
+        Ok(crate::facade::sharing(self.params.share, &self.definition()?.tenant, self.id))
     }
 
     fn make_disk(&mut self) -> Result<()> {
@@ -129,8 +146,4 @@ impl Create {
         let dirs = &self.host.dirs;
         Ok(file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?)
     }
-}
-
-fn bad_reference(e: impl std::fmt::Display) -> Error {
-    Error::new(Class::Failed, "the template's name makes no sense").because(e.to_string())
 }

@@ -40,12 +40,12 @@ impl Operation for Destroy {
     }
 
     fn steps() -> &'static [Step<Self>] {
-        &[
+        const { &[
             Step::new("away", "removing the VE", Destroy::rename_away, Destroy::rename_back).point_of_no_return(),
             Step::new("definition", "removing the definition", Destroy::remove_definition, nothing),
             Step::new("disk", "removing the disk", Destroy::remove_disk, nothing),
             Step::new("traces", "removing traces", Destroy::remove_traces, nothing),
-        ]
+        ] }
     }
 }
 

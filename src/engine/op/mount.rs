@@ -39,7 +39,7 @@ impl Operation for Mount {
     }
 
     fn steps() -> &'static [Step<Self>] {
-        &[Step::new("root", "mounting", Mount::mount, Mount::umount)]
+        const { &[Step::new("root", "mounting", Mount::mount, Mount::umount)] }
     }
 }
 
@@ -77,7 +77,7 @@ impl Operation for Umount {
     }
 
     fn steps() -> &'static [Step<Self>] {
-        &[Step::new("root", "unmounting", Umount::umount, nothing)]
+        const { &[Step::new("root", "unmounting", Umount::umount, nothing)] }
     }
 }
 

@@ -47,13 +47,13 @@ impl Operation for Set {
     }
 
     fn steps() -> &'static [Step<Self>] {
-        &[
+        const { &[
             Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
             Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
             // Last, because a disk that has grown can't shrink while it is in use.
             Step::new("disk", "changing the disk", Set::resize, nothing).point_of_no_return(),
             Step::new("record", "recording", Set::record, nothing),
-        ]
+        ] }
     }
 }
 

@@ -56,7 +56,7 @@ impl Operation for Start {
     }
 
     fn steps() -> &'static [Step<Self>] {
-        &[
+        const { &[
             Step::new("check", "checking", Start::check, crate::step::nothing),
             Step::new("disk", "attaching the disk", Start::attach_disk, Start::detach_disk),
             Step::new("limits", "setting limits", Start::set_limits, Start::remove_group),
@@ -65,7 +65,7 @@ impl Operation for Start {
             Step::new("record", "recording", Start::record, Start::forget),
             Step::new("init", "starting init", Start::run_init, Start::end).point_of_no_return(),
             Step::new("settle", "finishing", Start::settle_in, crate::step::nothing),
-        ]
+        ] }
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -190,7 +190,7 @@ impl Start {
     /// A fresh VE has its identity now; what is written once is not written again.
     fn settle_in(&mut self) -> Result<()> {
         let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
-        let password = effective.guest.password_hash.map(|hash| hash.as_str().to_owned());
+        let password = effective.guest.password_hash.map(|hash| hash.expose().to_owned());
         if !self.state.settled_in || self.state.password != password {
             self.state.settled_in = true;
             self.state.password = password;
@@ -295,8 +295,29 @@ impl Host {
             .map(|l| Member { interface: l.host_name.clone(), addresses: l.addresses.clone(), mac: l.mac })
             .collect();
         let _lock = self.lock_firewall("start")?;
-        self.firewall.ensure(&self.ruleset()?)?;
-        Ok(self.firewall.admit(self.config.nft_table.as_str(), &members)?)
+        let table = self.config.nft_table.as_str();
+        if self.firewall.ensure(&self.ruleset()?)? {
+            // The table was gone or had been tampered with: every VE that runs is to pass again.
+            self.firewall.admit(table, &self.members()?)?;
+        }
+        Ok(self.firewall.admit(table, &members)?)
+    }
+
+    /// What the firewall should know of the VEs that run.
+    pub fn members(&self) -> Result<Vec<Member>> {
+        let mut members = Vec::new();
+        for (id, state) in self.states()? {
+            let (Ok(state), Ok(reality)) = (state, self.reality(id)) else { continue };
+            if reality.init.is_none() {
+                continue;
+            }
+            let names = self.interface_names(id, state.interfaces.len());
+            for (n, (interface, i)) in names.into_iter().zip(state.interfaces).enumerate() {
+                let mac = hostel_model::mac::Mac::guest(id, n as u8).bytes();
+                members.push(Member { interface, addresses: i.addresses, mac });
+            }
+        }
+        Ok(members)
     }
 
     /// The firewall's rules as the networks' definitions want them; the members come and go one by one.

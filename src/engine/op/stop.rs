@@ -47,10 +47,10 @@ impl Operation for Stop {
     }
 
     fn steps() -> &'static [Step<Self>] {
-        &[
+        const { &[
             Step::new("end", "shutting down", Stop::end, nothing).point_of_no_return(),
             Step::new("clear", "clearing up", Stop::clear, nothing),
-        ]
+        ] }
     }
 
     fn notes(&mut self) -> Vec<String> {

@@ -23,7 +23,7 @@ impl Host {
         };
         let family: Family = state.family.parse().map_err(|e: crate::guest::KindError| unknown(e.to_string()))?;
         let init: InitKind = state.init.parse().map_err(|e: crate::guest::KindError| unknown(e.to_string()))?;
-        let password = ve.guest.password_hash.as_ref().map(|hash| hash.as_str().to_owned());
+        let password = ve.guest.password_hash.as_ref().map(|hash| hash.expose().to_owned());
         identity(
             family,
             init,

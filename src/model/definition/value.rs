@@ -334,7 +334,7 @@ read_list! {
 macro_rules! words {
     ($(#[$doc:meta])* $type:ident, $expected:literal, $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         pub enum $type {
             $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+
         }

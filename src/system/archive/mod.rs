@@ -9,6 +9,7 @@
 
 mod attributes;
 mod compression;
+pub mod carry;
 mod confine;
 mod copy;
 mod manifest;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Adopt, Answer, Enter, Guests, Init, Launching, NoNamespace, Request, Start};
+use super::{Adopt, Answer, Enter, Entered, Guests, Init, Launching, NoNamespace, Request, Start, Streams};
 use crate::{Error, Result};
 
 /// Starts nothing, but remembers what it was asked to start, and fails where it is told to.
@@ -141,7 +141,7 @@ impl Guests for FakeGuests {
         self.ask(run_dir, &Request::AwaitBoot)
     }
 
-    fn enter(&self, _enter: Enter) -> Result<u8> {
-        self.check("enter").map(|()| 0)
+    fn enter(&self, _enter: Enter, _streams: Streams) -> Result<Entered> {
+        self.check("enter").map(|()| Entered::Code(0))
     }
 }

@@ -1,10 +1,12 @@
 //! VEs as processes: starting them through their monitors, telling whether they live, ending them, entering them.
 
 mod client;
+pub mod console;
 mod fake;
 mod init;
 mod interrupt;
 mod monitor;
+pub mod terminal;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 pub use client::{Connection, ask};
 pub use fake::FakeGuests;
+pub use hostel_monitor::console::LOG as CONSOLE_LOG;
 pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::Op;
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
@@ -43,8 +46,31 @@ pub trait Guests: Send + Sync + Debug {
     fn ask(&self, run_dir: &Path, request: &Request) -> Result<Option<Answer>>;
     /// Waits until the guest says that it has booted. `Ok(None)` when the time is over; an error if it ended.
     fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>>;
-    /// Runs a command inside with this process's standard streams; its exit code.
-    fn enter(&self, enter: Enter) -> Result<u8>;
+    /// Does something inside, with these streams.
+    fn enter(&self, enter: Enter, streams: Streams) -> Result<Entered>;
+}
+
+/// The standard streams of an entry; `None`: this process's own.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// Standard input.
+    pub input: Option<OwnedFd>,
+    /// Standard output.
+    pub output: Option<OwnedFd>,
+}
+
+/// What came of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entered {
+    /// The program ended with this code (128 + n: by signal n).
+    Code(u8),
+    /// The program could not be run.
+    NotRun {
+        /// Why.
+        reason: String,
+        /// There is no such program.
+        missing: bool,
+    },
 }
 
 /// A VE between its birth and its init.

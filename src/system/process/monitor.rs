@@ -15,7 +15,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::Signal;
 
 use super::init::{Process, gone};
-use super::{Answer, Guests, Launching, Request, client};
+use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
 /// The real thing: monitors as processes of this host.
@@ -50,8 +50,8 @@ impl Monitors {
         Ok(memory)
     }
 
-    /// Runs a monitor in this role. With `quiet` it has no standard streams.
-    fn spawn(&self, role: &Role, quiet: bool) -> Result<(Child, Channel)> {
+    /// Runs a monitor in this role, with these standard streams; `None`: none at all.
+    fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Child, Channel)> {
         let program = self.sealed()?;
         let orders = orders(role)?;
         let fail = |e: std::io::Error| Error::os("run", self.program.display(), e);
@@ -61,8 +61,14 @@ impl Monitors {
         if let Ok(path) = std::env::var("PATH") {
             command.env("PATH", path);
         }
-        if quiet {
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        match streams {
+            None => {
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            }
+            Some(Streams { input, output }) => {
+                command.stdin(input.map_or_else(Stdio::inherit, Stdio::from));
+                command.stdout(output.map_or_else(Stdio::inherit, Stdio::from));
+            }
         }
         let passed = [theirs.as_fd().as_raw_fd(), orders.as_raw_fd()];
         command.args(passed.map(|fd| fd.to_string()));
@@ -109,7 +115,7 @@ impl Guests for Monitors {
             let path = format!("/proc/{}/ns/net", init.pid);
             File::open(&path).map(OwnedFd::from).map_err(|e| Error::os("open", path, e))
         };
-        let (child, channel) = self.spawn(&Role::Start(Box::new(start)), true)?;
+        let (child, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
         let mut launched = Launched { id, child, channel, init: Init { pid: 0, start_time: 0 }, network: None };
         match launched.hear()? {
             Some(FromMonitor::Born(init)) => {
@@ -124,7 +130,7 @@ impl Guests for Monitors {
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {
         let (act, id) = ("watch over VE", adopt.watch.id);
-        let (_monitor, channel) = self.spawn(&Role::Adopt(adopt), true)?;
+        let (_monitor, channel) = self.spawn(&Role::Adopt(adopt), None)?;
         match channel.receive::<FromMonitor>().map_err(|e| Error::os(act, id, e))? {
             Some((FromMonitor::Started, _)) => Ok(()),
             Some((FromMonitor::Failed(failure), _)) => Err(from_failure(act, id, failure)),
@@ -161,22 +167,25 @@ impl Guests for Monitors {
         }
     }
 
-    fn enter(&self, enter: Enter) -> Result<u8> {
+    fn enter(&self, enter: Enter, streams: Streams) -> Result<Entered> {
         if Process::open(enter.init)?.is_none() {
             return Err(gone(enter.init));
         }
-        let (mut child, channel) = self.spawn(&Role::Enter(Box::new(enter)), false)?;
+        let (mut child, channel) = self.spawn(&Role::Enter(Box::new(enter)), Some(streams))?;
         let fail = |e: std::io::Error| Error::os("enter", "the VE", e);
-        let mut failure = None;
+        let mut told = None;
         while let Some((message, _)) = channel.receive::<FromMonitor>().map_err(fail)? {
-            if let FromMonitor::Failed(f) = message {
-                failure = Some(f);
+            if matches!(message, FromMonitor::Failed(_) | FromMonitor::NotRun(_)) {
+                told = Some(message);
             }
         }
         let status = child.wait().map_err(fail)?;
-        match failure {
-            Some(failure) => Err(from_failure("run a command in", "the VE", failure)),
-            None => Ok(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(125)),
+        match told {
+            Some(FromMonitor::Failed(failure)) => Err(from_failure("run a command in", "the VE", failure)),
+            Some(FromMonitor::NotRun(failure)) => {
+                Ok(Entered::NotRun { missing: failure.errno == Some(libc::ENOENT), reason: failure.reason })
+            }
+            _ => Ok(Entered::Code(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(125))),
         }
     }
 }

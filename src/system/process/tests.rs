@@ -207,12 +207,12 @@ fn commands_run_inside() {
             env: vec![],
             cwd: None,
             pty: None,
-        })
+        }, Streams::default()).unwrap()
     };
-    assert_eq!(enter(&["true"]).unwrap(), 0);
-    assert_eq!(enter(&["sh", "-c", "exit 7"]).unwrap(), 7);
-    assert_eq!(enter(&["sh", "-c", "kill -9 $$"]).unwrap(), 137);
-    assert_eq!(enter(&["sh", "-c", "test $(cat /proc/1/comm) = init && test $(id -u) = 0"]).unwrap(), 0);
-    let error = enter(&["no-such-thing"]).unwrap_err();
-    assert_eq!(error.kind, crate::Kind::NotFound);
+    assert_eq!(enter(&["true"]), Entered::Code(0));
+    assert_eq!(enter(&["sh", "-c", "exit 7"]), Entered::Code(7));
+    assert_eq!(enter(&["sh", "-c", "kill -9 $$"]), Entered::Code(137));
+    assert_eq!(enter(&["sh", "-c", "test $(cat /proc/1/comm) = init && test $(id -u) = 0"]), Entered::Code(0));
+    assert!(matches!(enter(&["no-such-thing"]), Entered::NotRun { missing: true, .. }));
+    assert!(matches!(enter(&["/etc/inittab"]), Entered::NotRun { missing: false, .. }));
 }

@@ -88,7 +88,7 @@ impl List {
             wanted.is_empty() || wanted.iter().any(is)
         }
         any(&self.state, |s| *s == ve.state)
-            && any(&self.tenant, |t| *t == ve.tenant)
+            && any(&self.tenant, |t| t.as_str() == ve.tenant)
             && any(&self.plan, |p| p.as_str() == ve.plan)
             && any(&self.template, |t| {
                 *t == ve.template || ve.template.split('/').next() == Some(t)

@@ -1,0 +1,229 @@
+//! Making VEs.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hostel_model::definition::{Addresses, Share as Sharing, VeDefinition};
+use hostel_model::edit::{NewVe, edit, render_new};
+use hostel_model::id::{VeId, VeName};
+use hostel_model::idmap::Slot;
+use hostel_model::request::{Action, Create as Request};
+use hostel_model::resolve::Effective;
+use hostel_system::file;
+
+use super::{Engine, Progress, VeHandle};
+use crate::error::{Class, Error, Result};
+use crate::guest::Family;
+use crate::op::create::{Create, Params};
+use crate::ve::record::VeState;
+use crate::ve::registry::{Catalogue, Taken};
+
+/// How often a creation that lost a race for an id or an address draws anew.
+const DRAWS: usize = 64;
+
+impl Engine {
+    /// Makes a VE.
+    pub fn create(&self, request: &Request, progress: &dyn Progress) -> Result<VeHandle> {
+        let mut draw = 0;
+        let handle = loop {
+            draw += 1;
+            match self.try_create(request, progress) {
+                // Somebody else took what we had drawn between our look and our reservation.
+                Err(e) if e.class == Class::Busy && draw < DRAWS && !names_its_id(request) => continue,
+                other => break other?,
+            }
+        };
+        if let Some(options) = &request.start {
+            self.act(handle.id, &Action::Start(options.clone()), progress)?;
+        }
+        Ok(handle)
+    }
+
+    fn try_create(&self, request: &Request, progress: &dyn Progress) -> Result<VeHandle> {
+        let taken = self.host.taken(None)?;
+        let (definition, text) = self.define(request, &taken)?;
+        self.refuse_taken(&definition, &taken)?;
+        let mut catalogue = Catalogue::default();
+        let effective = self.host.resolve(&definition, &mut catalogue)?;
+        for warning in self.host.judge(&effective)? {
+            progress.note(&warning);
+        }
+        let state = self.allocate(&effective, &taken)?;
+        let id = definition.id;
+        let lock = self.lock_ve(id, "create", progress)?;
+        let params = Params {
+            state,
+            definition: text,
+            disk_size: effective.disk.size.get(),
+            inodes: effective.disk.inodes,
+            share: effective.share,
+        };
+        self.runner(progress).run::<Create>(&Arc::clone(&self.host), id, &params)?;
+        drop(lock);
+        Ok(VeHandle { id, name: definition.name })
+    }
+
+    /// The definition, from a file or from defaults, with the request's settings on top.
+    fn define(&self, request: &Request, taken: &Taken) -> Result<(VeDefinition, String)> {
+        let name = self.name_of(request)?;
+        let id = lowest_free(taken)?;
+        let file = self.host.dirs.definition(&name).display().to_string();
+        let mut settings: Vec<(String, String)> = Vec::new();
+        let text = match &request.file {
+            Some(path) => {
+                let text = file::read(path).map_err(|e| Error { class: Class::NotFound, ..Error::from(e) })?;
+                if !has_key(&text, "id") {
+                    settings.push(("id".into(), id.to_string()));
+                }
+                settings.push(("name".into(), name.to_string()));
+                text
+            }
+            None => self.fresh_definition(&name, id, request)?,
+        };
+        settings.extend(request.settings.iter().cloned());
+        let mistaken = |e: &dyn std::fmt::Display| {
+            Error::new(Class::Usage, format!("the definition of {name} has mistakes")).because(e.to_string())
+        };
+        let text = edit(&file, &text, &settings).map_err(|e| mistaken(&e))?;
+        let definition = VeDefinition::parse(&file, &text).map_err(|e| mistaken(&e))?;
+        Ok((definition, text))
+    }
+
+    fn name_of(&self, request: &Request) -> Result<VeName> {
+        let text = match (&request.name, &request.file) {
+            (Some(name), _) => name.clone(),
+            (None, Some(path)) => stem(path),
+            (None, None) => return Err(Error::new(Class::Usage, "a VE needs a name")),
+        };
+        text.parse().map_err(|e: hostel_model::id::NameError| Error::new(Class::Usage, e.to_string()))
+    }
+
+    fn fresh_definition(&self, name: &VeName, id: VeId, request: &Request) -> Result<String> {
+        let defaults = &self.host.config.defaults;
+        let asked = |key: &str| request.settings.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+        let bad = |what: &str, e: &dyn std::fmt::Display| {
+            Error::new(Class::Usage, format!("cannot make {name} from that {what}")).because(e.to_string())
+        };
+        let template = match asked("template") {
+            Some(text) => text.parse().map_err(|e: hostel_model::id::NameError| bad("template", &e))?,
+            None => defaults.template.clone().ok_or_else(|| {
+                Error::new(Class::Usage, format!("{name} needs a template"))
+                    .hint("name one with --template, or set defaults.template in hostel.toml")
+                    .hint("see what there is with: hostel template list")
+            })?,
+        };
+        let asks_for_network = request.settings.iter().any(|(k, _)| k.starts_with("network"));
+        let networks = match &defaults.network {
+            Some(network) if !asks_for_network => vec![(network.clone(), Addresses::Auto)],
+            _ => Vec::new(),
+        };
+        let mut text = render_new(&NewVe {
+            id,
+            name: name.clone(),
+            tenant: defaults.tenant.clone(),
+            template,
+            plan: defaults.plan.clone(),
+            onboot: false,
+            hostname: None,
+            share: None,
+            description: None,
+            networks,
+        });
+        if asks_for_network {
+            // The settings name interfaces by number; the tables they go to have to be there.
+            for n in 0..=highest_interface(request) {
+                let network = asked(&format!("network.{n}.network")).map(str::to_owned);
+                let network = network.or_else(|| defaults.network.as_ref().map(ToString::to_string)).ok_or_else(|| {
+                    Error::new(Class::Usage, format!("interface {n} of {name} needs a network")).hint("name it with --network")
+                })?;
+                text.push_str(&format!("\n[[network]]\nnetwork = {network:?}\naddresses = \"auto\"\n"));
+            }
+        }
+        Ok(text)
+    }
+
+    fn refuse_taken(&self, definition: &VeDefinition, taken: &Taken) -> Result<()> {
+        let refuse = |what: String| {
+            Err(Error::new(Class::Refused, what).hint("choose another one, or see all with: hostel list"))
+        };
+        let named = self.host.dirs.definition(&definition.name).exists();
+        if taken.names.contains(&definition.name) || named {
+            return refuse(format!("there is a VE {} already", definition.name));
+        }
+        if taken.ids.contains(&definition.id) {
+            return refuse(format!("there is a VE with id {} already", definition.id));
+        }
+        Ok(())
+    }
+
+    /// Everything that a new VE gets for life.
+    fn allocate(&self, effective: &Effective, taken: &Taken) -> Result<VeState> {
+        let store = self.host.templates();
+        let template = store.resolve(&effective.template.to_string())?;
+        let used = taken.slots.iter().map(|s| Slot(*s)).collect();
+        let slot = self.host.config.idmap.allocate(&used).map_err(|e| {
+            Error::new(Class::Limit, format!("cannot give {} a range of user ids", effective.name)).because(e)
+        })?;
+        let init = template.record.init.kind.to_string();
+        let family = template.record.family.as_str();
+        Ok(VeState {
+            version: VeState::version(),
+            id: effective.id,
+            name: effective.name.clone(),
+            slot: slot.0,
+            template: template.record.reference().to_string(),
+            lower: template.root(),
+            family: family.parse::<Family>().unwrap_or(Family::Generic).to_string(),
+            init,
+            driver: self.host.disks.name().to_owned(),
+            disk_size: effective.disk.size.get(),
+            seed: random_seed()?,
+            settled_in: false,
+            password: None,
+            interfaces: self.host.interfaces(effective, &[], taken)?,
+        })
+    }
+}
+
+/// Whom a VE shares its template's tree with.
+pub(crate) fn sharing(share: Sharing, tenant: &hostel_model::id::TenantName, id: VeId) -> crate::templates::Share {
+    match share {
+        Sharing::Tenant => crate::templates::Share::Tenant(tenant.clone()),
+        Sharing::Host => crate::templates::Share::Host,
+        Sharing::None => crate::templates::Share::None(id),
+    }
+}
+
+fn random_seed() -> Result<String> {
+    use std::io::Read;
+    let mut bytes = [0u8; 16];
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut f| f.read_exact(&mut bytes))
+        .map_err(|e| Error::new(Class::Failed, "cannot draw random numbers").because(e))?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn lowest_free(taken: &Taken) -> Result<VeId> {
+    (VeId::MIN..=VeId::MAX)
+        .filter_map(|n| VeId::try_from(n).ok())
+        .find(|id| !taken.ids.contains(id))
+        .ok_or_else(|| Error::new(Class::Limit, "no VE id is free"))
+}
+
+fn names_its_id(request: &Request) -> bool {
+    request.file.is_some() || request.settings.iter().any(|(key, _)| key == "id")
+}
+
+fn has_key(text: &str, key: &str) -> bool {
+    toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key(key))
+}
+
+fn highest_interface(request: &Request) -> usize {
+    let number = |key: &str| key.strip_prefix("network.")?.split('.').next()?.parse::<usize>().ok();
+    let most = hostel_model::definition::MAX_INTERFACES - 1;
+    request.settings.iter().filter_map(|(key, _)| number(key)).max().unwrap_or(0).min(most)
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+}

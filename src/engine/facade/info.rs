@@ -1,0 +1,45 @@
+//! What this host can do: `hostel info`.
+
+use hostel_system::cgroup::Support;
+
+use super::{Engine, Fact};
+use crate::error::{Result, chain};
+
+impl Engine {
+    /// Facts about this host, each with the reason or what follows.
+    pub fn info(&self) -> Result<Vec<Fact>> {
+        let host = &self.host;
+        let facts = host.cgroups.facts();
+        let mut list = vec![
+            fact("version", env!("CARGO_PKG_VERSION"), ""),
+            fact("configuration", &host.config_file.display().to_string(), ""),
+            fact("cgroups", &facts.kind.to_string(), "the kind that this host's init mounted"),
+        ];
+        for (limit, support) in &facts.limits {
+            let (value, why) = match support {
+                Support::Full => ("enforced", String::new()),
+                Support::Partly(why) => ("in part", why.clone()),
+                Support::No(why) => ("not here", why.clone()),
+            };
+            list.push(fact(&format!("limit {}", limit.key()), value, &why));
+        }
+        let (value, why) = match host.disks.probe(&host.dirs.ves()) {
+            Ok(()) => (host.disks.name().to_owned(), "works on every file system".to_owned()),
+            Err(why) => ("none".to_owned(), why),
+        };
+        list.push(fact("disk driver", &value, &why));
+        list.push(fact("network", "routed", "veth, a link-local gateway, nftables against spoofing"));
+        let base = host.config.idmap.base;
+        let slots = host.config.idmap.count;
+        list.push(fact("id ranges", &format!("{slots} of 65536 from {base}"), "one for each VE, for life"));
+        match self.host.states() {
+            Ok(states) => list.push(fact("VEs", &states.len().to_string(), "")),
+            Err(e) => list.push(fact("VEs", "unknown", &chain(&e))),
+        }
+        Ok(list)
+    }
+}
+
+fn fact(what: &str, value: &str, why: &str) -> Fact {
+    Fact { what: what.to_owned(), value: value.to_owned(), why: why.to_owned() }
+}

@@ -1,0 +1,183 @@
+//! Going into a running VE: commands, scripts, files.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use hostel_model::request::{Exec, VeRef};
+use hostel_model::state::State;
+use hostel_system::archive::carry;
+use hostel_system::process::{Enter, Entered, Place, Streams, Task, terminal};
+
+use super::Engine;
+use crate::error::{Class, Error, Result};
+use crate::op::start::switches;
+use crate::ve::record::VeState;
+use crate::ve::registry::Catalogue;
+
+/// The exit code of a program that is there but can't be run (as env(1) has it).
+const NOT_RUNNABLE: u8 = 126;
+/// The exit code when there is no such program.
+const NO_PROGRAM: u8 = 127;
+/// The largest script.
+const SCRIPT_SIZE: u64 = 16 << 20;
+
+impl Engine {
+    /// Runs a command inside; stdin, stdout and stderr are this process's own. The command's exit code (128+n: signal
+    /// n; 126 and 127: it can't be run, there is none).
+    pub fn exec(&self, ve: &VeRef, exec: &Exec) -> Result<u8> {
+        let task = Task::Run(exec.argv.clone());
+        let program = exec.argv.first().cloned().unwrap_or_else(|| "the login shell".into());
+        self.run_inside(ve, task, exec, &program)
+    }
+
+    /// Runs a script file of the host's inside, by the interpreter its first line names.
+    pub fn runscript(&self, ve: &VeRef, script: &Path, args: &[String]) -> Result<u8> {
+        let fail = |e: std::io::Error| {
+            Error::new(Class::NotFound, format!("cannot read script {}", script.display())).because(e)
+        };
+        if std::fs::metadata(script).map_err(fail)?.len() > SCRIPT_SIZE {
+            return Err(Error::new(Class::Usage, format!("{} is too large for a script", script.display())));
+        }
+        let content = std::fs::read(script).map_err(fail)?;
+        let name = script.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let argv = std::iter::once(name.clone()).chain(args.iter().cloned()).collect();
+        self.run_inside(ve, Task::Script { content, argv }, &Exec::default(), &name)
+    }
+
+    fn run_inside(&self, ve: &VeRef, task: Task, exec: &Exec, program: &str) -> Result<u8> {
+        refuse_nul(exec.argv.iter().chain(exec.env.values()).chain(exec.env.keys()))?;
+        let mut enter = self.enter_orders(ve, task)?;
+        enter.user.clone_from(&exec.user);
+        enter.cwd.clone_from(&exec.cwd);
+        enter.env = exec.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let raw = match exec.pty && std::io::stdin().is_terminal() {
+            true => Some(terminal::Raw::take()?),
+            false => None,
+        };
+        if exec.pty {
+            let (rows, columns, kind) = terminal::size_and_kind();
+            enter.pty = Some((rows, columns));
+            enter.env.push(format!("TERM={kind}"));
+        }
+        let entered = self.host.guests.enter(enter, Streams::default());
+        drop(raw);
+        match entered? {
+            Entered::Code(code) => Ok(code),
+            Entered::NotRun { reason, missing } => {
+                say(&format!("{program}: {reason}"));
+                Ok(if missing { NO_PROGRAM } else { NOT_RUNNABLE })
+            }
+        }
+    }
+
+    /// What an entry needs to know of the VE, which must be running.
+    fn enter_orders(&self, ve: &VeRef, task: Task) -> Result<Enter> {
+        let state = self.host.find(ve)?;
+        let init = self.running(&state)?;
+        let place = self.host.cgroups.attach_placement(state.id, &Path::new("/proc").join(format!("{}/cgroup", init.pid)))?;
+        let effective = self.host.effective(&state.name, &mut Catalogue::default());
+        Ok(Enter {
+            init,
+            payload: Place { tasks: place.join, unified: place.unified },
+            // With a definition that is broken, nothing is allowed that has to be allowed.
+            switches: effective.map(|e| switches(&e)).unwrap_or_default(),
+            task,
+            user: None,
+            env: Vec::new(),
+            cwd: None,
+            pty: None,
+        })
+    }
+
+    fn running(&self, state: &VeState) -> Result<hostel_system::process::Init> {
+        let reality = self.host.reality(state.id)?;
+        match (reality.state, reality.init) {
+            (State::Running, Some(init)) => Ok(init),
+            (State::Paused, _) => Err(Error::new(Class::Refused, format!("{} is paused", state.name))
+                .hint(format!("unpause it first: hostel unpause {}", state.name))),
+            _ => Err(Error::new(Class::Refused, format!("{} is not running", state.name))
+                .hint(format!("start it first: hostel start {}", state.name))),
+        }
+    }
+
+    /// Copies a file or directory from the host into the VE.
+    pub fn push(&self, ve: &VeRef, from: &Path, to: &str) -> Result<()> {
+        let (directory, name) = target(from, to, |path| self.is_directory(ve, path))?;
+        let enter = self.files_orders(ve, Task::Unpack(directory))?;
+        let (read, write) = carry::pipe()?;
+        let (packed, entered) = std::thread::scope(|scope| {
+            let packing = scope.spawn(|| carry::pack(from, &name, write));
+            let streams = Streams { input: Some(read), output: None };
+            let entered = self.host.guests.enter(enter, streams);
+            (packing.join(), entered)
+        });
+        // What happened inside is the cause; that the stream broke is only its consequence.
+        finished(entered?, &format!("copy {} into {ve}", from.display()))?;
+        Ok(packed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
+    }
+
+    /// Copies a file or directory out of the VE.
+    pub fn pull(&self, ve: &VeRef, from: &str, to: &Path) -> Result<()> {
+        if !from.starts_with('/') {
+            return Err(Error::new(Class::Usage, format!("{from} is not an absolute path in the VE")));
+        }
+        let landing = carry::Landing::prepare(from, to)?;
+        let task = Task::Pack { path: from.to_owned(), name: landing.name().to_owned() };
+        let enter = self.files_orders(ve, task)?;
+        let (read, write) = carry::pipe()?;
+        let (received, entered) = std::thread::scope(|scope| {
+            let receiving = scope.spawn(|| landing.receive(read));
+            let streams = Streams { input: None, output: Some(write) };
+            let entered = self.host.guests.enter(enter, streams);
+            (receiving.join(), entered)
+        });
+        finished(entered?, &format!("copy {from} out of {ve}"))?;
+        received.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        Ok(landing.commit()?)
+    }
+
+    fn files_orders(&self, ve: &VeRef, task: Task) -> Result<Enter> {
+        Ok(Enter { cwd: Some("/".into()), ..self.enter_orders(ve, task)? })
+    }
+
+    fn is_directory(&self, ve: &VeRef, path: &str) -> Result<bool> {
+        let enter = self.files_orders(ve, Task::Test { directory: path.to_owned() })?;
+        Ok(self.host.guests.enter(enter, Streams::default())? == Entered::Code(0))
+    }
+}
+
+/// A line for the person at the terminal, as the program itself would have said it.
+#[allow(clippy::print_stderr)] // it stands for the command's own standard error
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+fn refuse_nul<'a>(texts: impl Iterator<Item = &'a String>) -> Result<()> {
+    match texts.into_iter().any(|t| t.contains('\0')) {
+        true => Err(Error::new(Class::Usage, "a NUL character may not stand in a command or its environment")),
+        false => Ok(()),
+    }
+}
+
+fn finished(entered: Entered, what: &str) -> Result<()> {
+    let why = match entered {
+        Entered::Code(0) => return Ok(()),
+        Entered::Code(code) => format!("it ended with code {code}"),
+        Entered::NotRun { reason, .. } => reason,
+    };
+    Err(Error::new(Class::Failed, format!("cannot {what}")).because(why))
+}
+
+/// As cp(1): into `to` if that is a directory, else as `to`. The directory to unpack in, and the name there.
+fn target(from: &Path, to: &str, is_directory: impl Fn(&str) -> Result<bool>) -> Result<(String, String)> {
+    if !to.starts_with('/') {
+        return Err(Error::new(Class::Usage, format!("{to} is not an absolute path in the VE")));
+    }
+    if to.ends_with('/') || is_directory(to)? {
+        let name = from.file_name().map(|n| n.to_string_lossy().into_owned());
+        let name = name.ok_or_else(|| Error::new(Class::Usage, format!("{} has no name to give", from.display())))?;
+        return Ok((to.to_owned(), name));
+    }
+    let (directory, name) = to.rsplit_once('/').unwrap_or(("", to));
+    Ok((if directory.is_empty() { "/".into() } else { directory.to_owned() }, name.to_owned()))
+}

@@ -1,0 +1,185 @@
+//! Questions: which VEs there are, how they are, and what their settings are.
+
+use std::collections::BTreeSet;
+
+use hostel_model::id::VeId;
+use hostel_model::request::{Selection, VeRef};
+use hostel_model::resolve::Effective;
+use hostel_model::state::State;
+use hostel_system::process::Request;
+
+use super::{Engine, Setting, VeHandle, VeStatus};
+use crate::error::{Class, Error, Result, chain};
+use crate::host::Host;
+use crate::ve::record::VeState;
+use crate::ve::registry::Catalogue;
+
+impl Engine {
+    /// The VEs meant; not found is an error that names all that weren't.
+    pub fn select(&self, selection: &Selection) -> Result<Vec<VeHandle>> {
+        match selection {
+            Selection::Some(list) => self.select_some(list),
+            Selection::All => Ok(self.states()?.into_iter().map(handle).collect()),
+            Selection::Tenant(tenant) => {
+                Catalogue::default().tenant(&self.host, tenant)?;
+                let mut meant = Vec::new();
+                for state in self.states()? {
+                    if self.host.definition(&state.name)?.tenant == *tenant {
+                        meant.push(handle(state));
+                    }
+                }
+                Ok(meant)
+            }
+        }
+    }
+
+    fn states(&self) -> Result<Vec<VeState>> {
+        self.host.states()?.into_iter().map(|(_, state)| state).collect()
+    }
+
+    fn select_some(&self, list: &[VeRef]) -> Result<Vec<VeHandle>> {
+        let (mut found, mut missing, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for ve in list {
+            match self.host.find(ve) {
+                Ok(state) if seen.insert(state.id) => found.push(handle(state)),
+                Ok(_) => {}
+                Err(e) if e.class == Class::NotFound => match self.unfinished(ve) {
+                    Some(handle) => found.push(handle),
+                    None => missing.push(ve.to_string()),
+                },
+                Err(e) => return Err(e),
+            }
+        }
+        match missing.as_slice() {
+            [] => Ok(found),
+            missing => Err(Error::new(Class::NotFound, format!("there is no VE {}", missing.join(", ")))
+                .hint("see all with: hostel list")),
+        }
+    }
+
+    /// A VE of which only an unfinished creation or destruction is left can still be named.
+    fn unfinished(&self, ve: &VeRef) -> Option<VeHandle> {
+        let dirs = &self.host.dirs;
+        let ids = self.host.journals.pending().ok()?;
+        let state = |id: VeId| {
+            [dirs.staging(id), dirs.doomed(id)].iter().find_map(|dir| VeState::read(dir).ok().flatten())
+        };
+        ids.into_iter().filter_map(state).map(handle).find(|h| match ve {
+            VeRef::Id(id) => h.id == *id,
+            VeRef::Name(name) => h.name == *name,
+        })
+    }
+
+    /// Every VE's status, in order of id.
+    pub fn list(&self) -> Result<Vec<VeStatus>> {
+        let mut catalogue = Catalogue::default();
+        let mut rows = Vec::new();
+        for (id, state) in self.host.states()? {
+            match state {
+                Ok(state) => rows.push(self.host.status_of(&state, &mut catalogue, false)),
+                Err(e) => rows.push(unreadable(id, &e)),
+            }
+        }
+        Ok(rows)
+    }
+
+    /// One VE's status.
+    pub fn status(&self, ve: &VeRef) -> Result<VeStatus> {
+        let state = self.host.find(ve)?;
+        Ok(self.host.status_of(&state, &mut Catalogue::default(), true))
+    }
+
+    /// Effective settings and where each came from.
+    pub fn show(&self, ve: &VeRef) -> Result<Vec<Setting>> {
+        let state = self.host.find(ve)?;
+        let effective = self.host.effective(&state.name, &mut Catalogue::default())?;
+        let mut settings: Vec<Setting> = effective
+            .settings()
+            .into_iter()
+            .map(|(key, value, source)| Setting { key, value, source })
+            .collect();
+        let allocated = |key: String, value: String| Setting { key, value, source: "allocated".into() };
+        settings.push(allocated("template.version".into(), state.template.clone()));
+        settings.push(allocated("idmap.base".into(), self.host.id_base(&state)?.to_string()));
+        settings.push(allocated("disk.driver".into(), state.driver.clone()));
+        for (n, interface) in state.interfaces.iter().enumerate() {
+            let list: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
+            settings.push(allocated(format!("network.{n}.allocated"), list.join(", ")));
+            settings.push(allocated(format!("network.{n}.mac"), interface.mac.clone()));
+        }
+        Ok(settings)
+    }
+}
+
+fn handle(state: VeState) -> VeHandle {
+    VeHandle { id: state.id, name: state.name }
+}
+
+/// A row for a VE whose record can't be read.
+fn unreadable(id: VeId, e: &Error) -> VeStatus {
+    VeStatus { problem: Some(chain(e)), state: State::Broken.to_string(), ..VeStatus::nameless(id) }
+}
+
+impl Host {
+    /// How a VE is. Never fails: what can't be told is `None`, and `problem` says why. `closely`: also what takes a
+    /// look at its disk or a word with its monitor.
+    fn status_of(&self, state: &VeState, catalogue: &mut Catalogue, closely: bool) -> VeStatus {
+        let mut row = VeStatus { name: state.name.to_string(), ..VeStatus::nameless(state.id) };
+        row.template = state.template.clone();
+        row.addresses = state.interfaces.iter().flat_map(|i| i.addresses.iter().copied()).collect();
+        row.disk_limit = Some(state.disk_size);
+        match self.effective(&state.name, catalogue) {
+            Ok(effective) => defined(&mut row, &effective),
+            Err(e) => row.problem = Some(chain(&e)),
+        }
+        match self.reality(state.id) {
+            Ok(reality) => {
+                row.state = reality.state.to_string();
+                row.pid = reality.init.map(|init| init.pid);
+                row.uptime = reality.started.map(|s| u64::try_from((self.clock)() - s).unwrap_or(0));
+                if reality.init.is_some() {
+                    self.measured(&mut row, state.id);
+                } else if row.problem.is_some() {
+                    row.state = State::Broken.to_string();
+                }
+            }
+            Err(e) => row.problem = Some(chain(&e)),
+        }
+        if closely {
+            self.closely(&mut row, state);
+        }
+        row
+    }
+
+    fn measured(&self, row: &mut VeStatus, id: VeId) {
+        if let Ok(usage) = self.cgroups.usage(id) {
+            row.memory = usage.memory;
+            row.cpu_ns = usage.cpu.total_ns;
+            row.processes = usage.processes;
+        }
+    }
+
+    fn closely(&self, row: &mut VeStatus, state: &VeState) {
+        let dir = self.dirs.ve(state.id);
+        match self.disks.usage(&dir) {
+            Ok(usage) => row.disk = usage.used,
+            Err(e) => {
+                row.problem.get_or_insert_with(|| chain(&e));
+            }
+        }
+        if row.pid.is_some() {
+            let answer = self.guests.ask(&self.dirs.run(state.id), &Request::Status);
+            row.booted = answer.ok().flatten().and_then(|a| a.booted);
+        }
+    }
+}
+
+fn defined(row: &mut VeStatus, effective: &Effective) {
+    row.tenant = effective.tenant.to_string();
+    row.plan = effective.plan.to_string();
+    row.hostname = effective.hostname.to_string();
+    row.memory_limit = effective.limits.memory.limit.map(hostel_model::units::Bytes::get);
+    row.cpu_cap_milli = effective.limits.cpu.cap_milli;
+    row.process_limit = effective.limits.processes;
+    row.onboot = effective.onboot;
+}

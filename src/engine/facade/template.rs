@@ -1,0 +1,108 @@
+//! Templates.
+
+use std::path::{Path, PathBuf};
+
+use hostel_model::id::{TemplateName, VeId, VeName};
+use hostel_model::recipe::Recipe;
+use hostel_system::file;
+
+use super::{Engine, Progress, TemplateInfo};
+use crate::error::{Class, Error, Result};
+use crate::host::Host;
+use crate::templates::{Share, Template, Templates};
+
+impl Engine {
+    /// Builds a template from a recipe (a name in the recipe directory, or a file).
+    pub fn template_build(&self, recipe: &str, progress: &dyn Progress) -> Result<TemplateInfo> {
+        let path = self.recipe_path(recipe)?;
+        let text = file::read(&path)?;
+        let parsed = Recipe::parse(&text)
+            .map_err(|e| Error::new(Class::Usage, format!("recipe {} has mistakes", path.display())).because(e))?;
+        let template = self.host.templates().build(&parsed, &text, progress)?;
+        self.info_of(&template)
+    }
+
+    fn recipe_path(&self, recipe: &str) -> Result<PathBuf> {
+        let images = self.host.dirs.images();
+        if recipe.contains('/') || recipe.ends_with(".toml") {
+            return Ok(PathBuf::from(recipe));
+        }
+        let path = images.join(format!("{recipe}.toml"));
+        if path.exists() {
+            return Ok(path);
+        }
+        let entries = std::fs::read_dir(&images).into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            entries.filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned())).collect();
+        names.sort();
+        Err(Error::new(Class::NotFound, format!("there is no recipe \"{recipe}\""))
+            .hint(format!("recipes in {}: {}", images.display(), names.join(", ")))
+            .hint("a file is named with a slash in it: ./my.toml"))
+    }
+
+    /// Makes a template from a root tree, an LXD/Incus image or an OCI layout.
+    pub fn template_import(&self, name: &TemplateName, from: &Path, progress: &dyn Progress) -> Result<TemplateInfo> {
+        let template = self.host.templates().resolve(&format!("{name}{}{}", from.display(), progress.step("") == ()))?; // MERGE
+        self.info_of(&template)
+    }
+
+    /// All template versions.
+    pub fn template_list(&self) -> Result<Vec<TemplateInfo>> {
+        self.host.templates().list()?.iter().map(|t| self.info_of(t)).collect()
+    }
+
+    /// One template (`name` or `name/version`).
+    pub fn template_show(&self, name: &str) -> Result<TemplateInfo> {
+        self.info_of(&self.host.templates().resolve(name)?)
+    }
+
+    /// Removes a template version (`name` with one version, or `name/version`) and the tenants' copies of it.
+    pub fn template_remove(&self, name: &str) -> Result<()> {
+        let _lock = self.host.lock_registry("template remove")?;
+        let store = self.host.templates();
+        let template = store.resolve(name)?;
+        let reference = template.record.reference();
+        store.remove(&reference, &|t| self.host.users_of(t).unwrap_or_default())?;
+        for tenant in self.host.names_of("tenants").iter().filter_map(|n| n.parse().ok()) {
+            store.remove_copy(&reference, &Share::Tenant(tenant))?;
+        }
+        Ok(())
+    }
+
+    fn info_of(&self, template: &Template) -> Result<TemplateInfo> {
+        let record = &template.record;
+        Ok(TemplateInfo {
+            name: record.name.clone(),
+            version: record.version.to_string(),
+            family: record.family.to_string(),
+            size: record.size,
+            created: record.created.to_string(),
+            used_by: self.host.users_of(template)?,
+            source: record.source.clone(),
+            checksum: record.checksum.clone(),
+            init: record.init.kind.to_string(),
+        })
+    }
+}
+
+impl Host {
+    /// The store.
+    pub fn templates(&self) -> Templates {
+        Templates::new(self.dirs.templates(), self.dirs.data())
+    }
+
+    /// The VEs that stand on a template version.
+    fn users_of(&self, template: &Template) -> Result<Vec<VeName>> {
+        let reference = template.record.reference().to_string();
+        let states = self.states()?.into_iter().filter_map(|(_, s)| s.ok());
+        Ok(states.filter(|s| s.template == reference).map(|s| s.name).collect())
+    }
+
+    /// Removes the copy of a template that was one VE's own.
+    pub fn drop_private_template(&self, id: VeId, reference: &str) -> Result<()> {
+        let reference = reference
+            .parse()
+            .map_err(|_| Error::new(Class::Failed, format!("\"{reference}\" names no template version")))?;
+        self.templates().remove_copy(&reference, &Share::None(id))
+    }
+}

@@ -1,0 +1,103 @@
+//! Files on their way between the host and a VE, as a tar stream through a pipe.
+//!
+//! Into a VE the stream is of our own making. Out of one it is a tenant's: it is unpacked like any hostile archive,
+//! into a place of its own, stripped of whatever would have power on the host, and only then given its name.
+
+use std::fs::{self, File, Permissions};
+use std::io::{BufWriter, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+
+use super::{Limits, Tree, unpack};
+use crate::{Error, Kind, Result, file};
+
+/// Both ends of a pipe: to read from, to write to.
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| Error::os("make", "a pipe", e))
+}
+
+/// Writes the file or directory `from` to `to`, as a stream in which it is called `name`.
+pub fn pack(from: &Path, name: &str, to: OwnedFd) -> Result<()> {
+    let fail = |e: std::io::Error| Error::os("read", from.display(), e);
+    let meta = fs::metadata(from).map_err(fail)?;
+    let mut stream = tar::Builder::new(BufWriter::new(File::from(to)));
+    stream.follow_symlinks(false);
+    if meta.is_dir() {
+        stream.append_dir_all(name, from).map_err(fail)?;
+    } else if meta.is_file() {
+        let mut source = File::open(from).map_err(fail)?;
+        stream.append_file(name, &mut source).map_err(fail)?;
+    } else {
+        return Err(Error::new("copy", from.display(), "it is neither a file nor a directory").kind(Kind::Invalid));
+    }
+    stream.into_inner().and_then(|mut out| out.flush()).map_err(fail)
+}
+
+/// Where something pulled out of a VE goes.
+#[derive(Debug)]
+pub struct Landing {
+    staging: tempfile::TempDir,
+    name: String,
+    target: PathBuf,
+}
+
+impl Landing {
+    /// As cp(1): into `to` if that is a directory, else as `to`, which replaces a file that is there.
+    pub fn prepare(from: &str, to: &Path) -> Result<Self> {
+        let name = from.trim_end_matches('/').rsplit('/').next().filter(|n| !n.is_empty() && *n != "." && *n != "..");
+        let name = name.unwrap_or("root").to_owned();
+        let target = if to.is_dir() { to.join(&name) } else { to.to_owned() };
+        if target.is_dir() {
+            return Err(Error::new("copy to", target.display(), "there is a directory already").kind(Kind::Exists));
+        }
+        let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let staging = tempfile::Builder::new()
+            .prefix(".hostel-pull-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(parent)
+            .map_err(|e| Error::os("write to", parent.display(), e))?;
+        Ok(Self { staging, name, target })
+    }
+
+    /// The name it has in the stream.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Unpacks the stream.
+    pub fn receive(&self, stream: OwnedFd) -> Result<()> {
+        let tree = Tree::create(&self.staging.path().join("tree"))?;
+        unpack(File::from(stream), &tree, &Limits::default()).map(drop)
+    }
+
+    /// Makes what came harmless, and gives it its name.
+    pub fn commit(&self) -> Result<()> {
+        let came = self.staging.path().join("tree").join(&self.name);
+        make_harmless(&came)?;
+        file::rename(&came, &self.target)
+    }
+}
+
+/// Owner: us. No setuid or setgid, no capabilities, no FIFOs or the like. Nobody else can reach the tree, so its
+/// names don't change under our hands.
+fn make_harmless(path: &Path) -> Result<()> {
+    let fail = |e: std::io::Error| Error::os("take over", path.display(), e);
+    let meta = fs::symlink_metadata(path).map_err(fail)?;
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    lchown(path, Some(uid), Some(gid)).map_err(fail)?;
+    if meta.is_symlink() {
+        return Ok(());
+    }
+    for name in xattr::list(path).map_err(fail)? {
+        xattr::remove(path, &name).map_err(fail)?;
+    }
+    if meta.is_dir() {
+        for entry in fs::read_dir(path).map_err(fail)? {
+            make_harmless(&entry.map_err(fail)?.path())?;
+        }
+    } else if !meta.is_file() {
+        return fs::remove_file(path).map_err(fail);
+    }
+    fs::set_permissions(path, Permissions::from_mode(meta.permissions().mode() & 0o777)).map_err(fail)
+}
