@@ -10,6 +10,7 @@ mod bootstrap;
 mod build;
 mod busybox;
 mod copies;
+mod import;
 mod inspect;
 mod staging;
 #[cfg(test)]

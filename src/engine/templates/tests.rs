@@ -58,7 +58,7 @@ fn busybox_is_built_listed_verified_and_removed() {
     assert_eq!(built.record.init.kind, InitKind::Busybox);
     assert_eq!(templates.resolve("busybox").unwrap(), built);
     assert_eq!(templates.resolve(&built.record.reference().to_string()).unwrap(), built);
-    assert_eq!(templates.list().unwrap(), [built.clone()]);
+    assert_eq!(templates.list().unwrap(), std::slice::from_ref(&built));
     assert_eq!(templates.verify(&built).unwrap(), Vec::<String>::new());
     assert!(built.root().join("sbin/init").symlink_metadata().unwrap().is_symlink());
     assert!(built.path.join("build.log").is_file());
@@ -151,12 +151,53 @@ fn leftovers_are_those_whose_owner_is_gone() {
     let alive = Staging::new(&store, &store.join("busybox")).unwrap();
     let dead = store.join("busybox/.staging-1-0");
     std::fs::create_dir_all(dead.join("root/etc")).unwrap();
-    assert_eq!(templates.leftovers().unwrap(), [dead.clone()]);
-    assert_eq!(templates.remove_leftovers().unwrap(), [dead.clone()]);
+    assert_eq!(templates.leftovers().unwrap(), std::slice::from_ref(&dead));
+    assert_eq!(templates.remove_leftovers().unwrap(), std::slice::from_ref(&dead));
     assert!(alive.path().is_dir() && !dead.exists());
     let path = alive.path().to_owned();
     drop(alive);
     assert!(!path.exists());
+}
+
+/// A root tree as a tarball, made by GNU tar from the built busybox.
+fn tarball(template: &Template, to: &Path) {
+    let tar = std::process::Command::new("tar")
+        .args(["--numeric-owner", "--xattrs", "--xattrs-include=*", "-cf"])
+        .arg(to)
+        .arg("-C")
+        .arg(template.root())
+        .arg(".")
+        .status();
+    assert!(tar.unwrap().success());
+}
+
+#[test]
+fn imports_tell_what_they_are_and_refuse_what_has_no_init() {
+    let dir = tempfile::tempdir().unwrap();
+    let templates = store(dir.path());
+    let built = busybox(&templates);
+    let archive = dir.path().join("rootfs.tar");
+    tarball(&built, &archive);
+    let name: TemplateName = "mine".parse().unwrap();
+    let imported = templates.import(&name, Some("1".parse().unwrap()), &archive, &Words::default()).unwrap();
+    assert_eq!(imported.record.checksum, built.record.checksum, "the tree survived whole");
+    assert_eq!((imported.record.family.as_str(), imported.record.init.kind), ("busybox", InitKind::Busybox));
+    assert_eq!(imported.record.source, "import of tarball rootfs.tar");
+
+    let error = templates.import(&name, Some("1".parse().unwrap()), &archive, &Words::default()).unwrap_err();
+    assert!(error.to_string().contains("mine/1 exists already"), "{error}");
+
+    let copy = templates.import(&name, Some("2".parse().unwrap()), &built.root(), &Words::default()).unwrap();
+    assert_eq!(copy.record.checksum, built.record.checksum);
+    assert_eq!(templates.latest(&name).unwrap(), copy);
+    let error = templates.remove(&"mine".parse().unwrap(), &|_| Vec::new()).unwrap_err();
+    assert!(error.hints.concat().contains("mine/1"), "{error:?}");
+
+    std::fs::create_dir_all(dir.path().join("app/etc")).unwrap();
+    let error = templates.import(&name, None, &dir.path().join("app"), &Words::default()).unwrap_err();
+    assert!(error.to_string().contains("not a system template"), "{error}");
+    assert!(templates.leftovers().unwrap().is_empty());
+    assert_eq!(templates.versions(&name).unwrap().len(), 2);
 }
 
 /// Where trees that take long to make are kept between runs.

@@ -56,6 +56,9 @@ pub fn copy_tree(from: &Tree, to: &Tree) -> Result<Report> {
     Ok(walk.report)
 }
 
+/// Extended attributes: names and values.
+type Attributes = Vec<(String, Vec<u8>)>;
+
 /// A regular file to copy.
 struct FileJob {
     from: Arc<OwnedFd>,
@@ -72,7 +75,7 @@ struct Walk {
     /// Further names: path, and the first name.
     links: Vec<(Vec<u8>, Vec<u8>)>,
     /// Directories, parents first, with what they get when all is in them.
-    directories: Vec<(Vec<u8>, Stat, Vec<(String, Vec<u8>)>)>,
+    directories: Vec<(Vec<u8>, Stat, Attributes)>,
     report: Report,
 }
 
@@ -256,7 +259,7 @@ fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> std::result
 }
 
 /// The attributes that survive, and how many labels don't.
-fn kept(parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<(Vec<(String, Vec<u8>)>, u64)> {
+fn kept(parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<(Attributes, u64)> {
     let mut xattrs = list_at(parent, name).map_err(|e| failed("read the attributes of", path, e))?;
     if let Some((bad, _)) = xattrs.iter().find(|(n, _)| policy(n) == Policy::Refuse) {
         let why = format!("a root tree may not carry its attribute \"{}\"", shown(bad.as_bytes()));

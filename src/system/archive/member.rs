@@ -3,6 +3,7 @@
 //! The crate `tar` reads the header blocks. The stream between them is walked here, because the crate's own walk
 //! reads names of any length into memory and splits extended headers at newlines.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 
 use super::attributes::{ACL_ACCESS, ACL_DEFAULT, Policy, acl_from_text, policy};
@@ -337,7 +338,12 @@ impl Pax {
         let records = pax::records(data).map_err(|_| damaged("an extended header is malformed"))?;
         let mut pax = Self::default();
         let mut libarchive_only = 0i64;
+        let mut seen = HashSet::new();
         for (key, value) in records {
+            // Readers differ in which of two they believe. Only the oldest map of holes repeats its keys.
+            if !matches!(key, "GNU.sparse.offset" | "GNU.sparse.numbytes") && !seen.insert(key) {
+                pax.refusal = Some(format!("its extended header tells \"{}\" twice", shown(key.as_bytes())));
+            }
             let bad = || damaged(format!("an extended header's \"{key}\" can't be read: \"{}\"", shown(value)));
             let number = || pax::parse_number(value).map(Some).ok_or_else(bad);
             if let Some(key) = key.strip_prefix("GNU.sparse.") {
@@ -375,15 +381,11 @@ impl Pax {
     }
 
     fn attribute(&mut self, name: &str, value: &[u8]) {
-        let name_shown = shown(name.as_bytes());
         match policy(name) {
-            Policy::Keep if self.xattrs.iter().any(|(n, _)| n == name) => {
-                self.refusal = Some(format!("its attribute \"{name_shown}\" is told twice"));
-            }
             Policy::Keep => self.xattrs.push((name.to_owned(), value.to_vec())),
             Policy::LeaveOut => self.labels_left_out += 1,
             Policy::Refuse => {
-                self.refusal = Some(format!("a root tree may not carry its attribute \"{name_shown}\""));
+                self.refusal = Some(format!("a root tree may not carry its attribute \"{}\"", shown(name.as_bytes())));
             }
         }
     }

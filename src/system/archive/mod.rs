@@ -12,17 +12,22 @@ mod compression;
 pub mod carry;
 mod confine;
 mod copy;
+mod import;
 mod manifest;
 mod member;
+mod oci;
 mod pax;
 mod place;
 mod sparse;
+#[cfg(test)]
+mod tests;
 mod tool;
 mod tree;
 mod unpack;
 mod walk;
 
 pub use copy::copy_tree;
+pub use import::{Form, Import};
 pub use manifest::{Manifest, manifest, sha256, verify};
 pub use tool::{Job, find_program, is_static_program};
 pub use tree::{Resolved, Tree, rename_new};
