@@ -44,6 +44,13 @@ impl Error {
         Self { class, message: message.into(), hints: Vec::new(), also: Vec::new(), source: None }
     }
 
+    /// Says what sort it is.
+    #[must_use]
+    pub fn class(mut self, class: Class) -> Self {
+        self.class = class;
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -8,6 +8,7 @@ mod info;
 mod init;
 mod inside;
 mod query;
+mod settle;
 mod template;
 
 use std::path::{Path, PathBuf};

@@ -71,7 +71,7 @@ impl Engine {
         let mut settings: Vec<(String, String)> = Vec::new();
         let text = match &request.file {
             Some(path) => {
-                let text = file::read(path).map_err(|e| Error { class: Class::NotFound, ..Error::from(e) })?;
+                let text = file::read(path).map_err(|e| Error::from(e).class(Class::NotFound))?;
                 if !has_key(&text, "id") {
                     settings.push(("id".into(), id.to_string()));
                 }

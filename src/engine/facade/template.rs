@@ -42,7 +42,7 @@ impl Engine {
 
     /// Makes a template from a root tree, an LXD/Incus image or an OCI layout.
     pub fn template_import(&self, name: &TemplateName, from: &Path, progress: &dyn Progress) -> Result<TemplateInfo> {
-        let template = self.host.templates().resolve(&format!("{name}{}{}", from.display(), progress.step("") == ()))?; // MERGE
+        let template = self.host.templates().import(name, None, from, progress)?;
         self.info_of(&template)
     }
 

@@ -93,6 +93,8 @@ pub enum Command {
     Completions(c::completions::Completions),
     Man(c::man::Man),
     Help(c::help::Help),
+    #[command(hide = true)]
+    Settle(c::settle::Settle),
 }
 
 impl Command {

@@ -48,6 +48,12 @@ impl Context {
         Engine::open(&self.config, self.wait_lock)
     }
 
+    /// Opens the host for work that Ctrl-C is to undo, not to cut short.
+    pub fn careful_engine(&self) -> Result<Engine, Error> {
+        hostel_engine::interrupt::watch()?;
+        self.engine()
+    }
+
     /// Prints an error to standard error.
     pub fn error(&self, error: &Error) {
         self.error_of(error, None);

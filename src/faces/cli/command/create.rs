@@ -154,7 +154,7 @@ impl Create {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
         let request = self.request()?;
-        let engine = context.engine()?;
+        let engine = context.careful_engine()?;
         let file = self
             .file
             .as_deref()

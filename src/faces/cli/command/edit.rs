@@ -27,7 +27,7 @@ pub struct Edit {
 impl Edit {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
-        let engine = context.engine()?;
+        let engine = context.careful_engine()?;
         let label = self.ve.to_string();
         let source = Source {
             label: &label,

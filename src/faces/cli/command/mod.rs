@@ -23,6 +23,7 @@ pub mod push;
 pub mod restart;
 pub mod runscript;
 pub mod set;
+pub mod settle;
 pub mod show;
 pub mod start;
 pub mod status;
@@ -81,5 +82,6 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Completions(c) => c.run(context),
         Command::Man(c) => c.run(context),
         Command::Help(c) => c.run(context),
+        Command::Settle(c) => c.run(context),
     }
 }

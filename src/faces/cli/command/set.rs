@@ -43,7 +43,7 @@ pub struct Set {
 impl Set {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
-        let engine = context.engine()?;
+        let engine = context.careful_engine()?;
         let report = parallel::one(context.show, &self.ve.to_string(), |progress| {
             engine.set(&self.ve, &self.settings, self.dry_run, progress)
         })?;

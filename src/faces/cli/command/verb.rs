@@ -17,7 +17,7 @@ use crate::cli::selection::Selected;
 /// Does `action` to every selected VE. A name that doesn't exist stops all before anything is touched; a
 /// failure on one VE stops no other.
 pub fn run(context: &Context, selected: &Selected, json: Json, load: Load, action: &Action) -> Done {
-    let engine = context.engine()?;
+    let engine = context.careful_engine()?;
     let mut ves = engine.select(&selected.selection())?;
     ves.sort_by_key(|ve| ve.id);
     ves.dedup_by_key(|ve| ve.id);

@@ -24,7 +24,7 @@ pub struct Build {
 impl Build {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
-        let engine = context.engine()?;
+        let engine = context.careful_engine()?;
         let info = parallel::one(context.show, &self.recipe, |progress| {
             engine.template_build(&self.recipe, progress)
         })?;

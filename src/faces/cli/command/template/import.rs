@@ -34,7 +34,7 @@ pub struct Import {
 impl Import {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
-        let engine = context.engine()?;
+        let engine = context.careful_engine()?;
         let label = self.name.to_string();
         let work =
             |progress: &dyn hostel_engine::facade::Progress| engine.template_import(&self.name, &self.from, progress);
