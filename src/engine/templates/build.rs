@@ -216,6 +216,12 @@ fn bootstrapped(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let b = &recipe.bootstrap;
+    if let Some(keyring) = b.keyring.as_ref().filter(|k| !Path::new(k.as_str()).exists()) {
+        return Err(
+            Error::new(Class::NotFound, format!("the keyring {keyring} isn't on this host"))
+                .hint("install the package that brings it: ubuntu-keyring, debian-archive-keyring or alpine-keys"),
+        );
+    }
     progress.step(&format!("making the tree by {}", b.tool));
     let package = bootstrap::package_of(b.tool);
     let job = |argv| Job {

@@ -116,6 +116,35 @@ fn a_failed_build_leaves_nothing_and_shows_why() {
 }
 
 #[test]
+fn what_is_missing_on_the_host_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let templates = store(dir.path());
+    let (_, text) = recipe("ubuntu-24.04");
+    let text = text.replace(
+        "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
+        "/nonexistent/keyring.gpg",
+    );
+    let error = templates
+        .build(&Recipe::parse(&text).unwrap(), &text, &Words::default())
+        .unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/keyring.gpg"), "{error}");
+    assert!(error.hints.concat().contains("ubuntu-keyring"));
+    if find_program("apk").is_some() {
+        println!("skipped in part because apk is installed");
+        return;
+    }
+    let (alpine, text) = recipe("alpine");
+    let error = templates.build(&alpine, &text, &Words::default()).unwrap_err();
+    assert!(error.to_string().contains("cannot run apk"), "{error}");
+    assert!(
+        error.hints.concat().contains("install the package apk-tools"),
+        "{:?}",
+        error.hints
+    );
+    assert!(templates.leftovers().unwrap().is_empty());
+}
+
+#[test]
 fn commands_run_inside_the_tree_with_devices_that_do_not_stay() {
     let dir = tempfile::tempdir().unwrap();
     let templates = store(dir.path());
