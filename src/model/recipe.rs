@@ -181,17 +181,23 @@ macro_rules! text_type {
 
 /// Absolute, no empty, `.` or `..` part, no control character, at most 4095 bytes.
 fn is_guest_path(text: &str) -> bool {
-    let Some(rest) = text.strip_prefix('/') else { return false };
+    let Some(rest) = text.strip_prefix('/') else {
+        return false;
+    };
     text.len() < 4096
         && !text.chars().any(char::is_control)
-        && rest.split('/').all(|part| !matches!(part, "" | "." | "..") && part.len() <= 255)
+        && rest
+            .split('/')
+            .all(|part| !matches!(part, "" | "." | "..") && part.len() <= 255)
 }
 
 /// Begins with a letter or digit, so no tool takes it for an option; no space, comma or quote.
 fn is_word(text: &str) -> bool {
     text.len() <= 128
         && text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._:~=/".contains(&b))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-._:~=/".contains(&b))
 }
 
 text_type!(
@@ -293,7 +299,11 @@ impl TryFrom<Vec<String>> for Argv {
     type Error = ArgvError;
     fn try_from(argv: Vec<String>) -> Result<Self, ArgvError> {
         let program = argv.first().is_some_and(|p| is_guest_path(p));
-        if program && argv.iter().all(|a| !a.contains('\0')) { Ok(Self(argv)) } else { Err(ArgvError(argv)) }
+        if program && argv.iter().all(|a| !a.contains('\0')) {
+            Ok(Self(argv))
+        } else {
+            Err(ArgvError(argv))
+        }
     }
 }
 
@@ -338,11 +348,17 @@ impl Recipe {
     pub fn parse(text: &str) -> Result<Self, RecipeError> {
         let recipe: Self = toml::from_str(text)?;
         recipe.bootstrap.check()?;
-        let mut paths: Vec<&GuestPath> =
-            recipe.files.iter().map(|f| &f.path).chain(recipe.links.iter().map(|l| &l.path)).collect();
+        let mut paths: Vec<&GuestPath> = recipe
+            .files
+            .iter()
+            .map(|f| &f.path)
+            .chain(recipe.links.iter().map(|l| &l.path))
+            .collect();
         paths.sort_by_key(|p| p.as_str());
         match paths.windows(2).find(|pair| pair.first() == pair.last()) {
-            Some(pair) => Err(RecipeError::Twice { path: pair.iter().take(1).map(|p| p.to_string()).collect() }),
+            Some(pair) => Err(RecipeError::Twice {
+                path: pair.iter().take(1).map(|p| p.to_string()).collect(),
+            }),
             None => Ok(recipe),
         }
     }
@@ -357,7 +373,10 @@ impl Bootstrap {
         }
         // Alpine's tool finds the host's own release by itself; another one needs both its name and its place.
         if tool == Tool::Apk && self.suite.is_some() != self.mirror.is_some() {
-            return Err(RecipeError::Missing { key: if self.suite.is_none() { "suite" } else { "mirror" }, tool });
+            return Err(RecipeError::Missing {
+                key: if self.suite.is_none() { "suite" } else { "mirror" },
+                tool,
+            });
         }
         let present = [
             ("suite", self.suite.is_some(), tool == Tool::Busybox),
@@ -367,7 +386,10 @@ impl Bootstrap {
             ("mirror", self.mirror.is_some(), tool == Tool::Busybox),
             ("keyring", self.keyring.is_some(), tool == Tool::Busybox),
         ];
-        match present.into_iter().find(|(_, given, meaningless)| *given && *meaningless) {
+        match present
+            .into_iter()
+            .find(|(_, given, meaningless)| *given && *meaningless)
+        {
             Some((key, ..)) => Err(RecipeError::Meaningless { key, tool }),
             None => Ok(()),
         }
@@ -452,11 +474,29 @@ argv = ["/usr/sbin/locale-gen"]
     #[test]
     fn judges_the_whole() {
         let error = Recipe::parse(&GOOD.replace("suite = \"bookworm\"\n", "")).unwrap_err();
-        assert_eq!(error, RecipeError::Missing { key: "suite", tool: Tool::Mmdebstrap });
+        assert_eq!(
+            error,
+            RecipeError::Missing {
+                key: "suite",
+                tool: Tool::Mmdebstrap
+            }
+        );
         let apk = GOOD.replace("\"mmdebstrap\"", "\"apk\"");
-        assert_eq!(Recipe::parse(&apk).unwrap_err(), RecipeError::Missing { key: "mirror", tool: Tool::Apk });
+        assert_eq!(
+            Recipe::parse(&apk).unwrap_err(),
+            RecipeError::Missing {
+                key: "mirror",
+                tool: Tool::Apk
+            }
+        );
         let error = Recipe::parse(&apk.replace("suite = \"bookworm\"\n", "")).unwrap_err();
-        assert_eq!(error, RecipeError::Meaningless { key: "variant", tool: Tool::Apk });
+        assert_eq!(
+            error,
+            RecipeError::Meaningless {
+                key: "variant",
+                tool: Tool::Apk
+            }
+        );
         let error = Recipe::parse(&GOOD.replace("/etc/machine-id", "/etc/systemd/system/sys-kernel-debug.mount"));
         assert!(error.unwrap_err().to_string().contains("written twice"));
     }
@@ -473,7 +513,11 @@ argv = ["/usr/sbin/locale-gen"]
             ("", "", true),
             ("a", "ab", false),
         ] {
-            assert_eq!(part_matches(pattern.as_bytes(), name.as_bytes()), yes, "{pattern} {name}");
+            assert_eq!(
+                part_matches(pattern.as_bytes(), name.as_bytes()),
+                yes,
+                "{pattern} {name}"
+            );
         }
     }
 }

@@ -36,9 +36,15 @@ impl TryFrom<String> for TemplateVersion {
     type Error = VersionError;
     fn try_from(text: String) -> Result<Self, VersionError> {
         let bytes = text.as_bytes();
-        let ends = [bytes.first(), bytes.last()].iter().all(|b| b.is_some_and(u8::is_ascii_alphanumeric));
+        let ends = [bytes.first(), bytes.last()]
+            .iter()
+            .all(|b| b.is_some_and(u8::is_ascii_alphanumeric));
         let inner = bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-._+".contains(b));
-        if ends && inner && bytes.len() <= 63 && !text.contains("..") { Ok(Self(text)) } else { Err(VersionError(text)) }
+        if ends && inner && bytes.len() <= 63 && !text.contains("..") {
+            Ok(Self(text))
+        } else {
+            Err(VersionError(text))
+        }
     }
 }
 
@@ -89,7 +95,10 @@ impl FromStr for TemplateRef {
             Some((name, version)) => (name, Some(version.parse()?)),
             None => (text, None),
         };
-        Ok(Self { name: name.parse()?, version })
+        Ok(Self {
+            name: name.parse()?,
+            version,
+        })
     }
 }
 
@@ -127,8 +136,9 @@ pub struct Family(String);
 pub struct FamilyError(String);
 
 /// Families that guests are known to differ by; any other text of the right form is taken too.
-const KNOWN_FAMILIES: [&str; 10] =
-    ["debian", "ubuntu", "alpine", "busybox", "fedora", "rhel", "centos", "arch", "suse", "gentoo"];
+const KNOWN_FAMILIES: [&str; 10] = [
+    "debian", "ubuntu", "alpine", "busybox", "fedora", "rhel", "centos", "arch", "suse", "gentoo",
+];
 
 impl Family {
     /// The family as text.
@@ -140,7 +150,9 @@ impl Family {
     /// `ID_LIKE`, else `ID`. `None` without a usable `ID`.
     pub fn from_os_release(text: &str) -> Option<Self> {
         let value = |key: &str| {
-            let line = text.lines().find_map(|l| l.trim().strip_prefix(key)?.strip_prefix('='))?;
+            let line = text
+                .lines()
+                .find_map(|l| l.trim().strip_prefix(key)?.strip_prefix('='))?;
             Some(line.trim().trim_matches(['"', '\'']).to_owned())
         };
         let id = value("ID")?;
@@ -158,8 +170,15 @@ impl TryFrom<String> for Family {
     type Error = FamilyError;
     fn try_from(text: String) -> Result<Self, FamilyError> {
         let right = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
-        let first = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if first && text.len() <= 32 && text.bytes().all(right) { Ok(Self(text)) } else { Err(FamilyError(text)) }
+        let first = text
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if first && text.len() <= 32 && text.bytes().all(right) {
+            Ok(Self(text))
+        } else {
+            Err(FamilyError(text))
+        }
     }
 }
 
@@ -268,14 +287,18 @@ mod moment {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<jiff::Timestamp, D::Error> {
         let text = String::deserialize(from)?;
-        text.parse().map_err(|e| D::Error::custom(format!("\"{text}\" is not a moment such as 2026-11-22T19:00:00Z: {e}")))
+        text.parse()
+            .map_err(|e| D::Error::custom(format!("\"{text}\" is not a moment such as 2026-11-22T19:00:00Z: {e}")))
     }
 }
 
 impl TemplateRecord {
     /// `name/version`.
     pub fn reference(&self) -> TemplateRef {
-        TemplateRef { name: self.name.clone(), version: Some(self.version.clone()) }
+        TemplateRef {
+            name: self.name.clone(),
+            version: Some(self.version.clone()),
+        }
     }
 
     /// Reads `template.toml`; the error has toml's own line, column and caret.
@@ -298,7 +321,19 @@ mod tests {
         for good in ["20261122T190000Z", "1", "12.4", "v3.22-r1+b1"] {
             assert_eq!(good.parse::<TemplateVersion>().unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", "a..b", "-x", "x-", "a/b", "a b", "a\n", ".staging-1", &"x".repeat(64)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a..b",
+            "-x",
+            "x-",
+            "a/b",
+            "a b",
+            "a\n",
+            ".staging-1",
+            &"x".repeat(64),
+        ] {
             assert!(bad.parse::<TemplateVersion>().is_err(), "{bad:?}");
         }
         let when: jiff::Timestamp = "2026-11-22T20:00:00+01:00".parse().unwrap();
@@ -321,7 +356,10 @@ mod tests {
         let of = |text| Family::from_os_release(text).map(String::from);
         assert_eq!(of("NAME=x\nID=debian\nVERSION_ID=\"12\"\n").as_deref(), Some("debian"));
         assert_eq!(of("ID=ubuntu\nID_LIKE=debian\n").as_deref(), Some("ubuntu"));
-        assert_eq!(of("ID=\"linuxmint\"\nID_LIKE=\"ubuntu debian\"").as_deref(), Some("ubuntu"));
+        assert_eq!(
+            of("ID=\"linuxmint\"\nID_LIKE=\"ubuntu debian\"").as_deref(),
+            Some("ubuntu")
+        );
         assert_eq!(of("ID_LIKE=debian\nID='void'").as_deref(), Some("debian"));
         assert_eq!(of("ID=void").as_deref(), Some("void"));
         assert_eq!(of("ID=../../x").as_deref(), None);
@@ -342,11 +380,16 @@ mod tests {
             packages: 3,
             recipe: Some("cd".repeat(32)),
             left_out: vec!["dev/null".into()],
-            init: Init { kind: InitKind::Systemd, path: "/sbin/init".into() },
+            init: Init {
+                kind: InitKind::Systemd,
+                path: "/sbin/init".into(),
+            },
         };
         let text = record.to_toml().unwrap();
         assert_eq!(TemplateRecord::parse(&text).unwrap(), record);
-        let error = TemplateRecord::parse(&text.replace("files =", "fyles =")).unwrap_err().to_string();
+        let error = TemplateRecord::parse(&text.replace("files =", "fyles ="))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("fyles") && error.contains("line"), "{error}");
     }
 }

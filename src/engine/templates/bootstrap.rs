@@ -49,7 +49,12 @@ fn debian_options(b: &Bootstrap) -> Vec<OsString> {
 pub(super) fn apk(b: &Bootstrap, dir: &Path) -> Vec<OsString> {
     let keys = b.keyring.as_ref().map_or("/etc/apk/keys", |k| k.as_str());
     let mut argv: Vec<OsString> = vec!["apk".into(), "--root".into(), dir.into(), "--initdb".into()];
-    argv.extend(["--keys-dir".into(), keys.into(), "--no-progress".into(), "--no-interactive".into()]);
+    argv.extend([
+        "--keys-dir".into(),
+        keys.into(),
+        "--no-progress".into(),
+        "--no-interactive".into(),
+    ]);
     match (&b.mirror, &b.suite) {
         (Some(mirror), Some(suite)) => {
             let mirror = mirror.as_str().trim_end_matches('/');
@@ -102,12 +107,28 @@ mod tests {
             "-",
         ];
         assert_eq!(mmdebstrap(&debian), expected);
-        let expected = ["debootstrap", "--keyring=/k.gpg", "noble", "/t", "http://192.0.2.1/ubuntu"];
-        let ubuntu = recipe("tool = \"debootstrap\"\nsuite = \"noble\"\nkeyring = \"/k.gpg\"\nmirror = \"http://192.0.2.1/ubuntu\"\n");
+        let expected = [
+            "debootstrap",
+            "--keyring=/k.gpg",
+            "noble",
+            "/t",
+            "http://192.0.2.1/ubuntu",
+        ];
+        let ubuntu = recipe(
+            "tool = \"debootstrap\"\nsuite = \"noble\"\nkeyring = \"/k.gpg\"\nmirror = \"http://192.0.2.1/ubuntu\"\n",
+        );
         assert_eq!(debootstrap(&ubuntu, Path::new("/t")), expected);
-        let argv = apk(&recipe("tool = \"apk\"\npackages = [\"alpine-base\"]\n"), Path::new("/t"));
-        assert!(argv.ends_with(&["--repositories-file", "/etc/apk/repositories", "add", "alpine-base"].map(OsString::from)));
-        let argv = apk(&recipe("tool = \"apk\"\nsuite = \"v3.22\"\nmirror = \"file:///m/\"\n"), Path::new("/t"));
+        let argv = apk(
+            &recipe("tool = \"apk\"\npackages = [\"alpine-base\"]\n"),
+            Path::new("/t"),
+        );
+        assert!(
+            argv.ends_with(&["--repositories-file", "/etc/apk/repositories", "add", "alpine-base"].map(OsString::from))
+        );
+        let argv = apk(
+            &recipe("tool = \"apk\"\nsuite = \"v3.22\"\nmirror = \"file:///m/\"\n"),
+            Path::new("/t"),
+        );
         assert!(argv.contains(&"file:///m/v3.22/community".into()));
     }
 }

@@ -14,6 +14,9 @@ use super::{Staging, Template, Templates, bootstrap, busybox, inspect};
 use crate::error::{Class, Error, Result};
 use crate::facade::Progress;
 
+/// What the tools of the last failed build said.
+pub(super) const FAILED_LOG: &str = "failed-build.log";
+
 /// A version in the making.
 pub(super) struct Draft {
     pub(super) name: TemplateName,
@@ -33,19 +36,48 @@ pub(super) struct Made {
 
 impl Templates {
     /// Builds a template by a recipe. `text`: the recipe as written, whose hash goes on record. The tool's words
-    /// are kept in `build.log` beside the tree; a failure shows the last of them.
+    /// are kept in `build.log` beside the tree. A failure shows the last of them, and keeps them all in
+    /// `failed-build.log` in the template's directory.
     pub fn build(&self, recipe: &Recipe, text: &str, progress: &dyn Progress) -> Result<Template> {
         let draft = self.draft(&recipe.name, recipe.version.clone(), progress)?;
+        let log = draft.staging.path().join("build.log");
+        let kept = self.dir.join(recipe.name.as_str()).join(FAILED_LOG);
+        match self.make(&draft, recipe, &log, progress) {
+            Ok((root, made)) => {
+                file::remove_file(&kept)?;
+                let made = Made {
+                    recipe: Some(archive::sha256(text.as_bytes())),
+                    ..made
+                };
+                self.finish(draft, &root, made, progress)
+            }
+            Err(e) if std::fs::rename(&log, &kept).is_ok() => {
+                Err(e.hint(format!("all that the tools said is in {}", kept.display())))
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Makes the tree in the staging directory.
+    fn make(&self, draft: &Draft, recipe: &Recipe, log: &Path, progress: &dyn Progress) -> Result<(Tree, Made)> {
         let temp = draft.staging.path().join("temp");
         file::make_dir(&temp)?;
-        let log = draft.staging.path().join("build.log");
         let root = Tree::create(&draft.staging.path().join("root"))?;
         let line = |text: &str| tell(text, progress);
-        let report = bootstrapped(recipe, &root, &temp, &log, &line, progress)?;
+        let report = bootstrapped(recipe, &root, &temp, log, &line, progress)?;
         for run in &recipe.runs {
             progress.step(&format!("running {}", run.argv.as_slice().join(" ")));
             let argv = run.argv.as_slice().iter().map(Into::into).collect();
-            Job { argv, package: "", temp: &temp, log: &log, line: &line, inside: Some(&root), confine_to: None }.run()?;
+            Job {
+                argv,
+                package: "",
+                temp: &temp,
+                log,
+                line: &line,
+                inside: Some(&root),
+                confine_to: None,
+            }
+            .run()?;
         }
         for pattern in &recipe.remove {
             root.remove_matching(pattern.as_str())?;
@@ -58,14 +90,24 @@ impl Templates {
         }
         let init = inspect::init(&root)?;
         if init.kind != recipe.init.kind {
-            let message = format!("{}'s init is {}, and its recipe says {}", recipe.name, init.kind, recipe.init.kind);
+            let message = format!(
+                "{}'s init is {}, and its recipe says {}",
+                recipe.name, init.kind, recipe.init.kind
+            );
             return Err(Error::new(Class::Failed, message).hint("mend init.kind or the packages of the recipe"));
         }
         file::remove_tree(&temp)?;
         let source = format!("recipe {} by {}", recipe.name, recipe.bootstrap.tool);
-        let recipe_hash = Some(archive::sha256(text.as_bytes()));
-        let made = Made { source, family: recipe.family.clone(), init, recipe: recipe_hash, report };
-        self.finish(draft, &root, made, progress)
+        Ok((
+            root,
+            Made {
+                source,
+                family: recipe.family.clone(),
+                init,
+                recipe: None,
+                report,
+            },
+        ))
     }
 
     /// Begins a version: its name must be free.
@@ -78,34 +120,59 @@ impl Templates {
         let created = Timestamp::now();
         let version = version.unwrap_or_else(|| TemplateVersion::at(created));
         if self.place(name, &version).exists() {
-            let reference = TemplateRef { name: name.clone(), version: Some(version) };
-            return Err(Error::new(Class::Refused, format!("template {reference} exists already"))
-                .hint("remove it first, or give another version"));
+            let reference = TemplateRef {
+                name: name.clone(),
+                version: Some(version),
+            };
+            return Err(
+                Error::new(Class::Refused, format!("template {reference} exists already"))
+                    .hint("remove it first, or give another version"),
+            );
         }
         file::make_dir(&self.dir)?;
         for path in super::staging::remove_leftovers(&self.dir)? {
-            progress.note(&format!("removed {}, which a build that was killed left", path.display()));
+            progress.note(&format!(
+                "removed {}, which a build that was killed left",
+                path.display()
+            ));
         }
         let staging = Staging::new(&self.dir, &self.dir.join(name.as_str()))?;
-        Ok(Draft { name: name.clone(), version, created, staging })
+        Ok(Draft {
+            name: name.clone(),
+            version,
+            created,
+            staging,
+        })
     }
 
     /// Lists and hashes the tree, writes its record, brings all to the disk, and gives it its name.
-    pub(super) fn finish(
-        &self,
-        draft: Draft,
-        root: &Tree,
-        made: Made,
-        progress: &dyn Progress,
-    ) -> Result<Template> {
+    pub(super) fn finish(&self, draft: Draft, root: &Tree, made: Made, progress: &dyn Progress) -> Result<Template> {
         progress.step("listing the files");
-        let Draft { name, version, created, staging } = draft;
+        let Draft {
+            name,
+            version,
+            created,
+            staging,
+        } = draft;
         if made.report.left_out_count > 0 {
-            let some = made.report.left_out.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
-            progress.note(&format!("left out {} device nodes and sockets: {some}", made.report.left_out_count));
+            let some = made
+                .report
+                .left_out
+                .iter()
+                .take(8)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(", ");
+            progress.note(&format!(
+                "left out {} device nodes and sockets: {some}",
+                made.report.left_out_count
+            ));
         }
         if made.report.labels_left_out > 0 {
-            progress.note(&format!("left out {} labels of security modules", made.report.labels_left_out));
+            progress.note(&format!(
+                "left out {} labels of security modules",
+                made.report.labels_left_out
+            ));
         }
         let packages = inspect::packages(root)?;
         let manifest = archive::manifest(root)?;
@@ -149,9 +216,23 @@ fn bootstrapped(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let b = &recipe.bootstrap;
+    if let Some(keyring) = b.keyring.as_ref().filter(|k| !Path::new(k.as_str()).exists()) {
+        return Err(
+            Error::new(Class::NotFound, format!("the keyring {keyring} isn't on this host"))
+                .hint("install the package that brings it: ubuntu-keyring, debian-archive-keyring or alpine-keys"),
+        );
+    }
     progress.step(&format!("making the tree by {}", b.tool));
     let package = bootstrap::package_of(b.tool);
-    let job = |argv| Job { argv, package, temp, log, line, inside: None, confine_to: None };
+    let job = |argv| Job {
+        argv,
+        package,
+        temp,
+        log,
+        line,
+        inside: None,
+        confine_to: None,
+    };
     let limits = Limits::default();
     let directory = temp.join("tree");
     match b.tool {
@@ -176,6 +257,10 @@ fn bootstrapped(
 
 /// What of a tool's words is worth showing: mmdebstrap and debootstrap mark steps with `I: ` and warnings with `W: `.
 fn tell(text: &str, progress: &dyn Progress) {
+    // A tree in the making lies where only root comes, so apt's own sandbox user can't: expected, and no news.
+    if text.contains("Download is performed unsandboxed as root") {
+        return;
+    }
     if let Some(step) = text.strip_prefix("I: ") {
         progress.step(step);
     } else if let Some(warning) = text.strip_prefix("W: ") {

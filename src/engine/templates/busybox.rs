@@ -12,23 +12,44 @@ use crate::error::{Class, Error, Result};
 const MAX_SIZE: u64 = 16 << 20;
 /// Directories with their modes.
 const DIRECTORIES: [&str; 15] = [
-    "/bin", "/dev", "/etc", "/home", "/lib", "/mnt", "/proc", "/root", "/run", "/sbin", "/sys", "/usr/bin", "/usr/sbin",
-    "/var/log", "/var/spool/cron/crontabs",
+    "/bin",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/mnt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/usr/bin",
+    "/usr/sbin",
+    "/var/log",
+    "/var/spool/cron/crontabs",
 ];
 
 /// Makes the tree in `root`. The program is the host's own if that is static, else that of Debian's package
 /// `busybox-static`, fetched by apt-get and unpacked without being installed.
 pub(super) fn lay_out(root: &Tree, temp: &Path, log: &Path, line: &(dyn Fn(&str) + Sync)) -> Result<()> {
-    let job = |argv: Vec<OsString>, package| Job { argv, package, temp, log, line, inside: None, confine_to: None };
+    let job = |argv: Vec<OsString>, package| Job {
+        argv,
+        package,
+        temp,
+        log,
+        line,
+        inside: None,
+        confine_to: None,
+    };
     let program = match find_program("busybox").filter(|p| is_static_program(p)) {
         Some(program) => program,
         None => fetch(temp, &job)?,
     };
     let directory = program.parent().unwrap_or(Path::new("/"));
     let name = program.file_name().unwrap_or_default();
-    let binary = Tree::open(directory)?.read(&name.to_string_lossy(), MAX_SIZE)?.ok_or_else(|| {
-        Error::new(Class::Failed, format!("{} is no regular file", program.display()))
-    })?;
+    let binary = Tree::open(directory)?
+        .read(&name.to_string_lossy(), MAX_SIZE)?
+        .ok_or_else(|| Error::new(Class::Failed, format!("{} is no regular file", program.display())))?;
     for path in DIRECTORIES {
         root.make_dir(path)?;
     }
@@ -79,8 +100,15 @@ fn fetch<'a>(temp: &Path, job: &dyn Fn(Vec<OsString>, &'a str) -> Job<'a>) -> Re
         .find(|path| path.extension().is_some_and(|e| e == "deb"))
         .ok_or_else(|| Error::new(Class::Failed, "apt-get downloaded no package busybox-static"))?;
     let unpacked = temp.join("package");
-    job(vec!["dpkg-deb".into(), "-x".into(), package.into(), unpacked.clone().into()], "dpkg").run()?;
-    let found = ["usr/bin/busybox", "bin/busybox"].iter().map(|p| unpacked.join(p)).find(|p| is_static_program(p));
+    job(
+        vec!["dpkg-deb".into(), "-x".into(), package.into(), unpacked.clone().into()],
+        "dpkg",
+    )
+    .run()?;
+    let found = ["usr/bin/busybox", "bin/busybox"]
+        .iter()
+        .map(|p| unpacked.join(p))
+        .find(|p| is_static_program(p));
     found.ok_or_else(|| Error::new(Class::Failed, "the package busybox-static holds no static busybox"))
 }
 
@@ -93,7 +121,18 @@ mod tests {
         for good in ["bin/ash", "usr/bin/[", "usr/bin/[[", "sbin/init", "usr/sbin/crond"] {
             assert!(is_applet(good), "{good}");
         }
-        for bad in ["", "ash", "/bin/ash", "../bin/x", "bin/..", "bin/", "etc/passwd", "bin/a/b", "bin/a b", "bin/busybox"] {
+        for bad in [
+            "",
+            "ash",
+            "/bin/ash",
+            "../bin/x",
+            "bin/..",
+            "bin/",
+            "etc/passwd",
+            "bin/a/b",
+            "bin/a b",
+            "bin/busybox",
+        ] {
             assert!(!is_applet(bad), "{bad}");
         }
     }
@@ -104,7 +143,15 @@ mod tests {
         let log = dir.path().join("log");
         let quiet = |_: &str| {};
         let (temp, log): (&Path, &Path) = (dir.path(), &log);
-        let job = |argv, package| Job { argv, package, temp, log, line: &quiet, inside: None, confine_to: None };
+        let job = |argv, package| Job {
+            argv,
+            package,
+            temp,
+            log,
+            line: &quiet,
+            inside: None,
+            confine_to: None,
+        };
         match fetch(temp, &job) {
             Ok(program) => assert!(program.starts_with(temp) && is_static_program(&program)),
             Err(e) => println!("skipped because apt-get can't download here: {e}"),

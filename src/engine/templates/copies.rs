@@ -27,13 +27,16 @@ impl Templates {
     /// The lower tree for a VE: the template's own, or the copy of those who share it, made now if this is the
     /// first need. When two make the same copy at once, the second waits and takes the first's.
     pub fn lower_for(&self, template: &Template, share: &Share, progress: &dyn Progress) -> Result<PathBuf> {
-        let Some(store) = self.copy_store(share) else { return Ok(template.root()) };
+        let Some(store) = self.copy_store(share) else {
+            return Ok(template.root());
+        };
         let reference = template.record.reference();
         let place = copy_place(&store, &reference)?;
         let parent = place.parent().unwrap_or(&store);
         file::make_dir(parent)?;
         let lock = file::open_own(&store.join(format!(".lock-{}", reference.to_string().replace('/', "_"))))?;
-        lock.lock().map_err(|e| SystemError::os("lock the copy of", &reference, e))?;
+        lock.lock()
+            .map_err(|e| SystemError::os("lock the copy of", &reference, e))?;
         let root = place.join("root");
         if root.is_dir() {
             return Ok(root);
@@ -75,7 +78,12 @@ impl Templates {
         for kind in ["tenants", "ve"] {
             let dir = self.data.join(kind);
             let owners: Vec<String> = super::entries(&dir)?;
-            found.extend(owners.iter().map(|o| dir.join(o).join("templates")).filter(|d| d.is_dir()));
+            found.extend(
+                owners
+                    .iter()
+                    .map(|o| dir.join(o).join("templates"))
+                    .filter(|d| d.is_dir()),
+            );
         }
         Ok(found)
     }

@@ -25,15 +25,34 @@ impl Templates {
         let staging = draft.staging.path();
         let log = staging.join("build.log");
         progress.step(&format!("unpacking {}", from.display()));
-        let import = Import { staging, log: &log, line: &|_| {}, limits: Limits::default() };
+        let import = Import {
+            staging,
+            log: &log,
+            line: &|_| {},
+            limits: Limits::default(),
+        };
         let (root, form, report) = import.run(from)?;
         let init = inspect::init(&root).map_err(|mut e: Error| {
             e.message = format!("{} can't become a template: {}", from.display(), e.message);
             e
         })?;
         let family = inspect::family(&root, init.kind)?;
-        let file_name = from.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let file_name = from
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let source = format!("import of {form} {file_name}");
-        self.finish(draft, &root, Made { source, family, init, recipe: None, report }, progress)
+        self.finish(
+            draft,
+            &root,
+            Made {
+                source,
+                family,
+                init,
+                recipe: None,
+                report,
+            },
+            progress,
+        )
     }
 }

@@ -7,15 +7,22 @@ use hostel_system::archive::Tree;
 use crate::error::{Class, Error, Result};
 
 /// Where process 1 is looked for, in this order.
-const INIT_PATHS: [&str; 5] =
-    ["/sbin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd", "/sbin/openrc-init", "/lib/sysvinit/init"];
+const INIT_PATHS: [&str; 5] = [
+    "/sbin/init",
+    "/lib/systemd/systemd",
+    "/usr/lib/systemd/systemd",
+    "/sbin/openrc-init",
+    "/lib/sysvinit/init",
+];
 /// The most that is read of a package database.
 const MAX_DATABASE: u64 = 64 << 20;
 
 /// Finds process 1 and what kind it is. A tree without one is no system template.
 pub(super) fn init(tree: &Tree) -> Result<Init> {
     for path in INIT_PATHS {
-        let Some(real) = tree.resolve(path)?.filter(|r| r.executable) else { continue };
+        let Some(real) = tree.resolve(path)?.filter(|r| r.executable) else {
+            continue;
+        };
         let name = real.path.rsplit('/').next().unwrap_or_default();
         let kind = match name {
             "systemd" => InitKind::Systemd,
@@ -29,22 +36,35 @@ pub(super) fn init(tree: &Tree) -> Result<Init> {
                     .hint("Hostel knows systemd, busybox, openrc-init and System V init"));
             }
         };
-        return Ok(Init { kind, path: path.to_owned() });
+        return Ok(Init {
+            kind,
+            path: path.to_owned(),
+        });
     }
-    Err(Error::new(Class::Usage, format!("it has none of {}; it is not a system template", INIT_PATHS.join(", ")))
-        .hint("an image of an application has no init; take an image of a whole distribution"))
+    Err(Error::new(
+        Class::Usage,
+        format!("it has none of {}; it is not a system template", INIT_PATHS.join(", ")),
+    )
+    .hint("an image of an application has no init; take an image of a whole distribution"))
 }
 
 /// Tells the family from os-release(5), else from the kind of init.
 pub(super) fn family(tree: &Tree, kind: InitKind) -> Result<Family> {
     for path in ["/etc/os-release", "/usr/lib/os-release"] {
-        let text = tree.read(path, 64 << 10)?.map(|t| String::from_utf8_lossy(&t).into_owned());
+        let text = tree
+            .read(path, 64 << 10)?
+            .map(|t| String::from_utf8_lossy(&t).into_owned());
         if let Some(family) = text.as_deref().and_then(Family::from_os_release) {
             return Ok(family);
         }
     }
-    let name = if kind == InitKind::Busybox { "busybox" } else { "unknown" };
-    name.parse().map_err(|e| Error::new(Class::Failed, "cannot name the family").because(e))
+    let name = if kind == InitKind::Busybox {
+        "busybox"
+    } else {
+        "unknown"
+    };
+    name.parse()
+        .map_err(|e| Error::new(Class::Failed, "cannot name the family").because(e))
 }
 
 /// The packages in a tree as `name=version`, sorted: what dpkg or apk has on record. None for other package
@@ -69,7 +89,9 @@ fn dpkg(text: &str) -> Vec<String> {
     let stanza = |s: &str| {
         let field = |key: &str| s.lines().find_map(|l| l.strip_prefix(key)).map(str::trim);
         let installed = field("Status:")?.ends_with(" installed");
-        installed.then(|| Some(format!("{}={}", field("Package:")?, field("Version:")?))).flatten()
+        installed
+            .then(|| Some(format!("{}={}", field("Package:")?, field("Version:")?)))
+            .flatten()
     };
     text.split("\n\n").filter_map(stanza).collect()
 }
@@ -95,11 +117,36 @@ mod tests {
     #[test]
     fn kinds_of_init() {
         for (files, links, kind, path) in [
-            (vec!["/usr/lib/systemd/systemd"], vec![("/lib", "usr/lib"), ("/sbin/init", "/lib/systemd/systemd")], InitKind::Systemd, "/sbin/init"),
-            (vec!["/usr/lib/systemd/systemd"], vec![("/lib", "usr/lib")], InitKind::Systemd, "/lib/systemd/systemd"),
-            (vec!["/bin/busybox"], vec![("/sbin/init", "/bin/busybox")], InitKind::Busybox, "/sbin/init"),
-            (vec!["/sbin/openrc-init"], vec![("/sbin/init", "openrc-init")], InitKind::Openrc, "/sbin/init"),
-            (vec!["/sbin/init", "/etc/inittab"], vec![], InitKind::Sysvinit, "/sbin/init"),
+            (
+                vec!["/usr/lib/systemd/systemd"],
+                vec![("/lib", "usr/lib"), ("/sbin/init", "/lib/systemd/systemd")],
+                InitKind::Systemd,
+                "/sbin/init",
+            ),
+            (
+                vec!["/usr/lib/systemd/systemd"],
+                vec![("/lib", "usr/lib")],
+                InitKind::Systemd,
+                "/lib/systemd/systemd",
+            ),
+            (
+                vec!["/bin/busybox"],
+                vec![("/sbin/init", "/bin/busybox")],
+                InitKind::Busybox,
+                "/sbin/init",
+            ),
+            (
+                vec!["/sbin/openrc-init"],
+                vec![("/sbin/init", "openrc-init")],
+                InitKind::Openrc,
+                "/sbin/init",
+            ),
+            (
+                vec!["/sbin/init", "/etc/inittab"],
+                vec![],
+                InitKind::Sysvinit,
+                "/sbin/init",
+            ),
         ] {
             let (_dir, tree) = tree();
             for file in files {
@@ -108,7 +155,13 @@ mod tests {
             for (link, target) in links {
                 tree.symlink(link, target).unwrap();
             }
-            assert_eq!(init(&tree).unwrap(), Init { kind, path: path.into() });
+            assert_eq!(
+                init(&tree).unwrap(),
+                Init {
+                    kind,
+                    path: path.into()
+                }
+            );
         }
     }
 
@@ -118,7 +171,13 @@ mod tests {
         assert!(init(&empty).unwrap_err().to_string().contains("not a system template"));
         let (_dir, outside) = tree();
         outside.symlink("/sbin/init", "../../../../../../../../bin/sh").unwrap();
-        assert!(init(&outside).unwrap_err().to_string().contains("not a system template"), "a link led out of the tree");
+        assert!(
+            init(&outside)
+                .unwrap_err()
+                .to_string()
+                .contains("not a system template"),
+            "a link led out of the tree"
+        );
         let (_dir, other) = tree();
         other.write("/sbin/runit", 0o755, b"").unwrap();
         other.symlink("/sbin/init", "runit").unwrap();
@@ -134,7 +193,10 @@ mod tests {
                       Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\
                       Package: a\nStatus: install ok installed\nVersion: 1:1\n";
         assert_eq!(dpkg(status), ["b=2-1", "a=1:1"]);
-        assert_eq!(apk("C:Q1x\nP:musl\nV:1.2.5-r0\n\nP:busybox\nV:1.37\n"), ["musl=1.2.5-r0", "busybox=1.37"]);
+        assert_eq!(
+            apk("C:Q1x\nP:musl\nV:1.2.5-r0\n\nP:busybox\nV:1.37\n"),
+            ["musl=1.2.5-r0", "busybox=1.37"]
+        );
         assert!(dpkg("").is_empty() && apk("\n\n").is_empty());
         let (_dir, tree) = tree();
         tree.write("/var/lib/dpkg/status", 0o644, status.as_bytes()).unwrap();

@@ -52,7 +52,9 @@ impl Template {
 
     fn read(path: PathBuf) -> Result<Option<Self>> {
         let file = path.join("template.toml");
-        let Some(text) = file::read_opt(&file)? else { return Ok(None) };
+        let Some(text) = file::read_opt(&file)? else {
+            return Ok(None);
+        };
         let record = TemplateRecord::parse(&text).map_err(|e| {
             Error::new(Class::Failed, format!("cannot read {}", file.display()))
                 .because(e)
@@ -61,7 +63,11 @@ impl Template {
         let named = |path: &Path| path.file_name().and_then(|n| n.to_str()).map(str::to_owned);
         let place = (path.parent().and_then(named), named(&path));
         if place != (Some(record.name.to_string()), Some(record.version.to_string())) {
-            let message = format!("{} describes {}, which lies elsewhere", file.display(), record.reference());
+            let message = format!(
+                "{} describes {}, which lies elsewhere",
+                file.display(),
+                record.reference()
+            );
             return Err(Error::new(Class::Failed, message).hint("move the directory to <name>/<version>"));
         }
         Ok(Some(Self { record, path }))
@@ -71,7 +77,10 @@ impl Template {
 impl Templates {
     /// The store in `dir`, with the copies of tenants below `data`.
     pub fn new(dir: impl Into<PathBuf>, data: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), data: data.into() }
+        Self {
+            dir: dir.into(),
+            data: data.into(),
+        }
     }
 
     /// All versions of all templates: by name, the newest first.
@@ -92,15 +101,16 @@ impl Templates {
         for version in entries::<TemplateVersion>(&dir)? {
             found.extend(Template::read(dir.join(version.as_str()))?);
         }
-        found.sort_by(|a, b| {
-            (b.record.created, &b.record.version).cmp(&(a.record.created, &a.record.version))
-        });
+        found.sort_by(|a, b| (b.record.created, &b.record.version).cmp(&(a.record.created, &a.record.version)));
         Ok(found)
     }
 
     /// The newest version of a template.
     pub fn latest(&self, name: &TemplateName) -> Result<Template> {
-        self.versions(name)?.into_iter().next().ok_or_else(|| self.unknown(name.as_str()))
+        self.versions(name)?
+            .into_iter()
+            .next()
+            .ok_or_else(|| self.unknown(name.as_str()))
     }
 
     /// The template that a reference means: that version, or the newest.
@@ -176,7 +186,10 @@ impl Templates {
     }
 
     fn unknown(&self, what: &str) -> Error {
-        let known: Vec<String> = entries::<TemplateName>(&self.dir).unwrap_or_default().iter().map(ToString::to_string).collect();
+        // Only for a hint: names whose versions can't be read are no help.
+        let names = entries::<TemplateName>(&self.dir).unwrap_or_default();
+        let usable = |name: &&TemplateName| self.versions(name).is_ok_and(|v| !v.is_empty());
+        let known: Vec<String> = names.iter().filter(usable).map(ToString::to_string).collect();
         let error = Error::new(Class::NotFound, format!("there is no template {what}"));
         if known.is_empty() {
             error.hint("build one: hostel template build RECIPE")
@@ -188,7 +201,8 @@ impl Templates {
 
 /// `name` or `name/version`.
 fn parse_reference(text: &str) -> Result<TemplateRef> {
-    text.parse().map_err(|e| Error::new(Class::Usage, format!("\"{text}\" names no template")).because(e))
+    text.parse()
+        .map_err(|e| Error::new(Class::Usage, format!("\"{text}\" names no template")).because(e))
 }
 
 /// The names in a directory that parse as `T`; none if there is no directory. Others (staging, locks) are passed

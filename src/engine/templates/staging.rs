@@ -59,10 +59,12 @@ impl Staging {
         file::sync_dir(parent)?;
         file::remove_tree(&away)?;
         drop(lock);
-        // The directory of the name goes with its last version; if there are more, this fails and changes nothing.
-        // Under the lock, so that nobody is about to make a staging directory in it.
+        // The directory of the name goes with its last version. Under the lock, so that nobody is about to make a
+        // staging directory in it.
         let _guard = lock_store(store)?;
-        let _ = std::fs::remove_dir(parent);
+        if subdirectories(parent)?.is_empty() {
+            file::remove_tree(parent)?;
+        }
         Ok(())
     }
 }
@@ -85,7 +87,9 @@ pub(super) fn leftovers(store: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for dir in subdirectories(store)? {
         for path in subdirectories(&dir)? {
-            let staged = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
+            let staged = path
+                .file_name()
+                .is_some_and(|n| n.as_encoded_bytes().starts_with(PREFIX.as_bytes()));
             if staged && File::open(&path).is_ok_and(|f| f.try_lock().is_ok()) {
                 found.push(path);
             }
@@ -107,7 +111,11 @@ pub(super) fn remove_leftovers(store: &Path) -> Result<Vec<PathBuf>> {
 fn free_name(parent: &Path) -> PathBuf {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     loop {
-        let name = format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "{PREFIX}{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = parent.join(name);
         // A leftover of a process that had our id may bear it.
         if std::fs::symlink_metadata(&path).is_err() {

@@ -23,9 +23,14 @@ impl Progress for Words {
 }
 
 fn recipe(name: &str) -> (Recipe, String) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../images").join(format!("{name}.toml"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../images")
+        .join(format!("{name}.toml"));
     let text = std::fs::read_to_string(&path).unwrap();
-    (Recipe::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display())), text)
+    (
+        Recipe::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+        text,
+    )
 }
 
 fn store(dir: &Path) -> Templates {
@@ -89,15 +94,54 @@ fn a_failed_build_leaves_nothing_and_shows_why() {
     let templates = store(dir.path());
     let (_, text) = recipe("busybox");
     let text = format!("{text}\n[[run]]\nargv = [\"/bin/sh\", \"-c\", \"echo it went wrong; exit 3\"]\n");
-    let error = templates.build(&Recipe::parse(&text).unwrap(), &text, &Words::default()).unwrap_err();
+    let error = templates
+        .build(&Recipe::parse(&text).unwrap(), &text, &Words::default())
+        .unwrap_err();
     let chain = format!("{error}: {}", std::error::Error::source(&error).unwrap());
-    assert!(chain.contains("it went wrong") && chain.contains("exit status: 3"), "{chain}");
+    assert!(
+        chain.contains("it went wrong") && chain.contains("exit status: 3"),
+        "{chain}"
+    );
     assert!(templates.list().unwrap().is_empty());
     assert!(templates.leftovers().unwrap().is_empty());
+    let kept = dir.path().join("templates/busybox/failed-build.log");
+    assert!(std::fs::read_to_string(&kept).unwrap().contains("it went wrong"));
+    assert!(error.hints.concat().contains("failed-build.log"));
 
     let wrong_init = recipe("busybox").1.replace("kind = \"busybox\"", "kind = \"systemd\"");
-    let error = templates.build(&Recipe::parse(&wrong_init).unwrap(), &wrong_init, &Words::default()).unwrap_err();
+    let error = templates
+        .build(&Recipe::parse(&wrong_init).unwrap(), &wrong_init, &Words::default())
+        .unwrap_err();
     assert!(error.to_string().contains("init is busybox"), "{error}");
+}
+
+#[test]
+fn what_is_missing_on_the_host_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let templates = store(dir.path());
+    let (_, text) = recipe("ubuntu-24.04");
+    let text = text.replace(
+        "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
+        "/nonexistent/keyring.gpg",
+    );
+    let error = templates
+        .build(&Recipe::parse(&text).unwrap(), &text, &Words::default())
+        .unwrap_err();
+    assert!(error.to_string().contains("/nonexistent/keyring.gpg"), "{error}");
+    assert!(error.hints.concat().contains("ubuntu-keyring"));
+    if find_program("apk").is_some() {
+        println!("skipped in part because apk is installed");
+        return;
+    }
+    let (alpine, text) = recipe("alpine");
+    let error = templates.build(&alpine, &text, &Words::default()).unwrap_err();
+    assert!(error.to_string().contains("cannot run apk"), "{error}");
+    assert!(
+        error.hints.concat().contains("install the package apk-tools"),
+        "{:?}",
+        error.hints
+    );
+    assert!(templates.leftovers().unwrap().is_empty());
 }
 
 #[test]
@@ -105,8 +149,13 @@ fn commands_run_inside_the_tree_with_devices_that_do_not_stay() {
     let dir = tempfile::tempdir().unwrap();
     let templates = store(dir.path());
     let script = "echo $$ > /pid; ls / > /ls; head -c 3 /dev/zero > /zeros; ls /proc/self > /dev/null || exit 1";
-    let text = format!("{}\n[[run]]\nargv = [\"/bin/sh\", \"-c\", \"{script}\"]\n", recipe("busybox").1);
-    let built = templates.build(&Recipe::parse(&text).unwrap(), &text, &Words::default()).unwrap();
+    let text = format!(
+        "{}\n[[run]]\nargv = [\"/bin/sh\", \"-c\", \"{script}\"]\n",
+        recipe("busybox").1
+    );
+    let built = templates
+        .build(&Recipe::parse(&text).unwrap(), &text, &Words::default())
+        .unwrap();
     let read = |name: &str| std::fs::read_to_string(built.root().join(name)).unwrap();
     assert_eq!(read("pid"), "1\n");
     assert!(read("ls").contains("sbin") && !read("ls").contains("work"));
@@ -126,16 +175,28 @@ fn copies_are_whole_and_made_once() {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
-    let expected = dir.path().join("data/tenants/acme/templates").join(built.record.reference().to_string()).join("root");
+    let expected = dir
+        .path()
+        .join("data/tenants/acme/templates")
+        .join(built.record.reference().to_string())
+        .join("root");
     assert!(roots.iter().all(|r| *r == expected), "{roots:?}");
     let recorded = std::fs::read_to_string(built.path.join("manifest")).unwrap();
-    assert_eq!(archive::verify(&Tree::open(&expected).unwrap(), &recorded).unwrap(), Vec::<String>::new());
+    assert_eq!(
+        archive::verify(&Tree::open(&expected).unwrap(), &recorded).unwrap(),
+        Vec::<String>::new()
+    );
     use std::os::unix::fs::MetadataExt;
     let inode = |p: &Path| p.join("bin/busybox").metadata().unwrap().ino();
     assert_ne!(inode(&expected), inode(&built.root()));
 
-    assert_eq!(templates.lower_for(&built, &Share::Host, &Words::default()).unwrap(), built.root());
-    let own = templates.lower_for(&built, &Share::None(101.try_into().unwrap()), &Words::default()).unwrap();
+    assert_eq!(
+        templates.lower_for(&built, &Share::Host, &Words::default()).unwrap(),
+        built.root()
+    );
+    let own = templates
+        .lower_for(&built, &Share::None(101.try_into().unwrap()), &Words::default())
+        .unwrap();
     assert!(own.starts_with(dir.path().join("data/ve/101")) && own.join("bin/busybox").is_file());
 
     templates.remove_copy(&built.record.reference(), &share).unwrap();
@@ -159,6 +220,70 @@ fn leftovers_are_those_whose_owner_is_gone() {
     assert!(!path.exists());
 }
 
+/// Not a test of its own: the build that the next test kills.
+#[test]
+fn hangs_if_told_to() {
+    let Some(dir) = std::env::var_os("HOSTEL_TEST_HANG") else {
+        return;
+    };
+    let dir = PathBuf::from(dir);
+    let seconds = format!("1000.{}", std::process::id());
+    let script = format!("touch /here; sleep {seconds} & wait");
+    let text = format!(
+        "{}\n[[run]]\nargv = [\"/bin/sh\", \"-c\", \"{script}\"]\n",
+        recipe("busybox").1
+    );
+    let _ = store(&dir).build(&Recipe::parse(&text).unwrap(), &text, &Words::default());
+}
+
+#[test]
+fn a_killed_build_leaves_staging_only_and_no_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let templates = store(dir.path());
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "templates::tests::hangs_if_told_to"])
+        .env("HOSTEL_TEST_HANG", dir.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = |what: &str, done: &dyn Fn() -> bool| {
+        let start = std::time::Instant::now();
+        while !done() {
+            assert!(start.elapsed().as_secs() < 20, "never: {what}");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    };
+    let mark = format!("1000.{}", child.id());
+    let sleeps = || {
+        std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            line.split(|b| *b == 0).nth(1) == Some(mark.as_bytes())
+        })
+    };
+    until("the command inside runs", &sleeps);
+    assert!(templates.leftovers().unwrap().is_empty(), "its owner is alive");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    until("all it started has died", &|| !sleeps());
+    let left = templates.leftovers().unwrap();
+    assert_eq!(left.len(), 1, "{left:?}");
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(dir.path().to_str().unwrap()), "a mount was left");
+    // The next build sweeps first.
+    let words = Words::default();
+    let (recipe, text) = recipe("busybox");
+    templates.build(&recipe, &text, &words).unwrap();
+    assert!(
+        words
+            .0
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|w| w.contains("a build that was killed left"))
+    );
+    assert!(!left.iter().any(|l| l.exists()));
+}
+
 /// A root tree as a tarball, made by GNU tar from the built busybox.
 fn tarball(template: &Template, to: &Path) {
     let tar = std::process::Command::new("tar")
@@ -179,22 +304,36 @@ fn imports_tell_what_they_are_and_refuse_what_has_no_init() {
     let archive = dir.path().join("rootfs.tar");
     tarball(&built, &archive);
     let name: TemplateName = "mine".parse().unwrap();
-    let imported = templates.import(&name, Some("1".parse().unwrap()), &archive, &Words::default()).unwrap();
-    assert_eq!(imported.record.checksum, built.record.checksum, "the tree survived whole");
-    assert_eq!((imported.record.family.as_str(), imported.record.init.kind), ("busybox", InitKind::Busybox));
+    let imported = templates
+        .import(&name, Some("1".parse().unwrap()), &archive, &Words::default())
+        .unwrap();
+    assert_eq!(
+        imported.record.checksum, built.record.checksum,
+        "the tree survived whole"
+    );
+    assert_eq!(
+        (imported.record.family.as_str(), imported.record.init.kind),
+        ("busybox", InitKind::Busybox)
+    );
     assert_eq!(imported.record.source, "import of tarball rootfs.tar");
 
-    let error = templates.import(&name, Some("1".parse().unwrap()), &archive, &Words::default()).unwrap_err();
+    let error = templates
+        .import(&name, Some("1".parse().unwrap()), &archive, &Words::default())
+        .unwrap_err();
     assert!(error.to_string().contains("mine/1 exists already"), "{error}");
 
-    let copy = templates.import(&name, Some("2".parse().unwrap()), &built.root(), &Words::default()).unwrap();
+    let copy = templates
+        .import(&name, Some("2".parse().unwrap()), &built.root(), &Words::default())
+        .unwrap();
     assert_eq!(copy.record.checksum, built.record.checksum);
     assert_eq!(templates.latest(&name).unwrap(), copy);
     let error = templates.remove(&"mine".parse().unwrap(), &|_| Vec::new()).unwrap_err();
     assert!(error.hints.concat().contains("mine/1"), "{error:?}");
 
     std::fs::create_dir_all(dir.path().join("app/etc")).unwrap();
-    let error = templates.import(&name, None, &dir.path().join("app"), &Words::default()).unwrap_err();
+    let error = templates
+        .import(&name, None, &dir.path().join("app"), &Words::default())
+        .unwrap_err();
     assert!(error.to_string().contains("not a system template"), "{error}");
     assert!(templates.leftovers().unwrap().is_empty());
     assert_eq!(templates.versions(&name).unwrap().len(), 2);
@@ -202,7 +341,8 @@ fn imports_tell_what_they_are_and_refuse_what_has_no_init() {
 
 /// Where trees that take long to make are kept between runs.
 fn cache() -> Templates {
-    let dir = std::env::var_os("HOSTEL_TEST_CACHE").map_or_else(|| PathBuf::from("/var/cache/hostel-test"), PathBuf::from);
+    let dir =
+        std::env::var_os("HOSTEL_TEST_CACHE").map_or_else(|| PathBuf::from("/var/cache/hostel-test"), PathBuf::from);
     store(&dir)
 }
 
@@ -220,9 +360,14 @@ fn cached(name: &str, tool: &str) -> Option<Template> {
     match templates.build(&recipe, &text, &words) {
         Ok(template) => Some(template),
         Err(e) => {
-            let why = std::error::Error::source(&e).map(ToString::to_string).unwrap_or_default();
+            let why = std::error::Error::source(&e)
+                .map(ToString::to_string)
+                .unwrap_or_default();
             // No network is no fault of ours; anything else is.
-            assert!(why.contains("Failed to fetch") || why.contains("Could not resolve"), "{e}: {why}");
+            assert!(
+                why.contains("Failed to fetch") || why.contains("Could not resolve"),
+                "{e}: {why}"
+            );
             println!("skipped because the archive can't be reached: {e}");
             None
         }
@@ -230,19 +375,34 @@ fn cached(name: &str, tool: &str) -> Option<Template> {
 }
 
 fn check_debian(name: &str, suite: &str) {
-    let Some(template) = cached(name, "mmdebstrap") else { return };
+    let Some(template) = cached(name, "mmdebstrap") else {
+        return;
+    };
     assert_eq!(template.record.init.kind, InitKind::Systemd);
     assert!(template.record.packages > 100, "{}", template.record.packages);
     let read = |path: &str| std::fs::read_to_string(template.root().join(path)).unwrap();
     assert!(read("etc/os-release").contains(suite));
     assert_eq!(read("etc/machine-id"), "");
-    assert!(!template.root().join("etc/localtime").symlink_metadata().unwrap().is_symlink());
+    assert!(
+        !template
+            .root()
+            .join("etc/localtime")
+            .symlink_metadata()
+            .unwrap()
+            .is_symlink()
+    );
     let debug = template.root().join("etc/systemd/system/sys-kernel-debug.mount");
     assert_eq!(debug.read_link().unwrap(), Path::new("/dev/null"));
     let keys = std::fs::read_dir(template.root().join("etc/ssh")).unwrap();
-    assert!(keys.flatten().all(|e| !e.file_name().to_string_lossy().starts_with("ssh_host_")));
+    assert!(
+        keys.flatten()
+            .all(|e| !e.file_name().to_string_lossy().starts_with("ssh_host_"))
+    );
     use std::os::unix::fs::MetadataExt;
-    assert_eq!(template.root().join("usr/bin/su").metadata().unwrap().mode() & 0o7777, 0o4755);
+    assert_eq!(
+        template.root().join("usr/bin/su").metadata().unwrap().mode() & 0o7777,
+        0o4755
+    );
 }
 
 #[test]

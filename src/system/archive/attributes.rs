@@ -54,7 +54,12 @@ pub(super) fn acl_from_text(text: &str) -> Option<Vec<u8>> {
             _ => return None,
         };
         let mut bits = 0u16;
-        for (letter, wanted, bit) in perms.chars().zip(['r', 'w', 'x']).zip([4u16, 2, 1]).map(|((l, w), b)| (l, w, b)) {
+        for (letter, wanted, bit) in perms
+            .chars()
+            .zip(['r', 'w', 'x'])
+            .zip([4u16, 2, 1])
+            .map(|((l, w), b)| (l, w, b))
+        {
             match letter {
                 l if l == wanted => bits |= bit,
                 '-' => {}
@@ -79,7 +84,11 @@ pub(super) fn acl_from_text(text: &str) -> Option<Vec<u8>> {
 /// A way to name a file by its directory's descriptor for calls that know only paths. It follows no link but
 /// procfs's own; the last part is for calls that don't follow links (the `l…` ones).
 fn by_parent(parent: BorrowedFd<'_>, name: &CStr) -> Vec<u8> {
-    [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), name.to_bytes()].concat()
+    [
+        format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(),
+        name.to_bytes(),
+    ]
+    .concat()
 }
 
 /// Sets an attribute of a name in a directory, not following a link.
@@ -101,7 +110,12 @@ pub(super) fn list_at(parent: BorrowedFd<'_>, name: &CStr) -> Result<Vec<(String
         }
     };
     let mut found = Vec::new();
-    for attribute in list.get(..length).unwrap_or_default().split(|b| *b == 0).filter(|n| !n.is_empty()) {
+    for attribute in list
+        .get(..length)
+        .unwrap_or_default()
+        .split(|b| *b == 0)
+        .filter(|n| !n.is_empty())
+    {
         let mut value = vec![0u8; 256];
         let length = loop {
             match rustix::fs::lgetxattr(&path, attribute, &mut value[..]) {
@@ -123,13 +137,28 @@ mod tests {
 
     #[test]
     fn policies() {
-        for keep in ["user.x", "user.overlay.x", "security.capability", ACL_ACCESS, ACL_DEFAULT] {
+        for keep in [
+            "user.x",
+            "user.overlay.x",
+            "security.capability",
+            ACL_ACCESS,
+            ACL_DEFAULT,
+        ] {
             assert_eq!(policy(keep), Policy::Keep, "{keep}");
         }
         for label in ["security.selinux", "security.ima", "security.SMACK64"] {
             assert_eq!(policy(label), Policy::LeaveOut, "{label}");
         }
-        for bad in ["trusted.overlay.redirect", "trusted.x", "system.x", "user.", "user", "", "USER.x", "os2.x"] {
+        for bad in [
+            "trusted.overlay.redirect",
+            "trusted.x",
+            "system.x",
+            "user.",
+            "user",
+            "",
+            "USER.x",
+            "os2.x",
+        ] {
             assert_eq!(policy(bad), Policy::Refuse, "{bad}");
         }
     }
@@ -140,8 +169,18 @@ mod tests {
         assert_eq!(acl.len(), 4 + 5 * 8);
         assert_eq!(acl.get(..12), Some(&[2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255][..]));
         assert_eq!(acl.get(12..20), Some(&[2, 0, 4, 0, 0xe8, 3, 0, 0][..]));
-        assert_eq!(acl_from_text("group:adm:r-x:4,other::r--").unwrap().get(4..12), Some(&[8, 0, 5, 0, 4, 0, 0, 0][..]));
-        for bad in ["user:alice:rwx", "user::rwxx", "user::rz-", "what::rwx", "mask:3:rwx", "user"] {
+        assert_eq!(
+            acl_from_text("group:adm:r-x:4,other::r--").unwrap().get(4..12),
+            Some(&[8, 0, 5, 0, 4, 0, 0, 0][..])
+        );
+        for bad in [
+            "user:alice:rwx",
+            "user::rwxx",
+            "user::rz-",
+            "what::rwx",
+            "mask:3:rwx",
+            "user",
+        ] {
             assert_eq!(acl_from_text(bad), None, "{bad}");
         }
     }

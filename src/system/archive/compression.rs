@@ -88,6 +88,11 @@ mod tests {
     fn a_truncated_stream_is_an_error() {
         let whole = zstd::encode_all(&[7u8; 100_000][..], 1).unwrap();
         let mut out = Vec::new();
-        assert!(decompress(&whole[..whole.len() - 4]).unwrap().read_to_end(&mut out).is_err());
+        assert!(
+            decompress(&whole[..whole.len() - 4])
+                .unwrap()
+                .read_to_end(&mut out)
+                .is_err()
+        );
     }
 }

@@ -75,26 +75,56 @@ impl Confinement {
 
     fn new(handled: u64, allowed: u64, dir: BorrowedFd<'_>) -> Result<Option<Self>> {
         // SAFETY: with this flag the call takes no attributes and only tells the version.
-        let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0usize, CREATE_RULESET_VERSION) };
+        let abi = unsafe {
+            libc::syscall(
+                libc::SYS_landlock_create_ruleset,
+                std::ptr::null::<u8>(),
+                0usize,
+                CREATE_RULESET_VERSION,
+            )
+        };
         if abi < ABI_REFER {
             return Ok(None);
         }
         let known = if abi < ABI_TRUNCATE { !TRUNCATE } else { !0 };
-        let attr = RulesetAttr { handled_access_fs: handled & known };
+        let attr = RulesetAttr {
+            handled_access_fs: handled & known,
+        };
         let failed = |act| Error::os(act, "Landlock", io::Error::last_os_error());
         // SAFETY: `attr` lives through the call and the size is its own.
         let fd = unsafe {
-            libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attr, size_of::<RulesetAttr>(), 0u32)
+            libc::syscall(
+                libc::SYS_landlock_create_ruleset,
+                &raw const attr,
+                size_of::<RulesetAttr>(),
+                0u32,
+            )
         };
-        let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0).ok_or_else(|| failed("set up"))?;
+        let fd = i32::try_from(fd)
+            .ok()
+            .filter(|fd| *fd >= 0)
+            .ok_or_else(|| failed("set up"))?;
         // SAFETY: the kernel has just given us this descriptor (with O_CLOEXEC).
         let rules = unsafe { OwnedFd::from_raw_fd(fd) };
-        let rule = PathBeneathAttr { allowed_access: allowed & handled & known, parent_fd: dir.as_raw_fd() };
+        let rule = PathBeneathAttr {
+            allowed_access: allowed & handled & known,
+            parent_fd: dir.as_raw_fd(),
+        };
         // SAFETY: `rule` is the structure that this type of rule wants and lives through the call.
         let added = unsafe {
-            libc::syscall(libc::SYS_landlock_add_rule, rules.as_raw_fd(), RULE_PATH_BENEATH, &raw const rule, 0u32)
+            libc::syscall(
+                libc::SYS_landlock_add_rule,
+                rules.as_raw_fd(),
+                RULE_PATH_BENEATH,
+                &raw const rule,
+                0u32,
+            )
         };
-        if added == 0 { Ok(Some(Self { rules })) } else { Err(failed("set up")) }
+        if added == 0 {
+            Ok(Some(Self { rules }))
+        } else {
+            Err(failed("set up"))
+        }
     }
 
     /// Puts the rules on the calling thread and all it will start, for ever. Only system calls: may stand between
@@ -151,7 +181,11 @@ mod tests {
                 rustix::fs::Mode::RUSR,
                 rustix::fs::makedev(1, 3),
             );
-            Ok([std::fs::write(&outside, "x").is_ok(), std::fs::read("/etc/passwd").is_ok(), device.is_ok()])
+            Ok([
+                std::fs::write(&outside, "x").is_ok(),
+                std::fs::read("/etc/passwd").is_ok(),
+                device.is_ok(),
+            ])
         })
         .unwrap();
         if !confined {

@@ -28,11 +28,21 @@ pub fn copy_tree(from: &Tree, to: &Tree) -> Result<Report> {
     let (send, receive) = sync_channel::<FileJob>(QUEUE);
     let receive = Mutex::new(receive);
     let can_clone = AtomicBool::new(true);
-    let device = rustix::fs::fstat(from.fd()).map_err(|e| Error::os("read", from.path().display(), e))?.st_dev;
-    let mut walk = Walk { device, send: Some(send), linked: HashMap::new(), links: Vec::new(), directories: Vec::new(), report: Report::default() };
+    let device = rustix::fs::fstat(from.fd())
+        .map_err(|e| Error::os("read", from.path().display(), e))?
+        .st_dev;
+    let mut walk = Walk {
+        device,
+        send: Some(send),
+        linked: HashMap::new(),
+        links: Vec::new(),
+        directories: Vec::new(),
+        report: Report::default(),
+    };
     std::thread::scope(|scope| {
-        let copiers: Vec<_> =
-            (0..COPIERS).map(|_| scope.spawn(|| copy_files(&receive, &can_clone))).collect();
+        let copiers: Vec<_> = (0..COPIERS)
+            .map(|_| scope.spawn(|| copy_files(&receive, &can_clone)))
+            .collect();
         let duplicate = |tree: &Tree| rustix::io::fcntl_dupfd_cloexec(tree.fd(), 0).map(Arc::new);
         let tops = duplicate(from).and_then(|from| Ok((from, duplicate(to)?)));
         let walked = tops
@@ -97,9 +107,13 @@ impl Walk {
     fn entry(&mut self, from: &Arc<OwnedFd>, to: &Arc<OwnedFd>, name: &CStr, path: &mut Vec<u8>) -> Result<()> {
         let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed("read", path, e))?;
         if stat.st_dev != self.device {
-            return Err(Error::new("copy", format!("\"{}\"", shown(path)), "another file system is mounted there")
-                .kind(Kind::Invalid)
-                .hint("unmount it, or give a tree that nothing is mounted in"));
+            return Err(Error::new(
+                "copy",
+                format!("\"{}\"", shown(path)),
+                "another file system is mounted there",
+            )
+            .kind(Kind::Invalid)
+            .hint("unmount it, or give a tree that nothing is mounted in"));
         }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => return self.file(from, to, name, path, &stat),
@@ -132,14 +146,7 @@ impl Walk {
         finish_name(to.as_fd(), name, &stat, &xattrs).map_err(|e| failed("set the attributes of", path, e))
     }
 
-    fn file(
-        &mut self,
-        from: &Arc<OwnedFd>,
-        to: &Arc<OwnedFd>,
-        name: &CStr,
-        path: &[u8],
-        stat: &Stat,
-    ) -> Result<()> {
+    fn file(&mut self, from: &Arc<OwnedFd>, to: &Arc<OwnedFd>, name: &CStr, path: &[u8], stat: &Stat) -> Result<()> {
         if stat.st_nlink > 1 {
             if let Some(first) = self.linked.get(&stat.st_ino) {
                 self.links.push((path.to_vec(), first.clone()));
@@ -150,11 +157,20 @@ impl Walk {
         }
         self.report.files += 1;
         self.report.bytes += u64::try_from(stat.st_size).unwrap_or(0);
-        let job = FileJob { from: Arc::clone(from), to: Arc::clone(to), name: name.to_owned(), path: path.to_vec() };
+        let job = FileJob {
+            from: Arc::clone(from),
+            to: Arc::clone(to),
+            name: name.to_owned(),
+            path: path.to_vec(),
+        };
         let sent = self.send.as_ref().map(|s| s.send(job));
         match sent {
             Some(Ok(())) => Ok(()),
-            _ => Err(Error::new("copy", format!("\"{}\"", shown(path)), "the copying stopped")),
+            _ => Err(Error::new(
+                "copy",
+                format!("\"{}\"", shown(path)),
+                "the copying stopped",
+            )),
         }
     }
 
@@ -273,7 +289,9 @@ fn kept(parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<(Attributes,
 
 fn open_dir(parent: &OwnedFd, name: &CStr, path: &[u8]) -> Result<Arc<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(parent, name, flags, Mode::empty()).map(Arc::new).map_err(|e| failed("open", path, e))
+    rustix::fs::openat(parent, name, flags, Mode::empty())
+        .map(Arc::new)
+        .map_err(|e| failed("open", path, e))
 }
 
 fn failed(act: &'static str, path: &[u8], errno: Errno) -> Error {
@@ -282,8 +300,14 @@ fn failed(act: &'static str, path: &[u8], errno: Errno) -> Error {
 
 fn times(stat: &Stat) -> Timestamps {
     Timestamps {
-        last_access: Timespec { tv_sec: stat.st_atime as _, tv_nsec: stat.st_atime_nsec as _ },
-        last_modification: Timespec { tv_sec: stat.st_mtime as _, tv_nsec: stat.st_mtime_nsec as _ },
+        last_access: Timespec {
+            tv_sec: stat.st_atime as _,
+            tv_nsec: stat.st_atime_nsec as _,
+        },
+        last_modification: Timespec {
+            tv_sec: stat.st_mtime as _,
+            tv_nsec: stat.st_mtime_nsec as _,
+        },
     }
 }
 

@@ -55,12 +55,19 @@ pub struct Import<'a> {
 
 impl fmt::Debug for Import<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Import").field("staging", &self.staging).finish_non_exhaustive()
+        f.debug_struct("Import")
+            .field("staging", &self.staging)
+            .finish_non_exhaustive()
     }
 }
 
 /// What the metadata of an LXD image may weigh; none of it is read.
-const METADATA_LIMITS: Limits = Limits { bytes: 16 << 20, entries: 1000, path_len: 1024, depth: 16 };
+const METADATA_LIMITS: Limits = Limits {
+    bytes: 16 << 20,
+    entries: 1000,
+    path_len: 1024,
+    depth: 16,
+};
 
 impl Import<'_> {
     /// Takes in `from`: the tree is `root` in the staging directory afterwards.
@@ -103,7 +110,11 @@ impl Import<'_> {
     fn take_file(&self, from: &Path) -> Result<(Tree, Form, Report)> {
         let mut input = open(from)?;
         let mut start = Vec::new();
-        input.by_ref().take(4).read_to_end(&mut start).map_err(|e| Error::os("read", from.display(), e))?;
+        input
+            .by_ref()
+            .take(4)
+            .read_to_end(&mut start)
+            .map_err(|e| Error::os("read", from.display(), e))?;
         match start.as_slice() {
             b"hsqs" => {
                 let root = self.root()?;
@@ -129,28 +140,53 @@ impl Import<'_> {
 
     fn job<'j>(&'j self, argv: Vec<OsString>, package: &'j str, only: &'j Tree) -> Job<'j> {
         let (temp, log, line) = (self.staging, self.log, self.line);
-        Job { argv, package, temp, log, line, inside: None, confine_to: Some(only) }
+        Job {
+            argv,
+            package,
+            temp,
+            log,
+            line,
+            inside: None,
+            confine_to: Some(only),
+        }
     }
 
-    /// By sqfs2tar if it is there, so that every entry passes our own reader. Else by unsquashfs, which Landlock
-    /// keeps in a directory of its own, after its listing was held against the limits; then copied from there.
+    /// By sqfs2tar if it is there, so that every entry passes our own reader; else by unsquashfs.
     fn squashfs(&self, from: &Path, root: &Tree) -> Result<Report> {
         let from = std::path::absolute(from).map_err(|e| Error::os("find", from.display(), e))?;
         let scratch = Tree::create(&self.staging.join("squashfs"))?;
-        let report = if find_program("sqfs2tar").is_some() {
-            let argv = vec!["sqfs2tar".into(), "--no-skip".into(), from.into()];
-            self.job(argv, "squashfs-tools-ng", &scratch).start(|out| unpack(out, root, &self.limits))?
-        } else {
-            let listing = vec!["unsquashfs".into(), "-lln".into(), "-no-progress".into(), from.clone().into()];
-            self.job(listing, "squashfs-tools", &scratch).start(|out| within(out, &self.limits))?;
-            let tree = scratch.path().join("tree");
-            let argv = ["unsquashfs", "-no-progress", "-strict-errors", "-d"].map(OsString::from);
-            let argv = argv.into_iter().chain([tree.clone().into(), from.into()]).collect();
-            self.job(argv, "squashfs-tools", &scratch).run()?;
-            copy_tree(&Tree::open(&tree)?, root)?
+        let report = match find_program("sqfs2tar") {
+            Some(program) => self.by_sqfs2tar(&program, &from, &scratch, root)?,
+            None => self.by_unsquashfs(&from, &scratch, root)?,
         };
         file::remove_tree(scratch.path())?;
         Ok(report)
+    }
+
+    pub(super) fn by_sqfs2tar(&self, program: &Path, from: &Path, scratch: &Tree, root: &Tree) -> Result<Report> {
+        // Without --root-becomes the owner and mode of the root itself would be lost.
+        let argv = vec![
+            program.into(),
+            "--no-skip".into(),
+            "--root-becomes".into(),
+            ".".into(),
+            from.into(),
+        ];
+        self.job(argv, "squashfs-tools-ng", scratch)
+            .start(|out| unpack(out, root, &self.limits))
+    }
+
+    /// unsquashfs writes files itself: Landlock keeps it in a directory of its own, after its listing was held
+    /// against the limits. Our own copy is taken from there.
+    fn by_unsquashfs(&self, from: &Path, scratch: &Tree, root: &Tree) -> Result<Report> {
+        let listing = vec!["unsquashfs".into(), "-lln".into(), "-no-progress".into(), from.into()];
+        self.job(listing, "squashfs-tools", scratch)
+            .start(|out| within(out, &self.limits))?;
+        let tree = scratch.path().join("tree");
+        let argv = ["unsquashfs", "-no-progress", "-strict-errors", "-d"].map(OsString::from);
+        let argv = argv.into_iter().chain([tree.clone().into(), from.into()]).collect();
+        self.job(argv, "squashfs-tools", scratch).run()?;
+        copy_tree(&Tree::open(&tree)?, root)
     }
 }
 
@@ -167,10 +203,15 @@ fn within(listing: impl Read, limits: &Limits) -> Result<()> {
         let text = String::from_utf8_lossy(&line);
         if text.starts_with('-') {
             let size = text.split_whitespace().nth(2).and_then(|s| s.parse::<u64>().ok());
-            bytes = size.and_then(|s| bytes.checked_add(s)).ok_or_else(|| refused(&line, "its size can't be read"))?;
+            bytes = size
+                .and_then(|s| bytes.checked_add(s))
+                .ok_or_else(|| refused(&line, "its size can't be read"))?;
         }
         if entries > limits.entries || bytes > limits.bytes {
-            let why = format!("the image holds more than the {} entries or {} bytes allowed", limits.entries, limits.bytes);
+            let why = format!(
+                "the image holds more than the {} entries or {} bytes allowed",
+                limits.entries, limits.bytes
+            );
             return Err(refused(&line, why));
         }
     }
@@ -180,15 +221,25 @@ fn within(listing: impl Read, limits: &Limits) -> Result<()> {
 /// Opens a file to import. It may be a link; it may not be a FIFO or a device.
 pub(super) fn open(path: &Path) -> Result<File> {
     let fail = |e| Error::os("open", path.display(), e);
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fail)?;
-    if file.metadata().map_err(fail)?.is_file() { Ok(file) } else { Err(unknown(path, "it is no regular file")) }
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(fail)?;
+    if file.metadata().map_err(fail)?.is_file() {
+        Ok(file)
+    } else {
+        Err(unknown(path, "it is no regular file"))
+    }
 }
 
 fn unknown(path: &Path, why: &str) -> Error {
-    Error::new("import", path.display(), why.to_owned()).kind(Kind::Invalid).hint(
-        "give a root tree (a directory, a tarball or a squashfs image), an LXD or Incus image (its tarball, or the \
+    Error::new("import", path.display(), why.to_owned())
+        .kind(Kind::Invalid)
+        .hint(
+            "give a root tree (a directory, a tarball or a squashfs image), an LXD or Incus image (its tarball, or the \
          directory of its two files), or an OCI image layout",
-    )
+        )
 }
 
 /// The two files of a split LXD image in a directory: the metadata, and the root tree.
@@ -197,7 +248,10 @@ fn split_image(dir: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
     let (mut metadata, mut rootfs) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(dir).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         if !path.is_file() {
             continue;
         }
@@ -211,6 +265,9 @@ fn split_image(dir: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
     match (metadata.len(), rootfs.len()) {
         (1, 1) => Ok(metadata.pop().zip(rootfs.pop())),
         (0, _) | (_, 0) => Ok(None),
-        _ => Err(unknown(dir, "it holds several root trees or several files of metadata; leave one of each")),
+        _ => Err(unknown(
+            dir,
+            "it holds several root trees or several files of metadata; leave one of each",
+        )),
     }
 }

@@ -39,11 +39,13 @@ pub fn sha256(data: &[u8]) -> String {
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{b:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
+            // Writing to a String can't fail.
+            let _ = write!(text, "{b:02x}");
+            text
+        })
 }
 
 /// Makes the manifest of a tree: path, type, mode, owner, group, size, SHA-256 of the content, link target, which
@@ -57,7 +59,11 @@ pub fn manifest(tree: &Tree) -> Result<Manifest> {
         let mut line = describe(node)?;
         if node.kind() == FileType::RegularFile {
             let inode = (node.stat.st_dev, node.stat.st_ino);
-            let first = if node.stat.st_nlink > 1 { linked.get(&inode) } else { None };
+            let first = if node.stat.st_nlink > 1 {
+                linked.get(&inode)
+            } else {
+                None
+            };
             if let Some(first) = first {
                 let _ = write!(line, " hardlink={}", escaped(first));
             } else {
@@ -81,7 +87,12 @@ pub fn manifest(tree: &Tree) -> Result<Manifest> {
         text.push_str(line);
         text.push('\n');
     }
-    Ok(Manifest { checksum: sha256(text.as_bytes()), text, size, files: lines.len() as u64 })
+    Ok(Manifest {
+        checksum: sha256(text.as_bytes()),
+        text,
+        size,
+        files: lines.len() as u64,
+    })
 }
 
 /// Compares a tree with the manifest that was made of it: a line for every difference, none if there is none.
@@ -101,7 +112,10 @@ pub fn verify(tree: &Tree, recorded: &str) -> Result<Vec<String>> {
             None => found.push(format!("{path}: is gone")),
             Some(is) if is != was => {
                 let changed = |a: &str, b: &str| {
-                    a.split(' ').filter(|field| !b.split(' ').any(|f| f == *field)).collect::<Vec<_>>().join(" ")
+                    a.split(' ')
+                        .filter(|field| !b.split(' ').any(|f| f == *field))
+                        .collect::<Vec<_>>()
+                        .join(" ")
                 };
                 found.push(format!("{path}: was {}, is {}", changed(&was, &is), changed(&is, &was)));
             }
@@ -164,8 +178,8 @@ fn hashes(root: BorrowedFd<'_>, files: &[(usize, Vec<u8>)]) -> Result<Vec<(usize
         let mut done = Vec::new();
         let mut buffer = vec![0u8; 256 << 10];
         while let Some((index, path)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let hash = hash(root, path, &mut buffer)
-                .map_err(|e| Error::os("read", format!("\"{}\"", shown(path)), e))?;
+            let hash =
+                hash(root, path, &mut buffer).map_err(|e| Error::os("read", format!("\"{}\"", shown(path)), e))?;
             done.push((*index, hash));
         }
         Ok(done)
@@ -181,7 +195,11 @@ fn hashes(root: BorrowedFd<'_>, files: &[(usize, Vec<u8>)]) -> Result<Vec<(usize
 }
 
 fn hash(root: BorrowedFd<'_>, path: &[u8], buffer: &mut [u8]) -> io::Result<String> {
-    let mut file = File::from(open_beneath(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?);
+    let mut file = File::from(open_beneath(
+        root,
+        path,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
+    )?);
     let mut sum = Sha256::new();
     loop {
         match file.read(buffer) {

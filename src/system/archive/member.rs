@@ -3,13 +3,11 @@
 //! The crate `tar` reads the header blocks. The stream between them is walked here, because the crate's own walk
 //! reads names of any length into memory and splits extended headers at newlines.
 
-use std::collections::HashSet;
 use std::io::{self, Read};
 
-use super::attributes::{ACL_ACCESS, ACL_DEFAULT, Policy, acl_from_text, policy};
-use super::pax;
+use super::extended::Pax;
 use super::sparse::{self, Declared, MAX_SEGMENTS, Segment};
-use super::{refused, shown};
+use super::{pax, refused};
 use crate::{Error, Result};
 
 const BLOCK: usize = 512;
@@ -60,21 +58,6 @@ struct Extended {
     pax: Option<Pax>,
 }
 
-#[derive(Debug, Default)]
-struct Pax {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u64>,
-    gid: Option<u64>,
-    mtime: Option<(i64, u32)>,
-    sparse: Option<Declared>,
-    xattrs: Vec<(String, Vec<u8>)>,
-    labels_left_out: u64,
-    /// Why the member can't be taken; told when its name is known.
-    refusal: Option<String>,
-}
-
 /// A tar stream.
 pub(super) struct Members<R> {
     input: R,
@@ -84,13 +67,18 @@ pub(super) struct Members<R> {
     padding: u64,
 }
 
-fn damaged(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+/// The refusal of an archive as a whole.
+pub(super) fn damaged(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::new("read", "the archive", source).hint("check that it is complete and a tar archive")
 }
 
 impl<R: Read> Members<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, left: 0, padding: 0 }
+        Self {
+            input,
+            left: 0,
+            padding: 0,
+        }
     }
 
     /// The next member; `None` at the end mark. What was not read of the one before is skipped.
@@ -119,7 +107,9 @@ impl<R: Read> Members<R> {
                     let data = self.extension(size)?;
                     let records = pax::records(&data).map_err(|_| damaged("a global extended header is malformed"))?;
                     if let Some((key, _)) = records.iter().find(|(key, _)| *key != "comment") {
-                        return Err(damaged(format!("a global extended header sets \"{key}\" for all members")));
+                        return Err(damaged(format!(
+                            "a global extended header sets \"{key}\" for all members"
+                        )));
                     }
                 }
                 _ => return self.member(header, extended).map(Some),
@@ -130,9 +120,14 @@ impl<R: Read> Members<R> {
     /// Reads data of the current member; 0 at its end.
     pub(super) fn read_data(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        let Some(part) = buffer.get_mut(..most).filter(|p| !p.is_empty()) else { return Ok(0) };
+        let Some(part) = buffer.get_mut(..most).filter(|p| !p.is_empty()) else {
+            return Ok(0);
+        };
         match self.input.read(part)? {
-            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive ends in the middle of a file")),
+            0 => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the archive ends in the middle of a file",
+            )),
             n => {
                 self.left -= n as u64;
                 Ok(n)
@@ -154,14 +149,26 @@ impl<R: Read> Members<R> {
         let sum: u32 = block
             .iter()
             .enumerate()
-            .map(|(n, b)| if (148..156).contains(&n) { u32::from(b' ') } else { u32::from(*b) })
+            .map(|(n, b)| {
+                if (148..156).contains(&n) {
+                    u32::from(b' ')
+                } else {
+                    u32::from(*b)
+                }
+            })
             .sum();
-        if told == sum { Ok(Some(block)) } else { Err(damaged("a header's checksum is wrong")) }
+        if told == sum {
+            Ok(Some(block))
+        } else {
+            Err(damaged("a header's checksum is wrong"))
+        }
     }
 
     fn extension(&mut self, size: u64) -> Result<Vec<u8>> {
         if size > MAX_EXTENSION {
-            return Err(damaged(format!("an extended header has {size} bytes; {MAX_EXTENSION} are allowed")));
+            return Err(damaged(format!(
+                "an extended header has {size} bytes; {MAX_EXTENSION} are allowed"
+            )));
         }
         let mut data = Vec::new();
         self.input.by_ref().take(size).read_to_end(&mut data).map_err(damaged)?;
@@ -174,7 +181,11 @@ impl<R: Read> Members<R> {
 
     fn skip(&mut self, count: u64) -> Result<()> {
         let skipped = io::copy(&mut self.input.by_ref().take(count), &mut io::sink()).map_err(damaged)?;
-        if skipped == count { Ok(()) } else { Err(damaged("it ends in the middle of a file")) }
+        if skipped == count {
+            Ok(())
+        } else {
+            Err(damaged("it ends in the middle of a file"))
+        }
     }
 
     /// Reads what follows the end mark, so that a writer at the other end of a pipe can finish and checksums of
@@ -197,11 +208,20 @@ impl<R: Read> Members<R> {
     }
 
     fn member(&mut self, header: &tar::Header, extended: Extended) -> Result<Member> {
-        let Extended { gnu_name, gnu_link, pax } = extended;
+        let Extended {
+            gnu_name,
+            gnu_link,
+            pax,
+        } = extended;
         let pax = pax.unwrap_or_default();
         let declared = pax.sparse.unwrap_or_default();
         let told_twice = (gnu_name.is_some() && pax.path.is_some()) || (gnu_link.is_some() && pax.link.is_some());
-        let path = declared.name.clone().or(pax.path).or(gnu_name).unwrap_or_else(|| header.path_bytes().into_owned());
+        let path = declared
+            .name
+            .clone()
+            .or(pax.path)
+            .or(gnu_name)
+            .unwrap_or_else(|| header.path_bytes().into_owned());
         if told_twice {
             return Err(refused(&path, "its name is told twice"));
         }
@@ -212,14 +232,24 @@ impl<R: Read> Members<R> {
         let size = stored_size(header, pax.size, &path)?;
         let id = |told: Option<u64>, field: io::Result<u64>, what: &str| {
             let id = told.map_or(field, Ok).map_err(|_| bad(what))?;
-            u32::try_from(id).ok().filter(|id| *id != u32::MAX).ok_or_else(|| bad(what))
+            u32::try_from(id)
+                .ok()
+                .filter(|id| *id != u32::MAX)
+                .ok_or_else(|| bad(what))
         };
         let (uid, gid) = (id(pax.uid, header.uid(), "owner")?, id(pax.gid, header.gid(), "group")?);
         let mtime = match pax.mtime {
             Some(time) => time,
-            None => (i64::try_from(header.mtime().map_err(|_| bad("time"))?).map_err(|_| bad("time"))?, 0),
+            None => (
+                i64::try_from(header.mtime().map_err(|_| bad("time"))?).map_err(|_| bad("time"))?,
+                0,
+            ),
         };
-        let link = || pax.link.or(gnu_link).or_else(|| header.link_name_bytes().map(|l| l.into_owned()));
+        let link = || {
+            pax.link
+                .or(gnu_link)
+                .or_else(|| header.link_name_bytes().map(|l| l.into_owned()))
+        };
         let kind = match header.entry_type().as_byte() {
             // Before POSIX a directory was told by the slash at its end only.
             0 | b'0' if path.last() == Some(&b'/') => Kind::Directory,
@@ -237,7 +267,18 @@ impl<R: Read> Members<R> {
         (self.left, self.padding) = (size, padding(size));
         let mode = header.mode().map_err(|_| bad("mode"))? & 0o7777;
         let (xattrs, labels_left_out) = (pax.xattrs, pax.labels_left_out);
-        let mut member = Member { path, kind, mode, uid, gid, mtime, size, map: None, xattrs, labels_left_out };
+        let mut member = Member {
+            path,
+            kind,
+            mode,
+            uid,
+            gid,
+            mtime,
+            size,
+            map: None,
+            xattrs,
+            labels_left_out,
+        };
         if member.kind == Kind::File {
             self.sparse(header, &declared, &mut member)?;
         }
@@ -249,7 +290,10 @@ impl<R: Read> Members<R> {
         let bad = || refused(&member.path, "its map of holes is malformed");
         let (map, size) = if header.entry_type().as_byte() == b'S' {
             let gnu = header.as_gnu().ok_or_else(bad)?;
-            (self.old_gnu_map(gnu).map_err(|_| bad())?, gnu.real_size().map_err(|_| bad())?)
+            (
+                self.old_gnu_map(gnu).map_err(|_| bad())?,
+                gnu.real_size().map_err(|_| bad())?,
+            )
         } else if *declared == Declared::default() {
             return Ok(());
         } else {
@@ -271,9 +315,16 @@ impl<R: Read> Members<R> {
         let mut map = Vec::new();
         let mut take = |entries: &[tar::GnuSparseHeader]| {
             for entry in entries.iter().filter(|e| !e.is_empty()) {
-                map.push(Segment { offset: entry.offset()?, length: entry.length()? });
+                map.push(Segment {
+                    offset: entry.offset()?,
+                    length: entry.length()?,
+                });
             }
-            if map.len() > MAX_SEGMENTS { Err(io::Error::other("too many")) } else { Ok(()) }
+            if map.len() > MAX_SEGMENTS {
+                Err(io::Error::other("too many"))
+            } else {
+                Ok(())
+            }
         };
         take(&gnu.sparse)?;
         let mut more = gnu.is_extended();
@@ -323,82 +374,16 @@ impl<R: Read> Members<R> {
 /// How many bytes the member has in the archive. Two headers that tell different sizes would let two readers see
 /// different members (CVE-2026-33055), so they must agree unless the first can't tell so large a number.
 fn stored_size(header: &tar::Header, pax: Option<u64>, path: &[u8]) -> Result<u64> {
-    let field = header.entry_size().map_err(|_| refused(path, "its size can't be read"))?;
+    let field = header
+        .entry_size()
+        .map_err(|_| refused(path, "its size can't be read"))?;
     match pax {
-        Some(size) if size != field && size <= MAX_OCTAL_SIZE => {
-            Err(refused(path, format!("one header says it has {field} bytes, another {size}")))
-        }
+        Some(size) if size != field && size <= MAX_OCTAL_SIZE => Err(refused(
+            path,
+            format!("one header says it has {field} bytes, another {size}"),
+        )),
         Some(size) => Ok(size),
         None => Ok(field),
-    }
-}
-
-impl Pax {
-    fn parse(data: &[u8]) -> Result<Self> {
-        let records = pax::records(data).map_err(|_| damaged("an extended header is malformed"))?;
-        let mut pax = Self::default();
-        let mut libarchive_only = 0i64;
-        let mut seen = HashSet::new();
-        for (key, value) in records {
-            // Readers differ in which of two they believe. Only the oldest map of holes repeats its keys.
-            if !matches!(key, "GNU.sparse.offset" | "GNU.sparse.numbytes") && !seen.insert(key) {
-                pax.refusal = Some(format!("its extended header tells \"{}\" twice", shown(key.as_bytes())));
-            }
-            let bad = || damaged(format!("an extended header's \"{key}\" can't be read: \"{}\"", shown(value)));
-            let number = || pax::parse_number(value).map(Some).ok_or_else(bad);
-            if let Some(key) = key.strip_prefix("GNU.sparse.") {
-                if !pax.sparse.get_or_insert_default().take(key, value) {
-                    return Err(bad());
-                }
-                continue;
-            }
-            if let Some(name) = key.strip_prefix("SCHILY.xattr.") {
-                libarchive_only -= 1;
-                pax.attribute(name, value);
-                continue;
-            }
-            match key {
-                "path" => pax.path = Some(value.to_vec()),
-                "linkpath" => pax.link = Some(value.to_vec()),
-                "size" => pax.size = number()?,
-                "uid" => pax.uid = number()?,
-                "gid" => pax.gid = number()?,
-                "mtime" => pax.mtime = Some(pax::parse_time(value).ok_or_else(bad)?),
-                "SCHILY.acl.access" => pax.acl(ACL_ACCESS, value),
-                "SCHILY.acl.default" => pax.acl(ACL_DEFAULT, value),
-                "SCHILY.acl.ace" => pax.refusal = Some("its ACL is one of NFSv4, which Linux can't keep".into()),
-                "RHT.security.selinux" => pax.labels_left_out += 1,
-                key if key.starts_with("LIBARCHIVE.xattr.") => libarchive_only += 1,
-                // Names of owners, times that can't be set, comments, and what POSIX says to pass over.
-                _ => {}
-            }
-        }
-        if libarchive_only > 0 {
-            return Err(damaged("it holds attributes in libarchive's own form only")
-                .hint("pack it with bsdtar --options xattrheader=SCHILY, or with GNU tar --xattrs"));
-        }
-        Ok(pax)
-    }
-
-    fn attribute(&mut self, name: &str, value: &[u8]) {
-        match policy(name) {
-            Policy::Keep => self.xattrs.push((name.to_owned(), value.to_vec())),
-            Policy::LeaveOut => self.labels_left_out += 1,
-            Policy::Refuse => {
-                self.refusal = Some(format!("a root tree may not carry its attribute \"{}\"", shown(name.as_bytes())));
-            }
-        }
-    }
-
-    fn acl(&mut self, name: &str, text: &[u8]) {
-        match std::str::from_utf8(text).ok().and_then(acl_from_text) {
-            None => {
-                let text = shown(text);
-                self.refusal = Some(format!("its ACL \"{text}\" can't be read; pack it with --numeric-owner"));
-            }
-            Some(acl) if !self.xattrs.iter().any(|(n, _)| n == name) => self.xattrs.push((name.to_owned(), acl)),
-            Some(_) => {}
-        }
     }
 }
 

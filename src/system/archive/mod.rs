@@ -12,10 +12,14 @@ mod compression;
 pub mod carry;
 mod confine;
 mod copy;
+mod devices;
+mod extended;
 mod import;
+mod layer;
 mod manifest;
 mod member;
 mod oci;
+mod path;
 mod pax;
 mod place;
 mod sparse;
@@ -29,7 +33,7 @@ mod walk;
 pub use copy::copy_tree;
 pub use import::{Form, Import};
 pub use manifest::{Manifest, manifest, sha256, verify};
-pub use tool::{Job, find_program, is_static_program};
+pub use tool::{Job, Output, find_program, is_static_program};
 pub use tree::{Resolved, Tree, rename_new};
 pub use unpack::{unpack, unpack_layer};
 
@@ -51,7 +55,12 @@ pub struct Limits {
 impl Default for Limits {
     /// 64 GiB, two million entries, paths of 4095 bytes, 256 directories deep.
     fn default() -> Self {
-        Self { bytes: 64 << 30, entries: 2_000_000, path_len: 4095, depth: 256 }
+        Self {
+            bytes: 64 << 30,
+            entries: 2_000_000,
+            path_len: 4095,
+            depth: 256,
+        }
     }
 }
 
@@ -95,7 +104,15 @@ impl Report {
 /// A path as a person can read it: control characters escaped.
 fn shown(path: &[u8]) -> String {
     let text = String::from_utf8_lossy(path);
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }
 
 /// The refusal of an entry, with its name.

@@ -56,7 +56,10 @@ struct Document {
 pub(super) fn import(layout: &Path, root: &Tree, limits: &Limits) -> Result<Report> {
     let version: Layout = parse(&read_capped(&layout.join("oci-layout"))?, &layout.join("oci-layout"))?;
     if version.version != "1.0.0" {
-        return Err(bad(&layout.join("oci-layout"), format!("its layout has version {:?}, not 1.0.0", version.version)));
+        return Err(bad(
+            &layout.join("oci-layout"),
+            format!("its layout has version {:?}, not 1.0.0", version.version),
+        ));
     }
     let index = layout.join("index.json");
     let mut document: Document = parse(&read_capped(&index)?, &index)?;
@@ -84,7 +87,11 @@ fn choose(manifests: Vec<Descriptor>, place: &Path) -> Result<Descriptor> {
         "powerpc64" => "ppc64le",
         other => other,
     };
-    let fits = |d: &&Descriptor| d.platform.as_ref().is_none_or(|p| p.os == "linux" && p.architecture == ours);
+    let fits = |d: &&Descriptor| {
+        d.platform
+            .as_ref()
+            .is_none_or(|p| p.os == "linux" && p.architecture == ours)
+    };
     let mut fitting: Vec<&Descriptor> = manifests.iter().filter(fits).collect();
     // Signatures and attestations stand beside images, for the platform "unknown" or for none.
     if fitting.len() > 1 {
@@ -99,20 +106,40 @@ fn choose(manifests: Vec<Descriptor>, place: &Path) -> Result<Descriptor> {
 
 fn apply(layout: &Path, place: &Path, layers: &[Descriptor], root: &Tree, limits: &Limits) -> Result<Report> {
     if layers.is_empty() || layers.len() > MAX_LAYERS {
-        return Err(bad(place, format!("it has {} layers; 1 to {MAX_LAYERS} are allowed", layers.len())));
+        return Err(bad(
+            place,
+            format!("it has {} layers; 1 to {MAX_LAYERS} are allowed", layers.len()),
+        ));
     }
     // All media types are judged before anything is unpacked.
     for layer in layers {
         if !is_layer(&layer.media_type) {
-            return Err(bad(place, format!("a layer's media type is {:?}, which is no root tree's", layer.media_type)));
+            return Err(bad(
+                place,
+                format!(
+                    "a layer's media type is {:?}, which is no root tree's",
+                    layer.media_type
+                ),
+            ));
         }
     }
-    let mut all = Report { confined: true, ..Report::default() };
+    let mut all = Report {
+        confined: true,
+        ..Report::default()
+    };
     for layer in layers {
         let path = blob_path(layout, layer)?;
         let file = open(&path)?;
-        let mut input = Hashing { inner: file, sum: Sha256::new(), count: 0, most: layer.size };
-        let left = Limits { bytes: limits.bytes.saturating_sub(all.bytes), ..*limits };
+        let mut input = Hashing {
+            inner: file,
+            sum: Sha256::new(),
+            count: 0,
+            most: layer.size,
+        };
+        let left = Limits {
+            bytes: limits.bytes.saturating_sub(all.bytes),
+            ..*limits
+        };
         let report = unpack_layer(&mut input, root, &left)?;
         io::copy(&mut input, &mut io::sink()).map_err(|e| Error::os("read", path.display(), e))?;
         check(&path, layer, input.count, &hex(&input.sum.finalize()))?;
@@ -122,10 +149,19 @@ fn apply(layout: &Path, place: &Path, layers: &[Descriptor], root: &Tree, limits
 }
 
 fn is_layer(media_type: &str) -> bool {
-    let oci = ["application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.nondistributable.v1.tar"];
-    let compressed = |base: &str| media_type.strip_prefix(base).is_some_and(|c| matches!(c, "" | "+gzip" | "+zstd"));
+    let oci = [
+        "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    ];
+    let compressed = |base: &str| {
+        media_type
+            .strip_prefix(base)
+            .is_some_and(|c| matches!(c, "" | "+gzip" | "+zstd"))
+    };
     let docker = "application/vnd.docker.image.rootfs.diff.tar";
-    let of_docker = media_type.strip_prefix(docker).is_some_and(|c| matches!(c, "" | ".gzip" | ".zstd"));
+    let of_docker = media_type
+        .strip_prefix(docker)
+        .is_some_and(|c| matches!(c, "" | ".gzip" | ".zstd"));
     oci.iter().any(|base| compressed(base)) || of_docker
 }
 
@@ -145,9 +181,10 @@ fn add(all: &mut Report, one: Report) {
 
 /// Where a blob lies. The digest becomes a file name only if it is 64 hexadecimal digits.
 fn blob_path(layout: &Path, descriptor: &Descriptor) -> Result<PathBuf> {
-    let digits = descriptor.digest.strip_prefix("sha256:").filter(|d| {
-        d.len() == 64 && d.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    });
+    let digits = descriptor
+        .digest
+        .strip_prefix("sha256:")
+        .filter(|d| d.len() == 64 && d.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
     match digits {
         Some(digits) => Ok(layout.join("blobs/sha256").join(digits)),
         None => Err(bad(layout, format!("{:?} is no SHA-256 digest", descriptor.digest))),
@@ -156,10 +193,16 @@ fn blob_path(layout: &Path, descriptor: &Descriptor) -> Result<PathBuf> {
 
 fn check(path: &Path, descriptor: &Descriptor, size: u64, sum: &str) -> Result<()> {
     if size != descriptor.size {
-        return Err(bad(path, format!("it has {size} bytes or more, and should have {}", descriptor.size)));
+        return Err(bad(
+            path,
+            format!("it has {size} bytes or more, and should have {}", descriptor.size),
+        ));
     }
     if descriptor.digest.strip_prefix("sha256:") != Some(sum) {
-        return Err(bad(path, format!("its SHA-256 is {sum}, and should be {}", descriptor.digest)));
+        return Err(bad(
+            path,
+            format!("its SHA-256 is {sum}, and should be {}", descriptor.digest),
+        ));
     }
     Ok(())
 }
@@ -170,7 +213,11 @@ fn read_capped(path: &Path) -> Result<Vec<u8>> {
         .take(MAX_JSON + 1)
         .read_to_end(&mut data)
         .map_err(|e| Error::os("read", path.display(), e))?;
-    if data.len() as u64 > MAX_JSON { Err(bad(path, format!("it is larger than {MAX_JSON} bytes"))) } else { Ok(data) }
+    if data.len() as u64 > MAX_JSON {
+        Err(bad(path, format!("it is larger than {MAX_JSON} bytes")))
+    } else {
+        Ok(data)
+    }
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(data: &[u8], path: &Path) -> Result<T> {

@@ -13,7 +13,9 @@ pub(super) fn records(mut data: &[u8]) -> Result<Vec<(&str, &[u8])>, Malformed> 
         let (digits, _) = data.split_at(space);
         let length: usize = parse_number(digits).and_then(|n| n.try_into().ok()).ok_or(Malformed)?;
         let record = data.get(space + 1..length).ok_or(Malformed)?;
-        let Some((b'\n', record)) = record.split_last() else { return Err(Malformed) };
+        let Some((b'\n', record)) = record.split_last() else {
+            return Err(Malformed);
+        };
         let equals = record.iter().position(|b| *b == b'=').ok_or(Malformed)?;
         let (key, value) = record.split_at(equals);
         let key = std::str::from_utf8(key).map_err(|_| Malformed)?;
@@ -26,7 +28,11 @@ pub(super) fn records(mut data: &[u8]) -> Result<Vec<(&str, &[u8])>, Malformed> 
 /// A decimal number of digits only.
 pub(super) fn parse_number(text: &[u8]) -> Option<u64> {
     let digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
-    if digits { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
+    if digits {
+        std::str::from_utf8(text).ok()?.parse().ok()
+    } else {
+        None
+    }
 }
 
 /// A time in seconds since 1970 with a fraction, perhaps negative: seconds and nanoseconds (0 to 999 999 999).

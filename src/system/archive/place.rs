@@ -11,9 +11,10 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::attributes::set_at;
+use super::layer::remember;
 use super::member::{Kind, Member, Members};
+use super::path::{clean, split};
 use super::tree::open_beneath;
-use super::walk::{names, remove_at};
 use super::{Limits, Report, refused, shown};
 use crate::{Error, Result};
 
@@ -32,7 +33,7 @@ pub(super) struct Placer<'t> {
     root: BorrowedFd<'t>,
     limits: &'t Limits,
     /// In a layer of an image: the paths that this layer has placed, with all their parents.
-    layer: Option<HashSet<Vec<u8>>>,
+    pub(super) layer: Option<HashSet<Vec<u8>>>,
     /// The directory of the last member.
     parent: Option<(Vec<u8>, OwnedFd)>,
     directories: Vec<Pending>,
@@ -59,13 +60,19 @@ impl<'t> Placer<'t> {
     pub(super) fn place<R: Read>(&mut self, member: Member, data: &mut Members<R>) -> Result<()> {
         self.entries += 1;
         if self.entries > self.limits.entries {
-            return Err(refused(&member.path, format!("it is one more than the {} entries allowed", self.limits.entries)));
+            return Err(refused(
+                &member.path,
+                format!("it is one more than the {} entries allowed", self.limits.entries),
+            ));
         }
         let path = clean(&member.path, self.limits)?;
         self.report.labels_left_out += member.labels_left_out;
         if path.is_empty() {
             if member.kind != Kind::Directory {
-                return Err(refused(&member.path, "it stands for the root of the tree and is no directory"));
+                return Err(refused(
+                    &member.path,
+                    "it stands for the root of the tree and is no directory",
+                ));
             }
             self.directories.push(Pending { path, member });
             self.report.directories += 1;
@@ -129,7 +136,10 @@ impl<'t> Placer<'t> {
                     Err(e) => return Err(exists(path, e)),
                 }
                 self.report.directories += 1;
-                self.directories.push(Pending { path: path.to_vec(), member });
+                self.directories.push(Pending {
+                    path: path.to_vec(),
+                    member,
+                });
             }
             Kind::Device => {}
         }
@@ -147,9 +157,19 @@ impl<'t> Placer<'t> {
         member: &Member,
         data: &mut Members<R>,
     ) -> Result<()> {
-        let total = self.report.bytes.checked_add(member.size).filter(|t| *t <= self.limits.bytes);
+        let total = self
+            .report
+            .bytes
+            .checked_add(member.size)
+            .filter(|t| *t <= self.limits.bytes);
         self.report.bytes = total.ok_or_else(|| {
-            refused(path, format!("with it the tree would hold more than the {} bytes allowed", self.limits.bytes))
+            refused(
+                path,
+                format!(
+                    "with it the tree would hold more than the {} bytes allowed",
+                    self.limits.bytes
+                ),
+            )
         })?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR).map_err(|e| exists(path, e))?;
@@ -163,12 +183,17 @@ impl<'t> Placer<'t> {
 
     /// Writes a member's data, leaving holes where it is zero.
     fn fill<R: Read>(&mut self, file: &File, member: &Member, data: &mut Members<R>) -> io::Result<()> {
-        let whole = [super::sparse::Segment { offset: 0, length: member.size }];
+        let whole = [super::sparse::Segment {
+            offset: 0,
+            length: member.size,
+        }];
         for segment in member.map.as_deref().unwrap_or(&whole) {
             let mut offset = segment.offset;
             let end = segment.offset.saturating_add(segment.length);
             while offset < end {
-                let most = usize::try_from(end - offset).unwrap_or(usize::MAX).min(self.buffer.len());
+                let most = usize::try_from(end - offset)
+                    .unwrap_or(usize::MAX)
+                    .min(self.buffer.len());
                 let Some(part) = self.buffer.get_mut(..most) else { break };
                 let mut filled = 0;
                 while let Some(rest) = part.get_mut(filled..).filter(|r| !r.is_empty()) {
@@ -182,7 +207,11 @@ impl<'t> Placer<'t> {
             }
         }
         // The file may end in a hole, and be empty.
-        if member.size > 0 { file.set_len(member.size) } else { Ok(()) }
+        if member.size > 0 {
+            file.set_len(member.size)
+        } else {
+            Ok(())
+        }
     }
 
     fn hard_link(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &[u8], target: &[u8]) -> Result<()> {
@@ -226,10 +255,18 @@ impl<'t> Placer<'t> {
         self.finish_name(parent, name, path, member)?;
         // A FIFO can't be opened without a partner; its inode can. Its mode goes last: a change of owner clears
         // setuid and setgid. The time has been set, and a change of mode leaves it.
-        let fd = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-            .map_err(fail)?;
-        rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), Mode::from_raw_mode(member.mode))
-            .map_err(fail)?;
+        let fd = rustix::fs::openat(
+            parent,
+            name,
+            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(fail)?;
+        rustix::fs::chmod(
+            format!("/proc/self/fd/{}", fd.as_raw_fd()),
+            Mode::from_raw_mode(member.mode),
+        )
+        .map_err(fail)?;
         self.report.fifos += 1;
         Ok(())
     }
@@ -270,70 +307,9 @@ impl<'t> Placer<'t> {
         }
         Ok(current)
     }
-
-    /// In a layer: does what a whiteout says, and tells whether the member was one.
-    fn whiteout(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &[u8], member: &Member) -> Result<bool> {
-        let Some(hidden) = name.to_bytes().strip_prefix(b".wh.") else { return Ok(false) };
-        let Some(placed) = &self.layer else { return Ok(false) };
-        if member.kind != Kind::File || member.size != 0 {
-            return Err(refused(path, "it is named as a whiteout and isn't an empty file"));
-        }
-        let (directory, _) = split(path);
-        let fail = |e: Errno| Error::os("apply whiteout", format!("\"{}\"", shown(path)), e);
-        if hidden == b".wh..opq" {
-            let listing = open_beneath(parent, b"", OFlags::RDONLY | OFlags::DIRECTORY).map_err(fail)?;
-            for child in names(listing.as_fd()).map_err(fail)? {
-                remove_lower(placed, parent, &child, &join(directory, child.to_bytes())).map_err(fail)?;
-            }
-            return Ok(true);
-        }
-        if hidden.is_empty() || hidden.starts_with(b".wh.") || matches!(hidden, b"." | b"..") {
-            return Err(refused(path, "it is a whiteout of an unknown kind"));
-        }
-        let hidden_name = CString::new(hidden).map_err(|_| refused(path, "its name holds a NUL"))?;
-        remove_lower(placed, parent, &hidden_name, &join(directory, hidden)).map_err(fail)?;
-        Ok(true)
-    }
-
-    /// In a layer: removes what an earlier layer has at this name, unless both are directories.
-    fn make_way(&mut self, parent: BorrowedFd<'_>, name: &CStr, path: &[u8], member: &Member) -> Result<()> {
-        let Some(placed) = &self.layer else { return Ok(()) };
-        if placed.contains(path) || (member.kind == Kind::Directory && is_directory(parent, name)) {
-            return Ok(());
-        }
-        remove_at(parent, name).map_err(|e| Error::os("replace", shown(path), e))
-    }
 }
 
-/// Removes what earlier layers have at a name: all that this layer hasn't placed itself.
-fn remove_lower(
-    placed: &HashSet<Vec<u8>>,
-    parent: BorrowedFd<'_>,
-    name: &CStr,
-    path: &[u8],
-) -> std::result::Result<(), Errno> {
-    if !placed.contains(path) {
-        return remove_at(parent, name);
-    }
-    if !is_directory(parent, name) {
-        return Ok(());
-    }
-    let inner = open_beneath(parent, name.to_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)?;
-    for child in names(inner.as_fd())? {
-        remove_lower(placed, inner.as_fd(), &child, &join(path, child.to_bytes()))?;
-    }
-    Ok(())
-}
-
-/// Notes a path and its parents as placed.
-fn remember(placed: &mut HashSet<Vec<u8>>, path: &[u8]) {
-    let mut path = path;
-    while !path.is_empty() && placed.insert(path.to_vec()) {
-        path = split(path).0;
-    }
-}
-
-fn is_directory(parent: BorrowedFd<'_>, name: &CStr) -> bool {
+pub(super) fn is_directory(parent: BorrowedFd<'_>, name: &CStr) -> bool {
     rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|s| rustix::fs::FileType::from_raw_mode(s.st_mode) == rustix::fs::FileType::Directory)
 }
@@ -356,8 +332,14 @@ fn through_link(path: &[u8], errno: Errno) -> Error {
 }
 
 fn times(member: &Member) -> Timestamps {
-    let time = Timespec { tv_sec: member.mtime.0, tv_nsec: i64::from(member.mtime.1) as _ };
-    Timestamps { last_access: time, last_modification: time }
+    let time = Timespec {
+        tv_sec: member.mtime.0,
+        tv_nsec: i64::from(member.mtime.1) as _,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }
 
 /// Owner, mode, attributes and time by descriptor, in the order in which none undoes another: a change of owner
@@ -384,42 +366,4 @@ fn write_around_holes(file: &File, data: &[u8], offset: u64) -> io::Result<()> {
         position += block.len();
     }
     file.write_all_at(data.get(start..).unwrap_or_default(), offset + start as u64)
-}
-
-/// The parent of a clean path, and its last part.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|b| *b == b'/') {
-        Some(slash) => (path.get(..slash).unwrap_or_default(), path.get(slash + 1..).unwrap_or_default()),
-        None => (b"", path),
-    }
-}
-
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    if directory.is_empty() { name.to_vec() } else { [directory, b"/", name].concat() }
-}
-
-/// A path of an archive, without `.` parts and doubled or trailing slashes; empty for the tree's root. Refused if
-/// it is absolute, has a `..`, a NUL, a part that no file system can hold, or is too long or deep.
-pub(super) fn clean(path: &[u8], limits: &Limits) -> Result<Vec<u8>> {
-    if path.first() == Some(&b'/') {
-        return Err(refused(path, "its path is absolute"));
-    }
-    if path.contains(&0) {
-        return Err(refused(path, "its name holds a NUL"));
-    }
-    if path.len() > limits.path_len {
-        let start = path.get(..64).unwrap_or(path);
-        return Err(refused(start, format!("a path that begins so has {} bytes; {} are allowed", path.len(), limits.path_len)));
-    }
-    let parts: Vec<&[u8]> = path.split(|b| *b == b'/').filter(|p| !matches!(*p, b"" | b".")).collect();
-    if parts.contains(&b"..".as_slice()) {
-        return Err(refused(path, "its path has a \"..\""));
-    }
-    if parts.iter().any(|p| p.len() > 255) {
-        return Err(refused(path, "a part of its path is longer than 255 bytes"));
-    }
-    if parts.len() > limits.depth {
-        return Err(refused(path, format!("it lies more than {} directories deep", limits.depth)));
-    }
-    Ok(parts.join(&b'/'))
 }

@@ -41,8 +41,11 @@ impl Declared {
                 _ => return false,
             },
             "map" => {
-                let numbers: Option<Vec<u64>> =
-                    value.split(|b| *b == b',').filter(|n| !n.is_empty()).map(parse_number).collect();
+                let numbers: Option<Vec<u64>> = value
+                    .split(|b| *b == b',')
+                    .filter(|n| !n.is_empty())
+                    .map(parse_number)
+                    .collect();
                 match numbers {
                     Some(numbers) if numbers.len() <= 2 * MAX_SEGMENTS => self.numbers = numbers,
                     _ => return false,
@@ -66,7 +69,10 @@ impl Declared {
 /// Offsets and lengths in turn, as segments; `None` if their number is odd.
 pub(super) fn pairs(numbers: &[u64]) -> Option<Vec<Segment>> {
     let pair = |p: &[u64]| match p {
-        [offset, length] => Some(Segment { offset: *offset, length: *length }),
+        [offset, length] => Some(Segment {
+            offset: *offset,
+            length: *length,
+        }),
         _ => None,
     };
     numbers.chunks(2).map(pair).collect()
@@ -77,7 +83,9 @@ pub(super) fn is_sound(map: &[Segment], size: u64, stored: u64) -> bool {
     let mut end = 0u64;
     let mut sum = 0u64;
     for segment in map {
-        let Some(next) = segment.offset.checked_add(segment.length) else { return false };
+        let Some(next) = segment.offset.checked_add(segment.length) else {
+            return false;
+        };
         if segment.offset < end || next > size {
             return false;
         }
@@ -108,7 +116,10 @@ mod tests {
     fn records() {
         let mut d = Declared::default();
         assert!(d.take("map", b"0,1,5,2") && d.take("size", b"9") && d.take("name", b"x"));
-        assert_eq!((d.numbers.as_slice(), d.size, d.map_in_data()), (&[0, 1, 5, 2][..], Some(9), Some(false)));
+        assert_eq!(
+            (d.numbers.as_slice(), d.size, d.map_in_data()),
+            (&[0, 1, 5, 2][..], Some(9), Some(false))
+        );
         assert!(!d.take("map", b"0,x") && !d.take("size", b"-1") && !d.take("what", b"1"));
         assert!(d.take("major", b"1") && d.take("minor", b"0"));
         assert_eq!(d.map_in_data(), Some(true));

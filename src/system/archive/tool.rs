@@ -1,17 +1,18 @@
 //! Running the distributions' own tools: argument lists and no shell, a clean environment, their own mount and
 //! process namespaces, and everything they say in a log file. If this process dies, so does all they started.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::confine::Confinement;
-use super::tree::open_beneath;
+use super::devices::Devices;
 use super::{Tree, shown};
 use crate::{Error, Kind, Result, file};
 
@@ -35,14 +36,15 @@ pub fn is_static_program(path: &Path) -> bool {
     const PT_INTERP: u32 = 3;
     let Ok(data) = std::fs::read(path) else { return false };
     let bytes = |at: usize, n: usize| data.get(at..at.checked_add(n)?);
-    let number = |at: usize, n: usize| {
-        bytes(at, n).map(|b| b.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)))
-    };
+    let number =
+        |at: usize, n: usize| bytes(at, n).map(|b| b.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)));
     // 64 bits, little-endian: what Hostel's hosts are.
     if bytes(0, 6) != Some(b"\x7fELF\x02\x01") {
         return false;
     }
-    let (Some(table), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2)) else { return false };
+    let (Some(table), Some(size), Some(count)) = (number(32, 8), number(54, 2), number(56, 2)) else {
+        return false;
+    };
     let kind = |n: u64| number(usize::try_from(table.checked_add(n * size)?).ok()?, 4);
     count > 0 && (0..count).all(|n| kind(n).is_some_and(|k| k != u64::from(PT_INTERP)))
 }
@@ -67,7 +69,10 @@ pub struct Job<'a> {
 
 impl std::fmt::Debug for Job<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Job").field("argv", &self.argv).field("log", &self.log).finish_non_exhaustive()
+        f.debug_struct("Job")
+            .field("argv", &self.argv)
+            .field("log", &self.log)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,45 +86,67 @@ impl Job<'_> {
         })
     }
 
-    /// Runs the tool with its standard output piped into `consume`. If both fail, the tool's failure is told.
-    pub fn start<T>(&self, consume: impl FnOnce(ChildStdout) -> Result<T>) -> Result<T> {
+    /// Runs the tool with its standard output piped into `consume`. If both fail, the one that failed first is
+    /// told: the consumer if it gave up while the tool still wrote, else the tool.
+    pub fn start<T>(&self, consume: impl FnOnce(Output) -> Result<T>) -> Result<T> {
         let shown_argv: Vec<String> = self.argv.iter().map(|a| shown(a.as_encoded_bytes())).collect();
         self.note(&format!("+ {}", shown_argv.join(" ")));
         let mut child = self.spawn()?;
         let name = self.name();
         let taken = (child.0.stdout.take(), child.0.stderr.take());
-        let (Some(out), Some(err)) = taken else { return Err(Error::new("run", name, "it has no output")) };
-        let result = std::thread::scope(|scope| {
+        let (Some(out), Some(err)) = taken else {
+            return Err(Error::new("run", name, "it has no output"));
+        };
+        let ended = Arc::new(AtomicBool::new(false));
+        let out = Output {
+            inner: out,
+            ended: Arc::clone(&ended),
+        };
+        let (result, status) = std::thread::scope(|scope| {
             scope.spawn(|| lines(err, &|text| self.note(text)));
             let result = consume(out);
-            // If the consumer gave up early, the tool gets EPIPE on its next write, or is killed here.
-            if result.is_err() {
+            if result.is_err() && !ended.load(Ordering::Relaxed) {
                 child.give_up();
             }
             let status = child.0.wait().map_err(|e| Error::os("wait for", &name, e))?;
-            Ok((result, status))
-        });
-        match result? {
-            (Ok(done), status) if status.success() => Ok(done),
-            (Err(e), status) if status.success() || killed(status) => Err(e),
-            (_, status) => Err(self.failed(status)),
+            Ok::<_, Error>((result, status))
+        })?;
+        match result {
+            Err(e) if status.success() || !ended.load(Ordering::Relaxed) => Err(e),
+            Ok(done) if status.success() => Ok(done),
+            _ => Err(self.failed(status)),
         }
     }
 
     fn name(&self) -> String {
-        self.argv.first().map(|a| shown(a.as_encoded_bytes())).unwrap_or_default()
+        self.argv
+            .first()
+            .map(|a| shown(a.as_encoded_bytes()))
+            .unwrap_or_default()
     }
 
     fn failed(&self, status: ExitStatus) -> Error {
         let log = file::read_opt(self.log).ok().flatten().unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
-        let last = lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n");
-        Error::new("finish", self.name(), format!("it failed ({status}); its last words:\n{last}"))
+        let last = lines
+            .get(lines.len().saturating_sub(LAST_LINES)..)
+            .unwrap_or_default()
+            .join("\n");
+        Error::new(
+            "finish",
+            self.name(),
+            format!("it failed ({status}); its last words:\n{last}"),
+        )
     }
 
     /// Appends a line to the log and tells it on.
     fn note(&self, text: &str) {
-        let appended = File::options().create(true).append(true).open(self.log).and_then(|mut f| writeln!(f, "{text}"));
+        let appended = File::options()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(self.log)
+            .and_then(|mut f| writeln!(f, "{text}"));
         if let Err(e) = appended {
             (self.line)(&format!("the log {} can't be written: {e}", self.log.display()));
         }
@@ -144,16 +171,39 @@ impl Job<'_> {
             }
             None => {
                 let program = self.argv.first().map(OsString::as_os_str).unwrap_or_default();
-                command.arg("--").arg(self.find(program)?).args(self.argv.iter().skip(1));
+                command
+                    .arg("--")
+                    .arg(self.find(program)?)
+                    .args(self.argv.iter().skip(1));
                 None
             }
         };
-        command.env_clear().env("PATH", PATH).env("HOME", "/root").env("LANG", "C").env("LC_ALL", "C");
+        command
+            .env_clear()
+            .env("PATH", PATH)
+            .env("HOME", "/root")
+            .env("LANG", "C")
+            .env("LC_ALL", "C");
         command.env("DEBIAN_FRONTEND", "noninteractive");
-        command.env("TMPDIR", if self.inside.is_some() { Path::new("/tmp") } else { self.temp });
+        command.env(
+            "TMPDIR",
+            if self.inside.is_some() {
+                Path::new("/tmp")
+            } else {
+                self.temp
+            },
+        );
         command.envs(PASSED.iter().filter_map(|key| Some((key, std::env::var_os(key)?))));
-        command.current_dir(self.temp).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let confinement = self.confine_to.map(|tree| Confinement::changes_only(tree.fd())).transpose()?.flatten();
+        command
+            .current_dir(self.temp)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let confinement = self
+            .confine_to
+            .map(|tree| Confinement::changes_only(tree.fd()))
+            .transpose()?
+            .flatten();
         // SAFETY: the closure runs between fork and exec and makes system calls only; what it needs was allocated
         // before.
         unsafe {
@@ -189,10 +239,22 @@ fn missing(program: &str, package: &str) -> Error {
         .hint(format!("install the package {package}"))
 }
 
-/// Was it our own kill?
-fn killed(status: ExitStatus) -> bool {
-    use std::os::unix::process::ExitStatusExt;
-    status.signal() == Some(libc::SIGKILL)
+/// A tool's standard output.
+#[derive(Debug)]
+pub struct Output {
+    inner: ChildStdout,
+    /// Has the tool closed it?
+    ended: Arc<AtomicBool>,
+}
+
+impl Read for Output {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        if n == 0 && !buffer.is_empty() {
+            self.ended.store(true, Ordering::Relaxed);
+        }
+        Ok(n)
+    }
 }
 
 fn lines(from: impl Read, say: &dyn Fn(&str)) {
@@ -223,55 +285,5 @@ impl Drop for Guard {
             self.give_up();
             let _ = self.0.wait();
         }
-    }
-}
-
-/// A /dev for commands inside a tree: a small tmpfs that nobody sees but they.
-#[derive(Debug)]
-struct Devices {
-    mount: OwnedFd,
-    root: CString,
-}
-
-impl Devices {
-    fn prepare(tree: &Tree) -> Result<Self> {
-        use rustix::fs::{FileType, Mode};
-        use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
-        tree.make_dir("/dev")?;
-        tree.make_dir("/proc")?;
-        let root = CString::new(tree.path().as_os_str().as_bytes())
-            .map_err(|e| Error::new("make /dev for", tree.path().display(), e))?;
-        let make = || {
-            let fs = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-            rustix::mount::fsconfig_set_string(fs.as_fd(), "mode", "0755")?;
-            rustix::mount::fsconfig_set_string(fs.as_fd(), "size", "1m")?;
-            rustix::mount::fsconfig_create(fs.as_fd())?;
-            let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-            let mount = rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-            for (name, minor) in [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)] {
-                let device = rustix::fs::makedev(1, minor);
-                rustix::fs::mknodat(&mount, name, FileType::CharacterDevice, Mode::RUSR | Mode::WUSR, device)?;
-                rustix::fs::chmodat(&mount, name, Mode::from_raw_mode(0o666), rustix::fs::AtFlags::empty())?;
-            }
-            Ok(mount)
-        };
-        let mount = make().map_err(|e: rustix::io::Errno| Error::os("make /dev for", tree.path().display(), e))?;
-        Ok(Self { mount, root })
-    }
-
-    /// Goes into a mount namespace of its own and mounts it there. System calls only.
-    fn attach(&self) -> std::io::Result<()> {
-        use rustix::fs::{Mode, OFlags};
-        use rustix::mount::{MountPropagationFlags, MoveMountFlags};
-        // SAFETY: gives this process, a fresh child with one thread, its own mount namespace; no memory is involved.
-        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }?;
-        rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-        // A descriptor from before belongs to the old namespace, where nothing may be mounted from here.
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root = rustix::fs::open(self.root.as_c_str(), flags, Mode::empty())?;
-        let target = open_beneath(root.as_fd(), b"dev", flags)?;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        rustix::mount::move_mount(&self.mount, c"", &target, c"", flags)?;
-        Ok(())
     }
 }

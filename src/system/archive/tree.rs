@@ -14,8 +14,9 @@ use super::walk::{names, remove_at};
 use crate::{Error, Result};
 
 /// Resolution that stays in the tree but follows its links.
-const INSIDE: ResolveFlags =
-    ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
+const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
 /// Resolution that stays in the tree and follows no link.
 const STRICT: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
@@ -42,9 +43,12 @@ impl Tree {
     /// Opens a directory; the last part of `path` may not be a symbolic link.
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|e| Error::os("open directory", path.display(), e))?;
-        Ok(Self { fd, path: path.to_owned() })
+        let fd =
+            rustix::fs::open(path, flags, Mode::empty()).map_err(|e| Error::os("open directory", path.display(), e))?;
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+        })
     }
 
     /// Makes a new directory with mode 0755 and opens it. Its parent should have mode 0700, so that no user of
@@ -58,7 +62,10 @@ impl Tree {
     /// Opens a directory of this tree as a tree of its own; no part of `path` may be a symbolic link.
     pub fn subtree(&self, path: &str) -> Result<Self> {
         let fd = self.open_strict(path.as_bytes(), OFlags::RDONLY | OFlags::DIRECTORY)?;
-        Ok(Self { fd, path: self.path.join(path) })
+        Ok(Self {
+            fd,
+            path: self.path.join(path),
+        })
     }
 
     /// Where it lies on the host, for messages and for tools.
@@ -123,7 +130,10 @@ impl Tree {
         let (root, full) = (target(&self.fd)?, target(&fd)?);
         let inside = full.to_bytes().strip_prefix(root.to_bytes()).unwrap_or_default();
         let file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        Ok(Some(Resolved { path: super::shown(inside), executable: file && stat.st_mode & 0o111 != 0 }))
+        Ok(Some(Resolved {
+            path: super::shown(inside),
+            executable: file && stat.st_mode & 0o111 != 0,
+        }))
     }
 
     /// Writes a file with these permission bits, owner root, replacing a file or link that is there. Missing
@@ -135,7 +145,8 @@ impl Tree {
         let fd = rustix::fs::openat(&parent, name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|e| self.failed("write", path, e))?;
         let mut file = File::from(fd);
-        file.write_all(content).map_err(|e| Error::os("write", self.path.join(path).display(), e))?;
+        file.write_all(content)
+            .map_err(|e| Error::os("write", self.path.join(path).display(), e))?;
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|e| self.failed("set the mode of", path, e))
     }
 
@@ -157,7 +168,9 @@ impl Tree {
 
     /// Sets the permission bits of what a path leads to inside the tree.
     pub fn set_mode(&self, path: &str, mode: u32) -> Result<()> {
-        let fd = self.open_inside(path, OFlags::PATH).map_err(|e| self.failed("open", path, e))?;
+        let fd = self
+            .open_inside(path, OFlags::PATH)
+            .map_err(|e| self.failed("open", path, e))?;
         rustix::fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), Mode::from_raw_mode(mode))
             .map_err(|e| self.failed("set the mode of", path, e))
     }
@@ -226,13 +239,17 @@ impl Tree {
 }
 
 /// Opens `path` beneath `dir` without following any link; an empty path is `dir` itself.
-pub(super) fn open_beneath(
-    dir: BorrowedFd<'_>,
-    path: &[u8],
-    flags: OFlags,
-) -> std::result::Result<OwnedFd, Errno> {
+pub(super) fn open_beneath(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
     let path = if path.is_empty() { b".".as_slice() } else { path };
-    retry(|| rustix::fs::openat2(dir, path, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty(), STRICT))
+    retry(|| {
+        rustix::fs::openat2(
+            dir,
+            path,
+            flags | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::empty(),
+            STRICT,
+        )
+    })
 }
 
 /// openat2(2) says EAGAIN if something was renamed while it resolved; it may be called again.

@@ -60,7 +60,9 @@ impl Node<'_> {
 /// Goes through all that is below a directory: names in sorted order, a directory before what is in it. Follows no
 /// link, and refuses to cross into another file system.
 pub(super) fn walk(top: BorrowedFd<'_>, visit: &mut dyn FnMut(&Node<'_>) -> Result<()>) -> Result<()> {
-    let device = rustix::fs::fstat(top).map_err(|e| Error::os("read", "the tree", e))?.st_dev;
+    let device = rustix::fs::fstat(top)
+        .map_err(|e| Error::os("read", "the tree", e))?
+        .st_dev;
     descend(top, device, &mut Vec::new(), visit)
 }
 
@@ -85,7 +87,12 @@ fn descend(
                 .kind(Kind::Invalid)
                 .hint("unmount it, or give a tree that nothing is mounted in"));
         }
-        let node = Node { parent: dir, name: &name, path, stat };
+        let node = Node {
+            parent: dir,
+            name: &name,
+            path,
+            stat,
+        };
         visit(&node)?;
         if node.kind() == FileType::Directory {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

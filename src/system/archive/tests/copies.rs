@@ -11,13 +11,18 @@ fn sample() -> Place {
     holes[500_000] = 1;
     let archive = Maker::default()
         .pax(&[("uid", b"1000"), ("gid", b"1001"), ("SCHILY.xattr.user.a", b"1")])
-        .raw(b'0', b"bin/su", b"", b"program", |h| h[100..107].copy_from_slice(b"0006755"))
+        .raw(b'0', b"bin/su", b"", b"program", |h| {
+            h[100..107].copy_from_slice(b"0006755")
+        })
         .hard_link("z/su", "bin/su")
         .file("holes", &holes)
         .file("empty", b"")
         .symlink("link", "/nowhere")
         .node(b'6', "fifo")
-        .pax(&[("SCHILY.acl.default", b"user::rwx,group::r-x,group:4:r-x,mask::r-x,other::r-x")])
+        .pax(&[(
+            "SCHILY.acl.default",
+            b"user::rwx,group::r-x,group:4:r-x,mask::r-x,other::r-x",
+        )])
         .dir("acl")
         .file("acl/x", b"x")
         .pax(&[("path", "sp ace=\\ü\n#".as_bytes())])
@@ -32,16 +37,29 @@ fn a_copy_has_the_same_manifest() {
     let from = sample();
     let to = Place::new();
     let report = copy_tree(&from.tree, &to.tree).unwrap();
-    assert_eq!((report.files, report.hard_links, report.symlinks, report.fifos), (5, 1, 1, 1));
+    assert_eq!(
+        (report.files, report.hard_links, report.symlinks, report.fifos),
+        (5, 1, 1, 1)
+    );
     let (before, after) = (manifest(&from.tree).unwrap(), manifest(&to.tree).unwrap());
     assert_eq!(before.text, after.text);
     assert_eq!((before.files, before.size), (11, (1 << 20) + 8));
     for name in ["bin/su", "holes", "acl", "link", "fifo", "bin"] {
-        let (a, b) = (from.path(name).symlink_metadata().unwrap(), to.path(name).symlink_metadata().unwrap());
-        assert_eq!((a.mtime(), a.mtime_nsec(), a.mode()), (b.mtime(), b.mtime_nsec(), b.mode()), "{name}");
+        let (a, b) = (
+            from.path(name).symlink_metadata().unwrap(),
+            to.path(name).symlink_metadata().unwrap(),
+        );
+        assert_eq!(
+            (a.mtime(), a.mtime_nsec(), a.mode()),
+            (b.mtime(), b.mtime_nsec(), b.mode()),
+            "{name}"
+        );
     }
     assert!(to.path("holes").metadata().unwrap().blocks() * 512 < 64 << 10);
-    assert_eq!(to.path("bin/su").metadata().unwrap().ino(), to.path("z/su").metadata().unwrap().ino());
+    assert_eq!(
+        to.path("bin/su").metadata().unwrap().ino(),
+        to.path("z/su").metadata().unwrap().ino()
+    );
 }
 
 #[test]
@@ -62,7 +80,10 @@ fn devices_and_sockets_are_left_out_and_mounts_refused() {
     assert_eq!(report.left_out, expected);
     assert!(!to.path("socket").exists() && !to.path("null").exists());
     let procfs = Tree::open(Path::new("/")).and_then(|root| copy_tree(&root.subtree("proc")?, &Place::new().tree));
-    assert!(procfs.is_err(), "a tree of another file system's making is no root tree");
+    assert!(
+        procfs.is_err(),
+        "a tree of another file system's making is no root tree"
+    );
 }
 
 #[test]
@@ -83,11 +104,23 @@ fn every_change_is_named() {
         let found = verify(&place.tree, &recorded).unwrap();
         assert!(found.iter().any(|l| l.contains(expected)), "{found:?} lacks {expected}");
     };
-    changed(&|| std::fs::write(place.path("acl/x"), "y").unwrap(), "./acl/x: was sha256digest=");
-    changed(&|| std::os::unix::fs::lchown(place.path("link"), Some(5), None).unwrap(), "./link: was uid=0, is uid=5");
-    changed(&|| xattr::set(place.path("bin/su"), "user.a", b"2").unwrap(), "./bin/su: was xattr.user.a=31, is xattr.user.a=32");
+    changed(
+        &|| std::fs::write(place.path("acl/x"), "y").unwrap(),
+        "./acl/x: was sha256digest=",
+    );
+    changed(
+        &|| std::os::unix::fs::lchown(place.path("link"), Some(5), None).unwrap(),
+        "./link: was uid=0, is uid=5",
+    );
+    changed(
+        &|| xattr::set(place.path("bin/su"), "user.a", b"2").unwrap(),
+        "./bin/su: was xattr.user.a=31, is xattr.user.a=32",
+    );
     changed(&|| std::fs::remove_file(place.path("fifo")).unwrap(), "./fifo: is gone");
-    changed(&|| std::fs::copy(place.path("z/su"), place.path("z/s")).map(drop).unwrap(), "./z/s: is new");
+    changed(
+        &|| std::fs::copy(place.path("z/su"), place.path("z/s")).map(drop).unwrap(),
+        "./z/s: is new",
+    );
     let unlinked = || {
         std::fs::remove_file(place.path("z/su")).unwrap();
         std::fs::copy(place.path("bin/su"), place.path("z/su")).unwrap();

@@ -124,7 +124,10 @@ impl Place {
         };
         assert_eq!(names(self.dir.path()), ["outside", "tree"]);
         assert_eq!(names(&self.beside("outside")), ["secret"]);
-        assert_eq!(std::fs::read_to_string(self.beside("outside/secret")).unwrap(), "untouched");
+        assert_eq!(
+            std::fs::read_to_string(self.beside("outside/secret")).unwrap(),
+            "untouched"
+        );
         use std::os::unix::fs::MetadataExt;
         assert_eq!(self.beside("outside/secret").metadata().unwrap().nlink(), 1);
     }

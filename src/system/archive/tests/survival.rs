@@ -26,22 +26,42 @@ fn owners_modes_times_links_and_fifos() {
         .end();
     let report = place.unpack(&archive).unwrap();
     assert_eq!(
-        (report.files, report.directories, report.symlinks, report.hard_links, report.fifos, report.bytes),
+        (
+            report.files,
+            report.directories,
+            report.symlinks,
+            report.hard_links,
+            report.fifos,
+            report.bytes
+        ),
         (2, 2, 2, 1, 1, 7)
     );
-    assert_eq!((report.left_out.as_slice(), report.left_out_count), (&["dev/null".to_owned(), "dev/sda".to_owned()][..], 2));
+    assert_eq!(
+        (report.left_out.as_slice(), report.left_out_count),
+        (&["dev/null".to_owned(), "dev/sda".to_owned()][..], 2)
+    );
     let su = place.path("bin/su").symlink_metadata().unwrap();
-    assert_eq!((su.mode() & 0o7777, su.uid(), su.gid(), su.nlink()), (0o4755, 1000, 2_097_151, 2));
+    assert_eq!(
+        (su.mode() & 0o7777, su.uid(), su.gid(), su.nlink()),
+        (0o4755, 1000, 2_097_151, 2)
+    );
     assert_eq!((su.mtime(), su.mtime_nsec()), (1_234_567_890, 250_000_000));
     assert_eq!(place.path("bin/su2").metadata().unwrap().ino(), su.ino());
-    assert_eq!(place.path("bin").metadata().unwrap().mtime(), 1_000_000_000, "set after what is in it");
+    assert_eq!(
+        place.path("bin").metadata().unwrap().mtime(),
+        1_000_000_000,
+        "set after what is in it"
+    );
     assert_eq!(place.path("").metadata().unwrap().mode() & 0o7777, 0o751);
     assert_eq!(std::fs::read_link(place.path("sh")).unwrap(), Path::new("/bin/su"));
     assert!(place.path("fifo").symlink_metadata().unwrap().file_type().is_fifo());
     assert_eq!(place.path("fifo").symlink_metadata().unwrap().mode() & 0o7777, 0o644);
     let old = place.path("old").metadata().unwrap();
     assert_eq!((old.mtime(), old.mtime_nsec()), (-2, 500_000_000));
-    assert_eq!(std::fs::read_link(place.path("name with ü and \n")).unwrap(), Path::new("x y"));
+    assert_eq!(
+        std::fs::read_link(place.path("name with ü and \n")).unwrap(),
+        Path::new("x y")
+    );
     // The parent of a device that was left out is made on the way; that is where it would be.
     assert_eq!(std::fs::read_dir(place.path("dev")).unwrap().count(), 0);
 }
@@ -51,7 +71,8 @@ fn long_names_of_gnu_tar() {
     let place = Place::new();
     let long = format!("{}/file", "d".repeat(200));
     let target = "t".repeat(300);
-    let longlink = |m: Maker, kind: u8, text: &str| m.raw(kind, b"././@LongLink", b"", format!("{text}\0").as_bytes(), |_| {});
+    let longlink =
+        |m: Maker, kind: u8, text: &str| m.raw(kind, b"././@LongLink", b"", format!("{text}\0").as_bytes(), |_| {});
     let archive = longlink(Maker::default(), b'L', &long).file("cut", b"x");
     let archive = longlink(archive, b'K', &target).symlink("link", "cut").end();
     place.unpack(&archive).unwrap();
@@ -65,14 +86,23 @@ fn attributes() {
     // cap_net_raw=ep; a value with a newline, as revisions and masks have.
     let capability = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let archive = Maker::default()
-        .pax(&[("SCHILY.xattr.security.capability", &capability), ("SCHILY.xattr.user.note", b"two\nlines=2")])
+        .pax(&[
+            ("SCHILY.xattr.security.capability", &capability),
+            ("SCHILY.xattr.user.note", b"two\nlines=2"),
+        ])
         .file("ping", b"x")
         .pax(&[
-            ("SCHILY.acl.access", b"user::rw-,group::r--,group:4:r--,mask::r--,other::---"),
+            (
+                "SCHILY.acl.access",
+                b"user::rw-,group::r--,group:4:r--,mask::r--,other::---",
+            ),
             ("RHT.security.selinux", b"system_u:object_r:etc_t:s0"),
         ])
         .file("log", b"x")
-        .pax(&[("SCHILY.acl.default", b"user::rwx,group::r-x,group:4:r-x,mask::r-x,other::r-x")])
+        .pax(&[(
+            "SCHILY.acl.default",
+            b"user::rwx,group::r-x,group:4:r-x,mask::r-x,other::r-x",
+        )])
         .dir("journal")
         .file("journal/x", b"x")
         .pax(&[("SCHILY.xattr.security.selinux", b"label")])
@@ -83,9 +113,16 @@ fn attributes() {
     let get = |path: &str, name: &str| xattr::get(place.path(path), name).unwrap();
     assert_eq!(get("ping", "security.capability").as_deref(), Some(&capability[..]));
     assert_eq!(get("ping", "user.note").as_deref(), Some(&b"two\nlines=2"[..]));
-    assert_eq!(get("log", ACL_ACCESS), acl_from_text("u::rw-,g::r--,g:4:r--,m::r--,o::---"));
+    assert_eq!(
+        get("log", ACL_ACCESS),
+        acl_from_text("u::rw-,g::r--,g:4:r--,m::r--,o::---")
+    );
     assert!(get("journal", ACL_DEFAULT).is_some());
-    assert_eq!(get("journal/x", ACL_ACCESS), None, "a default ACL is no business of what the archive has below");
+    assert_eq!(
+        get("journal/x", ACL_ACCESS),
+        None,
+        "a default ACL is no business of what the archive has below"
+    );
 }
 
 #[test]
@@ -111,7 +148,11 @@ fn holes() {
     let archive = Maker::default()
         .file("zeros", &data)
         .raw(b'S', b"old", b"", b"data!", old_gnu)
-        .pax(&[("GNU.sparse.map", b"1048576,5"), ("GNU.sparse.size", b"3145728"), ("GNU.sparse.name", b"v01")])
+        .pax(&[
+            ("GNU.sparse.map", b"1048576,5"),
+            ("GNU.sparse.size", b"3145728"),
+            ("GNU.sparse.name", b"v01"),
+        ])
         .file("GNUSparseFile.1/x", b"data!")
         .pax(&[
             ("GNU.sparse.size", b"3145728"),
@@ -152,14 +193,23 @@ fn what_gnu_tar_writes() {
         if format != "gnu" {
             tar.args(["--xattrs", "--acls"]);
         }
-        tar.arg(format!("--format={}", format.split(' ').next().unwrap())).args(format.split(' ').skip(1));
+        tar.arg(format!("--format={}", format.split(' ').next().unwrap()))
+            .args(format.split(' ').skip(1));
         let output = tar.arg("-C").arg(from.tree.path()).arg(".").output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        let report = to.unpack(&output.stdout).unwrap_or_else(|e| panic!("{format}: {}", chain(&e)));
+        let report = to
+            .unpack(&output.stdout)
+            .unwrap_or_else(|e| panic!("{format}: {}", chain(&e)));
         assert_eq!((report.files, report.hard_links), (1, 1));
-        assert!(std::fs::read(to.path("sparse")).unwrap() == std::fs::read(&file).unwrap(), "{format}");
+        assert!(
+            std::fs::read(to.path("sparse")).unwrap() == std::fs::read(&file).unwrap(),
+            "{format}"
+        );
         if format != "gnu" {
-            assert_eq!(xattr::get(to.path("again"), "user.a").unwrap().as_deref(), Some(&b"b\nc"[..]));
+            assert_eq!(
+                xattr::get(to.path("again"), "user.a").unwrap().as_deref(),
+                Some(&b"b\nc"[..])
+            );
         }
     }
 }
@@ -199,19 +249,29 @@ fn layers() {
     assert_eq!(read("etc/gone"), None);
     assert_eq!(read("etc/changed").as_deref(), Some("2"));
     assert_eq!((read("opaque/old"), read("opaque/new").as_deref()), (None, Some("2")));
-    assert_eq!((read("tree/sub/old"), read("tree/sub/new").as_deref()), (None, Some("2")), "a whiteout hides only what was below");
+    assert_eq!(
+        (read("tree/sub/old"), read("tree/sub/new").as_deref()),
+        (None, Some("2")),
+        "a whiteout hides only what was below"
+    );
     assert_eq!(read("link").as_deref(), Some("now a file"));
     assert_eq!(read("becomes-file").as_deref(), Some("2"));
     assert!(!place.path("etc/.wh.gone").exists());
-    for (bad, why) in [("a/.wh..", "unknown kind"), ("a/.wh.", "unknown kind"), (".wh..wh.plnk", "unknown kind")] {
+    for (bad, why) in [
+        ("a/.wh..", "unknown kind"),
+        ("a/.wh.", "unknown kind"),
+        (".wh..wh.plnk", "unknown kind"),
+    ] {
         let error = place.layer(&Maker::default().file(bad, b"").end()).unwrap_err();
         assert!(chain(&error).contains(why), "{bad}: {}", chain(&error));
     }
-    let error = place.layer(&Maker::default().file("x", b"1").file("x", b"2").end()).unwrap_err();
+    let error = place
+        .layer(&Maker::default().file("x", b"1").file("x", b"2").end())
+        .unwrap_err();
     assert!(chain(&error).contains("another entry"), "twice in one layer");
-    let error = place.layer(&Maker::default().symlink("s", "../outside").end()).and_then(|_| {
-        place.layer(&Maker::default().file("s/.wh.secret", b"").end())
-    });
+    let error = place
+        .layer(&Maker::default().symlink("s", "../outside").end())
+        .and_then(|_| place.layer(&Maker::default().file("s/.wh.secret", b"").end()));
     assert!(chain(&error.unwrap_err()).contains("symbolic link"));
     place.assert_untouched();
 }
