@@ -164,58 +164,7 @@ name!(/** The name of a tenant. */ TenantName, "tenant", |_| None);
 name!(/** The name of a plan. */ PlanName, "plan", |_| None);
 name!(/** The name of a template. */ TemplateName, "template", |_| None);
 name!(/** The name of a network. */ NetworkName, "network", |_| None);
-name!(
-    /** The version of a template, usually the day it was made: `20260115`. */
-    TemplateVersion, "template version", |_| None
-);
-
-/// A template, and which version of it: `debian-12` (the newest) or `debian-12/20260115`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TemplateRef {
-    /// Its name.
-    pub name: TemplateName,
-    /// The version; `None`: the newest there is.
-    pub version: Option<TemplateVersion>,
-}
-
-impl FromStr for TemplateRef {
-    type Err = NameError;
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        Ok(match text.split_once('/') {
-            Some((name, version)) => Self {
-                name: name.parse()?,
-                version: Some(version.parse()?),
-            },
-            None => Self {
-                name: text.parse()?,
-                version: None,
-            },
-        })
-    }
-}
-
-impl TryFrom<String> for TemplateRef {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl From<TemplateRef> for String {
-    fn from(t: TemplateRef) -> Self {
-        t.to_string()
-    }
-}
-
-impl fmt::Display for TemplateRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.version {
-            Some(version) => f.pad(&format!("{}/{version}", self.name)),
-            None => self.name.fmt(f),
-        }
-    }
-}
+pub use crate::template::{TemplateRef, TemplateVersion};
 
 #[cfg(test)]
 mod tests {

@@ -43,15 +43,25 @@ fn overlay(lower: &Path, disk: &Disk, user_namespace: BorrowedFd<'_>, base: u32)
     idmap(template.as_fd(), user_namespace, lower)?;
     attach(template.as_fd(), "l")?;
     let upper = open_disk(disk)?;
-    for directory in ["upper", "work"] {
-        match rustix::fs::mkdirat(&upper, directory, Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-            Err(e) => return Err(e).step("make on the VE's disk", directory),
-        }
-    }
+    prepare_disk(upper.as_fd())?;
     idmap(upper.as_fd(), user_namespace, Path::new("the VE's disk"))?;
     attach(upper.as_fd(), "u")?;
     mount_as(base, "lowerdir=/run/l,upperdir=/run/u/upper,workdir=/run/u/work")
+}
+
+/// Makes the overlay's two directories on a disk that has never been used. The upper one is what the guest's users
+/// see as `/`, so it must be open to all, whatever our umask is.
+pub fn prepare_disk(disk: BorrowedFd<'_>) -> Result<()> {
+    for directory in ["upper", "work"] {
+        let act = "make on the VE's disk";
+        match rustix::fs::mkdirat(disk, directory, Mode::from_raw_mode(0o755)) {
+            Ok(()) => rustix::fs::chmodat(disk, directory, Mode::from_raw_mode(0o755), AtFlags::empty())
+                .step(act, directory)?,
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(e) => return Err(e).step(act, directory),
+        }
+    }
+    Ok(())
 }
 
 fn attach(mount: BorrowedFd<'_>, name: &str) -> Result<()> {

@@ -105,7 +105,7 @@ impl Engine {
             Error::new(Class::Usage, format!("cannot make {name} from that {what}")).because(e.to_string())
         };
         let template = match asked("template") {
-            Some(text) => text.parse().map_err(|e: hostel_model::id::NameError| bad("template", &e))?,
+            Some(text) => text.parse().map_err(|e: hostel_model::template::RefError| bad("template", &e))?,
             None => defaults.template.clone().ok_or_else(|| {
                 Error::new(Class::Usage, format!("{name} needs a template"))
                     .hint("name one with --template, or set defaults.template in hostel.toml")

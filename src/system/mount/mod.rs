@@ -1,9 +1,10 @@
 //! The root of a stopped VE on the host, for repair: its disk over its template, with the owners as they lie on disk,
 //! and nothing in it that could run as a program or open a device of the host's.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
-use hostel_monitor::root::{OVERLAY, open_disk};
+use hostel_monitor::root::{OVERLAY, open_disk, prepare_disk};
 use hostel_monitor::spec::Disk;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::mount::{
@@ -32,13 +33,8 @@ pub fn mount_root(lower: &Path, disk: &Disk, disk_point: &Path, root: &Path) -> 
     file::make_dir(root)?;
     if !is_mount_point(disk_point) {
         let mount = open_disk(disk).map_err(|e| Error::new("mount the disk at", disk_point.display(), e))?;
-        // A VE that never started has neither directory yet.
-        for name in ["upper", "work"] {
-            match rustix::fs::mkdirat(&mount, name, rustix::fs::Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                Err(e) => return Err(Error::os("prepare", disk_point.display(), e)),
-            }
-        }
+        // A VE that never started has none of the overlay's directories yet.
+        prepare_disk(mount.as_fd()).map_err(|e| Error::new("prepare", disk_point.display(), e))?;
         attach(&mount, disk_point)?;
     }
     overlay(lower, disk_point, root).inspect_err(|_| {
