@@ -1,0 +1,285 @@
+//! A Hostel of its own for every test: own configuration, directories, cgroup root, id ranges, and a network
+//! namespace that plays the host. It cleans up after itself also when the test fails, and a test that passes ends
+//! with a clean `hostel audit`.
+
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each test file uses its part of it
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use sha2::Digest;
+
+/// A host with Hostel on it.
+pub struct House {
+    pub dir: PathBuf,
+    pub run: PathBuf,
+    pub cgroup_root: String,
+    netns: OwnedFd,
+    check: bool,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+impl House {
+    /// A fresh one, prepared by `hostel init`.
+    pub fn new() -> Self {
+        Self::with("")
+    }
+
+    /// A fresh one with these lines at the top of its hostel.toml.
+    pub fn with(settings: &str) -> Self {
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let pid = std::process::id();
+        let name = format!("ht-{pid}-{n}");
+        let dir = PathBuf::from("/var/tmp").join(&name);
+        let run = PathBuf::from("/run").join(&name);
+        fs::create_dir_all(&dir).unwrap();
+        // Ranges of ids that instances side by side don't share: what the kernel counts per user stays apart.
+        let base = (1 << 20) + (pid.wrapping_mul(31).wrapping_add(n) % 400) * 64 * 65_536;
+        let text = format!(
+            "{settings}\ncgroup_root = \"hostel-{name}\"\n[paths]\nconfig = \"{dir}/etc\"\ndata = \"{dir}/data\"\n\
+             run = \"{run}\"\ntemplates = \"{templates}\"\nimages = \"{images}\"\n\
+             [idmap]\nbase = {base}\ncount = 64\n[defaults]\nnetwork = \"private\"\nshare = \"host\"\nplan = \"test\"\n",
+            dir = dir.display(),
+            run = run.display(),
+            templates = templates().display(),
+            images = images().display(),
+        );
+        fs::write(dir.join("hostel.toml"), text).unwrap();
+        let house = Self { dir, run, cgroup_root: format!("hostel-{name}"), netns: host_namespace(), check: true };
+        house.ok(&["init"]);
+        house.write("etc/plans/test.toml", TEST_PLAN);
+        house
+    }
+
+    /// This house ends dirty on purpose.
+    pub fn unchecked(&mut self) {
+        self.check = false;
+    }
+
+    /// Writes a file below the house's directory.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = self.dir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.dir.join(path)).unwrap()
+    }
+
+    /// The hostel command, to be run in the namespace that plays the host.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.on_host(hostel());
+        command.arg("--config").arg(self.dir.join("hostel.toml")).args(args);
+        command
+    }
+
+    /// Any program, run in the namespace that plays the host.
+    pub fn on_host(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let namespace = format!("--net=/proc/{}/fd/{}", std::process::id(), self.netns.as_raw_fd());
+        let mut command = Command::new("nsenter");
+        command.arg(namespace).arg("--").arg(program);
+        command.stdin(Stdio::null()).env("LC_ALL", "C").env_remove("HOSTEL_CONFIG");
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Ran {
+        self.command(args).output().unwrap().into()
+    }
+
+    /// Runs it; it must succeed. Its standard output.
+    #[track_caller]
+    pub fn ok(&self, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, 0, "hostel {args:?}\n{}{}", ran.out, ran.err);
+        ran.out
+    }
+
+    /// Runs it; it must fail with this code. Its standard error.
+    #[track_caller]
+    pub fn fails(&self, code: i32, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, code, "hostel {args:?}\n{}{}", ran.out, ran.err);
+        ran.err
+    }
+
+    /// Runs a shell line inside a VE; it must succeed. Its output, trimmed.
+    #[track_caller]
+    pub fn sh(&self, ve: &str, line: &str) -> String {
+        self.ok(&["exec", ve, "--", "/bin/sh", "-c", line]).trim().to_owned()
+    }
+
+    /// One key of `hostel status --json`.
+    #[track_caller]
+    pub fn status(&self, ve: &str, key: &str) -> serde_json::Value {
+        let text = self.ok(&["status", ve, "--json"]);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let row = if value.is_array() { value[0].clone() } else { value };
+        row.get(key).unwrap_or_else(|| panic!("no {key} in {row}")).clone()
+    }
+
+    #[track_caller]
+    pub fn state(&self, ve: &str) -> String {
+        self.status(ve, "state").as_str().unwrap().to_owned()
+    }
+
+    /// A busybox VE that runs.
+    #[track_caller]
+    pub fn busybox(&self, name: &str) {
+        template("busybox");
+        self.ok(&["create", name, "--template", "busybox", "--start"]);
+    }
+
+    /// A Debian VE that has booted.
+    #[track_caller]
+    pub fn debian(&self, name: &str, template_name: &str) {
+        template(template_name);
+        self.ok(&["create", name, "--template", template_name, "--plan", "small", "--start", "--wait"]);
+    }
+
+    /// What `hostel audit` finds.
+    pub fn audit(&self) -> Vec<serde_json::Value> {
+        let ran = self.run(&["audit", "--json"]);
+        serde_json::from_str::<serde_json::Value>(&ran.out)
+            .unwrap_or_else(|e| panic!("audit: {e}\n{}{}", ran.out, ran.err))
+            .as_array()
+            .unwrap()
+            .clone()
+    }
+
+    /// Waits for a condition, looking often.
+    #[track_caller]
+    pub fn until(&self, what: &str, seconds: u64, condition: impl FnMut() -> bool) {
+        until(what, seconds, condition);
+    }
+}
+
+/// Waits for a condition, looking often.
+#[track_caller]
+pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    while !condition() {
+        assert!(Instant::now() < end, "not within {seconds} s: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let destroyed = self.run(&["destroy", "--all", "--force"]);
+        let orphans = if self.check && !std::thread::panicking() { self.audit() } else { Vec::new() };
+        self.run(&["audit", "--fix"]);
+        remove_cgroups(&self.cgroup_root);
+        let _ = fs::remove_dir_all(&self.run);
+        let _ = fs::remove_dir_all(&self.dir);
+        if self.check && !std::thread::panicking() {
+            assert_eq!(destroyed.code, 0, "destroy --all: {}", destroyed.err);
+            assert!(orphans.is_empty(), "audit found {orphans:#?}");
+        }
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A small plan, so that tests can hit its limits quickly.
+const TEST_PLAN: &str = "processes = 100\n[cpu]\ncap = 1\n[memory]\nlimit = \"128MiB\"\n[disk]\nsize = \"128MiB\"\n";
+
+/// The command under test, with the monitor beside it.
+pub fn hostel() -> PathBuf {
+    std::env::var_os("HOSTEL_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_hostel")), PathBuf::from)
+}
+
+pub fn images() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("images")
+}
+
+/// The store of templates that all tests share: outside the project, made anew when a recipe changes.
+pub fn templates() -> PathBuf {
+    static STORE: OnceLock<PathBuf> = OnceLock::new();
+    STORE
+        .get_or_init(|| {
+            let mut recipes: Vec<PathBuf> = fs::read_dir(images()).unwrap().map(|e| e.unwrap().path()).collect();
+            recipes.sort();
+            let mut hash = sha2::Sha256::new();
+            recipes.iter().for_each(|r| hash.update(fs::read(r).unwrap()));
+            let key: String = hash.finalize().iter().take(6).map(|b| format!("{b:02x}")).collect();
+            let store = PathBuf::from("/var/cache/hostel-test").join(format!("templates-{key}"));
+            fs::create_dir_all(&store).unwrap();
+            store
+        })
+        .clone()
+}
+
+/// Makes sure that a template is in the shared store; the first test that needs it builds it, others wait.
+#[track_caller]
+pub fn template(name: &str) {
+    let store = templates();
+    let lock = File::create(store.join(format!(".test-{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let built = || fs::read_dir(store.join(name)).is_ok_and(|mut d| d.any(|v| v.is_ok_and(|v| v.path().join("template.toml").exists())));
+    if !built() {
+        let house = House::new();
+        // On the real host's network: the bootstrap tools fetch packages.
+        let mut build = Command::new(hostel());
+        build.arg("--config").arg(house.dir.join("hostel.toml"));
+        let built: Ran = build.args(["template", "build", name]).output().unwrap().into();
+        assert_eq!(built.code, 0, "building {name}\n{}{}", built.out, built.err);
+    }
+}
+
+/// A network namespace of its own, with the loopback up.
+fn host_namespace() -> OwnedFd {
+    let mut maker = Command::new("unshare")
+        .args(["--net", "sh", "-c", "ip link set lo up && echo up && read end"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut up = [0u8; 3];
+    maker.stdout.as_mut().unwrap().read_exact(&mut up).unwrap();
+    let namespace = File::open(format!("/proc/{}/ns/net", maker.id())).unwrap();
+    drop(maker.stdin.take());
+    maker.wait().unwrap();
+    namespace.into()
+}
+
+/// Removes the groups that this house made; they are empty by now.
+fn remove_cgroups(root: &str) {
+    let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else { return };
+    for line in mounts.lines().filter(|l| l.contains(" cgroup")) {
+        let Some(point) = line.split(' ').nth(1) else { continue };
+        let top = Path::new(point).join(root);
+        let _ = fs::remove_dir(top.join("monitor"));
+        let _ = fs::remove_dir(top);
+    }
+}
+
+/// The namespace as a descriptor, for tests that put more machines beside the host.
+impl AsFd for House {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.netns.as_fd()
+    }
+}
