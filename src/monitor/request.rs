@@ -21,6 +21,8 @@ pub enum Request {
     Resize(u16, u16),
     /// The asker clears up after the VE has ended; don't.
     LeaveClearing,
+    /// The asker won't; do.
+    TakeClearing,
 }
 
 /// The answer.

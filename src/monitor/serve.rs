@@ -220,6 +220,7 @@ impl Monitor {
                 }
             }
             Request::LeaveClearing => self.clear = false,
+            Request::TakeClearing => self.clear = true,
             Request::Console => {
                 reply(&stream, &self.answer());
                 if self.console.is_some()

@@ -11,7 +11,7 @@ pub mod terminal;
 mod tests;
 
 use std::fmt::Debug;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::Op;
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Start, Switches, Task, Watch};
-pub use init::{Process, boot_id, find_init};
+pub use init::{Process, boot_id};
 pub use interrupt::on_interrupt;
 pub use monitor::Monitors;
 
@@ -34,6 +34,8 @@ pub trait Guests: Send + Sync + Debug {
     fn launch(&self, start: Start) -> Result<Box<dyn Launching>>;
     /// Gives a running VE that lost its monitor a new one.
     fn adopt(&self, adopt: Adopt) -> Result<()>;
+    /// Finds a VE's init among the processes of its cgroup: for a VE whose record was lost.
+    fn find(&self, processes: &[u32]) -> Option<Init>;
     /// Is exactly this process alive?
     fn alive(&self, init: Init) -> bool;
     /// Asks the guest to shut down in its own way.
@@ -83,12 +85,3 @@ pub trait Launching: Debug {
     fn go(self: Box<Self>) -> Result<()>;
 }
 
-/// What a fake hands out instead of a namespace: any descriptor.
-#[derive(Debug)]
-pub(crate) struct NoNamespace(pub(crate) OwnedFd);
-
-impl AsFd for NoNamespace {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}

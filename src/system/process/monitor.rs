@@ -14,7 +14,7 @@ use hostel_monitor::spec::{Adopt, Enter, Init, Role, Start};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::Signal;
 
-use super::init::{Process, gone};
+use super::init::{Process, find_init, gone};
 use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
@@ -136,6 +136,10 @@ impl Guests for Monitors {
             Some((FromMonitor::Failed(failure), _)) => Err(from_failure(act, id, failure)),
             _ => Err(Error::new(act, id, "its monitor ended without a word")),
         }
+    }
+
+    fn find(&self, processes: &[u32]) -> Option<Init> {
+        find_init(processes)
     }
 
     fn alive(&self, init: Init) -> bool {
