@@ -18,8 +18,6 @@ use std::time::Duration;
 use hostel_model::id::{TemplateName, VeId, VeName};
 use serde::Serialize;
 
-pub(crate) use create::sharing;
-
 use crate::error::Result;
 use crate::host::Host;
 use crate::lock::{Lock, Patience, Subject};

@@ -11,6 +11,8 @@ pub mod lock;
 pub mod op;
 pub mod step;
 pub mod templates;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod ve;
 
 pub use error::{Class, Error, Result};

@@ -20,12 +20,14 @@ pub fn fail_call(n: usize) -> bool {
 pub(crate) fn reach(act: &'static str, path: &Path) -> Result<()> {
     match LEFT.get() {
         0 => Ok(()),
+        1 => {
+            LEFT.set(0);
+            let errno = if act == "read" { libc::EIO } else { libc::ENOSPC };
+            Err(Error::os(act, path.display(), std::io::Error::from_raw_os_error(errno)))
+        }
         n => {
             LEFT.set(n - 1);
-            match n {
-                1 => Err(Error::os(act, path.display(), std::io::Error::from_raw_os_error(libc::ENOSPC))),
-                _ => Ok(()),
-            }
+            Ok(())
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hostel_model::id::VeId;
-use hostel_system::{file, mount};
+use hostel_system::file;
 
 use super::{Engine, Orphan, Silent};
 use crate::error::{Result, chain};
@@ -154,7 +154,7 @@ impl Engine {
         }
         for id in ids_in(&self.host.dirs.runs())?.into_iter().filter(|id| !inventory.mounted.contains(id)) {
             let disk = self.host.dirs.run(id).join("disk");
-            if mount::is_mount_point(&disk) {
+            if self.host.mounts.is_mounted(&disk) {
                 let remedy = move || self.host.umount(id);
                 found.push(orphan("mount", disk.display(), "its VE is not mounted", Some(Box::new(remedy))));
             }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hostel_model::definition::{Addresses, Share as Sharing, VeDefinition};
+use hostel_model::definition::{Addresses, VeDefinition};
 use hostel_model::edit::{NewVe, edit, render_new};
 use hostel_model::id::{VeId, VeName};
 use hostel_model::idmap::Slot;
@@ -40,6 +40,15 @@ impl Engine {
     }
 
     fn try_create(&self, request: &Request, progress: &dyn Progress) -> Result<VeHandle> {
+        let params = self.plan_create(request, progress)?;
+        let handle = VeHandle { id: params.state.id, name: params.state.name.clone() };
+        let _lock = self.lock_ve(handle.id, "create", progress)?;
+        self.runner(progress).run::<Create>(&Arc::clone(&self.host), handle.id, &params)?;
+        Ok(handle)
+    }
+
+    /// Everything about the new VE is decided and judged here; nothing is touched.
+    pub(crate) fn plan_create(&self, request: &Request, progress: &dyn Progress) -> Result<Params> {
         let taken = self.host.taken(None)?;
         let (definition, text) = self.define(request, &taken)?;
         self.refuse_taken(&definition, &taken)?;
@@ -49,18 +58,13 @@ impl Engine {
             progress.note(&warning);
         }
         let state = self.allocate(&effective, &taken)?;
-        let id = definition.id;
-        let lock = self.lock_ve(id, "create", progress)?;
-        let params = Params {
+        Ok(Params {
             state,
             definition: text,
             disk_size: effective.disk.size.get(),
             inodes: effective.disk.inodes,
             share: effective.share,
-        };
-        self.runner(progress).run::<Create>(&Arc::clone(&self.host), id, &params)?;
-        drop(lock);
-        Ok(VeHandle { id, name: definition.name })
+        })
     }
 
     /// The definition, from a file or from defaults, with the request's settings on top.
@@ -182,15 +186,6 @@ impl Engine {
             password: None,
             interfaces: self.host.interfaces(effective, &[], taken)?,
         })
-    }
-}
-
-/// Whom a VE shares its template's tree with.
-pub(crate) fn sharing(share: Sharing, tenant: &hostel_model::id::TenantName, id: VeId) -> crate::templates::Share {
-    match share {
-        Sharing::Tenant => crate::templates::Share::Tenant(tenant.clone()),
-        Sharing::Host => crate::templates::Share::Host,
-        Sharing::None => crate::templates::Share::None(id),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Making a VE: `hostel create`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use hostel_model::definition::{Share, VeDefinition};
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
-use crate::step::{Home, Operation, Step, nothing};
 use crate::facade::Silent;
+use crate::step::{Home, Operation, Step, nothing};
+use crate::templates;
 use crate::ve::record::VeState;
 
 /// A creation under way. Everything is made under a staging name; the last rename makes it a VE.
@@ -51,10 +53,11 @@ impl Operation for Create {
     fn steps() -> &'static [Step<Self>] {
         const { &[
             Step::new("reserve", "reserving", Create::reserve, Create::release),
-            Step::new("template", "preparing the template", Create::prepare_template, Create::drop_template),
+            // A tenant's copy stays for its next VE; a VE's own lies in the staging directory and goes with it.
+            Step::new("template", "preparing the template", Create::prepare_template, nothing),
             Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
             Step::new("definition", "writing the definition", Create::write_definition, Create::remove_definition),
-            Step::new("commit", "committing", Create::commit, nothing).point_of_no_return(),
+            Step::new("commit", "committing", Create::commit, Create::uncommit).point_of_no_return(),
         ] }
     }
 
@@ -92,24 +95,24 @@ impl Create {
     fn prepare_template(&mut self) -> Result<()> {
         let store = self.host.templates();
         let template = store.resolve(&self.params.state.template)?;
-        let lower = store.lower_for(&template, &self.sharing()?, &Silent)?;
+        let (staging, place) = (self.host.dirs.staging(self.id), self.host.dirs.ve(self.id));
+        let lower = store.lower_for(&template, &self.sharing(&staging)?, &Silent)?;
+        // The VE's own copy goes where the commit renames it to.
+        let lower = lower.strip_prefix(&staging).map_or(lower.clone(), |own| place.join(own));
         if lower != self.params.state.lower {
             self.params.state.lower = lower;
-            self.params.state.write(&self.host.dirs.staging(self.id))?;
+            self.params.state.write(&staging)?;
         }
         Ok(())
     }
 
-    /// A tenant's copy stays for its next VE; a VE's own goes with it.
-    fn drop_template(&mut self) -> Result<()> {
-        match self.params.share {
-            Share::None => self.host.drop_private_template(self.id, &self.params.state.template),
-            Share::Tenant | Share::Host => Ok(()),
-        }
-    }
-
-    fn sharing(&self) -> Result<crate::templates::Share> {
-        Ok(crate::facade::sharing(self.params.share, &self.definition()?.tenant, self.id))
+    /// Whom the VE shares its template's tree with.
+    fn sharing(&self, own: &Path) -> Result<templates::Share> {
+        Ok(match self.params.share {
+            Share::Tenant => templates::Share::Tenant(self.definition()?.tenant),
+            Share::Host => templates::Share::Host,
+            Share::None => templates::Share::None(own.to_owned()),
+        })
     }
 
     fn make_disk(&mut self) -> Result<()> {
@@ -145,5 +148,13 @@ impl Create {
     fn commit(&mut self) -> Result<()> {
         let dirs = &self.host.dirs;
         Ok(file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?)
+    }
+
+    fn uncommit(&mut self) -> Result<()> {
+        let (staging, place) = (self.host.dirs.staging(self.id), self.host.dirs.ve(self.id));
+        match place.exists() {
+            true => Ok(file::rename(&place, &staging)?),
+            false => Ok(()),
+        }
     }
 }

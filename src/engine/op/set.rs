@@ -51,7 +51,7 @@ impl Operation for Set {
             Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
             Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
             // Last, because a disk that has grown can't shrink while it is in use.
-            Step::new("disk", "changing the disk", Set::resize, nothing).point_of_no_return(),
+            Step::new("disk", "changing the disk", Set::resize, nothing).irrevocable(Set::has_resized),
             Step::new("record", "recording", Set::record, nothing),
         ] }
     }
@@ -109,6 +109,18 @@ impl Set {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Less => Ok(self.host.disks.shrink(&dir, size)?),
         }
+    }
+
+    /// Has the disk another size than was recorded? Then it goes on: a disk in use can't be made small again.
+    fn has_resized(&self) -> Result<bool> {
+        /// What drivers round sizes to.
+        const BLOCK: u64 = 4096;
+        let dir = self.host.dirs.ve(self.id);
+        if !self.host.disks.exists(&dir)? {
+            return Ok(false);
+        }
+        let size = self.host.disks.size(&dir)?;
+        Ok(size.abs_diff(self.state.disk_size) >= BLOCK)
     }
 
     fn record(&mut self) -> Result<()> {

@@ -48,7 +48,7 @@ impl Operation for Stop {
 
     fn steps() -> &'static [Step<Self>] {
         const { &[
-            Step::new("end", "shutting down", Stop::end, nothing).point_of_no_return(),
+            Step::new("end", "shutting down", Stop::end, Stop::let_live).irrevocable(Stop::has_ended),
             Step::new("clear", "clearing up", Stop::clear, nothing),
         ] }
     }
@@ -61,8 +61,9 @@ impl Operation for Stop {
 impl Stop {
     fn end(&mut self) -> Result<()> {
         let Some(init) = self.host.reality(self.id)?.init else { return Ok(()) };
-        // The monitor would clear up by itself; we do, and it needn't.
-        self.host.guests.ask(&self.host.dirs.run(self.id), &Request::LeaveClearing)?;
+        // The monitor would clear up by itself; we do, and it needn't. One that doesn't answer must not keep anybody
+        // from ending the VE; it finds nothing left to clear.
+        let _ = self.host.guests.ask(&self.host.dirs.run(self.id), &Request::LeaveClearing);
         if self.params.grace > 0 {
             if self.shut_down(init)? {
                 return Ok(());
@@ -70,6 +71,16 @@ impl Stop {
             self.notes.push("it did not shut down in time and was killed".into());
         }
         self.kill(init)
+    }
+
+    fn has_ended(&self) -> Result<bool> {
+        Ok(self.host.reality(self.id)?.init.is_none())
+    }
+
+    /// It lives on, or ends by itself later: then its monitor is to clear up after all.
+    fn let_live(&mut self) -> Result<()> {
+        self.host.guests.ask(&self.host.dirs.run(self.id), &Request::TakeClearing)?;
+        Ok(())
     }
 
     /// Asks the guest, and waits. False when its time is over.

@@ -97,20 +97,21 @@ impl Host {
     /// The ids, id ranges and addresses that are in use or being taken, other than those of `except`.
     pub fn taken(&self, except: Option<VeId>) -> Result<Taken> {
         let mut taken = Taken::default();
-        let dirs = std::fs::read_dir(self.dirs.ves())
-            .map_err(|e| Error::new(Class::Failed, format!("cannot read {}", self.dirs.ves().display())).because(e))?;
-        for entry in dirs.flatten() {
-            // Also those that are just being made or removed: theirs is not free yet.
-            if let Ok(Some(state)) = VeState::read(&entry.path())
-                && Some(state.id) != except
-            {
-                taken.ids.insert(state.id);
-                taken.names.insert(state.name);
-                taken.slots.insert(state.slot);
-                taken.addresses.extend(state.interfaces.iter().flat_map(|i| i.addresses.iter().copied()));
-            }
+        for state in self.all_states()?.into_iter().filter(|s| Some(s.id) != except) {
+            taken.ids.insert(state.id);
+            taken.names.insert(state.name);
+            taken.slots.insert(state.slot);
+            taken.addresses.extend(state.interfaces.iter().flat_map(|i| i.addresses.iter().copied()));
         }
         Ok(taken)
+    }
+
+    /// What was allocated, as far as it can be read; also for VEs that are just being made or removed: theirs is not
+    /// free yet.
+    pub fn all_states(&self) -> Result<Vec<VeState>> {
+        let dirs = std::fs::read_dir(self.dirs.ves())
+            .map_err(|e| Error::new(Class::Failed, format!("cannot read {}", self.dirs.ves().display())).because(e))?;
+        Ok(dirs.flatten().filter_map(|entry| VeState::read(&entry.path()).ok().flatten()).collect())
     }
 
     /// The names of all definitions of one kind.

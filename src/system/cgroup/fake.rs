@@ -80,6 +80,15 @@ impl FakeCgroups {
         self
     }
 
+    /// All that there is, a line each, without process ids: for comparing before and after.
+    pub fn inventory(&self) -> Vec<String> {
+        let line = |(id, ve): (&VeId, &FakeVe)| {
+            let nobody = FakeVe { processes: vec![0; ve.processes.len()], ..ve.clone() };
+            format!("group {id} {nobody:?}")
+        };
+        self.state().ves.iter().map(line).collect()
+    }
+
     /// What it knows of a VE.
     pub fn ve(&self, id: VeId) -> Option<FakeVe> {
         self.state().ves.get(&id).cloned()

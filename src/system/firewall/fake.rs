@@ -39,6 +39,13 @@ impl FakeFirewall {
         self.state().tables.clear();
     }
 
+    /// All that may pass, a line each: for comparing before and after.
+    pub fn inventory(&self) -> Vec<String> {
+        let state = self.state();
+        let members = state.tables.iter().flat_map(|(name, t)| t.members.values().map(move |m| (name, m)));
+        members.map(|(table, member)| format!("member of {table}: {member:?}")).collect()
+    }
+
     /// Is there such a table?
     pub fn has_table(&self, table: &str) -> bool {
         self.state().tables.contains_key(table)
