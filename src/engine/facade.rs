@@ -10,6 +10,8 @@ mod inside;
 mod query;
 mod settle;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

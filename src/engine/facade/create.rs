@@ -6,7 +6,6 @@ use std::sync::Arc;
 use hostel_model::definition::{Addresses, VeDefinition};
 use hostel_model::edit::{NewVe, edit, render_new};
 use hostel_model::id::{VeId, VeName};
-use hostel_model::idmap::Slot;
 use hostel_model::request::{Action, Create as Request};
 use hostel_model::resolve::Effective;
 use hostel_system::file;
@@ -14,6 +13,7 @@ use hostel_system::file;
 use super::{Engine, Progress, VeHandle};
 use crate::error::{Class, Error, Result};
 use crate::guest::Family;
+use crate::lock::Subject;
 use crate::op::create::{Create, Params};
 use crate::ve::record::VeState;
 use crate::ve::registry::{Catalogue, Taken};
@@ -70,7 +70,7 @@ impl Engine {
     /// The definition, from a file or from defaults, with the request's settings on top.
     fn define(&self, request: &Request, taken: &Taken) -> Result<(VeDefinition, String)> {
         let name = self.name_of(request)?;
-        let id = lowest_free(taken)?;
+        let id = self.lowest_free(taken)?;
         let file = self.host.dirs.definition(&name).display().to_string();
         let mut settings: Vec<(String, String)> = Vec::new();
         let text = match &request.file {
@@ -91,6 +91,15 @@ impl Engine {
         let text = edit(&file, &text, &settings).map_err(|e| mistaken(&e))?;
         let definition = VeDefinition::parse(&file, &text).map_err(|e| mistaken(&e))?;
         Ok((definition, text))
+    }
+
+    /// The lowest id that nobody has, nor is about to take.
+    fn lowest_free(&self, taken: &Taken) -> Result<VeId> {
+        let held = |id: &VeId| matches!(self.host.locks.holder(Subject::Ve(*id)), Ok(Some(_)));
+        (VeId::MIN..=VeId::MAX)
+            .filter_map(|n| VeId::try_from(n).ok())
+            .find(|id| !taken.ids.contains(id) && !held(id))
+            .ok_or_else(|| Error::new(Class::Limit, "no VE id is free"))
     }
 
     fn name_of(&self, request: &Request) -> Result<VeName> {
@@ -164,17 +173,13 @@ impl Engine {
     fn allocate(&self, effective: &Effective, taken: &Taken) -> Result<VeState> {
         let store = self.host.templates();
         let template = store.resolve(&effective.template.to_string())?;
-        let used = taken.slots.iter().map(|s| Slot(*s)).collect();
-        let slot = self.host.config.idmap.allocate(&used).map_err(|e| {
-            Error::new(Class::Limit, format!("cannot give {} a range of user ids", effective.name)).because(e)
-        })?;
         let init = template.record.init.kind.to_string();
         let family = template.record.family.as_str();
         Ok(VeState {
             version: VeState::version(),
             id: effective.id,
             name: effective.name.clone(),
-            slot: slot.0,
+            slot: self.host.free_slot(effective, taken)?,
             template: template.record.reference().to_string(),
             lower: template.root(),
             family: family.parse::<Family>().unwrap_or(Family::Generic).to_string(),
@@ -196,13 +201,6 @@ fn random_seed() -> Result<String> {
         .and_then(|mut f| f.read_exact(&mut bytes))
         .map_err(|e| Error::new(Class::Failed, "cannot draw random numbers").because(e))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
-
-fn lowest_free(taken: &Taken) -> Result<VeId> {
-    (VeId::MIN..=VeId::MAX)
-        .filter_map(|n| VeId::try_from(n).ok())
-        .find(|id| !taken.ids.contains(id))
-        .ok_or_else(|| Error::new(Class::Limit, "no VE id is free"))
 }
 
 fn names_its_id(request: &Request) -> bool {

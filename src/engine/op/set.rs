@@ -48,8 +48,8 @@ impl Operation for Set {
 
     fn steps() -> &'static [Step<Self>] {
         const { &[
-            Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
             Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
+            Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
             // Last, because a disk that has grown can't shrink while it is in use.
             Step::new("disk", "changing the disk", Set::resize, nothing).irrevocable(Set::has_resized),
             Step::new("record", "recording", Set::record, nothing),
@@ -93,7 +93,10 @@ impl Set {
         Ok(file::write_atomic(&self.host.dirs.definition(&self.state.name), text.as_bytes(), 0o600)?)
     }
 
+    /// Judged under the lock, so that two changes at once can't pass a tenant's budget together.
     fn write_new(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
+        self.host.judge(&self.effective(&self.params.new)?)?;
         self.write(&self.params.new)
     }
 

@@ -248,17 +248,18 @@ impl Start {
     }
 }
 
-/// What the plan allows, in the monitor's words.
+/// What is open, in the monitor's words: what the VE has and its plan grants, whoever wrote the definition since it
+/// was judged.
 pub fn switches(effective: &Effective) -> Switches {
-    let f = &effective.features;
+    let (asked, granted) = (&effective.features, &effective.granted);
     Switches {
-        nesting: f.nesting,
-        io_uring: f.io_uring,
-        keyring: f.keyring,
-        fuse: f.fuse,
-        tun: f.tun,
-        compat32: f.compat32,
-        ipsec: f.ipsec,
+        nesting: asked.nesting && granted.nesting,
+        io_uring: asked.io_uring && granted.io_uring,
+        keyring: asked.keyring && granted.keyring,
+        fuse: asked.fuse && granted.fuse,
+        tun: asked.tun && granted.tun,
+        compat32: asked.compat32 && granted.compat32,
+        ipsec: asked.ipsec && granted.ipsec,
     }
 }
 

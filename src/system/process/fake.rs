@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hostel_model::id::VeId;
 
-use super::{Adopt, Answer, Disk, Enter, Entered, Guests, Init, Launching, Request, Start, Streams};
+use super::{Adopt, Answer, Disk, Enter, Entered, Guests, Init, Launching, Request, Start, Streams, Switches};
 use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
 use crate::{Error, Kind, Result};
@@ -26,6 +26,7 @@ struct State {
     living: BTreeMap<u32, Living>,
     last: u32,
     stubborn: bool,
+    entered: Option<Switches>,
     calls: Calls,
 }
 
@@ -38,6 +39,7 @@ struct Living {
     /// The monitor clears up when it ends.
     clears: bool,
     device: Option<PathBuf>,
+    switches: Switches,
 }
 
 steered!(FakeGuests);
@@ -72,6 +74,16 @@ impl FakeGuests {
     /// The init of a running VE.
     pub fn init(&self, id: u32) -> Option<Init> {
         self.state().living.get(&id).filter(|l| l.running).map(|l| l.init)
+    }
+
+    /// What a living VE was started with.
+    pub fn switches(&self, id: u32) -> Option<Switches> {
+        self.state().living.get(&id).map(|l| l.switches)
+    }
+
+    /// What the last entry was made with.
+    pub fn entered(&self) -> Option<Switches> {
+        self.state().entered
     }
 
     /// Plays the guest: its init ends.
@@ -186,7 +198,7 @@ impl Guests for FakeGuests {
             Disk::Device { node, .. } => Some(node),
             Disk::Directory(_) => None,
         };
-        state.living.insert(id, Living { init, running: false, monitored: true, clears: true, device });
+        state.living.insert(id, Living { init, running: false, monitored: true, clears: true, device, switches: start.switches });
         Ok(Box::new(FakeLaunch { guests: self.clone(), id, init, namespace: null.into(), gone: false }))
     }
 
@@ -242,7 +254,8 @@ impl Guests for FakeGuests {
         self.ask(run_dir, &Request::AwaitBoot)
     }
 
-    fn enter(&self, _enter: Enter, _streams: Streams) -> Result<Entered> {
-        self.call("enter", "").map(|_| Entered::Code(0))
+    fn enter(&self, enter: Enter, _streams: Streams) -> Result<Entered> {
+        self.call("enter", "")?.entered = Some(enter.switches);
+        Ok(Entered::Code(0))
     }
 }
