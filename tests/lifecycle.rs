@@ -23,7 +23,10 @@ fn a_busybox_ve_lives_and_dies() {
 fn a_debian_12_ve_boots_to_running() {
     let h = House::new();
     h.debian("d12", "debian-12");
-    assert_eq!(h.ok(&["exec", "d12", "systemctl", "is-system-running"]).trim(), "running");
+    assert_eq!(
+        h.ok(&["exec", "d12", "systemctl", "is-system-running"]).trim(),
+        "running"
+    );
     h.ok(&["stop", "d12"]);
     assert_eq!(h.state("d12"), "stopped");
 }

@@ -62,7 +62,9 @@ pub struct Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("config", &self.config_file).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("config", &self.config_file)
+            .finish_non_exhaustive()
     }
 }
 
@@ -87,7 +89,11 @@ impl Host {
         let boot_id = boot_id(proc)?;
         let root = config.cgroup_root.as_str();
         Ok(Arc::new(Self {
-            cgroups: Arc::from(cgroup::open(&proc.join("self/mounts"), &proc.join("self/cgroup"), root)?),
+            cgroups: Arc::from(cgroup::open(
+                &proc.join("self/mounts"),
+                &proc.join("self/cgroup"),
+                root,
+            )?),
             disks: Arc::new(disk::ImageDisks),
             network: Arc::new(net::RoutedNetwork::new(proc.to_owned())),
             firewall: Arc::new(firewall::Nftables::default()),

@@ -39,11 +39,16 @@ pub fn enter(spec: Enter, engine: &Channel) -> Result<u8> {
 
 fn await_exec(spec: &Enter, child: &Channel, relay: &mut Relay, pid: i32, engine: &Channel) -> Result<()> {
     loop {
-        match child.receive::<FromMonitor>().step("hear from", "the process in the VE")? {
+        match child
+            .receive::<FromMonitor>()
+            .step("hear from", "the process in the VE")?
+        {
             Some((FromMonitor::Terminal, Some(master))) => relay.terminal(master, spec.pty),
             Some((FromMonitor::Failed(failure), _)) => return Err(failure),
             Some((FromMonitor::NotRun(failure), _)) => {
-                engine.send(&FromMonitor::NotRun(failure), &[]).step("report to", "the engine")?;
+                engine
+                    .send(&FromMonitor::NotRun(failure), &[])
+                    .step("report to", "the engine")?;
                 return Ok(());
             }
             Some(_) => return Err(Failure::new("enter", "the VE", "the child spoke out of turn")),

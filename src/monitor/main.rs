@@ -23,14 +23,16 @@ fn main() -> ExitCode {
     };
     let keep = [control.as_raw_fd(), spec.as_raw_fd()];
     let engine = Channel::from(control);
-    let outcome = sys::close_all_but(keep).step("close", "what was inherited").and_then(|()| {
-        let role = read_role(spec)?;
-        match role {
-            Role::Start(spec) => run_start(*spec, &engine),
-            Role::Adopt(spec) => run_adopt(spec, &engine),
-            Role::Enter(spec) => enter::enter(*spec, &engine),
-        }
-    });
+    let outcome = sys::close_all_but(keep)
+        .step("close", "what was inherited")
+        .and_then(|()| {
+            let role = read_role(spec)?;
+            match role {
+                Role::Start(spec) => run_start(*spec, &engine),
+                Role::Adopt(spec) => run_adopt(spec, &engine),
+                Role::Enter(spec) => enter::enter(*spec, &engine),
+            }
+        });
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
@@ -43,7 +45,9 @@ fn main() -> ExitCode {
 
 fn read_role(spec: OwnedFd) -> Result<Role> {
     let mut text = String::new();
-    std::fs::File::from(spec).read_to_string(&mut text).step("read", "the specification")?;
+    std::fs::File::from(spec)
+        .read_to_string(&mut text)
+        .step("read", "the specification")?;
     serde_json::from_str(&text).step("read", "the specification")
 }
 
@@ -62,7 +66,9 @@ fn run_start(spec: Start, engine: &Channel) -> Result<u8> {
     let running = start::start(&spec, engine)?;
     // Out of the VE's limits, now that its first process was born inside them.
     place::join_v1(&spec.watch.place)?;
-    engine.send(&FromMonitor::Started, &[]).step("report to", "the engine")?;
+    engine
+        .send(&FromMonitor::Started, &[])
+        .step("report to", "the engine")?;
     let Start { watch, notifies, .. } = spec;
     Ok(watch_over(&watch, running, listener, notifies))
 }
@@ -72,8 +78,15 @@ fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
     let pidfd = identity::open(spec.init)?;
     let listener = serve::listen(&spec.watch)?;
     place::join_v1(&spec.watch.place)?;
-    engine.send(&FromMonitor::Started, &[]).step("report to", "the engine")?;
-    let running = Running { init: spec.init, pidfd, console: None, notify: None };
+    engine
+        .send(&FromMonitor::Started, &[])
+        .step("report to", "the engine")?;
+    let running = Running {
+        init: spec.init,
+        pidfd,
+        console: None,
+        notify: None,
+    };
     Ok(watch_over(&spec.watch, running, listener, false))
 }
 

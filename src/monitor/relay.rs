@@ -20,7 +20,10 @@ pub fn signals() -> io::Result<SignalFd> {
     let mut set = SigSet::from(Signal::SIGWINCH);
     FORWARDED.iter().for_each(|s| set.add(*s));
     set.thread_block()?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+    Ok(SignalFd::with_flags(
+        &set,
+        SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+    )?)
 }
 
 /// One direction of bytes.
@@ -43,7 +46,10 @@ impl Relay {
     /// Looks at this process's standard streams. Pipes, sockets and plain files go inside as they are; a terminal,
     /// a directory or a device would give the guest something of the host's to hold, so a pipe stands in for it.
     pub fn prepare(terminal: bool) -> io::Result<(Self, Stdio)> {
-        let mut relay = Self { streams: Vec::new(), master: None };
+        let mut relay = Self {
+            streams: Vec::new(),
+            master: None,
+        };
         let mut stdio: Stdio = [None, None, None];
         if terminal {
             return Ok((relay, stdio));
@@ -61,7 +67,11 @@ impl Relay {
                     0 => (ours, File::from(write), read),
                     _ => (File::from(read), ours, write),
                 };
-                relay.streams.push(Stream { from: Some(from), to: Some(to), input: number == 0 });
+                relay.streams.push(Stream {
+                    from: Some(from),
+                    to: Some(to),
+                    input: number == 0,
+                });
                 *slot = Some(theirs);
             }
         }
@@ -78,8 +88,16 @@ impl Relay {
         let _ = rustix::io::ioctl_fionbio(&master, false);
         let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).ok();
         self.streams = vec![
-            Stream { from: copy(rustix::stdio::stdin()), to: master.try_clone().ok(), input: true },
-            Stream { from: master.try_clone().ok(), to: copy(rustix::stdio::stdout()), input: false },
+            Stream {
+                from: copy(rustix::stdio::stdin()),
+                to: master.try_clone().ok(),
+                input: true,
+            },
+            Stream {
+                from: master.try_clone().ok(),
+                to: copy(rustix::stdio::stdout()),
+                input: false,
+            },
         ];
         self.master = Some(master);
     }
@@ -104,7 +122,10 @@ impl Relay {
                 }
                 // After the end only what is already on its way is waited for: a process left behind inside may
                 // hold the other side for ever.
-                let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+                let now = rustix::event::Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 100_000_000,
+                };
                 match poll(&mut fds, ended.then_some(&now)) {
                     Ok(0) => break,
                     Ok(_) => fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>(),
@@ -134,7 +155,9 @@ impl Relay {
         while let Ok(Some(info)) = signals.read_signal() {
             match Signal::try_from(info.ssi_signo as i32) {
                 Ok(Signal::SIGWINCH) => {
-                    if let (Some(master), Ok(size)) = (&self.master, rustix::termios::tcgetwinsize(rustix::stdio::stdin())) {
+                    if let (Some(master), Ok(size)) =
+                        (&self.master, rustix::termios::tcgetwinsize(rustix::stdio::stdin()))
+                    {
                         set_size(master, size.ws_row, size.ws_col);
                     }
                 }
@@ -183,7 +206,12 @@ fn harmless(fd: BorrowedFd<'_>) -> io::Result<bool> {
 }
 
 fn set_size(terminal: &File, rows: u16, columns: u16) {
-    let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = rustix::termios::Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     let _ = rustix::termios::tcsetwinsize(terminal, size);
 }
 

@@ -79,7 +79,11 @@ const ABSENT: &[libc::c_long] = &[
 ];
 
 const KEYRING: &[libc::c_long] = &[libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key];
-const IO_URING: &[libc::c_long] = &[libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+const IO_URING: &[libc::c_long] = &[
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+];
 
 /// Calls of the i386 table (numbers of arch/x86/entry/syscalls/syscall_32.tbl) refused to 32-bit programs.
 #[cfg(target_arch = "x86_64")]
@@ -105,7 +109,12 @@ const fn statement(code: u16, k: u32) -> sock_filter {
 
 /// Goes `yes` or `no` instructions further.
 const fn equal(k: u32, yes: u8, no: u8) -> sock_filter {
-    sock_filter { code: JEQ, jt: yes, jf: no, k }
+    sock_filter {
+        code: JEQ,
+        jt: yes,
+        jf: no,
+        k,
+    }
 }
 
 const fn refuse(errno: i32) -> sock_filter {
@@ -130,7 +139,12 @@ fn native_calls(switches: Switches) -> Vec<sock_filter> {
     {
         // x32 calls carry bit 30 and would slip past every comparison below.
         const JGE: u16 = 0x35;
-        p.push(sock_filter { code: JGE, jt: 0, jf: 1, k: 0x4000_0000 });
+        p.push(sock_filter {
+            code: JGE,
+            jt: 0,
+            jf: 1,
+            k: 0x4000_0000,
+        });
         p.push(refuse(ENOSYS));
     }
     let mut deny = |calls: &[libc::c_long], errno| {
@@ -162,10 +176,16 @@ fn native_calls(switches: Switches) -> Vec<sock_filter> {
 
 /// The address families a guest may use.
 fn families(switches: Switches) -> Vec<u32> {
-    let mut list = vec![libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET]
-        .into_iter()
-        .map(|f| f as u32)
-        .collect::<Vec<_>>();
+    let mut list = vec![
+        libc::AF_UNIX,
+        libc::AF_INET,
+        libc::AF_INET6,
+        libc::AF_NETLINK,
+        libc::AF_PACKET,
+    ]
+    .into_iter()
+    .map(|f| f as u32)
+    .collect::<Vec<_>>();
     if switches.ipsec {
         list.push(AF_KEY);
     }
@@ -185,7 +205,11 @@ fn family_rules(switches: Switches) -> Vec<sock_filter> {
 
 fn socket_rules(switches: Switches) -> Vec<sock_filter> {
     let mut p = vec![statement(LOAD, OFFSET_ARGS)];
-    let protocols: &[u32] = if switches.ipsec { &[NETLINK_AUDIT] } else { &[NETLINK_AUDIT, NETLINK_XFRM] };
+    let protocols: &[u32] = if switches.ipsec {
+        &[NETLINK_AUDIT]
+    } else {
+        &[NETLINK_AUDIT, NETLINK_XFRM]
+    };
     p.push(equal(NETLINK, 0, protocols.len() as u8 * 2 + 2));
     p.push(statement(LOAD, OFFSET_ARGS + 16));
     for protocol in protocols {

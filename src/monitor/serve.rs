@@ -74,7 +74,10 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
     }
     while !monitor.turn() {}
     monitor.last_words();
-    Outcome { ended: how_it_ended(&monitor.pidfd), clear: monitor.clear }
+    Outcome {
+        ended: how_it_ended(&monitor.pidfd),
+        clear: monitor.clear,
+    }
 }
 
 fn how_it_ended(pidfd: &OwnedFd) -> Ended {
@@ -111,7 +114,10 @@ impl Monitor {
     }
 
     fn wait(&self, pause: Option<Duration>) -> Vec<Source> {
-        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
+        let mut fds = vec![
+            PollFd::new(&self.pidfd, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
         let mut sources = vec![Source::Init, Source::Listener];
         if let (Some(console), None) = (&self.console, pause) {
             fds.push(PollFd::new(console, PollFlags::IN));
@@ -135,8 +141,12 @@ impl Monitor {
         if poll(&mut fds, timeout.as_ref()).is_err() {
             return Vec::new(); // interrupted; the next turn looks again
         }
-        let mut ready: Vec<Source> =
-            fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, s)| *s).collect();
+        let mut ready: Vec<Source> = fds
+            .iter()
+            .zip(&sources)
+            .filter(|(fd, _)| !fd.revents().is_empty())
+            .map(|(_, s)| *s)
+            .collect();
         ready.dedup();
         ready
     }
@@ -160,7 +170,9 @@ impl Monitor {
 
     fn hear_notify(&mut self) {
         let mut buffer = [0u8; 2048];
-        let Some(Ok(n)) = self.notify.as_ref().map(|n| n.recv(&mut buffer)) else { return };
+        let Some(Ok(n)) = self.notify.as_ref().map(|n| n.recv(&mut buffer)) else {
+            return;
+        };
         if buffer[..n].split(|b| *b == b'\n').any(|line| line == b"READY=1") {
             self.booted = Some(true);
             let answer = self.answer();
@@ -209,7 +221,9 @@ impl Monitor {
     }
 
     fn handle(&mut self, stream: UnixStream, line: &[u8]) {
-        let Ok(request) = serde_json::from_slice::<Request>(line) else { return };
+        let Ok(request) = serde_json::from_slice::<Request>(line) else {
+            return;
+        };
         match request {
             Request::Status => {}
             Request::AwaitBoot if self.booted == Some(false) => return self.waiting.push(stream),
@@ -236,7 +250,12 @@ impl Monitor {
 
     fn answer(&self) -> Answer {
         let monitor = std::process::id();
-        Answer { init: self.init, monitor, booted: self.booted, console: self.console.is_some() }
+        Answer {
+            init: self.init,
+            monitor,
+            booted: self.booted,
+            console: self.console.is_some(),
+        }
     }
 
     /// What the guest said right before it ended is still in the terminal's buffer.

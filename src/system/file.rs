@@ -20,9 +20,14 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     reach("write", path)?;
     let fail = |e: std::io::Error| Error::os("write", path.display(), e);
     let dir = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir).map_err(fail)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".tmp-")
+        .tempfile_in(dir)
+        .map_err(fail)?;
     file.write_all(content).map_err(fail)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     sync_dir(dir)
@@ -31,7 +36,9 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 /// Makes what happened in a directory durable.
 pub fn sync_dir(dir: &Path) -> Result<()> {
     reach("sync directory", dir)?;
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::os("sync directory", dir.display(), e))
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| Error::os("sync directory", dir.display(), e))
 }
 
 /// Reads a text file whole, with the path in the error.
@@ -110,11 +117,21 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     match fs::rename(from, to) {
         Ok(()) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && to.exists() => return Ok(()),
-        Err(e) => return Err(Error::os("rename", format!("{} to {}", from.display(), to.display()), e)),
+        Err(e) => {
+            return Err(Error::os(
+                "rename",
+                format!("{} to {}", from.display(), to.display()),
+                e,
+            ));
+        }
     }
     for dir in [to.parent(), from.parent()].into_iter().flatten() {
         // A relative name has the working directory as its parent.
-        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let dir = if dir.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            dir
+        };
         sync_dir(dir)?;
     }
     Ok(())

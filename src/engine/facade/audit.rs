@@ -60,9 +60,7 @@ impl Engine {
     }
 
     fn inventory(&self) -> Result<Inventory> {
-        let busy = |id: &VeId| {
-            matches!(self.host.locks.holder(crate::lock::Subject::Ve(*id)), Ok(Some(_)))
-        };
+        let busy = |id: &VeId| matches!(self.host.locks.holder(crate::lock::Subject::Ve(*id)), Ok(Some(_)));
         let mut inventory = Inventory {
             known: BTreeSet::new(),
             live: BTreeSet::new(),
@@ -91,7 +89,13 @@ impl Engine {
     }
 
     fn audit_groups<'a>(&'a self, inventory: &Inventory, found: &mut Vec<Found<'a>>) -> Result<()> {
-        for id in self.host.cgroups.list()?.into_iter().filter(|id| !inventory.live.contains(id)) {
+        for id in self
+            .host
+            .cgroups
+            .list()?
+            .into_iter()
+            .filter(|id| !inventory.live.contains(id))
+        {
             let remedy = move || {
                 self.host.cgroups.kill(id)?;
                 Ok(self.host.cgroups.remove(id, PATIENCE)?)
@@ -104,28 +108,52 @@ impl Engine {
     fn audit_interfaces<'a>(&'a self, inventory: &Inventory, found: &mut Vec<Found<'a>>) -> Result<()> {
         let links = self.host.network.list(self.host.config.interface_prefix.as_str())?;
         let there: BTreeSet<&str> = links.iter().map(|l| l.name.as_str()).collect();
-        for missing in inventory.interfaces.iter().filter(|name| !there.contains(name.as_str())) {
-            found.push(orphan("interface", missing, "its VE runs, but it is gone; restart the VE", None));
+        for missing in inventory
+            .interfaces
+            .iter()
+            .filter(|name| !there.contains(name.as_str()))
+        {
+            found.push(orphan(
+                "interface",
+                missing,
+                "its VE runs, but it is gone; restart the VE",
+                None,
+            ));
         }
         for link in links.into_iter().filter(|l| !inventory.interfaces.contains(&l.name)) {
             let name = link.name.clone();
             let remedy = move || Ok(self.host.network.detach(std::slice::from_ref(&name))?);
-            found.push(orphan("interface", link.name, "no VE that runs has it", Some(Box::new(remedy))));
+            found.push(orphan(
+                "interface",
+                link.name,
+                "no VE that runs has it",
+                Some(Box::new(remedy)),
+            ));
         }
         Ok(())
     }
 
     fn audit_firewall<'a>(&'a self, inventory: &Inventory, found: &mut Vec<Found<'a>>) -> Result<()> {
         let table = self.host.config.nft_table.as_str();
-        let members: BTreeSet<String> =
-            self.host.firewall.members(table)?.into_iter().map(|m| m.interface).collect();
+        let members: BTreeSet<String> = self
+            .host
+            .firewall
+            .members(table)?
+            .into_iter()
+            .map(|m| m.interface)
+            .collect();
         for member in members.iter().filter(|m| !inventory.interfaces.contains(*m)) {
             let name = member.clone();
             let remedy = move || {
                 let _lock = self.host.lock_firewall("audit")?;
                 Ok(self.host.firewall.expel(table, &name)?)
             };
-            found.push(orphan("firewall element", member, "no VE that runs has that interface", Some(Box::new(remedy))));
+            found.push(orphan(
+                "firewall element",
+                member,
+                "no VE that runs has that interface",
+                Some(Box::new(remedy)),
+            ));
         }
         if let Some(missing) = inventory.interfaces.iter().find(|name| !members.contains(*name)) {
             let remedy = move || {
@@ -143,20 +171,36 @@ impl Engine {
         let ves = self.host.dirs.ves();
         for device in self.host.disks.list(&ves)? {
             let dir = device.backing.parent().map(Path::to_path_buf).unwrap_or_default();
-            let id = dir.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<VeId>().ok());
+            let id = dir
+                .file_name()
+                .and_then(|n| n.to_str())
+                .and_then(|n| n.parse::<VeId>().ok());
             if id.is_some_and(|id| inventory.live.contains(&id) || inventory.mounted.contains(&id)) {
                 continue;
             }
-            let remedy: Option<Remedy<'a>> = (!device.deleted)
-                .then(|| Box::new(move || Ok(self.host.disks.detach(&dir, PATIENCE)?)) as Remedy<'a>);
+            let remedy: Option<Remedy<'a>> =
+                (!device.deleted).then(|| Box::new(move || Ok(self.host.disks.detach(&dir, PATIENCE)?)) as Remedy<'a>);
             let object = format!("{} ({})", device.node().display(), device.backing.display());
-            found.push(orphan("loop device", object, "no VE that runs or is mounted uses it", remedy));
+            found.push(orphan(
+                "loop device",
+                object,
+                "no VE that runs or is mounted uses it",
+                remedy,
+            ));
         }
-        for id in ids_in(&self.host.dirs.runs())?.into_iter().filter(|id| !inventory.mounted.contains(id)) {
+        for id in ids_in(&self.host.dirs.runs())?
+            .into_iter()
+            .filter(|id| !inventory.mounted.contains(id))
+        {
             let disk = self.host.dirs.run(id).join("disk");
             if self.host.mounts.is_mounted(&disk) {
                 let remedy = move || self.host.umount(id);
-                found.push(orphan("mount", disk.display(), "its VE is not mounted", Some(Box::new(remedy))));
+                found.push(orphan(
+                    "mount",
+                    disk.display(),
+                    "its VE is not mounted",
+                    Some(Box::new(remedy)),
+                ));
             }
         }
         Ok(())
@@ -167,12 +211,17 @@ impl Engine {
         let mut stale: Vec<(PathBuf, &'static str)> = Vec::new();
         for entry in std::fs::read_dir(dirs.ves()).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let id = [".creating-", ".destroyed-"].iter().find_map(|p| name.strip_prefix(p)?.parse::<VeId>().ok());
+            let id = [".creating-", ".destroyed-"]
+                .iter()
+                .find_map(|p| name.strip_prefix(p)?.parse::<VeId>().ok());
             if id.is_some_and(|id| !inventory.live.contains(&id)) {
                 stale.push((entry.path(), "left by a command that was killed"));
             }
         }
-        for id in ids_in(&dirs.runs())?.into_iter().filter(|id| !inventory.known.contains(id)) {
+        for id in ids_in(&dirs.runs())?
+            .into_iter()
+            .filter(|id| !inventory.known.contains(id))
+        {
             stale.push((dirs.run(id), "there is no VE with that id"));
         }
         for path in self.host.templates().leftovers()? {
@@ -205,11 +254,21 @@ impl Engine {
                 }
             };
             if !slots.insert(state.slot) {
-                found.push(orphan("id range", state.slot, "two VEs have it; one of them has to be made anew", None));
+                found.push(orphan(
+                    "id range",
+                    state.slot,
+                    "two VEs have it; one of them has to be made anew",
+                    None,
+                ));
             }
             for address in state.interfaces.iter().flat_map(|i| &i.addresses) {
                 if !addresses.insert(*address) {
-                    found.push(orphan("address", address, "two VEs have it; give one of them another", None));
+                    found.push(orphan(
+                        "address",
+                        address,
+                        "two VEs have it; give one of them another",
+                        None,
+                    ));
                 }
             }
         }
@@ -218,8 +277,13 @@ impl Engine {
 }
 
 fn orphan<'a>(kind: &str, object: impl ToString, why: &str, remedy: Option<Remedy<'a>>) -> Found<'a> {
-    let orphan =
-        Orphan { kind: kind.into(), object: object.to_string(), why: why.into(), fixed: false, error: None };
+    let orphan = Orphan {
+        kind: kind.into(),
+        object: object.to_string(),
+        why: why.into(),
+        fixed: false,
+        error: None,
+    };
     Found { orphan, remedy }
 }
 

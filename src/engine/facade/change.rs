@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hostel_model::definition::{When, VeDefinition};
+use hostel_model::definition::{VeDefinition, When};
 use hostel_model::edit::{self, EditError};
 use hostel_model::id::VeId;
 use hostel_model::request::{Action, StartOptions, VeRef};
@@ -14,8 +14,8 @@ use hostel_system::file;
 use super::{Engine, Outcome, Progress, SetReport};
 use crate::error::{Class, Error, Result};
 use crate::op;
-use crate::op::mount::{Mount, Umount};
 use crate::op::destroy::Destroy;
+use crate::op::mount::{Mount, Umount};
 use crate::op::set::Set;
 use crate::op::start::Start;
 use crate::op::stop::Stop;
@@ -59,30 +59,51 @@ impl Engine {
         progress: &dyn Progress,
     ) -> Result<Outcome> {
         match action {
-            Action::Start(_) => self.run::<Start>(id, &op::start::Params {}, progress).map(|()| outcome("started", true)),
-            Action::Stop { timeout } => {
-                self.stop(id, Some(self.grace(state, *timeout)), progress).map(|()| outcome("stopped", true))
-            }
+            Action::Start(_) => self
+                .run::<Start>(id, &op::start::Params {}, progress)
+                .map(|()| outcome("started", true)),
+            Action::Stop { timeout } => self
+                .stop(id, Some(self.grace(state, *timeout)), progress)
+                .map(|()| outcome("stopped", true)),
             Action::Kill => self.stop(id, None, progress).map(|()| outcome("killed", true)),
             Action::Restart { timeout, .. } => {
                 if was == State::Running {
                     self.stop(id, Some(self.grace(state, *timeout)), progress)?;
                 }
-                self.run::<Start>(id, &op::start::Params {}, progress).map(|()| outcome("restarted", true))
+                self.run::<Start>(id, &op::start::Params {}, progress)
+                    .map(|()| outcome("restarted", true))
             }
-            Action::Pause => self.host.cgroups.freeze(id, FREEZE).map(|()| outcome("paused", true)).map_err(Into::into),
-            Action::Unpause => self.host.cgroups.thaw(id).map(|()| outcome("unpaused", true)).map_err(Into::into),
+            Action::Pause => self
+                .host
+                .cgroups
+                .freeze(id, FREEZE)
+                .map(|()| outcome("paused", true))
+                .map_err(Into::into),
+            Action::Unpause => self
+                .host
+                .cgroups
+                .thaw(id)
+                .map(|()| outcome("unpaused", true))
+                .map_err(Into::into),
             Action::Destroy { .. } => self.destroy(id, state, was, progress),
             Action::Mount => {
                 self.run::<Mount>(id, &op::mount::Params {}, progress)?;
                 let path = self.host.dirs.mount(id);
-                Ok(Outcome { path: Some(path.clone()), ..outcome(&format!("mounted at {}", path.display()), true) })
+                Ok(Outcome {
+                    path: Some(path.clone()),
+                    ..outcome(&format!("mounted at {}", path.display()), true)
+                })
             }
-            Action::Umount => self.run::<Umount>(id, &op::mount::Params {}, progress).map(|()| outcome("unmounted", true)),
+            Action::Umount => self
+                .run::<Umount>(id, &op::mount::Params {}, progress)
+                .map(|()| outcome("unmounted", true)),
             Action::Compact => {
                 progress.step("giving back freed blocks");
                 let freed = self.host.disks.compact(&self.host.dirs.ve(id))?;
-                Ok(outcome(&format!("compacted, {} given back", hostel_model::units::human(freed)), freed > 0))
+                Ok(outcome(
+                    &format!("compacted, {} given back", hostel_model::units::human(freed)),
+                    freed > 0,
+                ))
             }
         }
     }
@@ -94,7 +115,9 @@ impl Engine {
         params: &O::Params,
         progress: &dyn Progress,
     ) -> Result<()> {
-        self.runner(progress).run::<O>(&Arc::clone(&self.host), id, params).map(drop)
+        self.runner(progress)
+            .run::<O>(&Arc::clone(&self.host), id, params)
+            .map(drop)
     }
 
     pub(crate) fn stop(&self, id: VeId, grace: Option<Duration>, progress: &dyn Progress) -> Result<()> {
@@ -105,7 +128,12 @@ impl Engine {
     /// How long a guest may take to shut down: as asked, as defined, or as the host has it if the definition can't be
     /// read.
     fn grace(&self, state: &VeState, asked: Option<Duration>) -> Duration {
-        let defined = || self.host.effective(&state.name, &mut Catalogue::default()).map(|e| e.stop_timeout).ok();
+        let defined = || {
+            self.host
+                .effective(&state.name, &mut Catalogue::default())
+                .map(|e| e.stop_timeout)
+                .ok()
+        };
         asked.unwrap_or_else(|| defined().unwrap_or(self.host.config.defaults.stop_timeout).duration())
     }
 
@@ -115,7 +143,13 @@ impl Engine {
             State::Mounted => self.run::<Umount>(id, &op::mount::Params {}, progress)?,
             State::Stopped | State::Broken => self.host.clear(id, state)?,
         }
-        self.run::<Destroy>(id, &op::destroy::Params { name: state.name.clone() }, progress)?;
+        self.run::<Destroy>(
+            id,
+            &op::destroy::Params {
+                name: state.name.clone(),
+            },
+            progress,
+        )?;
         Ok(outcome("destroyed", true))
     }
 
@@ -130,7 +164,12 @@ impl Engine {
     }
 
     fn await_boot(&self, id: VeId, state: &VeState, options: &StartOptions, progress: &dyn Progress) -> Result<()> {
-        let defined = || self.host.effective(&state.name, &mut Catalogue::default()).map(|e| e.start_timeout).ok();
+        let defined = || {
+            self.host
+                .effective(&state.name, &mut Catalogue::default())
+                .map(|e| e.start_timeout)
+                .ok()
+        };
         let default = || defined().unwrap_or(self.host.config.defaults.start_timeout).duration();
         let patience = options.timeout.unwrap_or_else(default);
         progress.step("booting");
@@ -138,8 +177,14 @@ impl Engine {
         match self.host.guests.await_boot(&self.host.dirs.run(id), patience) {
             Ok(Some(_)) => Ok(()),
             Ok(None) => {
-                let message = format!("{} was started but has not booted in {} s", state.name, patience.as_secs());
-                Err(Error::new(Class::Failed, message).hint("it boots on; wait longer with --timeout").hint(log))
+                let message = format!(
+                    "{} was started but has not booted in {} s",
+                    state.name,
+                    patience.as_secs()
+                );
+                Err(Error::new(Class::Failed, message)
+                    .hint("it boots on; wait longer with --timeout")
+                    .hint(log))
             }
             Err(e) => Err(Error::from(e).hint(log)),
         }
@@ -188,13 +233,18 @@ impl Engine {
         let after = VeDefinition::parse(&file, new).map_err(|e| refused_edit(state, e.into()))?;
         let after = self.host.resolve(&after, &mut catalogue)?;
         // A definition that was broken by hand has no effect to compare with: then all of the new one waits.
-        let before = VeDefinition::parse(&file, old).ok().and_then(|d| self.host.resolve(&d, &mut catalogue).ok());
+        let before = VeDefinition::parse(&file, old)
+            .ok()
+            .and_then(|d| self.host.resolve(&d, &mut catalogue).ok());
         for warning in self.host.judge(&after)? {
             progress.note(&warning);
         }
         let report = self.plan_change(state, before.as_ref(), &after, dry_run)?;
         if !dry_run && old != new {
-            let params = op::set::Params { old: old.to_owned(), new: new.to_owned() };
+            let params = op::set::Params {
+                old: old.to_owned(),
+                new: new.to_owned(),
+            };
             self.run::<Set>(state.id, &params, progress)?;
         }
         Ok(report)
@@ -209,14 +259,24 @@ impl Engine {
         dry_run: bool,
     ) -> Result<SetReport> {
         let running = self.host.reality(state.id)?.init.is_some();
-        let mut report = SetReport { dry_run, ..SetReport::default() };
+        let mut report = SetReport {
+            dry_run,
+            ..SetReport::default()
+        };
         if after.id != state.id || after.name != state.name {
-            return Err(never(state, "id and name", "they are what everything of it is called by"));
+            return Err(never(
+                state,
+                "id and name",
+                "they are what everything of it is called by",
+            ));
         }
         let shrinks = after.disk.size.get() < state.disk_size;
         if shrinks && running {
-            return Err(Error::new(Class::Refused, format!("the disk of {} can't shrink while it runs", state.name))
-                .hint(format!("stop it first: hostel stop {}", state.name)));
+            return Err(Error::new(
+                Class::Refused,
+                format!("the disk of {} can't shrink while it runs", state.name),
+            )
+            .hint(format!("stop it first: hostel stop {}", state.name)));
         }
         if shrinks {
             self.check_shrink(state, after.disk.size.get())?;
@@ -236,11 +296,12 @@ impl Engine {
     fn check_shrink(&self, state: &VeState, size: u64) -> Result<()> {
         let usage = self.host.disks.usage(&self.host.dirs.ve(state.id))?;
         match usage.used {
-            Some(used) if used >= size => {
-                Err(Error::new(Class::Limit, format!("the disk of {} can't shrink below what is on it", state.name))
-                    .because(format!("{} are in use", hostel_model::units::human(used)))
-                    .hint("remove files inside first, or choose a larger size"))
-            }
+            Some(used) if used >= size => Err(Error::new(
+                Class::Limit,
+                format!("the disk of {} can't shrink below what is on it", state.name),
+            )
+            .because(format!("{} are in use", hostel_model::units::human(used)))
+            .hint("remove files inside first, or choose a larger size")),
             _ => Ok(()),
         }
     }
@@ -251,11 +312,19 @@ fn never(state: &VeState, key: &str, why: &str) -> Error {
 }
 
 fn refused_edit(state: &VeState, e: EditError) -> Error {
-    Error::new(Class::Usage, format!("the definition of {} would have mistakes", state.name)).because(e)
+    Error::new(
+        Class::Usage,
+        format!("the definition of {} would have mistakes", state.name),
+    )
+    .because(e)
 }
 
 fn outcome(done: &str, changed: bool) -> Outcome {
-    Outcome { done: done.to_owned(), changed, path: None }
+    Outcome {
+        done: done.to_owned(),
+        changed,
+        path: None,
+    }
 }
 
 fn verb(action: &Action) -> &'static str {

@@ -41,9 +41,13 @@ impl Engine {
 
     fn try_create(&self, request: &Request, progress: &dyn Progress) -> Result<VeHandle> {
         let params = self.plan_create(request, progress)?;
-        let handle = VeHandle { id: params.state.id, name: params.state.name.clone() };
+        let handle = VeHandle {
+            id: params.state.id,
+            name: params.state.name.clone(),
+        };
         let _lock = self.lock_ve(handle.id, "create", progress)?;
-        self.runner(progress).run::<Create>(&Arc::clone(&self.host), handle.id, &params)?;
+        self.runner(progress)
+            .run::<Create>(&Arc::clone(&self.host), handle.id, &params)?;
         Ok(handle)
     }
 
@@ -108,17 +112,27 @@ impl Engine {
             (None, Some(path)) => stem(path),
             (None, None) => return Err(Error::new(Class::Usage, "a VE needs a name")),
         };
-        text.parse().map_err(|e: hostel_model::id::NameError| Error::new(Class::Usage, e.to_string()))
+        text.parse()
+            .map_err(|e: hostel_model::id::NameError| Error::new(Class::Usage, e.to_string()))
     }
 
     fn fresh_definition(&self, name: &VeName, id: VeId, request: &Request) -> Result<String> {
         let defaults = &self.host.config.defaults;
-        let asked = |key: &str| request.settings.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+        let asked = |key: &str| {
+            request
+                .settings
+                .iter()
+                .rev()
+                .find(|(k, _)| k == key)
+                .map(|(_, v)| v.as_str())
+        };
         let bad = |what: &str, e: &dyn std::fmt::Display| {
             Error::new(Class::Usage, format!("cannot make {name} from that {what}")).because(e.to_string())
         };
         let template = match asked("template") {
-            Some(text) => text.parse().map_err(|e: hostel_model::template::RefError| bad("template", &e))?,
+            Some(text) => text
+                .parse()
+                .map_err(|e: hostel_model::template::RefError| bad("template", &e))?,
             None => defaults.template.clone().ok_or_else(|| {
                 Error::new(Class::Usage, format!("{name} needs a template"))
                     .hint("name one with --template, or set defaults.template in hostel.toml")
@@ -146,9 +160,12 @@ impl Engine {
             // The settings name interfaces by number; the tables they go to have to be there.
             for n in 0..=highest_interface(request) {
                 let network = asked(&format!("network.{n}.network")).map(str::to_owned);
-                let network = network.or_else(|| defaults.network.as_ref().map(ToString::to_string)).ok_or_else(|| {
-                    Error::new(Class::Usage, format!("interface {n} of {name} needs a network")).hint("name it with --network")
-                })?;
+                let network = network
+                    .or_else(|| defaults.network.as_ref().map(ToString::to_string))
+                    .ok_or_else(|| {
+                        Error::new(Class::Usage, format!("interface {n} of {name} needs a network"))
+                            .hint("name it with --network")
+                    })?;
                 text.push_str(&format!("\n[[network]]\nnetwork = {network:?}\naddresses = \"auto\"\n"));
             }
         }
@@ -214,9 +231,17 @@ fn has_key(text: &str, key: &str) -> bool {
 fn highest_interface(request: &Request) -> usize {
     let number = |key: &str| key.strip_prefix("network.")?.split('.').next()?.parse::<usize>().ok();
     let most = hostel_model::definition::MAX_INTERFACES - 1;
-    request.settings.iter().filter_map(|(key, _)| number(key)).max().unwrap_or(0).min(most)
+    request
+        .settings
+        .iter()
+        .filter_map(|(key, _)| number(key))
+        .max()
+        .unwrap_or(0)
+        .min(most)
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_stem()
+        .map(|s| s.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }

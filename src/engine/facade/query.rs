@@ -52,8 +52,10 @@ impl Engine {
         }
         match missing.as_slice() {
             [] => Ok(found),
-            missing => Err(Error::new(Class::NotFound, format!("there is no VE {}", missing.join(", ")))
-                .hint("see all with: hostel list")),
+            missing => Err(
+                Error::new(Class::NotFound, format!("there is no VE {}", missing.join(", ")))
+                    .hint("see all with: hostel list"),
+            ),
         }
     }
 
@@ -62,7 +64,9 @@ impl Engine {
         let dirs = &self.host.dirs;
         let ids = self.host.journals.pending().ok()?;
         let state = |id: VeId| {
-            [dirs.staging(id), dirs.doomed(id)].iter().find_map(|dir| VeState::read(dir).ok().flatten())
+            [dirs.staging(id), dirs.doomed(id)]
+                .iter()
+                .find_map(|dir| VeState::read(dir).ok().flatten())
         };
         ids.into_iter().filter_map(state).map(handle).find(|h| match ve {
             VeRef::Id(id) => h.id == *id,
@@ -98,7 +102,11 @@ impl Engine {
             .into_iter()
             .map(|(key, value, source)| Setting { key, value, source })
             .collect();
-        let allocated = |key: String, value: String| Setting { key, value, source: "allocated".into() };
+        let allocated = |key: String, value: String| Setting {
+            key,
+            value,
+            source: "allocated".into(),
+        };
         settings.push(allocated("template.version".into(), state.template.clone()));
         settings.push(allocated("idmap.base".into(), self.host.id_base(&state)?.to_string()));
         settings.push(allocated("disk.driver".into(), state.driver.clone()));
@@ -112,21 +120,35 @@ impl Engine {
 }
 
 fn handle(state: VeState) -> VeHandle {
-    VeHandle { id: state.id, name: state.name }
+    VeHandle {
+        id: state.id,
+        name: state.name,
+    }
 }
 
 /// A row for a VE whose record can't be read.
 fn unreadable(id: VeId, e: &Error) -> VeStatus {
-    VeStatus { problem: Some(chain(e)), state: State::Broken.to_string(), ..VeStatus::nameless(id) }
+    VeStatus {
+        problem: Some(chain(e)),
+        state: State::Broken.to_string(),
+        ..VeStatus::nameless(id)
+    }
 }
 
 impl Host {
     /// How a VE is. Never fails: what can't be told is `None`, and `problem` says why. `closely`: also what takes a
     /// look at its disk or a word with its monitor.
     fn status_of(&self, state: &VeState, catalogue: &mut Catalogue, closely: bool) -> VeStatus {
-        let mut row = VeStatus { name: state.name.to_string(), ..VeStatus::nameless(state.id) };
+        let mut row = VeStatus {
+            name: state.name.to_string(),
+            ..VeStatus::nameless(state.id)
+        };
         row.template = state.template.clone();
-        row.addresses = state.interfaces.iter().flat_map(|i| i.addresses.iter().copied()).collect();
+        row.addresses = state
+            .interfaces
+            .iter()
+            .flat_map(|i| i.addresses.iter().copied())
+            .collect();
         row.disk_limit = Some(state.disk_size);
         match self.effective(&state.name, catalogue) {
             Ok(effective) => defined(&mut row, &effective),

@@ -6,10 +6,10 @@ use hostel_model::id::VeId;
 
 use super::{Engine, Progress};
 use crate::error::Result;
+use crate::interrupt;
 use crate::lock::{Patience, Subject};
 use crate::op::start::{Params, Start};
 use crate::ve::record::VeState;
-use crate::interrupt;
 
 /// Whoever holds the VE's lock for longer than this clears up himself: it is the first thing every operation does.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -22,7 +22,11 @@ impl Engine {
     /// Clears up after a VE, and starts it again if it asked for a reboot.
     pub fn settle(&self, id: VeId, reason: &str, progress: &dyn Progress) -> Result<()> {
         let started = crate::ve::record::RunRecord::read(&self.host.dirs.run(id)).map(|r| r.started);
-        let patience = Patience { wait: PATIENCE, progress, interrupted: interrupt::flag() };
+        let patience = Patience {
+            wait: PATIENCE,
+            progress,
+            interrupted: interrupt::flag(),
+        };
         let lock = self.host.locks.take(Subject::Ve(id), "settle", &patience)?;
         if VeState::read(&self.host.dirs.ve(id))?.is_none() {
             return Ok(());

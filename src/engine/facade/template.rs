@@ -32,8 +32,9 @@ impl Engine {
             return Ok(path);
         }
         let entries = std::fs::read_dir(&images).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned())).collect();
+        let mut names: Vec<String> = entries
+            .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+            .collect();
         names.sort();
         Err(Error::new(Class::NotFound, format!("there is no recipe \"{recipe}\""))
             .hint(format!("recipes in {}: {}", images.display(), names.join(", ")))
@@ -94,6 +95,11 @@ impl Host {
     /// The VEs that stand on a template version, those too that are being made.
     fn users_of(&self, template: &Template) -> Result<Vec<VeName>> {
         let reference = template.record.reference().to_string();
-        Ok(self.all_states()?.into_iter().filter(|s| s.template == reference).map(|s| s.name).collect())
+        Ok(self
+            .all_states()?
+            .into_iter()
+            .filter(|s| s.template == reference)
+            .map(|s| s.name)
+            .collect())
     }
 }

@@ -303,10 +303,18 @@ impl Journal {
     fn write(&mut self, line: &Line, sync: bool) -> Result<()> {
         let fail = fail("write", &self.path);
         let text = encode(self.lines, line).map_err(|e| fail(e.into()))?;
-        let written = append(&mut self.file, &self.path, text.as_bytes(), sync && self.home == Home::Durable);
+        let written = append(
+            &mut self.file,
+            &self.path,
+            text.as_bytes(),
+            sync && self.home == Home::Durable,
+        );
         if let Err(e) = written {
             // Half a line (a full disk) must not stand before the next one.
-            let cut = self.file.set_len(self.whole).and_then(|()| self.file.seek(SeekFrom::Start(self.whole)));
+            let cut = self
+                .file
+                .set_len(self.whole)
+                .and_then(|()| self.file.seek(SeekFrom::Start(self.whole)));
             cut.map_err(&fail)?;
             return Err(e.into());
         }

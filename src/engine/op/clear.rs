@@ -67,7 +67,9 @@ impl Host {
 
     /// The names of a VE's interfaces on the host.
     pub fn interface_names(&self, id: VeId, count: usize) -> Vec<String> {
-        (0..count).map(|n| self.config.interface_prefix.interface(id, n)).collect()
+        (0..count)
+            .map(|n| self.config.interface_prefix.interface(id, n))
+            .collect()
     }
 
     /// The runtime directory, empty of sockets of the past.
@@ -89,6 +91,9 @@ fn hostel_monitor_socket() -> &'static str {
 pub fn must_have_ended(host: &Host, id: VeId) -> Result<()> {
     match host.reality(id)?.init {
         None => Ok(()),
-        Some(init) => Err(Error::new(Class::Failed, format!("VE {id} still runs (process {})", init.pid))),
+        Some(init) => Err(Error::new(
+            Class::Failed,
+            format!("VE {id} still runs (process {})", init.pid),
+        )),
     }
 }

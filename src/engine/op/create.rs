@@ -10,8 +10,8 @@ use hostel_system::file;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
-use crate::host::Host;
 use crate::facade::Silent;
+use crate::host::Host;
 use crate::lock::Lock;
 use crate::step::{Home, Operation, Step, nothing};
 use crate::templates;
@@ -54,18 +54,31 @@ impl Operation for Create {
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
         let reserved = VeState::read(&host.dirs.staging(id)).ok().flatten();
         let state = reserved.unwrap_or_else(|| params.state.clone());
-        Ok(Self { host, id, state, params, registry: None })
+        Ok(Self {
+            host,
+            id,
+            state,
+            params,
+            registry: None,
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("reserve", "reserving", Create::reserve, Create::release),
-            Step::new("definition", "writing the definition", Create::write_definition, Create::remove_definition),
-            // A tenant's copy stays for its next VE; a VE's own lies in the staging directory and goes with it.
-            Step::new("template", "preparing the template", Create::prepare_template, nothing),
-            Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
-            Step::new("commit", "committing", Create::commit, Create::uncommit).point_of_no_return(),
-        ] }
+        const {
+            &[
+                Step::new("reserve", "reserving", Create::reserve, Create::release),
+                Step::new(
+                    "definition",
+                    "writing the definition",
+                    Create::write_definition,
+                    Create::remove_definition,
+                ),
+                // A tenant's copy stays for its next VE; a VE's own lies in the staging directory and goes with it.
+                Step::new("template", "preparing the template", Create::prepare_template, nothing),
+                Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
+                Step::new("commit", "committing", Create::commit, Create::uncommit).point_of_no_return(),
+            ]
+        }
     }
 }
 
@@ -78,15 +91,24 @@ impl Create {
         }
         let taken = self.host.taken(Some(self.id))?;
         if taken.names.contains(&self.state.name) || self.host.dirs.ve(self.id).exists() {
-            return Err(Error::new(Class::Busy, format!("another VE took the name or id of {}", self.state.name))
-                .hint("try again"));
+            return Err(Error::new(
+                Class::Busy,
+                format!("another VE took the name or id of {}", self.state.name),
+            )
+            .hint("try again"));
         }
         let effective = self.host.resolve(&self.definition()?, &mut Catalogue::default())?;
         self.host.judge(&effective)?;
         if taken.slots.contains(&self.state.slot) {
             self.state.slot = self.host.free_slot(&effective, &taken)?;
         }
-        if self.state.interfaces.iter().flat_map(|i| &i.addresses).any(|a| taken.addresses.contains(a)) {
+        if self
+            .state
+            .interfaces
+            .iter()
+            .flat_map(|i| &i.addresses)
+            .any(|a| taken.addresses.contains(a))
+        {
             self.state.interfaces = self.host.interfaces(&effective, &[], &taken)?;
         }
         let staging = self.host.dirs.staging(self.id);
@@ -105,7 +127,9 @@ impl Create {
         let (staging, place) = (self.host.dirs.staging(self.id), self.host.dirs.ve(self.id));
         let lower = store.lower_for(&template, &self.sharing(&staging)?, &Silent)?;
         // The VE's own copy goes where the commit renames it to.
-        let lower = lower.strip_prefix(&staging).map_or(lower.clone(), |own| place.join(own));
+        let lower = lower
+            .strip_prefix(&staging)
+            .map_or(lower.clone(), |own| place.join(own));
         if lower != self.state.lower {
             self.state.lower = lower;
             self.state.write(&staging)?;
@@ -123,7 +147,10 @@ impl Create {
     }
 
     fn make_disk(&mut self) -> Result<()> {
-        let spec = DiskSpec { size: self.params.disk_size, inodes: self.params.inodes };
+        let spec = DiskSpec {
+            size: self.params.disk_size,
+            inodes: self.params.inodes,
+        };
         let staging = self.host.dirs.staging(self.id);
         Ok(self.host.disks.create(&staging, &spec, &format!("ve{}", self.id))?)
     }

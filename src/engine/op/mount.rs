@@ -35,7 +35,12 @@ impl Operation for Mount {
 
     fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
         let state = host.state(id)?;
-        Ok(Self { host, id, state, notes: Vec::new() })
+        Ok(Self {
+            host,
+            id,
+            state,
+            notes: Vec::new(),
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
@@ -99,13 +104,19 @@ impl Host {
         let note = self.check_disk(state)?;
         let attached = self.disks.attach(&self.dirs.ve(id))?;
         let orders = self.disk_orders(&attached.source);
-        self.mounts.mount(&state.lower, &orders, &self.dirs.run(id).join("disk"), &self.dirs.mount(id))?;
+        self.mounts.mount(
+            &state.lower,
+            &orders,
+            &self.dirs.run(id).join("disk"),
+            &self.dirs.mount(id),
+        )?;
         Ok(note)
     }
 
     /// Unmounts a root and lets go of its disk; content if it isn't mounted.
     pub fn umount(&self, id: VeId) -> Result<()> {
-        self.mounts.umount(&self.dirs.run(id).join("disk"), &self.dirs.mount(id))?;
+        self.mounts
+            .umount(&self.dirs.run(id).join("disk"), &self.dirs.mount(id))?;
         Ok(self.disks.detach(&self.dirs.ve(id), PATIENCE)?)
     }
 }

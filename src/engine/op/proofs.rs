@@ -19,8 +19,13 @@ use crate::step::testkit::Case;
 use crate::testing::{FAIL_CALLS, engine, fakes, host, id, inventory, order, started, with_ve};
 
 fn prove<O: Operation<Host = Host>>(host: impl Fn() -> Arc<Host>, params: impl Fn(&Host) -> O::Params) {
-    let case: Case<'_, O> =
-        Case { host: &host, id: id(101), params: &params, inventory: &inventory, fail_calls: FAIL_CALLS };
+    let case: Case<'_, O> = Case {
+        host: &host,
+        id: id(101),
+        params: &params,
+        inventory: &inventory,
+        fail_calls: FAIL_CALLS,
+    };
     case.prove();
 }
 
@@ -28,7 +33,10 @@ fn prove<O: Operation<Host = Host>>(host: impl Fn() -> Arc<Host>, params: impl F
 const RICH: &[(&str, &str)] = &[
     ("network.0.network", "private"),
     ("network.1.network", "public"),
-    ("guest.password_hash", "$6$abcdefgh$0CykFGMl0rPqt9zCEeYTMyiKnsmsaTZ5FHBAv5q7u3Bl7f1uGYcYsk7hMlnV4nBQ.MKp7kQ1W5ZUo5x6hpJbG/"),
+    (
+        "guest.password_hash",
+        "$6$abcdefgh$0CykFGMl0rPqt9zCEeYTMyiKnsmsaTZ5FHBAv5q7u3Bl7f1uGYcYsk7hMlnV4nBQ.MKp7kQ1W5ZUo5x6hpJbG/",
+    ),
 ];
 
 fn made(settings: &[(&str, &str)]) -> Arc<Host> {
@@ -87,7 +95,12 @@ fn stop() {
 #[test]
 fn destroy() {
     for share in ["tenant", "none"] {
-        prove::<Destroy>(|| made(&[("share", share)]), |_| destroy::Params { name: "web1".parse().unwrap() });
+        prove::<Destroy>(
+            || made(&[("share", share)]),
+            |_| destroy::Params {
+                name: "web1".parse().unwrap(),
+            },
+        );
     }
 }
 

@@ -26,7 +26,10 @@ impl Host {
             Found::Nothing => {}
             Found::Unfinished(unfinished) => self.finish(unfinished, runner)?,
             Found::Corrupt { moved_to, why } => {
-                runner.progress.note(&format!("a journal could not be read and lies at {}: {why}", moved_to.display()));
+                runner.progress.note(&format!(
+                    "a journal could not be read and lies at {}: {why}",
+                    moved_to.display()
+                ));
             }
         }
         match VeState::read(&self.dirs.ve(id))? {
@@ -45,9 +48,12 @@ impl Host {
             Umount::VERB => runner.recover::<Umount>(self, unfinished),
             Set::VERB => runner.recover::<Set>(self, unfinished),
             verb => {
-                return Err(Error::new(Class::Failed, format!("VE {} has an unfinished {verb}", unfinished.begin.id))
-                    .because("this version of hostel knows no such operation")
-                    .hint("use the version of hostel that began it"));
+                return Err(Error::new(
+                    Class::Failed,
+                    format!("VE {} has an unfinished {verb}", unfinished.begin.id),
+                )
+                .because("this version of hostel knows no such operation")
+                .hint("use the version of hostel that began it"));
             }
         }
         .map(drop)
@@ -65,9 +71,18 @@ impl Host {
         if RunRecord::read(&run_dir).is_none_or(|r| r.init != init) {
             hostel_system::file::make_dir(&run_dir)?;
             let started = (self.clock)();
-            RunRecord { init, boot_id: self.boot_id.clone(), started }.write(&run_dir)?;
+            RunRecord {
+                init,
+                boot_id: self.boot_id.clone(),
+                started,
+            }
+            .write(&run_dir)?;
         }
-        if self.guests.ask(&run_dir, &hostel_system::process::Request::Status)?.is_none() {
+        if self
+            .guests
+            .ask(&run_dir, &hostel_system::process::Request::Status)?
+            .is_none()
+        {
             progress.note("its monitor was gone; it has a new one now");
             let watch = self.watch(id)?;
             self.guests.adopt(Adopt { watch, init })?;
@@ -83,7 +98,10 @@ impl Host {
         Ok(Watch {
             id: id.get(),
             run_dir: self.dirs.run(id),
-            place: Place { tasks: place.join, unified: place.unified },
+            place: Place {
+                tasks: place.join,
+                unified: place.unified,
+            },
             console_log_size: self.config.console.log_size.get(),
             after: vec![program, "--config".into(), config, "settle".into(), id.to_string()],
         })

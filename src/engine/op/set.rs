@@ -43,17 +43,24 @@ impl Operation for Set {
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
         let state = host.state(id)?;
-        Ok(Self { host, id, state, params })
+        Ok(Self {
+            host,
+            id,
+            state,
+            params,
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
-            Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
-            // Last, because a disk that has grown can't shrink while it is in use.
-            Step::new("disk", "changing the disk", Set::resize, nothing).irrevocable(Set::has_resized),
-            Step::new("record", "recording", Set::record, nothing),
-        ] }
+        const {
+            &[
+                Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
+                Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
+                // Last, because a disk that has grown can't shrink while it is in use.
+                Step::new("disk", "changing the disk", Set::resize, nothing).irrevocable(Set::has_resized),
+                Step::new("record", "recording", Set::record, nothing),
+            ]
+        }
     }
 }
 
@@ -74,7 +81,10 @@ impl Set {
             Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice { major, minor }],
             _ => Vec::new(),
         };
-        Ok(self.host.cgroups.apply(self.id, &self.host.enforceable(limits), &disks)?)
+        Ok(self
+            .host
+            .cgroups
+            .apply(self.id, &self.host.enforceable(limits), &disks)?)
     }
 
     fn new_limits(&mut self) -> Result<()> {
@@ -90,7 +100,11 @@ impl Set {
     }
 
     fn write(&self, text: &str) -> Result<()> {
-        Ok(file::write_atomic(&self.host.dirs.definition(&self.state.name), text.as_bytes(), 0o600)?)
+        Ok(file::write_atomic(
+            &self.host.dirs.definition(&self.state.name),
+            text.as_bytes(),
+            0o600,
+        )?)
     }
 
     /// Judged under the lock, so that two changes at once can't pass a tenant's budget together.

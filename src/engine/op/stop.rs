@@ -43,14 +43,23 @@ impl Operation for Stop {
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
         let state = host.state(id)?;
-        Ok(Self { host, id, state, params, interrupted: interrupt::flag(), notes: Vec::new() })
+        Ok(Self {
+            host,
+            id,
+            state,
+            params,
+            interrupted: interrupt::flag(),
+            notes: Vec::new(),
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("end", "shutting down", Stop::end, Stop::let_live).irrevocable(Stop::has_ended),
-            Step::new("clear", "clearing up", Stop::clear, nothing),
-        ] }
+        const {
+            &[
+                Step::new("end", "shutting down", Stop::end, Stop::let_live).irrevocable(Stop::has_ended),
+                Step::new("clear", "clearing up", Stop::clear, nothing),
+            ]
+        }
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -60,10 +69,15 @@ impl Operation for Stop {
 
 impl Stop {
     fn end(&mut self) -> Result<()> {
-        let Some(init) = self.host.reality(self.id)?.init else { return Ok(()) };
+        let Some(init) = self.host.reality(self.id)?.init else {
+            return Ok(());
+        };
         // The monitor would clear up by itself; we do, and it needn't. One that doesn't answer must not keep anybody
         // from ending the VE; it finds nothing left to clear.
-        let _ = self.host.guests.ask(&self.host.dirs.run(self.id), &Request::LeaveClearing);
+        let _ = self
+            .host
+            .guests
+            .ask(&self.host.dirs.run(self.id), &Request::LeaveClearing);
         if self.params.grace > 0 {
             if self.shut_down(init)? {
                 return Ok(());
@@ -79,7 +93,9 @@ impl Stop {
 
     /// It lives on, or ends by itself later: then its monitor is to clear up after all.
     fn let_live(&mut self) -> Result<()> {
-        self.host.guests.ask(&self.host.dirs.run(self.id), &Request::TakeClearing)?;
+        self.host
+            .guests
+            .ask(&self.host.dirs.run(self.id), &Request::TakeClearing)?;
         Ok(())
     }
 
@@ -98,8 +114,11 @@ impl Stop {
             }
             if self.interrupted.load(Ordering::Relaxed) {
                 let name = &self.state.name;
-                return Err(Error::new(Class::Interrupted, format!("the stop of {name} was interrupted"))
-                    .hint(format!("{name} was asked to shut down and may still do so; see: hostel status {name}")));
+                return Err(
+                    Error::new(Class::Interrupted, format!("the stop of {name} was interrupted")).hint(format!(
+                        "{name} was asked to shut down and may still do so; see: hostel status {name}"
+                    )),
+                );
             }
         }
     }
@@ -112,9 +131,15 @@ impl Stop {
         self.host.guests.kill(init)?;
         match self.host.guests.wait(init, KILL_PATIENCE)? {
             true => Ok(()),
-            false => Err(Error::new(Class::Failed, format!("{} was killed but has not ended", self.state.name))
-                .because("a process of it hangs in the kernel, most likely on a disk that doesn't answer")
-                .hint(format!("look at the state of process {} and at the host's kernel log", init.pid))),
+            false => Err(Error::new(
+                Class::Failed,
+                format!("{} was killed but has not ended", self.state.name),
+            )
+            .because("a process of it hangs in the kernel, most likely on a disk that doesn't answer")
+            .hint(format!(
+                "look at the state of process {} and at the host's kernel log",
+                init.pid
+            ))),
         }
     }
 

@@ -127,7 +127,10 @@ impl Runner<'_> {
             run.journal.end()?;
             return Ok(Recovered::Finished);
         }
-        let passed = match steps.iter().find(|s| s.passed.is_some() && marks.contains_key(s.name) && !done(s)) {
+        let passed = match steps
+            .iter()
+            .find(|s| s.passed.is_some() && marks.contains_key(s.name) && !done(s))
+        {
             Some(step) if !undoing => run.has_passed(step)?.then_some(step.name),
             _ => None,
         };

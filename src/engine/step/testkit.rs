@@ -290,7 +290,11 @@ impl<'a, O: Operation> Case<'a, O> {
     pub(crate) fn undo_can_be_run_twice(&self) -> Proof {
         let before = self.before();
         let gone = O::steps().iter().position(|s| s.point_of_no_return);
-        for (last, step) in O::steps().iter().enumerate().filter(|(at, _)| gone.is_none_or(|gone| *at <= gone)) {
+        for (last, step) in O::steps()
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| gone.is_none_or(|gone| *at <= gone))
+        {
             for acted in [false, true] {
                 let lab = self.lab();
                 let mut context = lab.context();

@@ -59,10 +59,22 @@ pub(crate) fn host() -> Builder {
     Builder {
         hostel: String::new(),
         files: vec![
-            file("plans/small.toml", "processes = 100\n[memory]\nlimit = \"256MiB\"\n[disk]\nsize = \"1GiB\"\n"),
-            file("plans/large.toml", "processes = 900\n[memory]\nlimit = \"2GiB\"\n[disk]\nsize = \"8GiB\"\n"),
-            file("networks/private.toml", "kind = \"routed\"\npools = [\"10.77.0.0/24\"]\nmasquerade = true\n"),
-            file("networks/public.toml", "kind = \"routed\"\npools = [\"203.0.113.0/28\", \"2001:db8::/64\"]\n"),
+            file(
+                "plans/small.toml",
+                "processes = 100\n[memory]\nlimit = \"256MiB\"\n[disk]\nsize = \"1GiB\"\n",
+            ),
+            file(
+                "plans/large.toml",
+                "processes = 900\n[memory]\nlimit = \"2GiB\"\n[disk]\nsize = \"8GiB\"\n",
+            ),
+            file(
+                "networks/private.toml",
+                "kind = \"routed\"\npools = [\"10.77.0.0/24\"]\nmasquerade = true\n",
+            ),
+            file(
+                "networks/public.toml",
+                "kind = \"routed\"\npools = [\"203.0.113.0/28\", \"2001:db8::/64\"]\n",
+            ),
             file("tenants/acme.toml", ""),
             file("tenants/default.toml", ""),
         ],
@@ -94,7 +106,11 @@ impl Builder {
         let dir = in_memory();
         let base = dir.path();
         for part in ["etc/plans", "etc/networks", "etc/tenants", "etc/ve", "data/ve", "run"] {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(base.join(part)).unwrap();
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(base.join(part))
+                .unwrap();
         }
         for (name, text) in self.files {
             std::fs::write(base.join("etc").join(name), text).unwrap();
@@ -113,8 +129,11 @@ impl Builder {
         );
         std::fs::write(base.join("etc/hostel.toml"), text).unwrap();
         let cgroups = Arc::new(self.cgroups);
-        let (guests, disks, mounts) =
-            (FakeGuests::within(cgroups.clone()), Arc::new(FakeDisks::new()), Arc::new(FakeMounts::default()));
+        let (guests, disks, mounts) = (
+            FakeGuests::within(cgroups.clone()),
+            Arc::new(FakeDisks::new()),
+            Arc::new(FakeMounts::default()),
+        );
         let (asked, mounted) = (guests.clone(), mounts.clone());
         disks.ask_for_holders(move |node| asked.holds(node) || mounted.holds(node));
         open(Fakes {
@@ -131,7 +150,9 @@ impl Builder {
 
 /// A directory where fsync costs nothing, if this machine has such a place.
 pub(crate) fn in_memory() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
 }
 
 fn open(fakes: Fakes) -> Arc<Host> {
@@ -189,7 +210,11 @@ pub(crate) fn id(n: u32) -> VeId {
 /// What to make: `name`, with these settings.
 pub(crate) fn order(name: &str, settings: &[(&str, &str)]) -> Create {
     let own = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
-    Create { name: Some(name.to_owned()), settings: settings.iter().map(own).collect(), ..Create::default() }
+    Create {
+        name: Some(name.to_owned()),
+        settings: settings.iter().map(own).collect(),
+        ..Create::default()
+    }
 }
 
 /// Makes VE 101, `web1`.
@@ -200,7 +225,9 @@ pub(crate) fn with_ve(host: &Arc<Host>, settings: &[(&str, &str)]) {
 
 /// Starts VE 101.
 pub(crate) fn started(host: &Arc<Host>) {
-    engine(host).act(id(101), &Action::Start(StartOptions::default()), &Silent).unwrap();
+    engine(host)
+        .act(id(101), &Action::Start(StartOptions::default()), &Silent)
+        .unwrap();
 }
 
 /// For each fake and for files: makes the nth call from now on fail.
@@ -258,7 +285,12 @@ fn content(path: &Path, host: &Host) -> String {
         Some("run.json") => {
             let record = RunRecord::read(path.parent().unwrap()).unwrap();
             let alive = host.guests.alive(record.init);
-            format!("boot {} at {}, its init is {}", record.boot_id, record.started, if alive { "alive" } else { "dead" })
+            format!(
+                "boot {} at {}, its init is {}",
+                record.boot_id,
+                record.started,
+                if alive { "alive" } else { "dead" }
+            )
         }
         // A fake's own.
         Some("disk.img") => String::new(),

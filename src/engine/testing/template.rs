@@ -26,7 +26,10 @@ pub(super) fn make(store: &Path, reference: &str) {
         packages: 0,
         recipe: None,
         left_out: Vec::new(),
-        init: Init { kind: InitKind::Busybox, path: "/sbin/init".into() },
+        init: Init {
+            kind: InitKind::Busybox,
+            path: "/sbin/init".into(),
+        },
     };
     std::fs::write(place.join("template.toml"), record.to_toml().unwrap()).unwrap();
 }

@@ -69,7 +69,9 @@ impl VeState {
     /// Reads the state in a VE's directory. `None`: there is none.
     pub fn read(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join("state.toml");
-        let Some(text) = file::read_opt(&path)? else { return Ok(None) };
+        let Some(text) = file::read_opt(&path)? else {
+            return Ok(None);
+        };
         let bad = |reason: String| {
             Error::new(Class::Failed, format!("cannot understand {}", path.display()))
                 .because(reason)
@@ -77,7 +79,10 @@ impl VeState {
         };
         let state: Self = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
         if state.version > VERSION {
-            return Err(bad(format!("its version {} is newer than this hostel's {VERSION}", state.version)));
+            return Err(bad(format!(
+                "its version {} is newer than this hostel's {VERSION}",
+                state.version
+            )));
         }
         Ok(Some(state))
     }
@@ -87,7 +92,11 @@ impl VeState {
         let text = toml::to_string(self)
             .map_err(|e| Error::new(Class::Failed, "cannot write state.toml").because(e.to_string()))?;
         let head = "# Hostel's own record of what was allocated for this VE; its definition is what people edit.\n";
-        Ok(file::write_atomic(&dir.join("state.toml"), format!("{head}{text}").as_bytes(), 0o600)?)
+        Ok(file::write_atomic(
+            &dir.join("state.toml"),
+            format!("{head}{text}").as_bytes(),
+            0o600,
+        )?)
     }
 }
 
@@ -111,7 +120,8 @@ impl RunRecord {
 
     /// Writes it. Nothing is synced: it means nothing after a reboot.
     pub fn write(&self, run_dir: &Path) -> Result<()> {
-        let fail = |e: String| Error::new(Class::Failed, format!("cannot write {}/run.json", run_dir.display())).because(e);
+        let fail =
+            |e: String| Error::new(Class::Failed, format!("cannot write {}/run.json", run_dir.display())).because(e);
         let text = serde_json::to_string(self).map_err(|e| fail(e.to_string()))?;
         let temporary = run_dir.join(".run.json");
         std::fs::write(&temporary, text)

@@ -62,15 +62,23 @@ impl Host {
         {
             return Ok(Some(state));
         }
-        Ok(self.states()?.into_iter().filter_map(|(_, s)| s.ok()).find(|s| s.name == *name))
+        Ok(self
+            .states()?
+            .into_iter()
+            .filter_map(|(_, s)| s.ok())
+            .find(|s| s.name == *name))
     }
 
     /// A VE's definition.
     pub fn definition(&self, name: &VeName) -> Result<VeDefinition> {
         let path = self.dirs.definition(name);
         let Some(text) = file::read_opt(&path)? else {
-            return Err(Error::new(Class::Failed, format!("{name} has no definition"))
-                .hint(format!("{} is gone; restore it, or destroy {name} with --force", path.display())));
+            return Err(
+                Error::new(Class::Failed, format!("{name} has no definition")).hint(format!(
+                    "{} is gone; restore it, or destroy {name} with --force",
+                    path.display()
+                )),
+            );
         };
         VeDefinition::parse(&path.display().to_string(), &text).map_err(|e| mistakes(&path, e))
     }
@@ -90,7 +98,11 @@ impl Host {
             networks.push(catalogue.network(self, &interface.network)?.clone());
         }
         resolve(definition, &plan, &networks, &self.config, &tenant).map_err(|e| {
-            Error::new(Class::Usage, format!("the definition of {} makes no sense", definition.name)).because(e)
+            Error::new(
+                Class::Usage,
+                format!("the definition of {} makes no sense", definition.name),
+            )
+            .because(e)
         })
     }
 
@@ -101,7 +113,9 @@ impl Host {
             taken.ids.insert(state.id);
             taken.names.insert(state.name);
             taken.slots.insert(state.slot);
-            taken.addresses.extend(state.interfaces.iter().flat_map(|i| i.addresses.iter().copied()));
+            taken
+                .addresses
+                .extend(state.interfaces.iter().flat_map(|i| i.addresses.iter().copied()));
         }
         Ok(taken)
     }
@@ -111,12 +125,18 @@ impl Host {
     pub fn all_states(&self) -> Result<Vec<VeState>> {
         let dirs = std::fs::read_dir(self.dirs.ves())
             .map_err(|e| Error::new(Class::Failed, format!("cannot read {}", self.dirs.ves().display())).because(e))?;
-        Ok(dirs.flatten().filter_map(|entry| VeState::read(&entry.path()).ok().flatten()).collect())
+        Ok(dirs
+            .flatten()
+            .filter_map(|entry| VeState::read(&entry.path()).ok().flatten())
+            .collect())
     }
 
     /// The names of all definitions of one kind.
     pub fn names_of(&self, kind: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.dirs.definitions(kind)).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(self.dirs.definitions(kind))
+            .into_iter()
+            .flatten()
+            .flatten();
         let stem = |e: std::fs::DirEntry| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned());
         let mut names: Vec<String> = entries.filter_map(stem).filter(|n| !n.starts_with('.')).collect();
         names.sort();
@@ -176,8 +196,12 @@ where
         None => {
             let what = kind.trim_end_matches('s');
             let there = host.names_of(kind).join(", ");
-            Err(Error::new(Class::NotFound, format!("there is no {what} \"{name}\""))
-                .hint(format!("{kind} there are: {}", if there.is_empty() { "none" } else { &there })))
+            Err(
+                Error::new(Class::NotFound, format!("there is no {what} \"{name}\"")).hint(format!(
+                    "{kind} there are: {}",
+                    if there.is_empty() { "none" } else { &there }
+                )),
+            )
         }
     }
 }
@@ -197,7 +221,10 @@ pub fn ids_in(dir: &Path) -> Result<Vec<VeId>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|e| Error::new(Class::Failed, format!("cannot read {}", dir.display())).because(e))?,
     };
-    let mut ids: Vec<VeId> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    let mut ids: Vec<VeId> = entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .collect();
     ids.sort_unstable();
     Ok(ids)
 }

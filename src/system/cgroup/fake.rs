@@ -83,7 +83,10 @@ impl FakeCgroups {
     /// All that there is, a line each, without process ids: for comparing before and after.
     pub fn inventory(&self) -> Vec<String> {
         let line = |(id, ve): (&VeId, &FakeVe)| {
-            let nobody = FakeVe { processes: vec![0; ve.processes.len()], ..ve.clone() };
+            let nobody = FakeVe {
+                processes: vec![0; ve.processes.len()],
+                ..ve.clone()
+            };
             format!("group {id} {nobody:?}")
         };
         self.state().ves.iter().map(line).collect()
@@ -109,7 +112,9 @@ impl FakeCgroups {
     /// Notes a call and fails it if that was asked for.
     fn call(&self, method: &'static str, id: Option<VeId>) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();
-        state.calls.note(method, id.map_or_else(String::new, |id| id.to_string()))?;
+        state
+            .calls
+            .note(method, id.map_or_else(String::new, |id| id.to_string()))?;
         Ok(state)
     }
 

@@ -70,7 +70,11 @@ impl FakeDisks {
 
     /// All that there is, a line each: for comparing before and after.
     pub fn inventory(&self) -> Vec<String> {
-        self.state().disks.values().map(|disk| format!("disk {disk:?}")).collect()
+        self.state()
+            .disks
+            .values()
+            .map(|disk| format!("disk {disk:?}"))
+            .collect()
     }
 
     /// Plays the guest: fills the disk with this many bytes.
@@ -178,7 +182,9 @@ impl Disks for FakeDisks {
                 };
                 let name = match dir.is_dir() {
                     // A directory of that name may have held another disk before.
-                    true => (1..).map(|n| dir.join(n.to_string())).find(|name| !state.disks.contains_key(name)),
+                    true => (1..)
+                        .map(|n| dir.join(n.to_string()))
+                        .find(|name| !state.disks.contains_key(name)),
                     false => None,
                 };
                 if let Some(name) = &name {
@@ -295,14 +301,28 @@ impl Disks for FakeDisks {
 
     fn list(&self, under: &Path) -> Result<Vec<LoopDevice>> {
         let state = self.call("list", under)?;
-        let real = std::fs::read_dir(under).into_iter().flatten().flatten().map(|e| e.path());
+        let real = std::fs::read_dir(under)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path());
         let dirs: BTreeSet<PathBuf> = real
             .filter(|dir| dir.join(IMAGE).exists())
-            .chain(state.disks.keys().filter(|dir| dir.starts_with(under) && !dir.parent().is_some_and(Path::is_dir)).cloned())
+            .chain(
+                state
+                    .disks
+                    .keys()
+                    .filter(|dir| dir.starts_with(under) && !dir.parent().is_some_and(Path::is_dir))
+                    .cloned(),
+            )
             .collect();
         let attached = |dir: PathBuf| {
             let number = state.disks.get(&key(&dir))?.device?;
-            Some(LoopDevice { number, backing: dir.join(IMAGE), deleted: false })
+            Some(LoopDevice {
+                number,
+                backing: dir.join(IMAGE),
+                deleted: false,
+            })
         };
         Ok(dirs.into_iter().filter_map(attached).collect())
     }

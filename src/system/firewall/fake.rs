@@ -42,8 +42,13 @@ impl FakeFirewall {
     /// All that may pass, a line each: for comparing before and after.
     pub fn inventory(&self) -> Vec<String> {
         let state = self.state();
-        let members = state.tables.iter().flat_map(|(name, t)| t.members.values().map(move |m| (name, m)));
-        members.map(|(table, member)| format!("member of {table}: {member:?}")).collect()
+        let members = state
+            .tables
+            .iter()
+            .flat_map(|(name, t)| t.members.values().map(move |m| (name, m)));
+        members
+            .map(|(table, member)| format!("member of {table}: {member:?}"))
+            .collect()
     }
 
     /// Is there such a table?

@@ -38,7 +38,11 @@ impl FakeMounts {
 
     /// All that there is, a line each.
     pub fn inventory(&self) -> Vec<String> {
-        self.state().mounts.keys().map(|point| format!("mount {}", point.display())).collect()
+        self.state()
+            .mounts
+            .keys()
+            .map(|point| format!("mount {}", point.display()))
+            .collect()
     }
 
     /// Plays a program that works in a mounted root.
@@ -65,8 +69,14 @@ impl RootMounts for FakeMounts {
             Disk::Device { node, .. } => Some(node.clone()),
             Disk::Directory(_) => None,
         };
-        state.mounts.entry(disk_point.to_owned()).or_insert(Mount { device, busy: false });
-        state.mounts.entry(root.to_owned()).or_insert(Mount { device: None, busy: false });
+        state
+            .mounts
+            .entry(disk_point.to_owned())
+            .or_insert(Mount { device, busy: false });
+        state.mounts.entry(root.to_owned()).or_insert(Mount {
+            device: None,
+            busy: false,
+        });
         Ok(())
     }
 

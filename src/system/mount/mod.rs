@@ -103,8 +103,9 @@ fn detach(point: &Path) -> Result<()> {
     }
     match unmount(point, UnmountFlags::NOFOLLOW) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::BUSY) => Err(Error::os("unmount", point.display(), rustix::io::Errno::BUSY)
-            .hint(format!("a program works in it; find it with: fuser -vm {}", point.display()))),
+        Err(rustix::io::Errno::BUSY) => Err(Error::os("unmount", point.display(), rustix::io::Errno::BUSY).hint(
+            format!("a program works in it; find it with: fuser -vm {}", point.display()),
+        )),
         Err(e) => Err(Error::os("unmount", point.display(), e)),
     }
 }

@@ -47,14 +47,21 @@ steered!(FakeGuests);
 impl FakeGuests {
     /// Guests whose first processes are in these groups: a group that is killed ends its guest.
     pub fn within(groups: Arc<FakeCgroups>) -> Self {
-        Self { groups: Some(groups), ..Self::default() }
+        Self {
+            groups: Some(groups),
+            ..Self::default()
+        }
     }
 
     /// What there is, after those have gone that were killed through their groups.
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(groups) = &self.groups {
-            let there = |id: u32, pid: u32| ve(id).and_then(|id| groups.ve(id)).is_some_and(|g| g.processes.contains(&pid));
+            let there = |id: u32, pid: u32| {
+                ve(id)
+                    .and_then(|id| groups.ve(id))
+                    .is_some_and(|g| g.processes.contains(&pid))
+            };
             state.living.retain(|id, l| there(*id, l.init.pid));
         }
         state
@@ -119,8 +126,12 @@ impl FakeGuests {
 
     fn end(&self, which: impl Fn(u32, Init) -> bool) {
         let mut state = self.state();
-        let ended: Vec<(u32, u32)> =
-            state.living.iter().filter(|(id, l)| which(**id, l.init)).map(|(id, l)| (*id, l.init.pid)).collect();
+        let ended: Vec<(u32, u32)> = state
+            .living
+            .iter()
+            .filter(|(id, l)| which(**id, l.init))
+            .map(|(id, l)| (*id, l.init.pid))
+            .collect();
         for (id, pid) in ended {
             state.living.remove(&id);
             if let (Some(groups), Some(id)) = (&self.groups, ve(id)) {
@@ -188,18 +199,38 @@ impl Guests for FakeGuests {
             return Err(Error::new("start VE", id, "it lives already").kind(Kind::Exists));
         }
         state.last += 1;
-        let init = Init { pid: 1000 + state.last, start_time: u64::from(state.last) };
+        let init = Init {
+            pid: 1000 + state.last,
+            start_time: u64::from(state.last),
+        };
         if let Some(groups) = &self.groups {
             let group = ve(id).filter(|id| groups.ve(*id).is_some());
-            let group = group.ok_or_else(|| Error::new("start VE", id, "it has no control group").kind(Kind::NotFound))?;
+            let group =
+                group.ok_or_else(|| Error::new("start VE", id, "it has no control group").kind(Kind::NotFound))?;
             groups.change(group, |g| g.processes.push(init.pid));
         }
         let device = match start.disk {
             Disk::Device { node, .. } => Some(node),
             Disk::Directory(_) => None,
         };
-        state.living.insert(id, Living { init, running: false, monitored: true, clears: true, device, switches: start.switches });
-        Ok(Box::new(FakeLaunch { guests: self.clone(), id, init, namespace: null.into(), gone: false }))
+        state.living.insert(
+            id,
+            Living {
+                init,
+                running: false,
+                monitored: true,
+                clears: true,
+                device,
+                switches: start.switches,
+            },
+        );
+        Ok(Box::new(FakeLaunch {
+            guests: self.clone(),
+            id,
+            init,
+            namespace: null.into(),
+            gone: false,
+        }))
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {
@@ -211,7 +242,11 @@ impl Guests for FakeGuests {
     }
 
     fn find(&self, processes: &[u32]) -> Option<Init> {
-        self.state().living.values().map(|l| l.init).find(|init| processes.contains(&init.pid))
+        self.state()
+            .living
+            .values()
+            .map(|l| l.init)
+            .find(|init| processes.contains(&init.pid))
     }
 
     fn alive(&self, init: Init) -> bool {
@@ -239,14 +274,21 @@ impl Guests for FakeGuests {
 
     fn ask(&self, run_dir: &Path, request: &Request) -> Result<Option<Answer>> {
         let mut state = self.call("ask", format!("{request:?}"))?;
-        let living = ve_of(run_dir).and_then(|id| state.living.get_mut(&id)).filter(|l| l.monitored);
+        let living = ve_of(run_dir)
+            .and_then(|id| state.living.get_mut(&id))
+            .filter(|l| l.monitored);
         Ok(living.map(|l| {
             match request {
                 Request::LeaveClearing => l.clears = false,
                 Request::TakeClearing => l.clears = true,
                 _ => {}
             }
-            Answer { init: l.init, monitor: 1, booted: Some(true), console: true }
+            Answer {
+                init: l.init,
+                monitor: 1,
+                booted: Some(true),
+                console: true,
+            }
         }))
     }
 

@@ -84,4 +84,3 @@ pub trait Launching: Debug {
     /// Runs init. On failure nothing is left of the VE's processes.
     fn go(self: Box<Self>) -> Result<()>;
 }
-

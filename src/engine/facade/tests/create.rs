@@ -24,9 +24,21 @@ fn many_at_once_get_what_is_theirs_alone() {
     let count = |set: BTreeSet<String>| set.len();
     assert_eq!(count(states.iter().map(|s| s.slot.to_string()).collect()), 12);
     assert_eq!(count(states.iter().map(|s| s.name.to_string()).collect()), 12);
-    assert_eq!(count(states.iter().flat_map(|s| &s.interfaces[0].addresses).map(ToString::to_string).collect()), 12);
+    assert_eq!(
+        count(
+            states
+                .iter()
+                .flat_map(|s| &s.interfaces[0].addresses)
+                .map(ToString::to_string)
+                .collect()
+        ),
+        12
+    );
     // No holes: who lost a race drew again.
-    assert_eq!(states.iter().map(|s| s.id.get()).collect::<Vec<_>>(), (101..113).collect::<Vec<_>>());
+    assert_eq!(
+        states.iter().map(|s| s.id.get()).collect::<Vec<_>>(),
+        (101..113).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -54,24 +66,39 @@ fn of_two_with_one_name_one_wins() {
 fn what_was_drawn_and_taken_meanwhile_is_drawn_again() {
     let host = host().make();
     let slow = again(&host);
-    let mut planned = engine(&slow).plan_create(&order("late", &[("id", "150")]), &Silent).unwrap();
+    let mut planned = engine(&slow)
+        .plan_create(&order("late", &[("id", "150")]), &Silent)
+        .unwrap();
     with_ve(&host, &[]);
     let first = host.state(id(101)).unwrap();
-    assert_eq!((first.slot, &first.interfaces[0].addresses), (planned.state.slot, &planned.state.interfaces[0].addresses));
+    assert_eq!(
+        (first.slot, &first.interfaces[0].addresses),
+        (planned.state.slot, &planned.state.interfaces[0].addresses)
+    );
     engine(&slow).run::<Create>(id(150), &planned, &Silent).unwrap();
     let late = host.state(id(150)).unwrap();
     assert_ne!(late.slot, first.slot);
     assert_ne!(late.interfaces[0].addresses, first.interfaces[0].addresses);
     // A name or an id can't be drawn again.
     planned.state.id = id(151);
-    refused(&host, Class::Busy, "name", |e| e.run::<Create>(id(151), &planned, &Silent));
-    refused(&host, Class::Busy, "id", |e| e.run::<Create>(id(150), &planned, &Silent));
+    refused(&host, Class::Busy, "name", |e| {
+        e.run::<Create>(id(151), &planned, &Silent)
+    });
+    refused(&host, Class::Busy, "id", |e| {
+        e.run::<Create>(id(150), &planned, &Silent)
+    });
 }
 
 #[test]
 fn what_is_taken_unknown_or_wrong_is_refused_and_nothing_is_left() {
     let host = host().make();
-    with_ve(&host, &[("network.0.network", "public"), ("network.0.addresses", "[\"203.0.113.5\"]")]);
+    with_ve(
+        &host,
+        &[
+            ("network.0.network", "public"),
+            ("network.0.addresses", "[\"203.0.113.5\"]"),
+        ],
+    );
     let public = |address: &'static str| vec![("network.0.network", "public"), ("network.0.addresses", address)];
     for (class, name, settings) in [
         (Class::Refused, "web1", vec![]),
@@ -89,13 +116,21 @@ fn what_is_taken_unknown_or_wrong_is_refused_and_nothing_is_left() {
         (Class::Usage, "", vec![]),
         (Class::Usage, "web2", vec![("id", "7")]),
     ] {
-        refused(&host, class, &format!("{name} {settings:?}"), |e| e.create(&order(name, &settings), &Silent));
+        refused(&host, class, &format!("{name} {settings:?}"), |e| {
+            e.create(&order(name, &settings), &Silent)
+        });
     }
 }
 
 #[test]
 fn pools_and_ranges_run_out_with_a_word() {
-    let host = host().hostel("").file("networks/private.toml", "kind = \"routed\"\npools = [\"192.0.2.0/30\"]\n").make();
+    let host = host()
+        .hostel("")
+        .file(
+            "networks/private.toml",
+            "kind = \"routed\"\npools = [\"192.0.2.0/30\"]\n",
+        )
+        .make();
     let mut made = 0;
     let error = loop {
         match engine(&host).create(&order(&format!("web{made}"), &[]), &Silent) {
@@ -103,7 +138,10 @@ fn pools_and_ranges_run_out_with_a_word() {
             Err(e) => break e,
         }
     };
-    assert!((1..4).contains(&made) && error.class == Class::Limit, "{made}: {error:?}");
+    assert!(
+        (1..4).contains(&made) && error.class == Class::Limit,
+        "{made}: {error:?}"
+    );
     let host = crate::testing::host().hostel("idmap.count = 1\n").make();
     with_ve(&host, &[]);
     let error = refused(&host, Class::Limit, "slots", |e| e.create(&order("web2", &[]), &Silent));

@@ -10,15 +10,24 @@ use crate::testing::{Builder, fakes, host, order, started, with_ve};
 
 /// The plan's file, with these lines.
 fn plan(lines: &str) -> Builder {
-    host().file("plans/small.toml", &format!("processes = 100\n[memory]\nlimit = \"256MiB\"\n[disk]\nsize = \"1GiB\"\n{lines}"))
+    host().file(
+        "plans/small.toml",
+        &format!("processes = 100\n[memory]\nlimit = \"256MiB\"\n[disk]\nsize = \"1GiB\"\n{lines}"),
+    )
 }
 
 /// Every feature that a plan grants or not.
 fn features() -> Vec<&'static str> {
     let host = host().make();
     with_ve(&host, &[]);
-    let effective = host.effective(&"web1".parse().unwrap(), &mut Default::default()).unwrap();
-    let names: Vec<_> = effective.features.iter().map(|(key, _)| key.trim_start_matches("features.")).collect();
+    let effective = host
+        .effective(&"web1".parse().unwrap(), &mut Default::default())
+        .unwrap();
+    let names: Vec<_> = effective
+        .features
+        .iter()
+        .map(|(key, _)| key.trim_start_matches("features."))
+        .collect();
     assert!(names.len() >= 7, "{names:?}");
     names
 }
@@ -36,12 +45,20 @@ fn ask(host: &Arc<Host>, verb: &str, feature: &str) -> Result<()> {
             let file = host.dirs.data().join("ve.toml");
             let text = definition(host).replace("id = 101", "id = 102").replace("web1", "web2");
             std::fs::write(&file, open(&text)).unwrap();
-            let made = e.create(&hostel_model::request::Create { file: Some(file.clone()), ..order("web2", &[]) }, &Silent);
+            let made = e.create(
+                &hostel_model::request::Create {
+                    file: Some(file.clone()),
+                    ..order("web2", &[])
+                },
+                &Silent,
+            );
             std::fs::remove_file(file).unwrap();
             made.map(drop)
         }
         "set" => e.set(&web1(), &[(key, "true".into())], false, &Silent).map(drop),
-        "edit" => e.replace_definition(&web1(), &open(&definition(host)), &Silent).map(drop),
+        "edit" => e
+            .replace_definition(&web1(), &open(&definition(host)), &Silent)
+            .map(drop),
         "start" => {
             let old = definition(host);
             edit_by_hand(host, &open(&old));
@@ -72,7 +89,11 @@ fn only(feature: &str) -> Switches {
 #[test]
 fn what_the_plan_does_not_grant_no_verb_gives() {
     for feature in features() {
-        for lines in [String::new(), format!("[features]\n{feature} = false\n"), "[features]\n".to_owned()] {
+        for lines in [
+            String::new(),
+            format!("[features]\n{feature} = false\n"),
+            "[features]\n".to_owned(),
+        ] {
             let host = plan(&lines).make();
             with_ve(&host, &[]);
             for verb in VERBS {
@@ -82,7 +103,11 @@ fn what_the_plan_does_not_grant_no_verb_gives() {
             }
             // Omitted everywhere: closed.
             started(&host);
-            assert_eq!(fakes(&host).guests.switches(101), Some(Switches::default()), "{feature}");
+            assert_eq!(
+                fakes(&host).guests.switches(101),
+                Some(Switches::default()),
+                "{feature}"
+            );
         }
     }
 }
@@ -96,7 +121,10 @@ fn what_the_plan_grants_every_verb_gives() {
             ask(&host, verb, feature).unwrap_or_else(|e| panic!("{verb} {feature}: {e:?}"));
         }
         // Omitted by the VE: as the plan has it. Closed by the VE: closed.
-        for (settings, open) in [(&[][..], only(feature)), (&[(format!("features.{feature}"), "false")], Switches::default())] {
+        for (settings, open) in [
+            (&[][..], only(feature)),
+            (&[(format!("features.{feature}"), "false")], Switches::default()),
+        ] {
             let host = plan(&format!("[features]\n{feature} = true\n")).make();
             let settings: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), *v)).collect();
             with_ve(&host, &settings);
@@ -110,9 +138,17 @@ fn what_the_plan_grants_every_verb_gives() {
 fn a_switch_is_spelled_right_or_refused() {
     let host = host().make();
     with_ve(&host, &[]);
-    for line in ["nesting = \"\"", "nesting = \"true\"", "Nesting = true", "nesting = 1", "nestin = true"] {
+    for line in [
+        "nesting = \"\"",
+        "nesting = \"true\"",
+        "Nesting = true",
+        "nesting = 1",
+        "nestin = true",
+    ] {
         let text = format!("{}\n[features]\n{line}\n", definition(&host));
-        refused(&host, Class::Usage, line, |e| e.replace_definition(&web1(), &text, &Silent));
+        refused(&host, Class::Usage, line, |e| {
+            e.replace_definition(&web1(), &text, &Silent)
+        });
     }
 }
 
@@ -124,7 +160,15 @@ fn an_entry_has_no_more_than_the_plan_grants() {
         with_ve(&host, &[]);
         started(&host);
         edit_by_hand(&host, &format!("{}\n[features]\n{feature} = true\n", definition(&host)));
-        engine(&host).exec(&web1(), &Exec { argv: vec!["true".into()], ..Exec::default() }).unwrap();
+        engine(&host)
+            .exec(
+                &web1(),
+                &Exec {
+                    argv: vec!["true".into()],
+                    ..Exec::default()
+                },
+            )
+            .unwrap();
         assert_eq!(fakes(&host).guests.entered(), Some(Switches::default()), "{feature}");
     }
 }
@@ -132,11 +176,15 @@ fn an_entry_has_no_more_than_the_plan_grants() {
 #[test]
 fn a_policy_that_changes_between_the_plan_and_the_commit_counts() {
     let host = plan("[features]\nnesting = true\n").make();
-    let planned = engine(&host).plan_create(&order("web1", &[("features.nesting", "true")]), &Silent).unwrap();
+    let planned = engine(&host)
+        .plan_create(&order("web1", &[("features.nesting", "true")]), &Silent)
+        .unwrap();
     let file = host.dirs.definitions("plans").join("small.toml");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("nesting = true", "")).unwrap();
-    refused(&host, Class::Limit, "create", |e| e.run::<Create>(id(101), &planned, &Silent));
+    refused(&host, Class::Limit, "create", |e| {
+        e.run::<Create>(id(101), &planned, &Silent)
+    });
 }
 
 /// Budgets of a tenant that has one VE of 256 MiB and 1 GiB.
@@ -153,12 +201,18 @@ fn a_tenants_budget_holds_for_every_verb() {
         let host = host().file("tenants/acme.toml", budget).make();
         with_ve(&host, &[("tenant", "acme")]);
         let large = [("tenant", "acme"), ("plan", "large")];
-        let error = refused(&host, Class::Limit, budget, |e| e.create(&order("web2", &large), &Silent));
+        let error = refused(&host, Class::Limit, budget, |e| {
+            e.create(&order("web2", &large), &Silent)
+        });
         assert!(error.hints.iter().any(|h| h.starts_with(key)), "{budget}: {error:?}");
         if key != "tenant" {
-            refused(&host, Class::Limit, budget, |e| e.set(&web1(), &[("plan".into(), "large".into())], false, &Silent));
+            refused(&host, Class::Limit, budget, |e| {
+                e.set(&web1(), &[("plan".into(), "large".into())], false, &Silent)
+            });
             let text = definition(&host).replace("plan = \"small\"", "plan = \"large\"");
-            refused(&host, Class::Limit, budget, |e| e.replace_definition(&web1(), &text, &Silent));
+            refused(&host, Class::Limit, budget, |e| {
+                e.replace_definition(&web1(), &text, &Silent)
+            });
             let old = definition(&host);
             edit_by_hand(&host, &text);
             refused(&host, Class::Limit, budget, |e| e.act(id(101), &start(), &Silent));
@@ -166,7 +220,9 @@ fn a_tenants_budget_holds_for_every_verb() {
         }
         // Within it all is well, and another tenant's is another's.
         started(&host);
-        engine(&host).create(&order("web3", &[("plan", "large")]), &Silent).unwrap();
+        engine(&host)
+            .create(&order("web3", &[("plan", "large")]), &Silent)
+            .unwrap();
     }
 }
 
@@ -174,15 +230,23 @@ fn a_tenants_budget_holds_for_every_verb() {
 #[test]
 fn a_budget_is_not_passed_together() {
     let host = host().file("tenants/acme.toml", "max_ves = 1\n").make();
-    let made = at_once(&host, |e, n| e.create(&order(&format!("web{n}"), &[("tenant", "acme")]), &Silent).map(drop));
+    let made = at_once(&host, |e, n| {
+        e.create(&order(&format!("web{n}"), &[("tenant", "acme")]), &Silent)
+            .map(drop)
+    });
     assert_eq!((made, host.states().unwrap().len()), (1, 1));
-    let host = crate::testing::host().file("tenants/acme.toml", "memory = \"900MiB\"\n").make();
+    let host = crate::testing::host()
+        .file("tenants/acme.toml", "memory = \"900MiB\"\n")
+        .make();
     for n in 1..=2 {
-        engine(&host).create(&order(&format!("web{n}"), &[("tenant", "acme")]), &Silent).unwrap();
+        engine(&host)
+            .create(&order(&format!("web{n}"), &[("tenant", "acme")]), &Silent)
+            .unwrap();
     }
     let raised = at_once(&host, |e, n| {
         let ve = VeRef::Name(format!("web{n}").parse().unwrap());
-        e.set(&ve, &[("memory.limit".into(), "600MiB".into())], false, &Silent).map(drop)
+        e.set(&ve, &[("memory.limit".into(), "600MiB".into())], false, &Silent)
+            .map(drop)
     });
     assert_eq!(raised, 1);
 }
@@ -207,9 +271,20 @@ fn at_once(host: &Arc<Host>, act: impl Fn(&Engine, usize) -> Result<()> + Sync) 
 fn a_limit_that_the_host_cannot_hold_is_refused_or_warned_about() {
     let poor = || FakeCgroups::new().without(Limit::Processes, "a test");
     let host = host().cgroups(poor()).make();
-    let error = refused(&host, Class::Limit, "create", |e| e.create(&order("web1", &[]), &Silent));
-    assert!(error.hints.iter().any(|h| h.contains("processes") && h.contains("a test")), "{error:?}");
-    let host = crate::testing::host().cgroups(poor()).hostel("unenforceable = \"warn\"\n").make();
+    let error = refused(&host, Class::Limit, "create", |e| {
+        e.create(&order("web1", &[]), &Silent)
+    });
+    assert!(
+        error
+            .hints
+            .iter()
+            .any(|h| h.contains("processes") && h.contains("a test")),
+        "{error:?}"
+    );
+    let host = crate::testing::host()
+        .cgroups(poor())
+        .hostel("unenforceable = \"warn\"\n")
+        .make();
     with_ve(&host, &[]);
     started(&host);
     let applied = fakes(&host).cgroups.ve(id(101)).unwrap().limits.unwrap();

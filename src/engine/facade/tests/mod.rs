@@ -40,7 +40,12 @@ fn edit_by_hand(host: &Arc<Host>, text: &str) {
 
 /// Nothing may come of this but an error of this class, and the host be as it was.
 #[track_caller]
-fn refused<T: std::fmt::Debug>(host: &Arc<Host>, class: Class, what: &str, act: impl FnOnce(&Engine) -> Result<T>) -> Error {
+fn refused<T: std::fmt::Debug>(
+    host: &Arc<Host>,
+    class: Class,
+    what: &str,
+    act: impl FnOnce(&Engine) -> Result<T>,
+) -> Error {
     let before = inventory(host);
     let error = act(&engine(host)).map(|done| panic!("{what}: {done:?}")).unwrap_err();
     assert_eq!(error.class, class, "{what}: {error:?}");

@@ -5,7 +5,10 @@ use crate::facade::SetReport;
 use crate::testing::{fakes, host, started, with_ve};
 
 fn set(host: &Arc<Host>, settings: &[(&str, &str)]) -> Result<SetReport> {
-    let settings: Vec<_> = settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
     engine(host).set(&web1(), &settings, false, &Silent)
 }
 
@@ -24,12 +27,22 @@ fn keys(lines: &[(String, String, String)]) -> Vec<&str> {
 fn what_can_be_is_applied_at_once_and_the_rest_waits() {
     let host = running();
     edit_by_hand(&host, &format!("# a person's remark\n{}", definition(&host)));
-    let report = set(&host, &[("memory.limit", "300MiB"), ("hostname", "www"), ("disk.size", "2GiB")]).unwrap();
-    assert_eq!((keys(&report.applied), keys(&report.waiting)), (vec!["memory.limit", "disk.size"], vec!["hostname"]));
+    let report = set(
+        &host,
+        &[("memory.limit", "300MiB"), ("hostname", "www"), ("disk.size", "2GiB")],
+    )
+    .unwrap();
+    assert_eq!(
+        (keys(&report.applied), keys(&report.waiting)),
+        (vec!["memory.limit", "disk.size"], vec!["hostname"])
+    );
     let limits = fakes(&host).cgroups.ve(id(101)).unwrap().limits.unwrap();
     assert_eq!(limits.memory.limit.unwrap().get(), 300 << 20);
     assert_eq!(host.state(id(101)).unwrap().disk_size, 2 << 30);
-    assert_eq!(hostel_system::disk::Disks::size(&*fakes(&host).disks, &host.dirs.ve(id(101))).unwrap(), 2 << 30);
+    assert_eq!(
+        hostel_system::disk::Disks::size(&*fakes(&host).disks, &host.dirs.ve(id(101))).unwrap(),
+        2 << 30
+    );
     assert!(definition(&host).starts_with("# a person's remark\n"));
     // Once more: nothing is left to do.
     let again = set(&host, &[("memory.limit", "300MiB")]).unwrap();
@@ -57,9 +70,19 @@ fn a_failure_anywhere_changes_nothing() {
     }
     // More in use than the new limit: the kernel says no.
     let host = running();
-    fakes(&host).cgroups.change(id(101), |ve| ve.usage.memory = Some(200 << 20));
+    fakes(&host)
+        .cgroups
+        .change(id(101), |ve| ve.usage.memory = Some(200 << 20));
     refused(&host, Class::Busy, "memory", |e| {
-        e.set(&web1(), &[("memory.limit".into(), "100MiB".into()), ("hostname".into(), "www".into())], false, &Silent)
+        e.set(
+            &web1(),
+            &[
+                ("memory.limit".into(), "100MiB".into()),
+                ("hostname".into(), "www".into()),
+            ],
+            false,
+            &Silent,
+        )
     });
 }
 
@@ -79,7 +102,12 @@ fn what_is_unsafe_or_wrong_is_refused() {
         (Class::Usage, "no.such.key", "1"),
     ] {
         refused(&host, class, key, |e| {
-            e.set(&web1(), &[("hostname".into(), "www".into()), (key.into(), value.into())], false, &Silent)
+            e.set(
+                &web1(),
+                &[("hostname".into(), "www".into()), (key.into(), value.into())],
+                false,
+                &Silent,
+            )
         });
     }
     act(&host, &Action::Stop { timeout: None }).unwrap();
@@ -95,7 +123,10 @@ fn what_is_unsafe_or_wrong_is_refused() {
 fn a_dry_run_says_all_and_does_nothing() {
     let host = running();
     let before = inventory(&host);
-    let settings = [("memory.limit".to_owned(), "300MiB".to_owned()), ("hostname".to_owned(), "www".to_owned())];
+    let settings = [
+        ("memory.limit".to_owned(), "300MiB".to_owned()),
+        ("hostname".to_owned(), "www".to_owned()),
+    ];
     let dry = engine(&host).set(&web1(), &settings, true, &Silent).unwrap();
     assert_eq!(inventory(&host), before);
     let done = engine(&host).set(&web1(), &settings, false, &Silent).unwrap();

@@ -10,7 +10,12 @@ fn ended() -> Arc<Host> {
     with_ve(&host, &[]);
     started(&host);
     let run_dir = host.dirs.run(id(101));
-    RunRecord { started: NOW - 100, ..RunRecord::read(&run_dir).unwrap() }.write(&run_dir).unwrap();
+    RunRecord {
+        started: NOW - 100,
+        ..RunRecord::read(&run_dir).unwrap()
+    }
+    .write(&run_dir)
+    .unwrap();
     fakes(&host).guests.halt(101);
     host
 }

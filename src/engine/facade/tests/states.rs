@@ -10,7 +10,10 @@ fn actions() -> Vec<Action> {
         start(),
         Action::Stop { timeout: None },
         Action::Kill,
-        Action::Restart { timeout: None, start: StartOptions::default() },
+        Action::Restart {
+            timeout: None,
+            start: StartOptions::default(),
+        },
         Action::Pause,
         Action::Unpause,
         Action::Destroy { force: false },
@@ -77,7 +80,9 @@ fn every_action_in_every_state_does_what_it_should() {
                     let mut like = inventory(&in_state(wanted));
                     let mut found = inventory(&host);
                     for lines in [&mut like, &mut found] {
-                        lines.iter_mut().for_each(|l| *l = l.replace("settled_in = true", "settled_in = false"));
+                        lines
+                            .iter_mut()
+                            .for_each(|l| *l = l.replace("settled_in = true", "settled_in = false"));
                     }
                     assert_eq!(found, like, "{what}");
                 }
@@ -111,8 +116,14 @@ fn what_a_dead_run_left_is_cleared_by_the_next_action() {
         let _ = act(&host, &action);
         if host.reality(id(101)).unwrap().init.is_none() {
             let f = fakes(&host);
-            assert!(f.cgroups.inventory().is_empty() && f.network.links().is_empty(), "{action:?}");
-            assert!(f.firewall.inventory().is_empty() && !host.dirs.run(id(101)).join("run.json").exists(), "{action:?}");
+            assert!(
+                f.cgroups.inventory().is_empty() && f.network.links().is_empty(),
+                "{action:?}"
+            );
+            assert!(
+                f.firewall.inventory().is_empty() && !host.dirs.run(id(101)).join("run.json").exists(),
+                "{action:?}"
+            );
         }
     }
 }
@@ -134,7 +145,9 @@ fn no_ve_no_action() {
     for action in actions() {
         match action {
             Action::Destroy { .. } => assert!(!act(&host, &action).unwrap().changed),
-            _ => drop(refused(&host, Class::NotFound, "no VE", |e| e.act(id(101), &action, &Silent))),
+            _ => drop(refused(&host, Class::NotFound, "no VE", |e| {
+                e.act(id(101), &action, &Silent)
+            })),
         }
     }
 }
