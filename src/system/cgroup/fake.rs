@@ -148,10 +148,7 @@ impl Cgroups for FakeCgroups {
     fn unenforceable(&self, limits: &Limits) -> Vec<Unenforceable> {
         super::facts::asked(limits)
             .filter_map(|l| {
-                self.facts.why_not(l).map(|why| Unenforceable {
-                    key: l.key(),
-                    why: why.to_owned(),
-                })
+                self.facts.why_not(l).map(|why| Unenforceable { limit: l, why: why.to_owned() })
             })
             .collect()
     }
