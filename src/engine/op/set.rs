@@ -8,7 +8,7 @@ use hostel_model::limits::Limits;
 use hostel_model::resolve::Effective;
 use hostel_system::cgroup::BlockDevice;
 use hostel_system::disk::DiskSource;
-use hostel_system::file;
+use hostel_system::{Kind, file};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
@@ -74,7 +74,17 @@ impl Set {
             Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice { major, minor }],
             _ => Vec::new(),
         };
-        Ok(self.host.cgroups.apply(self.id, &self.host.enforceable(limits), &disks)?)
+        let applied = self.host.cgroups.apply(self.id, &self.host.enforceable(limits), &disks);
+        applied.map_err(|e| if e.kind == Kind::Busy { self.memory_in_use(limits, e) } else { e.into() })
+    }
+
+    /// The kernel takes no memory away that is in use and can't be freed; nothing has changed then.
+    fn memory_in_use(&self, limits: &Limits, e: hostel_system::Error) -> Error {
+        let limit = limits.memory.limit.map_or_else(|| "less".to_owned(), |l| l.to_string());
+        let hint = e.hint.clone().unwrap_or_else(|| "lower it when less is used".into());
+        Error::new(Class::Limit, format!("the memory of {} can't be lowered to {limit}", self.state.name))
+            .because(e)
+            .hint(hint)
     }
 
     fn new_limits(&mut self) -> Result<()> {
