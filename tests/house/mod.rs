@@ -60,13 +60,7 @@ impl House {
             images = images().display(),
         );
         fs::write(dir.join("hostel.toml"), text).unwrap();
-        let house = Self {
-            dir,
-            run,
-            cgroup_root: format!("hostel-{name}"),
-            netns: host_namespace(),
-            check: true,
-        };
+        let house = Self { dir, run, cgroup_root: format!("hostel-{name}"), netns: host_namespace(), check: true };
         house.ok(&["init"]);
         house.write("etc/plans/test.toml", TEST_PLAN);
         house
@@ -100,10 +94,7 @@ impl House {
         let namespace = format!("--net=/proc/{}/fd/{}", std::process::id(), self.netns.as_raw_fd());
         let mut command = Command::new("nsenter");
         command.arg(namespace).arg("--").arg(program);
-        command
-            .stdin(Stdio::null())
-            .env("LC_ALL", "C")
-            .env_remove("HOSTEL_CONFIG");
+        command.stdin(Stdio::null()).env("LC_ALL", "C").env_remove("HOSTEL_CONFIG");
         command
     }
 
@@ -158,16 +149,7 @@ impl House {
     #[track_caller]
     pub fn debian(&self, name: &str, template_name: &str) {
         template(template_name);
-        self.ok(&[
-            "create",
-            name,
-            "--template",
-            template_name,
-            "--plan",
-            "small",
-            "--start",
-            "--wait",
-        ]);
+        self.ok(&["create", name, "--template", template_name, "--plan", "small", "--start", "--wait"]);
     }
 
     /// What `hostel audit` finds.
@@ -200,11 +182,7 @@ pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
 impl Drop for House {
     fn drop(&mut self) {
         let destroyed = self.run(&["destroy", "--all", "--force"]);
-        let orphans = if self.check && !std::thread::panicking() {
-            self.audit()
-        } else {
-            Vec::new()
-        };
+        let orphans = if self.check && !std::thread::panicking() { self.audit() } else { Vec::new() };
         self.run(&["audit", "--fix"]);
         remove_cgroups(&self.cgroup_root);
         let _ = fs::remove_dir_all(&self.run);
@@ -261,10 +239,7 @@ pub fn template(name: &str) {
     let store = templates();
     let lock = File::create(store.join(format!(".test-{name}.lock"))).unwrap();
     lock.lock().unwrap();
-    let built = || {
-        fs::read_dir(store.join(name))
-            .is_ok_and(|mut d| d.any(|v| v.is_ok_and(|v| v.path().join("template.toml").exists())))
-    };
+    let built = || fs::read_dir(store.join(name)).is_ok_and(|mut d| d.any(|v| v.is_ok_and(|v| v.path().join("template.toml").exists())));
     if !built() {
         let house = House::new();
         // On the real host's network: the bootstrap tools fetch packages.
@@ -293,9 +268,7 @@ fn host_namespace() -> OwnedFd {
 
 /// Removes the groups that this house made; they are empty by now.
 fn remove_cgroups(root: &str) {
-    let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else {
-        return;
-    };
+    let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else { return };
     for line in mounts.lines().filter(|l| l.contains(" cgroup")) {
         let Some(point) = line.split(' ').nth(1) else { continue };
         let top = Path::new(point).join(root);
