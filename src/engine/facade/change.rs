@@ -7,8 +7,9 @@ use hostel_model::definition::{When, VeDefinition};
 use hostel_model::edit::{self, EditError};
 use hostel_model::id::VeId;
 use hostel_model::request::{Action, StartOptions, VeRef};
-use hostel_model::resolve::Effective;
+use hostel_model::resolve::{DiskLimits, Effective};
 use hostel_model::state::{State, Transition, judge};
+use hostel_model::units::{Bytes, human};
 use hostel_system::file;
 
 use super::{Engine, Outcome, Progress, SetReport};
@@ -82,7 +83,7 @@ impl Engine {
             Action::Compact => {
                 progress.step("giving back freed blocks");
                 let freed = self.host.disks.compact(&self.host.dirs.ve(id))?;
-                Ok(outcome(&format!("compacted, {} given back", hostel_model::units::human(freed)), freed > 0))
+                Ok(outcome(&format!("compacted, {} given back", human(freed)), freed > 0))
             }
         }
     }
@@ -192,58 +193,88 @@ impl Engine {
         for warning in self.host.judge(&after)? {
             progress.note(&warning);
         }
-        let report = self.plan_change(state, before.as_ref(), &after, dry_run)?;
-        if !dry_run && old != new {
-            let params = op::set::Params { old: old.to_owned(), new: new.to_owned() };
+        let running = self.host.reality(state.id)?.init.is_some();
+        let disk_size = self.new_disk_size(state, before.as_ref(), &after, running, progress)?;
+        // What the disk has is what changes, whatever was written in the definition or the plan meanwhile.
+        let before = before.map(|b| {
+            let size = disk_size.map_or(after.disk.size, |_| Bytes(state.disk_size));
+            Effective { disk: DiskLimits { size, ..b.disk }, ..b }
+        });
+        let report = plan_change(state, before.as_ref(), &after, running, dry_run)?;
+        if !dry_run && (old != new || disk_size.is_some()) {
+            let params = op::set::Params { old: old.to_owned(), new: new.to_owned(), disk_size };
             self.run::<Set>(state.id, &params, progress)?;
         }
         Ok(report)
     }
 
-    /// Sorts what differs into what is done now and what waits, and refuses what can't be.
-    fn plan_change(
+    /// The size that its disk gets by this change; `None` if it stays. What can't be is refused beforehand, so that
+    /// nothing else of the change is begun.
+    fn new_disk_size(
         &self,
         state: &VeState,
         before: Option<&Effective>,
         after: &Effective,
-        dry_run: bool,
-    ) -> Result<SetReport> {
-        let running = self.host.reality(state.id)?.init.is_some();
-        let mut report = SetReport { dry_run, ..SetReport::default() };
-        if after.id != state.id || after.name != state.name {
-            return Err(never(state, "id and name", "they are what everything of it is called by"));
+        running: bool,
+        progress: &dyn Progress,
+    ) -> Result<Option<u64>> {
+        let size = after.disk.size.get();
+        if size == state.disk_size {
+            return Ok(None);
         }
-        let shrinks = after.disk.size.get() < state.disk_size;
-        if shrinks && running {
-            return Err(Error::new(Class::Refused, format!("the disk of {} can't shrink while it runs", state.name))
-                .hint(format!("stop it first: hostel stop {}", state.name)));
+        if running && before.is_some_and(|b| b.disk.size == after.disk.size) {
+            // Its plan was edited, or its definition by hand; this change is about something else.
+            let (has, should) = (human(state.disk_size), human(size));
+            progress.note(&match size > state.disk_size {
+                true => format!("its disk has {has}; it grows to the {should} of its definition at the next start"),
+                false => format!("its disk has {has}, not the {should} of its definition; stop it to shrink it"),
+            });
+            return Ok(None);
         }
-        if shrinks {
-            self.check_shrink(state, after.disk.size.get())?;
-        }
-        for change in before.map(|b| edit::diff(b, after)).unwrap_or_default() {
-            let line = (change.key.clone(), change.old, change.new);
-            match change.when {
-                When::Never(why) => return Err(never(state, &change.key, why)),
-                When::Restart if running => report.waiting.push(line),
-                When::Restart | When::Live => report.applied.push(line),
+        if size < state.disk_size {
+            if running {
+                return Err(Error::new(Class::Refused, format!("the disk of {} can't shrink while it runs", state.name))
+                    .hint(format!("stop it first: hostel stop {}", state.name)));
             }
+            self.check_shrink(state, size)?;
         }
-        Ok(report)
+        Ok(Some(size))
     }
 
-    /// Refused beforehand, so that nothing else of the change is begun.
     fn check_shrink(&self, state: &VeState, size: u64) -> Result<()> {
         let usage = self.host.disks.usage(&self.host.dirs.ve(state.id))?;
         match usage.used {
             Some(used) if used >= size => {
                 Err(Error::new(Class::Limit, format!("the disk of {} can't shrink below what is on it", state.name))
-                    .because(format!("{} are in use", hostel_model::units::human(used)))
+                    .because(format!("{} are in use", human(used)))
                     .hint("remove files inside first, or choose a larger size"))
             }
             _ => Ok(()),
         }
     }
+}
+
+/// Sorts what differs into what is done now and what waits, and refuses what can't be.
+fn plan_change(
+    state: &VeState,
+    before: Option<&Effective>,
+    after: &Effective,
+    running: bool,
+    dry_run: bool,
+) -> Result<SetReport> {
+    let mut report = SetReport { dry_run, ..SetReport::default() };
+    if after.id != state.id || after.name != state.name {
+        return Err(never(state, "id and name", "they are what everything of it is called by"));
+    }
+    for change in before.map(|b| edit::diff(b, after)).unwrap_or_default() {
+        let line = (change.key.clone(), change.old, change.new);
+        match change.when {
+            When::Never(why) => return Err(never(state, &change.key, why)),
+            When::Restart if running => report.waiting.push(line),
+            When::Restart | When::Live => report.applied.push(line),
+        }
+    }
+    Ok(report)
 }
 
 fn never(state: &VeState, key: &str, why: &str) -> Error {

@@ -33,6 +33,9 @@ pub struct Params {
     pub old: String,
     /// As it is to be.
     pub new: String,
+    /// The size that its disk is to have, if another than now.
+    #[serde(default)]
+    pub disk_size: Option<u64>,
 }
 
 impl Operation for Set {
@@ -112,7 +115,7 @@ impl Set {
     }
 
     fn resize(&mut self) -> Result<()> {
-        let size = self.effective(&self.params.new)?.disk.size.get();
+        let Some(size) = self.params.disk_size else { return Ok(()) };
         let dir = self.host.dirs.ve(self.id);
         match size.cmp(&self.state.disk_size) {
             std::cmp::Ordering::Greater => Ok(self.host.disks.grow(&dir, size)?),
@@ -122,7 +125,8 @@ impl Set {
     }
 
     fn record(&mut self) -> Result<()> {
-        self.state.disk_size = self.effective(&self.params.new)?.disk.size.get();
+        let Some(size) = self.params.disk_size else { return Ok(()) };
+        self.state.disk_size = size;
         self.state.write(&self.host.dirs.ve(self.id))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
+use hostel_model::units::human;
 use hostel_system::cgroup::{BlockDevice, Placement};
 use hostel_system::disk::{Attached, DiskSource, FsckOutcome};
 use hostel_system::firewall::{MasqueradePool, Member, Ruleset};
@@ -104,9 +105,27 @@ impl Start {
                     .hint(format!("check it by hand: e2fsck -f {}", dir.join("disk.img").display())));
             }
         }
+        self.fit_disk()?;
         let Attached { source, keep, .. } = self.host.disks.attach(&dir)?;
         self.disk = Some(source);
         self.keep = keep;
+        Ok(())
+    }
+
+    /// A plan or a definition that was edited by hand meanwhile: a larger disk is given now. To shrink one takes a
+    /// decision.
+    fn fit_disk(&mut self) -> Result<()> {
+        let (has, should) = (self.state.disk_size, self.effective()?.disk.size.get());
+        if should > has {
+            self.host.disks.grow(&self.host.dirs.ve(self.id), should)?;
+            self.state.disk_size = should;
+            self.state.write(&self.host.dirs.ve(self.id))?;
+            self.notes.push(format!("its disk has grown from {} to {}", human(has), human(should)));
+        } else if should < has {
+            let command = format!("hostel set {} disk.size={}", self.state.name, self.effective()?.disk.size);
+            let (has, should) = (human(has), human(should));
+            self.notes.push(format!("its disk has {has}, not the {should} of its definition; shrink it while stopped: {command}"));
+        }
         Ok(())
     }
 

@@ -199,10 +199,13 @@ impl Disks for ImageDisks {
         let image = Image::open(dir)?;
         image.settle("check")?;
         if image.superblock()?.clean {
-            Ok(FsckOutcome::Clean)
-        } else {
-            tools::check(&image.file, &image.path, false)
+            return Ok(FsckOutcome::Clean);
         }
+        Ok(match tools::check(&image.file, &image.path, false)? {
+            // To e2fsck, a file system that only needed its journal is clean.
+            FsckOutcome::Clean => FsckOutcome::Corrected("its journal was replayed".into()),
+            other => other,
+        })
     }
 
     fn grow(&self, dir: &Path, size: u64) -> Result<()> {
