@@ -388,6 +388,21 @@ fn damage_that_needs_a_person_keeps_a_ve_from_starting() {
 }
 
 #[test]
+fn lists_show_what_is_used_running_or_not() {
+    let h = House::new();
+    ve(&h, "used", &[]);
+    h.sh("used", "dd if=/dev/zero of=/big bs=1M count=20 2>/dev/null; sync");
+    let listed = || {
+        let rows: serde_json::Value = serde_json::from_str(&h.ok(&["list", "--json"])).unwrap();
+        rows[0]["disk"].as_u64().unwrap()
+    };
+    let inside = df(&h, "used", "-k").1 << 10;
+    assert!(inside > 20 * MIB && listed().abs_diff(inside) < MIB, "{} listed, {inside} inside", listed());
+    h.ok(&["stop", "used"]);
+    assert!(listed().abs_diff(inside) < MIB, "{} listed while stopped, {inside} inside", listed());
+}
+
+#[test]
 fn disks_are_labelled_with_their_ve() {
     let h = House::new();
     ve(&h, "label", &[]);

@@ -1,12 +1,13 @@
 //! Questions: which VEs there are, how they are, and what their settings are.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use hostel_model::id::VeId;
 use hostel_model::request::{Selection, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_model::state::State;
-use hostel_system::process::Request;
+use hostel_system::process::{Init, Request};
 
 use super::{Engine, Setting, VeHandle, VeStatus};
 use crate::error::{Class, Error, Result, chain};
@@ -137,10 +138,16 @@ impl Host {
                 row.state = reality.state.to_string();
                 row.pid = reality.init.map(|init| init.pid);
                 row.uptime = reality.started.map(|s| u64::try_from((self.clock)() - s).unwrap_or(0));
-                if reality.init.is_some() {
-                    self.measured(&mut row, state.id);
-                } else if row.problem.is_some() {
-                    row.state = State::Broken.to_string();
+                match reality.init {
+                    Some(init) => self.measured(&mut row, state.id, init),
+                    None => {
+                        if reality.state == State::Stopped {
+                            row.disk = self.disks.glance(&self.dirs.ve(state.id), None);
+                        }
+                        if row.problem.is_some() {
+                            row.state = State::Broken.to_string();
+                        }
+                    }
                 }
             }
             Err(e) => row.problem = Some(chain(&e)),
@@ -151,7 +158,9 @@ impl Host {
         row
     }
 
-    fn measured(&self, row: &mut VeStatus, id: VeId) {
+    fn measured(&self, row: &mut VeStatus, id: VeId, init: Init) {
+        let root = PathBuf::from(format!("/proc/{}/root", init.pid));
+        row.disk = self.disks.glance(&self.dirs.ve(id), Some(&root));
         if let Ok(usage) = self.cgroups.usage(id) {
             row.memory = usage.memory;
             row.cpu_ns = usage.cpu.total_ns;

@@ -274,14 +274,23 @@ impl Disks for ImageDisks {
             });
         }
         let s = image.superblock()?;
-        let size = s.blocks.saturating_sub(s.overhead_blocks);
         Ok(Usage {
             host_bytes,
-            size: Some(size * s.block_size),
-            used: Some(size.saturating_sub(s.free_blocks) * s.block_size),
+            size: Some(s.room()),
+            used: Some(s.used()),
             inodes: Some(s.inodes),
             inodes_used: Some(s.inodes.saturating_sub(s.free_inodes)),
         })
+    }
+
+    fn glance(&self, dir: &Path, root: Option<&Path>) -> Option<u64> {
+        match root {
+            Some(root) => super::used_of_overlay(root),
+            None => {
+                let image = std::fs::File::open(dir.join(IMAGE)).ok()?;
+                ext4::Superblock::read(&image).ok()?.map(|s| s.used())
+            }
+        }
     }
 
     fn compact(&self, dir: &Path) -> Result<u64> {
