@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,6 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::console::{self, Console, Viewer};
 use crate::error::{Result, Step};
 use crate::exit::Ended;
+use crate::notify::{Heard, Notify};
+use crate::pace::{self, Pace};
 use crate::request::{Answer, Request, SOCKET};
 use crate::spec::{Init, Watch};
 use crate::start::Running;
@@ -34,7 +36,8 @@ struct Monitor {
     init: Init,
     pidfd: OwnedFd,
     console: Option<Console>,
-    notify: Option<UnixDatagram>,
+    notify: Option<Notify>,
+    pace: Pace,
     listener: UnixListener,
     viewers: Vec<Viewer>,
     askers: Vec<(UnixStream, Vec<u8>)>,
@@ -61,7 +64,8 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
         init: running.init,
         pidfd: running.pidfd,
         console: running.console.and_then(|master| Console::new(master, log, size).ok()),
-        notify: running.notify.map(UnixDatagram::from),
+        notify: running.notify.map(Notify::new),
+        pace: Pace::new(),
         listener,
         viewers: Vec::new(),
         askers: Vec::new(),
@@ -69,11 +73,11 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
         booted: notifies.then_some(false),
         clear: true,
     };
-    if let Some(notify) = &monitor.notify {
-        let _ = notify.set_nonblocking(true);
-    }
     while !monitor.turn() {}
     monitor.last_words();
+    if let Some(notify) = monitor.notify.take() {
+        notify.close();
+    }
     Outcome { ended: how_it_ended(&monitor.pidfd), clear: monitor.clear }
 }
 
@@ -93,7 +97,7 @@ fn how_it_ended(pidfd: &OwnedFd) -> Ended {
 impl Monitor {
     /// Waits for something to do and does it. True when init has ended.
     fn turn(&mut self) -> bool {
-        let pause = self.console.as_mut().and_then(Console::pause);
+        let pause = self.pace.pause();
         let events = self.wait(pause);
         if events.contains(&Source::Init) {
             return true;
@@ -117,15 +121,16 @@ impl Monitor {
             fds.push(PollFd::new(console, PollFlags::IN));
             sources.push(Source::Console);
         }
-        if let Some(notify) = &self.notify {
+        if let (Some(notify), None) = (&self.notify, pause) {
             fds.push(PollFd::new(notify, PollFlags::IN));
             sources.push(Source::Notify);
         }
         fds.extend(self.viewers.iter().map(|v| PollFd::new(v, PollFlags::IN)));
         fds.extend(self.askers.iter().map(|(s, _)| PollFd::new(s, PollFlags::IN)));
+        fds.extend(self.waiting.iter().map(|s| PollFd::new(s, PollFlags::IN)));
         sources.resize(fds.len(), Source::Others);
         // A terminal that nobody holds open inside reports a hang-up again and again: look at it now and then.
-        let idle = self.console.as_ref().is_some_and(|_| self.hung_up());
+        let idle = pause.is_none() && self.hung_up();
         let timeout = pause.or(idle.then_some(Duration::from_millis(200)));
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
         if idle && let Some(at) = sources.iter().position(|s| *s == Source::Console) {
@@ -149,7 +154,8 @@ impl Monitor {
     }
 
     fn relay_output(&mut self) {
-        let mut buffer = [0u8; 4096];
+        let mut buffer = [0u8; pace::CHUNK];
+        self.pace.count();
         let Some(console) = &mut self.console else { return };
         match console.read(&mut buffer) {
             Ok(said) if said.is_empty() => {}
@@ -159,9 +165,16 @@ impl Monitor {
     }
 
     fn hear_notify(&mut self) {
-        let mut buffer = [0u8; 2048];
-        let Some(Ok(n)) = self.notify.as_ref().map(|n| n.recv(&mut buffer)) else { return };
-        if buffer[..n].split(|b| *b == b'\n').any(|line| line == b"READY=1") {
+        self.pace.count();
+        let heard = self.notify.as_ref().map_or(Heard::Nothing, Notify::hear);
+        if heard == Heard::Nothing {
+            return;
+        }
+        // Either way there is nothing more to hear: what init says later is of no use to us.
+        if let Some(notify) = self.notify.take() {
+            notify.close();
+        }
+        if heard == Heard::Booted {
             self.booted = Some(true);
             let answer = self.answer();
             for stream in self.waiting.drain(..) {
@@ -191,6 +204,8 @@ impl Monitor {
             }
             None => false,
         });
+        // They have nothing to say any more; what is to be read is that they have gone.
+        self.waiting.retain_mut(|s| matches!(s.read(&mut buffer), Err(e) if e.kind() == io::ErrorKind::WouldBlock));
         for (mut stream, mut line) in std::mem::take(&mut self.askers) {
             match stream.read(&mut buffer) {
                 Ok(0) => {}
