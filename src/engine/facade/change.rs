@@ -21,6 +21,7 @@ use crate::op::set::Set;
 use crate::op::start::Start;
 use crate::op::stop::Stop;
 use crate::step::Operation;
+use crate::ve::outline::Outline;
 use crate::ve::record::VeState;
 use crate::ve::registry::Catalogue;
 
@@ -31,7 +32,7 @@ impl Engine {
     /// One action on one VE.
     pub fn act(&self, id: VeId, action: &Action, progress: &dyn Progress) -> Result<Outcome> {
         let lock = self.lock_ve(id, verb(action), progress)?;
-        let Some(state) = VeState::read(&self.host.dirs.ve(id))? else {
+        let Some(ve) = self.host.outline(id) else {
             // An interrupted creation or destruction was just ended; then there is nothing to act on.
             return match action {
                 Action::Destroy { .. } => Ok(outcome("is destroyed already", false)),
@@ -39,13 +40,17 @@ impl Engine {
             };
         };
         let reality = self.host.reality(id)?;
-        match judge(reality.state, action) {
-            Err(refusal) => Err(Error::new(Class::Refused, format!("{}: {refusal}", state.name)).hint(refusal.instead)),
+        let was = if ve.whole || reality.init.is_some() { reality.state } else { State::Broken };
+        match judge(was, action) {
+            Err(refusal) => Err(Error::new(Class::Refused, format!("{}: {refusal}", ve.name)).hint(refusal.instead)),
             Ok(Transition::AlreadyDone(why)) => Ok(outcome(why, false)),
             Ok(_) => {
-                let done = self.perform(id, &state, reality.state, action, progress)?;
-                drop(lock);
-                self.afterwards(id, &state, action, progress)?;
+                let done = self.perform(&ve, was, action, progress)?;
+                match action {
+                    Action::Destroy { .. } => lock.retire()?,
+                    _ => drop(lock),
+                }
+                self.afterwards(&ve, action, progress)?;
                 Ok(done)
             }
         }
@@ -53,27 +58,27 @@ impl Engine {
 
     fn perform(
         &self,
-        id: VeId,
-        state: &VeState,
+        ve: &Outline,
         was: State,
         action: &Action,
         progress: &dyn Progress,
     ) -> Result<Outcome> {
+        let id = ve.id;
         match action {
             Action::Start(_) => self.run::<Start>(id, &op::start::Params {}, progress).map(|()| outcome("started", true)),
             Action::Stop { timeout } => {
-                self.stop(id, Some(self.grace(state, *timeout)), progress).map(|()| outcome("stopped", true))
+                self.stop(id, Some(self.grace(ve, *timeout)), progress).map(|()| outcome("stopped", true))
             }
             Action::Kill => self.stop(id, None, progress).map(|()| outcome("killed", true)),
             Action::Restart { timeout, .. } => {
                 if was == State::Running {
-                    self.stop(id, Some(self.grace(state, *timeout)), progress)?;
+                    self.stop(id, Some(self.grace(ve, *timeout)), progress)?;
                 }
                 self.run::<Start>(id, &op::start::Params {}, progress).map(|()| outcome("restarted", true))
             }
             Action::Pause => self.host.cgroups.freeze(id, FREEZE).map(|()| outcome("paused", true)).map_err(Into::into),
             Action::Unpause => self.host.cgroups.thaw(id).map(|()| outcome("unpaused", true)).map_err(Into::into),
-            Action::Destroy { .. } => self.destroy(id, state, was, progress),
+            Action::Destroy { .. } => self.destroy(ve, was, progress),
             Action::Mount => {
                 self.run::<Mount>(id, &op::mount::Params {}, progress)?;
                 let path = self.host.dirs.mount(id);
@@ -105,41 +110,42 @@ impl Engine {
 
     /// How long a guest may take to shut down: as asked, as defined, or as the host has it if the definition can't be
     /// read.
-    fn grace(&self, state: &VeState, asked: Option<Duration>) -> Duration {
-        let defined = || self.host.effective(&state.name, &mut Catalogue::default()).map(|e| e.stop_timeout).ok();
+    fn grace(&self, ve: &Outline, asked: Option<Duration>) -> Duration {
+        let defined = || self.host.effective(&ve.name, &mut Catalogue::default()).map(|e| e.stop_timeout).ok();
         asked.unwrap_or_else(|| defined().unwrap_or(self.host.config.defaults.stop_timeout).duration())
     }
 
-    fn destroy(&self, id: VeId, state: &VeState, was: State, progress: &dyn Progress) -> Result<Outcome> {
+    fn destroy(&self, ve: &Outline, was: State, progress: &dyn Progress) -> Result<Outcome> {
         match was {
-            State::Running | State::Paused => self.stop(id, None, progress)?,
-            State::Mounted => self.run::<Umount>(id, &op::mount::Params {}, progress)?,
-            State::Stopped | State::Broken => self.host.clear(id, state)?,
+            State::Running | State::Paused => self.stop(ve.id, None, progress)?,
+            State::Mounted => self.run::<Umount>(ve.id, &op::mount::Params {}, progress)?,
+            State::Stopped | State::Broken => self.host.clear(ve)?,
         }
-        self.run::<Destroy>(id, &op::destroy::Params { name: state.name.clone() }, progress)?;
+        let params = op::destroy::Params { name: ve.name.clone() };
+        self.making_room(|| self.run::<Destroy>(ve.id, &params, progress))?;
         Ok(outcome("destroyed", true))
     }
 
     /// What is done when the lock is free again: waiting for a boot must not keep others from stopping it.
-    fn afterwards(&self, id: VeId, state: &VeState, action: &Action, progress: &dyn Progress) -> Result<()> {
+    fn afterwards(&self, ve: &Outline, action: &Action, progress: &dyn Progress) -> Result<()> {
         match action {
             Action::Start(options) | Action::Restart { start: options, .. } if options.wait => {
-                self.await_boot(id, state, options, progress)
+                self.await_boot(ve, options, progress)
             }
             _ => Ok(()),
         }
     }
 
-    fn await_boot(&self, id: VeId, state: &VeState, options: &StartOptions, progress: &dyn Progress) -> Result<()> {
-        let defined = || self.host.effective(&state.name, &mut Catalogue::default()).map(|e| e.start_timeout).ok();
+    fn await_boot(&self, ve: &Outline, options: &StartOptions, progress: &dyn Progress) -> Result<()> {
+        let defined = || self.host.effective(&ve.name, &mut Catalogue::default()).map(|e| e.start_timeout).ok();
         let default = || defined().unwrap_or(self.host.config.defaults.start_timeout).duration();
         let patience = options.timeout.unwrap_or_else(default);
         progress.step("booting");
-        let log = format!("see what it says with: hostel log {}", state.name);
-        match self.host.guests.await_boot(&self.host.dirs.run(id), patience) {
+        let log = format!("see what it says with: hostel log {}", ve.name);
+        match self.host.guests.await_boot(&self.host.dirs.run(ve.id), patience) {
             Ok(Some(_)) => Ok(()),
             Ok(None) => {
-                let message = format!("{} was started but has not booted in {} s", state.name, patience.as_secs());
+                let message = format!("{} was started but has not booted in {} s", ve.name, patience.as_secs());
                 Err(Error::new(Class::Failed, message).hint("it boots on; wait longer with --timeout").hint(log))
             }
             Err(e) => Err(Error::from(e).hint(log)),

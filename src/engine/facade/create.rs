@@ -1,13 +1,13 @@
 //! Making VEs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hostel_model::definition::{Addresses, Share as Sharing, VeDefinition};
 use hostel_model::edit::{NewVe, edit, render_new};
 use hostel_model::id::{VeId, VeName};
 use hostel_model::idmap::Slot;
-use hostel_model::request::{Action, Create as Request};
+use hostel_model::request::{Action, Create as Request, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_system::file;
 
@@ -39,9 +39,25 @@ impl Engine {
         Ok(handle)
     }
 
+    /// The creation or destruction of a VE of the same name (or number, if it was asked for) that was cut short is
+    /// ended first, as it is in the way. True if there was one.
+    fn finish_unfinished(&self, ve: &VeDefinition, by_number: bool, progress: &dyn Progress) -> Result<bool> {
+        let names = [Some(VeRef::Name(ve.name.clone())), by_number.then_some(VeRef::Id(ve.id))];
+        let mut found = false;
+        for unfinished in names.into_iter().flatten().filter_map(|r| self.unfinished(&r)) {
+            drop(self.lock_ve(unfinished.id, "create", progress)?);
+            found = true;
+        }
+        Ok(found)
+    }
+
     fn try_create(&self, request: &Request, progress: &dyn Progress) -> Result<VeHandle> {
-        let taken = self.host.taken(None)?;
-        let (definition, text) = self.define(request, &taken)?;
+        let mut taken = self.host.taken(None)?;
+        let (mut definition, mut text) = self.define(request, &taken)?;
+        if self.finish_unfinished(&definition, names_its_id(request), progress)? {
+            taken = self.host.taken(None)?;
+            (definition, text) = self.define(request, &taken)?;
+        }
         self.refuse_taken(&definition, &taken)?;
         let mut catalogue = Catalogue::default();
         let effective = self.host.resolve(&definition, &mut catalogue)?;
@@ -185,12 +201,12 @@ impl Engine {
     }
 }
 
-/// Whom a VE shares its template's tree with.
-pub(crate) fn sharing(share: Sharing, tenant: &hostel_model::id::TenantName, id: VeId) -> crate::templates::Share {
+/// Whom a VE shares its template's tree with; a copy of its own goes to `dir`.
+pub(crate) fn sharing(share: Sharing, tenant: &hostel_model::id::TenantName, dir: PathBuf) -> crate::templates::Share {
     match share {
         Sharing::Tenant => crate::templates::Share::Tenant(tenant.clone()),
         Sharing::Host => crate::templates::Share::Host,
-        Sharing::None => crate::templates::Share::None(id),
+        Sharing::None => crate::templates::Share::None(dir),
     }
 }
 

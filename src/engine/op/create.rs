@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
-use crate::step::{Home, Operation, Step, nothing};
+use crate::step::{Home, Operation, Step};
 use crate::facade::Silent;
 use crate::ve::record::VeState;
 
@@ -54,7 +54,7 @@ impl Operation for Create {
             Step::new("template", "preparing the template", Create::prepare_template, Create::drop_template),
             Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
             Step::new("definition", "writing the definition", Create::write_definition, Create::remove_definition),
-            Step::new("commit", "committing", Create::commit, nothing).point_of_no_return(),
+            Step::new("commit", "committing", Create::commit, Create::uncommit).point_of_no_return(),
         ] }
     }
 
@@ -93,6 +93,9 @@ impl Create {
         let store = self.host.templates();
         let template = store.resolve(&self.params.state.template)?;
         let lower = store.lower_for(&template, &self.sharing()?, &Silent)?;
+        // A copy of its own lies beside its disk, and goes where that goes.
+        let (from, to) = (self.host.dirs.staging(self.id), self.host.dirs.ve(self.id));
+        let lower = lower.strip_prefix(from).map(|rest| to.join(rest)).unwrap_or(lower);
         if lower != self.params.state.lower {
             self.params.state.lower = lower;
             self.params.state.write(&self.host.dirs.staging(self.id))?;
@@ -103,13 +106,16 @@ impl Create {
     /// A tenant's copy stays for its next VE; a VE's own goes with it.
     fn drop_template(&mut self) -> Result<()> {
         match self.params.share {
-            Share::None => self.host.drop_private_template(self.id, &self.params.state.template),
+            Share::None => {
+                self.host.drop_private_template(self.host.dirs.staging(self.id), &self.params.state.template)
+            },
             Share::Tenant | Share::Host => Ok(()),
         }
     }
 
     fn sharing(&self) -> Result<crate::templates::Share> {
-        Ok(crate::facade::sharing(self.params.share, &self.definition()?.tenant, self.id))
+        let staging = self.host.dirs.staging(self.id);
+        Ok(crate::facade::sharing(self.params.share, &self.definition()?.tenant, staging))
     }
 
     fn make_disk(&mut self) -> Result<()> {
@@ -145,5 +151,14 @@ impl Create {
     fn commit(&mut self) -> Result<()> {
         let dirs = &self.host.dirs;
         Ok(file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?)
+    }
+
+    /// Back to staging, where the other steps' undo looks for it.
+    fn uncommit(&mut self) -> Result<()> {
+        let dirs = &self.host.dirs;
+        match dirs.ve(self.id).exists() {
+            true => Ok(file::rename(&dirs.ve(self.id), &dirs.staging(self.id))?),
+            false => Ok(()),
+        }
     }
 }

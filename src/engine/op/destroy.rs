@@ -57,7 +57,10 @@ impl Destroy {
 
     fn rename_back(&mut self) -> Result<()> {
         let dirs = &self.host.dirs;
-        Ok(file::rename(&dirs.doomed(self.id), &dirs.ve(self.id))?)
+        match dirs.doomed(self.id).exists() {
+            true => Ok(file::rename(&dirs.doomed(self.id), &dirs.ve(self.id))?),
+            false => Ok(()),
+        }
     }
 
     fn remove_definition(&mut self) -> Result<()> {
@@ -77,7 +80,7 @@ impl Destroy {
 
     fn remove_traces(&mut self) -> Result<()> {
         file::remove_tree(&self.host.dirs.doomed(self.id))?;
-        file::remove_tree(&self.host.dirs.run(self.id))?;
+        self.host.remove_run_dir(self.id)?;
         Ok(file::sync_dir(&self.host.dirs.ves())?)
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
+use crate::journal::Begin;
 use crate::step::{Home, Operation, Step, nothing};
 use crate::ve::record::VeState;
 use crate::ve::registry::Catalogue;
@@ -122,6 +123,13 @@ impl Set {
             std::cmp::Ordering::Equal => Ok(()),
             std::cmp::Ordering::Less => Ok(self.host.disks.shrink(&dir, size)?),
         }
+    }
+
+    /// Takes the step that changes the disk, for the change whose journal begins so. It is safe to repeat.
+    pub fn resize_again(host: &Arc<Host>, begin: &Begin) -> Result<()> {
+        let params = serde_json::from_value(begin.params.clone())
+            .map_err(|e| Error::new(Class::Failed, "cannot understand the journal of a change").because(e))?;
+        Self::resume(Arc::clone(host), begin.id, params)?.resize()
     }
 
     fn record(&mut self) -> Result<()> {

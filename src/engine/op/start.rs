@@ -184,7 +184,7 @@ impl Start {
     }
 
     fn detach_network(&mut self) -> Result<()> {
-        self.host.clear_network(self.id, &self.state)
+        self.host.clear_network(self.id, self.state.interfaces.len())
     }
 
     fn record(&mut self) -> Result<()> {

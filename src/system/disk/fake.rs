@@ -268,6 +268,10 @@ impl Disks for FakeDisks {
         Ok(0)
     }
 
+    fn release(&self, device: &LoopDevice, timeout: Duration) -> Result<()> {
+        self.detach(&device.backing, timeout)
+    }
+
     fn list(&self, under: &Path) -> Result<Vec<LoopDevice>> {
         let state = self.call("list", under)?;
         let below = state.disks.iter().filter(|(dir, _)| dir.starts_with(under));

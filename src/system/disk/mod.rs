@@ -137,6 +137,9 @@ pub trait Disks: Send + Sync + Debug {
     fn glance(&self, dir: &Path, root: Option<&Path>) -> Option<u64>;
     /// Gives blocks that the guest freed back to the host, mounted or not. The bytes that the host got.
     fn compact(&self, dir: &Path) -> Result<u64>;
+    /// Releases a device that [`Disks::list`] has named, whatever has become of the file behind it; `Busy` if something
+    /// still uses it after `timeout`.
+    fn release(&self, device: &LoopDevice, timeout: Duration) -> Result<()>;
     /// What is attached of all that lies (or lay, before it was deleted) below `under`, for an audit.
     fn list(&self, under: &Path) -> Result<Vec<LoopDevice>>;
 }

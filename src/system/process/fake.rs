@@ -110,6 +110,10 @@ impl Guests for FakeGuests {
         self.state().running.values().any(|i| *i == init)
     }
 
+    fn age(&self, init: Init) -> Option<Duration> {
+        self.alive(init).then_some(Duration::from_secs(60))
+    }
+
     fn shut_down(&self, init: Init) -> Result<()> {
         self.check("shut_down")?;
         if !self.state().stubborn {
@@ -135,6 +139,12 @@ impl Guests for FakeGuests {
         let state = self.state();
         let init = id.and_then(|id| state.running.get(&id).copied());
         Ok(init.map(|init| Answer { init, monitor: 1, booted: Some(true), console: true }))
+    }
+
+    fn take_over_clearing(&self, _run_dir: &Path) -> Result<Option<OwnedFd>> {
+        self.check("take_over_clearing")?;
+        let null = std::fs::File::open("/dev/null").map_err(|e| Error::os("open", "/dev/null", e))?;
+        Ok(Some(null.into()))
     }
 
     fn await_boot(&self, run_dir: &Path, _timeout: Duration) -> Result<Option<Answer>> {

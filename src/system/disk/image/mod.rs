@@ -312,6 +312,10 @@ impl Disks for ImageDisks {
         Ok(before.saturating_sub(image.allocated()?))
     }
 
+    fn release(&self, device: &LoopDevice, timeout: Duration) -> Result<()> {
+        loopdev::free(device, timeout)
+    }
+
     fn list(&self, under: &Path) -> Result<Vec<LoopDevice>> {
         let real = std::fs::canonicalize(under).unwrap_or_else(|_| under.to_owned());
         let mut devices = loopdev::all()?;
