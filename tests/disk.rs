@@ -397,9 +397,17 @@ fn lists_show_what_is_used_running_or_not() {
         rows[0]["disk"].as_u64().unwrap()
     };
     let inside = df(&h, "used", "-k").1 << 10;
-    assert!(inside > 20 * MIB && listed().abs_diff(inside) < MIB, "{} listed, {inside} inside", listed());
+    assert!(
+        inside > 20 * MIB && listed().abs_diff(inside) < MIB,
+        "{} listed, {inside} inside",
+        listed()
+    );
     h.ok(&["stop", "used"]);
-    assert!(listed().abs_diff(inside) < MIB, "{} listed while stopped, {inside} inside", listed());
+    assert!(
+        listed().abs_diff(inside) < MIB,
+        "{} listed while stopped, {inside} inside",
+        listed()
+    );
 }
 
 #[test]

@@ -21,7 +21,14 @@ fn thirty_ves_start_are_listed_and_stop_together() {
     let h = House::new();
     template("busybox");
     for n in 0..MANY {
-        h.ok(&["create", &format!("many{n}"), "--template", "busybox", "--set", "disk.size=32MiB"]);
+        h.ok(&[
+            "create",
+            &format!("many{n}"),
+            "--template",
+            "busybox",
+            "--set",
+            "disk.size=32MiB",
+        ]);
     }
     let begin = Instant::now();
     h.ok(&["start", "--all"]);
@@ -39,7 +46,10 @@ fn thirty_ves_start_are_listed_and_stop_together() {
     for n in [0, MANY / 2, MANY - 1] {
         let name = format!("many{n}");
         assert_eq!(h.sh(&name, "hostname; ls /proc | grep -c '^1$'"), format!("{name}\n1"));
-        let next = h.status(&format!("many{}", (n + 1) % MANY), "addresses")[0].as_str().unwrap().to_owned();
+        let next = h.status(&format!("many{}", (n + 1) % MANY), "addresses")[0]
+            .as_str()
+            .unwrap()
+            .to_owned();
         h.sh(&name, &format!("ping -c 1 -W 5 {next}"));
     }
 

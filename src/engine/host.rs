@@ -59,7 +59,9 @@ pub struct Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("config", &self.config_file).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("config", &self.config_file)
+            .finish_non_exhaustive()
     }
 }
 

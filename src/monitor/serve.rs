@@ -79,7 +79,10 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
         notify.close();
     }
     monitor.clearers.retain_mut(is_there);
-    Outcome { ended: how_it_ended(&monitor.pidfd), clear: monitor.clearers.is_empty() }
+    Outcome {
+        ended: how_it_ended(&monitor.pidfd),
+        clear: monitor.clearers.is_empty(),
+    }
 }
 
 fn how_it_ended(pidfd: &OwnedFd) -> Ended {
@@ -116,7 +119,10 @@ impl Monitor {
     }
 
     fn wait(&self, pause: Option<Duration>) -> Vec<Source> {
-        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
+        let mut fds = vec![
+            PollFd::new(&self.pidfd, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
         let mut sources = vec![Source::Init, Source::Listener];
         if let (Some(console), None) = (&self.console, pause) {
             fds.push(PollFd::new(console, PollFlags::IN));
@@ -142,8 +148,12 @@ impl Monitor {
         if poll(&mut fds, timeout.as_ref()).is_err() {
             return Vec::new(); // interrupted; the next turn looks again
         }
-        let mut ready: Vec<Source> =
-            fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, s)| *s).collect();
+        let mut ready: Vec<Source> = fds
+            .iter()
+            .zip(&sources)
+            .filter(|(fd, _)| !fd.revents().is_empty())
+            .map(|(_, s)| *s)
+            .collect();
         ready.dedup();
         ready
     }
@@ -207,7 +217,8 @@ impl Monitor {
             None => false,
         });
         // They have nothing to say any more; what is to be read is that they have gone.
-        self.waiting.retain_mut(|s| matches!(s.read(&mut buffer), Err(e) if e.kind() == io::ErrorKind::WouldBlock));
+        self.waiting
+            .retain_mut(|s| matches!(s.read(&mut buffer), Err(e) if e.kind() == io::ErrorKind::WouldBlock));
         self.clearers.retain_mut(is_there);
         for (mut stream, mut line) in std::mem::take(&mut self.askers) {
             match stream.read(&mut buffer) {
@@ -227,7 +238,9 @@ impl Monitor {
     }
 
     fn handle(&mut self, stream: UnixStream, line: &[u8]) {
-        let Ok(request) = serde_json::from_slice::<Request>(line) else { return };
+        let Ok(request) = serde_json::from_slice::<Request>(line) else {
+            return;
+        };
         match request {
             Request::Status => {}
             Request::AwaitBoot if self.booted == Some(false) => return self.waiting.push(stream),
@@ -256,7 +269,12 @@ impl Monitor {
 
     fn answer(&self) -> Answer {
         let monitor = std::process::id();
-        Answer { init: self.init, monitor, booted: self.booted, console: self.console.is_some() }
+        Answer {
+            init: self.init,
+            monitor,
+            booted: self.booted,
+            console: self.console.is_some(),
+        }
     }
 
     /// What the guest said right before it ended is still in the terminal's buffer.

@@ -32,8 +32,9 @@ impl Engine {
             return Ok(path);
         }
         let entries = std::fs::read_dir(&images).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned())).collect();
+        let mut names: Vec<String> = entries
+            .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+            .collect();
         names.sort();
         Err(Error::new(Class::NotFound, format!("there is no recipe \"{recipe}\""))
             .hint(format!("recipes in {}: {}", images.display(), names.join(", ")))

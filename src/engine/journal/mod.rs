@@ -133,7 +133,10 @@ pub enum Look {
 
 fn fail(act: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
     move |e| {
-        let full = matches!(e.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded);
+        let full = matches!(
+            e.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        );
         let class = if full { Class::Limit } else { Class::Failed };
         Error::new(class, format!("cannot {act} the journal {}", path.display())).because(e)
     }
@@ -185,7 +188,14 @@ impl Journals {
         let time = Timestamp::now().as_second();
         let (verb, boot_id) = (verb.to_owned(), self.boot_id.clone());
         let pid = std::process::id();
-        let begin = Begin { verb, id, params, boot_id, pid, time };
+        let begin = Begin {
+            verb,
+            id,
+            params,
+            boot_id,
+            pid,
+            time,
+        };
         let begun = journal.write(&Line::Begin(begin), true).and_then(|()| match home {
             Home::Durable => Ok(sync_dir(&self.durable)?),
             Home::Volatile => Ok(()),
@@ -203,7 +213,9 @@ impl Journals {
     /// What lies in a journal's place, only looked at: no lock is needed, and nothing is put right.
     pub fn look(&self, id: VeId) -> Look {
         for home in [Home::Durable, Home::Volatile] {
-            let Ok(Some(text)) = read_bytes(&self.path(home, id)) else { continue };
+            let Ok(Some(text)) = read_bytes(&self.path(home, id)) else {
+                continue;
+            };
             let lines = match parse(&text) {
                 Ok(parsed) => parsed.lines,
                 Err(why) => return Look::Corrupt(why),

@@ -71,7 +71,9 @@ impl Host {
 
     /// The names of a VE's interfaces on the host.
     pub fn interface_names(&self, id: VeId, count: usize) -> Vec<String> {
-        (0..count).map(|n| self.config.interface_prefix.interface(id, n)).collect()
+        (0..count)
+            .map(|n| self.config.interface_prefix.interface(id, n))
+            .collect()
     }
 
     /// Removes the runtime directory of a VE that is no more. Never through a mount in it: that would empty what is
@@ -106,6 +108,9 @@ fn hostel_monitor_socket() -> &'static str {
 pub fn must_have_ended(host: &Host, id: VeId) -> Result<()> {
     match host.reality(id)?.init {
         None => Ok(()),
-        Some(init) => Err(Error::new(Class::Failed, format!("VE {id} still runs (process {})", init.pid))),
+        Some(init) => Err(Error::new(
+            Class::Failed,
+            format!("VE {id} still runs (process {})", init.pid),
+        )),
     }
 }

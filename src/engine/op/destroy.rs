@@ -36,16 +36,27 @@ impl Operation for Destroy {
     type Params = Params;
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
-        Ok(Self { host, id, name: params.name })
+        Ok(Self {
+            host,
+            id,
+            name: params.name,
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("away", "removing the VE", Destroy::rename_away, Destroy::rename_back).point_of_no_return(),
-            Step::new("definition", "removing the definition", Destroy::remove_definition, nothing),
-            Step::new("disk", "removing the disk", Destroy::remove_disk, nothing),
-            Step::new("traces", "removing traces", Destroy::remove_traces, nothing),
-        ] }
+        const {
+            &[
+                Step::new("away", "removing the VE", Destroy::rename_away, Destroy::rename_back).point_of_no_return(),
+                Step::new(
+                    "definition",
+                    "removing the definition",
+                    Destroy::remove_definition,
+                    nothing,
+                ),
+                Step::new("disk", "removing the disk", Destroy::remove_disk, nothing),
+                Step::new("traces", "removing traces", Destroy::remove_traces, nothing),
+            ]
+        }
     }
 }
 

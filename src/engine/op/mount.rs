@@ -50,7 +50,12 @@ impl Mount {
         host.disks.check(&dir)?;
         let attached = host.disks.attach(&dir)?;
         let orders = host.disk_orders(&attached.source);
-        mount_root(&self.state.lower, &orders, &host.dirs.disk_mount(id), &host.dirs.mount(id))?;
+        mount_root(
+            &self.state.lower,
+            &orders,
+            &host.dirs.disk_mount(id),
+            &host.dirs.mount(id),
+        )?;
         Ok(())
     }
 

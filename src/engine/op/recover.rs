@@ -32,7 +32,10 @@ impl Host {
             Found::Nothing => {}
             Found::Unfinished(unfinished) => self.finish(unfinished, runner)?,
             Found::Corrupt { moved_to, why } => {
-                runner.progress.note(&format!("a journal could not be read and lies at {}: {why}", moved_to.display()));
+                runner.progress.note(&format!(
+                    "a journal could not be read and lies at {}: {why}",
+                    moved_to.display()
+                ));
             }
         }
         self.remove_half_made(id)?;
@@ -65,9 +68,12 @@ impl Host {
                 runner.recover::<Set>(self, unfinished)
             }
             verb => {
-                return Err(Error::new(Class::Failed, format!("VE {} has an unfinished {verb}", unfinished.begin.id))
-                    .because("this version of hostel knows no such operation")
-                    .hint("use the version of hostel that began it"));
+                return Err(Error::new(
+                    Class::Failed,
+                    format!("VE {} has an unfinished {verb}", unfinished.begin.id),
+                )
+                .because("this version of hostel knows no such operation")
+                .hint("use the version of hostel that began it"));
             }
         }
         .map(drop)
@@ -85,7 +91,12 @@ impl Host {
         if RunRecord::read(&run_dir).is_none_or(|r| r.init != init || r.boot_id != self.boot_id) {
             file::make_dir(&run_dir)?;
             let started = (self.clock)() - self.guests.age(init).map_or(0, |age| age.as_secs() as i64);
-            RunRecord { init, boot_id: self.boot_id.clone(), started }.write(&run_dir)?;
+            RunRecord {
+                init,
+                boot_id: self.boot_id.clone(),
+                started,
+            }
+            .write(&run_dir)?;
         }
         match self.guests.ask(&run_dir, &Request::Status) {
             Ok(Some(answer)) if answer.init == init => Ok(()),
@@ -145,7 +156,10 @@ impl Host {
         Ok(Watch {
             id: id.get(),
             run_dir: self.dirs.run(id),
-            place: Place { tasks: place.join, unified: place.unified },
+            place: Place {
+                tasks: place.join,
+                unified: place.unified,
+            },
             console_log_size: self.config.console.log_size.get(),
             after: vec![program, "--config".into(), config, "settle".into(), id.to_string()],
         })

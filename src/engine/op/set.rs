@@ -47,17 +47,24 @@ impl Operation for Set {
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
         let state = host.state(id)?;
-        Ok(Self { host, id, state, params })
+        Ok(Self {
+            host,
+            id,
+            state,
+            params,
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
-            Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
-            // Last, because a disk that has grown can't shrink while it is in use.
-            Step::new("disk", "changing the disk", Set::resize, nothing).point_of_no_return(),
-            Step::new("record", "recording", Set::record, nothing),
-        ] }
+        const {
+            &[
+                Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
+                Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
+                // Last, because a disk that has grown can't shrink while it is in use.
+                Step::new("disk", "changing the disk", Set::resize, nothing).point_of_no_return(),
+                Step::new("record", "recording", Set::record, nothing),
+            ]
+        }
     }
 }
 
@@ -79,16 +86,25 @@ impl Set {
             _ => Vec::new(),
         };
         let applied = self.host.cgroups.apply(self.id, &self.host.enforceable(limits), &disks);
-        applied.map_err(|e| if e.kind == Kind::Busy { self.memory_in_use(limits, e) } else { e.into() })
+        applied.map_err(|e| {
+            if e.kind == Kind::Busy {
+                self.memory_in_use(limits, e)
+            } else {
+                e.into()
+            }
+        })
     }
 
     /// The kernel takes no memory away that is in use and can't be freed; nothing has changed then.
     fn memory_in_use(&self, limits: &Limits, e: hostel_system::Error) -> Error {
         let limit = limits.memory.limit.map_or_else(|| "less".to_owned(), |l| l.to_string());
         let hint = e.hint.clone().unwrap_or_else(|| "lower it when less is used".into());
-        Error::new(Class::Limit, format!("the memory of {} can't be lowered to {limit}", self.state.name))
-            .because(e)
-            .hint(hint)
+        Error::new(
+            Class::Limit,
+            format!("the memory of {} can't be lowered to {limit}", self.state.name),
+        )
+        .because(e)
+        .hint(hint)
     }
 
     fn new_limits(&mut self) -> Result<()> {
@@ -104,7 +120,11 @@ impl Set {
     }
 
     fn write(&self, text: &str) -> Result<()> {
-        Ok(file::write_atomic(&self.host.dirs.definition(&self.state.name), text.as_bytes(), 0o600)?)
+        Ok(file::write_atomic(
+            &self.host.dirs.definition(&self.state.name),
+            text.as_bytes(),
+            0o600,
+        )?)
     }
 
     fn write_new(&mut self) -> Result<()> {
@@ -116,7 +136,9 @@ impl Set {
     }
 
     fn resize(&mut self) -> Result<()> {
-        let Some(size) = self.params.disk_size else { return Ok(()) };
+        let Some(size) = self.params.disk_size else {
+            return Ok(());
+        };
         let dir = self.host.dirs.ve(self.id);
         match size.cmp(&self.state.disk_size) {
             std::cmp::Ordering::Greater => Ok(self.host.disks.grow(&dir, size)?),
@@ -133,7 +155,9 @@ impl Set {
     }
 
     fn record(&mut self) -> Result<()> {
-        let Some(size) = self.params.disk_size else { return Ok(()) };
+        let Some(size) = self.params.disk_size else {
+            return Ok(());
+        };
         self.state.disk_size = size;
         self.state.write(&self.host.dirs.ve(self.id))
     }

@@ -41,7 +41,12 @@ impl Host {
             None => State::Stopped,
         };
         let remains = init.is_none() && (has_group || record.is_some());
-        Ok(Reality { state, init, started: started.filter(|_| init.is_some()), remains })
+        Ok(Reality {
+            state,
+            init,
+            started: started.filter(|_| init.is_some()),
+            remains,
+        })
     }
 
     fn is_frozen(&self, id: VeId) -> Result<bool> {

@@ -43,7 +43,10 @@ pub fn probe(layout: &Layout) -> Facts {
 pub fn unenforceable(layout: &Layout, facts: &Facts, limits: &Limits) -> Vec<Unenforceable> {
     let mut out: Vec<Unenforceable> = asked(limits)
         .filter_map(|l| {
-            facts.why_not(l).map(|why| Unenforceable { limit: l, why: why.to_owned() })
+            facts.why_not(l).map(|why| Unenforceable {
+                limit: l,
+                why: why.to_owned(),
+            })
         })
         .collect();
     let mut also = |limit: Limit, why: String| {

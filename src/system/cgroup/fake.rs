@@ -148,7 +148,10 @@ impl Cgroups for FakeCgroups {
     fn unenforceable(&self, limits: &Limits) -> Vec<Unenforceable> {
         super::facts::asked(limits)
             .filter_map(|l| {
-                self.facts.why_not(l).map(|why| Unenforceable { limit: l, why: why.to_owned() })
+                self.facts.why_not(l).map(|why| Unenforceable {
+                    limit: l,
+                    why: why.to_owned(),
+                })
             })
             .collect()
     }

@@ -101,7 +101,12 @@ impl Limit {
 
     /// Whether it is set in these limits.
     pub const fn is_set(self, limits: &Limits) -> bool {
-        let Limits { cpu, memory, processes, io } = limits;
+        let Limits {
+            cpu,
+            memory,
+            processes,
+            io,
+        } = limits;
         match self {
             Self::CpuCap => cpu.cap_milli.is_some(),
             Self::CpuWeight => cpu.weight.is_some(),
@@ -120,7 +125,12 @@ impl Limit {
 
     /// Takes it out of these limits.
     pub fn lift(self, limits: &mut Limits) {
-        let Limits { cpu, memory, processes, io } = limits;
+        let Limits {
+            cpu,
+            memory,
+            processes,
+            io,
+        } = limits;
         match self {
             Self::CpuCap => cpu.cap_milli = None,
             Self::CpuWeight => cpu.weight = None,
@@ -336,7 +346,11 @@ mod tests {
     #[test]
     fn every_limit_has_the_key_of_the_definitions() {
         for limit in Limit::ALL {
-            assert!(hostel_model::definition::key(limit.key()).is_some(), "{limit:?}: {}", limit.key());
+            assert!(
+                hostel_model::definition::key(limit.key()).is_some(),
+                "{limit:?}: {}",
+                limit.key()
+            );
         }
     }
 
@@ -359,7 +373,11 @@ mod tests {
             let mut left = limits.clone();
             lifted.lift(&mut left);
             for limit in Limit::ALL {
-                assert_eq!(limit.is_set(&left), limit != lifted, "{limit:?} after lifting {lifted:?}");
+                assert_eq!(
+                    limit.is_set(&left),
+                    limit != lifted,
+                    "{limit:?} after lifting {lifted:?}"
+                );
             }
         }
     }

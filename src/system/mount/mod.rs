@@ -28,8 +28,11 @@ pub fn is_mount_point(path: &Path) -> bool {
 /// The mount points below a directory and at it, the deepest first.
 pub fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>> {
     let own = Path::new("/proc/self/mountinfo");
-    let mut points: Vec<PathBuf> =
-        file::read(own)?.lines().filter_map(mount_point).filter(|point| point.starts_with(dir)).collect();
+    let mut points: Vec<PathBuf> = file::read(own)?
+        .lines()
+        .filter_map(mount_point)
+        .filter(|point| point.starts_with(dir))
+        .collect();
     points.sort_by(|a, b| b.cmp(a));
     Ok(points)
 }
@@ -105,8 +108,9 @@ pub fn detach(point: &Path) -> Result<()> {
     }
     match unmount(point, UnmountFlags::NOFOLLOW) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::BUSY) => Err(Error::os("unmount", point.display(), rustix::io::Errno::BUSY)
-            .hint(format!("a program works in it; find it with: fuser -vm {}", point.display()))),
+        Err(rustix::io::Errno::BUSY) => Err(Error::os("unmount", point.display(), rustix::io::Errno::BUSY).hint(
+            format!("a program works in it; find it with: fuser -vm {}", point.display()),
+        )),
         Err(e) => Err(Error::os("unmount", point.display(), e)),
     }
 }

@@ -33,7 +33,11 @@ impl Image {
         let file = file.map_err(|e| {
             let gone = e.kind() == io::ErrorKind::NotFound;
             let error = Error::os("open the disk", path.display(), e);
-            if gone { error.hint("put it back there from a backup, or destroy the VE") } else { error }
+            if gone {
+                error.hint("put it back there from a backup, or destroy the VE")
+            } else {
+                error
+            }
         })?;
         Ok(Self { path, file })
     }
