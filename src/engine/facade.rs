@@ -20,7 +20,9 @@ use std::time::Duration;
 use hostel_model::id::{TemplateName, VeId, VeName};
 use serde::Serialize;
 
-use crate::error::Result;
+pub(crate) use settle::TROUBLE;
+
+use crate::error::{Class, Result};
 use crate::host::Host;
 use crate::interrupt;
 use crate::lock::{Lock, Patience, Subject};
@@ -211,9 +213,9 @@ impl Engine {
     /// Opens the Hostel that `config` (hostel.toml) describes. `wait_lock`: how long to wait for another operation on
     /// the same VE.
     pub fn open(config: &Path, wait_lock: Duration) -> Result<Self> {
-        Ok(Self {
-            host: Host::open(config, wait_lock)?,
-        })
+        let host = Host::open(config, wait_lock)?;
+        host.reserve.refill();
+        Ok(Self { host })
     }
 
     /// What operations run with.
@@ -234,8 +236,16 @@ impl Engine {
             interrupted: interrupt::flag(),
         };
         let lock = self.host.locks.take(Subject::Ve(id), verb, &patience)?;
-        self.host.recover(id, &self.runner(progress))?;
+        self.making_room(|| self.host.recover(id, &self.runner(progress)))?;
         Ok(lock)
+    }
+
+    /// Does what must work on a full disk too: if it doesn't for want of space, it gets what was put by for that.
+    pub(crate) fn making_room(&self, act: impl Fn() -> Result<()>) -> Result<()> {
+        match act() {
+            Err(e) if e.class == Class::Limit && self.host.reserve.release()? => act(),
+            other => other,
+        }
     }
 }
 

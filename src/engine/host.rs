@@ -19,6 +19,7 @@ use crate::dirs::Dirs;
 use crate::error::{Class, Error, Result};
 use crate::journal::Journals;
 use crate::lock::Locks;
+use crate::reserve::Reserve;
 
 /// The clock: seconds since 1970.
 pub type Clock = fn() -> i64;
@@ -35,6 +36,8 @@ pub struct Host {
     pub locks: Locks,
     /// The journals.
     pub journals: Journals,
+    /// Space for what must work on a full disk.
+    pub reserve: Reserve,
     /// Which boot of the host this is.
     pub boot_id: String,
     /// How long to wait for another operation on the same VE.
@@ -103,6 +106,7 @@ impl Host {
             fakes: None,
             locks: Locks::at(&dirs.locks())?,
             journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), &boot_id)?,
+            reserve: Reserve::at(dirs.reserve()),
             program: own_program()?,
             clock: || jiff::Timestamp::now().as_second(),
             patience,

@@ -1,6 +1,6 @@
 //! The VE's first process, from its birth in new namespaces to the exec of init.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
@@ -25,9 +25,14 @@ pub fn run(start: &Start, monitor: &Channel) -> ! {
 }
 
 fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infallible> {
+    // The monitor's own (its sockets, the group in the v2 tree) are not for us. Its frames, which own them, are never
+    // returned to.
+    sys::close_all_but(&[monitor.as_fd().as_raw_fd()]).step("close", "the monitor's descriptors")?;
     let root = receive_root(monitor)?;
     rustix::process::setsid().step("make", "a session")?;
     sys::become_user(0, 0, &[]).step("become", "the VE's root")?;
+    // Not the one that the monitor keeps. It is empty too, should the VE have no room for another.
+    let _ = sys::new_session_keyring();
     // Only now: the group we were born in is to be the root of what the guest sees.
     sys::unshare(libc::CLONE_NEWCGROUP).step("make", "the cgroup namespace")?;
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)

@@ -5,21 +5,15 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// Console log beside the sockets in the run directory; the older half gets `.1` behind its name.
 pub const LOG: &str = "console.log";
-
-/// What a guest may write in a second before it has to wait: its noise must not become the host's work.
-const BYTES_PER_SECOND: usize = 1 << 20;
 
 /// The master of the console's terminal, with its log.
 #[derive(Debug)]
 pub struct Console {
     master: File,
     log: Log,
-    second: Instant,
-    in_second: usize,
 }
 
 impl Console {
@@ -30,16 +24,13 @@ impl Console {
         Ok(Self {
             master,
             log: Log::open(log, size),
-            second: Instant::now(),
-            in_second: 0,
         })
     }
 
-    /// What the guest has written since; empty if it may not be read just now.
+    /// What the guest has written since; empty if that is nothing.
     pub fn read<'a>(&mut self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
         match self.master.read(buffer) {
             Ok(n) => {
-                self.in_second += n;
                 let said = &buffer[..n];
                 self.log.write(said);
                 Ok(said)
@@ -48,16 +39,6 @@ impl Console {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock || e.raw_os_error() == Some(libc::EIO) => Ok(&[]),
             Err(e) => Err(e),
         }
-    }
-
-    /// How long the guest has to wait because it wrote too much.
-    pub fn pause(&mut self) -> Option<Duration> {
-        let passed = self.second.elapsed();
-        if passed >= Duration::from_secs(1) {
-            self.second = Instant::now();
-            self.in_second = 0;
-        }
-        (self.in_second >= BYTES_PER_SECOND).then(|| Duration::from_secs(1).saturating_sub(passed))
     }
 
     /// Types into the guest; what its full terminal doesn't take is dropped, as on a real line.

@@ -95,10 +95,24 @@ fn console(dev: BorrowedFd<'_>, pts: BorrowedFd<'_>) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = rustix::fs::openat(pts, "ptmx", flags, Mode::empty()).step("open", "/dev/pts/ptmx")?;
     let slave = sys::open_pty_peer(master.as_fd()).step("open", "the console's terminal")?;
-    rustix::fs::fchmod(&slave, Mode::from_raw_mode(0o620)).step("set the mode of", "the console's terminal")?;
+    give_mode(slave.as_fd())?;
     let mount = root::clone_mount(slave.as_fd(), "the console's terminal")?;
     root::place(mount.as_fd(), make_file(dev, "console")?.as_fd())?;
     Ok(master)
+}
+
+/// The mode of a console: who is in the group tty may write to it.
+pub fn give_mode(console: BorrowedFd<'_>) -> Result<()> {
+    rustix::fs::fchmod(console, Mode::from_raw_mode(0o620)).step("set the mode of", "the console's terminal")
+}
+
+/// A new terminal of the VE's own devpts, by a process inside: its master, non-blocking, and its other side.
+pub fn open_terminal() -> Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let master = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).step("open", "the VE's /dev/pts/ptmx")?;
+    root::check_device(master.as_fd(), 5, 2, "/dev/pts/ptmx")?;
+    let slave = sys::open_pty_peer(master.as_fd()).step("open", "a terminal in the VE")?;
+    Ok((master, slave))
 }
 
 /// Opens the console as standard input, output and error, inside the VE.

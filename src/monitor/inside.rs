@@ -5,14 +5,14 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 
 use crate::enter::Stdio;
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromMonitor};
 use crate::spec::{Enter, Task};
 use crate::user::{self, User};
-use crate::{privilege, root, seccomp, sys};
+use crate::{dev, privilege, seccomp, sys};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -28,13 +28,14 @@ pub fn run(spec: &Enter, init: OwnedFd, stdio: Stdio, outside: &Channel) -> ! {
 }
 
 fn work(spec: &Enter, init: OwnedFd, stdio: Stdio, outside: &Channel) -> Result<()> {
-    let rest = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWCGROUP;
-    sys::setns(init.as_fd(), rest).step("join", "the VE's namespaces")?;
+    // All else of the host's stays outside: its frames, which own it, are never returned to.
+    let ours = [Some(init.as_fd()), Some(outside.as_fd())]
+        .into_iter()
+        .chain(stdio.iter().map(|fd| fd.as_ref().map(AsFd::as_fd)));
+    let ours: Vec<_> = ours.flatten().map(|fd| fd.as_raw_fd()).collect();
+    sys::close_all_but(&ours).step("close", "the host's descriptors")?;
+    // The others were joined before our birth.
+    sys::setns(init.as_fd(), libc::CLONE_NEWUSER | libc::CLONE_NEWCGROUP).step("join", "the VE's namespaces")?;
     drop(init);
     rustix::process::setsid().step("make", "a session")?;
     sys::become_user(0, 0, &[]).step("become", "the VE's root")?;
@@ -88,10 +89,7 @@ fn attach_stdio(spec: &Enter, stdio: Stdio, outside: &Channel) -> Result<()> {
 
 /// A terminal of the VE's own devpts; the host's terminal never goes inside (TIOCSTI).
 fn open_terminal(outside: &Channel) -> Result<()> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let master = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).step("open", "the VE's /dev/pts/ptmx")?;
-    root::check_device(master.as_fd(), 5, 2, "/dev/pts/ptmx")?;
-    let slave = sys::open_pty_peer(master.as_fd()).step("open", "a terminal in the VE")?;
+    let (master, slave) = dev::open_terminal()?;
     sys::ioctl_int(slave.as_fd(), libc::TIOCSCTTY, 0).step("take", "the terminal")?;
     outside
         .send(&FromMonitor::Terminal, &[master.as_fd()])

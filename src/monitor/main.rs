@@ -3,14 +3,14 @@
 #![allow(unsafe_code)]
 
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
 use hostel_monitor::error::{Failure, Result, Step};
 use hostel_monitor::message::{Channel, FromMonitor};
 use hostel_monitor::spec::{Adopt, Role, Start, Watch};
 use hostel_monitor::start::Running;
-use hostel_monitor::{enter, exit, identity, place, serve, start, sys};
+use hostel_monitor::{adopt, enter, exit, identity, inherit, place, serve, start, sys};
 
 /// Arguments: the numbers of the control socket and of the orders (a [`Role`] as JSON in memory).
 fn main() -> ExitCode {
@@ -23,10 +23,11 @@ fn main() -> ExitCode {
     };
     let keep = [control.as_raw_fd(), spec.as_raw_fd()];
     let engine = Channel::from(control);
-    let outcome = sys::close_all_but(keep)
+    let outcome = sys::close_all_but(&keep)
         .step("close", "what was inherited")
         .and_then(|()| {
             let role = read_role(spec)?;
+            inherit::reset()?;
             match role {
                 Role::Start(spec) => run_start(*spec, &engine),
                 Role::Adopt(spec) => run_adopt(spec, &engine),
@@ -61,11 +62,10 @@ fn detach() -> Result<()> {
 }
 
 fn run_start(spec: Start, engine: &Channel) -> Result<u8> {
+    inherit::check_privileges_can_grow()?;
     detach()?;
     let listener = serve::listen(&spec.watch)?;
     let running = start::start(&spec, engine)?;
-    // Out of the VE's limits, now that its first process was born inside them.
-    place::join_v1(&spec.watch.place)?;
     engine
         .send(&FromMonitor::Started, &[])
         .step("report to", "the engine")?;
@@ -81,10 +81,12 @@ fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
     engine
         .send(&FromMonitor::Started, &[])
         .step("report to", "the engine")?;
+    // Without one a VE is well enough; the guest may have made it impossible.
+    let console = adopt::console(pidfd.as_fd()).ok();
     let running = Running {
         init: spec.init,
         pidfd,
-        console: None,
+        console,
         notify: None,
     };
     Ok(watch_over(&spec.watch, running, listener, false))
@@ -104,6 +106,8 @@ fn watch_over(watch: &Watch, running: Running, listener: std::os::unix::net::Uni
     let mut argv = watch.after.clone();
     argv.push(outcome.ended.word());
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
+    // The command is to end when it is told to.
+    let _ = sys::restore_signals();
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let program = argv[0].clone();
     let failed = sys::exec(&program, &argv, &[format!("PATH={path}")]);

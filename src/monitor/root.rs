@@ -129,7 +129,13 @@ fn mount(layers: &str) -> Result<OwnedFd> {
         rustix::mount::fsconfig_set_string(&context, key, value).step("set overlay option", key)?;
     }
     rustix::mount::fsconfig_create(&context).step(act, "")?;
-    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).step(act, "")
+    // A device node on a disk or in a template, however it came there, is none in the VE.
+    rustix::mount::fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_NODEV,
+    )
+    .step(act, "")
 }
 
 /// Makes `root` (a detached mount) the root of this process, with nothing of the old one left.

@@ -69,11 +69,13 @@ fn give_birth(start: &Start) -> Result<(OwnedFd, Init, Channel)> {
     sys::set_effective(start.id_base).step("become user", start.id_base)?;
     let born = sys::clone3(NAMESPACES as u64, group.as_ref().map(AsFd::as_fd));
     if let Ok(Cloned::Child) = born {
-        drop(ours);
         child::run(start, &theirs);
     }
     sys::set_effective(0).step("become user", 0)?;
     sys::prctl(libc::PR_SET_SECUREBITS, 0, 0).step("reset", "the secure bits")?;
+    // Out of the VE's limits again, now that its first process was born inside them: neither may they hold up the
+    // monitor, nor may the monitor's work (mounting a disk, for one) be something that the guest's group allows.
+    place::join_v1(&start.watch.place)?;
     match born.step("make", "the VE's namespaces")? {
         Cloned::Parent(pid, pidfd) => Ok((pidfd, identity::identify(pid as u32)?, ours)),
         Cloned::Child => unreachable!("the child never gets here"),

@@ -188,16 +188,64 @@ pub fn close_from(first: RawFd, cloexec: bool) -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(drop)
 }
 
-/// Closes every descriptor above the standard ones but these two: what a careless caller left open must not reach
-/// the VE.
-pub fn close_all_but(mut keep: [RawFd; 2]) -> io::Result<()> {
+/// Closes every descriptor above the standard ones but these: what a careless caller left open, or what only our
+/// parent needs, must not reach the VE.
+pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd > 2).collect();
     keep.sort_unstable();
-    let ranges = [(3, keep[0] - 1), (keep[0] + 1, keep[1] - 1), (keep[1] + 1, RawFd::MAX)];
-    for (first, last) in ranges.into_iter().filter(|(first, last)| first <= last) {
-        // SAFETY: called first of all in main, when no owned descriptor lies in these ranges.
+    let firsts = std::iter::once(3).chain(keep.iter().map(|fd| fd + 1));
+    let lasts = keep.iter().map(|fd| fd - 1).chain([RawFd::MAX]);
+    for (first, last) in firsts.zip(lasts).filter(|(first, last)| first <= last) {
+        // SAFETY: called first of all in main or in a new child, by functions that own no descriptor in these ranges
+        // and never return to the frames that did.
         check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0u32) })?;
     }
     Ok(())
+}
+
+/// A new, empty session keyring instead of the one inherited (keyctl(2)). Kernels without keys have nothing to leave.
+pub fn new_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: u64 = 1;
+    // SAFETY: a null name asks for an anonymous keyring; there is no other memory argument.
+    match check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0u64) }) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Back to what a process has when a system boots: SCHED_OTHER at nice 0 on all processors, no I/O class, default
+/// memory policy, default personality and timer slack.
+pub fn ordinary_scheduling() -> io::Result<()> {
+    let everywhere = [u64::MAX; 128]; // 8192 processors, the most that Linux can be built for
+    let parameters: libc::c_int = 0; // struct sched_param is one int
+    // SAFETY: `parameters` and `everywhere` live through the calls, which only read them, sizes as given; a null node
+    // mask goes with MPOL_DEFAULT (set_mempolicy(2)). The others have no memory arguments.
+    unsafe {
+        check(libc::syscall(
+            libc::SYS_sched_setscheduler,
+            0,
+            libc::SCHED_OTHER,
+            &raw const parameters,
+        ))?;
+        check(libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, 0))?;
+        check(libc::syscall(
+            libc::SYS_sched_setaffinity,
+            0,
+            size_of_val(&everywhere),
+            everywhere.as_ptr(),
+        ))?;
+        const WHO_PROCESS: libc::c_int = 1; // ioprio_set(2)
+        check(libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, 0))?;
+        // Absent on kernels without NUMA.
+        let _ = libc::syscall(
+            libc::SYS_set_mempolicy,
+            libc::MPOL_DEFAULT,
+            std::ptr::null::<u64>(),
+            0u64,
+        );
+        check(libc::personality(0).into())?;
+    }
+    prctl(libc::PR_SET_TIMERSLACK, 50_000, 0).map(drop)
 }
 
 /// Joins the namespaces in `flags` of the process behind `pidfd` (setns(2)).
@@ -285,6 +333,13 @@ pub fn exit_status_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
         return Err(io::Error::from_raw_os_error(libc::ENODATA));
     }
     Ok(info.exit_code)
+}
+
+/// Ends this process without a look at what a parent has left in memory (buffers, exit handlers): for children that
+/// were made by clone and run no other program.
+pub fn exit_at_once() -> ! {
+    // SAFETY: no memory arguments; it doesn't return.
+    unsafe { libc::_exit(0) }
 }
 
 /// Every signal to its default action, none blocked: what a program expects to be started with.

@@ -44,12 +44,10 @@ pub fn find(etc: &str, wanted: Option<&str>) -> Result<User> {
     Ok(found)
 }
 
-/// A regular file's text; anything else (a FIFO would make us wait) counts as empty.
+/// A regular file's text; anything else (a FIFO would make us wait, a terminal would become ours) counts as empty.
 fn read(path: &str) -> String {
-    let open = std::fs::File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(path);
+    let careful = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let open = std::fs::File::options().read(true).custom_flags(careful).open(path);
     let mut bytes = Vec::new();
     if let Ok(file) = open
         && file.metadata().is_ok_and(|m| m.is_file())

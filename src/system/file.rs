@@ -98,6 +98,23 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     }
 }
 
+/// Makes a file of this size whose blocks are all really there, so that they can be given back later.
+pub fn allocate(path: &Path, size: u64) -> Result<()> {
+    let fail = |e: std::io::Error| Error::os("put space by in", path.display(), e);
+    let file = open_own(path)?;
+    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size) {
+        // A file system that can't do it beforehand does it with the data.
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            let block = [0xa5; 4096];
+            (0..size.div_ceil(4096))
+                .try_for_each(|_| (&file).write_all(&block))
+                .and_then(|()| file.set_len(size))
+        }
+        other => other.map_err(Into::into),
+    }
+    .map_err(fail)
+}
+
 /// Opens a file of our own for writing, made with mode 0600 if it isn't there.
 pub fn open_own(path: &Path) -> Result<File> {
     reach("open", path)?;

@@ -5,10 +5,10 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each test file uses its part of it
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -127,6 +127,59 @@ impl House {
         ran.err
     }
 
+    /// Starts it and goes on; for commands that are to be watched, held up or interrupted.
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Runs it with these bytes on its standard input. Both sides may be larger than any buffer between.
+    pub fn feed(&self, args: &[&str], input: &[u8]) -> Output {
+        let mut child = self
+            .command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let _ = stdin.write_all(input); // the command may not want all of it
+            });
+            child.wait_with_output().unwrap()
+        })
+    }
+
+    /// Runs it on a terminal of its own (a real pty pair) with these bytes typed at it; all that the terminal shows.
+    pub fn on_terminal(&self, args: &[&str], typed: &str) -> Ran {
+        let line: Vec<String> = std::iter::once(hostel().display().to_string())
+            .chain(["--config".into(), self.dir.join("hostel.toml").display().to_string()])
+            .chain(args.iter().map(ToString::to_string))
+            .map(|a| format!("'{}'", a.replace('\'', "'\\''")))
+            .collect();
+        let mut command = self.on_host("script");
+        command
+            .args(["-q", "-e", "-c", &line.join(" "), "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(typed.as_bytes()).unwrap();
+        let _open = child.stdin.take();
+        child.wait_with_output().unwrap().into()
+    }
+
+    /// A shell line run on the host's side; it must succeed. Its output, trimmed.
+    #[track_caller]
+    pub fn host_sh(&self, line: &str) -> String {
+        let ran: Ran = self.on_host("sh").args(["-c", line]).output().unwrap().into();
+        assert_eq!(ran.code, 0, "{line}\n{}{}", ran.out, ran.err);
+        ran.out.trim().to_owned()
+    }
+
     /// Runs a shell line inside a VE; it must succeed. Its output, trimmed.
     #[track_caller]
     pub fn sh(&self, ve: &str, line: &str) -> String {
@@ -185,6 +238,16 @@ impl House {
     pub fn until(&self, what: &str, seconds: u64, condition: impl FnMut() -> bool) {
         until(what, seconds, condition);
     }
+}
+
+/// Sends a signal to a process that a test started.
+pub fn signal(child: &Child, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+}
+
+/// The end of a command that was started by [`House::spawn`].
+pub fn end_of(child: Child) -> Ran {
+    child.wait_with_output().unwrap().into()
 }
 
 /// Waits for a condition, looking often.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hostel_model::definition::{Addresses, VeDefinition};
 use hostel_model::edit::{NewVe, edit, render_new};
 use hostel_model::id::{VeId, VeName};
-use hostel_model::request::{Action, Create as Request};
+use hostel_model::request::{Action, Create as Request, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_system::file;
 
@@ -39,6 +39,21 @@ impl Engine {
         Ok(handle)
     }
 
+    /// The creation or destruction of a VE of the same name (or number, if it was asked for) that was cut short is
+    /// ended first, as it is in the way. True if there was one.
+    fn finish_unfinished(&self, ve: &VeDefinition, by_number: bool, progress: &dyn Progress) -> Result<bool> {
+        let names = [
+            Some(VeRef::Name(ve.name.clone())),
+            by_number.then_some(VeRef::Id(ve.id)),
+        ];
+        let mut found = false;
+        for unfinished in names.into_iter().flatten().filter_map(|r| self.unfinished(&r)) {
+            drop(self.lock_ve(unfinished.id, "create", progress)?);
+            found = true;
+        }
+        Ok(found)
+    }
+
     fn try_create(&self, request: &Request, progress: &dyn Progress) -> Result<VeHandle> {
         let params = self.plan_create(request, progress)?;
         let handle = VeHandle {
@@ -51,10 +66,14 @@ impl Engine {
         Ok(handle)
     }
 
-    /// Everything about the new VE is decided and judged here; nothing is touched.
+    /// Everything about the new VE is decided and judged here; nothing of it is made yet.
     pub(crate) fn plan_create(&self, request: &Request, progress: &dyn Progress) -> Result<Params> {
-        let taken = self.host.taken(None)?;
-        let (definition, text) = self.define(request, &taken)?;
+        let mut taken = self.host.taken(None)?;
+        let (mut definition, mut text) = self.define(request, &taken)?;
+        if self.finish_unfinished(&definition, names_its_id(request), progress)? {
+            taken = self.host.taken(None)?;
+            (definition, text) = self.define(request, &taken)?;
+        }
         self.refuse_taken(&definition, &taken)?;
         let mut catalogue = Catalogue::default();
         let effective = self.host.resolve(&definition, &mut catalogue)?;

@@ -188,6 +188,7 @@ impl Create {
         Ok(file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?)
     }
 
+    /// Back to staging, where the other steps' undo looks for it.
     fn uncommit(&mut self) -> Result<()> {
         let _lock = self.host.lock_registry(Self::VERB)?;
         let (staging, place) = (self.host.dirs.staging(self.id), self.host.dirs.ve(self.id));

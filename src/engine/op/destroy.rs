@@ -71,7 +71,10 @@ impl Destroy {
     fn rename_back(&mut self) -> Result<()> {
         let _lock = self.host.lock_registry(Self::VERB)?;
         let dirs = &self.host.dirs;
-        Ok(file::rename(&dirs.doomed(self.id), &dirs.ve(self.id))?)
+        match dirs.doomed(self.id).exists() {
+            true => Ok(file::rename(&dirs.doomed(self.id), &dirs.ve(self.id))?),
+            false => Ok(()),
+        }
     }
 
     fn remove_definition(&mut self) -> Result<()> {
@@ -91,7 +94,7 @@ impl Destroy {
 
     fn remove_traces(&mut self) -> Result<()> {
         file::remove_tree(&self.host.dirs.doomed(self.id))?;
-        file::remove_tree(&self.host.dirs.run(self.id))?;
+        self.host.remove_run_dir(self.id)?;
         Ok(file::sync_dir(&self.host.dirs.ves())?)
     }
 }

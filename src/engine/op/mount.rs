@@ -115,8 +115,7 @@ impl Host {
 
     /// Unmounts a root and lets go of its disk; content if it isn't mounted.
     pub fn umount(&self, id: VeId) -> Result<()> {
-        self.mounts
-            .umount(&self.dirs.run(id).join("disk"), &self.dirs.mount(id))?;
+        self.mounts.umount(&self.dirs.disk_mount(id), &self.dirs.mount(id))?;
         Ok(self.disks.detach(&self.dirs.ve(id), PATIENCE)?)
     }
 }

@@ -124,7 +124,9 @@ fn change(key: &'static str, value: &'static str) -> impl Fn(&Host) -> set::Para
         let path = host.dirs.definition(&"web1".parse().unwrap());
         let old = std::fs::read_to_string(&path).unwrap();
         let new = hostel_model::edit::edit("web1.toml", &old, &[(key, value)]).unwrap();
-        set::Params { old, new }
+        let size = |v: &str| v.parse::<hostel_model::units::Bytes>().unwrap().get();
+        let disk_size = (key == "disk.size").then(|| size(value));
+        set::Params { old, new, disk_size }
     }
 }
 

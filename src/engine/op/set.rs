@@ -8,7 +8,7 @@ use hostel_model::limits::Limits;
 use hostel_model::resolve::Effective;
 use hostel_system::cgroup::BlockDevice;
 use hostel_system::disk::DiskSource;
-use hostel_system::file;
+use hostel_system::{Kind, file};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
@@ -33,6 +33,9 @@ pub struct Params {
     pub old: String,
     /// As it is to be.
     pub new: String,
+    /// The size that its disk is to have, if another than now.
+    #[serde(default)]
+    pub disk_size: Option<u64>,
 }
 
 impl Operation for Set {
@@ -81,10 +84,26 @@ impl Set {
             Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice { major, minor }],
             _ => Vec::new(),
         };
-        Ok(self
-            .host
-            .cgroups
-            .apply(self.id, &self.host.enforceable(limits), &disks)?)
+        let applied = self.host.cgroups.apply(self.id, &self.host.enforceable(limits), &disks);
+        applied.map_err(|e| {
+            if e.kind == Kind::Busy {
+                self.memory_in_use(limits, e)
+            } else {
+                e.into()
+            }
+        })
+    }
+
+    /// The kernel takes no memory away that is in use and can't be freed; nothing has changed then.
+    fn memory_in_use(&self, limits: &Limits, e: hostel_system::Error) -> Error {
+        let limit = limits.memory.limit.map_or_else(|| "less".to_owned(), |l| l.to_string());
+        let hint = e.hint.clone().unwrap_or_else(|| "lower it when less is used".into());
+        Error::new(
+            Class::Limit,
+            format!("the memory of {} can't be lowered to {limit}", self.state.name),
+        )
+        .because(e)
+        .hint(hint)
     }
 
     fn new_limits(&mut self) -> Result<()> {
@@ -95,6 +114,7 @@ impl Set {
     fn old_limits(&mut self) -> Result<()> {
         match self.effective(&self.params.old) {
             Ok(old) => self.apply(&old.limits),
+            Err(e) if e.class == Class::Failed => Err(e), // it could not be read now
             Err(_) => Ok(()),
         }
     }
@@ -119,7 +139,9 @@ impl Set {
     }
 
     fn resize(&mut self) -> Result<()> {
-        let size = self.effective(&self.params.new)?.disk.size.get();
+        let Some(size) = self.params.disk_size else {
+            return Ok(());
+        };
         let dir = self.host.dirs.ve(self.id);
         match size.cmp(&self.state.disk_size) {
             std::cmp::Ordering::Greater => Ok(self.host.disks.grow(&dir, size)?),
@@ -133,7 +155,7 @@ impl Set {
         /// What drivers round sizes to.
         const BLOCK: u64 = 4096;
         let dir = self.host.dirs.ve(self.id);
-        if !self.host.disks.exists(&dir)? {
+        if self.params.disk_size.is_none() || !self.host.disks.exists(&dir)? {
             return Ok(false);
         }
         let size = self.host.disks.size(&dir)?;
@@ -141,7 +163,10 @@ impl Set {
     }
 
     fn record(&mut self) -> Result<()> {
-        self.state.disk_size = self.effective(&self.params.new)?.disk.size.get();
+        let Some(size) = self.params.disk_size else {
+            return Ok(());
+        };
+        self.state.disk_size = size;
         self.state.write(&self.host.dirs.ve(self.id))
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
+use hostel_model::units::human;
 use hostel_system::cgroup::{BlockDevice, Placement};
 use hostel_system::disk::{Attached, DiskSource, FsckOutcome};
 use hostel_system::firewall::{MasqueradePool, Member, Ruleset};
 use hostel_system::net::{ALIAS_PREFIX, Link};
-use hostel_system::process::{Disk, Launching, Place, Start as Orders, Switches};
+use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, Switches};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
@@ -84,7 +85,7 @@ impl Operation for Start {
                     Start::detach_network,
                 ),
                 Step::new("record", "recording", Start::record, Start::forget),
-                Step::new("init", "starting init", Start::run_init, Start::end).point_of_no_return(),
+                Step::new("init", "starting init", Start::run_init, Start::end).irrevocable(Start::is_watched),
                 Step::new("settle", "finishing", Start::settle_in, crate::step::nothing),
             ]
         }
@@ -123,9 +124,34 @@ impl Start {
     fn attach_disk(&mut self) -> Result<()> {
         let dir = self.host.dirs.ve(self.id);
         self.notes.extend(self.host.check_disk(&self.state)?);
+        self.fit_disk()?;
         let Attached { source, keep, .. } = self.host.disks.attach(&dir)?;
         self.disk = Some(source);
         self.keep = keep;
+        Ok(())
+    }
+
+    /// A plan or a definition that was edited by hand meanwhile: a larger disk is given now. To shrink one takes a
+    /// decision.
+    fn fit_disk(&mut self) -> Result<()> {
+        let (has, should) = (self.state.disk_size, self.effective()?.disk.size.get());
+        if should > has {
+            self.host.disks.grow(&self.host.dirs.ve(self.id), should)?;
+            self.state.disk_size = should;
+            self.state.write(&self.host.dirs.ve(self.id))?;
+            self.notes
+                .push(format!("its disk has grown from {} to {}", human(has), human(should)));
+        } else if should < has {
+            let command = format!(
+                "hostel set {} disk.size={}",
+                self.state.name,
+                self.effective()?.disk.size
+            );
+            let (has, should) = (human(has), human(should));
+            self.notes.push(format!(
+                "its disk has {has}, not the {should} of its definition; shrink it while stopped: {command}"
+            ));
+        }
         Ok(())
     }
 
@@ -188,7 +214,7 @@ impl Start {
     }
 
     fn detach_network(&mut self) -> Result<()> {
-        self.host.clear_network(self.id, &self.state)
+        self.host.clear_network(self.id, self.state.interfaces.len())
     }
 
     fn record(&mut self) -> Result<()> {
@@ -216,6 +242,13 @@ impl Start {
         }
         self.keep = None;
         Ok(())
+    }
+
+    /// Only a monitor whose guest's init runs answers. What that does by then must not be undone: whoever uses the VE
+    /// doesn't know that the command which started it was ended a moment too early.
+    fn is_watched(&self) -> Result<bool> {
+        let asked = self.host.guests.ask(&self.host.dirs.run(self.id), &Request::Status);
+        Ok(matches!(asked, Ok(Some(_))))
     }
 
     /// A fresh VE has its identity now; what is written once is not written again.

@@ -1,18 +1,21 @@
 //! Ending a run of a VE: `hostel stop` and `hostel kill`.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hostel_model::id::VeId;
-use hostel_system::process::{Init, Request};
+use hostel_model::request::VeRef;
+use hostel_system::process::Init;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::interrupt;
 use crate::step::{Home, Operation, Step, nothing};
-use crate::ve::record::VeState;
+use crate::ve::outline::Outline;
+use crate::ve::registry::unknown_ve;
 
 /// How long the kernel may take to end a killed VE.
 const KILL_PATIENCE: Duration = Duration::from_secs(60);
@@ -22,8 +25,10 @@ const KILL_PATIENCE: Duration = Duration::from_secs(60);
 pub struct Stop {
     host: Arc<Host>,
     id: VeId,
-    state: VeState,
+    ve: Outline,
     params: Params,
+    /// As long as we hold this, clearing up is our affair and not the monitor's.
+    clearing: Option<OwnedFd>,
     interrupted: &'static AtomicBool,
     notes: Vec<String>,
 }
@@ -42,12 +47,13 @@ impl Operation for Stop {
     type Params = Params;
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
-        let state = host.state(id)?;
+        let ve = host.outline(id).ok_or_else(|| unknown_ve(&VeRef::Id(id)))?;
         Ok(Self {
             host,
             id,
-            state,
+            ve,
             params,
+            clearing: None,
             interrupted: interrupt::flag(),
             notes: Vec::new(),
         })
@@ -72,12 +78,12 @@ impl Stop {
         let Some(init) = self.host.reality(self.id)?.init else {
             return Ok(());
         };
-        // The monitor would clear up by itself; we do, and it needn't. One that doesn't answer must not keep anybody
-        // from ending the VE; it finds nothing left to clear.
-        let _ = self
+        // A monitor that doesn't answer clears up as well as we do, and finds nothing left then.
+        self.clearing = self
             .host
             .guests
-            .ask(&self.host.dirs.run(self.id), &Request::LeaveClearing);
+            .take_over_clearing(&self.host.dirs.run(self.id))
+            .unwrap_or_default();
         if self.params.grace > 0 {
             if self.shut_down(init)? {
                 return Ok(());
@@ -91,11 +97,9 @@ impl Stop {
         Ok(self.host.reality(self.id)?.init.is_none())
     }
 
-    /// It lives on, or ends by itself later: then its monitor is to clear up after all.
+    /// It lives on, or ends by itself later: then clearing up is its monitor's affair again.
     fn let_live(&mut self) -> Result<()> {
-        self.host
-            .guests
-            .ask(&self.host.dirs.run(self.id), &Request::TakeClearing)?;
+        self.clearing = None;
         Ok(())
     }
 
@@ -113,7 +117,7 @@ impl Stop {
                 return Ok(false);
             }
             if self.interrupted.load(Ordering::Relaxed) {
-                let name = &self.state.name;
+                let name = &self.ve.name;
                 return Err(
                     Error::new(Class::Interrupted, format!("the stop of {name} was interrupted")).hint(format!(
                         "{name} was asked to shut down and may still do so; see: hostel status {name}"
@@ -131,19 +135,18 @@ impl Stop {
         self.host.guests.kill(init)?;
         match self.host.guests.wait(init, KILL_PATIENCE)? {
             true => Ok(()),
-            false => Err(Error::new(
-                Class::Failed,
-                format!("{} was killed but has not ended", self.state.name),
-            )
-            .because("a process of it hangs in the kernel, most likely on a disk that doesn't answer")
-            .hint(format!(
-                "look at the state of process {} and at the host's kernel log",
-                init.pid
-            ))),
+            false => Err(
+                Error::new(Class::Failed, format!("{} was killed but has not ended", self.ve.name))
+                    .because("a process of it hangs in the kernel, most likely on a disk that doesn't answer")
+                    .hint(format!(
+                        "look at the state of process {} and at the host's kernel log",
+                        init.pid
+                    )),
+            ),
         }
     }
 
     fn clear(&mut self) -> Result<()> {
-        self.host.clear(self.id, &self.state)
+        self.host.clear(&self.ve)
     }
 }

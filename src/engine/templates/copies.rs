@@ -19,7 +19,7 @@ pub enum Share {
     Tenant(TenantName),
     /// All VEs of the host.
     Host,
-    /// Nobody: the tree is one VE's own, below its directory.
+    /// Nobody: the tree is one VE's own, and lies in this directory of its.
     None(PathBuf),
 }
 
@@ -68,7 +68,7 @@ impl Templates {
         match share {
             Share::Host => None,
             Share::Tenant(tenant) => Some(self.data.join("tenants").join(tenant.as_str()).join("templates")),
-            Share::None(own) => Some(own.join("templates")),
+            Share::None(dir) => Some(dir.join("templates")),
         }
     }
 

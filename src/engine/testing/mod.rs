@@ -23,6 +23,7 @@ use crate::facade::{Engine, Silent};
 use crate::host::{Host, read_config};
 use crate::journal::Journals;
 use crate::lock::Locks;
+use crate::reserve::Reserve;
 use crate::step::testkit::FailCall;
 use crate::ve::record::RunRecord;
 
@@ -168,6 +169,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
         mounts: fakes.mounts.clone(),
         locks: Locks::at(&dirs.locks()).unwrap(),
         journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), BOOT).unwrap(),
+        reserve: Reserve::at(dirs.reserve()),
         boot_id: BOOT.to_owned(),
         patience: Duration::from_secs(30),
         program: PathBuf::from("/usr/local/bin/hostel"),
@@ -296,7 +298,7 @@ fn content(path: &Path, host: &Host) -> String {
         Some("disk.img") => String::new(),
         _ => {
             let text = std::fs::read_to_string(path).unwrap();
-            let drawn = |line: &&str| !line.starts_with("seed = ");
+            let drawn = |line: &&str| !line.starts_with("seed = ") && !line.starts_with("# checksum of ");
             text.lines().filter(drawn).collect::<Vec<_>>().join("\n")
         }
     }

@@ -48,7 +48,7 @@ impl Host {
         let cannot = self.cgroups.unenforceable(&ve.limits);
         let lines = cannot
             .iter()
-            .map(|u| format!("this host can't enforce {}: {}", u.key, u.why));
+            .map(|u| format!("this host can't enforce {}: {}", u.limit.key(), u.why));
         if cannot.is_empty() || self.config.unenforceable == Unenforceable::Warn {
             return Ok(lines.collect());
         }
@@ -66,22 +66,8 @@ impl Host {
     /// The limits without those that this host can't hold (which have been warned about).
     pub fn enforceable(&self, limits: &Limits) -> Limits {
         let mut limits = limits.clone();
-        for cannot in self.cgroups.unenforceable(&limits.clone()) {
-            match cannot.key {
-                "cpu.cap" => limits.cpu.cap_milli = None,
-                "cpu.weight" => limits.cpu.weight = None,
-                "cpu.pin" => limits.cpu.pin = None,
-                "memory.limit" => limits.memory.limit = None,
-                "memory.swap" => limits.memory.swap = None,
-                "memory.guarantee" => limits.memory.guarantee = None,
-                "processes" => limits.processes = None,
-                "io.read" => limits.io.read_bytes = None,
-                "io.write" => limits.io.write_bytes = None,
-                "io.read_ops" => limits.io.read_ops = None,
-                "io.write_ops" => limits.io.write_ops = None,
-                "io.weight" => limits.io.weight = None,
-                _ => {}
-            }
+        for cannot in self.cgroups.unenforceable(&limits) {
+            cannot.limit.lift(&mut limits);
         }
         limits
     }

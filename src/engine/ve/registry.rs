@@ -10,7 +10,7 @@ use hostel_model::request::VeRef;
 use hostel_model::resolve::{Effective, resolve};
 use hostel_system::file;
 
-use super::record::VeState;
+use super::record::{STATE, VeState};
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 
@@ -27,7 +27,7 @@ impl Host {
     pub fn states(&self) -> Result<Vec<(VeId, Result<VeState>)>> {
         let mut found = Vec::new();
         for id in ids_in(&self.dirs.ves())? {
-            match VeState::read(&self.dirs.ve(id)) {
+            match self.state_of(id) {
                 Ok(None) => {}
                 Ok(Some(state)) => found.push((id, Ok(state))),
                 Err(e) => found.push((id, Err(e))),
@@ -38,7 +38,25 @@ impl Host {
 
     /// What was allocated for one VE.
     pub fn state(&self, id: VeId) -> Result<VeState> {
-        VeState::read(&self.dirs.ve(id))?.ok_or_else(|| unknown_ve(&VeRef::Id(id)))
+        self.state_of(id)?.ok_or_else(|| unknown_ve(&VeRef::Id(id)))
+    }
+
+    /// The same; `None` if there is no such VE.
+    pub fn state_of(&self, id: VeId) -> Result<Option<VeState>> {
+        let dir = self.dirs.ve(id);
+        match VeState::read(&dir)? {
+            Some(state) if state.id != id => Err(Error::new(
+                Class::Failed,
+                format!("{} is not of VE {id}", dir.display()),
+            )
+            .because(format!("its record is of VE {}", state.id))
+            .hint("a VE can't be copied as files; move that directory out of here")),
+            // A directory without a record is what is left of a VE.
+            None if dir.exists() => Err(Error::new(Class::Failed, format!("VE {id} has no record"))
+                .because(format!("there is no {}", dir.join(STATE).display()))
+                .hint("restore it from a backup, or destroy the VE with --force")),
+            found => Ok(found),
+        }
     }
 
     /// The VE that a person means.
@@ -57,7 +75,7 @@ impl Host {
     fn find_name(&self, name: &VeName) -> Result<Option<VeState>> {
         // Its definition says the id; if that can't be read, the records of all are looked through.
         if let Ok(definition) = self.definition(name)
-            && let Some(state) = VeState::read(&self.dirs.ve(definition.id))?
+            && let Some(state) = self.state_of(definition.id)?
             && state.name == *name
         {
             return Ok(Some(state));
@@ -109,13 +127,21 @@ impl Host {
     /// The ids, id ranges and addresses that are in use or being taken, other than those of `except`.
     pub fn taken(&self, except: Option<VeId>) -> Result<Taken> {
         let mut taken = Taken::default();
-        for state in self.all_states()?.into_iter().filter(|s| Some(s.id) != except) {
-            taken.ids.insert(state.id);
-            taken.names.insert(state.name);
-            taken.slots.insert(state.slot);
-            taken
-                .addresses
-                .extend(state.interfaces.iter().flat_map(|i| i.addresses.iter().copied()));
+        let dirs = std::fs::read_dir(self.dirs.ves())
+            .map_err(|e| Error::new(Class::Failed, format!("cannot read {}", self.dirs.ves().display())).because(e))?;
+        for entry in dirs.flatten() {
+            // Also those that are just being made or removed: theirs is not free yet.
+            let id = entry.file_name().to_str().and_then(|n| n.parse::<VeId>().ok());
+            match VeState::read(&entry.path()) {
+                Ok(Some(state)) if Some(state.id) != except => taken.add(state),
+                Ok(Some(_)) => {}
+                // What a damaged record still tells is taken all the same.
+                Ok(None) | Err(_) => {
+                    taken.ids.extend(id);
+                    taken.names.extend(id.and_then(|id| self.outline(id)).map(|o| o.name));
+                    taken.add_damaged(&entry.path());
+                }
+            }
         }
         Ok(taken)
     }
@@ -155,6 +181,27 @@ pub struct Taken {
     pub slots: BTreeSet<u32>,
     /// Addresses.
     pub addresses: BTreeSet<IpAddr>,
+}
+
+impl Taken {
+    fn add(&mut self, state: VeState) {
+        self.ids.insert(state.id);
+        self.names.insert(state.name);
+        self.slots.insert(state.slot);
+        self.addresses
+            .extend(state.interfaces.into_iter().flat_map(|i| i.addresses));
+    }
+
+    fn add_damaged(&mut self, dir: &Path) {
+        let text = std::fs::read(dir.join(STATE)).unwrap_or_default();
+        for line in String::from_utf8_lossy(&text).lines() {
+            let value = |key: &str| line.strip_prefix(key)?.trim_start().strip_prefix('=').map(str::trim);
+            self.slots.extend(value("slot").and_then(|v| v.parse::<u32>().ok()));
+            let quoted = value("addresses").unwrap_or_default().split('"');
+            self.addresses
+                .extend(quoted.filter_map(|part| part.parse::<IpAddr>().ok()));
+        }
+    }
 }
 
 impl Catalogue {

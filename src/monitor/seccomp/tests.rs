@@ -121,16 +121,59 @@ fn other_architectures_are_shut_or_filtered() {
     assert_eq!(run(&on, ARCH32, 359, [38, 5, 0, 0, 0, 0]), E(EAFNOSUPPORT), "AF_ALG");
     assert_eq!(run(&on, ARCH32, 359, [2, 1, 0, 0, 0, 0]), ALLOW);
     assert_eq!(run(&on, ARCH32, 425, NONE), E(ENOSYS), "io_uring_setup");
+    assert_eq!(
+        run(&on, ARCH32, 359, [16, 3, 6, 0, 0, 0]),
+        E(EAFNOSUPPORT),
+        "NETLINK_XFRM"
+    );
+    assert_eq!(
+        run(&on, ARCH32, 360, [30, 5, 0, 0, 0, 0]),
+        E(EAFNOSUPPORT),
+        "a pair of AF_TIPC"
+    );
+    assert_eq!(run(&on, ARCH32, 54, [0, 0x5412, 0, 0, 0, 0]), E(EPERM), "TIOCSTI");
+    for (number, open) in [
+        (
+            288,
+            Switches {
+                keyring: true,
+                ..all32()
+            },
+        ),
+        (
+            425,
+            Switches {
+                io_uring: true,
+                ..all32()
+            },
+        ),
+    ] {
+        assert_eq!(run(&on, ARCH32, number, NONE), E(ENOSYS), "{number}");
+        assert_eq!(run(&program(open), ARCH32, number, NONE), ALLOW, "{number}");
+    }
     assert_eq!(run(&on, 0xc000_00b7, 4, NONE), E(ENOSYS), "no architecture at all");
+}
+
+fn all32() -> Switches {
+    Switches {
+        compat32: true,
+        ..Switches::default()
+    }
 }
 
 #[test]
 fn every_jump_stays_inside() {
-    for compat32 in [false, true] {
-        let p = program(Switches {
-            compat32,
+    for bits in 0..16u8 {
+        let bit = |n: u8| bits >> n & 1 == 1;
+        let switches = Switches {
+            compat32: bit(0),
+            ipsec: bit(1),
+            keyring: bit(2),
+            io_uring: bit(3),
             ..Switches::default()
-        });
+        };
+        assert!(foreign_calls(switches).len() < 256, "fits a jump");
+        let p = program(switches);
         assert!(p.len() < 4096, "BPF_MAXINSNS");
         for (at, i) in p.iter().enumerate() {
             if i.code & 7 == 5 {

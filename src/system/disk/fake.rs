@@ -277,6 +277,10 @@ impl Disks for FakeDisks {
         Ok(())
     }
 
+    fn glance(&self, dir: &Path, _: Option<&Path>) -> Option<u64> {
+        self.usage(dir).ok()?.used
+    }
+
     fn usage(&self, dir: &Path) -> Result<Usage> {
         let mut state = self.call("usage", dir)?;
         let disk = state.disk("read the usage of", dir)?;
@@ -297,6 +301,10 @@ impl Disks for FakeDisks {
 
     fn size(&self, dir: &Path) -> Result<u64> {
         Ok(self.call("size", dir)?.disk("read the size of", dir)?.spec.size)
+    }
+
+    fn release(&self, device: &LoopDevice, timeout: Duration) -> Result<()> {
+        self.detach(device.backing.parent().unwrap_or(&device.backing), timeout)
     }
 
     fn list(&self, under: &Path) -> Result<Vec<LoopDevice>> {

@@ -58,6 +58,17 @@ impl FakeMounts {
     }
 }
 
+impl State {
+    fn detach(&mut self, point: &Path) -> Result<()> {
+        self.calls.note("detach", point.display())?;
+        if self.mounts.get(point).is_some_and(|m| m.busy) {
+            return Err(Error::new("unmount", point.display(), "a program works in it").kind(Kind::Busy));
+        }
+        self.mounts.remove(point);
+        Ok(())
+    }
+}
+
 impl RootMounts for FakeMounts {
     fn mount(&self, lower: &Path, disk: &Disk, disk_point: &Path, root: &Path) -> Result<()> {
         let mut state = self.state();
@@ -82,18 +93,22 @@ impl RootMounts for FakeMounts {
 
     fn umount(&self, disk_point: &Path, root: &Path) -> Result<()> {
         let mut state = self.state();
-        for point in [root, disk_point] {
-            // Each of the two may fail by itself.
-            state.calls.note("umount", point.display())?;
-            if state.mounts.get(point).is_some_and(|m| m.busy) {
-                return Err(Error::new("unmount", point.display(), "a program works in it").kind(Kind::Busy));
-            }
-            state.mounts.remove(point);
-        }
-        Ok(())
+        // Each of the two may fail by itself.
+        state.detach(root)?;
+        state.detach(disk_point)
     }
 
     fn is_mounted(&self, path: &Path) -> bool {
         self.state().mounts.contains_key(path)
+    }
+
+    fn below(&self, dir: &Path) -> Result<Vec<PathBuf>> {
+        let mut state = self.state();
+        state.calls.note("below", dir.display())?;
+        Ok(state.mounts.keys().rev().filter(|point| point.starts_with(dir)).cloned().collect())
+    }
+
+    fn detach(&self, point: &Path) -> Result<()> {
+        self.state().detach(point)
     }
 }

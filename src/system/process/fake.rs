@@ -1,12 +1,14 @@
 //! A stand-in with state: VEs that live in a table, and in fake control groups if it has some.
 
 use std::collections::BTreeMap;
+use std::io::PipeReader;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hostel_model::id::VeId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{Adopt, Answer, Disk, Enter, Entered, Guests, Init, Launching, Request, Start, Streams, Switches};
 use crate::cgroup::FakeCgroups;
@@ -36,8 +38,8 @@ struct Living {
     /// Its init runs; before, it is only a process that waits.
     running: bool,
     monitored: bool,
-    /// The monitor clears up when it ends.
-    clears: bool,
+    /// Whoever has the other end of it clears up when the VE ends, and not its monitor.
+    clearer: Option<PipeReader>,
     device: Option<PathBuf>,
     switches: Switches,
 }
@@ -114,9 +116,9 @@ impl FakeGuests {
     pub fn inventory(&self) -> Vec<String> {
         let line = |(id, l): (&u32, &Living)| {
             let stage = if l.running { "runs" } else { "waits" };
-            let monitor = match (l.monitored, l.clears) {
-                (true, true) => "monitored",
-                (true, false) => "monitored, to be cleared up by another",
+            let monitor = match (l.monitored, &l.clearer) {
+                (true, Some(pipe)) if is_open(pipe) => "monitored, to be cleared up by another",
+                (true, _) => "monitored",
                 (false, _) => "without monitor",
             };
             format!("guest {id} {stage}, {monitor}")
@@ -143,6 +145,12 @@ impl FakeGuests {
 
 fn ve(id: u32) -> Option<VeId> {
     VeId::try_from(id).ok()
+}
+
+/// Has somebody the other end?
+fn is_open(pipe: &PipeReader) -> bool {
+    let mut fds = [PollFd::new(pipe, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok() && !fds[0].revents().contains(PollFlags::HUP)
 }
 
 /// The VE of a runtime directory.
@@ -219,7 +227,7 @@ impl Guests for FakeGuests {
                 init,
                 running: false,
                 monitored: true,
-                clears: true,
+                clearer: None,
                 device,
                 switches: start.switches,
             },
@@ -237,7 +245,7 @@ impl Guests for FakeGuests {
         let mut state = self.call("adopt", adopt.watch.id)?;
         let gone = || Error::new("watch over VE", adopt.watch.id, "it has ended").kind(Kind::NotFound);
         let living = state.living.get_mut(&adopt.watch.id).ok_or_else(gone)?;
-        (living.monitored, living.clears) = (true, true);
+        (living.monitored, living.clearer) = (true, None);
         Ok(())
     }
 
@@ -251,6 +259,10 @@ impl Guests for FakeGuests {
 
     fn alive(&self, init: Init) -> bool {
         self.state().living.values().any(|l| l.init == init)
+    }
+
+    fn age(&self, init: Init) -> Option<Duration> {
+        self.alive(init).then_some(Duration::ZERO)
     }
 
     fn shut_down(&self, init: Init) -> Result<()> {
@@ -276,19 +288,24 @@ impl Guests for FakeGuests {
         let mut state = self.call("ask", format!("{request:?}"))?;
         let living = ve_of(run_dir)
             .and_then(|id| state.living.get_mut(&id))
-            .filter(|l| l.monitored);
+            .filter(|l| l.monitored && l.running);
         Ok(living.map(|l| {
-            match request {
-                Request::LeaveClearing => l.clears = false,
-                Request::TakeClearing => l.clears = true,
-                _ => {}
-            }
             Answer {
                 init: l.init,
                 monitor: 1,
                 booted: Some(true),
                 console: true,
             }
+        }))
+    }
+
+    fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>> {
+        let mut state = self.call("take_over_clearing", "")?;
+        let (reader, writer) = std::io::pipe().map_err(|e| Error::os("make", "a pipe", e))?;
+        let living = ve_of(run_dir).and_then(|id| state.living.get_mut(&id)).filter(|l| l.monitored);
+        Ok(living.map(|l| {
+            l.clearer = Some(reader);
+            writer.into()
         }))
     }
 

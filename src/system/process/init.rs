@@ -22,10 +22,24 @@ impl Process {
     /// `None` if it has ended (or the number belongs to another process by now).
     pub fn open(init: Init) -> Result<Option<Self>> {
         match identity::open(init) {
-            Ok(pidfd) => Ok(Some(Self { init, pidfd })),
+            Ok(pidfd) => {
+                let process = Self { init, pidfd };
+                // One that has ended stays in the process table until its monitor, which may be busy, takes note.
+                let ended = process.wait(Duration::ZERO)?;
+                Ok((!ended).then_some(process))
+            }
             Err(failure) if failure.errno == Some(libc::ESRCH) => Ok(None),
             Err(failure) => Err(Error::new("open process", init.pid, failure)),
         }
+    }
+
+    /// How long ago it began: its start time is counted in clock ticks since boot.
+    pub fn age(&self) -> Option<Duration> {
+        let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+        let began = Duration::from_millis(self.init.start_time.checked_mul(1000)? / u64::try_from(ticks).ok()?);
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let now = Duration::new(u64::try_from(now.tv_sec).ok()?, 0);
+        Some(now.saturating_sub(began))
     }
 
     /// Sends a signal; content if it has ended meanwhile.

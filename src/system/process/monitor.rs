@@ -154,6 +154,10 @@ impl Guests for Monitors {
         matches!(Process::open(init), Ok(Some(_)))
     }
 
+    fn age(&self, init: Init) -> Option<Duration> {
+        Process::open(init).ok()??.age()
+    }
+
     fn shut_down(&self, init: Init) -> Result<()> {
         Process::open(init)?.map_or(Ok(()), |p| p.shut_down())
     }
@@ -168,6 +172,10 @@ impl Guests for Monitors {
 
     fn ask(&self, run_dir: &Path, request: &Request) -> Result<Option<Answer>> {
         Ok(client::ask(run_dir, request, None)?.map(|connection| connection.answer))
+    }
+
+    fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>> {
+        Ok(client::ask(run_dir, &Request::LeaveClearing, None)?.map(|connection| connection.stream.into()))
     }
 
     fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>> {

@@ -73,7 +73,7 @@ fn a_failure_anywhere_changes_nothing() {
     fakes(&host)
         .cgroups
         .change(id(101), |ve| ve.usage.memory = Some(200 << 20));
-    refused(&host, Class::Busy, "memory", |e| {
+    refused(&host, Class::Limit, "memory", |e| {
         e.set(
             &web1(),
             &[
