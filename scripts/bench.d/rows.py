@@ -129,7 +129,7 @@ def list_(bench):
     house, clock, lxc = bench.house, bench.clock, bench.lxc()
     count = 200
     for n in range(count):
-        house.create(f"list{n}", "busybox", "--set", "disk.size=32MiB")
+        house.create(f"list{n}", "busybox")
     house.ok("start", "--all")
     for n in range(count):
         clock.time(lxc.start(lxc.make(f"list{n}")))
@@ -181,14 +181,14 @@ def work(bench):
 
 def many(bench):
     """500 busybox VEs at once, then 60 Debian VEs."""
-    return [_crowd(bench, 500, "busybox", "32MiB"), _crowd(bench, 60, "debian-12", "256MiB")]
+    return [_crowd(bench, 500, "busybox"), _crowd(bench, 60, "debian-12")]
 
 
-def _crowd(bench, count, template, disk):
+def _crowd(bench, count, template):
     house, clock = bench.house, bench.clock
     made = time.monotonic()
     for n in range(count):
-        house.create(f"many{n}", template, "--set", f"disk.size={disk}")
+        house.create(f"many{n}", template)
     began = time.monotonic()
     wait = [] if template == "busybox" else ["--wait", "--timeout", "10m"]
     house.ok("start", "--all", *wait)
