@@ -18,6 +18,7 @@ use crate::dirs::Dirs;
 use crate::error::{Class, Error, Result};
 use crate::journal::Journals;
 use crate::lock::Locks;
+use crate::reserve::Reserve;
 
 /// The clock: seconds since 1970.
 pub type Clock = fn() -> i64;
@@ -34,6 +35,8 @@ pub struct Host {
     pub locks: Locks,
     /// The journals.
     pub journals: Journals,
+    /// Space for what must work on a full disk.
+    pub reserve: Reserve,
     /// Which boot of the host this is.
     pub boot_id: String,
     /// How long to wait for another operation on the same VE.
@@ -56,7 +59,9 @@ pub struct Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("config", &self.config_file).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("config", &self.config_file)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,6 +93,7 @@ impl Host {
             guests: Box::new(process::Monitors::new(monitor_program()?)),
             locks: Locks::at(&dirs.locks())?,
             journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), &boot_id)?,
+            reserve: Reserve::at(dirs.reserve()),
             program: own_program()?,
             clock: || jiff::Timestamp::now().as_second(),
             patience,

@@ -9,6 +9,7 @@ pub mod interrupt;
 pub mod journal;
 pub mod lock;
 pub mod op;
+pub mod reserve;
 pub mod step;
 pub mod templates;
 pub mod ve;

@@ -55,10 +55,17 @@ fn await_master(child: &Channel) -> Result<OwnedFd> {
             0 => Err(Failure::new("open", "a terminal in the VE", "its /dev doesn't answer")),
             _ => Ok(()),
         })?;
-    match child.receive::<FromChild>().step("hear from", "the process for the VE's console")? {
+    match child
+        .receive::<FromChild>()
+        .step("hear from", "the process for the VE's console")?
+    {
         Some((FromChild::Console, Some(master))) => Ok(master),
         Some((FromChild::Failed(failure), _)) => Err(failure),
-        _ => Err(Failure::new("open", "a terminal in the VE", "the process for it ended without a word")),
+        _ => Err(Failure::new(
+            "open",
+            "a terminal in the VE",
+            "the process for it ended without a word",
+        )),
     }
 }
 
@@ -77,8 +84,16 @@ fn replace(init: BorrowedFd<'_>, monitor: &Channel) -> Result<()> {
     let stat = rustix::fs::fstat(&point).step("look at", CONSOLE)?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile | FileType::CharacterDevice => {}
-        _ => return Err(Failure::new("attach the console at", CONSOLE, "the guest has put something else there")),
+        _ => {
+            return Err(Failure::new(
+                "attach the console at",
+                CONSOLE,
+                "the guest has put something else there",
+            ));
+        }
     }
     root::place(mount.as_fd(), point.as_fd())?;
-    monitor.send(&FromChild::Console, &[master.as_fd()]).step("hand over", "the console")
+    monitor
+        .send(&FromChild::Console, &[master.as_fd()])
+        .step("hand over", "the console")
 }

@@ -21,7 +21,10 @@ impl Console {
     pub fn new(master: OwnedFd, log: PathBuf, size: u64) -> io::Result<Self> {
         let master = File::from(master);
         rustix::io::ioctl_fionbio(&master, true)?;
-        Ok(Self { master, log: Log::open(log, size) })
+        Ok(Self {
+            master,
+            log: Log::open(log, size),
+        })
     }
 
     /// What the guest has written since; empty if that is nothing.
@@ -45,7 +48,12 @@ impl Console {
 
     /// Sets the size of the terminal.
     pub fn resize(&self, rows: u16, columns: u16) {
-        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = rustix::termios::Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         let _ = rustix::termios::tcsetwinsize(&self.master, size);
     }
 }
@@ -68,7 +76,12 @@ impl Log {
     fn open(path: PathBuf, size: u64) -> Self {
         let file = File::options().create(true).append(true).open(&path).ok();
         let written = file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
-        Self { path, file, written, size }
+        Self {
+            path,
+            file,
+            written,
+            size,
+        }
     }
 
     fn write(&mut self, said: &[u8]) {

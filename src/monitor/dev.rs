@@ -11,8 +11,14 @@ use crate::spec::Switches;
 use crate::sys;
 
 /// Devices of the host that are bound in: name, major, minor (kernel: Documentation/admin-guide/devices.txt).
-const DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 const LINKS: [(&str, &str); 6] = [
     ("ptmx", "pts/ptmx"),
@@ -50,7 +56,13 @@ pub fn populate(point: BorrowedFd<'_>, switches: Switches, shm_size: u64) -> Res
     root::mount_at(shm.as_fd(), "tmpfs", &[("mode", "1777"), ("size", &size)], tidy)?;
     let pts = make_dir(dev.as_fd(), "pts", 0o755)?;
     // gid 5 is "tty" in every distribution; the terminals of the host have another instance (devpts.rst).
-    let options = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5"), ("max", "1024")];
+    let options = [
+        ("newinstance", ""),
+        ("ptmxmode", "0666"),
+        ("mode", "0620"),
+        ("gid", "5"),
+        ("max", "1024"),
+    ];
     let pts = root::mount_at(pts.as_fd(), "devpts", &options, quiet)?;
     console(dev.as_fd(), pts.as_fd())
 }

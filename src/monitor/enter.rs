@@ -46,7 +46,9 @@ pub fn enter(spec: Enter, engine: &Channel) -> Result<u8> {
                     relay.run(&child, &signals)
                 }
                 Begun::NotRun(failure) => {
-                    engine.send(&FromMonitor::NotRun(failure), &[]).step("report to", "the engine")?;
+                    engine
+                        .send(&FromMonitor::NotRun(failure), &[])
+                        .step("report to", "the engine")?;
                     Ok(1)
                 }
             }
@@ -59,11 +61,18 @@ pub fn enter(spec: Enter, engine: &Channel) -> Result<u8> {
 /// that the guest sees, in the mount and network namespaces of the host, whose tables everybody may read
 /// (/proc/PID/mountinfo, /proc/PID/net).
 fn born_inside(init: &OwnedFd, group: Option<BorrowedFd<'_>>) -> Result<Cloned> {
-    let moved = [("mnt", libc::CLONE_NEWNS), ("net", libc::CLONE_NEWNET), ("uts", libc::CLONE_NEWUTS)];
+    let moved = [
+        ("mnt", libc::CLONE_NEWNS),
+        ("net", libc::CLONE_NEWNET),
+        ("uts", libc::CLONE_NEWUTS),
+    ];
     let moved = moved.into_iter().chain([("ipc", libc::CLONE_NEWIPC)]);
     let mut home = Vec::new();
     for (name, flag) in moved {
-        home.push((flag, File::open(format!("/proc/self/ns/{name}")).step("open the host's namespace", name)?));
+        home.push((
+            flag,
+            File::open(format!("/proc/self/ns/{name}")).step("open the host's namespace", name)?,
+        ));
     }
     let all = home.iter().fold(libc::CLONE_NEWPID, |flags, (flag, _)| flags | flag);
     sys::setns(init.as_fd(), all).step("join", "the VE's namespaces")?;
@@ -87,13 +96,7 @@ enum Begun {
 
 /// Waits until the program runs. A guest can make that last for ever (its user database may lie on a file system
 /// that it serves itself), so whoever waits may give up: by a signal, or by ending.
-fn await_exec(
-    spec: &Enter,
-    child: &Channel,
-    relay: &mut Relay,
-    signals: &SignalFd,
-    engine: &Channel,
-) -> Result<Begun> {
+fn await_exec(spec: &Enter, child: &Channel, relay: &mut Relay, signals: &SignalFd, engine: &Channel) -> Result<Begun> {
     loop {
         let mut fds = [
             PollFd::new(child, PollFlags::IN),
@@ -106,12 +109,19 @@ fn await_exec(
         };
         let [said, signalled, engine_gone] = fds.map(|fd| !fd.revents().is_empty());
         if !said && (engine_gone || signalled && relay::told_to_end(signals)) {
-            return Err(Failure::new("enter", "the VE", "it was given up before the program ran"));
+            return Err(Failure::new(
+                "enter",
+                "the VE",
+                "it was given up before the program ran",
+            ));
         }
         if !said {
             continue;
         }
-        match child.receive::<FromMonitor>().step("hear from", "the process in the VE")? {
+        match child
+            .receive::<FromMonitor>()
+            .step("hear from", "the process in the VE")?
+        {
             Some((FromMonitor::Terminal, Some(master))) => {
                 relay.terminal(master, spec.pty).step("set up", "the terminal")?;
             }

@@ -59,7 +59,10 @@ pub fn check_privileges_can_grow() -> Result<()> {
 /// Lowers or raises a limit as far as we may: a hard limit that the host has lowered can't be raised without
 /// CAP_SYS_RESOURCE, and then stays.
 fn limit(resource: Resource, soft: Option<u64>, hard: Option<u64>) -> Result<()> {
-    let wanted = Rlimit { current: soft, maximum: hard };
+    let wanted = Rlimit {
+        current: soft,
+        maximum: hard,
+    };
     if setrlimit(resource, wanted).is_ok() {
         return Ok(());
     }
@@ -68,6 +71,12 @@ fn limit(resource: Resource, soft: Option<u64>, hard: Option<u64>) -> Result<()>
         (a, b) => a.or(b),
     };
     let maximum = least(hard, getrlimit(resource).maximum);
-    setrlimit(resource, Rlimit { current: least(soft, maximum), maximum })
-        .step("set resource limit", format!("{resource:?}"))
+    setrlimit(
+        resource,
+        Rlimit {
+            current: least(soft, maximum),
+            maximum,
+        },
+    )
+    .step("set resource limit", format!("{resource:?}"))
 }

@@ -29,7 +29,7 @@ pub mod root;
 pub mod seccomp;
 pub mod serve;
 pub mod start;
-pub mod user;
 pub mod sys;
+pub mod user;
 
 pub use error::{Failure, Result};

@@ -23,15 +23,17 @@ fn main() -> ExitCode {
     };
     let keep = [control.as_raw_fd(), spec.as_raw_fd()];
     let engine = Channel::from(control);
-    let outcome = sys::close_all_but(&keep).step("close", "what was inherited").and_then(|()| {
-        let role = read_role(spec)?;
-        inherit::reset()?;
-        match role {
-            Role::Start(spec) => run_start(*spec, &engine),
-            Role::Adopt(spec) => run_adopt(spec, &engine),
-            Role::Enter(spec) => enter::enter(*spec, &engine),
-        }
-    });
+    let outcome = sys::close_all_but(&keep)
+        .step("close", "what was inherited")
+        .and_then(|()| {
+            let role = read_role(spec)?;
+            inherit::reset()?;
+            match role {
+                Role::Start(spec) => run_start(*spec, &engine),
+                Role::Adopt(spec) => run_adopt(spec, &engine),
+                Role::Enter(spec) => enter::enter(*spec, &engine),
+            }
+        });
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
@@ -44,7 +46,9 @@ fn main() -> ExitCode {
 
 fn read_role(spec: OwnedFd) -> Result<Role> {
     let mut text = String::new();
-    std::fs::File::from(spec).read_to_string(&mut text).step("read", "the specification")?;
+    std::fs::File::from(spec)
+        .read_to_string(&mut text)
+        .step("read", "the specification")?;
     serde_json::from_str(&text).step("read", "the specification")
 }
 
@@ -62,7 +66,9 @@ fn run_start(spec: Start, engine: &Channel) -> Result<u8> {
     detach()?;
     let listener = serve::listen(&spec.watch)?;
     let running = start::start(&spec, engine)?;
-    engine.send(&FromMonitor::Started, &[]).step("report to", "the engine")?;
+    engine
+        .send(&FromMonitor::Started, &[])
+        .step("report to", "the engine")?;
     let Start { watch, notifies, .. } = spec;
     Ok(watch_over(&watch, running, listener, notifies))
 }
@@ -72,10 +78,17 @@ fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
     let pidfd = identity::open(spec.init)?;
     let listener = serve::listen(&spec.watch)?;
     place::join_v1(&spec.watch.place)?;
-    engine.send(&FromMonitor::Started, &[]).step("report to", "the engine")?;
+    engine
+        .send(&FromMonitor::Started, &[])
+        .step("report to", "the engine")?;
     // Without one a VE is well enough; the guest may have made it impossible.
     let console = adopt::console(pidfd.as_fd()).ok();
-    let running = Running { init: spec.init, pidfd, console, notify: None };
+    let running = Running {
+        init: spec.init,
+        pidfd,
+        console,
+        notify: None,
+    };
     Ok(watch_over(&spec.watch, running, listener, false))
 }
 

@@ -74,7 +74,10 @@ impl Notify {
                 drop((ours, theirs));
                 let patience = Timespec::try_from(PATIENCE).ok();
                 let _ = poll(&mut [PollFd::new(&child, PollFlags::IN)], patience.as_ref());
-                let _ = waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+                let _ = waitid(
+                    WaitId::PidFd(child.as_fd()),
+                    WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+                );
             }
             Err(_) => std::mem::forget(self),
         }

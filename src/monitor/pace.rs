@@ -22,7 +22,10 @@ pub struct Pace {
 impl Pace {
     /// Nothing read yet.
     pub fn new() -> Self {
-        Self { began: Instant::now(), readings: 0 }
+        Self {
+            began: Instant::now(),
+            readings: 0,
+        }
     }
 
     /// Something of the guest's was read.

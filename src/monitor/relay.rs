@@ -27,7 +27,10 @@ pub fn signals() -> io::Result<SignalFd> {
     let mut set = SigSet::from(Signal::SIGWINCH);
     FORWARDED.iter().for_each(|s| set.add(*s));
     set.thread_block()?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+    Ok(SignalFd::with_flags(
+        &set,
+        SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+    )?)
 }
 
 /// Takes the signals that have come: does one of them ask us to end?
@@ -136,10 +139,15 @@ impl Relay {
     /// side for ever.
     fn finish(&mut self) -> io::Result<()> {
         self.streams.retain(|stream| !stream.input);
-        let moment = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let moment = Timespec {
+            tv_sec: 0,
+            tv_nsec: 100_000_000,
+        };
         for stream in &mut self.streams {
             let mut left = LAST;
-            while left > 0 && let Some(fd) = stream.awaits() {
+            while left > 0
+                && let Some(fd) = stream.awaits()
+            {
                 let patience = if stream.held.is_empty() { Some(&moment) } else { None };
                 match poll(&mut [fd], patience) {
                     Ok(0) => break,
@@ -156,7 +164,9 @@ impl Relay {
         while let Ok(Some(info)) = signals.read_signal() {
             match Signal::try_from(info.ssi_signo as i32) {
                 Ok(Signal::SIGWINCH) => {
-                    if let (Some(master), Ok(size)) = (&self.master, rustix::termios::tcgetwinsize(rustix::stdio::stdin())) {
+                    if let (Some(master), Ok(size)) =
+                        (&self.master, rustix::termios::tcgetwinsize(rustix::stdio::stdin()))
+                    {
                         set_size(master, size.ws_row, size.ws_col);
                     }
                 }
@@ -173,7 +183,12 @@ impl Relay {
 
 impl Stream {
     fn new(from: File, to: File, input: bool) -> Self {
-        Self { from: Some(from), to: Some(to), held: Vec::new(), input }
+        Self {
+            from: Some(from),
+            to: Some(to),
+            held: Vec::new(),
+            input,
+        }
     }
 
     /// What it needs next: something to read, or room to write what it holds. Nothing when it is closed.
@@ -235,7 +250,12 @@ fn harmless(fd: BorrowedFd<'_>) -> io::Result<bool> {
 }
 
 fn set_size(terminal: &File, rows: u16, columns: u16) {
-    let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = rustix::termios::Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     let _ = rustix::termios::tcsetwinsize(terminal, size);
 }
 

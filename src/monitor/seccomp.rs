@@ -79,7 +79,11 @@ const ABSENT: &[libc::c_long] = &[
 ];
 
 const KEYRING: &[libc::c_long] = &[libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key];
-const IO_URING: &[libc::c_long] = &[libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+const IO_URING: &[libc::c_long] = &[
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+];
 
 /// The same lists for 32-bit programs: numbers of the i386 table (arch/x86/entry/syscalls/syscall_32.tbl).
 #[cfg(target_arch = "x86_64")]
@@ -115,13 +119,21 @@ const fn statement(code: u16, k: u32) -> sock_filter {
 
 /// Goes `yes` or `no` instructions further.
 const fn equal(k: u32, yes: u8, no: u8) -> sock_filter {
-    sock_filter { code: JEQ, jt: yes, jf: no, k }
+    sock_filter {
+        code: JEQ,
+        jt: yes,
+        jf: no,
+        k,
+    }
 }
 
 /// How far a conditional jump goes, which is a byte. No part here is longer (a test builds every program there is);
 /// were one, then rather no VE than one with a hole.
 fn jump(length: usize) -> u8 {
-    assert!(length <= u8::MAX.into(), "a part of the system call filter is too long to be jumped over");
+    assert!(
+        length <= u8::MAX.into(),
+        "a part of the system call filter is too long to be jumped over"
+    );
     length as u8
 }
 
@@ -190,8 +202,11 @@ fn calls(table: &Table, switches: Switches) -> Vec<sock_filter> {
     if !switches.io_uring {
         deny(table.io_uring, ENOSYS);
     }
-    let arguments =
-        [(table.socket, socket_rules(switches)), (table.socketpair, family_rules(switches)), (table.ioctl, ioctl_rules())];
+    let arguments = [
+        (table.socket, socket_rules(switches)),
+        (table.socketpair, family_rules(switches)),
+        (table.ioctl, ioctl_rules()),
+    ];
     for (call, rules) in arguments {
         p.push(equal(call as u32, 0, jump(rules.len())));
         p.extend(rules);
@@ -206,7 +221,12 @@ fn native_calls(switches: Switches) -> Vec<sock_filter> {
     {
         // x32 calls carry bit 30 and would slip past every comparison below.
         const JGE: u16 = 0x35;
-        p.push(sock_filter { code: JGE, jt: 0, jf: 1, k: 0x4000_0000 });
+        p.push(sock_filter {
+            code: JGE,
+            jt: 0,
+            jf: 1,
+            k: 0x4000_0000,
+        });
         p.push(refuse(ENOSYS));
     }
     p.extend(calls(&NATIVE, switches));
@@ -215,10 +235,16 @@ fn native_calls(switches: Switches) -> Vec<sock_filter> {
 
 /// The address families a guest may use.
 fn families(switches: Switches) -> Vec<u32> {
-    let mut list = vec![libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET]
-        .into_iter()
-        .map(|f| f as u32)
-        .collect::<Vec<_>>();
+    let mut list = vec![
+        libc::AF_UNIX,
+        libc::AF_INET,
+        libc::AF_INET6,
+        libc::AF_NETLINK,
+        libc::AF_PACKET,
+    ]
+    .into_iter()
+    .map(|f| f as u32)
+    .collect::<Vec<_>>();
     if switches.ipsec {
         list.push(AF_KEY);
     }
@@ -238,7 +264,11 @@ fn family_rules(switches: Switches) -> Vec<sock_filter> {
 
 fn socket_rules(switches: Switches) -> Vec<sock_filter> {
     let mut p = vec![statement(LOAD, OFFSET_ARGS)];
-    let protocols: &[u32] = if switches.ipsec { &[NETLINK_AUDIT] } else { &[NETLINK_AUDIT, NETLINK_XFRM] };
+    let protocols: &[u32] = if switches.ipsec {
+        &[NETLINK_AUDIT]
+    } else {
+        &[NETLINK_AUDIT, NETLINK_XFRM]
+    };
     p.push(equal(NETLINK, 0, jump(protocols.len() * 2 + 2)));
     p.push(statement(LOAD, OFFSET_ARGS + 16));
     for protocol in protocols {

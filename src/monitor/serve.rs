@@ -27,7 +27,7 @@ const MOST: usize = 64;
 pub struct Outcome {
     /// Why init is gone.
     pub ended: Ended,
-    /// False if a command said that it clears up itself.
+    /// False if a command that clears up itself is waiting for this end.
     pub clear: bool,
 }
 
@@ -43,7 +43,7 @@ struct Monitor {
     askers: Vec<(UnixStream, Vec<u8>)>,
     waiting: Vec<UnixStream>,
     booted: Option<bool>,
-    clear: bool,
+    clearers: Vec<UnixStream>,
 }
 
 /// The listening socket in the VE's run directory; made before init runs, so that a start that was reported can be
@@ -71,14 +71,18 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
         askers: Vec::new(),
         waiting: Vec::new(),
         booted: notifies.then_some(false),
-        clear: true,
+        clearers: Vec::new(),
     };
     while !monitor.turn() {}
     monitor.last_words();
     if let Some(notify) = monitor.notify.take() {
         notify.close();
     }
-    Outcome { ended: how_it_ended(&monitor.pidfd), clear: monitor.clear }
+    monitor.clearers.retain_mut(is_there);
+    Outcome {
+        ended: how_it_ended(&monitor.pidfd),
+        clear: monitor.clearers.is_empty(),
+    }
 }
 
 fn how_it_ended(pidfd: &OwnedFd) -> Ended {
@@ -115,7 +119,10 @@ impl Monitor {
     }
 
     fn wait(&self, pause: Option<Duration>) -> Vec<Source> {
-        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
+        let mut fds = vec![
+            PollFd::new(&self.pidfd, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
         let mut sources = vec![Source::Init, Source::Listener];
         if let (Some(console), None) = (&self.console, pause) {
             fds.push(PollFd::new(console, PollFlags::IN));
@@ -128,6 +135,7 @@ impl Monitor {
         fds.extend(self.viewers.iter().map(|v| PollFd::new(v, PollFlags::IN)));
         fds.extend(self.askers.iter().map(|(s, _)| PollFd::new(s, PollFlags::IN)));
         fds.extend(self.waiting.iter().map(|s| PollFd::new(s, PollFlags::IN)));
+        fds.extend(self.clearers.iter().map(|s| PollFd::new(s, PollFlags::IN)));
         sources.resize(fds.len(), Source::Others);
         // A terminal that nobody holds open inside reports a hang-up again and again: look at it now and then.
         let idle = pause.is_none() && self.hung_up();
@@ -140,8 +148,12 @@ impl Monitor {
         if poll(&mut fds, timeout.as_ref()).is_err() {
             return Vec::new(); // interrupted; the next turn looks again
         }
-        let mut ready: Vec<Source> =
-            fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, s)| *s).collect();
+        let mut ready: Vec<Source> = fds
+            .iter()
+            .zip(&sources)
+            .filter(|(fd, _)| !fd.revents().is_empty())
+            .map(|(_, s)| *s)
+            .collect();
         ready.dedup();
         ready
     }
@@ -185,7 +197,7 @@ impl Monitor {
 
     fn accept(&mut self) {
         if let Ok((stream, _)) = self.listener.accept()
-            && self.viewers.len() + self.askers.len() + self.waiting.len() < MOST
+            && self.viewers.len() + self.askers.len() + self.waiting.len() + self.clearers.len() < MOST
             && stream.set_nonblocking(true).is_ok()
         {
             self.askers.push((stream, Vec::new()));
@@ -205,7 +217,9 @@ impl Monitor {
             None => false,
         });
         // They have nothing to say any more; what is to be read is that they have gone.
-        self.waiting.retain_mut(|s| matches!(s.read(&mut buffer), Err(e) if e.kind() == io::ErrorKind::WouldBlock));
+        self.waiting
+            .retain_mut(|s| matches!(s.read(&mut buffer), Err(e) if e.kind() == io::ErrorKind::WouldBlock));
+        self.clearers.retain_mut(is_there);
         for (mut stream, mut line) in std::mem::take(&mut self.askers) {
             match stream.read(&mut buffer) {
                 Ok(0) => {}
@@ -224,7 +238,9 @@ impl Monitor {
     }
 
     fn handle(&mut self, stream: UnixStream, line: &[u8]) {
-        let Ok(request) = serde_json::from_slice::<Request>(line) else { return };
+        let Ok(request) = serde_json::from_slice::<Request>(line) else {
+            return;
+        };
         match request {
             Request::Status => {}
             Request::AwaitBoot if self.booted == Some(false) => return self.waiting.push(stream),
@@ -234,7 +250,10 @@ impl Monitor {
                     console.resize(rows, columns);
                 }
             }
-            Request::LeaveClearing => self.clear = false,
+            Request::LeaveClearing => {
+                reply(&stream, &self.answer());
+                return self.clearers.push(stream);
+            }
             Request::Console => {
                 reply(&stream, &self.answer());
                 if self.console.is_some()
@@ -250,7 +269,12 @@ impl Monitor {
 
     fn answer(&self) -> Answer {
         let monitor = std::process::id();
-        Answer { init: self.init, monitor, booted: self.booted, console: self.console.is_some() }
+        Answer {
+            init: self.init,
+            monitor,
+            booted: self.booted,
+            console: self.console.is_some(),
+        }
     }
 
     /// What the guest said right before it ended is still in the terminal's buffer.
@@ -272,6 +296,15 @@ enum Source {
     Notify,
     Listener,
     Others,
+}
+
+/// Is the other end of this connection still open? What it says is not heeded.
+fn is_there(stream: &mut UnixStream) -> bool {
+    let mut buffer = [0u8; 64];
+    match stream.read(&mut buffer) {
+        Ok(n) => n > 0,
+        Err(e) => e.kind() == io::ErrorKind::WouldBlock,
+    }
 }
 
 fn reply(mut stream: &UnixStream, answer: &Answer) {

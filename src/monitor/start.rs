@@ -37,7 +37,12 @@ pub fn start(start: &Start, engine: &Channel) -> Result<Running> {
     let (pidfd, init, child) = give_birth(start)?;
     let begun = bring_up(start, engine, &child, init);
     match begun {
-        Ok((console, notify)) => Ok(Running { init, pidfd, console, notify }),
+        Ok((console, notify)) => Ok(Running {
+            init,
+            pidfd,
+            console,
+            notify,
+        }),
         Err(failure) => {
             end(pidfd.as_fd());
             Err(failure)
@@ -48,7 +53,10 @@ pub fn start(start: &Start, engine: &Channel) -> Result<Running> {
 fn end(pidfd: BorrowedFd<'_>) {
     // It may have ended by itself; either way it is waited for, so that its group is empty when we report.
     let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
-    let _ = rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd), rustix::process::WaitIdOptions::EXITED);
+    let _ = rustix::process::waitid(
+        rustix::process::WaitId::PidFd(pidfd),
+        rustix::process::WaitIdOptions::EXITED,
+    );
 }
 
 /// One clone3 with all namespaces, by a process whose effective user is the VE's own: inotify and namespace counters
@@ -81,9 +89,13 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init) -> Res
     let path = format!("/proc/{}/ns/user", init.pid);
     let user_namespace = std::fs::File::open(&path).step("open", path)?;
     // The engine makes the network while the root is put together here.
-    engine.send(&FromMonitor::Born(init), &[]).step("report to", "the engine")?;
+    engine
+        .send(&FromMonitor::Born(init), &[])
+        .step("report to", "the engine")?;
     let tree = root::assemble(&start.lower, &start.disk, user_namespace.as_fd(), start.id_base)?;
-    child.send(&ToChild::Root, &[tree.as_fd()]).step("hand over", "the VE's root")?;
+    child
+        .send(&ToChild::Root, &[tree.as_fd()])
+        .step("hand over", "the VE's root")?;
     drop(tree);
     let held = await_ready(child)?;
     match engine.receive::<ToMonitor>().step("hear from", "the engine")? {

@@ -12,9 +12,14 @@ use crate::{Error, Result};
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let fail = |e: std::io::Error| Error::os("write", path.display(), e);
     let dir = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir).map_err(fail)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".tmp-")
+        .tempfile_in(dir)
+        .map_err(fail)?;
     file.write_all(content).map_err(fail)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     sync_dir(dir)
@@ -22,7 +27,9 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 
 /// Makes what happened in a directory durable.
 pub fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::os("sync directory", dir.display(), e))
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| Error::os("sync directory", dir.display(), e))
 }
 
 /// Reads a text file whole, with the path in the error.
@@ -65,6 +72,23 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     }
 }
 
+/// Makes a file of this size whose blocks are all really there, so that they can be given back later.
+pub fn allocate(path: &Path, size: u64) -> Result<()> {
+    let fail = |e: std::io::Error| Error::os("put space by in", path.display(), e);
+    let file = open_own(path)?;
+    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size) {
+        // A file system that can't do it beforehand does it with the data.
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            let block = [0xa5; 4096];
+            (0..size.div_ceil(4096))
+                .try_for_each(|_| (&file).write_all(&block))
+                .and_then(|()| file.set_len(size))
+        }
+        other => other.map_err(Into::into),
+    }
+    .map_err(fail)
+}
+
 /// Opens a file of our own for writing, made with mode 0600 if it isn't there.
 pub fn open_own(path: &Path) -> Result<File> {
     File::options()
@@ -82,11 +106,21 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     match fs::rename(from, to) {
         Ok(()) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && to.exists() => return Ok(()),
-        Err(e) => return Err(Error::os("rename", format!("{} to {}", from.display(), to.display()), e)),
+        Err(e) => {
+            return Err(Error::os(
+                "rename",
+                format!("{} to {}", from.display(), to.display()),
+                e,
+            ));
+        }
     }
     for dir in [to.parent(), from.parent()].into_iter().flatten() {
         // A relative name has the working directory as its parent.
-        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let dir = if dir.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            dir
+        };
         sync_dir(dir)?;
     }
     Ok(())

@@ -1,13 +1,13 @@
 //! Making VEs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hostel_model::definition::{Addresses, Share as Sharing, VeDefinition};
 use hostel_model::edit::{NewVe, edit, render_new};
 use hostel_model::id::{VeId, VeName};
 use hostel_model::idmap::Slot;
-use hostel_model::request::{Action, Create as Request};
+use hostel_model::request::{Action, Create as Request, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_system::file;
 
@@ -39,9 +39,28 @@ impl Engine {
         Ok(handle)
     }
 
+    /// The creation or destruction of a VE of the same name (or number, if it was asked for) that was cut short is
+    /// ended first, as it is in the way. True if there was one.
+    fn finish_unfinished(&self, ve: &VeDefinition, by_number: bool, progress: &dyn Progress) -> Result<bool> {
+        let names = [
+            Some(VeRef::Name(ve.name.clone())),
+            by_number.then_some(VeRef::Id(ve.id)),
+        ];
+        let mut found = false;
+        for unfinished in names.into_iter().flatten().filter_map(|r| self.unfinished(&r)) {
+            drop(self.lock_ve(unfinished.id, "create", progress)?);
+            found = true;
+        }
+        Ok(found)
+    }
+
     fn try_create(&self, request: &Request, progress: &dyn Progress) -> Result<VeHandle> {
-        let taken = self.host.taken(None)?;
-        let (definition, text) = self.define(request, &taken)?;
+        let mut taken = self.host.taken(None)?;
+        let (mut definition, mut text) = self.define(request, &taken)?;
+        if self.finish_unfinished(&definition, names_its_id(request), progress)? {
+            taken = self.host.taken(None)?;
+            (definition, text) = self.define(request, &taken)?;
+        }
         self.refuse_taken(&definition, &taken)?;
         let mut catalogue = Catalogue::default();
         let effective = self.host.resolve(&definition, &mut catalogue)?;
@@ -58,9 +77,13 @@ impl Engine {
             inodes: effective.disk.inodes,
             share: effective.share,
         };
-        self.runner(progress).run::<Create>(&Arc::clone(&self.host), id, &params)?;
+        self.runner(progress)
+            .run::<Create>(&Arc::clone(&self.host), id, &params)?;
         drop(lock);
-        Ok(VeHandle { id, name: definition.name })
+        Ok(VeHandle {
+            id,
+            name: definition.name,
+        })
     }
 
     /// The definition, from a file or from defaults, with the request's settings on top.
@@ -95,17 +118,27 @@ impl Engine {
             (None, Some(path)) => stem(path),
             (None, None) => return Err(Error::new(Class::Usage, "a VE needs a name")),
         };
-        text.parse().map_err(|e: hostel_model::id::NameError| Error::new(Class::Usage, e.to_string()))
+        text.parse()
+            .map_err(|e: hostel_model::id::NameError| Error::new(Class::Usage, e.to_string()))
     }
 
     fn fresh_definition(&self, name: &VeName, id: VeId, request: &Request) -> Result<String> {
         let defaults = &self.host.config.defaults;
-        let asked = |key: &str| request.settings.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+        let asked = |key: &str| {
+            request
+                .settings
+                .iter()
+                .rev()
+                .find(|(k, _)| k == key)
+                .map(|(_, v)| v.as_str())
+        };
         let bad = |what: &str, e: &dyn std::fmt::Display| {
             Error::new(Class::Usage, format!("cannot make {name} from that {what}")).because(e.to_string())
         };
         let template = match asked("template") {
-            Some(text) => text.parse().map_err(|e: hostel_model::template::RefError| bad("template", &e))?,
+            Some(text) => text
+                .parse()
+                .map_err(|e: hostel_model::template::RefError| bad("template", &e))?,
             None => defaults.template.clone().ok_or_else(|| {
                 Error::new(Class::Usage, format!("{name} needs a template"))
                     .hint("name one with --template, or set defaults.template in hostel.toml")
@@ -133,9 +166,12 @@ impl Engine {
             // The settings name interfaces by number; the tables they go to have to be there.
             for n in 0..=highest_interface(request) {
                 let network = asked(&format!("network.{n}.network")).map(str::to_owned);
-                let network = network.or_else(|| defaults.network.as_ref().map(ToString::to_string)).ok_or_else(|| {
-                    Error::new(Class::Usage, format!("interface {n} of {name} needs a network")).hint("name it with --network")
-                })?;
+                let network = network
+                    .or_else(|| defaults.network.as_ref().map(ToString::to_string))
+                    .ok_or_else(|| {
+                        Error::new(Class::Usage, format!("interface {n} of {name} needs a network"))
+                            .hint("name it with --network")
+                    })?;
                 text.push_str(&format!("\n[[network]]\nnetwork = {network:?}\naddresses = \"auto\"\n"));
             }
         }
@@ -162,7 +198,11 @@ impl Engine {
         let template = store.resolve(&effective.template.to_string())?;
         let used = taken.slots.iter().map(|s| Slot(*s)).collect();
         let slot = self.host.config.idmap.allocate(&used).map_err(|e| {
-            Error::new(Class::Limit, format!("cannot give {} a range of user ids", effective.name)).because(e)
+            Error::new(
+                Class::Limit,
+                format!("cannot give {} a range of user ids", effective.name),
+            )
+            .because(e)
         })?;
         let init = template.record.init.kind.to_string();
         let family = template.record.family.as_str();
@@ -185,12 +225,12 @@ impl Engine {
     }
 }
 
-/// Whom a VE shares its template's tree with.
-pub(crate) fn sharing(share: Sharing, tenant: &hostel_model::id::TenantName, id: VeId) -> crate::templates::Share {
+/// Whom a VE shares its template's tree with; a copy of its own goes to `dir`.
+pub(crate) fn sharing(share: Sharing, tenant: &hostel_model::id::TenantName, dir: PathBuf) -> crate::templates::Share {
     match share {
         Sharing::Tenant => crate::templates::Share::Tenant(tenant.clone()),
         Sharing::Host => crate::templates::Share::Host,
-        Sharing::None => crate::templates::Share::None(id),
+        Sharing::None => crate::templates::Share::None(dir),
     }
 }
 
@@ -221,9 +261,17 @@ fn has_key(text: &str, key: &str) -> bool {
 fn highest_interface(request: &Request) -> usize {
     let number = |key: &str| key.strip_prefix("network.")?.split('.').next()?.parse::<usize>().ok();
     let most = hostel_model::definition::MAX_INTERFACES - 1;
-    request.settings.iter().filter_map(|(key, _)| number(key)).max().unwrap_or(0).min(most)
+    request
+        .settings
+        .iter()
+        .filter_map(|(key, _)| number(key))
+        .max()
+        .unwrap_or(0)
+        .min(most)
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_stem()
+        .map(|s| s.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }

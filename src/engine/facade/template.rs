@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hostel_model::id::{TemplateName, VeId, VeName};
+use hostel_model::id::{TemplateName, VeName};
 use hostel_model::recipe::Recipe;
 use hostel_system::file;
 
@@ -32,8 +32,9 @@ impl Engine {
             return Ok(path);
         }
         let entries = std::fs::read_dir(&images).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned())).collect();
+        let mut names: Vec<String> = entries
+            .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+            .collect();
         names.sort();
         Err(Error::new(Class::NotFound, format!("there is no recipe \"{recipe}\""))
             .hint(format!("recipes in {}: {}", images.display(), names.join(", ")))
@@ -98,11 +99,11 @@ impl Host {
         Ok(states.filter(|s| s.template == reference).map(|s| s.name).collect())
     }
 
-    /// Removes the copy of a template that was one VE's own.
-    pub fn drop_private_template(&self, id: VeId, reference: &str) -> Result<()> {
+    /// Removes the copy of a template that was one VE's own, from that VE's directory.
+    pub fn drop_private_template(&self, dir: PathBuf, reference: &str) -> Result<()> {
         let reference = reference
             .parse()
             .map_err(|_| Error::new(Class::Failed, format!("\"{reference}\" names no template version")))?;
-        self.templates().remove_copy(&reference, &Share::None(id))
+        self.templates().remove_copy(&reference, &Share::None(dir))
     }
 }

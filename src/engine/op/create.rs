@@ -9,9 +9,9 @@ use hostel_system::file;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
-use crate::host::Host;
-use crate::step::{Home, Operation, Step, nothing};
 use crate::facade::Silent;
+use crate::host::Host;
+use crate::step::{Home, Operation, Step};
 use crate::ve::record::VeState;
 
 /// A creation under way. Everything is made under a staging name; the last rename makes it a VE.
@@ -45,17 +45,34 @@ impl Operation for Create {
     type Params = Params;
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
-        Ok(Self { host, id, params, notes: Vec::new() })
+        Ok(Self {
+            host,
+            id,
+            params,
+            notes: Vec::new(),
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("reserve", "reserving", Create::reserve, Create::release),
-            Step::new("template", "preparing the template", Create::prepare_template, Create::drop_template),
-            Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
-            Step::new("definition", "writing the definition", Create::write_definition, Create::remove_definition),
-            Step::new("commit", "committing", Create::commit, nothing).point_of_no_return(),
-        ] }
+        const {
+            &[
+                Step::new("reserve", "reserving", Create::reserve, Create::release),
+                Step::new(
+                    "template",
+                    "preparing the template",
+                    Create::prepare_template,
+                    Create::drop_template,
+                ),
+                Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
+                Step::new(
+                    "definition",
+                    "writing the definition",
+                    Create::write_definition,
+                    Create::remove_definition,
+                ),
+                Step::new("commit", "committing", Create::commit, Create::uncommit).point_of_no_return(),
+            ]
+        }
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -76,8 +93,9 @@ impl Create {
             || addresses.into_iter().any(|a| taken.addresses.contains(a))
             || self.host.dirs.ve(self.id).exists();
         if clash {
-            return Err(Error::new(Class::Busy, format!("another VE took what {} was to have", state.name))
-                .hint("try again"));
+            return Err(
+                Error::new(Class::Busy, format!("another VE took what {} was to have", state.name)).hint("try again"),
+            );
         }
         let staging = self.host.dirs.staging(self.id);
         file::make_dir(&staging)?;
@@ -93,6 +111,9 @@ impl Create {
         let store = self.host.templates();
         let template = store.resolve(&self.params.state.template)?;
         let lower = store.lower_for(&template, &self.sharing()?, &Silent)?;
+        // A copy of its own lies beside its disk, and goes where that goes.
+        let (from, to) = (self.host.dirs.staging(self.id), self.host.dirs.ve(self.id));
+        let lower = lower.strip_prefix(from).map(|rest| to.join(rest)).unwrap_or(lower);
         if lower != self.params.state.lower {
             self.params.state.lower = lower;
             self.params.state.write(&self.host.dirs.staging(self.id))?;
@@ -103,17 +124,27 @@ impl Create {
     /// A tenant's copy stays for its next VE; a VE's own goes with it.
     fn drop_template(&mut self) -> Result<()> {
         match self.params.share {
-            Share::None => self.host.drop_private_template(self.id, &self.params.state.template),
+            Share::None => self
+                .host
+                .drop_private_template(self.host.dirs.staging(self.id), &self.params.state.template),
             Share::Tenant | Share::Host => Ok(()),
         }
     }
 
     fn sharing(&self) -> Result<crate::templates::Share> {
-        Ok(crate::facade::sharing(self.params.share, &self.definition()?.tenant, self.id))
+        let staging = self.host.dirs.staging(self.id);
+        Ok(crate::facade::sharing(
+            self.params.share,
+            &self.definition()?.tenant,
+            staging,
+        ))
     }
 
     fn make_disk(&mut self) -> Result<()> {
-        let spec = DiskSpec { size: self.params.disk_size, inodes: self.params.inodes };
+        let spec = DiskSpec {
+            size: self.params.disk_size,
+            inodes: self.params.inodes,
+        };
         let staging = self.host.dirs.staging(self.id);
         Ok(self.host.disks.create(&staging, &spec, &format!("ve{}", self.id))?)
     }
@@ -145,5 +176,14 @@ impl Create {
     fn commit(&mut self) -> Result<()> {
         let dirs = &self.host.dirs;
         Ok(file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?)
+    }
+
+    /// Back to staging, where the other steps' undo looks for it.
+    fn uncommit(&mut self) -> Result<()> {
+        let dirs = &self.host.dirs;
+        match dirs.ve(self.id).exists() {
+            true => Ok(file::rename(&dirs.ve(self.id), &dirs.staging(self.id))?),
+            false => Ok(()),
+        }
     }
 }

@@ -50,7 +50,12 @@ impl Mount {
         host.disks.check(&dir)?;
         let attached = host.disks.attach(&dir)?;
         let orders = host.disk_orders(&attached.source);
-        mount_root(&self.state.lower, &orders, &host.dirs.run(id).join("disk"), &host.dirs.mount(id))?;
+        mount_root(
+            &self.state.lower,
+            &orders,
+            &host.dirs.disk_mount(id),
+            &host.dirs.mount(id),
+        )?;
         Ok(())
     }
 
@@ -90,7 +95,7 @@ impl Umount {
 impl Host {
     /// Unmounts a root and lets go of its disk; content if it isn't mounted.
     pub fn umount(&self, id: VeId) -> Result<()> {
-        umount_root(&self.dirs.run(id).join("disk"), &self.dirs.mount(id))?;
+        umount_root(&self.dirs.disk_mount(id), &self.dirs.mount(id))?;
         Ok(self.disks.detach(&self.dirs.ve(id), PATIENCE)?)
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
+use hostel_model::units::human;
 use hostel_system::cgroup::{BlockDevice, Placement};
 use hostel_system::disk::{Attached, DiskSource, FsckOutcome};
 use hostel_system::firewall::{MasqueradePool, Member, Ruleset};
@@ -24,8 +25,14 @@ use crate::ve::registry::Catalogue;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Programs that may be a guest's init, in the order they are tried.
-const INITS: [&str; 6] =
-    ["/sbin/init", "/usr/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/etc/init", "/bin/init"];
+const INITS: [&str; 6] = [
+    "/sbin/init",
+    "/usr/sbin/init",
+    "/usr/lib/systemd/systemd",
+    "/lib/systemd/systemd",
+    "/etc/init",
+    "/bin/init",
+];
 
 /// A start under way. All its objects die with the host, so its journal may too.
 #[derive(Debug)]
@@ -52,20 +59,36 @@ impl Operation for Start {
 
     fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
         let state = host.state(id)?;
-        Ok(Self { host, id, state, effective: None, disk: None, keep: None, launching: None, notes: Vec::new() })
+        Ok(Self {
+            host,
+            id,
+            state,
+            effective: None,
+            disk: None,
+            keep: None,
+            launching: None,
+            notes: Vec::new(),
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("check", "checking", Start::check, crate::step::nothing),
-            Step::new("disk", "attaching the disk", Start::attach_disk, Start::detach_disk),
-            Step::new("limits", "setting limits", Start::set_limits, Start::remove_group),
-            Step::new("launch", "making namespaces", Start::launch, Start::end),
-            Step::new("network", "attaching the network", Start::attach_network, Start::detach_network),
-            Step::new("record", "recording", Start::record, Start::forget),
-            Step::new("init", "starting init", Start::run_init, Start::end).point_of_no_return(),
-            Step::new("settle", "finishing", Start::settle_in, crate::step::nothing),
-        ] }
+        const {
+            &[
+                Step::new("check", "checking", Start::check, crate::step::nothing),
+                Step::new("disk", "attaching the disk", Start::attach_disk, Start::detach_disk),
+                Step::new("limits", "setting limits", Start::set_limits, Start::remove_group),
+                Step::new("launch", "making namespaces", Start::launch, Start::end),
+                Step::new(
+                    "network",
+                    "attaching the network",
+                    Start::attach_network,
+                    Start::detach_network,
+                ),
+                Step::new("record", "recording", Start::record, Start::forget),
+                Step::new("init", "starting init", Start::run_init, Start::end).point_of_no_return(),
+                Step::new("settle", "finishing", Start::settle_in, crate::step::nothing),
+            ]
+        }
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -81,16 +104,21 @@ impl Start {
         self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
         if !self.state.lower.is_dir() {
             let lower = self.state.lower.display();
-            return Err(Error::new(Class::Failed, format!("the template tree of {} is gone", self.state.name))
-                .because(format!("{lower} is not there"))
-                .hint(format!("restore template {} at that place", self.state.template)));
+            return Err(Error::new(
+                Class::Failed,
+                format!("the template tree of {} is gone", self.state.name),
+            )
+            .because(format!("{lower} is not there"))
+            .hint(format!("restore template {} at that place", self.state.template)));
         }
         self.effective = Some(effective);
         Ok(())
     }
 
     fn effective(&self) -> Result<&Effective> {
-        self.effective.as_ref().ok_or_else(|| Error::new(Class::Failed, "the start was not checked first"))
+        self.effective
+            .as_ref()
+            .ok_or_else(|| Error::new(Class::Failed, "the start was not checked first"))
     }
 
     fn attach_disk(&mut self) -> Result<()> {
@@ -99,14 +127,44 @@ impl Start {
             FsckOutcome::Clean => {}
             FsckOutcome::Corrected(what) => self.notes.push(format!("the disk was repaired: {}", what.trim())),
             FsckOutcome::NeedsHand(what) => {
-                return Err(Error::new(Class::Failed, format!("the disk of {} is damaged", self.state.name))
-                    .because(what)
-                    .hint(format!("check it by hand: e2fsck -f {}", dir.join("disk.img").display())));
+                return Err(
+                    Error::new(Class::Failed, format!("the disk of {} is damaged", self.state.name))
+                        .because(what)
+                        .hint(format!(
+                            "check it by hand: e2fsck -f {}",
+                            dir.join("disk.img").display()
+                        )),
+                );
             }
         }
+        self.fit_disk()?;
         let Attached { source, keep, .. } = self.host.disks.attach(&dir)?;
         self.disk = Some(source);
         self.keep = keep;
+        Ok(())
+    }
+
+    /// A plan or a definition that was edited by hand meanwhile: a larger disk is given now. To shrink one takes a
+    /// decision.
+    fn fit_disk(&mut self) -> Result<()> {
+        let (has, should) = (self.state.disk_size, self.effective()?.disk.size.get());
+        if should > has {
+            self.host.disks.grow(&self.host.dirs.ve(self.id), should)?;
+            self.state.disk_size = should;
+            self.state.write(&self.host.dirs.ve(self.id))?;
+            self.notes
+                .push(format!("its disk has grown from {} to {}", human(has), human(should)));
+        } else if should < has {
+            let command = format!(
+                "hostel set {} disk.size={}",
+                self.state.name,
+                self.effective()?.disk.size
+            );
+            let (has, should) = (human(has), human(should));
+            self.notes.push(format!(
+                "its disk has {has}, not the {should} of its definition; shrink it while stopped: {command}"
+            ));
+        }
         Ok(())
     }
 
@@ -119,7 +177,10 @@ impl Start {
         let host = &self.host;
         host.cgroups.create(self.id, host.id_base(&self.state)?)?;
         let disks: Vec<BlockDevice> = match &self.disk {
-            Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice { major: *major, minor: *minor }],
+            Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice {
+                major: *major,
+                minor: *minor,
+            }],
             _ => Vec::new(),
         };
         let limits = host.enforceable(&self.effective()?.limits);
@@ -165,7 +226,7 @@ impl Start {
     }
 
     fn detach_network(&mut self) -> Result<()> {
-        self.host.clear_network(self.id, &self.state)
+        self.host.clear_network(self.id, self.state.interfaces.len())
     }
 
     fn record(&mut self) -> Result<()> {
@@ -173,7 +234,12 @@ impl Start {
             return Err(Error::new(Class::Failed, "the VE's first process is not there"));
         };
         let (boot_id, started) = (self.host.boot_id.clone(), (self.host.clock)());
-        RunRecord { init: launching.init(), boot_id, started }.write(&self.host.dirs.run(self.id))
+        RunRecord {
+            init: launching.init(),
+            boot_id,
+            started,
+        }
+        .write(&self.host.dirs.run(self.id))
     }
 
     fn forget(&mut self) -> Result<()> {
@@ -182,7 +248,9 @@ impl Start {
 
     fn run_init(&mut self) -> Result<()> {
         let launching = self.launching.take();
-        launching.ok_or_else(|| Error::new(Class::Failed, "the VE's first process is not there"))?.go()?;
+        launching
+            .ok_or_else(|| Error::new(Class::Failed, "the VE's first process is not there"))?
+            .go()?;
         self.keep = None;
         Ok(())
     }
@@ -202,8 +270,15 @@ impl Start {
     fn orders(&self) -> Result<Orders> {
         let (host, effective) = (&self.host, self.effective()?);
         let notifies = self.state.init == "systemd";
-        let memory = effective.limits.memory.limit.map_or(1 << 30, hostel_model::units::Bytes::get);
-        let place = |p: Placement| Place { tasks: p.join, unified: p.unified };
+        let memory = effective
+            .limits
+            .memory
+            .limit
+            .map_or(1 << 30, hostel_model::units::Bytes::get);
+        let place = |p: Placement| Place {
+            tasks: p.join,
+            unified: p.unified,
+        };
         Ok(Orders {
             watch: host.watch(self.id)?,
             id_base: host.id_base(&self.state)?,
@@ -263,7 +338,10 @@ pub fn switches(effective: &Effective) -> Switches {
 /// Init's environment. `container_uuid` gives systemd a machine id to write into an empty /etc/machine-id.
 fn init_environment(id: VeId, state: &VeState) -> Vec<String> {
     let mut env: BTreeMap<&str, String> = BTreeMap::new();
-    env.insert("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+    env.insert(
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
+    );
     env.insert("container", "hostel".into());
     env.insert("container_uuid", state.machine_id(id));
     env.insert("TERM", "vt220".into());
@@ -282,7 +360,13 @@ impl Host {
                 options: options
                     .options
                     .iter()
-                    .map(|(k, v)| if v.is_empty() { (*k).to_owned() } else { format!("{k}={v}") })
+                    .map(|(k, v)| {
+                        if v.is_empty() {
+                            (*k).to_owned()
+                        } else {
+                            format!("{k}={v}")
+                        }
+                    })
                     .collect(),
             },
         }
@@ -292,7 +376,11 @@ impl Host {
     fn admit(&self, links: &[Link]) -> Result<()> {
         let members: Vec<Member> = links
             .iter()
-            .map(|l| Member { interface: l.host_name.clone(), addresses: l.addresses.clone(), mac: l.mac })
+            .map(|l| Member {
+                interface: l.host_name.clone(),
+                addresses: l.addresses.clone(),
+                mac: l.mac,
+            })
             .collect();
         let _lock = self.lock_firewall("start")?;
         let table = self.config.nft_table.as_str();
@@ -307,14 +395,20 @@ impl Host {
     pub fn members(&self) -> Result<Vec<Member>> {
         let mut members = Vec::new();
         for (id, state) in self.states()? {
-            let (Ok(state), Ok(reality)) = (state, self.reality(id)) else { continue };
+            let (Ok(state), Ok(reality)) = (state, self.reality(id)) else {
+                continue;
+            };
             if reality.init.is_none() {
                 continue;
             }
             let names = self.interface_names(id, state.interfaces.len());
             for (n, (interface, i)) in names.into_iter().zip(state.interfaces).enumerate() {
                 let mac = hostel_model::mac::Mac::guest(id, n as u8).bytes();
-                members.push(Member { interface, addresses: i.addresses, mac });
+                members.push(Member {
+                    interface,
+                    addresses: i.addresses,
+                    mac,
+                });
             }
         }
         Ok(members)
@@ -328,7 +422,10 @@ impl Host {
             let Ok(name) = name.parse() else { continue };
             let network = catalogue.network(self, &name)?;
             if network.masquerade {
-                masquerade.push(MasqueradePool { network: name.to_string(), pools: network.pools.clone() });
+                masquerade.push(MasqueradePool {
+                    network: name.to_string(),
+                    pools: network.pools.clone(),
+                });
             }
         }
         Ok(Ruleset {

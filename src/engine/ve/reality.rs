@@ -35,13 +35,26 @@ impl Host {
             found => found,
         };
         let state = match init {
-            Some(_) if self.cgroups.is_frozen(id)? => State::Paused,
+            Some(_) if self.is_frozen(id)? => State::Paused,
             Some(_) => State::Running,
             None if self.is_mounted(id) => State::Mounted,
             None => State::Stopped,
         };
         let remains = init.is_none() && (has_group || record.is_some());
-        Ok(Reality { state, init, started: started.filter(|_| init.is_some()), remains })
+        Ok(Reality {
+            state,
+            init,
+            started: started.filter(|_| init.is_some()),
+            remains,
+        })
+    }
+
+    fn is_frozen(&self, id: VeId) -> Result<bool> {
+        match self.cgroups.is_frozen(id) {
+            // It has ended since we looked, and its group with it.
+            Err(e) if e.kind == hostel_system::Kind::NotFound => Ok(false),
+            other => Ok(other?),
+        }
     }
 
     fn is_mounted(&self, id: VeId) -> bool {

@@ -149,7 +149,7 @@ impl Cgroups for FakeCgroups {
         super::facts::asked(limits)
             .filter_map(|l| {
                 self.facts.why_not(l).map(|why| Unenforceable {
-                    key: l.key(),
+                    limit: l,
                     why: why.to_owned(),
                 })
             })

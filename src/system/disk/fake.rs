@@ -246,6 +246,10 @@ impl Disks for FakeDisks {
         Ok(())
     }
 
+    fn glance(&self, dir: &Path, _: Option<&Path>) -> Option<u64> {
+        self.usage(dir).ok()?.used
+    }
+
     fn usage(&self, dir: &Path) -> Result<Usage> {
         let mut state = self.call("usage", dir)?;
         let disk = state.disk("read the usage of", dir)?;
@@ -262,6 +266,10 @@ impl Disks for FakeDisks {
     fn compact(&self, dir: &Path) -> Result<u64> {
         self.call("compact", dir)?.disk("compact", dir)?;
         Ok(0)
+    }
+
+    fn release(&self, device: &LoopDevice, timeout: Duration) -> Result<()> {
+        self.detach(&device.backing, timeout)
     }
 
     fn list(&self, under: &Path) -> Result<Vec<LoopDevice>> {

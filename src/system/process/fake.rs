@@ -95,9 +95,17 @@ impl Guests for FakeGuests {
         let null = std::fs::File::open("/dev/null").map_err(|e| Error::os("open", "/dev/null", e))?;
         let mut state = self.state();
         state.next += 1;
-        let init = Init { pid: 1000 + state.next, start_time: u64::from(state.next) };
+        let init = Init {
+            pid: 1000 + state.next,
+            start_time: u64::from(state.next),
+        };
         let namespace = NoNamespace(OwnedFd::from(null));
-        Ok(Box::new(FakeLaunch { guests: self.clone(), id: start.watch.id, init, namespace }))
+        Ok(Box::new(FakeLaunch {
+            guests: self.clone(),
+            id: start.watch.id,
+            init,
+            namespace,
+        }))
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {
@@ -108,6 +116,10 @@ impl Guests for FakeGuests {
 
     fn alive(&self, init: Init) -> bool {
         self.state().running.values().any(|i| *i == init)
+    }
+
+    fn age(&self, init: Init) -> Option<Duration> {
+        self.alive(init).then_some(Duration::from_secs(60))
     }
 
     fn shut_down(&self, init: Init) -> Result<()> {
@@ -131,10 +143,24 @@ impl Guests for FakeGuests {
 
     fn ask(&self, run_dir: &Path, _request: &Request) -> Result<Option<Answer>> {
         self.check("ask")?;
-        let id = run_dir.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<u32>().ok());
+        let id = run_dir
+            .file_name()
+            .and_then(|n| n.to_str())
+            .and_then(|n| n.parse::<u32>().ok());
         let state = self.state();
         let init = id.and_then(|id| state.running.get(&id).copied());
-        Ok(init.map(|init| Answer { init, monitor: 1, booted: Some(true), console: true }))
+        Ok(init.map(|init| Answer {
+            init,
+            monitor: 1,
+            booted: Some(true),
+            console: true,
+        }))
+    }
+
+    fn take_over_clearing(&self, _run_dir: &Path) -> Result<Option<OwnedFd>> {
+        self.check("take_over_clearing")?;
+        let null = std::fs::File::open("/dev/null").map_err(|e| Error::os("open", "/dev/null", e))?;
+        Ok(Some(null.into()))
     }
 
     fn await_boot(&self, run_dir: &Path, _timeout: Duration) -> Result<Option<Answer>> {

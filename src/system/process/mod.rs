@@ -36,6 +36,8 @@ pub trait Guests: Send + Sync + Debug {
     fn adopt(&self, adopt: Adopt) -> Result<()>;
     /// Is exactly this process alive?
     fn alive(&self, init: Init) -> bool;
+    /// How long ago this process began; `None` if it has ended.
+    fn age(&self, init: Init) -> Option<Duration>;
     /// Asks the guest to shut down in its own way.
     fn shut_down(&self, init: Init) -> Result<()>;
     /// Kills init, and so everything inside.
@@ -44,6 +46,9 @@ pub trait Guests: Send + Sync + Debug {
     fn wait(&self, init: Init, timeout: Duration) -> Result<bool>;
     /// Asks the VE's monitor; `None` if it has none.
     fn ask(&self, run_dir: &Path, request: &Request) -> Result<Option<Answer>>;
+    /// Takes it upon us to clear up after the VE has ended: its monitor leaves that to us for as long as we hold the
+    /// answer. `None` if it has no monitor.
+    fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>>;
     /// Waits until the guest says that it has booted. `Ok(None)` when the time is over; an error if it ended.
     fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>>;
     /// Does something inside, with these streams.
