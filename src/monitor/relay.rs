@@ -30,6 +30,17 @@ struct Stream {
     to: Option<File>,
     /// Input ends with the command; output is read to its end.
     input: bool,
+    /// It goes to a terminal, which has no end of its own: the character that means one is typed.
+    typed: Option<Typed>,
+}
+
+/// What a terminal was last given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Typed {
+    /// Whole lines: one end-of-file character is an end.
+    Lines,
+    /// A line begun: the first one only hands that over.
+    Part,
 }
 
 /// All that has to be carried.
@@ -61,7 +72,7 @@ impl Relay {
                     0 => (ours, File::from(write), read),
                     _ => (File::from(read), ours, write),
                 };
-                relay.streams.push(Stream { from: Some(from), to: Some(to), input: number == 0 });
+                relay.streams.push(Stream { from: Some(from), to: Some(to), input: number == 0, typed: None });
                 *slot = Some(theirs);
             }
         }
@@ -78,8 +89,8 @@ impl Relay {
         let _ = rustix::io::ioctl_fionbio(&master, false);
         let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).ok();
         self.streams = vec![
-            Stream { from: copy(rustix::stdio::stdin()), to: master.try_clone().ok(), input: true },
-            Stream { from: master.try_clone().ok(), to: copy(rustix::stdio::stdout()), input: false },
+            Stream { from: copy(rustix::stdio::stdin()), to: master.try_clone().ok(), input: true, typed: Some(Typed::Lines) },
+            Stream { from: master.try_clone().ok(), to: copy(rustix::stdio::stdout()), input: false, typed: None },
         ];
         self.master = Some(master);
     }
@@ -159,14 +170,31 @@ impl Stream {
             Err(_) => 0, // EIO: the terminal's last user is gone
         };
         let gone = match (&mut self.to, read) {
-            (_, 0) | (None, _) => true,
+            (None, _) => true,
+            (Some(to), 0) => {
+                if let Some(typed) = self.typed {
+                    type_end(to, typed);
+                }
+                true
+            }
             (Some(to), n) => to.write_all(&buffer[..n]).is_err(),
         };
+        if let (Some(typed), Some(last)) = (&mut self.typed, buffer[..read].last()) {
+            *typed = if matches!(last, b'\n' | b'\r') { Typed::Lines } else { Typed::Part };
+        }
         if gone {
             self.from = None;
             self.to = None; // closing it is how the other side learns
         }
     }
+}
+
+/// Says to whoever reads the terminal by lines that nothing more comes.
+fn type_end(terminal: &mut File, typed: Typed) {
+    let modes = rustix::termios::tcgetattr(&*terminal);
+    let end = modes.map_or(0x04, |m| m.special_codes[rustix::termios::SpecialCodeIndex::VEOF]);
+    let times = if typed == Typed::Part { 2 } else { 1 };
+    let _ = terminal.write_all(&[end, end][..times]); // the last reader may just have gone
 }
 
 fn harmless(fd: BorrowedFd<'_>) -> io::Result<bool> {
