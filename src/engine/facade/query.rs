@@ -1,12 +1,13 @@
 //! Questions: which VEs there are, how they are, and what their settings are.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use hostel_model::id::VeId;
 use hostel_model::request::{Selection, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_model::state::State;
-use hostel_system::process::Request;
+use hostel_system::process::{Init, Request};
 
 use super::{Engine, Setting, TROUBLE, VeHandle, VeStatus};
 use crate::error::{Class, Error, Result, chain};
@@ -57,21 +58,32 @@ impl Engine {
         }
         match missing.as_slice() {
             [] => Ok(found),
-            missing => Err(Error::new(Class::NotFound, format!("there is no VE {}", missing.join(", ")))
-                .hint("see all with: hostel list")),
+            missing => Err(
+                Error::new(Class::NotFound, format!("there is no VE {}", missing.join(", ")))
+                    .hint("see all with: hostel list"),
+            ),
         }
     }
 
     /// A VE of which only the journal of its creation or destruction is left can still be named.
     pub(crate) fn unfinished(&self, ve: &VeRef) -> Option<VeHandle> {
         let named = |id: VeId| match self.host.journals.look(id) {
-            Look::Unfinished(begin) => Some(VeHandle { id, name: op::name_in(&begin)? }),
+            Look::Unfinished(begin) => Some(VeHandle {
+                id,
+                name: op::name_in(&begin)?,
+            }),
             Look::Nothing | Look::Corrupt(_) => None,
         };
-        self.host.journals.pending().ok()?.into_iter().filter_map(named).find(|h| match ve {
-            VeRef::Id(id) => h.id == *id,
-            VeRef::Name(name) => h.name == *name,
-        })
+        self.host
+            .journals
+            .pending()
+            .ok()?
+            .into_iter()
+            .filter_map(named)
+            .find(|h| match ve {
+                VeRef::Id(id) => h.id == *id,
+                VeRef::Name(name) => h.name == *name,
+            })
     }
 
     /// Every VE's status, in order of id.
@@ -89,7 +101,9 @@ impl Engine {
 
     /// One VE's status.
     pub fn status(&self, ve: &VeRef) -> Result<VeStatus> {
-        let Some(found) = self.host.locate(ve)? else { return Err(unknown_ve(ve)) };
+        let Some(found) = self.host.locate(ve)? else {
+            return Err(unknown_ve(ve));
+        };
         Ok(match self.host.state(found.id) {
             Ok(state) => self.host.status_of(&state, &mut Catalogue::default(), true),
             Err(e) => self.host.status_of_broken(found.id, &e),
@@ -105,7 +119,11 @@ impl Engine {
             .into_iter()
             .map(|(key, value, source)| Setting { key, value, source })
             .collect();
-        let allocated = |key: String, value: String| Setting { key, value, source: "allocated".into() };
+        let allocated = |key: String, value: String| Setting {
+            key,
+            value,
+            source: "allocated".into(),
+        };
         settings.push(allocated("template.version".into(), state.template.clone()));
         settings.push(allocated("idmap.base".into(), self.host.id_base(&state)?.to_string()));
         settings.push(allocated("disk.driver".into(), state.driver.clone()));
@@ -119,13 +137,19 @@ impl Engine {
 }
 
 fn handle(ve: Outline) -> VeHandle {
-    VeHandle { id: ve.id, name: ve.name }
+    VeHandle {
+        id: ve.id,
+        name: ve.name,
+    }
 }
 
 impl Host {
     /// A row for a VE whose record can't be read. It may run all the same.
     fn status_of_broken(&self, id: VeId, e: &Error) -> VeStatus {
-        let mut row = VeStatus { problem: Some(chain(e)), ..VeStatus::nameless(id) };
+        let mut row = VeStatus {
+            problem: Some(chain(e)),
+            ..VeStatus::nameless(id)
+        };
         row.name = self.outline(id).map(|ve| ve.name.to_string()).unwrap_or_default();
         row.state = State::Broken.to_string();
         if let Ok(reality) = self.reality(id)
@@ -133,7 +157,7 @@ impl Host {
         {
             row.state = reality.state.to_string();
             row.pid = Some(init.pid);
-            self.measured(&mut row, id);
+            self.measured(&mut row, id, init);
         }
         row
     }
@@ -141,9 +165,16 @@ impl Host {
     /// How a VE is. Never fails: what can't be told is `None`, and `problem` says why. `closely`: also what takes a
     /// look at its disk or a word with its monitor.
     fn status_of(&self, state: &VeState, catalogue: &mut Catalogue, closely: bool) -> VeStatus {
-        let mut row = VeStatus { name: state.name.to_string(), ..VeStatus::nameless(state.id) };
+        let mut row = VeStatus {
+            name: state.name.to_string(),
+            ..VeStatus::nameless(state.id)
+        };
         row.template = state.template.clone();
-        row.addresses = state.interfaces.iter().flat_map(|i| i.addresses.iter().copied()).collect();
+        row.addresses = state
+            .interfaces
+            .iter()
+            .flat_map(|i| i.addresses.iter().copied())
+            .collect();
         row.disk_limit = Some(state.disk_size);
         match self.effective(&state.name, catalogue) {
             Ok(effective) => defined(&mut row, &effective),
@@ -154,12 +185,18 @@ impl Host {
                 row.state = reality.state.to_string();
                 row.pid = reality.init.map(|init| init.pid);
                 row.uptime = reality.started.map(|s| u64::try_from((self.clock)() - s).unwrap_or(0));
-                if reality.init.is_some() {
-                    self.measured(&mut row, state.id);
-                } else if row.problem.is_some() {
-                    row.state = State::Broken.to_string();
-                } else {
-                    row.problem = std::fs::read_to_string(self.dirs.run(state.id).join(TROUBLE)).ok();
+                match reality.init {
+                    Some(init) => self.measured(&mut row, state.id, init),
+                    None => {
+                        if reality.state == State::Stopped {
+                            row.disk = self.disks.glance(&self.dirs.ve(state.id), None);
+                        }
+                        if row.problem.is_some() {
+                            row.state = State::Broken.to_string();
+                        } else {
+                            row.problem = std::fs::read_to_string(self.dirs.run(state.id).join(TROUBLE)).ok();
+                        }
+                    }
                 }
             }
             Err(e) => row.problem = Some(chain(&e)),
@@ -170,7 +207,9 @@ impl Host {
         row
     }
 
-    fn measured(&self, row: &mut VeStatus, id: VeId) {
+    fn measured(&self, row: &mut VeStatus, id: VeId, init: Init) {
+        let root = PathBuf::from(format!("/proc/{}/root", init.pid));
+        row.disk = self.disks.glance(&self.dirs.ve(id), Some(&root));
         if let Ok(usage) = self.cgroups.usage(id) {
             row.memory = usage.memory;
             row.cpu_ns = usage.cpu.total_ns;

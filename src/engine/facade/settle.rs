@@ -6,10 +6,10 @@ use hostel_model::id::VeId;
 
 use super::{Engine, Progress};
 use crate::error::{Class, Error, Result, chain};
+use crate::interrupt;
 use crate::lock::{Patience, Subject};
 use crate::op::start::{Params, Start};
 use crate::ve::record::RunRecord;
-use crate::interrupt;
 
 /// Whoever holds the VE's lock for longer than this clears up himself: it is the first thing every operation does.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -31,9 +31,8 @@ impl Engine {
         if let Err(e) = &result {
             // Nobody reads what this process says; `status` shows what it leaves here.
             let note = self.host.dirs.run(id).join(TROUBLE);
-            std::fs::write(&note, chain(e)).map_err(|e| {
-                Error::new(Class::Failed, format!("cannot write {}", note.display())).because(e)
-            })?;
+            std::fs::write(&note, chain(e))
+                .map_err(|e| Error::new(Class::Failed, format!("cannot write {}", note.display())).because(e))?;
         }
         result
     }
@@ -42,7 +41,11 @@ impl Engine {
         if reason == REBOOT {
             self.hold_back(id);
         }
-        let patience = Patience { wait: PATIENCE, progress, interrupted: interrupt::flag() };
+        let patience = Patience {
+            wait: PATIENCE,
+            progress,
+            interrupted: interrupt::flag(),
+        };
         let lock = self.host.locks.take(Subject::Ve(id), "settle", &patience)?;
         if self.host.outline(id).is_none() {
             return Ok(());

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use hostel_model::id::VeId;
 use hostel_system::file;
-use hostel_system::mount::{mounts_below, umount_root};
 
 use crate::error::{Class, Error, Result};
 use crate::facade::TROUBLE;
@@ -71,15 +70,17 @@ impl Host {
 
     /// The names of a VE's interfaces on the host.
     pub fn interface_names(&self, id: VeId, count: usize) -> Vec<String> {
-        (0..count).map(|n| self.config.interface_prefix.interface(id, n)).collect()
+        (0..count)
+            .map(|n| self.config.interface_prefix.interface(id, n))
+            .collect()
     }
 
     /// Removes the runtime directory of a VE that is no more. Never through a mount in it: that would empty what is
     /// mounted there.
     pub fn remove_run_dir(&self, id: VeId) -> Result<()> {
         let dir = self.dirs.run(id);
-        umount_root(&self.dirs.disk_mount(id), &self.dirs.mount(id))?;
-        if let Some(point) = mounts_below(&dir)?.first() {
+        self.mounts.umount(&self.dirs.disk_mount(id), &self.dirs.mount(id))?;
+        if let Some(point) = self.mounts.below(&dir)?.first() {
             return Err(Error::new(Class::Busy, format!("cannot remove {}", dir.display()))
                 .because(format!("something is mounted at {}", point.display()))
                 .hint(format!("unmount it: umount {}", point.display())));
@@ -106,6 +107,9 @@ fn hostel_monitor_socket() -> &'static str {
 pub fn must_have_ended(host: &Host, id: VeId) -> Result<()> {
     match host.reality(id)?.init {
         None => Ok(()),
-        Some(init) => Err(Error::new(Class::Failed, format!("VE {id} still runs (process {})", init.pid))),
+        Some(init) => Err(Error::new(
+            Class::Failed,
+            format!("VE {id} still runs (process {})", init.pid),
+        )),
     }
 }

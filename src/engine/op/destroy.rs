@@ -36,26 +36,40 @@ impl Operation for Destroy {
     type Params = Params;
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
-        Ok(Self { host, id, name: params.name })
+        Ok(Self {
+            host,
+            id,
+            name: params.name,
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("away", "removing the VE", Destroy::rename_away, Destroy::rename_back).point_of_no_return(),
-            Step::new("definition", "removing the definition", Destroy::remove_definition, nothing),
-            Step::new("disk", "removing the disk", Destroy::remove_disk, nothing),
-            Step::new("traces", "removing traces", Destroy::remove_traces, nothing),
-        ] }
+        const {
+            &[
+                Step::new("away", "removing the VE", Destroy::rename_away, Destroy::rename_back).point_of_no_return(),
+                Step::new(
+                    "definition",
+                    "removing the definition",
+                    Destroy::remove_definition,
+                    nothing,
+                ),
+                Step::new("disk", "removing the disk", Destroy::remove_disk, nothing),
+                Step::new("traces", "removing traces", Destroy::remove_traces, nothing),
+            ]
+        }
     }
 }
 
 impl Destroy {
+    /// Under the lock, as a creation's last rename is.
     fn rename_away(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
         let dirs = &self.host.dirs;
         Ok(file::rename(&dirs.ve(self.id), &dirs.doomed(self.id))?)
     }
 
     fn rename_back(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
         let dirs = &self.host.dirs;
         match dirs.doomed(self.id).exists() {
             true => Ok(file::rename(&dirs.doomed(self.id), &dirs.ve(self.id))?),

@@ -4,6 +4,8 @@ pub mod clear;
 pub mod create;
 pub mod destroy;
 pub mod mount;
+#[cfg(test)]
+mod proofs;
 pub mod recover;
 pub mod set;
 pub mod start;
@@ -18,7 +20,9 @@ use crate::step::Operation;
 pub fn name_in(begin: &Begin) -> Option<VeName> {
     let params = begin.params.clone();
     match begin.verb.as_str() {
-        create::Create::VERB => serde_json::from_value(params).map(|p: create::Params| p.state.name).ok(),
+        create::Create::VERB => serde_json::from_value(params)
+            .map(|p: create::Params| p.state.name)
+            .ok(),
         destroy::Destroy::VERB => serde_json::from_value(params).map(|p: destroy::Params| p.name).ok(),
         _ => None,
     }

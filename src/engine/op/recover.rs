@@ -32,7 +32,10 @@ impl Host {
             Found::Nothing => {}
             Found::Unfinished(unfinished) => self.finish(unfinished, runner)?,
             Found::Corrupt { moved_to, why } => {
-                runner.progress.note(&format!("a journal could not be read and lies at {}: {why}", moved_to.display()));
+                runner.progress.note(&format!(
+                    "a journal could not be read and lies at {}: {why}",
+                    moved_to.display()
+                ));
             }
         }
         self.remove_half_made(id)?;
@@ -42,32 +45,22 @@ impl Host {
         }
     }
 
-    fn finish(self: &Arc<Self>, mut unfinished: Unfinished, runner: &Runner<'_>) -> Result<()> {
+    fn finish(self: &Arc<Self>, unfinished: Unfinished, runner: &Runner<'_>) -> Result<()> {
         match unfinished.begin.verb.as_str() {
             Create::VERB => runner.recover::<Create>(self, unfinished),
-            Start::VERB => {
-                // Only a monitor whose guest's init runs answers. What it does by then must not be undone: whoever
-                // uses that VE doesn't know that the command which started it was killed a moment too early.
-                if unfinished.in_the_middle_of("init") && self.is_watched(unfinished.begin.id) {
-                    unfinished.assume_done("init")?;
-                }
-                runner.recover::<Start>(self, unfinished)
-            }
+            Start::VERB => runner.recover::<Start>(self, unfinished),
             Stop::VERB => runner.recover::<Stop>(self, unfinished),
             Destroy::VERB => runner.recover::<Destroy>(self, unfinished),
             Mount::VERB => runner.recover::<Mount>(self, unfinished),
             Umount::VERB => runner.recover::<Umount>(self, unfinished),
-            Set::VERB => {
-                // A disk that has grown can't go back while it is in use; so it is tried to go on.
-                if unfinished.in_the_middle_of("disk") && Set::resize_again(self, &unfinished.begin).is_ok() {
-                    unfinished.assume_done("disk")?;
-                }
-                runner.recover::<Set>(self, unfinished)
-            }
+            Set::VERB => runner.recover::<Set>(self, unfinished),
             verb => {
-                return Err(Error::new(Class::Failed, format!("VE {} has an unfinished {verb}", unfinished.begin.id))
-                    .because("this version of hostel knows no such operation")
-                    .hint("use the version of hostel that began it"));
+                return Err(Error::new(
+                    Class::Failed,
+                    format!("VE {} has an unfinished {verb}", unfinished.begin.id),
+                )
+                .because("this version of hostel knows no such operation")
+                .hint("use the version of hostel that began it"));
             }
         }
         .map(drop)
@@ -85,7 +78,12 @@ impl Host {
         if RunRecord::read(&run_dir).is_none_or(|r| r.init != init || r.boot_id != self.boot_id) {
             file::make_dir(&run_dir)?;
             let started = (self.clock)() - self.guests.age(init).map_or(0, |age| age.as_secs() as i64);
-            RunRecord { init, boot_id: self.boot_id.clone(), started }.write(&run_dir)?;
+            RunRecord {
+                init,
+                boot_id: self.boot_id.clone(),
+                started,
+            }
+            .write(&run_dir)?;
         }
         match self.guests.ask(&run_dir, &Request::Status) {
             Ok(Some(answer)) if answer.init == init => Ok(()),
@@ -110,11 +108,6 @@ impl Host {
             Err(_) if self.reality(ve.id)?.remains => self.clear(ve),
             Err(e) => Err(e.into()),
         }
-    }
-
-    /// Is there a monitor that watches over a running init?
-    fn is_watched(&self, id: VeId) -> bool {
-        matches!(self.guests.ask(&self.dirs.run(id), &Request::Status), Ok(Some(_)))
     }
 
     /// No operation on this VE is unfinished: what lies under a staging name of its then has lost its journal, and
@@ -145,7 +138,10 @@ impl Host {
         Ok(Watch {
             id: id.get(),
             run_dir: self.dirs.run(id),
-            place: Place { tasks: place.join, unified: place.unified },
+            place: Place {
+                tasks: place.join,
+                unified: place.unified,
+            },
             console_log_size: self.config.console.log_size.get(),
             after: vec![program, "--config".into(), config, "settle".into(), id.to_string()],
         })

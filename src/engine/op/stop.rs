@@ -48,14 +48,24 @@ impl Operation for Stop {
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
         let ve = host.outline(id).ok_or_else(|| unknown_ve(&VeRef::Id(id)))?;
-        Ok(Self { host, id, ve, params, clearing: None, interrupted: interrupt::flag(), notes: Vec::new() })
+        Ok(Self {
+            host,
+            id,
+            ve,
+            params,
+            clearing: None,
+            interrupted: interrupt::flag(),
+            notes: Vec::new(),
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("end", "shutting down", Stop::end, Stop::give_up).point_of_no_return(),
-            Step::new("clear", "clearing up", Stop::clear, nothing),
-        ] }
+        const {
+            &[
+                Step::new("end", "shutting down", Stop::end, Stop::let_live).irrevocable(Stop::has_ended),
+                Step::new("clear", "clearing up", Stop::clear, nothing),
+            ]
+        }
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -65,9 +75,15 @@ impl Operation for Stop {
 
 impl Stop {
     fn end(&mut self) -> Result<()> {
-        let Some(init) = self.host.reality(self.id)?.init else { return Ok(()) };
+        let Some(init) = self.host.reality(self.id)?.init else {
+            return Ok(());
+        };
         // A monitor that doesn't answer clears up as well as we do, and finds nothing left then.
-        self.clearing = self.host.guests.take_over_clearing(&self.host.dirs.run(self.id)).unwrap_or_default();
+        self.clearing = self
+            .host
+            .guests
+            .take_over_clearing(&self.host.dirs.run(self.id))
+            .unwrap_or_default();
         if self.params.grace > 0 {
             if self.shut_down(init)? {
                 return Ok(());
@@ -77,10 +93,14 @@ impl Stop {
         self.kill(init)
     }
 
-    /// A guest that runs on is its monitor's again. One that has ended can't be brought back; it is cleared up after.
-    fn give_up(&mut self) -> Result<()> {
+    fn has_ended(&self) -> Result<bool> {
+        Ok(self.host.reality(self.id)?.init.is_none())
+    }
+
+    /// It lives on, or ends by itself later: then clearing up is its monitor's affair again.
+    fn let_live(&mut self) -> Result<()> {
         self.clearing = None;
-        if self.host.reality(self.id)?.remains { self.clear() } else { Ok(()) }
+        Ok(())
     }
 
     /// Asks the guest, and waits. False when its time is over.
@@ -98,8 +118,11 @@ impl Stop {
             }
             if self.interrupted.load(Ordering::Relaxed) {
                 let name = &self.ve.name;
-                return Err(Error::new(Class::Interrupted, format!("the stop of {name} was interrupted"))
-                    .hint(format!("{name} was asked to shut down and may still do so; see: hostel status {name}")));
+                return Err(
+                    Error::new(Class::Interrupted, format!("the stop of {name} was interrupted")).hint(format!(
+                        "{name} was asked to shut down and may still do so; see: hostel status {name}"
+                    )),
+                );
             }
         }
     }
@@ -112,9 +135,14 @@ impl Stop {
         self.host.guests.kill(init)?;
         match self.host.guests.wait(init, KILL_PATIENCE)? {
             true => Ok(()),
-            false => Err(Error::new(Class::Failed, format!("{} was killed but has not ended", self.ve.name))
-                .because("a process of it hangs in the kernel, most likely on a disk that doesn't answer")
-                .hint(format!("look at the state of process {} and at the host's kernel log", init.pid))),
+            false => Err(
+                Error::new(Class::Failed, format!("{} was killed but has not ended", self.ve.name))
+                    .because("a process of it hangs in the kernel, most likely on a disk that doesn't answer")
+                    .hint(format!(
+                        "look at the state of process {} and at the host's kernel log",
+                        init.pid
+                    )),
+            ),
         }
     }
 

@@ -72,7 +72,9 @@ impl VeState {
     /// Reads the state in a VE's directory. `None`: there is none.
     pub fn read(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(STATE);
-        let Some(text) = file::read_opt(&path)? else { return Ok(None) };
+        let Some(text) = file::read_opt(&path)? else {
+            return Ok(None);
+        };
         let bad = |reason: String| {
             Error::new(Class::Failed, format!("cannot understand {}", path.display()))
                 .because(reason)
@@ -85,7 +87,10 @@ impl VeState {
         }
         let state: Self = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
         if state.version > VERSION {
-            return Err(bad(format!("its version {} is newer than this hostel's {VERSION}", state.version)));
+            return Err(bad(format!(
+                "its version {} is newer than this hostel's {VERSION}",
+                state.version
+            )));
         }
         Ok(Some(state))
     }
@@ -129,7 +134,8 @@ impl RunRecord {
 
     /// Writes it. Nothing is synced: it means nothing after a reboot.
     pub fn write(&self, run_dir: &Path) -> Result<()> {
-        let fail = |e: String| Error::new(Class::Failed, format!("cannot write {}/run.json", run_dir.display())).because(e);
+        let fail =
+            |e: String| Error::new(Class::Failed, format!("cannot write {}/run.json", run_dir.display())).because(e);
         let text = serde_json::to_string(self).map_err(|e| fail(e.to_string()))?;
         let temporary = run_dir.join(".run.json");
         std::fs::write(&temporary, text)

@@ -45,11 +45,12 @@ impl Host {
     pub fn state_of(&self, id: VeId) -> Result<Option<VeState>> {
         let dir = self.dirs.ve(id);
         match VeState::read(&dir)? {
-            Some(state) if state.id != id => {
-                Err(Error::new(Class::Failed, format!("{} is not of VE {id}", dir.display()))
-                    .because(format!("its record is of VE {}", state.id))
-                    .hint("a VE can't be copied as files; move that directory out of here"))
-            }
+            Some(state) if state.id != id => Err(Error::new(
+                Class::Failed,
+                format!("{} is not of VE {id}", dir.display()),
+            )
+            .because(format!("its record is of VE {}", state.id))
+            .hint("a VE can't be copied as files; move that directory out of here")),
             // A directory without a record is what is left of a VE.
             None if dir.exists() => Err(Error::new(Class::Failed, format!("VE {id} has no record"))
                 .because(format!("there is no {}", dir.join(STATE).display()))
@@ -79,15 +80,23 @@ impl Host {
         {
             return Ok(Some(state));
         }
-        Ok(self.states()?.into_iter().filter_map(|(_, s)| s.ok()).find(|s| s.name == *name))
+        Ok(self
+            .states()?
+            .into_iter()
+            .filter_map(|(_, s)| s.ok())
+            .find(|s| s.name == *name))
     }
 
     /// A VE's definition.
     pub fn definition(&self, name: &VeName) -> Result<VeDefinition> {
         let path = self.dirs.definition(name);
         let Some(text) = file::read_opt(&path)? else {
-            return Err(Error::new(Class::Failed, format!("{name} has no definition"))
-                .hint(format!("{} is gone; restore it, or destroy {name} with --force", path.display())));
+            return Err(
+                Error::new(Class::Failed, format!("{name} has no definition")).hint(format!(
+                    "{} is gone; restore it, or destroy {name} with --force",
+                    path.display()
+                )),
+            );
         };
         VeDefinition::parse(&path.display().to_string(), &text).map_err(|e| mistakes(&path, e))
     }
@@ -107,7 +116,11 @@ impl Host {
             networks.push(catalogue.network(self, &interface.network)?.clone());
         }
         resolve(definition, &plan, &networks, &self.config, &tenant).map_err(|e| {
-            Error::new(Class::Usage, format!("the definition of {} makes no sense", definition.name)).because(e)
+            Error::new(
+                Class::Usage,
+                format!("the definition of {} makes no sense", definition.name),
+            )
+            .because(e)
         })
     }
 
@@ -133,9 +146,23 @@ impl Host {
         Ok(taken)
     }
 
+    /// What was allocated, as far as it can be read; also for VEs that are just being made or removed: theirs is not
+    /// free yet.
+    pub fn all_states(&self) -> Result<Vec<VeState>> {
+        let dirs = std::fs::read_dir(self.dirs.ves())
+            .map_err(|e| Error::new(Class::Failed, format!("cannot read {}", self.dirs.ves().display())).because(e))?;
+        Ok(dirs
+            .flatten()
+            .filter_map(|entry| VeState::read(&entry.path()).ok().flatten())
+            .collect())
+    }
+
     /// The names of all definitions of one kind.
     pub fn names_of(&self, kind: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.dirs.definitions(kind)).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(self.dirs.definitions(kind))
+            .into_iter()
+            .flatten()
+            .flatten();
         let stem = |e: std::fs::DirEntry| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned());
         let mut names: Vec<String> = entries.filter_map(stem).filter(|n| !n.starts_with('.')).collect();
         names.sort();
@@ -161,7 +188,8 @@ impl Taken {
         self.ids.insert(state.id);
         self.names.insert(state.name);
         self.slots.insert(state.slot);
-        self.addresses.extend(state.interfaces.into_iter().flat_map(|i| i.addresses));
+        self.addresses
+            .extend(state.interfaces.into_iter().flat_map(|i| i.addresses));
     }
 
     fn add_damaged(&mut self, dir: &Path) {
@@ -170,7 +198,8 @@ impl Taken {
             let value = |key: &str| line.strip_prefix(key)?.trim_start().strip_prefix('=').map(str::trim);
             self.slots.extend(value("slot").and_then(|v| v.parse::<u32>().ok()));
             let quoted = value("addresses").unwrap_or_default().split('"');
-            self.addresses.extend(quoted.filter_map(|part| part.parse::<IpAddr>().ok()));
+            self.addresses
+                .extend(quoted.filter_map(|part| part.parse::<IpAddr>().ok()));
         }
     }
 }
@@ -214,8 +243,12 @@ where
         None => {
             let what = kind.trim_end_matches('s');
             let there = host.names_of(kind).join(", ");
-            Err(Error::new(Class::NotFound, format!("there is no {what} \"{name}\""))
-                .hint(format!("{kind} there are: {}", if there.is_empty() { "none" } else { &there })))
+            Err(
+                Error::new(Class::NotFound, format!("there is no {what} \"{name}\"")).hint(format!(
+                    "{kind} there are: {}",
+                    if there.is_empty() { "none" } else { &there }
+                )),
+            )
         }
     }
 }
@@ -235,7 +268,10 @@ pub fn ids_in(dir: &Path) -> Result<Vec<VeId>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|e| Error::new(Class::Failed, format!("cannot read {}", dir.display())).because(e))?,
     };
-    let mut ids: Vec<VeId> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    let mut ids: Vec<VeId> = entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .collect();
     ids.sort_unstable();
     Ok(ids)
 }

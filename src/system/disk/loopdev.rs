@@ -220,7 +220,12 @@ pub(super) fn free(device: &LoopDevice, timeout: Duration) -> Result<()> {
     let end = Instant::now() + timeout;
     while all()?.contains(device) {
         let file = open_node(device.number, false).map_err(fail)?;
-        release(Open { number: device.number, direct_io: false, file }).map_err(fail)?;
+        release(Open {
+            number: device.number,
+            direct_io: false,
+            file,
+        })
+        .map_err(fail)?;
         if Instant::now() >= end && all()?.contains(device) {
             return Err(Error::new("release", device.node().display(), "it is still in use").kind(Kind::Busy).hint(
                 "something has it mounted or open, perhaps in a mount namespace of its own: end that, then try again",

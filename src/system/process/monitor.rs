@@ -11,10 +11,12 @@ use std::time::Duration;
 use hostel_monitor::Failure;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
 use hostel_monitor::spec::{Adopt, Enter, Init, Role, Start};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::Signal;
 
-use super::init::{Process, gone};
+use super::forward::Held;
+use super::init::{Process, find_init, gone};
 use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
@@ -113,10 +115,18 @@ impl Guests for Monitors {
         let (act, id) = ("start VE", start.watch.id);
         let namespaces = |init: Init| {
             let path = format!("/proc/{}/ns/net", init.pid);
-            File::open(&path).map(OwnedFd::from).map_err(|e| Error::os("open", path, e))
+            File::open(&path)
+                .map(OwnedFd::from)
+                .map_err(|e| Error::os("open", path, e))
         };
         let (child, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
-        let mut launched = Launched { id, child, channel, init: Init { pid: 0, start_time: 0 }, network: None };
+        let mut launched = Launched {
+            id,
+            child,
+            channel,
+            init: Init { pid: 0, start_time: 0 },
+            network: None,
+        };
         match launched.hear()? {
             Some(FromMonitor::Born(init)) => {
                 launched.init = init;
@@ -136,6 +146,10 @@ impl Guests for Monitors {
             Some((FromMonitor::Failed(failure), _)) => Err(from_failure(act, id, failure)),
             _ => Err(Error::new(act, id, "its monitor ended without a word")),
         }
+    }
+
+    fn find(&self, processes: &[u32]) -> Option<Init> {
+        find_init(processes)
     }
 
     fn alive(&self, init: Init) -> bool {
@@ -167,7 +181,11 @@ impl Guests for Monitors {
     }
 
     fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>> {
-        match client::ask(run_dir, &Request::AwaitBoot, Some(timeout.max(Duration::from_millis(1)))) {
+        match client::ask(
+            run_dir,
+            &Request::AwaitBoot,
+            Some(timeout.max(Duration::from_millis(1))),
+        ) {
             Ok(Some(connection)) => Ok(Some(connection.answer)),
             Ok(None) => Err(Error::new("wait for", "the guest", "it ended while it booted").kind(Kind::NotFound)),
             Err(e) if e.kind == Kind::TimedOut => Ok(None),
@@ -179,9 +197,11 @@ impl Guests for Monitors {
         if Process::open(enter.init)?.is_none() {
             return Err(gone(enter.init));
         }
+        let held = Held::take()?;
         let (mut child, channel) = self.spawn(&Role::Enter(Box::new(enter)), Some(streams))?;
         let fail = |e: std::io::Error| Error::os("enter", "the VE", e);
         let mut told = None;
+        forward(&held, &child).map_err(fail)?;
         while let Some((message, _)) = channel.receive::<FromMonitor>().map_err(fail)? {
             if matches!(message, FromMonitor::Failed(_) | FromMonitor::NotRun(_)) {
                 told = Some(message);
@@ -190,12 +210,37 @@ impl Guests for Monitors {
         let status = child.wait().map_err(fail)?;
         match told {
             Some(FromMonitor::Failed(failure)) => Err(from_failure("run a command in", "the VE", failure)),
-            Some(FromMonitor::NotRun(failure)) => {
-                Ok(Entered::NotRun { missing: failure.errno == Some(libc::ENOENT), reason: failure.reason })
-            }
-            _ => Ok(Entered::Code(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(125))),
+            Some(FromMonitor::NotRun(failure)) => Ok(Entered::NotRun {
+                missing: failure.errno == Some(libc::ENOENT),
+                reason: failure.reason,
+            }),
+            _ => Ok(Entered::Code(exit_code(status))),
         }
     }
+}
+
+/// Passes signals on to an entry's process until that has ended.
+fn forward(held: &Held, child: &Child) -> std::io::Result<()> {
+    let pid = rustix::process::Pid::from_child(child);
+    let ended = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+    loop {
+        let mut fds = [PollFd::new(&ended, PollFlags::IN), PollFd::new(held, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        if !fds[0].revents().is_empty() {
+            return Ok(());
+        }
+        held.pass_to(pid);
+    }
+}
+
+/// The code of an entry's process, which is that of the command; its own only if somebody killed it.
+fn exit_code(status: std::process::ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    code.and_then(|c| u8::try_from(c).ok()).unwrap_or(125)
 }
 
 #[derive(Debug)]
@@ -209,7 +254,10 @@ struct Launched {
 
 impl Launched {
     fn hear(&self) -> Result<Option<FromMonitor>> {
-        let message = self.channel.receive().map_err(|e| Error::os("hear from the monitor of VE", self.id, e))?;
+        let message = self
+            .channel
+            .receive()
+            .map_err(|e| Error::os("hear from the monitor of VE", self.id, e))?;
         Ok(message.map(|(message, _)| message))
     }
 }
@@ -221,7 +269,10 @@ impl Launching for Launched {
 
     #[allow(clippy::expect_used)] // set by launch() before a Launched is handed out
     fn network_namespace(&self) -> BorrowedFd<'_> {
-        self.network.as_ref().expect("a launched VE has a network namespace").as_fd()
+        self.network
+            .as_ref()
+            .expect("a launched VE has a network namespace")
+            .as_fd()
     }
 
     fn go(mut self: Box<Self>) -> Result<()> {
