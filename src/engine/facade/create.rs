@@ -226,6 +226,7 @@ impl Engine {
             settled_in: false,
             password: None,
             interfaces: self.host.interfaces(effective, &[], taken)?,
+            damaged: None,
         })
     }
 }
