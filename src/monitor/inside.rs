@@ -205,7 +205,7 @@ fn unpack(directory: &str, outside: &Channel) -> Result<()> {
     archive.set_overwrite(true);
     let done = archive.unpack(directory).step("copy into", directory);
     // The rest of the stream is read, so that the writer sees our failure and not a broken pipe.
-    let _ = std::io::copy(&mut std::io::stdin().lock().take(1 << 20), &mut std::io::sink());
+    let _ = std::io::copy(&mut archive.into_inner().take(1 << 20), &mut std::io::sink());
     done.and_then(|()| begun(outside))
 }
 
