@@ -41,7 +41,7 @@ pub fn probe() -> &'static Path {
 pub type Outcome = BTreeMap<String, String>;
 
 fn parse(text: &str) -> Outcome {
-    text.lines().filter_map(|l| l.split_once(' ')).map(|(what, came)| (what.into(), came.into())).collect()
+    text.lines().filter_map(|l| l.split_once(' ')).map(|(what, came)| (what.into(), came.trim().into())).collect()
 }
 
 /// Puts the probe into a running VE.
