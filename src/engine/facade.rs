@@ -10,6 +10,8 @@ mod inside;
 mod query;
 mod settle;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +20,6 @@ use std::time::Duration;
 use hostel_model::id::{TemplateName, VeId, VeName};
 use serde::Serialize;
 
-pub(crate) use create::sharing;
 pub(crate) use settle::TROUBLE;
 
 use crate::error::{Class, Result};

@@ -12,6 +12,8 @@ pub mod op;
 pub mod reserve;
 pub mod step;
 pub mod templates;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod ve;
 
 pub use error::{Class, Error, Result};

@@ -72,10 +72,20 @@ fn receive_root(monitor: &Channel) -> Result<(OwnedFd, Vec<Device>)> {
     loop {
         match monitor.receive::<ToChild>().step("hear from", "the monitor")? {
             Some((ToChild::Device(name, major, minor), Some(mount))) => {
-                devices.push(Device { name, numbers: (major, minor), mount });
+                devices.push(Device {
+                    name,
+                    numbers: (major, minor),
+                    mount,
+                });
             }
             Some((ToChild::Root, Some(root))) => return Ok((root, devices)),
-            _ => return Err(Failure::new("receive", "the VE's root", "the monitor gave the start up")),
+            _ => {
+                return Err(Failure::new(
+                    "receive",
+                    "the VE's root",
+                    "the monitor gave the start up",
+                ));
+            }
         }
     }
 }
@@ -95,11 +105,7 @@ fn furnish(tree: BorrowedFd<'_>, devices: &[Device], start: &Start) -> Result<Ow
     let point = root::mount_point(sys.as_fd(), "fs/cgroup")?;
     root::mount_at(point.as_fd(), "cgroup2", &[("nsdelegate", "")], shut)
         .or_else(|_| root::mount_at(point.as_fd(), "cgroup2", &[], shut))?;
-    let console = dev::populate(
-        root::mount_point(tree, "dev")?.as_fd(),
-        devices,
-        start.tmpfs_size,
-    )?;
+    let console = dev::populate(root::mount_point(tree, "dev")?.as_fd(), devices, start.tmpfs_size)?;
     let size = start.tmpfs_size.to_string();
     let tidy = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     root::mount_at(

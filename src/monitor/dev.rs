@@ -50,7 +50,9 @@ pub fn make(directory: BorrowedFd<'_>, switches: Switches) -> Result<Vec<Device>
         "fuse" => switches.fuse,
         _ => switches.tun,
     });
-    wanted.map(|(name, major, minor)| make_one(directory, name, major, minor)).collect()
+    wanted
+        .map(|(name, major, minor)| make_one(directory, name, major, minor))
+        .collect()
 }
 
 fn make_one(directory: BorrowedFd<'_>, name: &str, major: u32, minor: u32) -> Result<Device> {
@@ -65,7 +67,11 @@ fn make_one(directory: BorrowedFd<'_>, name: &str, major: u32, minor: u32) -> Re
     rustix::fs::chmodat(directory, &node, mode, AtFlags::empty()).step(act, &host)?; // past the umask
     let node = rustix::fs::openat(directory, &node, path, Mode::empty()).step(act, &host)?;
     let mount = root::clone_mount(node.as_fd(), &host)?;
-    Ok(Device { name: name.to_owned(), numbers: (major, minor), mount })
+    Ok(Device {
+        name: name.to_owned(),
+        numbers: (major, minor),
+        mount,
+    })
 }
 
 /// Builds /dev at an opened mount point and returns the console's master.
@@ -79,7 +85,12 @@ pub fn populate(point: BorrowedFd<'_>, devices: &[Device], shm_size: u64) -> Res
     for (name, major, minor) in DEVICES {
         bind_device(dev.as_fd(), name, &format!("/dev/{name}"), major, minor)?;
     }
-    for Device { name, numbers: (major, minor), mount } in devices {
+    for Device {
+        name,
+        numbers: (major, minor),
+        mount,
+    } in devices
+    {
         root::check_device(mount.as_fd(), *major, *minor, name)?;
         if let Some((directory, _)) = name.split_once('/') {
             make_dir(dev.as_fd(), directory, 0o755)?;

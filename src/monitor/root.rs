@@ -8,8 +8,8 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
-use crate::error::{Result, Step};
 use crate::dev::{self, Device};
+use crate::error::{Result, Step};
 use crate::spec::{Disk, Start};
 use crate::sys;
 

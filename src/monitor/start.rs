@@ -94,10 +94,19 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init) -> Res
         .send(&FromMonitor::Born(init), &[])
         .step("report to", "the engine")?;
     let (tree, devices) = root::assemble(start, user_namespace.as_fd())?;
-    for Device { name, numbers: (major, minor), mount } in devices {
-        child.send(&ToChild::Device(name, major, minor), &[mount.as_fd()]).step("hand over", "a device")?;
+    for Device {
+        name,
+        numbers: (major, minor),
+        mount,
+    } in devices
+    {
+        child
+            .send(&ToChild::Device(name, major, minor), &[mount.as_fd()])
+            .step("hand over", "a device")?;
     }
-    child.send(&ToChild::Root, &[tree.as_fd()]).step("hand over", "the VE's root")?;
+    child
+        .send(&ToChild::Root, &[tree.as_fd()])
+        .step("hand over", "the VE's root")?;
     drop(tree);
     let held = await_ready(child)?;
     match engine.receive::<ToMonitor>().step("hear from", "the engine")? {

@@ -1,12 +1,11 @@
 //! Making VEs.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use hostel_model::definition::{Addresses, Share as Sharing, VeDefinition};
+use hostel_model::definition::{Addresses, VeDefinition};
 use hostel_model::edit::{NewVe, edit, render_new};
 use hostel_model::id::{VeId, VeName};
-use hostel_model::idmap::Slot;
 use hostel_model::request::{Action, Create as Request, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_system::file;
@@ -14,6 +13,7 @@ use hostel_system::file;
 use super::{Engine, Progress, VeHandle};
 use crate::error::{Class, Error, Result};
 use crate::guest::Family;
+use crate::lock::Subject;
 use crate::op::create::{Create, Params};
 use crate::ve::record::VeState;
 use crate::ve::registry::{Catalogue, Taken};
@@ -55,6 +55,19 @@ impl Engine {
     }
 
     fn try_create(&self, request: &Request, progress: &dyn Progress) -> Result<VeHandle> {
+        let params = self.plan_create(request, progress)?;
+        let handle = VeHandle {
+            id: params.state.id,
+            name: params.state.name.clone(),
+        };
+        let _lock = self.lock_ve(handle.id, "create", progress)?;
+        self.runner(progress)
+            .run::<Create>(&Arc::clone(&self.host), handle.id, &params)?;
+        Ok(handle)
+    }
+
+    /// Everything about the new VE is decided and judged here; nothing of it is made yet.
+    pub(crate) fn plan_create(&self, request: &Request, progress: &dyn Progress) -> Result<Params> {
         let mut taken = self.host.taken(None)?;
         let (mut definition, mut text) = self.define(request, &taken)?;
         if self.finish_unfinished(&definition, names_its_id(request), progress)? {
@@ -68,28 +81,19 @@ impl Engine {
             progress.note(&warning);
         }
         let state = self.allocate(&effective, &taken)?;
-        let id = definition.id;
-        let lock = self.lock_ve(id, "create", progress)?;
-        let params = Params {
+        Ok(Params {
             state,
             definition: text,
             disk_size: effective.disk.size.get(),
             inodes: effective.disk.inodes,
             share: effective.share,
-        };
-        self.runner(progress)
-            .run::<Create>(&Arc::clone(&self.host), id, &params)?;
-        drop(lock);
-        Ok(VeHandle {
-            id,
-            name: definition.name,
         })
     }
 
     /// The definition, from a file or from defaults, with the request's settings on top.
     fn define(&self, request: &Request, taken: &Taken) -> Result<(VeDefinition, String)> {
         let name = self.name_of(request)?;
-        let id = lowest_free(taken)?;
+        let id = self.lowest_free(taken)?;
         let file = self.host.dirs.definition(&name).display().to_string();
         let mut settings: Vec<(String, String)> = Vec::new();
         let text = match &request.file {
@@ -110,6 +114,15 @@ impl Engine {
         let text = edit(&file, &text, &settings).map_err(|e| mistaken(&e))?;
         let definition = VeDefinition::parse(&file, &text).map_err(|e| mistaken(&e))?;
         Ok((definition, text))
+    }
+
+    /// The lowest id that nobody has, nor is about to take.
+    fn lowest_free(&self, taken: &Taken) -> Result<VeId> {
+        let held = |id: &VeId| matches!(self.host.locks.holder(Subject::Ve(*id)), Ok(Some(_)));
+        (VeId::MIN..=VeId::MAX)
+            .filter_map(|n| VeId::try_from(n).ok())
+            .find(|id| !taken.ids.contains(id) && !held(id))
+            .ok_or_else(|| Error::new(Class::Limit, "no VE id is free"))
     }
 
     fn name_of(&self, request: &Request) -> Result<VeName> {
@@ -196,21 +209,13 @@ impl Engine {
     fn allocate(&self, effective: &Effective, taken: &Taken) -> Result<VeState> {
         let store = self.host.templates();
         let template = store.resolve(&effective.template.to_string())?;
-        let used = taken.slots.iter().map(|s| Slot(*s)).collect();
-        let slot = self.host.config.idmap.allocate(&used).map_err(|e| {
-            Error::new(
-                Class::Limit,
-                format!("cannot give {} a range of user ids", effective.name),
-            )
-            .because(e)
-        })?;
         let init = template.record.init.kind.to_string();
         let family = template.record.family.as_str();
         Ok(VeState {
             version: VeState::version(),
             id: effective.id,
             name: effective.name.clone(),
-            slot: slot.0,
+            slot: self.host.free_slot(effective, taken)?,
             template: template.record.reference().to_string(),
             lower: template.root(),
             family: family.parse::<Family>().unwrap_or(Family::Generic).to_string(),
@@ -225,15 +230,6 @@ impl Engine {
     }
 }
 
-/// Whom a VE shares its template's tree with; a copy of its own goes to `dir`.
-pub(crate) fn sharing(share: Sharing, tenant: &hostel_model::id::TenantName, dir: PathBuf) -> crate::templates::Share {
-    match share {
-        Sharing::Tenant => crate::templates::Share::Tenant(tenant.clone()),
-        Sharing::Host => crate::templates::Share::Host,
-        Sharing::None => crate::templates::Share::None(dir),
-    }
-}
-
 fn random_seed() -> Result<String> {
     use std::io::Read;
     let mut bytes = [0u8; 16];
@@ -241,13 +237,6 @@ fn random_seed() -> Result<String> {
         .and_then(|mut f| f.read_exact(&mut bytes))
         .map_err(|e| Error::new(Class::Failed, "cannot draw random numbers").because(e))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
-
-fn lowest_free(taken: &Taken) -> Result<VeId> {
-    (VeId::MIN..=VeId::MAX)
-        .filter_map(|n| VeId::try_from(n).ok())
-        .find(|id| !taken.ids.contains(id))
-        .ok_or_else(|| Error::new(Class::Limit, "no VE id is free"))
 }
 
 fn names_its_id(request: &Request) -> bool {

@@ -92,18 +92,14 @@ impl Host {
         Templates::new(self.dirs.templates(), self.dirs.data())
     }
 
-    /// The VEs that stand on a template version.
+    /// The VEs that stand on a template version, those too that are being made.
     fn users_of(&self, template: &Template) -> Result<Vec<VeName>> {
         let reference = template.record.reference().to_string();
-        let states = self.states()?.into_iter().filter_map(|(_, s)| s.ok());
-        Ok(states.filter(|s| s.template == reference).map(|s| s.name).collect())
-    }
-
-    /// Removes the copy of a template that was one VE's own, from that VE's directory.
-    pub fn drop_private_template(&self, dir: PathBuf, reference: &str) -> Result<()> {
-        let reference = reference
-            .parse()
-            .map_err(|_| Error::new(Class::Failed, format!("\"{reference}\" names no template version")))?;
-        self.templates().remove_copy(&reference, &Share::None(dir))
+        Ok(self
+            .all_states()?
+            .into_iter()
+            .filter(|s| s.template == reference)
+            .map(|s| s.name)
+            .collect())
     }
 }

@@ -10,12 +10,12 @@ mod line;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use hostel_model::id::VeId;
-use hostel_system::file::{make_dir, read_opt, remove_file, sync_dir};
+use hostel_system::file::{append, make_dir, remove_file, sync_dir};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,8 @@ pub struct Journal {
     path: PathBuf,
     home: Home,
     lines: u64,
+    /// The length of its whole lines.
+    whole: u64,
 }
 
 /// An operation that has not ended.
@@ -88,20 +90,6 @@ pub struct Unfinished {
     pub undoing: bool,
     /// The journal, to be written on.
     pub journal: Journal,
-}
-
-impl Unfinished {
-    /// Was this step begun, and neither taken as a whole nor undone?
-    pub fn in_the_middle_of(&self, step: &str) -> bool {
-        !self.undoing && self.steps.get(step).is_some_and(|mark| !mark.done)
-    }
-
-    /// Reality shows that a step was taken as a whole: notes it.
-    pub fn assume_done(&mut self, step: &str) -> Result<()> {
-        self.journal.done(step, true)?;
-        self.steps.entry(step.to_owned()).or_default().done = true;
-        Ok(())
-    }
 }
 
 /// What lies in a journal's place.
@@ -184,6 +172,7 @@ impl Journals {
             path,
             home,
             lines: 0,
+            whole: 0,
         };
         let time = Timestamp::now().as_second();
         let (verb, boot_id) = (verb.to_owned(), self.boot_id.clone());
@@ -371,6 +360,7 @@ impl Journal {
             path,
             home,
             lines,
+            whole,
         })
     }
 
@@ -382,10 +372,22 @@ impl Journal {
     fn write(&mut self, line: &Line, sync: bool) -> Result<()> {
         let fail = fail("write", &self.path);
         let text = encode(self.lines, line).map_err(|e| fail(e.into()))?;
-        self.file.write_all(text.as_bytes()).map_err(&fail)?;
-        if sync && self.home == Home::Durable {
-            self.file.sync_data().map_err(&fail)?;
+        let written = append(
+            &mut self.file,
+            &self.path,
+            text.as_bytes(),
+            sync && self.home == Home::Durable,
+        );
+        if let Err(e) = written {
+            // Half a line (a full disk) must not stand before the next one.
+            let cut = self
+                .file
+                .set_len(self.whole)
+                .and_then(|()| self.file.seek(SeekFrom::Start(self.whole)));
+            cut.map_err(&fail)?;
+            return Err(e.into());
         }
+        self.whole += text.len() as u64;
         self.lines += 1;
         Ok(())
     }
@@ -417,15 +419,6 @@ impl Journal {
         // then the removal alone must do.
         let _ = self.write(&Line::End, true);
         Ok(remove_file(&self.path)?)
-    }
-}
-
-/// The id of the running kernel's boot, from `proc` (usually /proc).
-pub fn boot_id(proc: &Path) -> Result<String> {
-    let path = proc.join("sys/kernel/random/boot_id");
-    match read_opt(&path)? {
-        Some(text) => Ok(text.trim().to_owned()),
-        None => Err(Error::new(Class::Failed, format!("there is no {}", path.display())).hint("is /proc mounted?")),
     }
 }
 

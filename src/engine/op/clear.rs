@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use hostel_model::id::VeId;
 use hostel_system::file;
-use hostel_system::mount::{mounts_below, umount_root};
 
 use crate::error::{Class, Error, Result};
 use crate::facade::TROUBLE;
@@ -80,8 +79,8 @@ impl Host {
     /// mounted there.
     pub fn remove_run_dir(&self, id: VeId) -> Result<()> {
         let dir = self.dirs.run(id);
-        umount_root(&self.dirs.disk_mount(id), &self.dirs.mount(id))?;
-        if let Some(point) = mounts_below(&dir)?.first() {
+        self.mounts.umount(&self.dirs.disk_mount(id), &self.dirs.mount(id))?;
+        if let Some(point) = self.mounts.below(&dir)?.first() {
             return Err(Error::new(Class::Busy, format!("cannot remove {}", dir.display()))
                 .because(format!("something is mounted at {}", point.display()))
                 .hint(format!("unmount it: umount {}", point.display())));

@@ -61,12 +61,15 @@ impl Operation for Destroy {
 }
 
 impl Destroy {
+    /// Under the lock, as a creation's last rename is.
     fn rename_away(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
         let dirs = &self.host.dirs;
         Ok(file::rename(&dirs.ve(self.id), &dirs.doomed(self.id))?)
     }
 
     fn rename_back(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
         let dirs = &self.host.dirs;
         match dirs.doomed(self.id).exists() {
             true => Ok(file::rename(&dirs.doomed(self.id), &dirs.ve(self.id))?),

@@ -4,6 +4,8 @@ pub mod clear;
 pub mod create;
 pub mod destroy;
 pub mod mount;
+#[cfg(test)]
+mod proofs;
 pub mod recover;
 pub mod set;
 pub mod start;

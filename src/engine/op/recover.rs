@@ -45,28 +45,15 @@ impl Host {
         }
     }
 
-    fn finish(self: &Arc<Self>, mut unfinished: Unfinished, runner: &Runner<'_>) -> Result<()> {
+    fn finish(self: &Arc<Self>, unfinished: Unfinished, runner: &Runner<'_>) -> Result<()> {
         match unfinished.begin.verb.as_str() {
             Create::VERB => runner.recover::<Create>(self, unfinished),
-            Start::VERB => {
-                // Only a monitor whose guest's init runs answers. What it does by then must not be undone: whoever
-                // uses that VE doesn't know that the command which started it was killed a moment too early.
-                if unfinished.in_the_middle_of("init") && self.is_watched(unfinished.begin.id) {
-                    unfinished.assume_done("init")?;
-                }
-                runner.recover::<Start>(self, unfinished)
-            }
+            Start::VERB => runner.recover::<Start>(self, unfinished),
             Stop::VERB => runner.recover::<Stop>(self, unfinished),
             Destroy::VERB => runner.recover::<Destroy>(self, unfinished),
             Mount::VERB => runner.recover::<Mount>(self, unfinished),
             Umount::VERB => runner.recover::<Umount>(self, unfinished),
-            Set::VERB => {
-                // A disk that has grown can't go back while it is in use; so it is tried to go on.
-                if unfinished.in_the_middle_of("disk") && Set::resize_again(self, &unfinished.begin).is_ok() {
-                    unfinished.assume_done("disk")?;
-                }
-                runner.recover::<Set>(self, unfinished)
-            }
+            Set::VERB => runner.recover::<Set>(self, unfinished),
             verb => {
                 return Err(Error::new(
                     Class::Failed,
@@ -121,11 +108,6 @@ impl Host {
             Err(_) if self.reality(ve.id)?.remains => self.clear(ve),
             Err(e) => Err(e.into()),
         }
-    }
-
-    /// Is there a monitor that watches over a running init?
-    fn is_watched(&self, id: VeId) -> bool {
-        matches!(self.guests.ask(&self.dirs.run(id), &Request::Status), Ok(Some(_)))
     }
 
     /// No operation on this VE is unfinished: what lies under a staging name of its then has lost its journal, and

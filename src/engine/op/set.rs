@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
-use crate::journal::Begin;
 use crate::step::{Home, Operation, Step, nothing};
 use crate::ve::record::VeState;
 use crate::ve::registry::Catalogue;
@@ -58,10 +57,10 @@ impl Operation for Set {
     fn steps() -> &'static [Step<Self>] {
         const {
             &[
-                Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
                 Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
+                Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
                 // Last, because a disk that has grown can't shrink while it is in use.
-                Step::new("disk", "changing the disk", Set::resize, nothing).point_of_no_return(),
+                Step::new("disk", "changing the disk", Set::resize, nothing).irrevocable(Set::has_resized),
                 Step::new("record", "recording", Set::record, nothing),
             ]
         }
@@ -115,6 +114,7 @@ impl Set {
     fn old_limits(&mut self) -> Result<()> {
         match self.effective(&self.params.old) {
             Ok(old) => self.apply(&old.limits),
+            Err(e) if e.class == Class::Failed => Err(e), // it could not be read now
             Err(_) => Ok(()),
         }
     }
@@ -127,7 +127,10 @@ impl Set {
         )?)
     }
 
+    /// Judged under the lock, so that two changes at once can't pass a tenant's budget together.
     fn write_new(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
+        self.host.judge(&self.effective(&self.params.new)?)?;
         self.write(&self.params.new)
     }
 
@@ -147,11 +150,16 @@ impl Set {
         }
     }
 
-    /// Takes the step that changes the disk, for the change whose journal begins so. It is safe to repeat.
-    pub fn resize_again(host: &Arc<Host>, begin: &Begin) -> Result<()> {
-        let params = serde_json::from_value(begin.params.clone())
-            .map_err(|e| Error::new(Class::Failed, "cannot understand the journal of a change").because(e))?;
-        Self::resume(Arc::clone(host), begin.id, params)?.resize()
+    /// Has the disk another size than was recorded? Then it goes on: a disk in use can't be made small again.
+    fn has_resized(&self) -> Result<bool> {
+        /// What drivers round sizes to.
+        const BLOCK: u64 = 4096;
+        let dir = self.host.dirs.ve(self.id);
+        if self.params.disk_size.is_none() || !self.host.disks.exists(&dir)? {
+            return Ok(false);
+        }
+        let size = self.host.disks.size(&dir)?;
+        Ok(size.abs_diff(self.state.disk_size) >= BLOCK)
     }
 
     fn record(&mut self) -> Result<()> {

@@ -12,7 +12,7 @@ use hostel_system::cgroup::{BlockDevice, Placement};
 use hostel_system::disk::{Attached, DiskSource, FsckOutcome};
 use hostel_system::firewall::{MasqueradePool, Member, Ruleset};
 use hostel_system::net::{ALIAS_PREFIX, Link};
-use hostel_system::process::{Disk, Launching, Place, Start as Orders, Switches};
+use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, Switches};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
@@ -85,7 +85,7 @@ impl Operation for Start {
                     Start::detach_network,
                 ),
                 Step::new("record", "recording", Start::record, Start::forget),
-                Step::new("init", "starting init", Start::run_init, Start::end).point_of_no_return(),
+                Step::new("init", "starting init", Start::run_init, Start::end).irrevocable(Start::is_watched),
                 Step::new("settle", "finishing", Start::settle_in, crate::step::nothing),
             ]
         }
@@ -123,20 +123,7 @@ impl Start {
 
     fn attach_disk(&mut self) -> Result<()> {
         let dir = self.host.dirs.ve(self.id);
-        match self.host.disks.check(&dir)? {
-            FsckOutcome::Clean => {}
-            FsckOutcome::Corrected(what) => self.notes.push(format!("the disk was repaired: {}", what.trim())),
-            FsckOutcome::NeedsHand(what) => {
-                return Err(
-                    Error::new(Class::Failed, format!("the disk of {} is damaged", self.state.name))
-                        .because(what)
-                        .hint(format!(
-                            "check it by hand: e2fsck -f {}",
-                            dir.join("disk.img").display()
-                        )),
-                );
-            }
-        }
+        self.notes.extend(self.host.check_disk(&self.state)?);
         self.fit_disk()?;
         let Attached { source, keep, .. } = self.host.disks.attach(&dir)?;
         self.disk = Some(source);
@@ -194,6 +181,7 @@ impl Start {
     fn launch(&mut self) -> Result<()> {
         self.host.fresh_run_dir(self.id)?;
         let orders = self.orders()?;
+        self.launching = None; // if this is taken twice, there is one already
         self.launching = Some(self.host.guests.launch(orders)?);
         // The VE's own mount holds the device from here on.
         Ok(())
@@ -247,18 +235,32 @@ impl Start {
     }
 
     fn run_init(&mut self) -> Result<()> {
-        let launching = self.launching.take();
-        launching
-            .ok_or_else(|| Error::new(Class::Failed, "the VE's first process is not there"))?
-            .go()?;
+        match self.launching.take() {
+            Some(launching) => launching.go()?,
+            None if self.host.reality(self.id)?.init.is_some() => {} // it runs already
+            None => return Err(Error::new(Class::Failed, "the VE's first process is not there")),
+        }
         self.keep = None;
         Ok(())
     }
 
+    /// Only a monitor whose guest's init runs answers. What that does by then must not be undone: whoever uses the VE
+    /// doesn't know that the command which started it was ended a moment too early.
+    fn is_watched(&self) -> Result<bool> {
+        let asked = self.host.guests.ask(&self.host.dirs.run(self.id), &Request::Status);
+        Ok(matches!(asked, Ok(Some(_))))
+    }
+
     /// A fresh VE has its identity now; what is written once is not written again.
     fn settle_in(&mut self) -> Result<()> {
-        let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
-        let password = effective.guest.password_hash.map(|hash| hash.expose().to_owned());
+        let password = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
+            Ok(effective) => effective.guest.password_hash.map(|hash| hash.expose().to_owned()),
+            // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
+            Err(e) if e.class != Class::Failed || !self.host.dirs.definition(&self.state.name).exists() => {
+                self.state.password.clone()
+            }
+            Err(e) => return Err(e),
+        };
         if !self.state.settled_in || self.state.password != password {
             self.state.settled_in = true;
             self.state.password = password;
@@ -321,17 +323,18 @@ impl Start {
     }
 }
 
-/// What the plan allows, in the monitor's words.
+/// What is open, in the monitor's words: what the VE has and its plan grants, whoever wrote the definition since it
+/// was judged.
 pub fn switches(effective: &Effective) -> Switches {
-    let f = &effective.features;
+    let (asked, granted) = (&effective.features, &effective.granted);
     Switches {
-        nesting: f.nesting,
-        io_uring: f.io_uring,
-        keyring: f.keyring,
-        fuse: f.fuse,
-        tun: f.tun,
-        compat32: f.compat32,
-        ipsec: f.ipsec,
+        nesting: asked.nesting && granted.nesting,
+        io_uring: asked.io_uring && granted.io_uring,
+        keyring: asked.keyring && granted.keyring,
+        fuse: asked.fuse && granted.fuse,
+        tun: asked.tun && granted.tun,
+        compat32: asked.compat32 && granted.compat32,
+        ipsec: asked.ipsec && granted.ipsec,
     }
 }
 
@@ -349,6 +352,27 @@ fn init_environment(id: VeId, state: &VeState) -> Vec<String> {
 }
 
 impl Host {
+    /// Brings a disk's file system in order before it is mounted. Gives what is worth a line.
+    pub fn check_disk(&self, state: &VeState) -> Result<Option<String>> {
+        let dir = self.dirs.ve(state.id);
+        if self.disks.attached(&dir)?.is_some() {
+            return Ok(None); // it was checked when it was attached, and is in use perhaps
+        }
+        match self.disks.check(&dir)? {
+            FsckOutcome::Clean => Ok(None),
+            FsckOutcome::Corrected(what) => Ok(Some(format!("the disk was repaired: {}", what.trim()))),
+            FsckOutcome::NeedsHand(what) => Err(Error::new(
+                Class::Failed,
+                format!("the disk of {} is damaged", state.name),
+            )
+            .because(what)
+            .hint(format!(
+                "check it by hand: e2fsck -f {}",
+                dir.join("disk.img").display()
+            ))),
+        }
+    }
+
     /// How to mount what the disk driver lent.
     pub fn disk_orders(&self, source: &DiskSource) -> Disk {
         let options = self.disks.mount_options();

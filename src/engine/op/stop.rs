@@ -62,7 +62,7 @@ impl Operation for Stop {
     fn steps() -> &'static [Step<Self>] {
         const {
             &[
-                Step::new("end", "shutting down", Stop::end, Stop::give_up).point_of_no_return(),
+                Step::new("end", "shutting down", Stop::end, Stop::let_live).irrevocable(Stop::has_ended),
                 Step::new("clear", "clearing up", Stop::clear, nothing),
             ]
         }
@@ -93,14 +93,14 @@ impl Stop {
         self.kill(init)
     }
 
-    /// A guest that runs on is its monitor's again. One that has ended can't be brought back; it is cleared up after.
-    fn give_up(&mut self) -> Result<()> {
+    fn has_ended(&self) -> Result<bool> {
+        Ok(self.host.reality(self.id)?.init.is_none())
+    }
+
+    /// It lives on, or ends by itself later: then clearing up is its monitor's affair again.
+    fn let_live(&mut self) -> Result<()> {
         self.clearing = None;
-        if self.host.reality(self.id)?.remains {
-            self.clear()
-        } else {
-            Ok(())
-        }
+        Ok(())
     }
 
     /// Asks the guest, and waits. False when its time is over.

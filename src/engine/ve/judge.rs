@@ -35,13 +35,10 @@ impl Host {
             return Ok(Existing::default());
         }
         let mut others = Vec::new();
-        for (_, state) in self.states()? {
-            // One whose definition is broken can't be summed; it keeps nobody else from starting.
-            if let Ok(state) = state
-                && let Ok(other) = self.effective(&state.name, catalogue)
-            {
-                others.push(other);
-            }
+        // Those too that are being made. One whose definition is broken can't be summed; it keeps nobody else from
+        // starting.
+        for state in self.all_states()? {
+            others.extend(self.effective(&state.name, catalogue));
         }
         Ok(Existing::besides(ve, &others))
     }
@@ -108,6 +105,14 @@ impl Host {
             });
         }
         Ok(list)
+    }
+
+    /// A range of ids that no VE has.
+    pub fn free_slot(&self, ve: &Effective, taken: &Taken) -> Result<u32> {
+        let used = taken.slots.iter().map(|s| idmap::Slot(*s)).collect();
+        let slot = self.config.idmap.allocate(&used);
+        slot.map(|slot| slot.0)
+            .map_err(|e| Error::new(Class::Limit, format!("cannot give {} a range of user ids", ve.name)).because(e))
     }
 
     /// The first host id of a VE's range.

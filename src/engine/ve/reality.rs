@@ -2,7 +2,7 @@
 
 use hostel_model::id::VeId;
 use hostel_model::state::State;
-use hostel_system::process::{Init, find_init};
+use hostel_system::process::Init;
 
 use super::record::RunRecord;
 use crate::error::Result;
@@ -31,7 +31,7 @@ impl Host {
         let has_group = self.cgroups.exists(id);
         // A lost record: the VE's cgroup still tells which process is its init.
         let init = match recorded {
-            None if has_group => find_init(&self.cgroups.processes(id)?),
+            None if has_group => self.guests.find(&self.cgroups.processes(id)?),
             found => found,
         };
         let state = match init {
@@ -58,6 +58,6 @@ impl Host {
     }
 
     fn is_mounted(&self, id: VeId) -> bool {
-        hostel_system::mount::is_mount_point(&self.dirs.mount(id))
+        self.mounts.is_mounted(&self.dirs.mount(id))
     }
 }

@@ -146,6 +146,17 @@ impl Host {
         Ok(taken)
     }
 
+    /// What was allocated, as far as it can be read; also for VEs that are just being made or removed: theirs is not
+    /// free yet.
+    pub fn all_states(&self) -> Result<Vec<VeState>> {
+        let dirs = std::fs::read_dir(self.dirs.ves())
+            .map_err(|e| Error::new(Class::Failed, format!("cannot read {}", self.dirs.ves().display())).because(e))?;
+        Ok(dirs
+            .flatten()
+            .filter_map(|entry| VeState::read(&entry.path()).ok().flatten())
+            .collect())
+    }
+
     /// The names of all definitions of one kind.
     pub fn names_of(&self, kind: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.dirs.definitions(kind))

@@ -130,6 +130,8 @@ pub trait Disks: Send + Sync + Debug {
     fn grow(&self, dir: &Path, size: u64) -> Result<()>;
     /// Makes it smaller; detached only. `NoSpace` says what is used and the least size, and nothing has changed then.
     fn shrink(&self, dir: &Path, size: u64) -> Result<()>;
+    /// The size that it has, as it was made or changed, in whole blocks: what the host gives, not what fits in it.
+    fn size(&self, dir: &Path) -> Result<u64>;
     /// How full it is, mounted or not.
     fn usage(&self, dir: &Path) -> Result<Usage>;
     /// Bytes in use inside, at a glance, for lists of many VEs; `None` if that can't be told cheaply. `root` is the root

@@ -1,7 +1,10 @@
 //! The root of a stopped VE on the host, for repair: its disk over its template, with the owners as they lie on disk,
 //! and nothing in it that could run as a program or open a device of the host's.
 
+mod fake;
+
 use std::ffi::OsString;
+use std::fmt::Debug;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -16,11 +19,54 @@ use rustix::mount::{
 
 use crate::{Error, Result, file};
 
+pub use fake::FakeMounts;
+
+/// Roots of stopped VEs on the host.
+pub trait RootMounts: Send + Sync + Debug {
+    /// Mounts the root made of `lower` and `disk` at `root`; the disk itself goes to `disk_point`. Both are made if
+    /// missing. Content if it is mounted; on failure nothing stays mounted.
+    fn mount(&self, lower: &Path, disk: &Disk, disk_point: &Path, root: &Path) -> Result<()>;
+    /// Takes both away again; content if they aren't mounted.
+    fn umount(&self, disk_point: &Path, root: &Path) -> Result<()>;
+    /// Is something mounted at `path`?
+    fn is_mounted(&self, path: &Path) -> bool;
+    /// The mount points below a directory and at it, the deepest first.
+    fn below(&self, dir: &Path) -> Result<Vec<PathBuf>>;
+    /// Takes one mount away; content if there is none.
+    fn detach(&self, point: &Path) -> Result<()>;
+}
+
+/// Real ones, in this process's mount namespace.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KernelMounts;
+
+impl RootMounts for KernelMounts {
+    fn mount(&self, lower: &Path, disk: &Disk, disk_point: &Path, root: &Path) -> Result<()> {
+        mount_root(lower, disk, disk_point, root)
+    }
+
+    fn umount(&self, disk_point: &Path, root: &Path) -> Result<()> {
+        detach(root)?;
+        detach(disk_point)
+    }
+
+    fn is_mounted(&self, path: &Path) -> bool {
+        is_mount_point(path)
+    }
+
+    fn below(&self, dir: &Path) -> Result<Vec<PathBuf>> {
+        mounts_below(dir)
+    }
+
+    fn detach(&self, point: &Path) -> Result<()> {
+        detach(point)
+    }
+}
+
 /// statx(2)'s STATX_ATTR_MOUNT_ROOT.
 const MOUNT_ROOT: u64 = 0x2000;
 
-/// Is something mounted at `path`?
-pub fn is_mount_point(path: &Path) -> bool {
+fn is_mount_point(path: &Path) -> bool {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     rustix::fs::statx(CWD, path, flags, StatxFlags::empty()).is_ok_and(|s| s.stx_attributes.bits() & MOUNT_ROOT != 0)
 }
@@ -55,7 +101,7 @@ fn mount_point(line: &str) -> Option<PathBuf> {
 
 /// Mounts the root made of `lower` and `disk` at `root`; the disk itself goes to `disk_point`. Both are made if
 /// missing. On failure nothing stays mounted.
-pub fn mount_root(lower: &Path, disk: &Disk, disk_point: &Path, root: &Path) -> Result<()> {
+fn mount_root(lower: &Path, disk: &Disk, disk_point: &Path, root: &Path) -> Result<()> {
     if is_mount_point(root) {
         return Ok(());
     }
@@ -70,12 +116,6 @@ pub fn mount_root(lower: &Path, disk: &Disk, disk_point: &Path, root: &Path) -> 
     overlay(lower, disk_point, root).inspect_err(|_| {
         let _ = detach(disk_point); // the failure that counts is the overlay's
     })
-}
-
-/// Takes both away again; content if they aren't mounted.
-pub fn umount_root(disk_point: &Path, root: &Path) -> Result<()> {
-    detach(root)?;
-    detach(disk_point)
 }
 
 fn overlay(lower: &Path, disk_point: &Path, root: &Path) -> Result<()> {

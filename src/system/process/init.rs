@@ -98,8 +98,8 @@ impl AsFd for Process {
 }
 
 /// Finds a VE's init among the processes of its cgroup: the one that is number 1 in its own pid namespace (and whose
-/// parent isn't in there). For a VE whose record was lost.
-pub fn find_init(processes: &[u32]) -> Option<Init> {
+/// parent isn't in there).
+pub(super) fn find_init(processes: &[u32]) -> Option<Init> {
     let depth_one = |pid: &&u32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let ids = status

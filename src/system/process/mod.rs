@@ -3,6 +3,7 @@
 mod client;
 pub mod console;
 mod fake;
+mod forward;
 mod init;
 mod interrupt;
 mod monitor;
@@ -11,18 +12,19 @@ pub mod terminal;
 mod tests;
 
 use std::fmt::Debug;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 pub use client::{Connection, ask};
 pub use fake::FakeGuests;
+pub use forward::Held;
 pub use hostel_monitor::console::LOG as CONSOLE_LOG;
 pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::Op;
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Start, Switches, Task, Watch};
-pub use init::{Process, boot_id, find_init};
+pub use init::{Process, boot_id};
 pub use interrupt::on_interrupt;
 pub use monitor::Monitors;
 
@@ -34,6 +36,8 @@ pub trait Guests: Send + Sync + Debug {
     fn launch(&self, start: Start) -> Result<Box<dyn Launching>>;
     /// Gives a running VE that lost its monitor a new one.
     fn adopt(&self, adopt: Adopt) -> Result<()>;
+    /// Finds a VE's init among the processes of its cgroup: for a VE whose record was lost.
+    fn find(&self, processes: &[u32]) -> Option<Init>;
     /// Is exactly this process alive?
     fn alive(&self, init: Init) -> bool;
     /// How long ago this process began; `None` if it has ended.
@@ -86,14 +90,4 @@ pub trait Launching: Debug {
     fn network_namespace(&self) -> BorrowedFd<'_>;
     /// Runs init. On failure nothing is left of the VE's processes.
     fn go(self: Box<Self>) -> Result<()>;
-}
-
-/// What a fake hands out instead of a namespace: any descriptor.
-#[derive(Debug)]
-pub(crate) struct NoNamespace(pub(crate) OwnedFd);
-
-impl AsFd for NoNamespace {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use hostel_model::id::VeId;
-use hostel_system::mount;
 use hostel_system::process::{Adopt, Request};
 
 use super::inventory::Inventory;
@@ -124,7 +123,7 @@ impl Host {
     /// Roots of VEs that aren't mounted, and what a person mounted inside them.
     pub(super) fn audit_mounts<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
         let runs = self.dirs.runs();
-        for point in mount::mounts_below(&runs)? {
+        for point in self.mounts.below(&runs)? {
             let below = point.strip_prefix(&runs).unwrap_or(&point);
             let id = below
                 .components()
@@ -139,7 +138,7 @@ impl Host {
                     "mount",
                     point.display().to_string(),
                     "its VE is not mounted",
-                    move || Ok(mount::detach(&point)?),
+                    move || Ok(self.mounts.detach(&point)?),
                 );
             }
         }

@@ -258,6 +258,10 @@ impl Disks for ImageDisks {
         image.set_length(size)
     }
 
+    fn size(&self, dir: &Path) -> Result<u64> {
+        Ok(Image::open(dir)?.superblock()?.size())
+    }
+
     fn usage(&self, dir: &Path) -> Result<Usage> {
         let image = Image::open(dir)?;
         let host_bytes = Some(image.allocated()?);
