@@ -96,11 +96,11 @@ fn those_who_enter_cannot_be_caught() {
     // Whoever runs a shell runs what ran before: the program on its way in.
     h.sh(
         "ve",
-        "mkdir /trap && printf '#!/proc/self/exe\\n' > /trap/sh && chmod 755 /trap/sh",
+        "mkdir /trap && printf '#!/proc/self/exe\\n' > /trap/bait && chmod 755 /trap/bait",
     );
     h.sh("ve", &format!("{INSIDE} hunt /end > /found 2>/dev/null &"));
     for _ in 0..150 {
-        let ran = h.run(&["exec", "ve", "--", "/trap/sh"]);
+        let ran = h.run(&["exec", "ve", "--", "/trap/bait"]);
         assert_eq!(
             (ran.code, ran.out.as_str()),
             (2, ""),

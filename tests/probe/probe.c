@@ -271,7 +271,7 @@ static void try_process(int pid)
     static char text[8192];
     if (get(pid, "comm", text, sizeof text) < 1)
         return;
-    if (!strncmp(text, "exe\n", 4)) { /* the monitor's program, run by the guest: it may not be changed by that */
+    if (!strncmp(text, "bait\n", 5)) { /* the monitor's program, run by the guest: it may not be changed by that */
         caught.ran++;
         caught.opened += opens(pid, "exe", O_WRONLY) + opens(pid, "exe", O_RDWR);
         return;
