@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the scripts share. Sourced by bash from the top of the project, with set -euo pipefail.
 
 say() {
@@ -47,6 +48,15 @@ need_cargo() {
     have=$(cargo --version | cut -d' ' -f2)
     [ "$(printf '%s\n%s\n' "$wanted" "${have%%-*}" | sort -V | head -n 1)" = "$wanted" ] ||
         die "cargo $have is too old; Hostel needs Rust $wanted or newer" "bring it up to date: rustup update stable"
+}
+
+# Parts of the toolchain that a small installation lacks.
+need_rust_components() {
+    local component
+    for component in "$@"; do
+        cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component" ||
+            die "this Rust toolchain has no $component" "add it: rustup component add $component"
+    done
 }
 
 # Where the tests keep the templates they share (tests/house/mod.rs): made anew when a recipe changes.

@@ -6,10 +6,15 @@ import signal
 import subprocess
 from pathlib import Path
 
-from run import ENVIRONMENT, attempt, output, until
+from run import ENVIRONMENT, Failed, attempt, output, until
 
 # Ids for their user namespaces, outside the range of our own Hostel.
 ID_BASE = 1900019712
+
+
+# Where a systemd guest keeps its processes apart: on hosts with version 1, with both, with version 2.
+CGROUPS = ("/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified") if Path("/sys/fs/cgroup/systemd").is_dir() else (
+    "/sys/fs/cgroup",)
 
 
 class Lxc:
@@ -27,17 +32,18 @@ class Lxc:
             (self.tree / name).mkdir(exist_ok=True)
         self.names = []
 
-    def make(self, suffix, own_ids=False):
-        """Defines a container; `own_ids`: with a user namespace of its own on an idmapped tree."""
+    def make(self, suffix, alike=False):
+        """Defines a container; `alike`: with what Hostel gives every VE and LXC can do simply: a user namespace of its
+        own on an idmapped tree, and a veth."""
         name = f"{self.prefix}-{suffix}"
         lines = [
             f"lxc.uts.name = {suffix}",
             "lxc.include = /usr/share/lxc/config/common.conf",
             f"lxc.rootfs.path = dir:{self.tree}",
-            "lxc.net.0.type = empty",
+            f"lxc.net.0.type = {'veth' if alike else 'empty'}",
             "lxc.apparmor.profile = unconfined",
         ]
-        if own_ids:
+        if alike:
             lines += ["lxc.include = /usr/share/lxc/config/userns.conf", "lxc.rootfs.options = idmap=container"]
             lines += [f"lxc.idmap = {kind} 0 {ID_BASE} 65536" for kind in "ug"]
         (self.dir / name).mkdir()
@@ -74,6 +80,8 @@ class Lxc:
         for name in self.names:
             attempt(self.kill(name))
         self.names = []
+        for group in Path("/sys/fs/cgroup").glob(f"*/lxc.*.{self.prefix}-*"):
+            remove_group(group)  # of one that failed to start
         for pivot in set(Path("/sys/fs/cgroup").glob("*/lxc.pivot")) - self.pivots:
             # Left by liblxc; another container's may be in use.
             try:
@@ -91,21 +99,35 @@ class Nspawn:
         self.machine = Path(work).name
         self.dir.mkdir()
         self.tree = self.dir / "tree"
+        self.log = self.dir / "log"
         output(["cp", "-a", str(tree), str(self.tree)])
         self.process = None
+        # nspawn makes groups below the one it runs in, and hands them to the guest.
+        self.groups = [p / f"{self.machine}-nspawn" for p in map(Path, CGROUPS) if p.is_dir()]
 
     def start(self):
         """Boots it."""
-        self.process = subprocess.Popen(
+        for group in self.groups:
+            group.mkdir(exist_ok=True)
+        with open(self.log, "wb") as log:
+            self.process = self._spawn(log)
+
+    def _spawn(self, log):
+        return subprocess.Popen(
             ["systemd-nspawn", "--quiet", "--boot", "--keep-unit", "--register=no", "--private-network",
              f"--private-users={ID_BASE}:65536", "--private-users-ownership=map", "--console=pipe",
              f"--machine={self.machine}", "-D", str(self.tree)],
-            env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self._join)
+
+    def _join(self):
+        for group in self.groups:
+            (group / "cgroup.procs").write_text("0")
 
     def pid(self):
         """The process that is its init: below nspawn there is an outer child first, which then makes it."""
         def leader():
-            assert self.process.poll() is None, "systemd-nspawn has ended"
+            if self.process.poll() is not None:
+                raise Failed(f"systemd-nspawn has ended: {self.log.read_text(errors='replace')}")
             for line in _children(self.process.pid):
                 if os.path.exists(f"/proc/{line}/root/run/systemd/private"):
                     return line
@@ -122,6 +144,8 @@ class Nspawn:
                 self.process.kill()
                 self.process.wait()
         self.process = None
+        for group in self.groups:
+            remove_group(group)
 
     def close(self):
         """Ends and removes it."""
@@ -129,6 +153,12 @@ class Nspawn:
         shutil.rmtree(self.dir, ignore_errors=True)
         # Left by nspawn.
         shutil.rmtree(f"/run/systemd/nspawn/propagate/{self.machine}", ignore_errors=True)
+
+
+def remove_group(top):
+    """Removes a control group and those below it, which are empty."""
+    for directory, _, _ in os.walk(top, topdown=False):
+        os.rmdir(directory)
 
 
 def _children(pid):
