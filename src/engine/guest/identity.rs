@@ -3,7 +3,7 @@
 use hostel_monitor::guest::{Op, When};
 
 use super::facts::GuestFacts;
-use super::kind::{Family, InitKind};
+use hostel_model::distribution::{Family, InitKind};
 use super::network;
 use super::render::Renderer;
 use crate::Result;

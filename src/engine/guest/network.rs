@@ -8,7 +8,7 @@ use hostel_monitor::guest::{Op, When};
 
 use super::facts::GuestFacts;
 use super::identity::{block, remove, write};
-use super::kind::{Family, InitKind};
+use hostel_model::distribution::{Family, InitKind};
 use super::render::Renderer;
 use crate::Result;
 
