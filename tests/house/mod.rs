@@ -5,10 +5,10 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each test file uses its part of it
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -60,7 +60,13 @@ impl House {
             images = images().display(),
         );
         fs::write(dir.join("hostel.toml"), text).unwrap();
-        let house = Self { dir, run, cgroup_root: format!("hostel-{name}"), netns: host_namespace(), check: true };
+        let house = Self {
+            dir,
+            run,
+            cgroup_root: format!("hostel-{name}"),
+            netns: host_namespace(),
+            check: true,
+        };
         house.ok(&["init"]);
         house.write("etc/plans/test.toml", TEST_PLAN);
         house
@@ -94,7 +100,10 @@ impl House {
         let namespace = format!("--net=/proc/{}/fd/{}", std::process::id(), self.netns.as_raw_fd());
         let mut command = Command::new("nsenter");
         command.arg(namespace).arg("--").arg(program);
-        command.stdin(Stdio::null()).env("LC_ALL", "C").env_remove("HOSTEL_CONFIG");
+        command
+            .stdin(Stdio::null())
+            .env("LC_ALL", "C")
+            .env_remove("HOSTEL_CONFIG");
         command
     }
 
@@ -116,6 +125,59 @@ impl House {
         let ran = self.run(args);
         assert_eq!(ran.code, code, "hostel {args:?}\n{}{}", ran.out, ran.err);
         ran.err
+    }
+
+    /// Starts it and goes on; for commands that are to be watched, held up or interrupted.
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Runs it with these bytes on its standard input. Both sides may be larger than any buffer between.
+    pub fn feed(&self, args: &[&str], input: &[u8]) -> Output {
+        let mut child = self
+            .command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let _ = stdin.write_all(input); // the command may not want all of it
+            });
+            child.wait_with_output().unwrap()
+        })
+    }
+
+    /// Runs it on a terminal of its own (a real pty pair) with these bytes typed at it; all that the terminal shows.
+    pub fn on_terminal(&self, args: &[&str], typed: &str) -> Ran {
+        let line: Vec<String> = std::iter::once(hostel().display().to_string())
+            .chain(["--config".into(), self.dir.join("hostel.toml").display().to_string()])
+            .chain(args.iter().map(ToString::to_string))
+            .map(|a| format!("'{}'", a.replace('\'', "'\\''")))
+            .collect();
+        let mut command = self.on_host("script");
+        command
+            .args(["-q", "-e", "-c", &line.join(" "), "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.as_mut().unwrap().write_all(typed.as_bytes()).unwrap();
+        let _open = child.stdin.take();
+        child.wait_with_output().unwrap().into()
+    }
+
+    /// A shell line run on the host's side; it must succeed. Its output, trimmed.
+    #[track_caller]
+    pub fn host_sh(&self, line: &str) -> String {
+        let ran: Ran = self.on_host("sh").args(["-c", line]).output().unwrap().into();
+        assert_eq!(ran.code, 0, "{line}\n{}{}", ran.out, ran.err);
+        ran.out.trim().to_owned()
     }
 
     /// Runs a shell line inside a VE; it must succeed. Its output, trimmed.
@@ -149,7 +211,16 @@ impl House {
     #[track_caller]
     pub fn debian(&self, name: &str, template_name: &str) {
         template(template_name);
-        self.ok(&["create", name, "--template", template_name, "--plan", "small", "--start", "--wait"]);
+        self.ok(&[
+            "create",
+            name,
+            "--template",
+            template_name,
+            "--plan",
+            "small",
+            "--start",
+            "--wait",
+        ]);
     }
 
     /// What `hostel audit` finds.
@@ -169,6 +240,16 @@ impl House {
     }
 }
 
+/// Sends a signal to a process that a test started.
+pub fn signal(child: &Child, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
+}
+
+/// The end of a command that was started by [`House::spawn`].
+pub fn end_of(child: Child) -> Ran {
+    child.wait_with_output().unwrap().into()
+}
+
 /// Waits for a condition, looking often.
 #[track_caller]
 pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
@@ -182,7 +263,11 @@ pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
 impl Drop for House {
     fn drop(&mut self) {
         let destroyed = self.run(&["destroy", "--all", "--force"]);
-        let orphans = if self.check && !std::thread::panicking() { self.audit() } else { Vec::new() };
+        let orphans = if self.check && !std::thread::panicking() {
+            self.audit()
+        } else {
+            Vec::new()
+        };
         self.run(&["audit", "--fix"]);
         remove_cgroups(&self.cgroup_root);
         let _ = fs::remove_dir_all(&self.run);
@@ -239,7 +324,10 @@ pub fn template(name: &str) {
     let store = templates();
     let lock = File::create(store.join(format!(".test-{name}.lock"))).unwrap();
     lock.lock().unwrap();
-    let built = || fs::read_dir(store.join(name)).is_ok_and(|mut d| d.any(|v| v.is_ok_and(|v| v.path().join("template.toml").exists())));
+    let built = || {
+        fs::read_dir(store.join(name))
+            .is_ok_and(|mut d| d.any(|v| v.is_ok_and(|v| v.path().join("template.toml").exists())))
+    };
     if !built() {
         let house = House::new();
         // On the real host's network: the bootstrap tools fetch packages.
@@ -268,7 +356,9 @@ fn host_namespace() -> OwnedFd {
 
 /// Removes the groups that this house made; they are empty by now.
 fn remove_cgroups(root: &str) {
-    let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else { return };
+    let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else {
+        return;
+    };
     for line in mounts.lines().filter(|l| l.contains(" cgroup")) {
         let Some(point) = line.split(' ').nth(1) else { continue };
         let top = Path::new(point).join(root);
