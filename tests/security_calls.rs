@@ -45,8 +45,13 @@ const REFUSED: [(&str, &str); 33] = [
 ];
 
 /// Of 32-bit programs only.
-const REFUSED32: [(&str, &str); 5] =
-    [("stime", "EPERM"), ("vm86old", "EPERM"), ("vm86", "EPERM"), ("clock_settime64", "EPERM"), ("socketcall", "EPERM")];
+const REFUSED32: [(&str, &str); 5] = [
+    ("stime", "EPERM"),
+    ("vm86old", "EPERM"),
+    ("vm86", "EPERM"),
+    ("clock_settime64", "EPERM"),
+    ("socketcall", "EPERM"),
+];
 
 const X86: bool = cfg!(target_arch = "x86_64");
 
@@ -55,7 +60,10 @@ fn check_refused(found: &Outcome, host: &Outcome, wanted: &[(&str, &str)]) {
     for (call, error) in wanted.iter().filter(|(call, _)| found.contains_key(*call)) {
         assert_eq!(found[*call], *error, "{call}");
         if host[*call] != "ENOSYS" {
-            assert_ne!(host[*call], *error, "{call} on the host comes to the same: the test proves nothing");
+            assert_ne!(
+                host[*call], *error,
+                "{call} on the host comes to the same: the test proves nothing"
+            );
         }
     }
 }
@@ -101,8 +109,16 @@ fn compat32_opens_32_bit_programs_with_the_same_list() {
     check_refused(&found, &host, &REFUSED);
     check_refused(&found, &host, &REFUSED32);
     check_sockets(&h, "int80", &[]);
-    assert_eq!(inside(&h, "ve", &["calls", "x32"])["getpid"], "ENOSYS", "x32 is something else");
-    check_refused(&inside(&h, "ve", &["calls", "native"]), &outside(&["calls", "native"]), &REFUSED);
+    assert_eq!(
+        inside(&h, "ve", &["calls", "x32"])["getpid"],
+        "ENOSYS",
+        "x32 is something else"
+    );
+    check_refused(
+        &inside(&h, "ve", &["calls", "native"]),
+        &outside(&["calls", "native"]),
+        &REFUSED,
+    );
 }
 
 /// Address families that a guest may use: UNIX, INET, INET6, NETLINK, PACKET.
@@ -129,7 +145,10 @@ fn check_sockets(h: &House, way: &str, open: &[&str]) {
     assert_eq!(found["netlink:12"], host["netlink:12"], "the VE's own firewall");
     assert_eq!(found["pair:unix"], "EFAULT", "gets past the filter");
     assert_eq!(found["pair:tipc"], "EAFNOSUPPORT");
-    assert_eq!(found["socket:key"], "EAFNOSUPPORT", "by the filter, or as this kernel has none");
+    assert_eq!(
+        found["socket:key"], "EAFNOSUPPORT",
+        "by the filter, or as this kernel has none"
+    );
 }
 
 #[test]
@@ -144,9 +163,16 @@ fn ipsec_opens_its_sockets_only() {
     if host["socket:key"] == "EAFNOSUPPORT" {
         check_sockets(&h, "native", &["xfrm"]);
     } else {
-        assert_eq!(inside(&h, "ve", &["sockets", "native"])["socket:key"], host["socket:key"]);
+        assert_eq!(
+            inside(&h, "ve", &["sockets", "native"])["socket:key"],
+            host["socket:key"]
+        );
     }
-    check_refused(&inside(&h, "ve", &["calls", "native"]), &outside(&["calls", "native"]), &REFUSED);
+    check_refused(
+        &inside(&h, "ve", &["calls", "native"]),
+        &outside(&["calls", "native"]),
+        &REFUSED,
+    );
 }
 
 #[test]
@@ -183,10 +209,20 @@ fn user_namespaces_need_nesting() {
     assert!(found.values().all(|came| came == "ok"), "{found:?}");
     // What is inside a container in the VE is no freer than the VE.
     let nested = h.sh("ve", "unshare -U -r /usr/bin/probe calls native");
-    let nested: Outcome = nested.lines().filter_map(|l| l.split_once(' ')).map(|(a, b)| (a.into(), b.into())).collect();
+    let nested: Outcome = nested
+        .lines()
+        .filter_map(|l| l.split_once(' '))
+        .map(|(a, b)| (a.into(), b.into()))
+        .collect();
     check_refused(&nested, &outside(&["calls", "native"]), &REFUSED);
-    assert_eq!(h.sh("ve", "unshare -U -r sh -c 'echo 9 > /proc/sys/user/max_user_namespaces' 2>/dev/null; \
-                           cat /proc/sys/user/max_user_namespaces"), "64");
+    assert_eq!(
+        h.sh(
+            "ve",
+            "unshare -U -r sh -c 'echo 9 > /proc/sys/user/max_user_namespaces' 2>/dev/null; \
+                           cat /proc/sys/user/max_user_namespaces"
+        ),
+        "64"
+    );
 }
 
 #[test]

@@ -199,13 +199,14 @@ fn unpack(directory: &str, outside: &Channel) -> Result<()> {
     if !Path::new(directory).is_dir() {
         return Err(std::io::Error::from_raw_os_error(libc::ENOENT)).step("copy into", directory);
     }
-    let mut archive = tar::Archive::new(std::io::stdin().lock());
+    let mut input = std::io::stdin().lock();
+    let mut archive = tar::Archive::new(&mut input);
     archive.set_preserve_permissions(true);
     archive.set_preserve_ownerships(false);
     archive.set_overwrite(true);
     let done = archive.unpack(directory).step("copy into", directory);
     // The rest of the stream is read, so that the writer sees our failure and not a broken pipe.
-    let _ = std::io::copy(&mut std::io::stdin().lock().take(1 << 20), &mut std::io::sink());
+    let _ = std::io::copy(&mut input.take(1 << 20), &mut std::io::sink());
     done.and_then(|()| begun(outside))
 }
 

@@ -51,6 +51,17 @@ struct Stream {
     held: Vec<u8>,
     /// Input ends with the command; output is read to its end.
     input: bool,
+    /// It goes to a terminal, which has no end of its own: the character that means one is typed.
+    typed: Option<Typed>,
+}
+
+/// What a terminal was last given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Typed {
+    /// Whole lines: one end-of-file character is an end.
+    Lines,
+    /// A line begun: the first one only hands that over.
+    Part,
 }
 
 /// All that has to be carried.
@@ -100,7 +111,10 @@ impl Relay {
         }
         let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
         self.streams = vec![
-            Stream::new(copy(rustix::stdio::stdin())?, master.try_clone()?, true),
+            Stream {
+                typed: Some(Typed::Lines),
+                ..Stream::new(copy(rustix::stdio::stdin())?, master.try_clone()?, true)
+            },
             Stream::new(master.try_clone()?, copy(rustix::stdio::stdout())?, false),
         ];
         self.master = Some(master);
@@ -188,6 +202,7 @@ impl Stream {
             to: Some(to),
             held: Vec::new(),
             input,
+            typed: None,
         }
     }
 
@@ -206,9 +221,13 @@ impl Stream {
             let Some(from) = &mut self.from else { return 0 };
             let mut buffer = [0u8; CHUNK];
             match from.read(&mut buffer) {
-                Ok(0) => return self.close(),
+                Ok(0) => return self.end(),
                 Ok(n) => {
                     read = n;
+                    if let Some(typed) = &mut self.typed {
+                        let whole = matches!(buffer[n - 1], b'\n' | b'\r');
+                        *typed = if whole { Typed::Lines } else { Typed::Part };
+                    }
                     self.held.extend_from_slice(&buffer[..n]);
                 }
                 Err(e) if passing(&e) => return 0,
@@ -223,6 +242,14 @@ impl Stream {
         read
     }
 
+    /// Its source has ended; a terminal is told so by a character.
+    fn end(&mut self) -> usize {
+        if let (Some(typed), Some(to)) = (self.typed, &mut self.to) {
+            type_end(to, typed);
+        }
+        self.close()
+    }
+
     /// Closing is how the other side learns.
     fn close(&mut self) -> usize {
         self.from = None;
@@ -230,6 +257,14 @@ impl Stream {
         self.held.clear();
         0
     }
+}
+
+/// Says to whoever reads the terminal by lines that nothing more comes.
+fn type_end(terminal: &mut File, typed: Typed) {
+    let modes = rustix::termios::tcgetattr(&*terminal);
+    let end = modes.map_or(0x04, |m| m.special_codes[rustix::termios::SpecialCodeIndex::VEOF]);
+    let times = if typed == Typed::Part { 2 } else { 1 };
+    let _ = terminal.write_all(&[end, end][..times]); // the last reader may just have gone
 }
 
 fn passing(e: &io::Error) -> bool {

@@ -170,7 +170,7 @@ impl Monitor {
         self.pace.count();
         let Some(console) = &mut self.console else { return };
         match console.read(&mut buffer) {
-            Ok(said) if said.is_empty() => {}
+            Ok([]) => {}
             Ok(said) => self.viewers.retain_mut(|v| v.show(said)),
             Err(_) => self.console = None,
         }

@@ -9,8 +9,8 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use sha2::Digest;
@@ -150,12 +150,13 @@ impl House {
             scope.spawn(move || {
                 let _ = stdin.write_all(input); // the command may not want all of it
             });
-            child.wait_with_output().unwrap()
+            end_of_raw(child)
         })
     }
 
-    /// Runs it on a terminal of its own (a real pty pair) with these bytes typed at it; all that the terminal shows.
-    pub fn on_terminal(&self, args: &[&str], typed: &str) -> Ran {
+    /// Runs it on a terminal of its own (a real pty pair). Each step waits for a text to be shown, then types.
+    #[track_caller]
+    pub fn on_terminal(&self, args: &[&str], steps: &[(&str, &str)]) -> Ran {
         let line: Vec<String> = std::iter::once(hostel().display().to_string())
             .chain(["--config".into(), self.dir.join("hostel.toml").display().to_string()])
             .chain(args.iter().map(ToString::to_string))
@@ -166,10 +167,7 @@ impl House {
             .args(["-q", "-e", "-c", &line.join(" "), "/dev/null"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.as_mut().unwrap().write_all(typed.as_bytes()).unwrap();
-        let _open = child.stdin.take();
-        child.wait_with_output().unwrap().into()
+        Talk::new(command.env("TERM", "vt100").spawn().unwrap()).steps(steps)
     }
 
     /// A shell line run on the host's side; it must succeed. Its output, trimmed.
@@ -245,9 +243,103 @@ pub fn signal(child: &Child, signal: rustix::process::Signal) {
     rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
 }
 
-/// The end of a command that was started by [`House::spawn`].
+/// A conversation with a program that reads and writes.
+pub struct Talk {
+    child: Child,
+    heard: Arc<Mutex<Vec<u8>>>,
+    reader: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Talk {
+    /// With a child whose standard input and output are pipes.
+    pub fn new(mut child: Child) -> Self {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (ours, mut out) = (Arc::clone(&heard), child.stdout.take().unwrap());
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0u8; 4096];
+            while let Ok(n @ 1..) = out.read(&mut buffer) {
+                ours.lock().unwrap().extend(&buffer[..n]);
+            }
+        });
+        Self {
+            child,
+            heard,
+            reader: Some(reader),
+        }
+    }
+
+    pub fn heard(&self) -> String {
+        String::from_utf8_lossy(&self.heard.lock().unwrap()).into_owned()
+    }
+
+    /// Waits for a text.
+    #[track_caller]
+    pub fn hear(&self, text: &str) {
+        let end = Instant::now() + Duration::from_secs(30);
+        while !self.heard().contains(text) {
+            assert!(Instant::now() < end, "{text:?} was not shown, only:\n{}", self.heard());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn say(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    #[track_caller]
+    pub fn steps(mut self, steps: &[(&str, &str)]) -> Ran {
+        for (shown, typed) in steps {
+            self.hear(shown);
+            self.say(typed);
+        }
+        self.end()
+    }
+
+    /// Waits for its end, with the input left open.
+    #[track_caller]
+    pub fn end(mut self) -> Ran {
+        let end = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < end, "it does not end; shown:\n{}", self.heard());
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        self.reader.take().unwrap().join().unwrap();
+        Ran {
+            code: status.code().unwrap_or(-1),
+            out: self.heard(),
+            err: String::new(),
+        }
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The end of a command that was started by [`House::spawn`]; it must come soon.
+#[track_caller]
 pub fn end_of(child: Child) -> Ran {
-    child.wait_with_output().unwrap().into()
+    end_of_raw(child).into()
+}
+
+#[track_caller]
+fn end_of_raw(child: Child) -> Output {
+    let pid = rustix::process::Pid::from_child(&child);
+    let (sender, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    match ended.recv_timeout(Duration::from_secs(60)) {
+        Ok(output) => output.unwrap(),
+        Err(_) => {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            panic!("the command does not end");
+        }
+    }
 }
 
 /// Waits for a condition, looking often.

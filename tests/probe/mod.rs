@@ -28,7 +28,11 @@ pub fn probe() -> &'static Path {
         lock.lock().unwrap();
         if !program.exists() {
             let unfinished = program.with_extension("new");
-            let built = Command::new("gcc").args(["-static", "-O1", "-o"]).arg(&unfinished).arg(&source).output();
+            let built = Command::new("gcc")
+                .args(["-static", "-O1", "-o"])
+                .arg(&unfinished)
+                .arg(&source)
+                .output();
             let built = built.expect("gcc is needed to build the probe: apt-get install gcc libc6-dev");
             assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
             fs::rename(&unfinished, &program).unwrap();
@@ -41,7 +45,10 @@ pub fn probe() -> &'static Path {
 pub type Outcome = BTreeMap<String, String>;
 
 fn parse(text: &str) -> Outcome {
-    text.lines().filter_map(|l| l.split_once(' ')).map(|(what, came)| (what.into(), came.into())).collect()
+    text.lines()
+        .filter_map(|l| l.split_once(' '))
+        .map(|(what, came)| (what.into(), came.into()))
+        .collect()
 }
 
 /// Puts the probe into a running VE.
@@ -96,9 +103,13 @@ pub fn init(h: &House, ve: &str) -> u32 {
     let uid_map = h.sh(ve, "cat /proc/self/uid_map");
     let base = uid_map.split_whitespace().nth(1).unwrap().to_owned();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
+            continue;
+        };
         let read = |file: &str| fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-        let is_init = read("status").lines().any(|l| l.starts_with("NSpid:") && l.ends_with("\t1"));
+        let is_init = read("status")
+            .lines()
+            .any(|l| l.starts_with("NSpid:") && l.ends_with("\t1"));
         if is_init && read("uid_map").split_whitespace().nth(1) == Some(&base) {
             return pid;
         }
@@ -110,5 +121,11 @@ pub fn init(h: &House, ve: &str) -> u32 {
 #[track_caller]
 pub fn monitor(h: &House, ve: &str) -> u32 {
     let status = fs::read_to_string(format!("/proc/{}/status", init(h, ve))).unwrap();
-    status.lines().find_map(|l| l.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
+    status
+        .lines()
+        .find_map(|l| l.strip_prefix("PPid:"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
 }

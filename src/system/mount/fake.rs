@@ -105,7 +105,13 @@ impl RootMounts for FakeMounts {
     fn below(&self, dir: &Path) -> Result<Vec<PathBuf>> {
         let mut state = self.state();
         state.calls.note("below", dir.display())?;
-        Ok(state.mounts.keys().rev().filter(|point| point.starts_with(dir)).cloned().collect())
+        Ok(state
+            .mounts
+            .keys()
+            .rev()
+            .filter(|point| point.starts_with(dir))
+            .cloned()
+            .collect())
     }
 
     fn detach(&self, point: &Path) -> Result<()> {

@@ -289,20 +289,20 @@ impl Guests for FakeGuests {
         let living = ve_of(run_dir)
             .and_then(|id| state.living.get_mut(&id))
             .filter(|l| l.monitored && l.running);
-        Ok(living.map(|l| {
-            Answer {
-                init: l.init,
-                monitor: 1,
-                booted: Some(true),
-                console: true,
-            }
+        Ok(living.map(|l| Answer {
+            init: l.init,
+            monitor: 1,
+            booted: Some(true),
+            console: true,
         }))
     }
 
     fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>> {
         let mut state = self.call("take_over_clearing", "")?;
         let (reader, writer) = std::io::pipe().map_err(|e| Error::os("make", "a pipe", e))?;
-        let living = ve_of(run_dir).and_then(|id| state.living.get_mut(&id)).filter(|l| l.monitored);
+        let living = ve_of(run_dir)
+            .and_then(|id| state.living.get_mut(&id))
+            .filter(|l| l.monitored);
         Ok(living.map(|l| {
             l.clearer = Some(reader);
             writer.into()

@@ -3,6 +3,7 @@
 mod client;
 pub mod console;
 mod fake;
+mod forward;
 mod init;
 mod interrupt;
 mod monitor;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 pub use client::{Connection, ask};
 pub use fake::FakeGuests;
+pub use forward::Held;
 pub use hostel_monitor::console::LOG as CONSOLE_LOG;
 pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::Op;

@@ -11,9 +11,11 @@ use std::time::Duration;
 use hostel_monitor::Failure;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
 use hostel_monitor::spec::{Adopt, Enter, Init, Role, Start};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::Signal;
 
+use super::forward::Held;
 use super::init::{Process, find_init, gone};
 use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
 use crate::{Error, Kind, Result};
@@ -195,9 +197,11 @@ impl Guests for Monitors {
         if Process::open(enter.init)?.is_none() {
             return Err(gone(enter.init));
         }
+        let held = Held::take()?;
         let (mut child, channel) = self.spawn(&Role::Enter(Box::new(enter)), Some(streams))?;
         let fail = |e: std::io::Error| Error::os("enter", "the VE", e);
         let mut told = None;
+        forward(&held, &child).map_err(fail)?;
         while let Some((message, _)) = channel.receive::<FromMonitor>().map_err(fail)? {
             if matches!(message, FromMonitor::Failed(_) | FromMonitor::NotRun(_)) {
                 told = Some(message);
@@ -210,11 +214,33 @@ impl Guests for Monitors {
                 missing: failure.errno == Some(libc::ENOENT),
                 reason: failure.reason,
             }),
-            _ => Ok(Entered::Code(
-                status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(125),
-            )),
+            _ => Ok(Entered::Code(exit_code(status))),
         }
     }
+}
+
+/// Passes signals on to an entry's process until that has ended.
+fn forward(held: &Held, child: &Child) -> std::io::Result<()> {
+    let pid = rustix::process::Pid::from_child(child);
+    let ended = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+    loop {
+        let mut fds = [PollFd::new(&ended, PollFlags::IN), PollFd::new(held, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        if !fds[0].revents().is_empty() {
+            return Ok(());
+        }
+        held.pass_to(pid);
+    }
+}
+
+/// The code of an entry's process, which is that of the command; its own only if somebody killed it.
+fn exit_code(status: std::process::ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    code.and_then(|c| u8::try_from(c).ok()).unwrap_or(125)
 }
 
 #[derive(Debug)]
