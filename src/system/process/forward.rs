@@ -33,7 +33,9 @@ impl Held {
     pub(super) fn pass_to(&self, process: Pid) {
         while let Ok(Some(info)) = self.waiting.read_signal() {
             let from_a_person = info.ssi_code <= 0;
-            let signal = i32::try_from(info.ssi_signo).ok().and_then(rustix::process::Signal::from_named_raw);
+            let signal = i32::try_from(info.ssi_signo)
+                .ok()
+                .and_then(rustix::process::Signal::from_named_raw);
             if let (true, Some(signal)) = (from_a_person, signal) {
                 let _ = kill_process(process, signal); // it may just have ended; then there is nobody to tell
             }
