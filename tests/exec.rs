@@ -233,7 +233,10 @@ fn without_a_terminal_there_is_none_and_with_one_it_is_the_ves_own() {
             .contains("not a tty")
     );
     // Typed lines reach the program; Ctrl-C ends it and not us.
-    let ran = h.on_terminal(&["exec", "web1", "--", "sh", "-c", "echo ask; read x; echo got-$x"], &[("ask", "hello\n")]);
+    let ran = h.on_terminal(
+        &["exec", "web1", "--", "sh", "-c", "echo ask; read x; echo got-$x"],
+        &[("ask", "hello\n")],
+    );
     assert!(ran.out.contains("got-hello"), "{}", ran.out);
     let script = "trap 'echo caught; exit 9' INT; echo ready; while :; do sleep 1; done";
     let ran = h.on_terminal(&["exec", "web1", "--", "sh", "-c", script], &[("ready", "\x03")]);
@@ -320,7 +323,10 @@ fn enter_gives_the_users_login_shell() {
     let ran = h.feed(&["enter", "web1"], b"echo $0; pwd; id -un; exit 5\n");
     assert_eq!(String::from_utf8(ran.stdout).unwrap(), "-sh\n/root\nroot\n");
     assert_eq!(ran.status.code(), Some(5));
-    h.sh("web1", "mkdir -p /home/ann; echo ann:x:1234:1234::/home/ann:/bin/ash >> /etc/passwd");
+    h.sh(
+        "web1",
+        "mkdir -p /home/ann; echo ann:x:1234:1234::/home/ann:/bin/ash >> /etc/passwd",
+    );
     let ran = h.feed(&["enter", "-u", "ann", "web1"], b"echo $0; id -un\n");
     assert_eq!(String::from_utf8(ran.stdout).unwrap(), "-ash\nann\n");
     let ran = h.on_terminal(&["enter", "web1"], &[("# ", "tty; exit 4\n")]);

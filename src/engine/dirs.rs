@@ -57,6 +57,11 @@ impl Dirs {
         self.paths.run.join("journal").join(format!("{id}.journal"))
     }
 
+    /// Space put by.
+    pub fn reserve(&self) -> PathBuf {
+        self.paths.data.join(".reserve")
+    }
+
     /// Kernel locks.
     pub fn locks(&self) -> PathBuf {
         self.paths.run.join("locks")
@@ -75,6 +80,11 @@ impl Dirs {
     /// Where a stopped VE's root is mounted for repair.
     pub fn mount(&self, id: VeId) -> PathBuf {
         self.run(id).join("root")
+    }
+
+    /// Where its disk is mounted then.
+    pub fn disk_mount(&self, id: VeId) -> PathBuf {
+        self.run(id).join("disk")
     }
 
     /// What belongs to a tenant: its copies of templates.

@@ -41,7 +41,13 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A failure with no deeper cause.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), hints: Vec::new(), also: Vec::new(), source: None }
+        Self {
+            class,
+            message: message.into(),
+            hints: Vec::new(),
+            also: Vec::new(),
+            source: None,
+        }
     }
 
     /// Says what sort it is.
@@ -88,9 +94,18 @@ impl From<hostel_system::Error> for Error {
         let hints = e.hint.clone().into_iter().collect();
         let message = e.to_string();
         let source = std::error::Error::source(&e).map(|s| s.to_string());
-        let error = Self { class, message, hints, also: Vec::new(), source: None };
+        let error = Self {
+            class,
+            message,
+            hints,
+            also: Vec::new(),
+            source: None,
+        };
         match source {
-            Some(_) => Self { source: Some(Box::new(SourceOf(e))), ..error },
+            Some(_) => Self {
+                source: Some(Box::new(SourceOf(e))),
+                ..error
+            },
             None => error,
         }
     }

@@ -10,6 +10,8 @@ mod inside;
 mod query;
 mod settle;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,13 +20,13 @@ use std::time::Duration;
 use hostel_model::id::{TemplateName, VeId, VeName};
 use serde::Serialize;
 
-pub(crate) use create::sharing;
+pub(crate) use settle::TROUBLE;
 
-use crate::error::Result;
+use crate::error::{Class, Result};
 use crate::host::Host;
+use crate::interrupt;
 use crate::lock::{Lock, Patience, Subject};
 use crate::step::{Runner, points};
-use crate::interrupt;
 
 /// Told of what an operation is doing; a face shows it.
 pub trait Progress: Sync {
@@ -211,20 +213,39 @@ impl Engine {
     /// Opens the Hostel that `config` (hostel.toml) describes. `wait_lock`: how long to wait for another operation on
     /// the same VE.
     pub fn open(config: &Path, wait_lock: Duration) -> Result<Self> {
-        Ok(Self { host: Host::open(config, wait_lock)? })
+        let host = Host::open(config, wait_lock)?;
+        host.reserve.refill();
+        Ok(Self { host })
     }
 
     /// What operations run with.
     pub(crate) fn runner<'a>(&'a self, progress: &'a dyn Progress) -> Runner<'a> {
-        Runner { journals: &self.host.journals, progress, interrupted: interrupt::flag(), points: points() }
+        Runner {
+            journals: &self.host.journals,
+            progress,
+            interrupted: interrupt::flag(),
+            points: points(),
+        }
     }
 
     /// Takes a VE's lock and puts the VE in order.
     pub(crate) fn lock_ve(&self, id: VeId, verb: &str, progress: &dyn Progress) -> Result<Lock> {
-        let patience = Patience { wait: self.host.patience, progress, interrupted: interrupt::flag() };
+        let patience = Patience {
+            wait: self.host.patience,
+            progress,
+            interrupted: interrupt::flag(),
+        };
         let lock = self.host.locks.take(Subject::Ve(id), verb, &patience)?;
-        self.host.recover(id, &self.runner(progress))?;
+        self.making_room(|| self.host.recover(id, &self.runner(progress)))?;
         Ok(lock)
+    }
+
+    /// Does what must work on a full disk too: if it doesn't for want of space, it gets what was put by for that.
+    pub(crate) fn making_room(&self, act: impl Fn() -> Result<()>) -> Result<()> {
+        match act() {
+            Err(e) if e.class == Class::Limit && self.host.reserve.release()? => act(),
+            other => other,
+        }
     }
 }
 
@@ -233,8 +254,11 @@ impl Host {
     const SHARED_PATIENCE: Duration = Duration::from_secs(30);
 
     fn lock_shared(&self, name: &'static str, verb: &str) -> Result<Lock> {
-        let patience =
-            Patience { wait: Self::SHARED_PATIENCE.max(self.patience), progress: &Silent, interrupted: interrupt::flag() };
+        let patience = Patience {
+            wait: Self::SHARED_PATIENCE.max(self.patience),
+            progress: &Silent,
+            interrupted: interrupt::flag(),
+        };
         self.locks.take(Subject::Host(name), verb, &patience)
     }
 

@@ -10,14 +10,16 @@ use hostel_model::definition::HostConfig;
 use hostel_system::cgroup::Cgroups;
 use hostel_system::disk::Disks;
 use hostel_system::firewall::Firewall;
+use hostel_system::mount::RootMounts;
 use hostel_system::net::Network;
 use hostel_system::process::{Guests, boot_id};
-use hostel_system::{cgroup, disk, file, firewall, net, process};
+use hostel_system::{cgroup, disk, file, firewall, mount, net, process};
 
 use crate::dirs::Dirs;
 use crate::error::{Class, Error, Result};
 use crate::journal::Journals;
 use crate::lock::Locks;
+use crate::reserve::Reserve;
 
 /// The clock: seconds since 1970.
 pub type Clock = fn() -> i64;
@@ -34,6 +36,8 @@ pub struct Host {
     pub locks: Locks,
     /// The journals.
     pub journals: Journals,
+    /// Space for what must work on a full disk.
+    pub reserve: Reserve,
     /// Which boot of the host this is.
     pub boot_id: String,
     /// How long to wait for another operation on the same VE.
@@ -43,20 +47,27 @@ pub struct Host {
     /// The time.
     pub clock: Clock,
     /// Limits.
-    pub cgroups: Box<dyn Cgroups>,
+    pub cgroups: Arc<dyn Cgroups>,
     /// Storage.
-    pub disks: Box<dyn Disks>,
+    pub disks: Arc<dyn Disks>,
     /// Interfaces.
-    pub network: Box<dyn Network>,
+    pub network: Arc<dyn Network>,
     /// Packet rules.
-    pub firewall: Box<dyn Firewall>,
+    pub firewall: Arc<dyn Firewall>,
     /// Processes.
-    pub guests: Box<dyn Guests>,
+    pub guests: Arc<dyn Guests>,
+    /// Roots of stopped VEs.
+    pub mounts: Arc<dyn RootMounts>,
+    /// What the adapters are in a test.
+    #[cfg(test)]
+    pub(crate) fakes: Option<Arc<crate::testing::Fakes>>,
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("config", &self.config_file).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("config", &self.config_file)
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,13 +92,21 @@ impl Host {
         let boot_id = boot_id(proc)?;
         let root = config.cgroup_root.as_str();
         Ok(Arc::new(Self {
-            cgroups: cgroup::open(&proc.join("self/mounts"), &proc.join("self/cgroup"), root)?,
-            disks: Box::new(disk::ImageDisks),
-            network: Box::new(net::RoutedNetwork::new(proc.to_owned())),
-            firewall: Box::new(firewall::Nftables::default()),
-            guests: Box::new(process::Monitors::new(monitor_program()?)),
+            cgroups: Arc::from(cgroup::open(
+                &proc.join("self/mounts"),
+                &proc.join("self/cgroup"),
+                root,
+            )?),
+            disks: Arc::new(disk::ImageDisks),
+            network: Arc::new(net::RoutedNetwork::new(proc.to_owned())),
+            firewall: Arc::new(firewall::Nftables::default()),
+            guests: Arc::new(process::Monitors::new(monitor_program()?)),
+            mounts: Arc::new(mount::KernelMounts),
+            #[cfg(test)]
+            fakes: None,
             locks: Locks::at(&dirs.locks())?,
             journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), &boot_id)?,
+            reserve: Reserve::at(dirs.reserve()),
             program: own_program()?,
             clock: || jiff::Timestamp::now().as_second(),
             patience,

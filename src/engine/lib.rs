@@ -9,8 +9,11 @@ pub mod interrupt;
 pub mod journal;
 pub mod lock;
 pub mod op;
+pub mod reserve;
 pub mod step;
 pub mod templates;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod ve;
 
 pub use error::{Class, Error, Result};

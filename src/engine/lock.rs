@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
-use crate::facade::Progress;
+use crate::facade::{Progress, Silent};
 
 /// Waited even by those who won't wait: [`Locks::holder`] looks by taking the lock for some microseconds.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -225,12 +225,6 @@ fn busy(subject: Subject, holder: Option<Holder>, waited: Duration) -> Error {
         format!(", still after {} s", waited.as_secs_f32())
     };
     Error::new(Class::Busy, format!("{subject} is held by {by}{after}")).hint("wait longer with --wait-lock SECONDS")
-}
-
-struct Silent;
-impl Progress for Silent {
-    fn step(&self, _: &str) {}
-    fn note(&self, _: &str) {}
 }
 
 #[cfg(test)]

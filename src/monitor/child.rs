@@ -1,6 +1,6 @@
 //! The VE's first process, from its birth in new namespaces to the exec of init.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
@@ -25,15 +25,22 @@ pub fn run(start: &Start, monitor: &Channel) -> ! {
 }
 
 fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infallible> {
+    // The monitor's own (its sockets, the group in the v2 tree) are not for us. Its frames, which own them, are never
+    // returned to.
+    sys::close_all_but(&[monitor.as_fd().as_raw_fd()]).step("close", "the monitor's descriptors")?;
     let root = receive_root(monitor)?;
     rustix::process::setsid().step("make", "a session")?;
     sys::become_user(0, 0, &[]).step("become", "the VE's root")?;
+    // Not the one that the monitor keeps. It is empty too, should the VE have no room for another.
+    let _ = sys::new_session_keyring();
     // Only now: the group we were born in is to be the root of what the guest sees.
     sys::unshare(libc::CLONE_NEWCGROUP).step("make", "the cgroup namespace")?;
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .step("make private", "the mounts")?;
     let console = furnish(root.as_fd(), start)?;
-    monitor.send(&FromChild::Console, &[console.as_fd()]).step("hand over", "the console")?;
+    monitor
+        .send(&FromChild::Console, &[console.as_fd()])
+        .step("hand over", "the console")?;
     drop(console);
     root::pivot(root.as_fd())?;
     drop(root);
@@ -62,7 +69,11 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
 fn receive_root(monitor: &Channel) -> Result<OwnedFd> {
     match monitor.receive::<ToChild>().step("hear from", "the monitor")? {
         Some((ToChild::Root, Some(root))) => Ok(root),
-        _ => Err(Failure::new("receive", "the VE's root", "the monitor gave the start up")),
+        _ => Err(Failure::new(
+            "receive",
+            "the VE's root",
+            "the monitor gave the start up",
+        )),
     }
 }
 
@@ -76,27 +87,41 @@ fn furnish(tree: BorrowedFd<'_>, start: &Start) -> Result<OwnedFd> {
     let point = root::mount_point(sys.as_fd(), "fs/cgroup")?;
     root::mount_at(point.as_fd(), "cgroup2", &[("nsdelegate", "")], shut)
         .or_else(|_| root::mount_at(point.as_fd(), "cgroup2", &[], shut))?;
-    let console = dev::populate(root::mount_point(tree, "dev")?.as_fd(), start.switches, start.tmpfs_size)?;
+    let console = dev::populate(
+        root::mount_point(tree, "dev")?.as_fd(),
+        start.switches,
+        start.tmpfs_size,
+    )?;
     let size = start.tmpfs_size.to_string();
     let tidy = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    root::mount_at(root::mount_point(tree, "run")?.as_fd(), "tmpfs", &[("mode", "0755"), ("size", &size)], tidy)?;
+    root::mount_at(
+        root::mount_point(tree, "run")?.as_fd(),
+        "tmpfs",
+        &[("mode", "0755"), ("size", &size)],
+        tidy,
+    )?;
     Ok(console)
 }
 
 fn offer_notify_socket(monitor: &Channel) -> Result<()> {
     std::fs::create_dir_all("/run/host").step("make directory", "/run/host")?;
     let socket = UnixDatagram::bind(NOTIFY_SOCKET).step("make", NOTIFY_SOCKET)?;
-    monitor.send(&FromChild::Notify, &[socket.as_fd()]).step("hand over", NOTIFY_SOCKET)
+    monitor
+        .send(&FromChild::Notify, &[socket.as_fd()])
+        .step("hand over", NOTIFY_SOCKET)
 }
 
 /// The first of these that is there and executable, all inside the VE.
 fn find_init(candidates: &[String]) -> Result<String> {
     use std::os::unix::fs::PermissionsExt;
-    let runs = |path: &&String| {
-        std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
-    };
+    let runs =
+        |path: &&String| std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
     candidates.iter().find(runs).cloned().ok_or_else(|| {
-        let mut failure = Failure::new("find", "an init", format!("none of {} is a program", candidates.join(", ")));
+        let mut failure = Failure::new(
+            "find",
+            "an init",
+            format!("none of {} is a program", candidates.join(", ")),
+        );
         failure.errno = Some(libc::ENOENT);
         failure
     })

@@ -5,21 +5,15 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 /// Console log beside the sockets in the run directory; the older half gets `.1` behind its name.
 pub const LOG: &str = "console.log";
-
-/// What a guest may write in a second before it has to wait: its noise must not become the host's work.
-const BYTES_PER_SECOND: usize = 1 << 20;
 
 /// The master of the console's terminal, with its log.
 #[derive(Debug)]
 pub struct Console {
     master: File,
     log: Log,
-    second: Instant,
-    in_second: usize,
 }
 
 impl Console {
@@ -27,14 +21,16 @@ impl Console {
     pub fn new(master: OwnedFd, log: PathBuf, size: u64) -> io::Result<Self> {
         let master = File::from(master);
         rustix::io::ioctl_fionbio(&master, true)?;
-        Ok(Self { master, log: Log::open(log, size), second: Instant::now(), in_second: 0 })
+        Ok(Self {
+            master,
+            log: Log::open(log, size),
+        })
     }
 
-    /// What the guest has written since; empty if it may not be read just now.
+    /// What the guest has written since; empty if that is nothing.
     pub fn read<'a>(&mut self, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
         match self.master.read(buffer) {
             Ok(n) => {
-                self.in_second += n;
                 let said = &buffer[..n];
                 self.log.write(said);
                 Ok(said)
@@ -45,16 +41,6 @@ impl Console {
         }
     }
 
-    /// How long the guest has to wait because it wrote too much.
-    pub fn pause(&mut self) -> Option<Duration> {
-        let passed = self.second.elapsed();
-        if passed >= Duration::from_secs(1) {
-            self.second = Instant::now();
-            self.in_second = 0;
-        }
-        (self.in_second >= BYTES_PER_SECOND).then(|| Duration::from_secs(1).saturating_sub(passed))
-    }
-
     /// Types into the guest; what its full terminal doesn't take is dropped, as on a real line.
     pub fn type_in(&mut self, typed: &[u8]) {
         let _ = self.master.write(typed);
@@ -62,7 +48,12 @@ impl Console {
 
     /// Sets the size of the terminal.
     pub fn resize(&self, rows: u16, columns: u16) {
-        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = rustix::termios::Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
         let _ = rustix::termios::tcsetwinsize(&self.master, size);
     }
 }
@@ -85,7 +76,12 @@ impl Log {
     fn open(path: PathBuf, size: u64) -> Self {
         let file = File::options().create(true).append(true).open(&path).ok();
         let written = file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
-        Self { path, file, written, size }
+        Self {
+            path,
+            file,
+            written,
+            size,
+        }
     }
 
     fn write(&mut self, said: &[u8]) {

@@ -11,8 +11,14 @@ use crate::spec::Switches;
 use crate::sys;
 
 /// Devices of the host that are bound in: name, major, minor (kernel: Documentation/admin-guide/devices.txt).
-const DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 const LINKS: [(&str, &str); 6] = [
     ("ptmx", "pts/ptmx"),
@@ -50,7 +56,13 @@ pub fn populate(point: BorrowedFd<'_>, switches: Switches, shm_size: u64) -> Res
     root::mount_at(shm.as_fd(), "tmpfs", &[("mode", "1777"), ("size", &size)], tidy)?;
     let pts = make_dir(dev.as_fd(), "pts", 0o755)?;
     // gid 5 is "tty" in every distribution; the terminals of the host have another instance (devpts.rst).
-    let options = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5"), ("max", "1024")];
+    let options = [
+        ("newinstance", ""),
+        ("ptmxmode", "0666"),
+        ("mode", "0620"),
+        ("gid", "5"),
+        ("max", "1024"),
+    ];
     let pts = root::mount_at(pts.as_fd(), "devpts", &options, quiet)?;
     console(dev.as_fd(), pts.as_fd())
 }
@@ -83,10 +95,24 @@ fn console(dev: BorrowedFd<'_>, pts: BorrowedFd<'_>) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let master = rustix::fs::openat(pts, "ptmx", flags, Mode::empty()).step("open", "/dev/pts/ptmx")?;
     let slave = sys::open_pty_peer(master.as_fd()).step("open", "the console's terminal")?;
-    rustix::fs::fchmod(&slave, Mode::from_raw_mode(0o620)).step("set the mode of", "the console's terminal")?;
+    give_mode(slave.as_fd())?;
     let mount = root::clone_mount(slave.as_fd(), "the console's terminal")?;
     root::place(mount.as_fd(), make_file(dev, "console")?.as_fd())?;
     Ok(master)
+}
+
+/// The mode of a console: who is in the group tty may write to it.
+pub fn give_mode(console: BorrowedFd<'_>) -> Result<()> {
+    rustix::fs::fchmod(console, Mode::from_raw_mode(0o620)).step("set the mode of", "the console's terminal")
+}
+
+/// A new terminal of the VE's own devpts, by a process inside: its master, non-blocking, and its other side.
+pub fn open_terminal() -> Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let master = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).step("open", "the VE's /dev/pts/ptmx")?;
+    root::check_device(master.as_fd(), 5, 2, "/dev/pts/ptmx")?;
+    let slave = sys::open_pty_peer(master.as_fd()).step("open", "a terminal in the VE")?;
+    Ok((master, slave))
 }
 
 /// Opens the console as standard input, output and error, inside the VE.

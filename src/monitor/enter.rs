@@ -1,10 +1,15 @@
 //! Running a command inside a VE.
 //!
-//! The process that stays outside joins nothing but the VE's limits; its child is born in the VE's pid namespace and
-//! cgroup, then joins the rest. The VE's /proc is never read, and no descriptor of the host's goes along that leads
-//! anywhere: terminals and devices are relayed.
+//! The process that stays outside joins nothing but the VE's limits; its child is born inside all namespaces of the
+//! VE but the user one, which it joins first of all. The VE's /proc is never read, and no descriptor of the host's
+//! goes along that leads anywhere: terminals, sockets and devices are relayed.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::sys::signalfd::SignalFd;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromMonitor};
@@ -12,6 +17,9 @@ use crate::relay::{self, Relay};
 use crate::spec::Enter;
 use crate::sys::{self, Cloned};
 use crate::{identity, inside, place};
+
+/// The child's standard input, output and error, where they are not simply inherited.
+pub type Stdio = [Option<OwnedFd>; 3];
 
 /// Runs it and returns its exit code (128 + n for signal n).
 pub fn enter(spec: Enter, engine: &Channel) -> Result<u8> {
@@ -23,37 +31,110 @@ pub fn enter(spec: Enter, engine: &Channel) -> Result<u8> {
     let (mut relay, stdio) = Relay::prepare(spec.pty.is_some()).step("prepare", "standard input and output")?;
     place::join_v1(&spec.payload)?;
     let group = place::open_v2(&spec.payload)?;
-    sys::setns(init.as_fd(), libc::CLONE_NEWPID).step("join", "the VE's processes")?;
-    match sys::clone3(0, group.as_ref().map(AsFd::as_fd)).step("start", "a process in the VE")? {
-        Cloned::Child => {
-            drop((ours, relay, signals));
-            inside::run(&spec, init, stdio, &theirs)
-        }
+    match born_inside(&init, group.as_ref().map(AsFd::as_fd))? {
+        Cloned::Child => inside::run(&spec, init, stdio, &theirs),
         Cloned::Parent(pid, child) => {
-            drop((theirs, stdio));
-            await_exec(&spec, &ours, &mut relay, pid, engine)?;
-            relay.run(&child, &signals)
-        }
-    }
-}
-
-fn await_exec(spec: &Enter, child: &Channel, relay: &mut Relay, pid: i32, engine: &Channel) -> Result<()> {
-    loop {
-        match child.receive::<FromMonitor>().step("hear from", "the process in the VE")? {
-            Some((FromMonitor::Terminal, Some(master))) => relay.terminal(master, spec.pty),
-            Some((FromMonitor::Failed(failure), _)) => return Err(failure),
-            Some((FromMonitor::NotRun(failure), _)) => {
-                engine.send(&FromMonitor::NotRun(failure), &[]).step("report to", "the engine")?;
-                return Ok(());
+            drop((theirs, stdio, init, group));
+            let begun = await_exec(&spec, &ours, &mut relay, &signals, engine);
+            if !matches!(begun, Ok(Begun::Yes)) {
+                end(child.as_fd());
             }
-            Some(_) => return Err(Failure::new("enter", "the VE", "the child spoke out of turn")),
-            // Its end closed at exec. The engine may have gone; the command runs all the same.
-            None => break,
+            match begun? {
+                Begun::Yes => {
+                    // The engine may have gone; the command runs all the same.
+                    let _ = engine.send(&FromMonitor::Entered(pid as u32), &[]);
+                    relay.run(&child, &signals)
+                }
+                Begun::NotRun(failure) => {
+                    engine
+                        .send(&FromMonitor::NotRun(failure), &[])
+                        .step("report to", "the engine")?;
+                    Ok(1)
+                }
+            }
         }
     }
-    let _ = engine.send(&FromMonitor::Entered(pid as u32), &[]);
-    Ok(())
 }
 
-/// The child's standard input, output and error, where they are not simply inherited.
-pub type Stdio = [Option<OwnedFd>; 3];
+/// Has a child born in the VE's namespaces, all but the user and the cgroup one. This process goes there for that
+/// moment itself and comes back: a child that were born outside and went in would for some microseconds be a process
+/// that the guest sees, in the mount and network namespaces of the host, whose tables everybody may read
+/// (/proc/PID/mountinfo, /proc/PID/net).
+fn born_inside(init: &OwnedFd, group: Option<BorrowedFd<'_>>) -> Result<Cloned> {
+    let moved = [
+        ("mnt", libc::CLONE_NEWNS),
+        ("net", libc::CLONE_NEWNET),
+        ("uts", libc::CLONE_NEWUTS),
+    ];
+    let moved = moved.into_iter().chain([("ipc", libc::CLONE_NEWIPC)]);
+    let mut home = Vec::new();
+    for (name, flag) in moved {
+        home.push((
+            flag,
+            File::open(format!("/proc/self/ns/{name}")).step("open the host's namespace", name)?,
+        ));
+    }
+    let all = home.iter().fold(libc::CLONE_NEWPID, |flags, (flag, _)| flags | flag);
+    sys::setns(init.as_fd(), all).step("join", "the VE's namespaces")?;
+    let born = sys::clone3(0, group);
+    if matches!(born, Ok(Cloned::Child)) {
+        return Ok(Cloned::Child);
+    }
+    for (flag, namespace) in &home {
+        sys::setns(namespace.as_fd(), *flag).step("return to", "the host's namespaces")?;
+    }
+    born.step("start", "a process in the VE")
+}
+
+/// What came of the child's way to its exec.
+enum Begun {
+    /// The program runs.
+    Yes,
+    /// The VE was entered, but there is no running this program.
+    NotRun(Failure),
+}
+
+/// Waits until the program runs. A guest can make that last for ever (its user database may lie on a file system
+/// that it serves itself), so whoever waits may give up: by a signal, or by ending.
+fn await_exec(spec: &Enter, child: &Channel, relay: &mut Relay, signals: &SignalFd, engine: &Channel) -> Result<Begun> {
+    loop {
+        let mut fds = [
+            PollFd::new(child, PollFlags::IN),
+            PollFd::new(signals, PollFlags::IN),
+            PollFd::new(engine, PollFlags::RDHUP),
+        ];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other.step("hear from", "the process in the VE")?,
+        };
+        let [said, signalled, engine_gone] = fds.map(|fd| !fd.revents().is_empty());
+        if !said && (engine_gone || signalled && relay::told_to_end(signals)) {
+            return Err(Failure::new(
+                "enter",
+                "the VE",
+                "it was given up before the program ran",
+            ));
+        }
+        if !said {
+            continue;
+        }
+        match child
+            .receive::<FromMonitor>()
+            .step("hear from", "the process in the VE")?
+        {
+            Some((FromMonitor::Terminal, Some(master))) => {
+                relay.terminal(master, spec.pty).step("set up", "the terminal")?;
+            }
+            Some((FromMonitor::Failed(failure), _)) => return Err(failure),
+            Some((FromMonitor::NotRun(failure), _)) => return Ok(Begun::NotRun(failure)),
+            Some(_) => return Err(Failure::new("enter", "the VE", "the child spoke out of turn")),
+            None => return Ok(Begun::Yes), // its end closed at exec
+        }
+    }
+}
+
+fn end(child: BorrowedFd<'_>) {
+    // It may have ended by itself.
+    let _ = pidfd_send_signal(child, Signal::KILL);
+    let _ = waitid(WaitId::PidFd(child), WaitIdOptions::EXITED);
+}

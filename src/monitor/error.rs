@@ -23,7 +23,12 @@ pub type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure for a reason of our own.
     pub fn new(act: impl Into<String>, object: impl fmt::Display, reason: impl fmt::Display) -> Self {
-        Self { act: act.into(), object: object.to_string(), errno: None, reason: reason.to_string() }
+        Self {
+            act: act.into(),
+            object: object.to_string(),
+            errno: None,
+            reason: reason.to_string(),
+        }
     }
 }
 

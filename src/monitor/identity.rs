@@ -54,7 +54,11 @@ mod tests {
     fn a_reused_number_is_refused() {
         let me = identify(std::process::id()).unwrap();
         assert!(open(me).is_ok());
-        let other = open(Init { start_time: me.start_time + 1, ..me }).unwrap_err();
+        let other = open(Init {
+            start_time: me.start_time + 1,
+            ..me
+        })
+        .unwrap_err();
         assert_eq!(other.errno, Some(libc::ESRCH));
     }
 }

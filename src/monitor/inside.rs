@@ -5,14 +5,14 @@ use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 
 use crate::enter::Stdio;
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromMonitor};
 use crate::spec::{Enter, Task};
 use crate::user::{self, User};
-use crate::{privilege, root, seccomp, sys};
+use crate::{dev, privilege, seccomp, sys};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -28,13 +28,14 @@ pub fn run(spec: &Enter, init: OwnedFd, stdio: Stdio, outside: &Channel) -> ! {
 }
 
 fn work(spec: &Enter, init: OwnedFd, stdio: Stdio, outside: &Channel) -> Result<()> {
-    let rest = libc::CLONE_NEWUSER
-        | libc::CLONE_NEWNS
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWNET
-        | libc::CLONE_NEWCGROUP;
-    sys::setns(init.as_fd(), rest).step("join", "the VE's namespaces")?;
+    // All else of the host's stays outside: its frames, which own it, are never returned to.
+    let ours = [Some(init.as_fd()), Some(outside.as_fd())]
+        .into_iter()
+        .chain(stdio.iter().map(|fd| fd.as_ref().map(AsFd::as_fd)));
+    let ours: Vec<_> = ours.flatten().map(|fd| fd.as_raw_fd()).collect();
+    sys::close_all_but(&ours).step("close", "the host's descriptors")?;
+    // The others were joined before our birth.
+    sys::setns(init.as_fd(), libc::CLONE_NEWUSER | libc::CLONE_NEWCGROUP).step("join", "the VE's namespaces")?;
     drop(init);
     rustix::process::setsid().step("make", "a session")?;
     sys::become_user(0, 0, &[]).step("become", "the VE's root")?;
@@ -59,7 +60,9 @@ fn work(spec: &Enter, init: OwnedFd, stdio: Stdio, outside: &Channel) -> Result<
 fn not_run(outside: &Channel, failed: Result<()>) -> Result<()> {
     match failed {
         Err(failure) => {
-            outside.send(&FromMonitor::NotRun(failure), &[]).step("report to", "the host")?;
+            outside
+                .send(&FromMonitor::NotRun(failure), &[])
+                .step("report to", "the host")?;
             std::process::exit(1)
         }
         Ok(()) => Ok(()),
@@ -86,12 +89,11 @@ fn attach_stdio(spec: &Enter, stdio: Stdio, outside: &Channel) -> Result<()> {
 
 /// A terminal of the VE's own devpts; the host's terminal never goes inside (TIOCSTI).
 fn open_terminal(outside: &Channel) -> Result<()> {
-    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let master = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).step("open", "the VE's /dev/pts/ptmx")?;
-    root::check_device(master.as_fd(), 5, 2, "/dev/pts/ptmx")?;
-    let slave = sys::open_pty_peer(master.as_fd()).step("open", "a terminal in the VE")?;
+    let (master, slave) = dev::open_terminal()?;
     sys::ioctl_int(slave.as_fd(), libc::TIOCSCTTY, 0).step("take", "the terminal")?;
-    outside.send(&FromMonitor::Terminal, &[master.as_fd()]).step("hand over", "the terminal")?;
+    outside
+        .send(&FromMonitor::Terminal, &[master.as_fd()])
+        .step("hand over", "the terminal")?;
     let act = "attach to";
     rustix::stdio::dup2_stdin(&slave).step(act, "the terminal")?;
     rustix::stdio::dup2_stdout(&slave).step(act, "the terminal")?;
@@ -108,7 +110,11 @@ fn enter_directory(spec: &Enter, user: &User) -> Result<()> {
     let here = rustix::process::getcwd(Vec::new()).step("name", "the working directory")?;
     match here.as_bytes().first() {
         Some(b'/') => Ok(()),
-        _ => Err(Failure::new("enter directory", spec.cwd.as_deref().unwrap_or("/"), "it is not inside the VE")),
+        _ => Err(Failure::new(
+            "enter directory",
+            spec.cwd.as_deref().unwrap_or("/"),
+            "it is not inside the VE",
+        )),
     }
 }
 
@@ -142,7 +148,10 @@ fn execute(spec: &Enter, user: &User, argv: &[String]) -> Result<()> {
     if program.contains('/') {
         return Err(sys::exec(program, argv, &env)).step("run", program);
     }
-    let path = env.iter().find_map(|pair| pair.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let path = env
+        .iter()
+        .find_map(|pair| pair.strip_prefix("PATH="))
+        .unwrap_or(DEFAULT_PATH);
     let mut failure = std::io::Error::from_raw_os_error(libc::ENOENT);
     for directory in path.split(':').filter(|d| !d.is_empty()) {
         let error = sys::exec(&format!("{directory}/{program}"), argv, &env);
@@ -161,7 +170,10 @@ fn execute_script(spec: &Enter, user: &User, content: &[u8], argv: &[String]) ->
     let act = "hold in memory";
     let memory = rustix::fs::memfd_create("script", rustix::fs::MemfdFlags::empty()).step(act, "the script")?;
     let mut memory = File::from(memory);
-    memory.write_all(content).and_then(|()| memory.rewind()).step(act, "the script")?;
+    memory
+        .write_all(content)
+        .and_then(|()| memory.rewind())
+        .step(act, "the script")?;
     let path = format!("/proc/self/fd/{}", memory.as_raw_fd());
     let env = environment(spec, user);
     sys::close_from(3, true).step("mark to be closed", "all descriptors")?;
@@ -187,13 +199,14 @@ fn unpack(directory: &str, outside: &Channel) -> Result<()> {
     if !Path::new(directory).is_dir() {
         return Err(std::io::Error::from_raw_os_error(libc::ENOENT)).step("copy into", directory);
     }
-    let mut archive = tar::Archive::new(std::io::stdin().lock());
+    let mut input = std::io::stdin().lock();
+    let mut archive = tar::Archive::new(&mut input);
     archive.set_preserve_permissions(true);
     archive.set_preserve_ownerships(false);
     archive.set_overwrite(true);
     let done = archive.unpack(directory).step("copy into", directory);
     // The rest of the stream is read, so that the writer sees our failure and not a broken pipe.
-    let _ = std::io::copy(&mut std::io::stdin().lock().take(1 << 20), &mut std::io::sink());
+    let _ = std::io::copy(&mut input.take(1 << 20), &mut std::io::sink());
     done.and_then(|()| begun(outside))
 }
 
@@ -211,5 +224,8 @@ fn pack(path: &str, name: &str, outside: &Channel) -> Result<()> {
     } else {
         builder.append_path_with_name(path, name).step("read", path)?;
     }
-    builder.into_inner().and_then(|mut out| out.flush()).step("write", "the stream")
+    builder
+        .into_inner()
+        .and_then(|mut out| out.flush())
+        .step("write", "the stream")
 }

@@ -10,13 +10,17 @@ pub mod guest;
 pub mod message;
 pub mod spec;
 
+pub mod adopt;
 pub mod child;
 pub mod console;
 pub mod dev;
 pub mod enter;
 pub mod exit;
 pub mod identity;
+pub mod inherit;
 pub mod inside;
+pub mod notify;
+pub mod pace;
 pub mod place;
 pub mod privilege;
 pub mod relay;
@@ -25,7 +29,7 @@ pub mod root;
 pub mod seccomp;
 pub mod serve;
 pub mod start;
-pub mod user;
 pub mod sys;
+pub mod user;
 
 pub use error::{Failure, Result};

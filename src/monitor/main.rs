@@ -3,14 +3,14 @@
 #![allow(unsafe_code)]
 
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
 use hostel_monitor::error::{Failure, Result, Step};
 use hostel_monitor::message::{Channel, FromMonitor};
 use hostel_monitor::spec::{Adopt, Role, Start, Watch};
 use hostel_monitor::start::Running;
-use hostel_monitor::{enter, exit, identity, place, serve, start, sys};
+use hostel_monitor::{adopt, enter, exit, identity, inherit, place, serve, start, sys};
 
 /// Arguments: the numbers of the control socket and of the orders (a [`Role`] as JSON in memory).
 fn main() -> ExitCode {
@@ -23,14 +23,17 @@ fn main() -> ExitCode {
     };
     let keep = [control.as_raw_fd(), spec.as_raw_fd()];
     let engine = Channel::from(control);
-    let outcome = sys::close_all_but(keep).step("close", "what was inherited").and_then(|()| {
-        let role = read_role(spec)?;
-        match role {
-            Role::Start(spec) => run_start(*spec, &engine),
-            Role::Adopt(spec) => run_adopt(spec, &engine),
-            Role::Enter(spec) => enter::enter(*spec, &engine),
-        }
-    });
+    let outcome = sys::close_all_but(&keep)
+        .step("close", "what was inherited")
+        .and_then(|()| {
+            let role = read_role(spec)?;
+            inherit::reset()?;
+            match role {
+                Role::Start(spec) => run_start(*spec, &engine),
+                Role::Adopt(spec) => run_adopt(spec, &engine),
+                Role::Enter(spec) => enter::enter(*spec, &engine),
+            }
+        });
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
@@ -43,7 +46,9 @@ fn main() -> ExitCode {
 
 fn read_role(spec: OwnedFd) -> Result<Role> {
     let mut text = String::new();
-    std::fs::File::from(spec).read_to_string(&mut text).step("read", "the specification")?;
+    std::fs::File::from(spec)
+        .read_to_string(&mut text)
+        .step("read", "the specification")?;
     serde_json::from_str(&text).step("read", "the specification")
 }
 
@@ -57,12 +62,13 @@ fn detach() -> Result<()> {
 }
 
 fn run_start(spec: Start, engine: &Channel) -> Result<u8> {
+    inherit::check_privileges_can_grow()?;
     detach()?;
     let listener = serve::listen(&spec.watch)?;
     let running = start::start(&spec, engine)?;
-    // Out of the VE's limits, now that its first process was born inside them.
-    place::join_v1(&spec.watch.place)?;
-    engine.send(&FromMonitor::Started, &[]).step("report to", "the engine")?;
+    engine
+        .send(&FromMonitor::Started, &[])
+        .step("report to", "the engine")?;
     let Start { watch, notifies, .. } = spec;
     Ok(watch_over(&watch, running, listener, notifies))
 }
@@ -72,8 +78,17 @@ fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
     let pidfd = identity::open(spec.init)?;
     let listener = serve::listen(&spec.watch)?;
     place::join_v1(&spec.watch.place)?;
-    engine.send(&FromMonitor::Started, &[]).step("report to", "the engine")?;
-    let running = Running { init: spec.init, pidfd, console: None, notify: None };
+    engine
+        .send(&FromMonitor::Started, &[])
+        .step("report to", "the engine")?;
+    // Without one a VE is well enough; the guest may have made it impossible.
+    let console = adopt::console(pidfd.as_fd()).ok();
+    let running = Running {
+        init: spec.init,
+        pidfd,
+        console,
+        notify: None,
+    };
     Ok(watch_over(&spec.watch, running, listener, false))
 }
 
@@ -91,6 +106,8 @@ fn watch_over(watch: &Watch, running: Running, listener: std::os::unix::net::Uni
     let mut argv = watch.after.clone();
     argv.push(outcome.ended.word());
     let _ = std::fs::write("/proc/self/oom_score_adj", "0");
+    // The command is to end when it is told to.
+    let _ = sys::restore_signals();
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".into());
     let program = argv[0].clone();
     let failed = sys::exec(&program, &argv, &[format!("PATH={path}")]);

@@ -83,7 +83,13 @@ impl Channel {
         let raw: Vec<i32> = fds.iter().map(|f| f.as_raw_fd()).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
-        sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&text)], control, MsgFlags::MSG_NOSIGNAL, None)?;
+        sendmsg::<()>(
+            self.0.as_raw_fd(),
+            &[IoSlice::new(&text)],
+            control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )?;
         Ok(())
     }
 
@@ -93,7 +99,12 @@ impl Channel {
         let mut space = nix::cmsg_space!([i32; 1]);
         let (bytes, fd) = loop {
             let mut io = [IoSliceMut::new(&mut buffer)];
-            match recvmsg::<()>(self.0.as_raw_fd(), &mut io, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+            match recvmsg::<()>(
+                self.0.as_raw_fd(),
+                &mut io,
+                Some(&mut space),
+                MsgFlags::MSG_CMSG_CLOEXEC,
+            ) {
                 // A peer that ended without reading our last message leaves this once; what it said before comes next.
                 Err(nix::Error::EINTR | nix::Error::ECONNRESET) => {}
                 Err(e) => return Err(e.into()),

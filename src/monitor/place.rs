@@ -26,10 +26,18 @@ pub fn join_v2(place: &Place) -> Result<()> {
 
 /// The group's directory in the v2 tree, to be born into.
 pub fn open_v2(place: &Place) -> Result<Option<OwnedFd>> {
-    let open = |path| std::fs::File::open(path).map(OwnedFd::from).step("open cgroup", place_name(place));
+    let open = |path| {
+        std::fs::File::open(path)
+            .map(OwnedFd::from)
+            .step("open cgroup", place_name(place))
+    };
     place.unified.as_ref().map(open).transpose()
 }
 
 fn place_name(place: &Place) -> String {
-    place.unified.as_ref().map(|p| p.display().to_string()).unwrap_or_default()
+    place
+        .unified
+        .as_ref()
+        .map(|p| p.display().to_string())
+        .unwrap_or_default()
 }

@@ -45,10 +45,16 @@ pub fn drop_capabilities(full: bool) -> Result<()> {
             };
         }
     }
-    sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0).step("clear ambient capabilities", "")?;
+    sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0)
+        .step("clear ambient capabilities", "")?;
     let held = sys::capget().step("read capabilities", "")?;
     let keep = if full { held.permitted & mask } else { 0 };
-    sys::capset(CapSets { effective: keep, permitted: keep, inheritable: 0 }).step("set capabilities", "")
+    sys::capset(CapSets {
+        effective: keep,
+        permitted: keep,
+        inheritable: 0,
+    })
+    .step("set capabilities", "")
 }
 
 /// Limits of the VE's own user namespace, written from inside before init runs; they hold because CAP_SYS_RESOURCE

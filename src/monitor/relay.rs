@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use crate::enter::Stdio;
@@ -15,12 +15,31 @@ use crate::error::{Result, Step};
 /// Signals that go on to the command, and SIGWINCH.
 const FORWARDED: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
+/// What is carried at once: a pipe that is ready takes this much without making the writer wait (PIPE_BUF).
+const CHUNK: usize = 4096;
+
+/// What is still carried after the command has ended: all that a pipe may hold (fs.pipe-max-size). More can only come
+/// from processes it left behind, and these could go on for ever.
+const LAST: usize = 1 << 20;
+
 /// Blocks those signals and gives a descriptor that tells of them.
 pub fn signals() -> io::Result<SignalFd> {
     let mut set = SigSet::from(Signal::SIGWINCH);
     FORWARDED.iter().for_each(|s| set.add(*s));
     set.thread_block()?;
-    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+    Ok(SignalFd::with_flags(
+        &set,
+        SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+    )?)
+}
+
+/// Takes the signals that have come: does one of them ask us to end?
+pub fn told_to_end(signals: &SignalFd) -> bool {
+    let mut told = false;
+    while let Ok(Some(info)) = signals.read_signal() {
+        told |= info.ssi_signo != Signal::SIGWINCH as u32;
+    }
+    told
 }
 
 /// One direction of bytes.
@@ -28,6 +47,8 @@ pub fn signals() -> io::Result<SignalFd> {
 struct Stream {
     from: Option<File>,
     to: Option<File>,
+    /// Read, but not written yet.
+    held: Vec<u8>,
     /// Input ends with the command; output is read to its end.
     input: bool,
     /// It goes to a terminal, which has no end of its own: the character that means one is typed.
@@ -44,17 +65,18 @@ enum Typed {
 }
 
 /// All that has to be carried.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Relay {
     streams: Vec<Stream>,
     master: Option<File>,
 }
 
 impl Relay {
-    /// Looks at this process's standard streams. Pipes, sockets and plain files go inside as they are; a terminal,
-    /// a directory or a device would give the guest something of the host's to hold, so a pipe stands in for it.
+    /// Looks at this process's standard streams. Pipes and plain files go inside as they are. A pipe stands in for
+    /// everything else: a terminal, a directory or a device would be something of the host's in the guest's hands,
+    /// and a socket would be one in the host's network.
     pub fn prepare(terminal: bool) -> io::Result<(Self, Stdio)> {
-        let mut relay = Self { streams: Vec::new(), master: None };
+        let mut relay = Self::default();
         let mut stdio: Stdio = [None, None, None];
         if terminal {
             return Ok((relay, stdio));
@@ -72,80 +94,93 @@ impl Relay {
                     0 => (ours, File::from(write), read),
                     _ => (File::from(read), ours, write),
                 };
-                relay.streams.push(Stream { from: Some(from), to: Some(to), input: number == 0, typed: None });
+                // Only our side of the pipe: the other one is another open file.
+                rustix::io::ioctl_fionbio(if number == 0 { &to } else { &from }, true)?;
+                relay.streams.push(Stream::new(from, to, number == 0));
                 *slot = Some(theirs);
             }
         }
         Ok((relay, stdio))
     }
 
-    /// The command has a terminal of its own; this is its master.
-    pub fn terminal(&mut self, master: OwnedFd, size: Option<(u16, u16)>) {
+    /// The command has a terminal of its own; this is its master, which the child opened non-blocking for us.
+    pub fn terminal(&mut self, master: OwnedFd, size: Option<(u16, u16)>) -> io::Result<()> {
         let master = File::from(master);
         if let Some((rows, columns)) = size {
             set_size(&master, rows, columns);
         }
-        // The terminal inside was opened non-blocking; reading waits in poll, writing may wait.
-        let _ = rustix::io::ioctl_fionbio(&master, false);
-        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from).ok();
+        let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
         self.streams = vec![
-            Stream { from: copy(rustix::stdio::stdin()), to: master.try_clone().ok(), input: true, typed: Some(Typed::Lines) },
-            Stream { from: master.try_clone().ok(), to: copy(rustix::stdio::stdout()), input: false, typed: None },
+            Stream {
+                typed: Some(Typed::Lines),
+                ..Stream::new(copy(rustix::stdio::stdin())?, master.try_clone()?, true)
+            },
+            Stream::new(master.try_clone()?, copy(rustix::stdio::stdout())?, false),
         ];
         self.master = Some(master);
+        Ok(())
     }
 
     /// Carries bytes and signals until the command has ended; its exit code.
     pub fn run(mut self, child: &OwnedFd, signals: &SignalFd) -> Result<u8> {
-        let mut ended = false;
-        loop {
-            let open: Vec<usize> = (0..self.streams.len()).filter(|i| self.wants(*i, ended)).collect();
-            if ended && open.is_empty() {
-                break;
-            }
-            let ready = {
-                let mut fds: Vec<PollFd<'_>> = open
-                    .iter()
-                    .filter_map(|i| self.streams[*i].from.as_ref())
-                    .map(|from| PollFd::new(from, PollFlags::IN))
-                    .collect();
-                fds.push(PollFd::new(signals, PollFlags::IN));
-                if !ended {
-                    fds.push(PollFd::new(child, PollFlags::IN));
-                }
-                // After the end only what is already on its way is waited for: a process left behind inside may
-                // hold the other side for ever.
-                let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-                match poll(&mut fds, ended.then_some(&now)) {
-                    Ok(0) => break,
-                    Ok(_) => fds.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>(),
-                    Err(rustix::io::Errno::INTR) => continue,
-                    Err(e) => return Err(e).step("wait for", "the command"),
-                }
-            };
-            if ready[open.len()] {
-                self.pass_signals(child, signals);
-            }
-            for (slot, stream) in open.iter().enumerate() {
-                if ready[slot] {
-                    self.streams[*stream].carry();
-                }
-            }
-            ended |= ready.get(open.len() + 1).copied().unwrap_or(false);
-        }
+        while !self.turn(child, signals).step("wait for", "the command")? {}
+        self.finish().step("carry", "the last of the output")?;
         exit_code(child)
     }
 
-    fn wants(&self, stream: usize, ended: bool) -> bool {
-        let stream = &self.streams[stream];
-        stream.from.is_some() && !(ended && stream.input)
+    /// Waits for something to do and does it. True when the command has ended.
+    fn turn(&mut self, child: &OwnedFd, signals: &SignalFd) -> io::Result<bool> {
+        let mut fds = vec![PollFd::new(child, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        let streams = &self.streams;
+        let waiting: Vec<usize> = (0..streams.len()).filter(|i| streams[*i].awaits().is_some()).collect();
+        fds.extend(streams.iter().filter_map(Stream::awaits));
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => return Ok(false),
+            other => other?,
+        };
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        if ready[1] {
+            self.pass_signals(child, signals);
+        }
+        for (stream, _) in waiting.into_iter().zip(&ready[2..]).filter(|(_, ready)| **ready) {
+            self.streams[stream].carry();
+        }
+        Ok(ready[0])
+    }
+
+    /// After the end only what is already on its way is waited for: a process left behind inside may hold the other
+    /// side for ever.
+    fn finish(&mut self) -> io::Result<()> {
+        self.streams.retain(|stream| !stream.input);
+        let moment = Timespec {
+            tv_sec: 0,
+            tv_nsec: 100_000_000,
+        };
+        for stream in &mut self.streams {
+            let mut left = LAST;
+            while left > 0
+                && let Some(fd) = stream.awaits()
+            {
+                let patience = if stream.held.is_empty() { Some(&moment) } else { None };
+                match poll(&mut [fd], patience) {
+                    Ok(0) => break,
+                    Ok(_) => left = left.saturating_sub(stream.carry()),
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        }
+        Ok(())
     }
 
     fn pass_signals(&self, child: &OwnedFd, signals: &SignalFd) {
         while let Ok(Some(info)) = signals.read_signal() {
             match Signal::try_from(info.ssi_signo as i32) {
                 Ok(Signal::SIGWINCH) => {
-                    if let (Some(master), Ok(size)) = (&self.master, rustix::termios::tcgetwinsize(rustix::stdio::stdin())) {
+                    if let (Some(master), Ok(size)) =
+                        (&self.master, rustix::termios::tcgetwinsize(rustix::stdio::stdin()))
+                    {
                         set_size(master, size.ws_row, size.ws_col);
                     }
                 }
@@ -161,31 +196,66 @@ impl Relay {
 }
 
 impl Stream {
-    fn carry(&mut self) {
-        let mut buffer = [0u8; 16 * 1024];
-        let Some(from) = &mut self.from else { return };
-        let read = match from.read(&mut buffer) {
-            Ok(n) => n,
-            Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => return,
-            Err(_) => 0, // EIO: the terminal's last user is gone
-        };
-        let gone = match (&mut self.to, read) {
-            (None, _) => true,
-            (Some(to), 0) => {
-                if let Some(typed) = self.typed {
-                    type_end(to, typed);
+    fn new(from: File, to: File, input: bool) -> Self {
+        Self {
+            from: Some(from),
+            to: Some(to),
+            held: Vec::new(),
+            input,
+            typed: None,
+        }
+    }
+
+    /// What it needs next: something to read, or room to write what it holds. Nothing when it is closed.
+    fn awaits(&self) -> Option<PollFd<'_>> {
+        match self.held.is_empty() {
+            true => self.from.as_ref().map(|from| PollFd::new(from, PollFlags::IN)),
+            false => self.to.as_ref().map(|to| PollFd::new(to, PollFlags::OUT)),
+        }
+    }
+
+    /// Carries a chunk a step further, without ever waiting for the guest. How many bytes were read.
+    fn carry(&mut self) -> usize {
+        let mut read = 0;
+        if self.held.is_empty() {
+            let Some(from) = &mut self.from else { return 0 };
+            let mut buffer = [0u8; CHUNK];
+            match from.read(&mut buffer) {
+                Ok(0) => return self.end(),
+                Ok(n) => {
+                    read = n;
+                    if let Some(typed) = &mut self.typed {
+                        let whole = matches!(buffer[n - 1], b'\n' | b'\r');
+                        *typed = if whole { Typed::Lines } else { Typed::Part };
+                    }
+                    self.held.extend_from_slice(&buffer[..n]);
                 }
-                true
+                Err(e) if passing(&e) => return 0,
+                Err(_) => return self.close(), // EIO: the terminal's last user is gone
             }
-            (Some(to), n) => to.write_all(&buffer[..n]).is_err(),
-        };
-        if let (Some(typed), Some(last)) = (&mut self.typed, buffer[..read].last()) {
-            *typed = if matches!(last, b'\n' | b'\r') { Typed::Lines } else { Typed::Part };
         }
-        if gone {
-            self.from = None;
-            self.to = None; // closing it is how the other side learns
+        match self.to.as_mut().map(|to| to.write(&self.held)) {
+            Some(Ok(n)) => drop(self.held.drain(..n)),
+            Some(Err(e)) if passing(&e) => {}
+            _ => return self.close(),
         }
+        read
+    }
+
+    /// Its source has ended; a terminal is told so by a character.
+    fn end(&mut self) -> usize {
+        if let (Some(typed), Some(to)) = (self.typed, &mut self.to) {
+            type_end(to, typed);
+        }
+        self.close()
+    }
+
+    /// Closing is how the other side learns.
+    fn close(&mut self) -> usize {
+        self.from = None;
+        self.to = None;
+        self.held.clear();
+        0
     }
 }
 
@@ -197,6 +267,10 @@ fn type_end(terminal: &mut File, typed: Typed) {
     let _ = terminal.write_all(&[end, end][..times]); // the last reader may just have gone
 }
 
+fn passing(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+}
+
 fn harmless(fd: BorrowedFd<'_>) -> io::Result<bool> {
     use rustix::fs::FileType;
     let stat = match rustix::fs::fstat(fd) {
@@ -204,14 +278,19 @@ fn harmless(fd: BorrowedFd<'_>) -> io::Result<bool> {
         other => other?,
     };
     Ok(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo | FileType::Socket | FileType::RegularFile => true,
+        FileType::Fifo | FileType::RegularFile => true,
         FileType::CharacterDevice => stat.st_rdev == rustix::fs::makedev(1, 3),
         _ => false,
     })
 }
 
 fn set_size(terminal: &File, rows: u16, columns: u16) {
-    let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = rustix::termios::Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     let _ = rustix::termios::tcsetwinsize(terminal, size);
 }
 

@@ -19,7 +19,7 @@ pub enum Request {
     Console,
     /// The console has this many rows and columns.
     Resize(u16, u16),
-    /// The asker clears up after the VE has ended; don't.
+    /// The asker clears up after the VE has ended, if it is still there then: for as long as this connection is open.
     LeaveClearing,
 }
 

@@ -85,7 +85,8 @@ pub fn open_disk(disk: &Disk) -> Result<OwnedFd> {
     match disk {
         Disk::Directory(path) => open_layer(path),
         Disk::Device { node, fs, options } => {
-            let context = rustix::mount::fsopen(fs.as_str(), FsOpenFlags::FSOPEN_CLOEXEC).step("use file system", fs)?;
+            let context =
+                rustix::mount::fsopen(fs.as_str(), FsOpenFlags::FSOPEN_CLOEXEC).step("use file system", fs)?;
             let act = "mount the VE's disk";
             rustix::mount::fsconfig_set_string(&context, "source", node.as_path()).step(act, node.display())?;
             for option in options {
@@ -108,8 +109,13 @@ fn mount_as(base: u32, layers: &str) -> Result<OwnedFd> {
     let held = sys::capget().step("read capabilities", "")?;
     sys::set_fs_ids(base);
     // Changing the file system ids took the file capabilities away; all come back but the one that passes quotas.
-    let lowered = sys::CapSets { effective: held.permitted & !SYS_RESOURCE, ..held };
-    let mounted = sys::capset(lowered).step("set capabilities", "").and_then(|()| mount(layers));
+    let lowered = sys::CapSets {
+        effective: held.permitted & !SYS_RESOURCE,
+        ..held
+    };
+    let mounted = sys::capset(lowered)
+        .step("set capabilities", "")
+        .and_then(|()| mount(layers));
     sys::set_fs_ids(0);
     sys::capset(held).step("restore capabilities", "")?;
     mounted
@@ -123,7 +129,13 @@ fn mount(layers: &str) -> Result<OwnedFd> {
         rustix::mount::fsconfig_set_string(&context, key, value).step("set overlay option", key)?;
     }
     rustix::mount::fsconfig_create(&context).step(act, "")?;
-    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).step(act, "")
+    // A device node on a disk or in a template, however it came there, is none in the VE.
+    rustix::mount::fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_NODEV,
+    )
+    .step(act, "")
 }
 
 /// Makes `root` (a detached mount) the root of this process, with nothing of the old one left.
@@ -142,7 +154,13 @@ pub fn mount_point(root: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     use rustix::fs::{OFlags, ResolveFlags, openat2};
     let open = || {
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        openat2(root, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), how)
+        openat2(
+            root,
+            name,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+            how,
+        )
     };
     let opened = match open() {
         Err(rustix::io::Errno::NOENT) => {
@@ -201,5 +219,9 @@ pub fn check_device(fd: BorrowedFd<'_>, major: u32, minor: u32, what: &str) -> R
     if is_char && stat.st_rdev == rustix::fs::makedev(major, minor) {
         return Ok(());
     }
-    Err(crate::Failure::new("use the host's", what, format!("descriptor {} is not that device", fd.as_raw_fd())))
+    Err(crate::Failure::new(
+        "use the host's",
+        what,
+        format!("descriptor {} is not that device", fd.as_raw_fd()),
+    ))
 }

@@ -79,15 +79,29 @@ const ABSENT: &[libc::c_long] = &[
 ];
 
 const KEYRING: &[libc::c_long] = &[libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key];
-const IO_URING: &[libc::c_long] = &[libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
-
-/// Calls of the i386 table (numbers of arch/x86/entry/syscalls/syscall_32.tbl) refused to 32-bit programs.
-#[cfg(target_arch = "x86_64")]
-const FORBIDDEN32: &[u32] = &[
-    25, 51, 79, 87, 101, 102, 110, 113, 115, 128, 129, 131, 166, 169, 264, 283, 336, 342, 350, 357, 374, 404, 443,
+const IO_URING: &[libc::c_long] = &[
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
 ];
+
+/// The same lists for 32-bit programs: numbers of the i386 table (arch/x86/entry/syscalls/syscall_32.tbl).
 #[cfg(target_arch = "x86_64")]
-const ABSENT32: &[u32] = &[62, 86, 127, 130, 135, 149, 167, 253, 286, 287, 288, 425, 426, 427];
+mod i386 {
+    /// stime acct settimeofday swapon ioperm socketcall iopl vm86old swapoff init_module delete_module quotactl vm86
+    /// nfsservctl clock_settime kexec_load perf_event_open open_by_handle_at finit_module bpf clock_settime64
+    /// quotactl_fd
+    pub const FORBIDDEN: &[libc::c_long] = &[
+        25, 51, 79, 87, 101, 102, 110, 113, 115, 128, 129, 131, 166, 169, 264, 283, 336, 342, 350, 357, 404, 443,
+    ];
+    /// ustat uselib create_module get_kernel_syms sysfs _sysctl query_module lookup_dcookie userfaultfd
+    pub const ABSENT: &[libc::c_long] = &[62, 86, 127, 130, 135, 149, 167, 253, 374];
+    pub const KEYRING: &[libc::c_long] = &[286, 287, 288];
+    pub const IO_URING: &[libc::c_long] = &[425, 426, 427];
+    pub const IOCTL: libc::c_long = 54;
+    pub const SOCKET: libc::c_long = 359;
+    pub const SOCKETPAIR: libc::c_long = 360;
+}
 
 const NETLINK: u32 = libc::AF_NETLINK as u32;
 const NETLINK_XFRM: u32 = 6;
@@ -105,7 +119,22 @@ const fn statement(code: u16, k: u32) -> sock_filter {
 
 /// Goes `yes` or `no` instructions further.
 const fn equal(k: u32, yes: u8, no: u8) -> sock_filter {
-    sock_filter { code: JEQ, jt: yes, jf: no, k }
+    sock_filter {
+        code: JEQ,
+        jt: yes,
+        jf: no,
+        k,
+    }
+}
+
+/// How far a conditional jump goes, which is a byte. No part here is longer (a test builds every program there is);
+/// were one, then rather no VE than one with a hole.
+fn jump(length: usize) -> u8 {
+    assert!(
+        length <= u8::MAX.into(),
+        "a part of the system call filter is too long to be jumped over"
+    );
+    length as u8
 }
 
 const fn refuse(errno: i32) -> sock_filter {
@@ -118,10 +147,72 @@ pub fn program(switches: Switches) -> Vec<sock_filter> {
     let foreign = foreign_calls(switches);
     let mut program = vec![statement(LOAD, OFFSET_ARCH)];
     // The foreign part comes first and is short, so that its length fits a jump.
-    program.push(equal(ARCH, foreign.len() as u8, 0));
+    program.push(equal(ARCH, jump(foreign.len()), 0));
     program.extend(foreign);
     program.extend(native);
     program
+}
+
+/// One architecture's numbers of what is refused.
+struct Table {
+    forbidden: &'static [libc::c_long],
+    absent: &'static [libc::c_long],
+    keyring: &'static [libc::c_long],
+    io_uring: &'static [libc::c_long],
+    socket: libc::c_long,
+    socketpair: libc::c_long,
+    ioctl: libc::c_long,
+}
+
+const NATIVE: Table = Table {
+    forbidden: FORBIDDEN,
+    absent: ABSENT,
+    keyring: KEYRING,
+    io_uring: IO_URING,
+    socket: libc::SYS_socket,
+    socketpair: libc::SYS_socketpair,
+    ioctl: libc::SYS_ioctl,
+};
+
+#[cfg(target_arch = "x86_64")]
+const I386: Table = Table {
+    forbidden: i386::FORBIDDEN,
+    absent: i386::ABSENT,
+    keyring: i386::KEYRING,
+    io_uring: i386::IO_URING,
+    socket: i386::SOCKET,
+    socketpair: i386::SOCKETPAIR,
+    ioctl: i386::IOCTL,
+};
+
+/// Ends the program: the verdict on every call of this table, whose number is loaded.
+fn calls(table: &Table, switches: Switches) -> Vec<sock_filter> {
+    let mut p = Vec::new();
+    let mut deny = |calls: &[libc::c_long], errno| {
+        for call in calls {
+            p.push(equal(*call as u32, 0, 1));
+            p.push(refuse(errno));
+        }
+    };
+    deny(table.forbidden, EPERM);
+    deny(table.absent, ENOSYS);
+    if !switches.keyring {
+        deny(table.keyring, ENOSYS);
+    }
+    if !switches.io_uring {
+        deny(table.io_uring, ENOSYS);
+    }
+    let arguments = [
+        (table.socket, socket_rules(switches)),
+        (table.socketpair, family_rules(switches)),
+        (table.ioctl, ioctl_rules()),
+    ];
+    for (call, rules) in arguments {
+        p.push(equal(call as u32, 0, jump(rules.len())));
+        p.extend(rules);
+    }
+    p.push(statement(RETURN, ALLOW));
+    p
 }
 
 fn native_calls(switches: Switches) -> Vec<sock_filter> {
@@ -130,42 +221,30 @@ fn native_calls(switches: Switches) -> Vec<sock_filter> {
     {
         // x32 calls carry bit 30 and would slip past every comparison below.
         const JGE: u16 = 0x35;
-        p.push(sock_filter { code: JGE, jt: 0, jf: 1, k: 0x4000_0000 });
+        p.push(sock_filter {
+            code: JGE,
+            jt: 0,
+            jf: 1,
+            k: 0x4000_0000,
+        });
         p.push(refuse(ENOSYS));
     }
-    let mut deny = |calls: &[libc::c_long], errno| {
-        for call in calls {
-            p.push(equal(*call as u32, 0, 1));
-            p.push(refuse(errno));
-        }
-    };
-    deny(FORBIDDEN, EPERM);
-    deny(ABSENT, ENOSYS);
-    if !switches.keyring {
-        deny(KEYRING, ENOSYS);
-    }
-    if !switches.io_uring {
-        deny(IO_URING, ENOSYS);
-    }
-    let sockets = socket_rules(switches);
-    p.push(equal(libc::SYS_socket as u32, 0, sockets.len() as u8));
-    p.extend(sockets);
-    let pairs = family_rules(switches);
-    p.push(equal(libc::SYS_socketpair as u32, 0, pairs.len() as u8));
-    p.extend(pairs);
-    let ioctls = ioctl_rules();
-    p.push(equal(libc::SYS_ioctl as u32, 0, ioctls.len() as u8));
-    p.extend(ioctls);
-    p.push(statement(RETURN, ALLOW));
+    p.extend(calls(&NATIVE, switches));
     p
 }
 
 /// The address families a guest may use.
 fn families(switches: Switches) -> Vec<u32> {
-    let mut list = vec![libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET]
-        .into_iter()
-        .map(|f| f as u32)
-        .collect::<Vec<_>>();
+    let mut list = vec![
+        libc::AF_UNIX,
+        libc::AF_INET,
+        libc::AF_INET6,
+        libc::AF_NETLINK,
+        libc::AF_PACKET,
+    ]
+    .into_iter()
+    .map(|f| f as u32)
+    .collect::<Vec<_>>();
     if switches.ipsec {
         list.push(AF_KEY);
     }
@@ -185,8 +264,12 @@ fn family_rules(switches: Switches) -> Vec<sock_filter> {
 
 fn socket_rules(switches: Switches) -> Vec<sock_filter> {
     let mut p = vec![statement(LOAD, OFFSET_ARGS)];
-    let protocols: &[u32] = if switches.ipsec { &[NETLINK_AUDIT] } else { &[NETLINK_AUDIT, NETLINK_XFRM] };
-    p.push(equal(NETLINK, 0, protocols.len() as u8 * 2 + 2));
+    let protocols: &[u32] = if switches.ipsec {
+        &[NETLINK_AUDIT]
+    } else {
+        &[NETLINK_AUDIT, NETLINK_XFRM]
+    };
+    p.push(equal(NETLINK, 0, jump(protocols.len() * 2 + 2)));
     p.push(statement(LOAD, OFFSET_ARGS + 16));
     for protocol in protocols {
         p.push(equal(*protocol, 0, 1));
@@ -220,18 +303,8 @@ fn foreign_calls(switches: Switches) -> Vec<sock_filter> {
     #[cfg(target_arch = "x86_64")]
     if switches.compat32 {
         let mut allowed = vec![statement(LOAD, OFFSET_NR)];
-        for (list, errno) in [(FORBIDDEN32, EPERM), (ABSENT32, ENOSYS)] {
-            for call in list {
-                allowed.push(equal(*call, 0, 1));
-                allowed.push(refuse(errno));
-            }
-        }
-        allowed.push(equal(359, 0, family_rules(switches).len() as u8)); // socket
-        allowed.extend(family_rules(switches));
-        allowed.push(equal(54, 0, ioctl_rules().len() as u8)); // ioctl
-        allowed.extend(ioctl_rules());
-        allowed.push(statement(RETURN, ALLOW));
-        p.push(equal(ARCH32, 0, allowed.len() as u8));
+        allowed.extend(calls(&I386, switches));
+        p.push(equal(ARCH32, 0, jump(allowed.len())));
         p.extend(allowed);
     }
     #[cfg(not(target_arch = "x86_64"))]

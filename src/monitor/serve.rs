@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,6 +10,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::console::{self, Console, Viewer};
 use crate::error::{Result, Step};
 use crate::exit::Ended;
+use crate::notify::{Heard, Notify};
+use crate::pace::{self, Pace};
 use crate::request::{Answer, Request, SOCKET};
 use crate::spec::{Init, Watch};
 use crate::start::Running;
@@ -25,7 +27,7 @@ const MOST: usize = 64;
 pub struct Outcome {
     /// Why init is gone.
     pub ended: Ended,
-    /// False if a command said that it clears up itself.
+    /// False if a command that clears up itself is waiting for this end.
     pub clear: bool,
 }
 
@@ -34,13 +36,14 @@ struct Monitor {
     init: Init,
     pidfd: OwnedFd,
     console: Option<Console>,
-    notify: Option<UnixDatagram>,
+    notify: Option<Notify>,
+    pace: Pace,
     listener: UnixListener,
     viewers: Vec<Viewer>,
     askers: Vec<(UnixStream, Vec<u8>)>,
     waiting: Vec<UnixStream>,
     booted: Option<bool>,
-    clear: bool,
+    clearers: Vec<UnixStream>,
 }
 
 /// The listening socket in the VE's run directory; made before init runs, so that a start that was reported can be
@@ -61,20 +64,25 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
         init: running.init,
         pidfd: running.pidfd,
         console: running.console.and_then(|master| Console::new(master, log, size).ok()),
-        notify: running.notify.map(UnixDatagram::from),
+        notify: running.notify.map(Notify::new),
+        pace: Pace::new(),
         listener,
         viewers: Vec::new(),
         askers: Vec::new(),
         waiting: Vec::new(),
         booted: notifies.then_some(false),
-        clear: true,
+        clearers: Vec::new(),
     };
-    if let Some(notify) = &monitor.notify {
-        let _ = notify.set_nonblocking(true);
-    }
     while !monitor.turn() {}
     monitor.last_words();
-    Outcome { ended: how_it_ended(&monitor.pidfd), clear: monitor.clear }
+    if let Some(notify) = monitor.notify.take() {
+        notify.close();
+    }
+    monitor.clearers.retain_mut(is_there);
+    Outcome {
+        ended: how_it_ended(&monitor.pidfd),
+        clear: monitor.clearers.is_empty(),
+    }
 }
 
 fn how_it_ended(pidfd: &OwnedFd) -> Ended {
@@ -93,7 +101,7 @@ fn how_it_ended(pidfd: &OwnedFd) -> Ended {
 impl Monitor {
     /// Waits for something to do and does it. True when init has ended.
     fn turn(&mut self) -> bool {
-        let pause = self.console.as_mut().and_then(Console::pause);
+        let pause = self.pace.pause();
         let events = self.wait(pause);
         if events.contains(&Source::Init) {
             return true;
@@ -111,21 +119,26 @@ impl Monitor {
     }
 
     fn wait(&self, pause: Option<Duration>) -> Vec<Source> {
-        let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
+        let mut fds = vec![
+            PollFd::new(&self.pidfd, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
         let mut sources = vec![Source::Init, Source::Listener];
         if let (Some(console), None) = (&self.console, pause) {
             fds.push(PollFd::new(console, PollFlags::IN));
             sources.push(Source::Console);
         }
-        if let Some(notify) = &self.notify {
+        if let (Some(notify), None) = (&self.notify, pause) {
             fds.push(PollFd::new(notify, PollFlags::IN));
             sources.push(Source::Notify);
         }
         fds.extend(self.viewers.iter().map(|v| PollFd::new(v, PollFlags::IN)));
         fds.extend(self.askers.iter().map(|(s, _)| PollFd::new(s, PollFlags::IN)));
+        fds.extend(self.waiting.iter().map(|s| PollFd::new(s, PollFlags::IN)));
+        fds.extend(self.clearers.iter().map(|s| PollFd::new(s, PollFlags::IN)));
         sources.resize(fds.len(), Source::Others);
         // A terminal that nobody holds open inside reports a hang-up again and again: look at it now and then.
-        let idle = self.console.as_ref().is_some_and(|_| self.hung_up());
+        let idle = pause.is_none() && self.hung_up();
         let timeout = pause.or(idle.then_some(Duration::from_millis(200)));
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
         if idle && let Some(at) = sources.iter().position(|s| *s == Source::Console) {
@@ -135,8 +148,12 @@ impl Monitor {
         if poll(&mut fds, timeout.as_ref()).is_err() {
             return Vec::new(); // interrupted; the next turn looks again
         }
-        let mut ready: Vec<Source> =
-            fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty()).map(|(_, s)| *s).collect();
+        let mut ready: Vec<Source> = fds
+            .iter()
+            .zip(&sources)
+            .filter(|(fd, _)| !fd.revents().is_empty())
+            .map(|(_, s)| *s)
+            .collect();
         ready.dedup();
         ready
     }
@@ -149,19 +166,27 @@ impl Monitor {
     }
 
     fn relay_output(&mut self) {
-        let mut buffer = [0u8; 4096];
+        let mut buffer = [0u8; pace::CHUNK];
+        self.pace.count();
         let Some(console) = &mut self.console else { return };
         match console.read(&mut buffer) {
-            Ok(said) if said.is_empty() => {}
+            Ok([]) => {}
             Ok(said) => self.viewers.retain_mut(|v| v.show(said)),
             Err(_) => self.console = None,
         }
     }
 
     fn hear_notify(&mut self) {
-        let mut buffer = [0u8; 2048];
-        let Some(Ok(n)) = self.notify.as_ref().map(|n| n.recv(&mut buffer)) else { return };
-        if buffer[..n].split(|b| *b == b'\n').any(|line| line == b"READY=1") {
+        self.pace.count();
+        let heard = self.notify.as_ref().map_or(Heard::Nothing, Notify::hear);
+        if heard == Heard::Nothing {
+            return;
+        }
+        // Either way there is nothing more to hear: what init says later is of no use to us.
+        if let Some(notify) = self.notify.take() {
+            notify.close();
+        }
+        if heard == Heard::Booted {
             self.booted = Some(true);
             let answer = self.answer();
             for stream in self.waiting.drain(..) {
@@ -172,7 +197,7 @@ impl Monitor {
 
     fn accept(&mut self) {
         if let Ok((stream, _)) = self.listener.accept()
-            && self.viewers.len() + self.askers.len() + self.waiting.len() < MOST
+            && self.viewers.len() + self.askers.len() + self.waiting.len() + self.clearers.len() < MOST
             && stream.set_nonblocking(true).is_ok()
         {
             self.askers.push((stream, Vec::new()));
@@ -191,6 +216,10 @@ impl Monitor {
             }
             None => false,
         });
+        // They have nothing to say any more; what is to be read is that they have gone.
+        self.waiting
+            .retain_mut(|s| matches!(s.read(&mut buffer), Err(e) if e.kind() == io::ErrorKind::WouldBlock));
+        self.clearers.retain_mut(is_there);
         for (mut stream, mut line) in std::mem::take(&mut self.askers) {
             match stream.read(&mut buffer) {
                 Ok(0) => {}
@@ -209,7 +238,9 @@ impl Monitor {
     }
 
     fn handle(&mut self, stream: UnixStream, line: &[u8]) {
-        let Ok(request) = serde_json::from_slice::<Request>(line) else { return };
+        let Ok(request) = serde_json::from_slice::<Request>(line) else {
+            return;
+        };
         match request {
             Request::Status => {}
             Request::AwaitBoot if self.booted == Some(false) => return self.waiting.push(stream),
@@ -219,7 +250,10 @@ impl Monitor {
                     console.resize(rows, columns);
                 }
             }
-            Request::LeaveClearing => self.clear = false,
+            Request::LeaveClearing => {
+                reply(&stream, &self.answer());
+                return self.clearers.push(stream);
+            }
             Request::Console => {
                 reply(&stream, &self.answer());
                 if self.console.is_some()
@@ -235,7 +269,12 @@ impl Monitor {
 
     fn answer(&self) -> Answer {
         let monitor = std::process::id();
-        Answer { init: self.init, monitor, booted: self.booted, console: self.console.is_some() }
+        Answer {
+            init: self.init,
+            monitor,
+            booted: self.booted,
+            console: self.console.is_some(),
+        }
     }
 
     /// What the guest said right before it ended is still in the terminal's buffer.
@@ -257,6 +296,15 @@ enum Source {
     Notify,
     Listener,
     Others,
+}
+
+/// Is the other end of this connection still open? What it says is not heeded.
+fn is_there(stream: &mut UnixStream) -> bool {
+    let mut buffer = [0u8; 64];
+    match stream.read(&mut buffer) {
+        Ok(n) => n > 0,
+        Err(e) => e.kind() == io::ErrorKind::WouldBlock,
+    }
 }
 
 fn reply(mut stream: &UnixStream, answer: &Answer) {

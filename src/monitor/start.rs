@@ -37,7 +37,12 @@ pub fn start(start: &Start, engine: &Channel) -> Result<Running> {
     let (pidfd, init, child) = give_birth(start)?;
     let begun = bring_up(start, engine, &child, init);
     match begun {
-        Ok((console, notify)) => Ok(Running { init, pidfd, console, notify }),
+        Ok((console, notify)) => Ok(Running {
+            init,
+            pidfd,
+            console,
+            notify,
+        }),
         Err(failure) => {
             end(pidfd.as_fd());
             Err(failure)
@@ -48,7 +53,10 @@ pub fn start(start: &Start, engine: &Channel) -> Result<Running> {
 fn end(pidfd: BorrowedFd<'_>) {
     // It may have ended by itself; either way it is waited for, so that its group is empty when we report.
     let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
-    let _ = rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd), rustix::process::WaitIdOptions::EXITED);
+    let _ = rustix::process::waitid(
+        rustix::process::WaitId::PidFd(pidfd),
+        rustix::process::WaitIdOptions::EXITED,
+    );
 }
 
 /// One clone3 with all namespaces, by a process whose effective user is the VE's own: inotify and namespace counters
@@ -61,11 +69,13 @@ fn give_birth(start: &Start) -> Result<(OwnedFd, Init, Channel)> {
     sys::set_effective(start.id_base).step("become user", start.id_base)?;
     let born = sys::clone3(NAMESPACES as u64, group.as_ref().map(AsFd::as_fd));
     if let Ok(Cloned::Child) = born {
-        drop(ours);
         child::run(start, &theirs);
     }
     sys::set_effective(0).step("become user", 0)?;
     sys::prctl(libc::PR_SET_SECUREBITS, 0, 0).step("reset", "the secure bits")?;
+    // Out of the VE's limits again, now that its first process was born inside them: neither may they hold up the
+    // monitor, nor may the monitor's work (mounting a disk, for one) be something that the guest's group allows.
+    place::join_v1(&start.watch.place)?;
     match born.step("make", "the VE's namespaces")? {
         Cloned::Parent(pid, pidfd) => Ok((pidfd, identity::identify(pid as u32)?, ours)),
         Cloned::Child => unreachable!("the child never gets here"),
@@ -79,9 +89,13 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init) -> Res
     let path = format!("/proc/{}/ns/user", init.pid);
     let user_namespace = std::fs::File::open(&path).step("open", path)?;
     // The engine makes the network while the root is put together here.
-    engine.send(&FromMonitor::Born(init), &[]).step("report to", "the engine")?;
+    engine
+        .send(&FromMonitor::Born(init), &[])
+        .step("report to", "the engine")?;
     let tree = root::assemble(&start.lower, &start.disk, user_namespace.as_fd(), start.id_base)?;
-    child.send(&ToChild::Root, &[tree.as_fd()]).step("hand over", "the VE's root")?;
+    child
+        .send(&ToChild::Root, &[tree.as_fd()])
+        .step("hand over", "the VE's root")?;
     drop(tree);
     let held = await_ready(child)?;
     match engine.receive::<ToMonitor>().step("hear from", "the engine")? {

@@ -15,7 +15,11 @@ pub enum Cloned {
 }
 
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// clone3(2) like fork: with `flags` (CLONE_NEW…), a pidfd, SIGCHLD, and straight into a v2 cgroup if one is given.
@@ -42,7 +46,12 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> 
 
 /// mount_setattr(2) on the mount behind `mount`: sets attributes, and with a user namespace idmaps it.
 pub fn mount_setattr(mount: BorrowedFd<'_>, set: u64, user_namespace: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let mut attr = linux_raw_sys::general::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let mut attr = linux_raw_sys::general::mount_attr {
+        attr_set: set,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
     if let Some(ns) = user_namespace {
         attr.attr_set |= u64::from(linux_raw_sys::general::MOUNT_ATTR_IDMAP);
         attr.userns_fd = ns.as_raw_fd() as u64;
@@ -127,19 +136,33 @@ const CAP_VERSION: u32 = 0x2008_0522;
 
 /// This thread's capabilities.
 pub fn capget() -> io::Result<CapSets> {
-    let mut header = CapHeader { version: CAP_VERSION, pid: 0 };
+    let mut header = CapHeader {
+        version: CAP_VERSION,
+        pid: 0,
+    };
     let mut data = [[0u32; 3]; 2];
     // SAFETY: header and data have capget(2)'s layout for version 3 (two triples) and live through the call.
     check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) })?;
     let join = |i: usize| u64::from(data[0][i]) | u64::from(data[1][i]) << 32;
-    Ok(CapSets { effective: join(0), permitted: join(1), inheritable: join(2) })
+    Ok(CapSets {
+        effective: join(0),
+        permitted: join(1),
+        inheritable: join(2),
+    })
 }
 
 /// Sets this thread's capabilities.
 pub fn capset(sets: CapSets) -> io::Result<()> {
-    let mut header = CapHeader { version: CAP_VERSION, pid: 0 };
+    let mut header = CapHeader {
+        version: CAP_VERSION,
+        pid: 0,
+    };
     let half = |shift: u32| {
-        [(sets.effective >> shift) as u32, (sets.permitted >> shift) as u32, (sets.inheritable >> shift) as u32]
+        [
+            (sets.effective >> shift) as u32,
+            (sets.permitted >> shift) as u32,
+            (sets.inheritable >> shift) as u32,
+        ]
     };
     let data = [half(0), half(32)];
     // SAFETY: header and data have capset(2)'s layout for version 3 and live through the call.
@@ -148,7 +171,10 @@ pub fn capset(sets: CapSets) -> io::Result<()> {
 
 /// Installs a seccomp filter for this thread and all it will start (seccomp(2)).
 pub fn seccomp(filter: &[libc::sock_filter]) -> io::Result<()> {
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    let program = libc::sock_fprog {
+        len: filter.len() as u16,
+        filter: filter.as_ptr().cast_mut(),
+    };
     const SET_MODE_FILTER: u64 = 1;
     // SAFETY: the program points at `filter`, which lives through the call; the kernel copies it and doesn't write.
     check(unsafe { libc::syscall(libc::SYS_seccomp, SET_MODE_FILTER, 0u64, &raw const program) }).map(drop)
@@ -156,22 +182,70 @@ pub fn seccomp(filter: &[libc::sock_filter]) -> io::Result<()> {
 
 /// Closes every descriptor from `first` on, or with `cloexec` marks them to be closed at exec (close_range(2)).
 pub fn close_from(first: RawFd, cloexec: bool) -> io::Result<()> {
-    let flags: u32 = if cloexec { libc::CLOSE_RANGE_CLOEXEC as u32 } else { 0 };
+    let flags: u32 = if cloexec { libc::CLOSE_RANGE_CLOEXEC } else { 0 };
     // SAFETY: closes by number. Callers do this right before exec, or first of all in main, when no owned
     // descriptor of this process lies in the range.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(drop)
 }
 
-/// Closes every descriptor above the standard ones but these two: what a careless caller left open must not reach
-/// the VE.
-pub fn close_all_but(mut keep: [RawFd; 2]) -> io::Result<()> {
+/// Closes every descriptor above the standard ones but these: what a careless caller left open, or what only our
+/// parent needs, must not reach the VE.
+pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd > 2).collect();
     keep.sort_unstable();
-    let ranges = [(3, keep[0] - 1), (keep[0] + 1, keep[1] - 1), (keep[1] + 1, RawFd::MAX)];
-    for (first, last) in ranges.into_iter().filter(|(first, last)| first <= last) {
-        // SAFETY: called first of all in main, when no owned descriptor lies in these ranges.
+    let firsts = std::iter::once(3).chain(keep.iter().map(|fd| fd + 1));
+    let lasts = keep.iter().map(|fd| fd - 1).chain([RawFd::MAX]);
+    for (first, last) in firsts.zip(lasts).filter(|(first, last)| first <= last) {
+        // SAFETY: called first of all in main or in a new child, by functions that own no descriptor in these ranges
+        // and never return to the frames that did.
         check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0u32) })?;
     }
     Ok(())
+}
+
+/// A new, empty session keyring instead of the one inherited (keyctl(2)). Kernels without keys have nothing to leave.
+pub fn new_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: u64 = 1;
+    // SAFETY: a null name asks for an anonymous keyring; there is no other memory argument.
+    match check(unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0u64) }) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Back to what a process has when a system boots: SCHED_OTHER at nice 0 on all processors, no I/O class, default
+/// memory policy, default personality and timer slack.
+pub fn ordinary_scheduling() -> io::Result<()> {
+    let everywhere = [u64::MAX; 128]; // 8192 processors, the most that Linux can be built for
+    let parameters: libc::c_int = 0; // struct sched_param is one int
+    // SAFETY: `parameters` and `everywhere` live through the calls, which only read them, sizes as given; a null node
+    // mask goes with MPOL_DEFAULT (set_mempolicy(2)). The others have no memory arguments.
+    unsafe {
+        check(libc::syscall(
+            libc::SYS_sched_setscheduler,
+            0,
+            libc::SCHED_OTHER,
+            &raw const parameters,
+        ))?;
+        check(libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, 0))?;
+        check(libc::syscall(
+            libc::SYS_sched_setaffinity,
+            0,
+            size_of_val(&everywhere),
+            everywhere.as_ptr(),
+        ))?;
+        const WHO_PROCESS: libc::c_int = 1; // ioprio_set(2)
+        check(libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, 0))?;
+        // Absent on kernels without NUMA.
+        let _ = libc::syscall(
+            libc::SYS_set_mempolicy,
+            libc::MPOL_DEFAULT,
+            std::ptr::null::<u64>(),
+            0u64,
+        );
+        check(libc::personality(0).into())?;
+    }
+    prctl(libc::PR_SET_TIMERSLACK, 50_000, 0).map(drop)
 }
 
 /// Joins the namespaces in `flags` of the process behind `pidfd` (setns(2)).
@@ -188,12 +262,20 @@ pub fn unshare(flags: i32) -> io::Result<()> {
 
 /// Replaces this process by `path` with exactly these arguments and environment; returns only on failure.
 pub fn exec(path: &str, argv: &[String], env: &[String]) -> io::Error {
-    let strings = |list: &[String]| list.iter().map(|s| CString::new(s.as_str())).collect::<Result<Vec<_>, _>>();
+    let strings = |list: &[String]| {
+        list.iter()
+            .map(|s| CString::new(s.as_str()))
+            .collect::<Result<Vec<_>, _>>()
+    };
     let (Ok(path), Ok(argv), Ok(env)) = (CString::new(path), strings(argv), strings(env)) else {
         return io::Error::from_raw_os_error(libc::EINVAL); // a NUL inside: refused at the door, so never seen here
     };
-    let pointers =
-        |list: &[CString]| list.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect::<Vec<*const libc::c_char>>();
+    let pointers = |list: &[CString]| {
+        list.iter()
+            .map(|s| s.as_ptr())
+            .chain([std::ptr::null()])
+            .collect::<Vec<*const libc::c_char>>()
+    };
     let (argv, env) = (pointers(&argv), pointers(&env));
     // SAFETY: both arrays end with a null pointer and all strings live until execve has copied them.
     unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), env.as_ptr()) };
@@ -211,7 +293,11 @@ pub fn open_pty_peer(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let unlock: libc::c_int = 0;
     // SAFETY: TIOCSPTLCK reads one int, which lives through the call.
     check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlock) }.into())?;
-    let fd = ioctl_int(master, libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC)?;
+    let fd = ioctl_int(
+        master,
+        libc::TIOCGPTPEER,
+        libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC,
+    )?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -237,13 +323,23 @@ pub fn exit_status_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
     const PIDFD_INFO_EXIT: u64 = 1 << 3;
     // _IOWR(0xFF, 11, struct pidfd_info) with the first published size of 64 bytes; later kernels accept it.
     const PIDFD_GET_INFO: u64 = 0xc000_ff0b | (64 << 16);
-    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    let mut info = PidfdInfo {
+        mask: PIDFD_INFO_EXIT,
+        ..PidfdInfo::default()
+    };
     // SAFETY: info is 64 bytes of plain data, as the request says, and lives through the call.
     check(unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO as _, &raw mut info) }.into())?;
     if info.mask & PIDFD_INFO_EXIT == 0 {
         return Err(io::Error::from_raw_os_error(libc::ENODATA));
     }
     Ok(info.exit_code)
+}
+
+/// Ends this process without a look at what a parent has left in memory (buffers, exit handlers): for children that
+/// were made by clone and run no other program.
+pub fn exit_at_once() -> ! {
+    // SAFETY: no memory arguments; it doesn't return.
+    unsafe { libc::_exit(0) }
 }
 
 /// Every signal to its default action, none blocked: what a program expects to be started with.
@@ -262,7 +358,14 @@ pub fn restore_signals() -> io::Result<()> {
 
 /// Signals by which a terminal or a login session ends its programs have no effect on a monitor.
 pub fn ignore_signals() -> io::Result<()> {
-    for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGTERM, libc::SIGPIPE, libc::SIGTSTP] {
+    for signal in [
+        libc::SIGINT,
+        libc::SIGHUP,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGPIPE,
+        libc::SIGTSTP,
+    ] {
         // SAFETY: SIG_IGN runs no code of ours.
         if unsafe { libc::signal(signal, libc::SIG_IGN) } == libc::SIG_ERR {
             return Err(io::Error::last_os_error());

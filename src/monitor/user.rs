@@ -44,9 +44,10 @@ pub fn find(etc: &str, wanted: Option<&str>) -> Result<User> {
     Ok(found)
 }
 
-/// A regular file's text; anything else (a FIFO would make us wait) counts as empty.
+/// A regular file's text; anything else (a FIFO would make us wait, a terminal would become ours) counts as empty.
 fn read(path: &str) -> String {
-    let open = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
+    let careful = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let open = std::fs::File::options().read(true).custom_flags(careful).open(path);
     let mut bytes = Vec::new();
     if let Ok(file) = open
         && file.metadata().is_ok_and(|m| m.is_file())
@@ -66,12 +67,29 @@ fn find_user(passwd: &str, wanted: &str) -> Result<User> {
     let by_number = number(wanted);
     for line in passwd.lines() {
         let fields: Vec<&str> = line.split(':').collect();
-        let [name, _, uid, gid, _, home, shell] = fields[..] else { continue };
-        let (Some(uid), Some(gid)) = (number(uid), number(gid)) else { continue };
+        let [name, _, uid, gid, _, home, shell] = fields[..] else {
+            continue;
+        };
+        let (Some(uid), Some(gid)) = (number(uid), number(gid)) else {
+            continue;
+        };
         if name == wanted || by_number == Some(uid) {
-            let or = |text: &str, default: &str| if text.is_empty() { default.to_owned() } else { text.to_owned() };
+            let or = |text: &str, default: &str| {
+                if text.is_empty() {
+                    default.to_owned()
+                } else {
+                    text.to_owned()
+                }
+            };
             let (home, shell) = (or(home, "/"), or(shell, "/bin/sh"));
-            return Ok(User { uid, gid, groups: Vec::new(), name: name.to_owned(), home, shell });
+            return Ok(User {
+                uid,
+                gid,
+                groups: Vec::new(),
+                name: name.to_owned(),
+                home,
+                shell,
+            });
         }
     }
     match by_number {
@@ -91,7 +109,9 @@ fn find_user(passwd: &str, wanted: &str) -> Result<User> {
 fn find_group(groups: &str, wanted: &str) -> Result<u32> {
     let named = groups.lines().find_map(|line| {
         let mut fields = line.split(':');
-        (fields.next() == Some(wanted)).then(|| fields.nth(1).and_then(number)).flatten()
+        (fields.next() == Some(wanted))
+            .then(|| fields.nth(1).and_then(number))
+            .flatten()
     });
     named.or_else(|| number(wanted)).ok_or_else(|| unknown("group", wanted))
 }
@@ -108,7 +128,11 @@ fn memberships(groups: &str, name: &str) -> Vec<u32> {
 }
 
 fn unknown(what: &str, wanted: &str) -> Failure {
-    Failure::new("run as", format!("{what} \"{wanted}\""), format!("the VE has no such {what}"))
+    Failure::new(
+        "run as",
+        format!("{what} \"{wanted}\""),
+        format!("the VE has no such {what}"),
+    )
 }
 
 #[cfg(test)]
@@ -157,21 +181,37 @@ mod tests {
         assert_eq!((web.home.as_str(), web.shell.as_str()), ("/var/www", "/bin/sh"));
         assert_eq!(find(etc, Some("33")).unwrap().name, "web");
         assert_eq!(find(etc, Some("web:adm")).unwrap().gid, 4);
-        assert_eq!(find(etc, Some("1000:7")).unwrap(), User {
-            uid: 1000,
-            gid: 7,
-            groups: vec![],
-            name: "1000".into(),
-            home: "/".into(),
-            shell: "/bin/sh".into()
-        });
+        assert_eq!(
+            find(etc, Some("1000:7")).unwrap(),
+            User {
+                uid: 1000,
+                gid: 7,
+                groups: vec![],
+                name: "1000".into(),
+                home: "/".into(),
+                shell: "/bin/sh".into()
+            }
+        );
         assert_eq!(find(etc, None).unwrap().home, "/root");
     }
 
     #[test]
     fn what_is_no_user_is_never_root() {
         let dir = etc();
-        for text in ["", " 0", "0x0", "-1", "4294967295", "65536", "big", "nobody", "0 ", "+0", ":", "web:none"] {
+        for text in [
+            "",
+            " 0",
+            "0x0",
+            "-1",
+            "4294967295",
+            "65536",
+            "big",
+            "nobody",
+            "0 ",
+            "+0",
+            ":",
+            "web:none",
+        ] {
             assert!(find(dir.path().to_str().unwrap(), Some(text)).is_err(), "{text:?}");
         }
     }

@@ -50,7 +50,13 @@ impl Error {
     ) -> Self {
         let source = source.into();
         let kind = source.downcast_ref::<std::io::Error>().map_or(Kind::Failed, kind_of);
-        Self { act, object: object.to_string(), kind, hint: None, source: Some(source) }
+        Self {
+            act,
+            object: object.to_string(),
+            kind,
+            hint: None,
+            source: Some(source),
+        }
     }
 
     /// A failure of a system call.

@@ -7,14 +7,27 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
+/// A place where tests can make it fail.
+fn reach(_act: &'static str, _path: &Path) -> Result<()> {
+    #[cfg(feature = "faults")]
+    crate::faults::reach(_act, _path)?;
+    Ok(())
+}
+
 /// Replaces `path` by `content`: a crash leaves the old file or the new one, never a part (write to a temporary
 /// file beside it, fsync, rename, fsync of the directory). The file gets `mode`.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    reach("write", path)?;
     let fail = |e: std::io::Error| Error::os("write", path.display(), e);
     let dir = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir).map_err(fail)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".tmp-")
+        .tempfile_in(dir)
+        .map_err(fail)?;
     file.write_all(content).map_err(fail)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode)).map_err(fail)?;
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(mode))
+        .map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     sync_dir(dir)
@@ -22,16 +35,21 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 
 /// Makes what happened in a directory durable.
 pub fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| Error::os("sync directory", dir.display(), e))
+    reach("sync directory", dir)?;
+    File::open(dir)
+        .and_then(|d| d.sync_all())
+        .map_err(|e| Error::os("sync directory", dir.display(), e))
 }
 
 /// Reads a text file whole, with the path in the error.
 pub fn read(path: &Path) -> Result<String> {
+    reach("read", path)?;
     fs::read_to_string(path).map_err(|e| Error::os("read", path.display(), e))
 }
 
 /// Reads a text file whole; `None` if there is none.
 pub fn read_opt(path: &Path) -> Result<Option<String>> {
+    reach("read", path)?;
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -39,8 +57,21 @@ pub fn read_opt(path: &Path) -> Result<Option<String>> {
     }
 }
 
+/// Writes at the end of an open file of our own; `sync`: it is on the disk when this returns.
+pub fn append(file: &mut File, path: &Path, content: &[u8], sync: bool) -> Result<()> {
+    if let Err(e) = reach("write", path) {
+        // As a full disk does: the first half fits.
+        let _ = file.write_all(&content[..content.len() / 2]);
+        return Err(e);
+    }
+    let fail = |e: std::io::Error| Error::os("write", path.display(), e);
+    file.write_all(content).map_err(fail)?;
+    if sync { file.sync_data().map_err(fail) } else { Ok(()) }
+}
+
 /// Makes a directory and its parents with mode 0700, content with one that is there.
 pub fn make_dir(path: &Path) -> Result<()> {
+    reach("create directory", path)?;
     use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new()
         .recursive(true)
@@ -51,6 +82,7 @@ pub fn make_dir(path: &Path) -> Result<()> {
 
 /// Removes a file; content if there is none.
 pub fn remove_file(path: &Path) -> Result<()> {
+    reach("remove", path)?;
     match fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::os("remove", path.display(), e)),
         _ => Ok(()),
@@ -59,14 +91,33 @@ pub fn remove_file(path: &Path) -> Result<()> {
 
 /// Removes a directory with all in it (symlinks are not followed); content if there is none.
 pub fn remove_tree(path: &Path) -> Result<()> {
+    reach("remove directory", path)?;
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::os("remove directory", path.display(), e)),
         _ => Ok(()),
     }
 }
 
+/// Makes a file of this size whose blocks are all really there, so that they can be given back later.
+pub fn allocate(path: &Path, size: u64) -> Result<()> {
+    let fail = |e: std::io::Error| Error::os("put space by in", path.display(), e);
+    let file = open_own(path)?;
+    match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size) {
+        // A file system that can't do it beforehand does it with the data.
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            let block = [0xa5; 4096];
+            (0..size.div_ceil(4096))
+                .try_for_each(|_| (&file).write_all(&block))
+                .and_then(|()| file.set_len(size))
+        }
+        other => other.map_err(Into::into),
+    }
+    .map_err(fail)
+}
+
 /// Opens a file of our own for writing, made with mode 0600 if it isn't there.
 pub fn open_own(path: &Path) -> Result<File> {
+    reach("open", path)?;
     File::options()
         .read(true)
         .write(true)
@@ -79,14 +130,25 @@ pub fn open_own(path: &Path) -> Result<File> {
 
 /// Renames within a file system and makes it durable; content if it has been done already.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    reach("rename", from)?;
     match fs::rename(from, to) {
         Ok(()) => {}
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && to.exists() => return Ok(()),
-        Err(e) => return Err(Error::os("rename", format!("{} to {}", from.display(), to.display()), e)),
+        Err(e) => {
+            return Err(Error::os(
+                "rename",
+                format!("{} to {}", from.display(), to.display()),
+                e,
+            ));
+        }
     }
     for dir in [to.parent(), from.parent()].into_iter().flatten() {
         // A relative name has the working directory as its parent.
-        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let dir = if dir.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            dir
+        };
         sync_dir(dir)?;
     }
     Ok(())

@@ -10,6 +10,9 @@ pub mod cgroup;
 pub mod crash;
 pub mod disk;
 pub mod error;
+mod fake;
+#[cfg(feature = "faults")]
+pub mod faults;
 pub mod file;
 pub mod firewall;
 pub mod mount;

@@ -8,7 +8,9 @@ use crate::{Error, Kind, Result, file};
 /// no such setting.
 pub fn raise(proc_sys: &Path, name: &str, least: u64) -> Result<Option<u64>> {
     let path = proc_sys.join(name);
-    let Some(text) = file::read_opt(&path)? else { return Ok(None) };
+    let Some(text) = file::read_opt(&path)? else {
+        return Ok(None);
+    };
     let now: u64 = text
         .trim()
         .parse()

@@ -9,8 +9,8 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, OnceLock};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use sha2::Digest;
@@ -163,7 +163,10 @@ impl House {
             .map(|a| format!("'{}'", a.replace('\'', "'\\''")))
             .collect();
         let mut command = self.on_host("script");
-        command.args(["-q", "-e", "-c", &line.join(" "), "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["-q", "-e", "-c", &line.join(" "), "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         Talk::new(command.env("TERM", "vt100").spawn().unwrap()).steps(steps)
     }
 
@@ -258,7 +261,11 @@ impl Talk {
                 ours.lock().unwrap().extend(&buffer[..n]);
             }
         });
-        Self { child, heard, reader: Some(reader) }
+        Self {
+            child,
+            heard,
+            reader: Some(reader),
+        }
     }
 
     pub fn heard(&self) -> String {
@@ -300,7 +307,11 @@ impl Talk {
             std::thread::sleep(Duration::from_millis(10));
         };
         self.reader.take().unwrap().join().unwrap();
-        Ran { code: status.code().unwrap_or(-1), out: self.heard(), err: String::new() }
+        Ran {
+            code: status.code().unwrap_or(-1),
+            out: self.heard(),
+            err: String::new(),
+        }
     }
 }
 

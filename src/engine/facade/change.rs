@@ -3,23 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hostel_model::definition::{When, VeDefinition};
+use hostel_model::definition::{VeDefinition, When};
 use hostel_model::edit::{self, EditError};
 use hostel_model::id::VeId;
 use hostel_model::request::{Action, StartOptions, VeRef};
-use hostel_model::resolve::Effective;
+use hostel_model::resolve::{DiskLimits, Effective};
 use hostel_model::state::{State, Transition, judge};
+use hostel_model::units::{Bytes, human};
 use hostel_system::file;
 
 use super::{Engine, Outcome, Progress, SetReport};
 use crate::error::{Class, Error, Result};
 use crate::op;
-use crate::op::mount::{Mount, Umount};
 use crate::op::destroy::Destroy;
+use crate::op::mount::{Mount, Umount};
 use crate::op::set::Set;
 use crate::op::start::Start;
 use crate::op::stop::Stop;
 use crate::step::Operation;
+use crate::ve::outline::Outline;
 use crate::ve::record::VeState;
 use crate::ve::registry::Catalogue;
 
@@ -30,7 +32,7 @@ impl Engine {
     /// One action on one VE.
     pub fn act(&self, id: VeId, action: &Action, progress: &dyn Progress) -> Result<Outcome> {
         let lock = self.lock_ve(id, verb(action), progress)?;
-        let Some(state) = VeState::read(&self.host.dirs.ve(id))? else {
+        let Some(ve) = self.host.outline(id) else {
             // An interrupted creation or destruction was just ended; then there is nothing to act on.
             return match action {
                 Action::Destroy { .. } => Ok(outcome("is destroyed already", false)),
@@ -38,51 +40,71 @@ impl Engine {
             };
         };
         let reality = self.host.reality(id)?;
-        match judge(reality.state, action) {
-            Err(refusal) => Err(Error::new(Class::Refused, format!("{}: {refusal}", state.name)).hint(refusal.instead)),
+        let was = if ve.whole || reality.init.is_some() {
+            reality.state
+        } else {
+            State::Broken
+        };
+        match judge(was, action) {
+            Err(refusal) => Err(Error::new(Class::Refused, format!("{}: {refusal}", ve.name)).hint(refusal.instead)),
             Ok(Transition::AlreadyDone(why)) => Ok(outcome(why, false)),
             Ok(_) => {
-                let done = self.perform(id, &state, reality.state, action, progress)?;
-                drop(lock);
-                self.afterwards(id, &state, action, progress)?;
+                let done = self.perform(&ve, was, action, progress)?;
+                match action {
+                    Action::Destroy { .. } => lock.retire()?,
+                    _ => drop(lock),
+                }
+                self.afterwards(&ve, action, progress)?;
                 Ok(done)
             }
         }
     }
 
-    fn perform(
-        &self,
-        id: VeId,
-        state: &VeState,
-        was: State,
-        action: &Action,
-        progress: &dyn Progress,
-    ) -> Result<Outcome> {
+    fn perform(&self, ve: &Outline, was: State, action: &Action, progress: &dyn Progress) -> Result<Outcome> {
+        let id = ve.id;
         match action {
-            Action::Start(_) => self.run::<Start>(id, &op::start::Params {}, progress).map(|()| outcome("started", true)),
-            Action::Stop { timeout } => {
-                self.stop(id, Some(self.grace(state, *timeout)), progress).map(|()| outcome("stopped", true))
-            }
+            Action::Start(_) => self
+                .run::<Start>(id, &op::start::Params {}, progress)
+                .map(|()| outcome("started", true)),
+            Action::Stop { timeout } => self
+                .stop(id, Some(self.grace(ve, *timeout)), progress)
+                .map(|()| outcome("stopped", true)),
             Action::Kill => self.stop(id, None, progress).map(|()| outcome("killed", true)),
             Action::Restart { timeout, .. } => {
                 if was == State::Running {
-                    self.stop(id, Some(self.grace(state, *timeout)), progress)?;
+                    self.stop(id, Some(self.grace(ve, *timeout)), progress)?;
                 }
-                self.run::<Start>(id, &op::start::Params {}, progress).map(|()| outcome("restarted", true))
+                self.run::<Start>(id, &op::start::Params {}, progress)
+                    .map(|()| outcome("restarted", true))
             }
-            Action::Pause => self.host.cgroups.freeze(id, FREEZE).map(|()| outcome("paused", true)).map_err(Into::into),
-            Action::Unpause => self.host.cgroups.thaw(id).map(|()| outcome("unpaused", true)).map_err(Into::into),
-            Action::Destroy { .. } => self.destroy(id, state, was, progress),
+            Action::Pause => self
+                .host
+                .cgroups
+                .freeze(id, FREEZE)
+                .map(|()| outcome("paused", true))
+                .map_err(Into::into),
+            Action::Unpause => self
+                .host
+                .cgroups
+                .thaw(id)
+                .map(|()| outcome("unpaused", true))
+                .map_err(Into::into),
+            Action::Destroy { .. } => self.destroy(ve, was, progress),
             Action::Mount => {
                 self.run::<Mount>(id, &op::mount::Params {}, progress)?;
                 let path = self.host.dirs.mount(id);
-                Ok(Outcome { path: Some(path.clone()), ..outcome(&format!("mounted at {}", path.display()), true) })
+                Ok(Outcome {
+                    path: Some(path.clone()),
+                    ..outcome(&format!("mounted at {}", path.display()), true)
+                })
             }
-            Action::Umount => self.run::<Umount>(id, &op::mount::Params {}, progress).map(|()| outcome("unmounted", true)),
+            Action::Umount => self
+                .run::<Umount>(id, &op::mount::Params {}, progress)
+                .map(|()| outcome("unmounted", true)),
             Action::Compact => {
                 progress.step("giving back freed blocks");
                 let freed = self.host.disks.compact(&self.host.dirs.ve(id))?;
-                Ok(outcome(&format!("compacted, {} given back", hostel_model::units::human(freed)), freed > 0))
+                Ok(outcome(&format!("compacted, {} given back", human(freed)), freed > 0))
             }
         }
     }
@@ -94,7 +116,9 @@ impl Engine {
         params: &O::Params,
         progress: &dyn Progress,
     ) -> Result<()> {
-        self.runner(progress).run::<O>(&Arc::clone(&self.host), id, params).map(drop)
+        self.runner(progress)
+            .run::<O>(&Arc::clone(&self.host), id, params)
+            .map(drop)
     }
 
     pub(crate) fn stop(&self, id: VeId, grace: Option<Duration>, progress: &dyn Progress) -> Result<()> {
@@ -104,42 +128,55 @@ impl Engine {
 
     /// How long a guest may take to shut down: as asked, as defined, or as the host has it if the definition can't be
     /// read.
-    fn grace(&self, state: &VeState, asked: Option<Duration>) -> Duration {
-        let defined = || self.host.effective(&state.name, &mut Catalogue::default()).map(|e| e.stop_timeout).ok();
+    fn grace(&self, ve: &Outline, asked: Option<Duration>) -> Duration {
+        let defined = || {
+            self.host
+                .effective(&ve.name, &mut Catalogue::default())
+                .map(|e| e.stop_timeout)
+                .ok()
+        };
         asked.unwrap_or_else(|| defined().unwrap_or(self.host.config.defaults.stop_timeout).duration())
     }
 
-    fn destroy(&self, id: VeId, state: &VeState, was: State, progress: &dyn Progress) -> Result<Outcome> {
+    fn destroy(&self, ve: &Outline, was: State, progress: &dyn Progress) -> Result<Outcome> {
         match was {
-            State::Running | State::Paused => self.stop(id, None, progress)?,
-            State::Mounted => self.run::<Umount>(id, &op::mount::Params {}, progress)?,
-            State::Stopped | State::Broken => self.host.clear(id, state)?,
+            State::Running | State::Paused => self.stop(ve.id, None, progress)?,
+            State::Mounted => self.run::<Umount>(ve.id, &op::mount::Params {}, progress)?,
+            State::Stopped | State::Broken => self.host.clear(ve)?,
         }
-        self.run::<Destroy>(id, &op::destroy::Params { name: state.name.clone() }, progress)?;
+        let params = op::destroy::Params { name: ve.name.clone() };
+        self.making_room(|| self.run::<Destroy>(ve.id, &params, progress))?;
         Ok(outcome("destroyed", true))
     }
 
     /// What is done when the lock is free again: waiting for a boot must not keep others from stopping it.
-    fn afterwards(&self, id: VeId, state: &VeState, action: &Action, progress: &dyn Progress) -> Result<()> {
+    fn afterwards(&self, ve: &Outline, action: &Action, progress: &dyn Progress) -> Result<()> {
         match action {
             Action::Start(options) | Action::Restart { start: options, .. } if options.wait => {
-                self.await_boot(id, state, options, progress)
+                self.await_boot(ve, options, progress)
             }
             _ => Ok(()),
         }
     }
 
-    fn await_boot(&self, id: VeId, state: &VeState, options: &StartOptions, progress: &dyn Progress) -> Result<()> {
-        let defined = || self.host.effective(&state.name, &mut Catalogue::default()).map(|e| e.start_timeout).ok();
+    fn await_boot(&self, ve: &Outline, options: &StartOptions, progress: &dyn Progress) -> Result<()> {
+        let defined = || {
+            self.host
+                .effective(&ve.name, &mut Catalogue::default())
+                .map(|e| e.start_timeout)
+                .ok()
+        };
         let default = || defined().unwrap_or(self.host.config.defaults.start_timeout).duration();
         let patience = options.timeout.unwrap_or_else(default);
         progress.step("booting");
-        let log = format!("see what it says with: hostel log {}", state.name);
-        match self.host.guests.await_boot(&self.host.dirs.run(id), patience) {
+        let log = format!("see what it says with: hostel log {}", ve.name);
+        match self.host.guests.await_boot(&self.host.dirs.run(ve.id), patience) {
             Ok(Some(_)) => Ok(()),
             Ok(None) => {
-                let message = format!("{} was started but has not booted in {} s", state.name, patience.as_secs());
-                Err(Error::new(Class::Failed, message).hint("it boots on; wait longer with --timeout").hint(log))
+                let message = format!("{} was started but has not booted in {} s", ve.name, patience.as_secs());
+                Err(Error::new(Class::Failed, message)
+                    .hint("it boots on; wait longer with --timeout")
+                    .hint(log))
             }
             Err(e) => Err(Error::from(e).hint(log)),
         }
@@ -188,62 +225,112 @@ impl Engine {
         let after = VeDefinition::parse(&file, new).map_err(|e| refused_edit(state, e.into()))?;
         let after = self.host.resolve(&after, &mut catalogue)?;
         // A definition that was broken by hand has no effect to compare with: then all of the new one waits.
-        let before = VeDefinition::parse(&file, old).ok().and_then(|d| self.host.resolve(&d, &mut catalogue).ok());
+        let before = VeDefinition::parse(&file, old)
+            .ok()
+            .and_then(|d| self.host.resolve(&d, &mut catalogue).ok());
         for warning in self.host.judge(&after)? {
             progress.note(&warning);
         }
-        let report = self.plan_change(state, before.as_ref(), &after, dry_run)?;
-        if !dry_run && old != new {
-            let params = op::set::Params { old: old.to_owned(), new: new.to_owned() };
+        let running = self.host.reality(state.id)?.init.is_some();
+        let disk_size = self.new_disk_size(state, before.as_ref(), &after, running, progress)?;
+        // What the disk has is what changes, whatever was written in the definition or the plan meanwhile.
+        let before = before.map(|b| {
+            let size = disk_size.map_or(after.disk.size, |_| Bytes(state.disk_size));
+            Effective {
+                disk: DiskLimits { size, ..b.disk },
+                ..b
+            }
+        });
+        let report = plan_change(state, before.as_ref(), &after, running, dry_run)?;
+        if !dry_run && (old != new || disk_size.is_some()) {
+            let params = op::set::Params {
+                old: old.to_owned(),
+                new: new.to_owned(),
+                disk_size,
+            };
             self.run::<Set>(state.id, &params, progress)?;
         }
         Ok(report)
     }
 
-    /// Sorts what differs into what is done now and what waits, and refuses what can't be.
-    fn plan_change(
+    /// The size that its disk gets by this change; `None` if it stays. What can't be is refused beforehand, so that
+    /// nothing else of the change is begun.
+    fn new_disk_size(
         &self,
         state: &VeState,
         before: Option<&Effective>,
         after: &Effective,
-        dry_run: bool,
-    ) -> Result<SetReport> {
-        let running = self.host.reality(state.id)?.init.is_some();
-        let mut report = SetReport { dry_run, ..SetReport::default() };
-        if after.id != state.id || after.name != state.name {
-            return Err(never(state, "id and name", "they are what everything of it is called by"));
+        running: bool,
+        progress: &dyn Progress,
+    ) -> Result<Option<u64>> {
+        let size = after.disk.size.get();
+        if size == state.disk_size {
+            return Ok(None);
         }
-        let shrinks = after.disk.size.get() < state.disk_size;
-        if shrinks && running {
-            return Err(Error::new(Class::Refused, format!("the disk of {} can't shrink while it runs", state.name))
+        if running && before.is_some_and(|b| b.disk.size == after.disk.size) {
+            // Its plan was edited, or its definition by hand; this change is about something else.
+            let (has, should) = (human(state.disk_size), human(size));
+            progress.note(&match size > state.disk_size {
+                true => format!("its disk has {has}; it grows to the {should} of its definition at the next start"),
+                false => format!("its disk has {has}, not the {should} of its definition; stop it to shrink it"),
+            });
+            return Ok(None);
+        }
+        if size < state.disk_size {
+            if running {
+                return Err(Error::new(
+                    Class::Refused,
+                    format!("the disk of {} can't shrink while it runs", state.name),
+                )
                 .hint(format!("stop it first: hostel stop {}", state.name)));
-        }
-        if shrinks {
-            self.check_shrink(state, after.disk.size.get())?;
-        }
-        for change in before.map(|b| edit::diff(b, after)).unwrap_or_default() {
-            let line = (change.key.clone(), change.old, change.new);
-            match change.when {
-                When::Never(why) => return Err(never(state, &change.key, why)),
-                When::Restart if running => report.waiting.push(line),
-                When::Restart | When::Live => report.applied.push(line),
             }
+            self.check_shrink(state, size)?;
         }
-        Ok(report)
+        Ok(Some(size))
     }
 
-    /// Refused beforehand, so that nothing else of the change is begun.
     fn check_shrink(&self, state: &VeState, size: u64) -> Result<()> {
         let usage = self.host.disks.usage(&self.host.dirs.ve(state.id))?;
         match usage.used {
-            Some(used) if used >= size => {
-                Err(Error::new(Class::Limit, format!("the disk of {} can't shrink below what is on it", state.name))
-                    .because(format!("{} are in use", hostel_model::units::human(used)))
-                    .hint("remove files inside first, or choose a larger size"))
-            }
+            Some(used) if used >= size => Err(Error::new(
+                Class::Limit,
+                format!("the disk of {} can't shrink below what is on it", state.name),
+            )
+            .because(format!("{} are in use", human(used)))
+            .hint("remove files inside first, or choose a larger size")),
             _ => Ok(()),
         }
     }
+}
+
+/// Sorts what differs into what is done now and what waits, and refuses what can't be.
+fn plan_change(
+    state: &VeState,
+    before: Option<&Effective>,
+    after: &Effective,
+    running: bool,
+    dry_run: bool,
+) -> Result<SetReport> {
+    let mut report = SetReport {
+        dry_run,
+        ..SetReport::default()
+    };
+    if after.id != state.id || after.name != state.name {
+        return Err(never(
+            state,
+            "id and name",
+            "they are what everything of it is called by",
+        ));
+    }
+    for change in before.map(|b| edit::diff(b, after)).unwrap_or_default() {
+        let line = (change.key.clone(), change.old, change.new);
+        match change.when {
+            When::Never(why) => return Err(never(state, &change.key, why)),
+            When::Restart if running => report.waiting.push(line),
+            When::Restart | When::Live => report.applied.push(line),
+        }
+    }
+    Ok(report)
 }
 
 fn never(state: &VeState, key: &str, why: &str) -> Error {
@@ -251,11 +338,19 @@ fn never(state: &VeState, key: &str, why: &str) -> Error {
 }
 
 fn refused_edit(state: &VeState, e: EditError) -> Error {
-    Error::new(Class::Usage, format!("the definition of {} would have mistakes", state.name)).because(e)
+    Error::new(
+        Class::Usage,
+        format!("the definition of {} would have mistakes", state.name),
+    )
+    .because(e)
 }
 
 fn outcome(done: &str, changed: bool) -> Outcome {
-    Outcome { done: done.to_owned(), changed, path: None }
+    Outcome {
+        done: done.to_owned(),
+        changed,
+        path: None,
+    }
 }
 
 fn verb(action: &Action) -> &'static str {

@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hostel_model::definition::{Addresses, Share as Sharing, VeDefinition};
+use hostel_model::definition::{Addresses, VeDefinition};
 use hostel_model::edit::{NewVe, edit, render_new};
 use hostel_model::id::{VeId, VeName};
-use hostel_model::idmap::Slot;
-use hostel_model::request::{Action, Create as Request};
+use hostel_model::request::{Action, Create as Request, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_system::file;
 
 use super::{Engine, Progress, VeHandle};
 use crate::error::{Class, Error, Result};
 use crate::guest::Family;
+use crate::lock::Subject;
 use crate::op::create::{Create, Params};
 use crate::ve::record::VeState;
 use crate::ve::registry::{Catalogue, Taken};
@@ -39,9 +39,41 @@ impl Engine {
         Ok(handle)
     }
 
+    /// The creation or destruction of a VE of the same name (or number, if it was asked for) that was cut short is
+    /// ended first, as it is in the way. True if there was one.
+    fn finish_unfinished(&self, ve: &VeDefinition, by_number: bool, progress: &dyn Progress) -> Result<bool> {
+        let names = [
+            Some(VeRef::Name(ve.name.clone())),
+            by_number.then_some(VeRef::Id(ve.id)),
+        ];
+        let mut found = false;
+        for unfinished in names.into_iter().flatten().filter_map(|r| self.unfinished(&r)) {
+            drop(self.lock_ve(unfinished.id, "create", progress)?);
+            found = true;
+        }
+        Ok(found)
+    }
+
     fn try_create(&self, request: &Request, progress: &dyn Progress) -> Result<VeHandle> {
-        let taken = self.host.taken(None)?;
-        let (definition, text) = self.define(request, &taken)?;
+        let params = self.plan_create(request, progress)?;
+        let handle = VeHandle {
+            id: params.state.id,
+            name: params.state.name.clone(),
+        };
+        let _lock = self.lock_ve(handle.id, "create", progress)?;
+        self.runner(progress)
+            .run::<Create>(&Arc::clone(&self.host), handle.id, &params)?;
+        Ok(handle)
+    }
+
+    /// Everything about the new VE is decided and judged here; nothing of it is made yet.
+    pub(crate) fn plan_create(&self, request: &Request, progress: &dyn Progress) -> Result<Params> {
+        let mut taken = self.host.taken(None)?;
+        let (mut definition, mut text) = self.define(request, &taken)?;
+        if self.finish_unfinished(&definition, names_its_id(request), progress)? {
+            taken = self.host.taken(None)?;
+            (definition, text) = self.define(request, &taken)?;
+        }
         self.refuse_taken(&definition, &taken)?;
         let mut catalogue = Catalogue::default();
         let effective = self.host.resolve(&definition, &mut catalogue)?;
@@ -49,24 +81,19 @@ impl Engine {
             progress.note(&warning);
         }
         let state = self.allocate(&effective, &taken)?;
-        let id = definition.id;
-        let lock = self.lock_ve(id, "create", progress)?;
-        let params = Params {
+        Ok(Params {
             state,
             definition: text,
             disk_size: effective.disk.size.get(),
             inodes: effective.disk.inodes,
             share: effective.share,
-        };
-        self.runner(progress).run::<Create>(&Arc::clone(&self.host), id, &params)?;
-        drop(lock);
-        Ok(VeHandle { id, name: definition.name })
+        })
     }
 
     /// The definition, from a file or from defaults, with the request's settings on top.
     fn define(&self, request: &Request, taken: &Taken) -> Result<(VeDefinition, String)> {
         let name = self.name_of(request)?;
-        let id = lowest_free(taken)?;
+        let id = self.lowest_free(taken)?;
         let file = self.host.dirs.definition(&name).display().to_string();
         let mut settings: Vec<(String, String)> = Vec::new();
         let text = match &request.file {
@@ -89,23 +116,42 @@ impl Engine {
         Ok((definition, text))
     }
 
+    /// The lowest id that nobody has, nor is about to take.
+    fn lowest_free(&self, taken: &Taken) -> Result<VeId> {
+        let held = |id: &VeId| matches!(self.host.locks.holder(Subject::Ve(*id)), Ok(Some(_)));
+        (VeId::MIN..=VeId::MAX)
+            .filter_map(|n| VeId::try_from(n).ok())
+            .find(|id| !taken.ids.contains(id) && !held(id))
+            .ok_or_else(|| Error::new(Class::Limit, "no VE id is free"))
+    }
+
     fn name_of(&self, request: &Request) -> Result<VeName> {
         let text = match (&request.name, &request.file) {
             (Some(name), _) => name.clone(),
             (None, Some(path)) => stem(path),
             (None, None) => return Err(Error::new(Class::Usage, "a VE needs a name")),
         };
-        text.parse().map_err(|e: hostel_model::id::NameError| Error::new(Class::Usage, e.to_string()))
+        text.parse()
+            .map_err(|e: hostel_model::id::NameError| Error::new(Class::Usage, e.to_string()))
     }
 
     fn fresh_definition(&self, name: &VeName, id: VeId, request: &Request) -> Result<String> {
         let defaults = &self.host.config.defaults;
-        let asked = |key: &str| request.settings.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+        let asked = |key: &str| {
+            request
+                .settings
+                .iter()
+                .rev()
+                .find(|(k, _)| k == key)
+                .map(|(_, v)| v.as_str())
+        };
         let bad = |what: &str, e: &dyn std::fmt::Display| {
             Error::new(Class::Usage, format!("cannot make {name} from that {what}")).because(e.to_string())
         };
         let template = match asked("template") {
-            Some(text) => text.parse().map_err(|e: hostel_model::template::RefError| bad("template", &e))?,
+            Some(text) => text
+                .parse()
+                .map_err(|e: hostel_model::template::RefError| bad("template", &e))?,
             None => defaults.template.clone().ok_or_else(|| {
                 Error::new(Class::Usage, format!("{name} needs a template"))
                     .hint("name one with --template, or set defaults.template in hostel.toml")
@@ -133,9 +179,12 @@ impl Engine {
             // The settings name interfaces by number; the tables they go to have to be there.
             for n in 0..=highest_interface(request) {
                 let network = asked(&format!("network.{n}.network")).map(str::to_owned);
-                let network = network.or_else(|| defaults.network.as_ref().map(ToString::to_string)).ok_or_else(|| {
-                    Error::new(Class::Usage, format!("interface {n} of {name} needs a network")).hint("name it with --network")
-                })?;
+                let network = network
+                    .or_else(|| defaults.network.as_ref().map(ToString::to_string))
+                    .ok_or_else(|| {
+                        Error::new(Class::Usage, format!("interface {n} of {name} needs a network"))
+                            .hint("name it with --network")
+                    })?;
                 text.push_str(&format!("\n[[network]]\nnetwork = {network:?}\naddresses = \"auto\"\n"));
             }
         }
@@ -160,17 +209,13 @@ impl Engine {
     fn allocate(&self, effective: &Effective, taken: &Taken) -> Result<VeState> {
         let store = self.host.templates();
         let template = store.resolve(&effective.template.to_string())?;
-        let used = taken.slots.iter().map(|s| Slot(*s)).collect();
-        let slot = self.host.config.idmap.allocate(&used).map_err(|e| {
-            Error::new(Class::Limit, format!("cannot give {} a range of user ids", effective.name)).because(e)
-        })?;
         let init = template.record.init.kind.to_string();
         let family = template.record.family.as_str();
         Ok(VeState {
             version: VeState::version(),
             id: effective.id,
             name: effective.name.clone(),
-            slot: slot.0,
+            slot: self.host.free_slot(effective, taken)?,
             template: template.record.reference().to_string(),
             lower: template.root(),
             family: family.parse::<Family>().unwrap_or(Family::Generic).to_string(),
@@ -185,15 +230,6 @@ impl Engine {
     }
 }
 
-/// Whom a VE shares its template's tree with.
-pub(crate) fn sharing(share: Sharing, tenant: &hostel_model::id::TenantName, id: VeId) -> crate::templates::Share {
-    match share {
-        Sharing::Tenant => crate::templates::Share::Tenant(tenant.clone()),
-        Sharing::Host => crate::templates::Share::Host,
-        Sharing::None => crate::templates::Share::None(id),
-    }
-}
-
 fn random_seed() -> Result<String> {
     use std::io::Read;
     let mut bytes = [0u8; 16];
@@ -201,13 +237,6 @@ fn random_seed() -> Result<String> {
         .and_then(|mut f| f.read_exact(&mut bytes))
         .map_err(|e| Error::new(Class::Failed, "cannot draw random numbers").because(e))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
-
-fn lowest_free(taken: &Taken) -> Result<VeId> {
-    (VeId::MIN..=VeId::MAX)
-        .filter_map(|n| VeId::try_from(n).ok())
-        .find(|id| !taken.ids.contains(id))
-        .ok_or_else(|| Error::new(Class::Limit, "no VE id is free"))
 }
 
 fn names_its_id(request: &Request) -> bool {
@@ -221,9 +250,17 @@ fn has_key(text: &str, key: &str) -> bool {
 fn highest_interface(request: &Request) -> usize {
     let number = |key: &str| key.strip_prefix("network.")?.split('.').next()?.parse::<usize>().ok();
     let most = hostel_model::definition::MAX_INTERFACES - 1;
-    request.settings.iter().filter_map(|(key, _)| number(key)).max().unwrap_or(0).min(most)
+    request
+        .settings
+        .iter()
+        .filter_map(|(key, _)| number(key))
+        .max()
+        .unwrap_or(0)
+        .min(most)
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+    path.file_stem()
+        .map(|s| s.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }

@@ -13,7 +13,11 @@ impl Engine {
         let mut list = vec![
             fact("version", env!("CARGO_PKG_VERSION"), ""),
             fact("configuration", &host.config_file.display().to_string(), ""),
-            fact("cgroups", &facts.kind.to_string(), "the kind that this host's init mounted"),
+            fact(
+                "cgroups",
+                &facts.kind.to_string(),
+                "the kind that this host's init mounted",
+            ),
         ];
         for (limit, support) in &facts.limits {
             let (value, why) = match support {
@@ -28,10 +32,18 @@ impl Engine {
             Err(why) => ("none".to_owned(), why),
         };
         list.push(fact("disk driver", &value, &why));
-        list.push(fact("network", "routed", "veth, a link-local gateway, nftables against spoofing"));
+        list.push(fact(
+            "network",
+            "routed",
+            "veth, a link-local gateway, nftables against spoofing",
+        ));
         let base = host.config.idmap.base;
         let slots = host.config.idmap.count;
-        list.push(fact("id ranges", &format!("{slots} of 65536 from {base}"), "one for each VE, for life"));
+        list.push(fact(
+            "id ranges",
+            &format!("{slots} of 65536 from {base}"),
+            "one for each VE, for life",
+        ));
         match self.host.states() {
             Ok(states) => list.push(fact("VEs", &states.len().to_string(), "")),
             Err(e) => list.push(fact("VEs", "unknown", &chain(&e))),
@@ -41,5 +53,9 @@ impl Engine {
 }
 
 fn fact(what: &str, value: &str, why: &str) -> Fact {
-    Fact { what: what.to_owned(), value: value.to_owned(), why: why.to_owned() }
+    Fact {
+        what: what.to_owned(),
+        value: value.to_owned(),
+        why: why.to_owned(),
+    }
 }

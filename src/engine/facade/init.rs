@@ -14,9 +14,18 @@ const EXAMPLES: [(&str, &str); 7] = [
     ("plans/small.toml", include_str!("../../../config/plans/small.toml")),
     ("plans/medium.toml", include_str!("../../../config/plans/medium.toml")),
     ("plans/large.toml", include_str!("../../../config/plans/large.toml")),
-    ("networks/private.toml", include_str!("../../../config/networks/private.toml")),
-    ("tenants/default.toml", include_str!("../../../config/tenants/default.toml")),
-    ("ve/example.toml.sample", include_str!("../../../config/ve/example.toml.sample")),
+    (
+        "networks/private.toml",
+        include_str!("../../../config/networks/private.toml"),
+    ),
+    (
+        "tenants/default.toml",
+        include_str!("../../../config/tenants/default.toml"),
+    ),
+    (
+        "ve/example.toml.sample",
+        include_str!("../../../config/ve/example.toml.sample"),
+    ),
 ];
 
 const HOSTEL_TOML: &str = include_str!("../../../config/hostel.toml");
@@ -74,7 +83,7 @@ fn raise_sysctls(progress: &dyn Progress) {
         match sysctl::raise(Path::new("/proc/sys"), name, least) {
             Ok(None) => {}
             Ok(Some(old)) => progress.note(&format!("raised {} from {old} to {least}", name.replace('/', "."))),
-            Err(e) => progress.note(&format!("{}", crate::error::chain(&e))),
+            Err(e) => progress.note(&crate::error::chain(&e)),
         }
     }
 }

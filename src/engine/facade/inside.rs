@@ -36,10 +36,16 @@ impl Engine {
             Error::new(Class::NotFound, format!("cannot read script {}", script.display())).because(e)
         };
         if std::fs::metadata(script).map_err(fail)?.len() > SCRIPT_SIZE {
-            return Err(Error::new(Class::Usage, format!("{} is too large for a script", script.display())));
+            return Err(Error::new(
+                Class::Usage,
+                format!("{} is too large for a script", script.display()),
+            ));
         }
         let content = std::fs::read(script).map_err(fail)?;
-        let name = script.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = script
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let argv = std::iter::once(name.clone()).chain(args.iter().cloned()).collect();
         self.run_inside(ve, Task::Script { content, argv }, &Exec::default(), &name)
     }
@@ -74,11 +80,17 @@ impl Engine {
     fn enter_orders(&self, ve: &VeRef, task: Task) -> Result<Enter> {
         let state = self.host.find(ve)?;
         let init = self.running(&state)?;
-        let place = self.host.cgroups.attach_placement(state.id, &Path::new("/proc").join(format!("{}/cgroup", init.pid)))?;
+        let place = self
+            .host
+            .cgroups
+            .attach_placement(state.id, &Path::new("/proc").join(format!("{}/cgroup", init.pid)))?;
         let effective = self.host.effective(&state.name, &mut Catalogue::default());
         Ok(Enter {
             init,
-            payload: Place { tasks: place.join, unified: place.unified },
+            payload: Place {
+                tasks: place.join,
+                unified: place.unified,
+            },
             // With a definition that is broken, nothing is allowed that has to be allowed.
             switches: effective.map(|e| switches(&e)).unwrap_or_default(),
             task,
@@ -107,7 +119,10 @@ impl Engine {
         let (read, write) = carry::pipe()?;
         let (packed, entered) = std::thread::scope(|scope| {
             let packing = scope.spawn(|| carry::pack(from, &name, write));
-            let streams = Streams { input: Some(read), output: None };
+            let streams = Streams {
+                input: Some(read),
+                output: None,
+            };
             let entered = self.host.guests.enter(enter, streams);
             (packing.join(), entered)
         });
@@ -119,15 +134,24 @@ impl Engine {
     /// Copies a file or directory out of the VE.
     pub fn pull(&self, ve: &VeRef, from: &str, to: &Path) -> Result<()> {
         if !from.starts_with('/') {
-            return Err(Error::new(Class::Usage, format!("{from} is not an absolute path in the VE")));
+            return Err(Error::new(
+                Class::Usage,
+                format!("{from} is not an absolute path in the VE"),
+            ));
         }
         let landing = carry::Landing::prepare(from, to)?;
-        let task = Task::Pack { path: from.to_owned(), name: landing.name().to_owned() };
+        let task = Task::Pack {
+            path: from.to_owned(),
+            name: landing.name().to_owned(),
+        };
         let enter = self.files_orders(ve, task)?;
         let (read, write) = carry::pipe()?;
         let (received, entered) = std::thread::scope(|scope| {
             let receiving = scope.spawn(|| landing.receive(read));
-            let streams = Streams { input: None, output: Some(write) };
+            let streams = Streams {
+                input: None,
+                output: Some(write),
+            };
             let entered = self.host.guests.enter(enter, streams);
             (receiving.join(), entered)
         });
@@ -137,11 +161,19 @@ impl Engine {
     }
 
     fn files_orders(&self, ve: &VeRef, task: Task) -> Result<Enter> {
-        Ok(Enter { cwd: Some("/".into()), ..self.enter_orders(ve, task)? })
+        Ok(Enter {
+            cwd: Some("/".into()),
+            ..self.enter_orders(ve, task)?
+        })
     }
 
     fn is_directory(&self, ve: &VeRef, path: &str) -> Result<bool> {
-        let enter = self.files_orders(ve, Task::Test { directory: path.to_owned() })?;
+        let enter = self.files_orders(
+            ve,
+            Task::Test {
+                directory: path.to_owned(),
+            },
+        )?;
         Ok(self.host.guests.enter(enter, Streams::default())? == Entered::Code(0))
     }
 }
@@ -154,7 +186,10 @@ fn say(text: &str) {
 
 fn refuse_nul<'a>(texts: impl Iterator<Item = &'a String>) -> Result<()> {
     match texts.into_iter().any(|t| t.contains('\0')) {
-        true => Err(Error::new(Class::Usage, "a NUL character may not stand in a command or its environment")),
+        true => Err(Error::new(
+            Class::Usage,
+            "a NUL character may not stand in a command or its environment",
+        )),
         false => Ok(()),
     }
 }
@@ -171,7 +206,10 @@ fn finished(entered: Entered, what: &str) -> Result<()> {
 /// As cp(1): into `to` if that is a directory, else as `to`. The directory to unpack in, and the name there.
 fn target(from: &Path, to: &str, is_directory: impl Fn(&str) -> Result<bool>) -> Result<(String, String)> {
     if !to.starts_with('/') {
-        return Err(Error::new(Class::Usage, format!("{to} is not an absolute path in the VE")));
+        return Err(Error::new(
+            Class::Usage,
+            format!("{to} is not an absolute path in the VE"),
+        ));
     }
     if to.ends_with('/') || is_directory(to)? {
         let name = from.file_name().map(|n| n.to_string_lossy().into_owned());
@@ -179,5 +217,12 @@ fn target(from: &Path, to: &str, is_directory: impl Fn(&str) -> Result<bool>) ->
         return Ok((to.to_owned(), name));
     }
     let (directory, name) = to.rsplit_once('/').unwrap_or(("", to));
-    Ok((if directory.is_empty() { "/".into() } else { directory.to_owned() }, name.to_owned()))
+    Ok((
+        if directory.is_empty() {
+            "/".into()
+        } else {
+            directory.to_owned()
+        },
+        name.to_owned(),
+    ))
 }

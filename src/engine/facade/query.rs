@@ -1,31 +1,36 @@
 //! Questions: which VEs there are, how they are, and what their settings are.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use hostel_model::id::VeId;
 use hostel_model::request::{Selection, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_model::state::State;
-use hostel_system::process::Request;
+use hostel_system::process::{Init, Request};
 
-use super::{Engine, Setting, VeHandle, VeStatus};
+use super::{Engine, Setting, TROUBLE, VeHandle, VeStatus};
 use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
+use crate::journal::Look;
+use crate::op;
+use crate::ve::outline::Outline;
 use crate::ve::record::VeState;
-use crate::ve::registry::Catalogue;
+use crate::ve::registry::{Catalogue, unknown_ve};
 
 impl Engine {
     /// The VEs meant; not found is an error that names all that weren't.
     pub fn select(&self, selection: &Selection) -> Result<Vec<VeHandle>> {
         match selection {
             Selection::Some(list) => self.select_some(list),
-            Selection::All => Ok(self.states()?.into_iter().map(handle).collect()),
+            Selection::All => Ok(self.outlines()?.into_iter().map(handle).collect()),
             Selection::Tenant(tenant) => {
                 Catalogue::default().tenant(&self.host, tenant)?;
                 let mut meant = Vec::new();
-                for state in self.states()? {
-                    if self.host.definition(&state.name)?.tenant == *tenant {
-                        meant.push(handle(state));
+                for ve in self.outlines()? {
+                    // One whose definition can't be read belongs to nobody until that has been mended.
+                    if self.host.definition(&ve.name).is_ok_and(|d| d.tenant == *tenant) {
+                        meant.push(handle(ve));
                     }
                 }
                 Ok(meant)
@@ -33,41 +38,52 @@ impl Engine {
         }
     }
 
-    fn states(&self) -> Result<Vec<VeState>> {
-        self.host.states()?.into_iter().map(|(_, state)| state).collect()
+    /// All VEs, the broken ones too: what is done to all is done to the others all the same.
+    fn outlines(&self) -> Result<Vec<Outline>> {
+        let outline = |(id, state): (VeId, Result<VeState>)| match state {
+            Ok(state) => Some(Outline::from(&state)),
+            Err(_) => self.host.outline(id),
+        };
+        Ok(self.host.states()?.into_iter().filter_map(outline).collect())
     }
 
     fn select_some(&self, list: &[VeRef]) -> Result<Vec<VeHandle>> {
         let (mut found, mut missing, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
         for ve in list {
-            match self.host.find(ve) {
-                Ok(state) if seen.insert(state.id) => found.push(handle(state)),
-                Ok(_) => {}
-                Err(e) if e.class == Class::NotFound => match self.unfinished(ve) {
-                    Some(handle) => found.push(handle),
-                    None => missing.push(ve.to_string()),
-                },
-                Err(e) => return Err(e),
+            match self.host.locate(ve)?.map(handle).or_else(|| self.unfinished(ve)) {
+                Some(handle) if seen.insert(handle.id) => found.push(handle),
+                Some(_) => {}
+                None => missing.push(ve.to_string()),
             }
         }
         match missing.as_slice() {
             [] => Ok(found),
-            missing => Err(Error::new(Class::NotFound, format!("there is no VE {}", missing.join(", ")))
-                .hint("see all with: hostel list")),
+            missing => Err(
+                Error::new(Class::NotFound, format!("there is no VE {}", missing.join(", ")))
+                    .hint("see all with: hostel list"),
+            ),
         }
     }
 
-    /// A VE of which only an unfinished creation or destruction is left can still be named.
-    fn unfinished(&self, ve: &VeRef) -> Option<VeHandle> {
-        let dirs = &self.host.dirs;
-        let ids = self.host.journals.pending().ok()?;
-        let state = |id: VeId| {
-            [dirs.staging(id), dirs.doomed(id)].iter().find_map(|dir| VeState::read(dir).ok().flatten())
+    /// A VE of which only the journal of its creation or destruction is left can still be named.
+    pub(crate) fn unfinished(&self, ve: &VeRef) -> Option<VeHandle> {
+        let named = |id: VeId| match self.host.journals.look(id) {
+            Look::Unfinished(begin) => Some(VeHandle {
+                id,
+                name: op::name_in(&begin)?,
+            }),
+            Look::Nothing | Look::Corrupt(_) => None,
         };
-        ids.into_iter().filter_map(state).map(handle).find(|h| match ve {
-            VeRef::Id(id) => h.id == *id,
-            VeRef::Name(name) => h.name == *name,
-        })
+        self.host
+            .journals
+            .pending()
+            .ok()?
+            .into_iter()
+            .filter_map(named)
+            .find(|h| match ve {
+                VeRef::Id(id) => h.id == *id,
+                VeRef::Name(name) => h.name == *name,
+            })
     }
 
     /// Every VE's status, in order of id.
@@ -77,7 +93,7 @@ impl Engine {
         for (id, state) in self.host.states()? {
             match state {
                 Ok(state) => rows.push(self.host.status_of(&state, &mut catalogue, false)),
-                Err(e) => rows.push(unreadable(id, &e)),
+                Err(e) => rows.push(self.host.status_of_broken(id, &e)),
             }
         }
         Ok(rows)
@@ -85,8 +101,13 @@ impl Engine {
 
     /// One VE's status.
     pub fn status(&self, ve: &VeRef) -> Result<VeStatus> {
-        let state = self.host.find(ve)?;
-        Ok(self.host.status_of(&state, &mut Catalogue::default(), true))
+        let Some(found) = self.host.locate(ve)? else {
+            return Err(unknown_ve(ve));
+        };
+        Ok(match self.host.state(found.id) {
+            Ok(state) => self.host.status_of(&state, &mut Catalogue::default(), true),
+            Err(e) => self.host.status_of_broken(found.id, &e),
+        })
     }
 
     /// Effective settings and where each came from.
@@ -98,7 +119,11 @@ impl Engine {
             .into_iter()
             .map(|(key, value, source)| Setting { key, value, source })
             .collect();
-        let allocated = |key: String, value: String| Setting { key, value, source: "allocated".into() };
+        let allocated = |key: String, value: String| Setting {
+            key,
+            value,
+            source: "allocated".into(),
+        };
         settings.push(allocated("template.version".into(), state.template.clone()));
         settings.push(allocated("idmap.base".into(), self.host.id_base(&state)?.to_string()));
         settings.push(allocated("disk.driver".into(), state.driver.clone()));
@@ -111,22 +136,45 @@ impl Engine {
     }
 }
 
-fn handle(state: VeState) -> VeHandle {
-    VeHandle { id: state.id, name: state.name }
-}
-
-/// A row for a VE whose record can't be read.
-fn unreadable(id: VeId, e: &Error) -> VeStatus {
-    VeStatus { problem: Some(chain(e)), state: State::Broken.to_string(), ..VeStatus::nameless(id) }
+fn handle(ve: Outline) -> VeHandle {
+    VeHandle {
+        id: ve.id,
+        name: ve.name,
+    }
 }
 
 impl Host {
+    /// A row for a VE whose record can't be read. It may run all the same.
+    fn status_of_broken(&self, id: VeId, e: &Error) -> VeStatus {
+        let mut row = VeStatus {
+            problem: Some(chain(e)),
+            ..VeStatus::nameless(id)
+        };
+        row.name = self.outline(id).map(|ve| ve.name.to_string()).unwrap_or_default();
+        row.state = State::Broken.to_string();
+        if let Ok(reality) = self.reality(id)
+            && let Some(init) = reality.init
+        {
+            row.state = reality.state.to_string();
+            row.pid = Some(init.pid);
+            self.measured(&mut row, id, init);
+        }
+        row
+    }
+
     /// How a VE is. Never fails: what can't be told is `None`, and `problem` says why. `closely`: also what takes a
     /// look at its disk or a word with its monitor.
     fn status_of(&self, state: &VeState, catalogue: &mut Catalogue, closely: bool) -> VeStatus {
-        let mut row = VeStatus { name: state.name.to_string(), ..VeStatus::nameless(state.id) };
+        let mut row = VeStatus {
+            name: state.name.to_string(),
+            ..VeStatus::nameless(state.id)
+        };
         row.template = state.template.clone();
-        row.addresses = state.interfaces.iter().flat_map(|i| i.addresses.iter().copied()).collect();
+        row.addresses = state
+            .interfaces
+            .iter()
+            .flat_map(|i| i.addresses.iter().copied())
+            .collect();
         row.disk_limit = Some(state.disk_size);
         match self.effective(&state.name, catalogue) {
             Ok(effective) => defined(&mut row, &effective),
@@ -137,10 +185,18 @@ impl Host {
                 row.state = reality.state.to_string();
                 row.pid = reality.init.map(|init| init.pid);
                 row.uptime = reality.started.map(|s| u64::try_from((self.clock)() - s).unwrap_or(0));
-                if reality.init.is_some() {
-                    self.measured(&mut row, state.id);
-                } else if row.problem.is_some() {
-                    row.state = State::Broken.to_string();
+                match reality.init {
+                    Some(init) => self.measured(&mut row, state.id, init),
+                    None => {
+                        if reality.state == State::Stopped {
+                            row.disk = self.disks.glance(&self.dirs.ve(state.id), None);
+                        }
+                        if row.problem.is_some() {
+                            row.state = State::Broken.to_string();
+                        } else {
+                            row.problem = std::fs::read_to_string(self.dirs.run(state.id).join(TROUBLE)).ok();
+                        }
+                    }
                 }
             }
             Err(e) => row.problem = Some(chain(&e)),
@@ -151,7 +207,9 @@ impl Host {
         row
     }
 
-    fn measured(&self, row: &mut VeStatus, id: VeId) {
+    fn measured(&self, row: &mut VeStatus, id: VeId, init: Init) {
+        let root = PathBuf::from(format!("/proc/{}/root", init.pid));
+        row.disk = self.disks.glance(&self.dirs.ve(id), Some(&root));
         if let Ok(usage) = self.cgroups.usage(id) {
             row.memory = usage.memory;
             row.cpu_ns = usage.cpu.total_ns;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use hostel_model::id::VeId;
 
 use super::{Engine, Progress};
-use crate::error::Result;
+use crate::error::{Class, Error, Result, chain};
+use crate::interrupt;
 use crate::lock::{Patience, Subject};
 use crate::op::start::{Params, Start};
-use crate::ve::record::VeState;
-use crate::interrupt;
+use crate::ve::record::RunRecord;
 
 /// Whoever holds the VE's lock for longer than this clears up himself: it is the first thing every operation does.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -18,13 +18,36 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// work.
 const LEAST_RUN: i64 = 3;
 
+/// How a guest ended that wants to be started again ([`hostel_system::process::Ended`]).
+const REBOOT: &str = "reboot";
+
+/// In the VE's run directory: what went wrong when its VE ended. The monitor writes there too.
+pub(crate) const TROUBLE: &str = "monitor.error";
+
 impl Engine {
     /// Clears up after a VE, and starts it again if it asked for a reboot.
     pub fn settle(&self, id: VeId, reason: &str, progress: &dyn Progress) -> Result<()> {
-        let started = crate::ve::record::RunRecord::read(&self.host.dirs.run(id)).map(|r| r.started);
-        let patience = Patience { wait: PATIENCE, progress, interrupted: interrupt::flag() };
+        let result = self.clear_or_restart(id, reason, progress);
+        if let Err(e) = &result {
+            // Nobody reads what this process says; `status` shows what it leaves here.
+            let note = self.host.dirs.run(id).join(TROUBLE);
+            std::fs::write(&note, chain(e))
+                .map_err(|e| Error::new(Class::Failed, format!("cannot write {}", note.display())).because(e))?;
+        }
+        result
+    }
+
+    fn clear_or_restart(&self, id: VeId, reason: &str, progress: &dyn Progress) -> Result<()> {
+        if reason == REBOOT {
+            self.hold_back(id);
+        }
+        let patience = Patience {
+            wait: PATIENCE,
+            progress,
+            interrupted: interrupt::flag(),
+        };
         let lock = self.host.locks.take(Subject::Ve(id), "settle", &patience)?;
-        if VeState::read(&self.host.dirs.ve(id))?.is_none() {
+        if self.host.outline(id).is_none() {
             return Ok(());
         }
         let reality = self.host.reality(id)?;
@@ -34,15 +57,20 @@ impl Engine {
         // A command may have cleared up before us, and then what it did counts, not what the guest had asked for.
         let was_ours = reality.remains;
         self.host.recover(id, &self.runner(progress))?;
-        if reason != "reboot" || !was_ours {
-            return Ok(());
+        if reason == REBOOT && was_ours {
+            self.run::<Start>(id, &Params {}, progress)?;
         }
-        let now = (self.host.clock)();
-        if started.is_some_and(|s| now - s < LEAST_RUN) {
-            std::thread::sleep(Duration::from_secs(LEAST_RUN as u64));
-        }
-        self.run::<Start>(id, &Params {}, progress)?;
         drop(lock);
         Ok(())
+    }
+
+    /// Waits until the VE's last start is long enough ago. Without its lock: whoever stops or destroys it meanwhile
+    /// clears up after it, and so we know afterwards that it is not to be started again.
+    fn hold_back(&self, id: VeId) {
+        let started = RunRecord::read(&self.host.dirs.run(id)).map(|r| r.started);
+        let ran = started.map_or(0, |s| (self.host.clock)().saturating_sub(s));
+        if let Ok(left @ 1..) = u64::try_from(LEAST_RUN.saturating_sub(ran.max(0))) {
+            std::thread::sleep(Duration::from_secs(left));
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hostel_model::id::{TemplateName, VeId, VeName};
+use hostel_model::id::{TemplateName, VeName};
 use hostel_model::recipe::Recipe;
 use hostel_system::file;
 
@@ -32,8 +32,9 @@ impl Engine {
             return Ok(path);
         }
         let entries = std::fs::read_dir(&images).into_iter().flatten().flatten();
-        let mut names: Vec<String> =
-            entries.filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned())).collect();
+        let mut names: Vec<String> = entries
+            .filter_map(|e| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned()))
+            .collect();
         names.sort();
         Err(Error::new(Class::NotFound, format!("there is no recipe \"{recipe}\""))
             .hint(format!("recipes in {}: {}", images.display(), names.join(", ")))
@@ -91,18 +92,14 @@ impl Host {
         Templates::new(self.dirs.templates(), self.dirs.data())
     }
 
-    /// The VEs that stand on a template version.
+    /// The VEs that stand on a template version, those too that are being made.
     fn users_of(&self, template: &Template) -> Result<Vec<VeName>> {
         let reference = template.record.reference().to_string();
-        let states = self.states()?.into_iter().filter_map(|(_, s)| s.ok());
-        Ok(states.filter(|s| s.template == reference).map(|s| s.name).collect())
-    }
-
-    /// Removes the copy of a template that was one VE's own.
-    pub fn drop_private_template(&self, id: VeId, reference: &str) -> Result<()> {
-        let reference = reference
-            .parse()
-            .map_err(|_| Error::new(Class::Failed, format!("\"{reference}\" names no template version")))?;
-        self.templates().remove_copy(&reference, &Share::None(id))
+        Ok(self
+            .all_states()?
+            .into_iter()
+            .filter(|s| s.template == reference)
+            .map(|s| s.name)
+            .collect())
     }
 }

@@ -37,7 +37,7 @@ struct Numbered {
 }
 
 /// The first 64 bits of SHA-256, in hexadecimal.
-fn checksum(bytes: &[u8]) -> String {
+pub(crate) fn checksum(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
         .take(8)

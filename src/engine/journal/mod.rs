@@ -10,12 +10,12 @@ mod line;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use hostel_model::id::VeId;
-use hostel_system::file::{make_dir, read_opt, remove_file, sync_dir};
+use hostel_system::file::{append, make_dir, remove_file, sync_dir};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,7 @@ use crate::error::{Class, Error, Result};
 use line::{Parsed, encode, parse};
 
 pub use line::Line;
+pub(crate) use line::checksum;
 
 /// Where an operation's journal lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,8 @@ pub struct Journal {
     path: PathBuf,
     home: Home,
     lines: u64,
+    /// The length of its whole lines.
+    whole: u64,
 }
 
 /// An operation that has not ended.
@@ -105,8 +108,26 @@ pub enum Found {
     },
 }
 
+/// What a journal looks like from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// There is none, or none that matters.
+    Nothing,
+    /// An operation that is under way, or to be recovered: nobody knows but the holder of the VE's lock.
+    Unfinished(Begin),
+    /// It can't be read; why.
+    Corrupt(String),
+}
+
 fn fail(act: &str, path: &Path) -> impl Fn(std::io::Error) -> Error {
-    move |e| Error::new(Class::Failed, format!("cannot {act} the journal {}", path.display())).because(e)
+    move |e| {
+        let full = matches!(
+            e.kind(),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+        );
+        let class = if full { Class::Limit } else { Class::Failed };
+        Error::new(class, format!("cannot {act} the journal {}", path.display())).because(e)
+    }
 }
 
 impl Journals {
@@ -151,24 +172,71 @@ impl Journals {
             path,
             home,
             lines: 0,
+            whole: 0,
         };
         let time = Timestamp::now().as_second();
         let (verb, boot_id) = (verb.to_owned(), self.boot_id.clone());
-        journal.write(
-            &Line::Begin(Begin {
-                verb,
-                id,
-                params,
-                boot_id,
-                pid: std::process::id(),
-                time,
-            }),
-            true,
-        )?;
-        if home == Home::Durable {
-            sync_dir(&self.durable)?;
+        let pid = std::process::id();
+        let begin = Begin {
+            verb,
+            id,
+            params,
+            boot_id,
+            pid,
+            time,
+        };
+        let begun = journal.write(&Line::Begin(begin), true).and_then(|()| match home {
+            Home::Durable => Ok(sync_dir(&self.durable)?),
+            Home::Volatile => Ok(()),
+        });
+        match begun {
+            Ok(()) => Ok(journal),
+            Err(e) => {
+                // Nothing was done yet, so nothing has to be remembered. Should it stay, it is found to be empty.
+                let _ = remove_file(&journal.path);
+                Err(e)
+            }
         }
-        Ok(journal)
+    }
+
+    /// What lies in a journal's place, only looked at: no lock is needed, and nothing is put right.
+    pub fn look(&self, id: VeId) -> Look {
+        for home in [Home::Durable, Home::Volatile] {
+            let Ok(Some(text)) = read_bytes(&self.path(home, id)) else {
+                continue;
+            };
+            let lines = match parse(&text) {
+                Ok(parsed) => parsed.lines,
+                Err(why) => return Look::Corrupt(why),
+            };
+            if lines.last() == Some(&Line::End) {
+                continue;
+            }
+            match lines.into_iter().next() {
+                Some(Line::Begin(begin)) if home == Home::Durable || begin.boot_id == self.boot_id => {
+                    return Look::Unfinished(begin);
+                }
+                Some(Line::Begin(_)) | None => {}
+                Some(_) => return Look::Corrupt("it has no beginning".into()),
+            }
+        }
+        Look::Nothing
+    }
+
+    /// Journals that could not be read and were put aside.
+    pub fn corrupt(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for dir in [&self.durable, &self.volatile] {
+            let list = fail("list the directory of", dir);
+            for entry in fs::read_dir(dir).map_err(&list)? {
+                let path = entry.map_err(&list)?.path();
+                if path.file_name().is_some_and(|n| n.to_string_lossy().contains(CORRUPT)) {
+                    found.push(path);
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 
     /// Looks for an unfinished operation on a VE. Its lock must be held.
@@ -241,9 +309,13 @@ fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
+/// What the names of journals that were put aside have in them.
+const CORRUPT: &str = ".journal.corrupt-";
+
 fn quarantine(path: &Path, why: String) -> Result<Found> {
     let now = Timestamp::now().as_nanosecond();
-    let moved_to = path.with_extension(format!("journal.corrupt-{now}"));
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let moved_to = path.with_file_name(format!("{stem}{CORRUPT}{now}"));
     fs::rename(path, &moved_to).map_err(fail("put aside", path))?;
     Ok(Found::Corrupt { moved_to, why })
 }
@@ -288,6 +360,7 @@ impl Journal {
             path,
             home,
             lines,
+            whole,
         })
     }
 
@@ -299,10 +372,22 @@ impl Journal {
     fn write(&mut self, line: &Line, sync: bool) -> Result<()> {
         let fail = fail("write", &self.path);
         let text = encode(self.lines, line).map_err(|e| fail(e.into()))?;
-        self.file.write_all(text.as_bytes()).map_err(&fail)?;
-        if sync && self.home == Home::Durable {
-            self.file.sync_data().map_err(&fail)?;
+        let written = append(
+            &mut self.file,
+            &self.path,
+            text.as_bytes(),
+            sync && self.home == Home::Durable,
+        );
+        if let Err(e) = written {
+            // Half a line (a full disk) must not stand before the next one.
+            let cut = self
+                .file
+                .set_len(self.whole)
+                .and_then(|()| self.file.seek(SeekFrom::Start(self.whole)));
+            cut.map_err(&fail)?;
+            return Err(e.into());
         }
+        self.whole += text.len() as u64;
         self.lines += 1;
         Ok(())
     }
@@ -334,15 +419,6 @@ impl Journal {
         // then the removal alone must do.
         let _ = self.write(&Line::End, true);
         Ok(remove_file(&self.path)?)
-    }
-}
-
-/// The id of the running kernel's boot, from `proc` (usually /proc).
-pub fn boot_id(proc: &Path) -> Result<String> {
-    let path = proc.join("sys/kernel/random/boot_id");
-    match read_opt(&path)? {
-        Some(text) => Ok(text.trim().to_owned()),
-        None => Err(Error::new(Class::Failed, format!("there is no {}", path.display())).hint("is /proc mounted?")),
     }
 }
 

@@ -7,8 +7,10 @@ use hostel_model::id::VeId;
 use hostel_system::file;
 
 use crate::error::{Class, Error, Result};
+use crate::facade::TROUBLE;
 use crate::host::Host;
-use crate::ve::record::{RunRecord, VeState};
+use crate::ve::outline::Outline;
+use crate::ve::record::RunRecord;
 
 /// How long the kernel may take to let go of a dead VE's disk and processes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,14 +42,15 @@ impl Failures {
 
 impl Host {
     /// Takes away everything that a run of this VE made in the kernel and below /run. Its init must have ended.
-    pub fn clear(&self, id: VeId, state: &VeState) -> Result<()> {
+    pub fn clear(&self, ve: &Outline) -> Result<()> {
+        let id = ve.id;
         let mut failures = Failures::default();
         // Init's end was the end of all in its pid namespace; a stray that we put into the group ourselves (an
         // entry cut short) goes now.
         if self.cgroups.exists(id) {
             failures.keep(self.cgroups.kill(id));
         }
-        failures.keep(self.clear_network(id, state));
+        failures.keep(self.clear_network(id, ve.interfaces));
         failures.keep(self.cgroups.remove(id, PATIENCE));
         failures.keep(self.disks.detach(&self.dirs.ve(id), PATIENCE));
         failures.keep(RunRecord::remove(&self.dirs.run(id)));
@@ -55,8 +58,8 @@ impl Host {
     }
 
     /// Removes the VE's interfaces and what the firewall knows of them.
-    pub fn clear_network(&self, id: VeId, state: &VeState) -> Result<()> {
-        let names = self.interface_names(id, state.interfaces.len());
+    pub fn clear_network(&self, id: VeId, interfaces: usize) -> Result<()> {
+        let names = self.interface_names(id, interfaces);
         let mut failures = Failures::default();
         failures.keep(self.network.detach(&names));
         for name in &names {
@@ -67,14 +70,29 @@ impl Host {
 
     /// The names of a VE's interfaces on the host.
     pub fn interface_names(&self, id: VeId, count: usize) -> Vec<String> {
-        (0..count).map(|n| self.config.interface_prefix.interface(id, n)).collect()
+        (0..count)
+            .map(|n| self.config.interface_prefix.interface(id, n))
+            .collect()
+    }
+
+    /// Removes the runtime directory of a VE that is no more. Never through a mount in it: that would empty what is
+    /// mounted there.
+    pub fn remove_run_dir(&self, id: VeId) -> Result<()> {
+        let dir = self.dirs.run(id);
+        self.mounts.umount(&self.dirs.disk_mount(id), &self.dirs.mount(id))?;
+        if let Some(point) = self.mounts.below(&dir)?.first() {
+            return Err(Error::new(Class::Busy, format!("cannot remove {}", dir.display()))
+                .because(format!("something is mounted at {}", point.display()))
+                .hint(format!("unmount it: umount {}", point.display())));
+        }
+        Ok(file::remove_tree(&dir)?)
     }
 
     /// The runtime directory, empty of sockets of the past.
     pub fn fresh_run_dir(&self, id: VeId) -> Result<()> {
         let dir = self.dirs.run(id);
         file::make_dir(&dir)?;
-        for stale in [hostel_monitor_socket(), "exit.json", "run.json"] {
+        for stale in [hostel_monitor_socket(), "exit.json", "run.json", TROUBLE] {
             file::remove_file(&dir.join(stale))?;
         }
         Ok(())
@@ -89,6 +107,9 @@ fn hostel_monitor_socket() -> &'static str {
 pub fn must_have_ended(host: &Host, id: VeId) -> Result<()> {
     match host.reality(id)?.init {
         None => Ok(()),
-        Some(init) => Err(Error::new(Class::Failed, format!("VE {id} still runs (process {})", init.pid))),
+        Some(init) => Err(Error::new(
+            Class::Failed,
+            format!("VE {id} still runs (process {})", init.pid),
+        )),
     }
 }

@@ -1,5 +1,6 @@
 //! Making a VE: `hostel create`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use hostel_model::definition::{Share, VeDefinition};
@@ -9,24 +10,30 @@ use hostel_system::file;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
-use crate::host::Host;
-use crate::step::{Home, Operation, Step, nothing};
 use crate::facade::Silent;
+use crate::host::Host;
+use crate::lock::Lock;
+use crate::step::{Home, Operation, Step, nothing};
+use crate::templates;
 use crate::ve::record::VeState;
+use crate::ve::registry::Catalogue;
 
 /// A creation under way. Everything is made under a staging name; the last rename makes it a VE.
 #[derive(Debug)]
 pub struct Create {
     host: Arc<Host>,
     id: VeId,
+    /// As planned, and once it is reserved: as reserved.
+    state: VeState,
     params: Params,
-    notes: Vec<String>,
+    /// Held from the judgement until others can see the definition that was judged.
+    registry: Option<Lock>,
 }
 
 /// The whole VE as it will be, so that the next process can undo or finish it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Params {
-    /// What is allocated for it.
+    /// What is to be allocated for it.
     pub state: VeState,
     /// Its definition's text.
     pub definition: String,
@@ -45,43 +52,68 @@ impl Operation for Create {
     type Params = Params;
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
-        Ok(Self { host, id, params, notes: Vec::new() })
+        let reserved = VeState::read(&host.dirs.staging(id)).ok().flatten();
+        let state = reserved.unwrap_or_else(|| params.state.clone());
+        Ok(Self {
+            host,
+            id,
+            state,
+            params,
+            registry: None,
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("reserve", "reserving", Create::reserve, Create::release),
-            Step::new("template", "preparing the template", Create::prepare_template, Create::drop_template),
-            Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
-            Step::new("definition", "writing the definition", Create::write_definition, Create::remove_definition),
-            Step::new("commit", "committing", Create::commit, nothing).point_of_no_return(),
-        ] }
-    }
-
-    fn notes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notes)
+        const {
+            &[
+                Step::new("reserve", "reserving", Create::reserve, Create::release),
+                Step::new(
+                    "definition",
+                    "writing the definition",
+                    Create::write_definition,
+                    Create::remove_definition,
+                ),
+                // A tenant's copy stays for its next VE; a VE's own lies in the staging directory and goes with it.
+                Step::new("template", "preparing the template", Create::prepare_template, nothing),
+                Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
+                Step::new("commit", "committing", Create::commit, Create::uncommit).point_of_no_return(),
+            ]
+        }
     }
 }
 
 impl Create {
-    /// From here on the id, the id range and the addresses count as taken. They were drawn before, without a lock;
-    /// now is the moment at which it is certain that nobody else has them.
+    /// From here on the id, the name, the id range, the addresses and the tenant's budget count as taken. They were
+    /// chosen before, without a lock; now is the moment at which it is certain that nobody else has them.
     fn reserve(&mut self) -> Result<()> {
-        let _lock = self.host.lock_registry(Self::VERB)?;
-        let state = &self.params.state;
+        if self.registry.is_none() {
+            self.registry = Some(self.host.lock_registry(Self::VERB)?);
+        }
         let taken = self.host.taken(Some(self.id))?;
-        let addresses = state.interfaces.iter().flat_map(|i| &i.addresses);
-        let clash = taken.names.contains(&state.name)
-            || taken.slots.contains(&state.slot)
-            || addresses.into_iter().any(|a| taken.addresses.contains(a))
-            || self.host.dirs.ve(self.id).exists();
-        if clash {
-            return Err(Error::new(Class::Busy, format!("another VE took what {} was to have", state.name))
-                .hint("try again"));
+        if taken.names.contains(&self.state.name) || self.host.dirs.ve(self.id).exists() {
+            return Err(Error::new(
+                Class::Busy,
+                format!("another VE took the name or id of {}", self.state.name),
+            )
+            .hint("try again"));
+        }
+        let effective = self.host.resolve(&self.definition()?, &mut Catalogue::default())?;
+        self.host.judge(&effective)?;
+        if taken.slots.contains(&self.state.slot) {
+            self.state.slot = self.host.free_slot(&effective, &taken)?;
+        }
+        if self
+            .state
+            .interfaces
+            .iter()
+            .flat_map(|i| &i.addresses)
+            .any(|a| taken.addresses.contains(a))
+        {
+            self.state.interfaces = self.host.interfaces(&effective, &[], &taken)?;
         }
         let staging = self.host.dirs.staging(self.id);
         file::make_dir(&staging)?;
-        state.write(&staging)
+        self.state.write(&staging)
     }
 
     fn release(&mut self) -> Result<()> {
@@ -91,29 +123,34 @@ impl Create {
 
     fn prepare_template(&mut self) -> Result<()> {
         let store = self.host.templates();
-        let template = store.resolve(&self.params.state.template)?;
-        let lower = store.lower_for(&template, &self.sharing()?, &Silent)?;
-        if lower != self.params.state.lower {
-            self.params.state.lower = lower;
-            self.params.state.write(&self.host.dirs.staging(self.id))?;
+        let template = store.resolve(&self.state.template)?;
+        let (staging, place) = (self.host.dirs.staging(self.id), self.host.dirs.ve(self.id));
+        let lower = store.lower_for(&template, &self.sharing(&staging)?, &Silent)?;
+        // The VE's own copy goes where the commit renames it to.
+        let lower = lower
+            .strip_prefix(&staging)
+            .map_or(lower.clone(), |own| place.join(own));
+        if lower != self.state.lower {
+            self.state.lower = lower;
+            self.state.write(&staging)?;
         }
         Ok(())
     }
 
-    /// A tenant's copy stays for its next VE; a VE's own goes with it.
-    fn drop_template(&mut self) -> Result<()> {
-        match self.params.share {
-            Share::None => self.host.drop_private_template(self.id, &self.params.state.template),
-            Share::Tenant | Share::Host => Ok(()),
-        }
-    }
-
-    fn sharing(&self) -> Result<crate::templates::Share> {
-        Ok(crate::facade::sharing(self.params.share, &self.definition()?.tenant, self.id))
+    /// Whom the VE shares its template's tree with.
+    fn sharing(&self, own: &Path) -> Result<templates::Share> {
+        Ok(match self.params.share {
+            Share::Tenant => templates::Share::Tenant(self.definition()?.tenant),
+            Share::Host => templates::Share::Host,
+            Share::None => templates::Share::None(own.to_owned()),
+        })
     }
 
     fn make_disk(&mut self) -> Result<()> {
-        let spec = DiskSpec { size: self.params.disk_size, inodes: self.params.inodes };
+        let spec = DiskSpec {
+            size: self.params.disk_size,
+            inodes: self.params.inodes,
+        };
         let staging = self.host.dirs.staging(self.id);
         Ok(self.host.disks.create(&staging, &spec, &format!("ve{}", self.id))?)
     }
@@ -127,23 +164,37 @@ impl Create {
     }
 
     fn definition(&self) -> Result<VeDefinition> {
-        let path = self.host.dirs.definition(&self.params.state.name);
+        let path = self.host.dirs.definition(&self.state.name);
         VeDefinition::parse(&path.display().to_string(), &self.params.definition)
             .map_err(|e| Error::new(Class::Usage, "the new definition has mistakes").because(e))
     }
 
     fn write_definition(&mut self) -> Result<()> {
-        let path = self.host.dirs.definition(&self.params.state.name);
-        Ok(file::write_atomic(&path, self.params.definition.as_bytes(), 0o600)?)
+        let path = self.host.dirs.definition(&self.state.name);
+        file::write_atomic(&path, self.params.definition.as_bytes(), 0o600)?;
+        self.registry = None;
+        Ok(())
     }
 
     fn remove_definition(&mut self) -> Result<()> {
-        file::remove_file(&self.host.dirs.definition(&self.params.state.name))?;
+        file::remove_file(&self.host.dirs.definition(&self.state.name))?;
         Ok(file::sync_dir(&self.host.dirs.definitions("ve"))?)
     }
 
+    /// Under the lock: whoever reads what is taken, just when the directory changes its name, may find neither.
     fn commit(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
         let dirs = &self.host.dirs;
         Ok(file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?)
+    }
+
+    /// Back to staging, where the other steps' undo looks for it.
+    fn uncommit(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
+        let (staging, place) = (self.host.dirs.staging(self.id), self.host.dirs.ve(self.id));
+        match place.exists() {
+            true => Ok(file::rename(&place, &staging)?),
+            false => Ok(()),
+        }
     }
 }

@@ -36,28 +36,45 @@ impl Operation for Destroy {
     type Params = Params;
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
-        Ok(Self { host, id, name: params.name })
+        Ok(Self {
+            host,
+            id,
+            name: params.name,
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("away", "removing the VE", Destroy::rename_away, Destroy::rename_back).point_of_no_return(),
-            Step::new("definition", "removing the definition", Destroy::remove_definition, nothing),
-            Step::new("disk", "removing the disk", Destroy::remove_disk, nothing),
-            Step::new("traces", "removing traces", Destroy::remove_traces, nothing),
-        ] }
+        const {
+            &[
+                Step::new("away", "removing the VE", Destroy::rename_away, Destroy::rename_back).point_of_no_return(),
+                Step::new(
+                    "definition",
+                    "removing the definition",
+                    Destroy::remove_definition,
+                    nothing,
+                ),
+                Step::new("disk", "removing the disk", Destroy::remove_disk, nothing),
+                Step::new("traces", "removing traces", Destroy::remove_traces, nothing),
+            ]
+        }
     }
 }
 
 impl Destroy {
+    /// Under the lock, as a creation's last rename is.
     fn rename_away(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
         let dirs = &self.host.dirs;
         Ok(file::rename(&dirs.ve(self.id), &dirs.doomed(self.id))?)
     }
 
     fn rename_back(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
         let dirs = &self.host.dirs;
-        Ok(file::rename(&dirs.doomed(self.id), &dirs.ve(self.id))?)
+        match dirs.doomed(self.id).exists() {
+            true => Ok(file::rename(&dirs.doomed(self.id), &dirs.ve(self.id))?),
+            false => Ok(()),
+        }
     }
 
     fn remove_definition(&mut self) -> Result<()> {
@@ -77,7 +94,7 @@ impl Destroy {
 
     fn remove_traces(&mut self) -> Result<()> {
         file::remove_tree(&self.host.dirs.doomed(self.id))?;
-        file::remove_tree(&self.host.dirs.run(self.id))?;
+        self.host.remove_run_dir(self.id)?;
         Ok(file::sync_dir(&self.host.dirs.ves())?)
     }
 }

@@ -4,7 +4,26 @@ pub mod clear;
 pub mod create;
 pub mod destroy;
 pub mod mount;
+#[cfg(test)]
+mod proofs;
 pub mod recover;
 pub mod set;
 pub mod start;
 pub mod stop;
+
+use hostel_model::id::VeName;
+
+use crate::journal::Begin;
+use crate::step::Operation;
+
+/// The name of the VE that an operation makes or removes: while it is unfinished, its journal may be all that knows it.
+pub fn name_in(begin: &Begin) -> Option<VeName> {
+    let params = begin.params.clone();
+    match begin.verb.as_str() {
+        create::Create::VERB => serde_json::from_value(params)
+            .map(|p: create::Params| p.state.name)
+            .ok(),
+        destroy::Destroy::VERB => serde_json::from_value(params).map(|p: destroy::Params| p.name).ok(),
+        _ => None,
+    }
+}

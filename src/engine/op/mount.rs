@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hostel_model::id::VeId;
-use hostel_system::mount::{mount_root, umount_root};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::host::Host;
-use crate::step::{Home, Operation, Step, nothing};
+use crate::step::{Home, Operation, Step};
 use crate::ve::record::VeState;
 
 /// How long the kernel may take to let go of the disk.
@@ -21,6 +20,7 @@ pub struct Mount {
     host: Arc<Host>,
     id: VeId,
     state: VeState,
+    notes: Vec<String>,
 }
 
 /// Nothing but the VE is needed.
@@ -35,22 +35,26 @@ impl Operation for Mount {
 
     fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
         let state = host.state(id)?;
-        Ok(Self { host, id, state })
+        Ok(Self {
+            host,
+            id,
+            state,
+            notes: Vec::new(),
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
         const { &[Step::new("root", "mounting", Mount::mount, Mount::umount)] }
     }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
 }
 
 impl Mount {
     fn mount(&mut self) -> Result<()> {
-        let (host, id) = (&self.host, self.id);
-        let dir = host.dirs.ve(id);
-        host.disks.check(&dir)?;
-        let attached = host.disks.attach(&dir)?;
-        let orders = host.disk_orders(&attached.source);
-        mount_root(&self.state.lower, &orders, &host.dirs.run(id).join("disk"), &host.dirs.mount(id))?;
+        self.notes.extend(self.host.mount(&self.state)?);
         Ok(())
     }
 
@@ -64,6 +68,7 @@ impl Mount {
 pub struct Umount {
     host: Arc<Host>,
     id: VeId,
+    state: VeState,
 }
 
 impl Operation for Umount {
@@ -73,11 +78,12 @@ impl Operation for Umount {
     type Params = Params;
 
     fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
-        Ok(Self { host, id })
+        let state = host.state(id)?;
+        Ok(Self { host, id, state })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[Step::new("root", "unmounting", Umount::umount, nothing)] }
+        const { &[Step::new("root", "unmounting", Umount::umount, Umount::mount)] }
     }
 }
 
@@ -85,12 +91,31 @@ impl Umount {
     fn umount(&mut self) -> Result<()> {
         self.host.umount(self.id)
     }
+
+    fn mount(&mut self) -> Result<()> {
+        self.host.mount(&self.state).map(drop)
+    }
 }
 
 impl Host {
+    /// Mounts a root; content if it is mounted. Gives what is worth a line.
+    fn mount(&self, state: &VeState) -> Result<Option<String>> {
+        let id = state.id;
+        let note = self.check_disk(state)?;
+        let attached = self.disks.attach(&self.dirs.ve(id))?;
+        let orders = self.disk_orders(&attached.source);
+        self.mounts.mount(
+            &state.lower,
+            &orders,
+            &self.dirs.run(id).join("disk"),
+            &self.dirs.mount(id),
+        )?;
+        Ok(note)
+    }
+
     /// Unmounts a root and lets go of its disk; content if it isn't mounted.
     pub fn umount(&self, id: VeId) -> Result<()> {
-        umount_root(&self.dirs.run(id).join("disk"), &self.dirs.mount(id))?;
+        self.mounts.umount(&self.dirs.disk_mount(id), &self.dirs.mount(id))?;
         Ok(self.disks.detach(&self.dirs.ve(id), PATIENCE)?)
     }
 }

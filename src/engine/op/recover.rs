@@ -1,9 +1,11 @@
 //! Ending what a killed command left: done first by the next operation on the same VE.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hostel_model::id::VeId;
-use hostel_system::process::{Adopt, Place, Watch};
+use hostel_system::file;
+use hostel_system::process::{Adopt, Init, Place, Request, Watch};
 
 use super::create::Create;
 use super::destroy::Destroy;
@@ -11,12 +13,16 @@ use super::mount::{Mount, Umount};
 use super::set::Set;
 use super::start::Start;
 use super::stop::Stop;
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Result, chain};
 use crate::facade::Progress;
 use crate::host::Host;
 use crate::journal::{Found, Unfinished};
 use crate::step::{Operation, Runner};
+use crate::ve::outline::Outline;
 use crate::ve::record::{RunRecord, VeState};
+
+/// How long the kernel may take to let go of a disk.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Host {
     /// Puts a VE in order: an unfinished operation is ended, what a former run left is cleared, a running VE without
@@ -26,11 +32,15 @@ impl Host {
             Found::Nothing => {}
             Found::Unfinished(unfinished) => self.finish(unfinished, runner)?,
             Found::Corrupt { moved_to, why } => {
-                runner.progress.note(&format!("a journal could not be read and lies at {}: {why}", moved_to.display()));
+                runner.progress.note(&format!(
+                    "a journal could not be read and lies at {}: {why}",
+                    moved_to.display()
+                ));
             }
         }
-        match VeState::read(&self.dirs.ve(id))? {
-            Some(state) => self.tidy(id, &state, runner.progress),
+        self.remove_half_made(id)?;
+        match self.outline(id) {
+            Some(ve) => self.tidy(&ve, runner.progress),
             None => Ok(()), // it was being made or removed, and that is over now
         }
     }
@@ -45,32 +55,77 @@ impl Host {
             Umount::VERB => runner.recover::<Umount>(self, unfinished),
             Set::VERB => runner.recover::<Set>(self, unfinished),
             verb => {
-                return Err(Error::new(Class::Failed, format!("VE {} has an unfinished {verb}", unfinished.begin.id))
-                    .because("this version of hostel knows no such operation")
-                    .hint("use the version of hostel that began it"));
+                return Err(Error::new(
+                    Class::Failed,
+                    format!("VE {} has an unfinished {verb}", unfinished.begin.id),
+                )
+                .because("this version of hostel knows no such operation")
+                .hint("use the version of hostel that began it"));
             }
         }
         .map(drop)
     }
 
     /// What needs no journal: reality says what is to be done.
-    fn tidy(&self, id: VeId, state: &VeState, progress: &dyn Progress) -> Result<()> {
-        let reality = self.reality(id)?;
+    fn tidy(&self, ve: &Outline, progress: &dyn Progress) -> Result<()> {
+        let (id, reality) = (ve.id, self.reality(ve.id)?);
         if reality.remains {
             progress.note("clearing up after its last run");
-            return self.clear(id, state);
+            return self.clear(ve);
         }
         let Some(init) = reality.init else { return Ok(()) };
         let run_dir = self.dirs.run(id);
-        if RunRecord::read(&run_dir).is_none_or(|r| r.init != init) {
-            hostel_system::file::make_dir(&run_dir)?;
-            let started = (self.clock)();
-            RunRecord { init, boot_id: self.boot_id.clone(), started }.write(&run_dir)?;
+        if RunRecord::read(&run_dir).is_none_or(|r| r.init != init || r.boot_id != self.boot_id) {
+            file::make_dir(&run_dir)?;
+            let started = (self.clock)() - self.guests.age(init).map_or(0, |age| age.as_secs() as i64);
+            RunRecord {
+                init,
+                boot_id: self.boot_id.clone(),
+                started,
+            }
+            .write(&run_dir)?;
         }
-        if self.guests.ask(&run_dir, &hostel_system::process::Request::Status)?.is_none() {
-            progress.note("its monitor was gone; it has a new one now");
-            let watch = self.watch(id)?;
-            self.guests.adopt(Adopt { watch, init })?;
+        match self.guests.ask(&run_dir, &Request::Status) {
+            Ok(Some(answer)) if answer.init == init => Ok(()),
+            Ok(_) => self.give_monitor(ve, init, progress),
+            // It is there, but stopped or stuck. Nothing that we do needs its answer.
+            Err(e) => {
+                let what = chain(&Error::from(e));
+                progress.note(&format!("{what}; kill it, and the next command gives the VE a new one"));
+                Ok(())
+            }
+        }
+    }
+
+    fn give_monitor(&self, ve: &Outline, init: Init, progress: &dyn Progress) -> Result<()> {
+        let watch = self.watch(ve.id)?;
+        match self.guests.adopt(Adopt { watch, init }) {
+            Ok(()) => {
+                progress.note("its monitor was gone; it has a new one now");
+                Ok(())
+            }
+            // The guest ended before anybody watched over it again.
+            Err(_) if self.reality(ve.id)?.remains => self.clear(ve),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// No operation on this VE is unfinished: what lies under a staging name of its then has lost its journal, and
+    /// nobody will ever come back for it.
+    pub(crate) fn remove_half_made(&self, id: VeId) -> Result<()> {
+        for dir in [self.dirs.staging(id), self.dirs.doomed(id)] {
+            if !dir.exists() {
+                continue;
+            }
+            if let Ok(Some(state)) = VeState::read(&dir)
+                && !self.dirs.ve(id).exists()
+                && self.definition(&state.name).is_ok_and(|d| d.id == id)
+            {
+                file::remove_file(&self.dirs.definition(&state.name))?;
+            }
+            self.disks.detach(&dir, PATIENCE)?;
+            self.disks.remove(&dir)?;
+            file::remove_tree(&dir)?;
         }
         Ok(())
     }
@@ -83,7 +138,10 @@ impl Host {
         Ok(Watch {
             id: id.get(),
             run_dir: self.dirs.run(id),
-            place: Place { tasks: place.join, unified: place.unified },
+            place: Place {
+                tasks: place.join,
+                unified: place.unified,
+            },
             console_log_size: self.config.console.log_size.get(),
             after: vec![program, "--config".into(), config, "settle".into(), id.to_string()],
         })

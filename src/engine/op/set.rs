@@ -8,7 +8,7 @@ use hostel_model::limits::Limits;
 use hostel_model::resolve::Effective;
 use hostel_system::cgroup::BlockDevice;
 use hostel_system::disk::DiskSource;
-use hostel_system::file;
+use hostel_system::{Kind, file};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
@@ -33,6 +33,9 @@ pub struct Params {
     pub old: String,
     /// As it is to be.
     pub new: String,
+    /// The size that its disk is to have, if another than now.
+    #[serde(default)]
+    pub disk_size: Option<u64>,
 }
 
 impl Operation for Set {
@@ -43,17 +46,24 @@ impl Operation for Set {
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
         let state = host.state(id)?;
-        Ok(Self { host, id, state, params })
+        Ok(Self {
+            host,
+            id,
+            state,
+            params,
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
-            Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
-            // Last, because a disk that has grown can't shrink while it is in use.
-            Step::new("disk", "changing the disk", Set::resize, nothing).point_of_no_return(),
-            Step::new("record", "recording", Set::record, nothing),
-        ] }
+        const {
+            &[
+                Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
+                Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
+                // Last, because a disk that has grown can't shrink while it is in use.
+                Step::new("disk", "changing the disk", Set::resize, nothing).irrevocable(Set::has_resized),
+                Step::new("record", "recording", Set::record, nothing),
+            ]
+        }
     }
 }
 
@@ -74,7 +84,26 @@ impl Set {
             Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice { major, minor }],
             _ => Vec::new(),
         };
-        Ok(self.host.cgroups.apply(self.id, &self.host.enforceable(limits), &disks)?)
+        let applied = self.host.cgroups.apply(self.id, &self.host.enforceable(limits), &disks);
+        applied.map_err(|e| {
+            if e.kind == Kind::Busy {
+                self.memory_in_use(limits, e)
+            } else {
+                e.into()
+            }
+        })
+    }
+
+    /// The kernel takes no memory away that is in use and can't be freed; nothing has changed then.
+    fn memory_in_use(&self, limits: &Limits, e: hostel_system::Error) -> Error {
+        let limit = limits.memory.limit.map_or_else(|| "less".to_owned(), |l| l.to_string());
+        let hint = e.hint.clone().unwrap_or_else(|| "lower it when less is used".into());
+        Error::new(
+            Class::Limit,
+            format!("the memory of {} can't be lowered to {limit}", self.state.name),
+        )
+        .because(e)
+        .hint(hint)
     }
 
     fn new_limits(&mut self) -> Result<()> {
@@ -85,15 +114,23 @@ impl Set {
     fn old_limits(&mut self) -> Result<()> {
         match self.effective(&self.params.old) {
             Ok(old) => self.apply(&old.limits),
+            Err(e) if e.class == Class::Failed => Err(e), // it could not be read now
             Err(_) => Ok(()),
         }
     }
 
     fn write(&self, text: &str) -> Result<()> {
-        Ok(file::write_atomic(&self.host.dirs.definition(&self.state.name), text.as_bytes(), 0o600)?)
+        Ok(file::write_atomic(
+            &self.host.dirs.definition(&self.state.name),
+            text.as_bytes(),
+            0o600,
+        )?)
     }
 
+    /// Judged under the lock, so that two changes at once can't pass a tenant's budget together.
     fn write_new(&mut self) -> Result<()> {
+        let _lock = self.host.lock_registry(Self::VERB)?;
+        self.host.judge(&self.effective(&self.params.new)?)?;
         self.write(&self.params.new)
     }
 
@@ -102,7 +139,9 @@ impl Set {
     }
 
     fn resize(&mut self) -> Result<()> {
-        let size = self.effective(&self.params.new)?.disk.size.get();
+        let Some(size) = self.params.disk_size else {
+            return Ok(());
+        };
         let dir = self.host.dirs.ve(self.id);
         match size.cmp(&self.state.disk_size) {
             std::cmp::Ordering::Greater => Ok(self.host.disks.grow(&dir, size)?),
@@ -111,8 +150,23 @@ impl Set {
         }
     }
 
+    /// Has the disk another size than was recorded? Then it goes on: a disk in use can't be made small again.
+    fn has_resized(&self) -> Result<bool> {
+        /// What drivers round sizes to.
+        const BLOCK: u64 = 4096;
+        let dir = self.host.dirs.ve(self.id);
+        if self.params.disk_size.is_none() || !self.host.disks.exists(&dir)? {
+            return Ok(false);
+        }
+        let size = self.host.disks.size(&dir)?;
+        Ok(size.abs_diff(self.state.disk_size) >= BLOCK)
+    }
+
     fn record(&mut self) -> Result<()> {
-        self.state.disk_size = self.effective(&self.params.new)?.disk.size.get();
+        let Some(size) = self.params.disk_size else {
+            return Ok(());
+        };
+        self.state.disk_size = size;
         self.state.write(&self.host.dirs.ve(self.id))
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
+use hostel_model::units::human;
 use hostel_system::cgroup::{BlockDevice, Placement};
 use hostel_system::disk::{Attached, DiskSource, FsckOutcome};
 use hostel_system::firewall::{MasqueradePool, Member, Ruleset};
 use hostel_system::net::{ALIAS_PREFIX, Link};
-use hostel_system::process::{Disk, Launching, Place, Start as Orders, Switches};
+use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, Switches};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
@@ -24,8 +25,14 @@ use crate::ve::registry::Catalogue;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Programs that may be a guest's init, in the order they are tried.
-const INITS: [&str; 6] =
-    ["/sbin/init", "/usr/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/etc/init", "/bin/init"];
+const INITS: [&str; 6] = [
+    "/sbin/init",
+    "/usr/sbin/init",
+    "/usr/lib/systemd/systemd",
+    "/lib/systemd/systemd",
+    "/etc/init",
+    "/bin/init",
+];
 
 /// A start under way. All its objects die with the host, so its journal may too.
 #[derive(Debug)]
@@ -52,20 +59,36 @@ impl Operation for Start {
 
     fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
         let state = host.state(id)?;
-        Ok(Self { host, id, state, effective: None, disk: None, keep: None, launching: None, notes: Vec::new() })
+        Ok(Self {
+            host,
+            id,
+            state,
+            effective: None,
+            disk: None,
+            keep: None,
+            launching: None,
+            notes: Vec::new(),
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("check", "checking", Start::check, crate::step::nothing),
-            Step::new("disk", "attaching the disk", Start::attach_disk, Start::detach_disk),
-            Step::new("limits", "setting limits", Start::set_limits, Start::remove_group),
-            Step::new("launch", "making namespaces", Start::launch, Start::end),
-            Step::new("network", "attaching the network", Start::attach_network, Start::detach_network),
-            Step::new("record", "recording", Start::record, Start::forget),
-            Step::new("init", "starting init", Start::run_init, Start::end).point_of_no_return(),
-            Step::new("settle", "finishing", Start::settle_in, crate::step::nothing),
-        ] }
+        const {
+            &[
+                Step::new("check", "checking", Start::check, crate::step::nothing),
+                Step::new("disk", "attaching the disk", Start::attach_disk, Start::detach_disk),
+                Step::new("limits", "setting limits", Start::set_limits, Start::remove_group),
+                Step::new("launch", "making namespaces", Start::launch, Start::end),
+                Step::new(
+                    "network",
+                    "attaching the network",
+                    Start::attach_network,
+                    Start::detach_network,
+                ),
+                Step::new("record", "recording", Start::record, Start::forget),
+                Step::new("init", "starting init", Start::run_init, Start::end).irrevocable(Start::is_watched),
+                Step::new("settle", "finishing", Start::settle_in, crate::step::nothing),
+            ]
+        }
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -81,32 +104,54 @@ impl Start {
         self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
         if !self.state.lower.is_dir() {
             let lower = self.state.lower.display();
-            return Err(Error::new(Class::Failed, format!("the template tree of {} is gone", self.state.name))
-                .because(format!("{lower} is not there"))
-                .hint(format!("restore template {} at that place", self.state.template)));
+            return Err(Error::new(
+                Class::Failed,
+                format!("the template tree of {} is gone", self.state.name),
+            )
+            .because(format!("{lower} is not there"))
+            .hint(format!("restore template {} at that place", self.state.template)));
         }
         self.effective = Some(effective);
         Ok(())
     }
 
     fn effective(&self) -> Result<&Effective> {
-        self.effective.as_ref().ok_or_else(|| Error::new(Class::Failed, "the start was not checked first"))
+        self.effective
+            .as_ref()
+            .ok_or_else(|| Error::new(Class::Failed, "the start was not checked first"))
     }
 
     fn attach_disk(&mut self) -> Result<()> {
         let dir = self.host.dirs.ve(self.id);
-        match self.host.disks.check(&dir)? {
-            FsckOutcome::Clean => {}
-            FsckOutcome::Corrected(what) => self.notes.push(format!("the disk was repaired: {}", what.trim())),
-            FsckOutcome::NeedsHand(what) => {
-                return Err(Error::new(Class::Failed, format!("the disk of {} is damaged", self.state.name))
-                    .because(what)
-                    .hint(format!("check it by hand: e2fsck -f {}", dir.join("disk.img").display())));
-            }
-        }
+        self.notes.extend(self.host.check_disk(&self.state)?);
+        self.fit_disk()?;
         let Attached { source, keep, .. } = self.host.disks.attach(&dir)?;
         self.disk = Some(source);
         self.keep = keep;
+        Ok(())
+    }
+
+    /// A plan or a definition that was edited by hand meanwhile: a larger disk is given now. To shrink one takes a
+    /// decision.
+    fn fit_disk(&mut self) -> Result<()> {
+        let (has, should) = (self.state.disk_size, self.effective()?.disk.size.get());
+        if should > has {
+            self.host.disks.grow(&self.host.dirs.ve(self.id), should)?;
+            self.state.disk_size = should;
+            self.state.write(&self.host.dirs.ve(self.id))?;
+            self.notes
+                .push(format!("its disk has grown from {} to {}", human(has), human(should)));
+        } else if should < has {
+            let command = format!(
+                "hostel set {} disk.size={}",
+                self.state.name,
+                self.effective()?.disk.size
+            );
+            let (has, should) = (human(has), human(should));
+            self.notes.push(format!(
+                "its disk has {has}, not the {should} of its definition; shrink it while stopped: {command}"
+            ));
+        }
         Ok(())
     }
 
@@ -119,7 +164,10 @@ impl Start {
         let host = &self.host;
         host.cgroups.create(self.id, host.id_base(&self.state)?)?;
         let disks: Vec<BlockDevice> = match &self.disk {
-            Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice { major: *major, minor: *minor }],
+            Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice {
+                major: *major,
+                minor: *minor,
+            }],
             _ => Vec::new(),
         };
         let limits = host.enforceable(&self.effective()?.limits);
@@ -133,6 +181,7 @@ impl Start {
     fn launch(&mut self) -> Result<()> {
         self.host.fresh_run_dir(self.id)?;
         let orders = self.orders()?;
+        self.launching = None; // if this is taken twice, there is one already
         self.launching = Some(self.host.guests.launch(orders)?);
         // The VE's own mount holds the device from here on.
         Ok(())
@@ -165,7 +214,7 @@ impl Start {
     }
 
     fn detach_network(&mut self) -> Result<()> {
-        self.host.clear_network(self.id, &self.state)
+        self.host.clear_network(self.id, self.state.interfaces.len())
     }
 
     fn record(&mut self) -> Result<()> {
@@ -173,7 +222,12 @@ impl Start {
             return Err(Error::new(Class::Failed, "the VE's first process is not there"));
         };
         let (boot_id, started) = (self.host.boot_id.clone(), (self.host.clock)());
-        RunRecord { init: launching.init(), boot_id, started }.write(&self.host.dirs.run(self.id))
+        RunRecord {
+            init: launching.init(),
+            boot_id,
+            started,
+        }
+        .write(&self.host.dirs.run(self.id))
     }
 
     fn forget(&mut self) -> Result<()> {
@@ -181,16 +235,32 @@ impl Start {
     }
 
     fn run_init(&mut self) -> Result<()> {
-        let launching = self.launching.take();
-        launching.ok_or_else(|| Error::new(Class::Failed, "the VE's first process is not there"))?.go()?;
+        match self.launching.take() {
+            Some(launching) => launching.go()?,
+            None if self.host.reality(self.id)?.init.is_some() => {} // it runs already
+            None => return Err(Error::new(Class::Failed, "the VE's first process is not there")),
+        }
         self.keep = None;
         Ok(())
     }
 
+    /// Only a monitor whose guest's init runs answers. What that does by then must not be undone: whoever uses the VE
+    /// doesn't know that the command which started it was ended a moment too early.
+    fn is_watched(&self) -> Result<bool> {
+        let asked = self.host.guests.ask(&self.host.dirs.run(self.id), &Request::Status);
+        Ok(matches!(asked, Ok(Some(_))))
+    }
+
     /// A fresh VE has its identity now; what is written once is not written again.
     fn settle_in(&mut self) -> Result<()> {
-        let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
-        let password = effective.guest.password_hash.map(|hash| hash.expose().to_owned());
+        let password = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
+            Ok(effective) => effective.guest.password_hash.map(|hash| hash.expose().to_owned()),
+            // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
+            Err(e) if e.class != Class::Failed || !self.host.dirs.definition(&self.state.name).exists() => {
+                self.state.password.clone()
+            }
+            Err(e) => return Err(e),
+        };
         if !self.state.settled_in || self.state.password != password {
             self.state.settled_in = true;
             self.state.password = password;
@@ -202,8 +272,15 @@ impl Start {
     fn orders(&self) -> Result<Orders> {
         let (host, effective) = (&self.host, self.effective()?);
         let notifies = self.state.init == "systemd";
-        let memory = effective.limits.memory.limit.map_or(1 << 30, hostel_model::units::Bytes::get);
-        let place = |p: Placement| Place { tasks: p.join, unified: p.unified };
+        let memory = effective
+            .limits
+            .memory
+            .limit
+            .map_or(1 << 30, hostel_model::units::Bytes::get);
+        let place = |p: Placement| Place {
+            tasks: p.join,
+            unified: p.unified,
+        };
         Ok(Orders {
             watch: host.watch(self.id)?,
             id_base: host.id_base(&self.state)?,
@@ -246,24 +323,28 @@ impl Start {
     }
 }
 
-/// What the plan allows, in the monitor's words.
+/// What is open, in the monitor's words: what the VE has and its plan grants, whoever wrote the definition since it
+/// was judged.
 pub fn switches(effective: &Effective) -> Switches {
-    let f = &effective.features;
+    let (asked, granted) = (&effective.features, &effective.granted);
     Switches {
-        nesting: f.nesting,
-        io_uring: f.io_uring,
-        keyring: f.keyring,
-        fuse: f.fuse,
-        tun: f.tun,
-        compat32: f.compat32,
-        ipsec: f.ipsec,
+        nesting: asked.nesting && granted.nesting,
+        io_uring: asked.io_uring && granted.io_uring,
+        keyring: asked.keyring && granted.keyring,
+        fuse: asked.fuse && granted.fuse,
+        tun: asked.tun && granted.tun,
+        compat32: asked.compat32 && granted.compat32,
+        ipsec: asked.ipsec && granted.ipsec,
     }
 }
 
 /// Init's environment. `container_uuid` gives systemd a machine id to write into an empty /etc/machine-id.
 fn init_environment(id: VeId, state: &VeState) -> Vec<String> {
     let mut env: BTreeMap<&str, String> = BTreeMap::new();
-    env.insert("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into());
+    env.insert(
+        "PATH",
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
+    );
     env.insert("container", "hostel".into());
     env.insert("container_uuid", state.machine_id(id));
     env.insert("TERM", "vt220".into());
@@ -271,6 +352,27 @@ fn init_environment(id: VeId, state: &VeState) -> Vec<String> {
 }
 
 impl Host {
+    /// Brings a disk's file system in order before it is mounted. Gives what is worth a line.
+    pub fn check_disk(&self, state: &VeState) -> Result<Option<String>> {
+        let dir = self.dirs.ve(state.id);
+        if self.disks.attached(&dir)?.is_some() {
+            return Ok(None); // it was checked when it was attached, and is in use perhaps
+        }
+        match self.disks.check(&dir)? {
+            FsckOutcome::Clean => Ok(None),
+            FsckOutcome::Corrected(what) => Ok(Some(format!("the disk was repaired: {}", what.trim()))),
+            FsckOutcome::NeedsHand(what) => Err(Error::new(
+                Class::Failed,
+                format!("the disk of {} is damaged", state.name),
+            )
+            .because(what)
+            .hint(format!(
+                "check it by hand: e2fsck -f {}",
+                dir.join("disk.img").display()
+            ))),
+        }
+    }
+
     /// How to mount what the disk driver lent.
     pub fn disk_orders(&self, source: &DiskSource) -> Disk {
         let options = self.disks.mount_options();
@@ -282,7 +384,13 @@ impl Host {
                 options: options
                     .options
                     .iter()
-                    .map(|(k, v)| if v.is_empty() { (*k).to_owned() } else { format!("{k}={v}") })
+                    .map(|(k, v)| {
+                        if v.is_empty() {
+                            (*k).to_owned()
+                        } else {
+                            format!("{k}={v}")
+                        }
+                    })
                     .collect(),
             },
         }
@@ -292,7 +400,11 @@ impl Host {
     fn admit(&self, links: &[Link]) -> Result<()> {
         let members: Vec<Member> = links
             .iter()
-            .map(|l| Member { interface: l.host_name.clone(), addresses: l.addresses.clone(), mac: l.mac })
+            .map(|l| Member {
+                interface: l.host_name.clone(),
+                addresses: l.addresses.clone(),
+                mac: l.mac,
+            })
             .collect();
         let _lock = self.lock_firewall("start")?;
         let table = self.config.nft_table.as_str();
@@ -307,14 +419,20 @@ impl Host {
     pub fn members(&self) -> Result<Vec<Member>> {
         let mut members = Vec::new();
         for (id, state) in self.states()? {
-            let (Ok(state), Ok(reality)) = (state, self.reality(id)) else { continue };
+            let (Ok(state), Ok(reality)) = (state, self.reality(id)) else {
+                continue;
+            };
             if reality.init.is_none() {
                 continue;
             }
             let names = self.interface_names(id, state.interfaces.len());
             for (n, (interface, i)) in names.into_iter().zip(state.interfaces).enumerate() {
                 let mac = hostel_model::mac::Mac::guest(id, n as u8).bytes();
-                members.push(Member { interface, addresses: i.addresses, mac });
+                members.push(Member {
+                    interface,
+                    addresses: i.addresses,
+                    mac,
+                });
             }
         }
         Ok(members)
@@ -328,7 +446,10 @@ impl Host {
             let Ok(name) = name.parse() else { continue };
             let network = catalogue.network(self, &name)?;
             if network.masquerade {
-                masquerade.push(MasqueradePool { network: name.to_string(), pools: network.pools.clone() });
+                masquerade.push(MasqueradePool {
+                    network: name.to_string(),
+                    pools: network.pools.clone(),
+                });
             }
         }
         Ok(Ruleset {

@@ -1,18 +1,21 @@
 //! Ending a run of a VE: `hostel stop` and `hostel kill`.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hostel_model::id::VeId;
-use hostel_system::process::{Init, Request};
+use hostel_model::request::VeRef;
+use hostel_system::process::Init;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::interrupt;
 use crate::step::{Home, Operation, Step, nothing};
-use crate::ve::record::VeState;
+use crate::ve::outline::Outline;
+use crate::ve::registry::unknown_ve;
 
 /// How long the kernel may take to end a killed VE.
 const KILL_PATIENCE: Duration = Duration::from_secs(60);
@@ -22,8 +25,10 @@ const KILL_PATIENCE: Duration = Duration::from_secs(60);
 pub struct Stop {
     host: Arc<Host>,
     id: VeId,
-    state: VeState,
+    ve: Outline,
     params: Params,
+    /// As long as we hold this, clearing up is our affair and not the monitor's.
+    clearing: Option<OwnedFd>,
     interrupted: &'static AtomicBool,
     notes: Vec<String>,
 }
@@ -42,15 +47,25 @@ impl Operation for Stop {
     type Params = Params;
 
     fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
-        let state = host.state(id)?;
-        Ok(Self { host, id, state, params, interrupted: interrupt::flag(), notes: Vec::new() })
+        let ve = host.outline(id).ok_or_else(|| unknown_ve(&VeRef::Id(id)))?;
+        Ok(Self {
+            host,
+            id,
+            ve,
+            params,
+            clearing: None,
+            interrupted: interrupt::flag(),
+            notes: Vec::new(),
+        })
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[
-            Step::new("end", "shutting down", Stop::end, nothing).point_of_no_return(),
-            Step::new("clear", "clearing up", Stop::clear, nothing),
-        ] }
+        const {
+            &[
+                Step::new("end", "shutting down", Stop::end, Stop::let_live).irrevocable(Stop::has_ended),
+                Step::new("clear", "clearing up", Stop::clear, nothing),
+            ]
+        }
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -60,9 +75,15 @@ impl Operation for Stop {
 
 impl Stop {
     fn end(&mut self) -> Result<()> {
-        let Some(init) = self.host.reality(self.id)?.init else { return Ok(()) };
-        // The monitor would clear up by itself; we do, and it needn't.
-        self.host.guests.ask(&self.host.dirs.run(self.id), &Request::LeaveClearing)?;
+        let Some(init) = self.host.reality(self.id)?.init else {
+            return Ok(());
+        };
+        // A monitor that doesn't answer clears up as well as we do, and finds nothing left then.
+        self.clearing = self
+            .host
+            .guests
+            .take_over_clearing(&self.host.dirs.run(self.id))
+            .unwrap_or_default();
         if self.params.grace > 0 {
             if self.shut_down(init)? {
                 return Ok(());
@@ -70,6 +91,16 @@ impl Stop {
             self.notes.push("it did not shut down in time and was killed".into());
         }
         self.kill(init)
+    }
+
+    fn has_ended(&self) -> Result<bool> {
+        Ok(self.host.reality(self.id)?.init.is_none())
+    }
+
+    /// It lives on, or ends by itself later: then clearing up is its monitor's affair again.
+    fn let_live(&mut self) -> Result<()> {
+        self.clearing = None;
+        Ok(())
     }
 
     /// Asks the guest, and waits. False when its time is over.
@@ -86,9 +117,12 @@ impl Stop {
                 return Ok(false);
             }
             if self.interrupted.load(Ordering::Relaxed) {
-                let name = &self.state.name;
-                return Err(Error::new(Class::Interrupted, format!("the stop of {name} was interrupted"))
-                    .hint(format!("{name} was asked to shut down and may still do so; see: hostel status {name}")));
+                let name = &self.ve.name;
+                return Err(
+                    Error::new(Class::Interrupted, format!("the stop of {name} was interrupted")).hint(format!(
+                        "{name} was asked to shut down and may still do so; see: hostel status {name}"
+                    )),
+                );
             }
         }
     }
@@ -101,13 +135,18 @@ impl Stop {
         self.host.guests.kill(init)?;
         match self.host.guests.wait(init, KILL_PATIENCE)? {
             true => Ok(()),
-            false => Err(Error::new(Class::Failed, format!("{} was killed but has not ended", self.state.name))
-                .because("a process of it hangs in the kernel, most likely on a disk that doesn't answer")
-                .hint(format!("look at the state of process {} and at the host's kernel log", init.pid))),
+            false => Err(
+                Error::new(Class::Failed, format!("{} was killed but has not ended", self.ve.name))
+                    .because("a process of it hangs in the kernel, most likely on a disk that doesn't answer")
+                    .hint(format!(
+                        "look at the state of process {} and at the host's kernel log",
+                        init.pid
+                    )),
+            ),
         }
     }
 
     fn clear(&mut self) -> Result<()> {
-        self.host.clear(self.id, &self.state)
+        self.host.clear(&self.ve)
     }
 }

@@ -25,7 +25,8 @@
 //!
 //! If a step fails, it and all before it are undone, last first. Once a step that is a point of no return has been
 //! taken, nothing is undone any more: what fails after it stays to be done, and the next operation on that VE goes on
-//! with it.
+//! with it. The journal knows whether it was taken; for one whose act can't be undone (a guest has ended) the host is
+//! asked as well, for the act may be done and the line not be written.
 
 mod points;
 mod run;
@@ -79,6 +80,8 @@ pub struct Step<C> {
     pub undo: fn(&mut C) -> Result<()>,
     /// When it has been taken, the operation only goes forward.
     pub point_of_no_return: bool,
+    /// Asks the host whether what can't be taken back has happened, whatever the journal says.
+    pub passed: Option<fn(&C) -> Result<bool>>,
 }
 
 impl<C> Step<C> {
@@ -95,13 +98,23 @@ impl<C> Step<C> {
             act,
             undo,
             point_of_no_return: false,
+            passed: None,
         }
     }
 
-    /// After this one there is no way back.
+    /// After this one there is no way back. Until the journal says that it was taken, its undo takes it back.
     #[must_use]
     pub const fn point_of_no_return(mut self) -> Self {
         self.point_of_no_return = true;
+        self
+    }
+
+    /// After this one there is no way back, and what it does can't be undone even before the journal knows: then
+    /// `passed` asks the host whether it has happened. Its undo takes back only what happens before that.
+    #[must_use]
+    pub const fn irrevocable(mut self, passed: fn(&C) -> Result<bool>) -> Self {
+        self.point_of_no_return = true;
+        self.passed = Some(passed);
         self
     }
 }

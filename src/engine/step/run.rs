@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hostel_model::id::VeId;
 
 use super::{Operation, Points, Side, Step};
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Result, chain};
 use crate::facade::Progress;
 use crate::journal::{Journal, Journals, Unfinished};
 
@@ -70,7 +70,10 @@ impl Runner<'_> {
         match run.forward(&mut begun, |_| false) {
             Ok(()) => {
                 let Run { context, journal, .. } = run;
-                journal.end()?;
+                // All is done; a journal that stays says so to the next operation.
+                if let Err(e) = journal.end() {
+                    self.progress.note(&chain(&e));
+                }
                 Ok(context)
             }
             Err(Stop {
@@ -124,10 +127,20 @@ impl Runner<'_> {
             run.journal.end()?;
             return Ok(Recovered::Finished);
         }
-        if !undoing && steps.iter().any(|s| s.point_of_no_return && done(s)) {
+        let passed = match steps
+            .iter()
+            .find(|s| s.passed.is_some() && marks.contains_key(s.name) && !done(s))
+        {
+            Some(step) if !undoing => run.has_passed(step)?.then_some(step.name),
+            _ => None,
+        };
+        if !undoing && (passed.is_some() || steps.iter().any(|s| s.point_of_no_return && done(s))) {
             self.progress
                 .note(&format!("finishing the {} of VE {id} that was cut short", O::VERB));
-            return match run.forward(&mut 0, done) {
+            if let Some(name) = passed {
+                run.journal.done(name, true)?;
+            }
+            return match run.forward(&mut 0, |s| done(s) || passed == Some(s.name)) {
                 Ok(()) => run.journal.end().map(|()| Recovered::RolledForward),
                 Err(stop) => Err(run.remains(stop.error, stop.at)),
             };
@@ -173,10 +186,19 @@ impl<O: Operation> Run<'_, '_, O> {
             self.runner.progress.step(step.says);
             // Counted before the line is written: a write that fails may have reached the disk all the same.
             *begun = at + 1;
-            self.take(step).map_err(|error| Stop { error, committed, at })?;
+            if let Err(error) = self.take(step) {
+                // If the host can't be asked, it is left to the next operation to ask again.
+                let committed = committed || self.has_passed(step).unwrap_or(true);
+                return Err(Stop { error, committed, at });
+            }
             committed |= step.point_of_no_return;
         }
         Ok(())
+    }
+
+    /// Has what this step does, and nothing can take back, happened?
+    fn has_passed(&self, step: &Step<O>) -> Result<bool> {
+        step.passed.map_or(Ok(false), |asks| asks(&self.context))
     }
 
     fn take(&mut self, step: &Step<O>) -> Result<()> {
@@ -242,16 +264,4 @@ impl<O: Operation> Run<'_, '_, O> {
         ));
         error
     }
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }

@@ -11,10 +11,9 @@ use std::sync::atomic::AtomicBool;
 
 use hostel_model::id::VeId;
 
-use super::run::chain;
 use super::{Operation, Points, Recovered, Runner, Side, Step};
-use crate::error::{Class, Error, Result};
-use crate::facade::Progress;
+use crate::error::{Class, Error, Result, chain};
+use crate::facade::Silent;
 use crate::journal::{Found, Journals};
 
 /// What is proved.
@@ -24,7 +23,7 @@ pub(crate) struct Case<'a, O: Operation> {
     /// The VE.
     pub id: VeId,
     /// What to run.
-    pub params: &'a dyn Fn() -> O::Params,
+    pub params: &'a dyn Fn(&O::Host) -> O::Params,
     /// All that is on a host, in a form that says the same of the same (no pids, no times).
     pub inventory: &'a dyn Fn(&O::Host) -> Vec<String>,
     /// For each of the host's fakes: makes the `n`th call to it from now on (from 1) fail; 0: none does. True if the
@@ -36,13 +35,6 @@ pub(crate) struct Case<'a, O: Operation> {
 pub(crate) type FailCall<H> = dyn Fn(&H, usize) -> bool;
 
 type Proof = std::result::Result<(), String>;
-
-/// Says nothing.
-pub(crate) struct Silent;
-impl Progress for Silent {
-    fn step(&self, _: &str) {}
-    fn note(&self, _: &str) {}
-}
 
 /// A place: a step and a side of it.
 type Place = (&'static str, Side);
@@ -109,6 +101,8 @@ struct Lab<'c, 'a, O: Operation> {
     case: &'c Case<'a, O>,
     host: Arc<O::Host>,
     journals: Journals,
+    /// As the journal has them.
+    params: String,
     _dir: tempfile::TempDir,
 }
 
@@ -121,11 +115,7 @@ impl<O: Operation> Lab<'_, '_, O> {
             interrupted: &interrupted,
             points: script,
         };
-        mortal(|| {
-            runner
-                .run::<O>(&self.host, self.case.id, &(self.case.params)())
-                .map(drop)
-        })
+        mortal(|| runner.run::<O>(&self.host, self.case.id, &self.params()).map(drop))
     }
 
     /// As the next operation does: looks for a journal, and ends what it tells of.
@@ -144,6 +134,23 @@ impl<O: Operation> Lab<'_, '_, O> {
         })
     }
 
+    fn params(&self) -> O::Params {
+        serde_json::from_str(&self.params).unwrap()
+    }
+
+    /// A context as the next process makes it.
+    fn context(&self) -> O {
+        O::resume(self.host.clone(), self.case.id, self.params()).unwrap()
+    }
+
+    /// Is the operation past the point of no return, when this side of this step was the last that it came to?
+    fn committed(&self, step: &Step<O>, side: Side) -> bool {
+        let before = |s: &&Step<O>| s.name != step.name;
+        let passed = |asks: fn(&O) -> Result<bool>| asks(&self.context()).unwrap();
+        O::steps().iter().take_while(before).any(|s| s.point_of_no_return)
+            || side == Side::After && step.passed.is_some_and(passed)
+    }
+
     fn inventory(&self) -> Vec<String> {
         (self.case.inventory)(&self.host)
     }
@@ -151,10 +158,11 @@ impl<O: Operation> Lab<'_, '_, O> {
     fn expect(&self, wanted: &[String], when: &str) -> Proof {
         let found = self.inventory();
         if found == wanted {
-            Ok(())
-        } else {
-            Err(format!("{when}: found {found:#?}\nwanted {wanted:#?}"))
+            return Ok(());
         }
+        let only = |a: &[String], b: &[String]| a.iter().filter(|l| !b.contains(l)).cloned().collect::<Vec<_>>();
+        let (surplus, missing) = (only(&found, wanted), only(wanted, &found));
+        Err(format!("{when}: there is {surplus:#?}\nand missing is {missing:#?}"))
     }
 
     fn expect_no_journal(&self, when: &str) -> Proof {
@@ -182,20 +190,16 @@ impl<'a, O: Operation> Case<'a, O> {
     }
 
     fn lab(&self) -> Lab<'_, 'a, O> {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = crate::testing::in_memory();
         let journals = Journals::at(&dir.path().join("durable"), &dir.path().join("volatile"), "boot").unwrap();
+        let host = (self.host)();
         Lab {
             case: self,
-            host: (self.host)(),
+            params: serde_json::to_string(&(self.params)(&host)).unwrap(),
+            host,
             journals,
             _dir: dir,
         }
-    }
-
-    /// A context as the next process makes it.
-    fn context(&self, host: &Arc<O::Host>) -> O {
-        let json = serde_json::to_string(&(self.params)()).unwrap();
-        O::resume(host.clone(), self.id, serde_json::from_str(&json).unwrap()).unwrap()
     }
 
     fn before(&self) -> Vec<String> {
@@ -217,19 +221,11 @@ impl<'a, O: Operation> Case<'a, O> {
         }
     }
 
-    /// Is this step after the point of no return?
-    fn committed(step: &Step<O>) -> bool {
-        O::steps()
-            .iter()
-            .take_while(|s| s.name != step.name)
-            .any(|s| s.point_of_no_return)
-    }
-
     /// Each step's act run twice gives what it gives once.
     pub(crate) fn steps_can_be_taken_twice(&self) -> Proof {
         let after = self.after()?;
         let lab = self.lab();
-        let mut context = self.context(&lab.host);
+        let mut context = lab.context();
         for step in O::steps() {
             for round in ["", "again "] {
                 let failed = |e: Error| format!("{} fails {round}when taken twice: {}", step.name, chain(&e));
@@ -237,15 +233,21 @@ impl<'a, O: Operation> Case<'a, O> {
             }
         }
         lab.expect(&after, "with each step taken twice")?;
-        // And by the next process, which remembers nothing.
+        // What is left after the point of no return: by the next process, which remembers nothing.
         let lab = self.lab();
+        let mut first = lab.context();
         for step in O::steps() {
-            for _ in 0..2 {
-                let mut context = self.context(&lab.host);
-                (step.act)(&mut context).map_err(|e| format!("{} with a new context: {}", step.name, chain(&e)))?;
+            let failed = |e: Error| format!("{} with a new context: {}", step.name, chain(&e));
+            match lab.committed(step, Side::Before) {
+                false => (step.act)(&mut first).map_err(failed)?,
+                true => {
+                    (step.act)(&mut lab.context()).map_err(failed)?;
+                    (step.act)(&mut lab.context()).map_err(failed)?;
+                }
             }
         }
-        lab.expect(&after, "with each step taken by processes of its own")
+        drop(first);
+        lab.expect(&after, "with each step that is left taken by processes of its own")
     }
 
     /// A failure at any step leaves nothing, and then the operation still works. Past the point of no return it
@@ -260,7 +262,7 @@ impl<'a, O: Operation> Case<'a, O> {
                     Ended::Failed(e) if e.also.is_empty() => {}
                     other => return Err(format!("{when}: {other:?}")),
                 }
-                if Self::committed(step) {
+                if lab.committed(step, side) {
                     self.goes_on(&lab, &after, &when)?;
                     continue;
                 }
@@ -287,19 +289,27 @@ impl<'a, O: Operation> Case<'a, O> {
     /// Undoing works twice, and when the act never ran, and by a process that remembers nothing.
     pub(crate) fn undo_can_be_run_twice(&self) -> Proof {
         let before = self.before();
-        for (last, step) in O::steps().iter().enumerate().filter(|(_, s)| !Self::committed(s)) {
+        let gone = O::steps().iter().position(|s| s.point_of_no_return);
+        for (last, step) in O::steps()
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| gone.is_none_or(|gone| *at <= gone))
+        {
             for acted in [false, true] {
                 let lab = self.lab();
-                let mut context = self.context(&lab.host);
+                let mut context = lab.context();
                 for earlier in &O::steps()[..last] {
                     (earlier.act)(&mut context).map_err(|e| format!("{}: {}", earlier.name, chain(&e)))?;
                 }
                 if acted {
                     (step.act)(&mut context).map_err(|e| format!("{}: {}", step.name, chain(&e)))?;
+                    if lab.committed(step, Side::After) {
+                        continue;
+                    }
                 }
                 for undone in O::steps()[..=last].iter().rev() {
                     for round in ["", " again"] {
-                        let mut context = self.context(&lab.host);
+                        let mut context = lab.context();
                         let failed = |e: Error| format!("undoing {}{round} fails: {}", undone.name, chain(&e));
                         (undone.undo)(&mut context).map_err(failed)?;
                     }
@@ -327,7 +337,7 @@ impl<'a, O: Operation> Case<'a, O> {
                 }
                 match (ended, lab.recover(&Script::default())) {
                     // A failure of no weight.
-                    (Ended::Well(()), Ended::Well(None)) => lab.expect(&after, &when)?,
+                    (Ended::Well(()), Ended::Well(None | Some(Recovered::Finished))) => lab.expect(&after, &when)?,
                     (Ended::Failed(_), Ended::Well(None | Some(Recovered::RolledBack))) => {
                         lab.expect(&before, &when)?
                     }
@@ -347,17 +357,18 @@ impl<'a, O: Operation> Case<'a, O> {
             .iter()
             .flat_map(|s| [(s.name, Side::Before), (s.name, Side::After)])
             .collect();
+        let ends = (self.before(), self.after()?);
         let undo_places: Vec<Place> = O::steps()
             .iter()
             .flat_map(|s| [(s.name, Side::UndoBefore), (s.name, Side::UndoAfter)])
             .collect();
         for &first in &places {
             for second in std::iter::once(None).chain(places.iter().chain(&undo_places).copied().map(Some)) {
-                self.dies(None, first, second)?;
+                self.dies(&ends, None, first, second)?;
             }
             for &dying in &undo_places {
                 for second in std::iter::once(None).chain(undo_places.iter().copied().map(Some)) {
-                    self.dies(Some(first), dying, second)?;
+                    self.dies(&ends, Some(first), dying, second)?;
                 }
             }
         }
@@ -365,23 +376,29 @@ impl<'a, O: Operation> Case<'a, O> {
     }
 
     /// Fails at `fail`, dies at `die`, and dies again at `again` while that is recovered from.
-    fn dies(&self, fail: Option<Place>, die: Place, again: Option<Place>) -> Proof {
+    fn dies(
+        &self,
+        (before, after): &(Vec<String>, Vec<String>),
+        fail: Option<Place>,
+        die: Place,
+        again: Option<Place>,
+    ) -> Proof {
         let when = format!("failed at {fail:?}, killed at {die:?} and then at {again:?}");
         let lab = self.lab();
         if !matches!(lab.run(&Script::new(fail, Some(die))), Ended::Died) {
             return Ok(()); // it never came to that place
         }
-        let last = O::steps().iter().find(|s| s.name == fail.unwrap_or(die).0);
-        let committed = last.is_some_and(Self::committed);
+        let (last, side) = fail.unwrap_or(die);
+        let committed = O::steps().iter().any(|s| s.name == last && lab.committed(s, side));
         if let Some(again) = again
             && !matches!(lab.recover(&Script::new(None, Some(again))), Ended::Died)
         {
             return Ok(()); // the case without a second death says it all
         }
         match lab.recover(&Script::default()) {
-            Ended::Well(Some(Recovered::RolledBack)) if !committed => lab.expect(&self.before(), &when)?,
+            Ended::Well(Some(Recovered::RolledBack)) if !committed => lab.expect(before, &when)?,
             Ended::Well(Some(Recovered::RolledForward | Recovered::Finished)) if committed => {
-                lab.expect(&self.after()?, &when)?;
+                lab.expect(after, &when)?;
             }
             other => return Err(format!("{when}: {other:?}")),
         }

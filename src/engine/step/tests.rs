@@ -10,9 +10,10 @@ use hostel_system::disk::{DiskSpec, Disks, FakeDisks};
 use serde::{Deserialize, Serialize};
 
 use super::points::Quiet;
-use super::testkit::{Case, Silent};
+use super::testkit::Case;
 use super::*;
 use crate::error::{Class, Error};
+use crate::facade::Silent;
 use crate::journal::{Found, Journals};
 
 /// A host of fakes: disks, and names that are taken.
@@ -288,7 +289,7 @@ fn case<O: Operation<Host = World, Params = Params>>(host: &dyn Fn() -> Arc<Worl
     with(&Case {
         host,
         id: id(),
-        params: &params,
+        params: &|_| params(),
         inventory: &World::inventory,
         fail_calls: &[&|w, n| w.disks.fail_call(n), &World::fail_name_call],
     });

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hostel_model::id::{TenantName, VeId};
+use hostel_model::id::TenantName;
 use hostel_model::template::TemplateRef;
 use hostel_system::archive::{self, Tree};
 use hostel_system::{Error as SystemError, file};
@@ -19,8 +19,8 @@ pub enum Share {
     Tenant(TenantName),
     /// All VEs of the host.
     Host,
-    /// Nobody: the tree is this VE's own.
-    None(VeId),
+    /// Nobody: the tree is one VE's own, and lies in this directory of its.
+    None(PathBuf),
 }
 
 impl Templates {
@@ -68,7 +68,7 @@ impl Templates {
         match share {
             Share::Host => None,
             Share::Tenant(tenant) => Some(self.data.join("tenants").join(tenant.as_str()).join("templates")),
-            Share::None(id) => Some(self.data.join("ve").join(id.to_string()).join("templates")),
+            Share::None(dir) => Some(dir.join("templates")),
         }
     }
 

@@ -195,7 +195,7 @@ fn copies_are_whole_and_made_once() {
         built.root()
     );
     let own = templates
-        .lower_for(&built, &Share::None(101.try_into().unwrap()), &Words::default())
+        .lower_for(&built, &Share::None(dir.path().join("data/ve/101")), &Words::default())
         .unwrap();
     assert!(own.starts_with(dir.path().join("data/ve/101")) && own.join("bin/busybox").is_file());
 

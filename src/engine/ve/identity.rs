@@ -18,11 +18,16 @@ const NAME_SERVERS: usize = 3;
 impl Host {
     /// The changes to the guest's files that a start makes.
     pub fn identity(&self, ve: &Effective, state: &VeState) -> Result<Vec<Op>> {
-        let unknown = |e: String| {
-            Error::new(Class::Failed, format!("the record of {} makes no sense", state.name)).because(e)
-        };
-        let family: Family = state.family.parse().map_err(|e: crate::guest::KindError| unknown(e.to_string()))?;
-        let init: InitKind = state.init.parse().map_err(|e: crate::guest::KindError| unknown(e.to_string()))?;
+        let unknown =
+            |e: String| Error::new(Class::Failed, format!("the record of {} makes no sense", state.name)).because(e);
+        let family: Family = state
+            .family
+            .parse()
+            .map_err(|e: crate::guest::KindError| unknown(e.to_string()))?;
+        let init: InitKind = state
+            .init
+            .parse()
+            .map_err(|e: crate::guest::KindError| unknown(e.to_string()))?;
         let password = ve.guest.password_hash.as_ref().map(|hash| hash.expose().to_owned());
         identity(
             family,
@@ -67,6 +72,13 @@ impl VeState {
         let digest = hash.finalize();
         let hex: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
         // The form of a UUID version 4 (RFC 9562), which is what systemd expects of a machine id.
-        format!("{}-{}-4{}-8{}-{}", &hex[0..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+        format!(
+            "{}-{}-4{}-8{}-{}",
+            &hex[0..8],
+            &hex[8..12],
+            &hex[13..16],
+            &hex[17..20],
+            &hex[20..32]
+        )
     }
 }

@@ -35,13 +35,10 @@ impl Host {
             return Ok(Existing::default());
         }
         let mut others = Vec::new();
-        for (_, state) in self.states()? {
-            // One whose definition is broken can't be summed; it keeps nobody else from starting.
-            if let Ok(state) = state
-                && let Ok(other) = self.effective(&state.name, catalogue)
-            {
-                others.push(other);
-            }
+        // Those too that are being made. One whose definition is broken can't be summed; it keeps nobody else from
+        // starting.
+        for state in self.all_states()? {
+            others.extend(self.effective(&state.name, catalogue));
         }
         Ok(Existing::besides(ve, &others))
     }
@@ -49,35 +46,28 @@ impl Host {
     /// Limits that this host can't hold: refused by name, or warned about where hostel.toml says so.
     fn judge_limits(&self, ve: &Effective) -> Result<Vec<String>> {
         let cannot = self.cgroups.unenforceable(&ve.limits);
-        let lines = cannot.iter().map(|u| format!("this host can't enforce {}: {}", u.key, u.why));
+        let lines = cannot
+            .iter()
+            .map(|u| format!("this host can't enforce {}: {}", u.limit.key(), u.why));
         if cannot.is_empty() || self.config.unenforceable == Unenforceable::Warn {
             return Ok(lines.collect());
         }
-        let mut error = Error::new(Class::Limit, format!("{} has limits that this host can't enforce", ve.name));
+        let mut error = Error::new(
+            Class::Limit,
+            format!("{} has limits that this host can't enforce", ve.name),
+        );
         error.hints = lines.collect();
-        error.hints.push("remove them from the plan or the VE, or set unenforceable = \"warn\" in hostel.toml".into());
+        error
+            .hints
+            .push("remove them from the plan or the VE, or set unenforceable = \"warn\" in hostel.toml".into());
         Err(error)
     }
 
     /// The limits without those that this host can't hold (which have been warned about).
     pub fn enforceable(&self, limits: &Limits) -> Limits {
         let mut limits = limits.clone();
-        for cannot in self.cgroups.unenforceable(&limits.clone()) {
-            match cannot.key {
-                "cpu.cap" => limits.cpu.cap_milli = None,
-                "cpu.weight" => limits.cpu.weight = None,
-                "cpu.pin" => limits.cpu.pin = None,
-                "memory.limit" => limits.memory.limit = None,
-                "memory.swap" => limits.memory.swap = None,
-                "memory.guarantee" => limits.memory.guarantee = None,
-                "processes" => limits.processes = None,
-                "io.read" => limits.io.read_bytes = None,
-                "io.write" => limits.io.write_bytes = None,
-                "io.read_ops" => limits.io.read_ops = None,
-                "io.write_ops" => limits.io.write_ops = None,
-                "io.weight" => limits.io.weight = None,
-                _ => {}
-            }
+        for cannot in self.cgroups.unenforceable(&limits) {
+            cannot.limit.lift(&mut limits);
         }
         limits
     }
@@ -92,36 +82,59 @@ impl Host {
             let addresses = match &interface.addresses {
                 Addresses::Fixed(fixed) => {
                     if let Some(clash) = fixed.iter().find(|a| used.contains(a)) {
-                        return Err(Error::new(Class::Refused, format!("address {clash} is taken by another VE"))
-                            .hint("see who has it with: hostel list -o name,addresses"));
+                        return Err(
+                            Error::new(Class::Refused, format!("address {clash} is taken by another VE"))
+                                .hint("see who has it with: hostel list -o name,addresses"),
+                        );
                     }
                     fixed.clone()
                 }
                 Addresses::Auto => match has.iter().find(|i| i.network == network.name) {
                     Some(old) if !old.addresses.is_empty() => old.addresses.clone(),
-                    _ => ipam::allocate(network, &used)
-                        .map_err(|e| Error::new(Class::Limit, format!("cannot give {} an address", ve.name)).because(e))?,
+                    _ => ipam::allocate(network, &used).map_err(|e| {
+                        Error::new(Class::Limit, format!("cannot give {} an address", ve.name)).because(e)
+                    })?,
                 },
             };
             used.extend(addresses.iter().copied());
             let mac = Mac::guest(ve.id, n as u8).to_string();
-            list.push(InterfaceState { network: network.name.clone(), mac, addresses });
+            list.push(InterfaceState {
+                network: network.name.clone(),
+                mac,
+                addresses,
+            });
         }
         Ok(list)
+    }
+
+    /// A range of ids that no VE has.
+    pub fn free_slot(&self, ve: &Effective, taken: &Taken) -> Result<u32> {
+        let used = taken.slots.iter().map(|s| idmap::Slot(*s)).collect();
+        let slot = self.config.idmap.allocate(&used);
+        slot.map(|slot| slot.0)
+            .map_err(|e| Error::new(Class::Limit, format!("cannot give {} a range of user ids", ve.name)).because(e))
     }
 
     /// The first host id of a VE's range.
     pub fn id_base(&self, state: &VeState) -> Result<u32> {
         self.config.idmap.base(idmap::Slot(state.slot)).ok_or_else(|| {
-            Error::new(Class::Failed, format!("the id range of {} lies outside of this host's", state.name))
-                .because(format!("it has slot {}, and hostel.toml has {}", state.slot, self.config.idmap.count))
-                .hint("raise idmap.count in hostel.toml to what it was")
+            Error::new(
+                Class::Failed,
+                format!("the id range of {} lies outside of this host's", state.name),
+            )
+            .because(format!(
+                "it has slot {}, and hostel.toml has {}",
+                state.slot, self.config.idmap.count
+            ))
+            .hint("raise idmap.count in hostel.toml to what it was")
         })
     }
 
     /// Brings what was allocated in line with a definition whose interfaces were changed. True if anything changed.
     pub fn adjust_interfaces(&self, id: VeId, state: &mut VeState, ve: &Effective) -> Result<bool> {
-        let unchanged = self.interfaces(ve, &state.interfaces, &Taken::default()).is_ok_and(|i| i == state.interfaces);
+        let unchanged = self
+            .interfaces(ve, &state.interfaces, &Taken::default())
+            .is_ok_and(|i| i == state.interfaces);
         if unchanged {
             return Ok(false);
         }

@@ -2,6 +2,7 @@
 
 pub mod identity;
 pub mod judge;
+pub mod outline;
 pub mod reality;
 pub mod record;
 pub mod registry;

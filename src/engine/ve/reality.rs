@@ -2,7 +2,7 @@
 
 use hostel_model::id::VeId;
 use hostel_model::state::State;
-use hostel_system::process::{Init, find_init};
+use hostel_system::process::Init;
 
 use super::record::RunRecord;
 use crate::error::Result;
@@ -31,20 +31,33 @@ impl Host {
         let has_group = self.cgroups.exists(id);
         // A lost record: the VE's cgroup still tells which process is its init.
         let init = match recorded {
-            None if has_group => find_init(&self.cgroups.processes(id)?),
+            None if has_group => self.guests.find(&self.cgroups.processes(id)?),
             found => found,
         };
         let state = match init {
-            Some(_) if self.cgroups.is_frozen(id)? => State::Paused,
+            Some(_) if self.is_frozen(id)? => State::Paused,
             Some(_) => State::Running,
             None if self.is_mounted(id) => State::Mounted,
             None => State::Stopped,
         };
         let remains = init.is_none() && (has_group || record.is_some());
-        Ok(Reality { state, init, started: started.filter(|_| init.is_some()), remains })
+        Ok(Reality {
+            state,
+            init,
+            started: started.filter(|_| init.is_some()),
+            remains,
+        })
+    }
+
+    fn is_frozen(&self, id: VeId) -> Result<bool> {
+        match self.cgroups.is_frozen(id) {
+            // It has ended since we looked, and its group with it.
+            Err(e) if e.kind == hostel_system::Kind::NotFound => Ok(false),
+            other => Ok(other?),
+        }
     }
 
     fn is_mounted(&self, id: VeId) -> bool {
-        hostel_system::mount::is_mount_point(&self.dirs.mount(id))
+        self.mounts.is_mounted(&self.dirs.mount(id))
     }
 }

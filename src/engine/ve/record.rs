@@ -9,7 +9,10 @@ use hostel_system::process::Init;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
+use crate::journal::checksum;
 
+/// The record's file in a VE's directory.
+pub const STATE: &str = "state.toml";
 /// The version that this program writes. It reads this one and older ones.
 const VERSION: u32 = 1;
 
@@ -68,16 +71,26 @@ impl VeState {
 
     /// Reads the state in a VE's directory. `None`: there is none.
     pub fn read(dir: &Path) -> Result<Option<Self>> {
-        let path = dir.join("state.toml");
-        let Some(text) = file::read_opt(&path)? else { return Ok(None) };
+        let path = dir.join(STATE);
+        let Some(text) = file::read_opt(&path)? else {
+            return Ok(None);
+        };
         let bad = |reason: String| {
             Error::new(Class::Failed, format!("cannot understand {}", path.display()))
                 .because(reason)
                 .hint("it is Hostel's own; restore it from a backup, or destroy the VE with --force")
         };
+        if let Some((sum, below)) = split_checksum(&text)
+            && sum != checksum(below.as_bytes())
+        {
+            return Err(bad("its checksum is wrong: it was damaged, or changed by hand".into()));
+        }
         let state: Self = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
         if state.version > VERSION {
-            return Err(bad(format!("its version {} is newer than this hostel's {VERSION}", state.version)));
+            return Err(bad(format!(
+                "its version {} is newer than this hostel's {VERSION}",
+                state.version
+            )));
         }
         Ok(Some(state))
     }
@@ -86,9 +99,19 @@ impl VeState {
     pub fn write(&self, dir: &Path) -> Result<()> {
         let text = toml::to_string(self)
             .map_err(|e| Error::new(Class::Failed, "cannot write state.toml").because(e.to_string()))?;
-        let head = "# Hostel's own record of what was allocated for this VE; its definition is what people edit.\n";
-        Ok(file::write_atomic(&dir.join("state.toml"), format!("{head}{text}").as_bytes(), 0o600)?)
+        let whole = format!("{HEAD}{CHECKSUM}{}\n{text}", checksum(text.as_bytes()));
+        Ok(file::write_atomic(&dir.join(STATE), whole.as_bytes(), 0o600)?)
     }
+}
+
+const HEAD: &str = "# Hostel's own record of what was allocated for this VE; its definition is what people edit.\n\
+    # Whoever must change it all the same removes the next line.\n";
+/// A flipped bit in a number would give the VE another's files; so it is told from what was written.
+const CHECKSUM: &str = "# checksum of what follows: ";
+
+/// The checksum and what it is of. `None`: somebody has removed it.
+fn split_checksum(text: &str) -> Option<(&str, &str)> {
+    text.split_once(CHECKSUM)?.1.split_once('\n')
 }
 
 /// `run.json` in the runtime directory: which process is the VE's init. It lies on a tmpfs and is believed only as
@@ -111,7 +134,8 @@ impl RunRecord {
 
     /// Writes it. Nothing is synced: it means nothing after a reboot.
     pub fn write(&self, run_dir: &Path) -> Result<()> {
-        let fail = |e: String| Error::new(Class::Failed, format!("cannot write {}/run.json", run_dir.display())).because(e);
+        let fail =
+            |e: String| Error::new(Class::Failed, format!("cannot write {}/run.json", run_dir.display())).because(e);
         let text = serde_json::to_string(self).map_err(|e| fail(e.to_string()))?;
         let temporary = run_dir.join(".run.json");
         std::fs::write(&temporary, text)

@@ -10,7 +10,7 @@ use hostel_model::request::VeRef;
 use hostel_model::resolve::{Effective, resolve};
 use hostel_system::file;
 
-use super::record::VeState;
+use super::record::{STATE, VeState};
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 
@@ -27,7 +27,7 @@ impl Host {
     pub fn states(&self) -> Result<Vec<(VeId, Result<VeState>)>> {
         let mut found = Vec::new();
         for id in ids_in(&self.dirs.ves())? {
-            match VeState::read(&self.dirs.ve(id)) {
+            match self.state_of(id) {
                 Ok(None) => {}
                 Ok(Some(state)) => found.push((id, Ok(state))),
                 Err(e) => found.push((id, Err(e))),
@@ -38,7 +38,25 @@ impl Host {
 
     /// What was allocated for one VE.
     pub fn state(&self, id: VeId) -> Result<VeState> {
-        VeState::read(&self.dirs.ve(id))?.ok_or_else(|| unknown_ve(&VeRef::Id(id)))
+        self.state_of(id)?.ok_or_else(|| unknown_ve(&VeRef::Id(id)))
+    }
+
+    /// The same; `None` if there is no such VE.
+    pub fn state_of(&self, id: VeId) -> Result<Option<VeState>> {
+        let dir = self.dirs.ve(id);
+        match VeState::read(&dir)? {
+            Some(state) if state.id != id => Err(Error::new(
+                Class::Failed,
+                format!("{} is not of VE {id}", dir.display()),
+            )
+            .because(format!("its record is of VE {}", state.id))
+            .hint("a VE can't be copied as files; move that directory out of here")),
+            // A directory without a record is what is left of a VE.
+            None if dir.exists() => Err(Error::new(Class::Failed, format!("VE {id} has no record"))
+                .because(format!("there is no {}", dir.join(STATE).display()))
+                .hint("restore it from a backup, or destroy the VE with --force")),
+            found => Ok(found),
+        }
     }
 
     /// The VE that a person means.
@@ -57,20 +75,28 @@ impl Host {
     fn find_name(&self, name: &VeName) -> Result<Option<VeState>> {
         // Its definition says the id; if that can't be read, the records of all are looked through.
         if let Ok(definition) = self.definition(name)
-            && let Some(state) = VeState::read(&self.dirs.ve(definition.id))?
+            && let Some(state) = self.state_of(definition.id)?
             && state.name == *name
         {
             return Ok(Some(state));
         }
-        Ok(self.states()?.into_iter().filter_map(|(_, s)| s.ok()).find(|s| s.name == *name))
+        Ok(self
+            .states()?
+            .into_iter()
+            .filter_map(|(_, s)| s.ok())
+            .find(|s| s.name == *name))
     }
 
     /// A VE's definition.
     pub fn definition(&self, name: &VeName) -> Result<VeDefinition> {
         let path = self.dirs.definition(name);
         let Some(text) = file::read_opt(&path)? else {
-            return Err(Error::new(Class::Failed, format!("{name} has no definition"))
-                .hint(format!("{} is gone; restore it, or destroy {name} with --force", path.display())));
+            return Err(
+                Error::new(Class::Failed, format!("{name} has no definition")).hint(format!(
+                    "{} is gone; restore it, or destroy {name} with --force",
+                    path.display()
+                )),
+            );
         };
         VeDefinition::parse(&path.display().to_string(), &text).map_err(|e| mistakes(&path, e))
     }
@@ -90,7 +116,11 @@ impl Host {
             networks.push(catalogue.network(self, &interface.network)?.clone());
         }
         resolve(definition, &plan, &networks, &self.config, &tenant).map_err(|e| {
-            Error::new(Class::Usage, format!("the definition of {} makes no sense", definition.name)).because(e)
+            Error::new(
+                Class::Usage,
+                format!("the definition of {} makes no sense", definition.name),
+            )
+            .because(e)
         })
     }
 
@@ -101,21 +131,38 @@ impl Host {
             .map_err(|e| Error::new(Class::Failed, format!("cannot read {}", self.dirs.ves().display())).because(e))?;
         for entry in dirs.flatten() {
             // Also those that are just being made or removed: theirs is not free yet.
-            if let Ok(Some(state)) = VeState::read(&entry.path())
-                && Some(state.id) != except
-            {
-                taken.ids.insert(state.id);
-                taken.names.insert(state.name);
-                taken.slots.insert(state.slot);
-                taken.addresses.extend(state.interfaces.iter().flat_map(|i| i.addresses.iter().copied()));
+            let id = entry.file_name().to_str().and_then(|n| n.parse::<VeId>().ok());
+            match VeState::read(&entry.path()) {
+                Ok(Some(state)) if Some(state.id) != except => taken.add(state),
+                Ok(Some(_)) => {}
+                // What a damaged record still tells is taken all the same.
+                Ok(None) | Err(_) => {
+                    taken.ids.extend(id);
+                    taken.names.extend(id.and_then(|id| self.outline(id)).map(|o| o.name));
+                    taken.add_damaged(&entry.path());
+                }
             }
         }
         Ok(taken)
     }
 
+    /// What was allocated, as far as it can be read; also for VEs that are just being made or removed: theirs is not
+    /// free yet.
+    pub fn all_states(&self) -> Result<Vec<VeState>> {
+        let dirs = std::fs::read_dir(self.dirs.ves())
+            .map_err(|e| Error::new(Class::Failed, format!("cannot read {}", self.dirs.ves().display())).because(e))?;
+        Ok(dirs
+            .flatten()
+            .filter_map(|entry| VeState::read(&entry.path()).ok().flatten())
+            .collect())
+    }
+
     /// The names of all definitions of one kind.
     pub fn names_of(&self, kind: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(self.dirs.definitions(kind)).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(self.dirs.definitions(kind))
+            .into_iter()
+            .flatten()
+            .flatten();
         let stem = |e: std::fs::DirEntry| Some(e.file_name().to_str()?.strip_suffix(".toml")?.to_owned());
         let mut names: Vec<String> = entries.filter_map(stem).filter(|n| !n.starts_with('.')).collect();
         names.sort();
@@ -134,6 +181,27 @@ pub struct Taken {
     pub slots: BTreeSet<u32>,
     /// Addresses.
     pub addresses: BTreeSet<IpAddr>,
+}
+
+impl Taken {
+    fn add(&mut self, state: VeState) {
+        self.ids.insert(state.id);
+        self.names.insert(state.name);
+        self.slots.insert(state.slot);
+        self.addresses
+            .extend(state.interfaces.into_iter().flat_map(|i| i.addresses));
+    }
+
+    fn add_damaged(&mut self, dir: &Path) {
+        let text = std::fs::read(dir.join(STATE)).unwrap_or_default();
+        for line in String::from_utf8_lossy(&text).lines() {
+            let value = |key: &str| line.strip_prefix(key)?.trim_start().strip_prefix('=').map(str::trim);
+            self.slots.extend(value("slot").and_then(|v| v.parse::<u32>().ok()));
+            let quoted = value("addresses").unwrap_or_default().split('"');
+            self.addresses
+                .extend(quoted.filter_map(|part| part.parse::<IpAddr>().ok()));
+        }
+    }
 }
 
 impl Catalogue {
@@ -175,8 +243,12 @@ where
         None => {
             let what = kind.trim_end_matches('s');
             let there = host.names_of(kind).join(", ");
-            Err(Error::new(Class::NotFound, format!("there is no {what} \"{name}\""))
-                .hint(format!("{kind} there are: {}", if there.is_empty() { "none" } else { &there })))
+            Err(
+                Error::new(Class::NotFound, format!("there is no {what} \"{name}\"")).hint(format!(
+                    "{kind} there are: {}",
+                    if there.is_empty() { "none" } else { &there }
+                )),
+            )
         }
     }
 }
@@ -196,7 +268,10 @@ pub fn ids_in(dir: &Path) -> Result<Vec<VeId>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|e| Error::new(Class::Failed, format!("cannot read {}", dir.display())).because(e))?,
     };
-    let mut ids: Vec<VeId> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    let mut ids: Vec<VeId> = entries
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .collect();
     ids.sort_unstable();
     Ok(ids)
 }

@@ -30,14 +30,20 @@ pub struct Show {
 pub enum Load {
     /// Work that keeps a processor busy, such as booting: one for each processor.
     Heavy,
-    /// Work that mostly waits: two for each processor.
+    /// Work that is done soon: two for each processor.
     Light,
+    /// Work that others do while we wait, as a guest its shutdown: many.
+    Waiting,
 }
 
 impl Load {
     fn limit(self) -> usize {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        if self == Self::Light { 2 * cores } else { cores }
+        match self {
+            Self::Heavy => cores,
+            Self::Light => 2 * cores,
+            Self::Waiting => (8 * cores).max(32),
+        }
     }
 }
 

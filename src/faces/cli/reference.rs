@@ -79,7 +79,10 @@ fn man_page(command: &clap::Command, pages: &mut Vec<(String, Vec<u8>)>) -> io::
         literal(&mut page, &heading.to_uppercase(), text)?;
     }
     pages.push((format!("{name}.8"), page));
-    command.get_subcommands().filter(|c| !c.is_hide_set()).try_for_each(|c| man_page(c, pages))
+    command
+        .get_subcommands()
+        .filter(|c| !c.is_hide_set())
+        .try_for_each(|c| man_page(c, pages))
 }
 
 /// A section whose lines stay as they are.

@@ -133,16 +133,21 @@ features! {
     ipsec = "features.ipsec", "IPsec by the kernel (XFRM netlink sockets)";
 }
 
+const NEVER_INODES: When = When::Never(
+    "a file system's room for files is laid out when it is made, and grows only with disk.size; keep the value it has",
+);
+
 const LIMIT_FIELDS: &[Field<Resources>] = fields! {
     "cpu.cap": Max<Cap> => cpu.cap, "most processor time, in processors or percent of one", "1.5";
     "cpu.weight": Weight => cpu.weight, "share of the processors under contention; 100 is everybody's default", "200";
     "cpu.pin": Max<CpuSet> => cpu.pin, "the only processors it runs on", "\"0-3\"";
     "memory.limit": Max<Bytes> => memory.limit, "most memory; above it the VE's own OOM killer acts", "\"2GiB\"";
-    "memory.swap": Max<Bytes> => memory.swap, "most swap besides the memory; none if not set", "\"512MiB\"";
+    "memory.swap": Max<Bytes> => memory.swap, "most swap besides the memory; none if not set, all if memory is unlimited", "\"512MiB\"";
     "memory.guarantee": Bytes => memory.guarantee, "memory never taken from it while others are short", "\"256MiB\"";
     "processes": Max<Count> => processes, "most processes and threads at once", "1000";
     "disk.size": Bytes => disk.size, "size of its disk; grows at once, shrinks only while stopped", "\"20GiB\"";
-    "disk.inodes": Max<Count> => disk.inodes, "most files and directories", "1000000";
+    "disk.inodes": Max<Count> => disk.inodes, "most files and directories; fixed when it is made, grows with disk.size",
+        "1000000", NEVER_INODES;
     "io.read": Max<Rate> => io.read, "most bytes read from disk per second", "\"50MiB\"";
     "io.write": Max<Rate> => io.write, "most bytes written to disk per second", "\"50MiB\"";
     "io.read_ops": Max<Count> => io.read_ops, "most read operations per second", "1000";

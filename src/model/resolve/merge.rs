@@ -65,6 +65,7 @@ impl Merge<'_> {
     pub(super) fn limits(&mut self) -> Limits {
         let (ve, plan) = (&self.ve.overrides, &self.plan.resources);
         let bytes = |rate: Rate| Bytes(rate.0);
+        let memory = self.max("memory.limit", &ve.memory.limit, &plan.memory.limit);
         Limits {
             cpu: CpuLimits {
                 cap_milli: self.max("cpu.cap", &ve.cpu.cap, &plan.cpu.cap).map(|c| c.milli()),
@@ -74,11 +75,12 @@ impl Merge<'_> {
                 pin: self.max("cpu.pin", &ve.cpu.pin, &plan.cpu.pin),
             },
             memory: MemoryLimits {
-                limit: self.max("memory.limit", &ve.memory.limit, &plan.memory.limit),
-                // Swap that nobody granted is none.
+                limit: memory,
+                // Swap that nobody granted is none. A VE that may have all the memory may have the swap too: cgroup v1
+                // can't limit swap alone.
                 swap: match self.pick("memory.swap", &ve.memory.swap, &plan.memory.swap) {
                     Some(max) => max.limit(),
-                    None => Some(Bytes(0)),
+                    None => memory.map(|_| Bytes(0)),
                 },
                 guarantee: self.pick("memory.guarantee", &ve.memory.guarantee, &plan.memory.guarantee),
             },

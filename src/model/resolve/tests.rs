@@ -83,6 +83,11 @@ fn an_override_wins_over_the_plan() {
 fn swap_that_nobody_granted_is_none() {
     assert_eq!(effective("", "").limits.memory.swap, Some(Bytes(0)));
     assert_eq!(effective("", "[memory]\nswap = \"unlimited\"").limits.memory.swap, None);
+    assert_eq!(
+        effective("", "[memory]\nlimit = \"unlimited\"").limits.memory.swap,
+        None,
+        "it may have all of both"
+    );
 }
 
 #[test]

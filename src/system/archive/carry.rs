@@ -45,13 +45,20 @@ pub struct Landing {
 impl Landing {
     /// As cp(1): into `to` if that is a directory, else as `to`, which replaces a file that is there.
     pub fn prepare(from: &str, to: &Path) -> Result<Self> {
-        let name = from.trim_end_matches('/').rsplit('/').next().filter(|n| !n.is_empty() && *n != "." && *n != "..");
+        let name = from
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .filter(|n| !n.is_empty() && *n != "." && *n != "..");
         let name = name.unwrap_or("root").to_owned();
         let target = if to.is_dir() { to.join(&name) } else { to.to_owned() };
         if target.is_dir() {
             return Err(Error::new("copy to", target.display(), "there is a directory already").kind(Kind::Exists));
         }
-        let parent = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = target
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let staging = tempfile::Builder::new()
             .prefix(".hostel-pull-")
             .permissions(Permissions::from_mode(0o700))

@@ -8,8 +8,8 @@
 //! nodes and sockets are left out and reported: a guest gets its devices from Hostel.
 
 mod attributes;
-mod compression;
 pub mod carry;
+mod compression;
 mod confine;
 mod copy;
 mod devices;

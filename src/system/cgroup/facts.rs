@@ -44,14 +44,14 @@ pub fn unenforceable(layout: &Layout, facts: &Facts, limits: &Limits) -> Vec<Une
     let mut out: Vec<Unenforceable> = asked(limits)
         .filter_map(|l| {
             facts.why_not(l).map(|why| Unenforceable {
-                key: l.key(),
+                limit: l,
                 why: why.to_owned(),
             })
         })
         .collect();
     let mut also = |limit: Limit, why: String| {
         if facts.why_not(limit).is_none() {
-            out.push(Unenforceable { key: limit.key(), why });
+            out.push(Unenforceable { limit, why });
         }
     };
     let v1_memory = matches!(layout.place("memory"), Some(Place::V1(_)));
@@ -108,28 +108,7 @@ pub fn check(id: VeId, limits: &Limits, disks: &[BlockDevice], cannot: &[Unenfor
 
 /// The limits that aren't `None`.
 pub(super) fn asked(limits: &Limits) -> impl Iterator<Item = Limit> {
-    let Limits {
-        cpu,
-        memory,
-        processes,
-        io,
-    } = limits;
-    [
-        (cpu.cap_milli.is_some(), Limit::CpuCap),
-        (cpu.weight.is_some(), Limit::CpuWeight),
-        (cpu.pin.is_some(), Limit::CpuPin),
-        (memory.limit.is_some(), Limit::Memory),
-        (memory.swap.is_some(), Limit::Swap),
-        (memory.guarantee.is_some(), Limit::Guarantee),
-        (processes.is_some(), Limit::Processes),
-        (io.read_bytes.is_some(), Limit::ReadBytes),
-        (io.write_bytes.is_some(), Limit::WriteBytes),
-        (io.read_ops.is_some(), Limit::ReadOps),
-        (io.write_ops.is_some(), Limit::WriteOps),
-        (io.weight.is_some(), Limit::IoWeight),
-    ]
-    .into_iter()
-    .filter_map(|(asked, limit)| asked.then_some(limit))
+    Limit::ALL.into_iter().filter(|l| l.is_set(limits))
 }
 
 /// The processors that VEs may be given.

@@ -11,6 +11,7 @@ use hostel_model::limits::Limits;
 
 use super::Cgroups;
 use super::types::{BlockDevice, Facts, Kind, Limit, Placement, Support, Unenforceable, Usage};
+use crate::fake::{Calls, steered};
 use crate::{Error, Result, error};
 
 /// What the fake knows of one VE's group.
@@ -36,9 +37,7 @@ pub struct FakeVe {
 struct State {
     ves: BTreeMap<VeId, FakeVe>,
     monitors: bool,
-    calls: Vec<String>,
-    fail_at: Option<usize>,
-    fail_on: Option<&'static str>,
+    calls: Calls,
 }
 
 /// The fake. All its methods take `&self`, so a test can keep a reference and look in.
@@ -53,6 +52,9 @@ impl Default for FakeCgroups {
         Self::new()
     }
 }
+
+// Readings (`facts`, `unenforceable`, `placement`, `exists`) are no calls.
+steered!(FakeCgroups);
 
 impl FakeCgroups {
     /// A v2 host that can hold every limit.
@@ -78,21 +80,16 @@ impl FakeCgroups {
         self
     }
 
-    /// Makes the `n`-th call from now on fail, once; the next one is 1. Readings (`facts`, `unenforceable`,
-    /// `placement`, `exists`) are no calls.
-    pub fn fail_at(&self, n: usize) {
-        let mut state = self.state();
-        state.fail_at = Some(state.calls.len() + n);
-    }
-
-    /// Makes every call of a method fail until told otherwise.
-    pub fn fail_on(&self, method: Option<&'static str>) {
-        self.state().fail_on = method;
-    }
-
-    /// All calls so far: the method, and the VE where there is one (`create 101`).
-    pub fn calls(&self) -> Vec<String> {
-        self.state().calls.clone()
+    /// All that there is, a line each, without process ids: for comparing before and after.
+    pub fn inventory(&self) -> Vec<String> {
+        let line = |(id, ve): (&VeId, &FakeVe)| {
+            let nobody = FakeVe {
+                processes: vec![0; ve.processes.len()],
+                ..ve.clone()
+            };
+            format!("group {id} {nobody:?}")
+        };
+        self.state().ves.iter().map(line).collect()
     }
 
     /// What it knows of a VE.
@@ -117,18 +114,7 @@ impl FakeCgroups {
         let mut state = self.state();
         state
             .calls
-            .push(id.map_or_else(|| method.to_owned(), |id| format!("{method} {id}")));
-        let nth = state.fail_at == Some(state.calls.len());
-        if nth {
-            state.fail_at = None;
-        }
-        if nth || state.fail_on == Some(method) {
-            return Err(Error::new(
-                method,
-                id.map_or_else(String::new, |id| id.to_string()),
-                "told to fail",
-            ));
-        }
+            .note(method, id.map_or_else(String::new, |id| id.to_string()))?;
         Ok(state)
     }
 
@@ -149,7 +135,7 @@ impl Cgroups for FakeCgroups {
         super::facts::asked(limits)
             .filter_map(|l| {
                 self.facts.why_not(l).map(|why| Unenforceable {
-                    key: l.key(),
+                    limit: l,
                     why: why.to_owned(),
                 })
             })
@@ -291,14 +277,14 @@ mod tests {
         assert_eq!(fake.ve(id).unwrap().limits.unwrap().memory.guarantee, None);
         fake.change(id, |ve| ve.processes = vec![7]);
         assert_eq!(fake.remove(id, Duration::ZERO).unwrap_err().kind, error::Kind::Busy);
-        fake.fail_at(2);
+        assert!(!fake.fail_call(2));
         fake.freeze(id, Duration::ZERO).unwrap();
         fake.kill(id).unwrap_err();
         assert!(fake.ve(id).unwrap().frozen, "a failed call changes nothing");
         fake.kill(id).unwrap();
-        fake.fail_on(Some("remove"));
+        fake.fail_method(Some("remove"));
         fake.remove(id, Duration::ZERO).unwrap_err();
-        fake.fail_on(None);
+        fake.fail_method(None);
         fake.remove(id, Duration::ZERO).unwrap();
         assert!(!fake.exists(id) && fake.list().unwrap().is_empty());
         assert_eq!(fake.calls().last().unwrap(), "list");

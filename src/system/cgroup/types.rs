@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use hostel_model::limits::Limits;
+
 /// Which kinds of hierarchies a host has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -89,11 +91,59 @@ impl Limit {
             Self::Swap => "memory.swap",
             Self::Guarantee => "memory.guarantee",
             Self::Processes => "processes",
-            Self::ReadBytes => "io.read_bytes",
-            Self::WriteBytes => "io.write_bytes",
+            Self::ReadBytes => "io.read",
+            Self::WriteBytes => "io.write",
             Self::ReadOps => "io.read_ops",
             Self::WriteOps => "io.write_ops",
             Self::IoWeight => "io.weight",
+        }
+    }
+
+    /// Whether it is set in these limits.
+    pub const fn is_set(self, limits: &Limits) -> bool {
+        let Limits {
+            cpu,
+            memory,
+            processes,
+            io,
+        } = limits;
+        match self {
+            Self::CpuCap => cpu.cap_milli.is_some(),
+            Self::CpuWeight => cpu.weight.is_some(),
+            Self::CpuPin => cpu.pin.is_some(),
+            Self::Memory => memory.limit.is_some(),
+            Self::Swap => memory.swap.is_some(),
+            Self::Guarantee => memory.guarantee.is_some(),
+            Self::Processes => processes.is_some(),
+            Self::ReadBytes => io.read_bytes.is_some(),
+            Self::WriteBytes => io.write_bytes.is_some(),
+            Self::ReadOps => io.read_ops.is_some(),
+            Self::WriteOps => io.write_ops.is_some(),
+            Self::IoWeight => io.weight.is_some(),
+        }
+    }
+
+    /// Takes it out of these limits.
+    pub fn lift(self, limits: &mut Limits) {
+        let Limits {
+            cpu,
+            memory,
+            processes,
+            io,
+        } = limits;
+        match self {
+            Self::CpuCap => cpu.cap_milli = None,
+            Self::CpuWeight => cpu.weight = None,
+            Self::CpuPin => cpu.pin = None,
+            Self::Memory => memory.limit = None,
+            Self::Swap => memory.swap = None,
+            Self::Guarantee => memory.guarantee = None,
+            Self::Processes => *processes = None,
+            Self::ReadBytes => io.read_bytes = None,
+            Self::WriteBytes => io.write_bytes = None,
+            Self::ReadOps => io.read_ops = None,
+            Self::WriteOps => io.write_ops = None,
+            Self::IoWeight => io.weight = None,
         }
     }
 }
@@ -139,15 +189,15 @@ impl Facts {
 /// A limit that was asked for and that the host can't hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unenforceable {
-    /// Its key in a definition, such as `memory.swap`.
-    pub key: &'static str,
+    /// Which.
+    pub limit: Limit,
     /// Why.
     pub why: String,
 }
 
 impl fmt::Display for Unenforceable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.why)
+        write!(f, "{}: {}", self.limit.key(), self.why)
     }
 }
 
@@ -283,5 +333,52 @@ impl Usage {
                     write_ops: sum.write_ops.saturating_add(d.write_ops),
                 }),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hostel_model::limits::CpuSet;
+    use hostel_model::units::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn every_limit_has_the_key_of_the_definitions() {
+        for limit in Limit::ALL {
+            assert!(
+                hostel_model::definition::key(limit.key()).is_some(),
+                "{limit:?}: {}",
+                limit.key()
+            );
+        }
+    }
+
+    #[test]
+    fn each_limit_is_lifted_alone() {
+        let mut limits = Limits::default();
+        limits.cpu.cap_milli = Some(1);
+        limits.cpu.weight = Some(1);
+        limits.cpu.pin = "0".parse::<CpuSet>().ok();
+        limits.memory.limit = Some(Bytes(1));
+        limits.memory.swap = Some(Bytes(1));
+        limits.memory.guarantee = Some(Bytes(1));
+        limits.processes = Some(1);
+        limits.io.read_bytes = Some(Bytes(1));
+        limits.io.write_bytes = Some(Bytes(1));
+        limits.io.read_ops = Some(1);
+        limits.io.write_ops = Some(1);
+        limits.io.weight = Some(1);
+        for lifted in Limit::ALL {
+            let mut left = limits.clone();
+            lifted.lift(&mut left);
+            for limit in Limit::ALL {
+                assert_eq!(
+                    limit.is_set(&left),
+                    limit != lifted,
+                    "{limit:?} after lifting {lifted:?}"
+                );
+            }
+        }
     }
 }

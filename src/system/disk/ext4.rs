@@ -39,6 +39,16 @@ impl Superblock {
         self.blocks * self.block_size
     }
 
+    /// Bytes that files can have in all.
+    pub(super) fn room(&self) -> u64 {
+        self.blocks.saturating_sub(self.overhead_blocks) * self.block_size
+    }
+
+    /// Bytes that files have.
+    pub(super) fn used(&self) -> u64 {
+        self.room().saturating_sub(self.free_blocks * self.block_size)
+    }
+
     /// Reads it from an image or a device; `None` if there is no ext4.
     pub(super) fn read(image: &File) -> io::Result<Option<Self>> {
         let mut raw = [0u8; 1024];

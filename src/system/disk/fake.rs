@@ -1,25 +1,36 @@
 //! Disks in memory, for tests of what stands on them: they keep state as real ones do, and fail where told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::{Attached, DiskSource, DiskSpec, Disks, FsckOutcome, LoopDevice, MountOptions, Usage};
+use crate::fake::{Calls, steered};
 use crate::{Error, Kind, Result};
 
-/// Disks that exist only here.
+/// Disks that exist only here. Where the directory of one does exist, a file in it stands for the disk, so that it
+/// goes where the directory is renamed to.
 #[derive(Debug, Default)]
 pub struct FakeDisks {
     state: Mutex<State>,
+    holder: OnceLock<Holder>,
+}
+
+/// Tells whether something holds a device open.
+struct Holder(Box<dyn Fn(&Path) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Holder")
+    }
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// By the directory that each was made in.
     disks: BTreeMap<PathBuf, Disk>,
-    calls: Vec<&'static str>,
-    fail_call: Option<usize>,
-    fail_method: Option<&'static str>,
+    calls: Calls,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +43,16 @@ struct Disk {
     unclean: bool,
 }
 
+steered!(FakeDisks);
+
+/// The file that stands for a disk; it says which.
+const IMAGE: &str = "disk.img";
+
+/// Under which key the disk in a directory is kept.
+fn key(dir: &Path) -> PathBuf {
+    std::fs::read_to_string(dir.join(IMAGE)).map_or_else(|_| dir.to_owned(), PathBuf::from)
+}
+
 impl FakeDisks {
     /// None yet.
     pub fn new() -> Self {
@@ -42,67 +63,59 @@ impl FakeDisks {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The `n`th call from now on (from 1) fails, once; 0: none does. True if the failure that was asked for before
-    /// has not come up.
-    pub fn fail_call(&self, n: usize) -> bool {
-        let mut state = self.state();
-        let next = (n > 0).then_some(state.calls.len() + n);
-        std::mem::replace(&mut state.fail_call, next).is_some()
-    }
-
-    /// Each call of this method fails, until `None` is said.
-    pub fn fail_method(&self, name: Option<&'static str>) {
-        self.state().fail_method = name;
-    }
-
-    /// The methods called so far.
-    pub fn calls(&self) -> Vec<&'static str> {
-        self.state().calls.clone()
+    /// From now on this is asked whether a device is in use, as the kernel knows of itself. Heeded once.
+    pub fn ask_for_holders(&self, holds: impl Fn(&Path) -> bool + Send + Sync + 'static) {
+        let _ = self.holder.set(Holder(Box::new(holds)));
     }
 
     /// All that there is, a line each: for comparing before and after.
     pub fn inventory(&self) -> Vec<String> {
         self.state()
             .disks
-            .iter()
-            .map(|(dir, disk)| format!("disk {} {disk:?}", dir.display()))
+            .values()
+            .map(|disk| format!("disk {disk:?}"))
             .collect()
     }
 
     /// Plays the guest: fills the disk with this many bytes.
     pub fn fill(&self, dir: &Path, used: u64) {
-        if let Some(disk) = self.state().disks.get_mut(dir) {
+        if let Some(disk) = self.state().disks.get_mut(&key(dir)) {
             disk.used = used;
         }
     }
 
     /// Plays the one who mounts: a mounted disk can't be detached.
     pub fn set_mounted(&self, dir: &Path, mounted: bool) {
-        if let Some(disk) = self.state().disks.get_mut(dir) {
+        if let Some(disk) = self.state().disks.get_mut(&key(dir)) {
             disk.mounted = mounted;
             disk.unclean = mounted;
+        }
+    }
+
+    /// Plays a crash: the next check has something to do.
+    pub fn soil(&self, dir: &Path) {
+        if let Some(disk) = self.state().disks.get_mut(&key(dir)) {
+            disk.unclean = true;
         }
     }
 
     /// Notes the call, and fails if it was told to.
     fn call(&self, name: &'static str, dir: &Path) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();
-        state.calls.push(name);
-        let by_number = state.fail_call == Some(state.calls.len());
-        if by_number {
-            state.fail_call = None;
-        }
-        if by_number || state.fail_method == Some(name) {
-            return Err(Error::new("fake", format!("{name} {}", dir.display()), "told to fail"));
-        }
+        state.calls.note(name, dir.display())?;
         Ok(state)
+    }
+
+    fn held(&self, dir: &Path) -> bool {
+        let device = self.state().disks.get(&key(dir)).and_then(|d| d.device);
+        device.is_some_and(|n| self.holder.get().is_some_and(|h| (h.0)(&node(n))))
     }
 }
 
 impl State {
     fn disk(&mut self, act: &'static str, dir: &Path) -> Result<&mut Disk> {
         self.disks
-            .get_mut(dir)
+            .get_mut(&key(dir))
             .ok_or_else(|| Error::os(act, dir.display(), std::io::Error::from_raw_os_error(libc::ENOENT)))
     }
 
@@ -116,11 +129,14 @@ impl State {
     }
 }
 
+fn node(number: u32) -> PathBuf {
+    PathBuf::from(format!("/dev/loop{number}"))
+}
+
 fn lend(number: u32, reused: bool) -> Attached {
-    let path = PathBuf::from(format!("/dev/loop{number}"));
     Attached {
         source: DiskSource::Device {
-            path,
+            path: node(number),
             major: 7,
             minor: number,
         },
@@ -149,7 +165,7 @@ impl Disks for FakeDisks {
 
     fn create(&self, dir: &Path, spec: &DiskSpec, label: &str) -> Result<()> {
         let mut state = self.call("create", dir)?;
-        match state.disks.get(dir) {
+        match state.disks.get(&key(dir)) {
             Some(disk) if disk.spec.size != spec.size => {
                 Err(Error::new("make a disk at", dir.display(), "there is another already").kind(Kind::Exists))
             }
@@ -164,21 +180,35 @@ impl Disks for FakeDisks {
                     used: 0,
                     unclean: false,
                 };
-                state.disks.insert(dir.to_owned(), disk);
+                let name = match dir.is_dir() {
+                    // A directory of that name may have held another disk before.
+                    true => (1..)
+                        .map(|n| dir.join(n.to_string()))
+                        .find(|name| !state.disks.contains_key(name)),
+                    false => None,
+                };
+                if let Some(name) = &name {
+                    let image = dir.join(IMAGE);
+                    std::fs::write(&image, name.as_os_str().as_encoded_bytes())
+                        .map_err(|e| Error::os("make a disk at", image.display(), e))?;
+                }
+                state.disks.insert(name.unwrap_or_else(|| dir.to_owned()), disk);
                 Ok(())
             }
         }
     }
 
     fn exists(&self, dir: &Path) -> Result<bool> {
-        Ok(self.call("exists", dir)?.disks.contains_key(dir))
+        Ok(self.call("exists", dir)?.disks.contains_key(&key(dir)))
     }
 
     fn remove(&self, dir: &Path) -> Result<()> {
         let mut state = self.call("remove", dir)?;
-        if state.disks.contains_key(dir) {
+        let key = key(dir);
+        if state.disks.contains_key(&key) {
             state.detached("remove", dir)?;
-            state.disks.remove(dir);
+            state.disks.remove(&key);
+            let _ = std::fs::remove_file(dir.join(IMAGE)); // there is none where the directory is no real one
         }
         Ok(())
     }
@@ -195,13 +225,14 @@ impl Disks for FakeDisks {
 
     fn attached(&self, dir: &Path) -> Result<Option<Attached>> {
         let state = self.call("attached", dir)?;
-        Ok(state.disks.get(dir).and_then(|d| d.device).map(|n| lend(n, true)))
+        Ok(state.disks.get(&key(dir)).and_then(|d| d.device).map(|n| lend(n, true)))
     }
 
     fn detach(&self, dir: &Path, _timeout: Duration) -> Result<()> {
+        let held = self.held(dir);
         let mut state = self.call("detach", dir)?;
-        match state.disks.get_mut(dir) {
-            Some(Disk { mounted: true, .. }) => {
+        match state.disks.get_mut(&key(dir)) {
+            Some(disk) if disk.device.is_some() && (held || disk.mounted) => {
                 Err(Error::new("detach", dir.display(), "it is still in use").kind(Kind::Busy))
             }
             Some(disk) => {
@@ -246,6 +277,10 @@ impl Disks for FakeDisks {
         Ok(())
     }
 
+    fn glance(&self, dir: &Path, _: Option<&Path>) -> Option<u64> {
+        self.usage(dir).ok()?.used
+    }
+
     fn usage(&self, dir: &Path) -> Result<Usage> {
         let mut state = self.call("usage", dir)?;
         let disk = state.disk("read the usage of", dir)?;
@@ -264,17 +299,39 @@ impl Disks for FakeDisks {
         Ok(0)
     }
 
+    fn size(&self, dir: &Path) -> Result<u64> {
+        Ok(self.call("size", dir)?.disk("read the size of", dir)?.spec.size)
+    }
+
+    fn release(&self, device: &LoopDevice, timeout: Duration) -> Result<()> {
+        self.detach(device.backing.parent().unwrap_or(&device.backing), timeout)
+    }
+
     fn list(&self, under: &Path) -> Result<Vec<LoopDevice>> {
         let state = self.call("list", under)?;
-        let below = state.disks.iter().filter(|(dir, _)| dir.starts_with(under));
-        Ok(below
-            .filter_map(|(dir, d)| {
-                d.device.map(|number| LoopDevice {
-                    number,
-                    backing: dir.clone(),
-                    deleted: false,
-                })
+        let real = std::fs::read_dir(under)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path());
+        let dirs: BTreeSet<PathBuf> = real
+            .filter(|dir| dir.join(IMAGE).exists())
+            .chain(
+                state
+                    .disks
+                    .keys()
+                    .filter(|dir| dir.starts_with(under) && !dir.parent().is_some_and(Path::is_dir))
+                    .cloned(),
+            )
+            .collect();
+        let attached = |dir: PathBuf| {
+            let number = state.disks.get(&key(&dir))?.device?;
+            Some(LoopDevice {
+                number,
+                backing: dir.join(IMAGE),
+                deleted: false,
             })
-            .collect())
+        };
+        Ok(dirs.into_iter().filter_map(attached).collect())
     }
 }

@@ -214,6 +214,28 @@ pub(super) fn release(open: Open) -> io::Result<()> {
     }
 }
 
+/// Releases a device that [`all`] has shown, and waits until it is free (or somebody else's).
+pub(super) fn free(device: &LoopDevice, timeout: Duration) -> Result<()> {
+    let fail = |e: io::Error| Error::os("release", device.node().display(), e);
+    let end = Instant::now() + timeout;
+    while all()?.contains(device) {
+        let file = open_node(device.number, false).map_err(fail)?;
+        release(Open {
+            number: device.number,
+            direct_io: false,
+            file,
+        })
+        .map_err(fail)?;
+        if Instant::now() >= end && all()?.contains(device) {
+            return Err(Error::new("release", device.node().display(), "it is still in use").kind(Kind::Busy).hint(
+                "something has it mounted or open, perhaps in a mount namespace of its own: end that, then try again",
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 /// All loop devices in use.
 pub(super) fn all() -> Result<Vec<LoopDevice>> {
     let root = Path::new("/sys/block");

@@ -130,10 +130,28 @@ pub trait Disks: Send + Sync + Debug {
     fn grow(&self, dir: &Path, size: u64) -> Result<()>;
     /// Makes it smaller; detached only. `NoSpace` says what is used and the least size, and nothing has changed then.
     fn shrink(&self, dir: &Path, size: u64) -> Result<()>;
+    /// The size that it has, as it was made or changed, in whole blocks: what the host gives, not what fits in it.
+    fn size(&self, dir: &Path) -> Result<u64>;
     /// How full it is, mounted or not.
     fn usage(&self, dir: &Path) -> Result<Usage>;
+    /// Bytes in use inside, at a glance, for lists of many VEs; `None` if that can't be told cheaply. `root` is the root
+    /// of a running guest as the kernel shows it (`/proc/PID/root`); `None` if the disk isn't mounted.
+    fn glance(&self, dir: &Path, root: Option<&Path>) -> Option<u64>;
     /// Gives blocks that the guest freed back to the host, mounted or not. The bytes that the host got.
     fn compact(&self, dir: &Path) -> Result<u64>;
+    /// Releases a device that [`Disks::list`] has named, whatever has become of the file behind it; `Busy` if something
+    /// still uses it after `timeout`.
+    fn release(&self, device: &LoopDevice, timeout: Duration) -> Result<()>;
     /// What is attached of all that lies (or lay, before it was deleted) below `under`, for an audit.
     fn list(&self, under: &Path) -> Result<Vec<LoopDevice>>;
+}
+
+/// Bytes in use on the upper layer of the overlay that is a guest's root. statfs(2) opens nothing, and a file system
+/// that the guest itself serves (FUSE) isn't asked on behalf of a process outside of its user namespace: a guest can at
+/// worst make its init's root something else, and then this is `None`.
+fn used_of_overlay(root: &Path) -> Option<u64> {
+    const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
+    let s = rustix::fs::statfs(root).ok()?;
+    let overlay = u64::try_from(s.f_type).ok()? == OVERLAYFS_SUPER_MAGIC;
+    overlay.then_some(s.f_blocks.saturating_sub(s.f_bfree) * u64::try_from(s.f_frsize).ok()?)
 }

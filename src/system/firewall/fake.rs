@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Firewall, Member, Ruleset, ruleset};
 use crate::error::{Error, Kind, Result};
+use crate::fake::{Calls, steered};
 use crate::net::check;
 
 /// A [`Firewall`] that remembers what it was told, checks it as the real one does, and fails when told to.
@@ -16,9 +17,7 @@ pub struct FakeFirewall {
 #[derive(Debug, Default)]
 struct State {
     tables: BTreeMap<String, Table>,
-    calls: Vec<&'static str>,
-    fail_at: Option<usize>,
-    fail_on: Option<&'static str>,
+    calls: Calls,
 }
 
 #[derive(Debug)]
@@ -27,47 +26,43 @@ struct Table {
     members: BTreeMap<String, Member>,
 }
 
+steered!(FakeFirewall);
+
 impl FakeFirewall {
     /// A host without tables.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From now on the call number `n` (the first is 1, counted from when this fake was made) fails.
-    pub fn fail_at(&self, n: usize) {
-        self.lock().fail_at = Some(n);
-    }
-
-    /// From now on every call of this method fails; `None`: no call does.
-    pub fn fail_on(&self, method: Option<&'static str>) {
-        self.lock().fail_on = method;
-    }
-
-    /// The methods that were called, in order; also those that failed.
-    pub fn calls(&self) -> Vec<&'static str> {
-        self.lock().calls.clone()
-    }
-
     /// Forgets all tables, as `nft flush ruleset` does.
     pub fn flush(&self) {
-        self.lock().tables.clear();
+        self.state().tables.clear();
+    }
+
+    /// All that may pass, a line each: for comparing before and after.
+    pub fn inventory(&self) -> Vec<String> {
+        let state = self.state();
+        let members = state
+            .tables
+            .iter()
+            .flat_map(|(name, t)| t.members.values().map(move |m| (name, m)));
+        members
+            .map(|(table, member)| format!("member of {table}: {member:?}"))
+            .collect()
     }
 
     /// Is there such a table?
     pub fn has_table(&self, table: &str) -> bool {
-        self.lock().tables.contains_key(table)
+        self.state().tables.contains_key(table)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn call(&self, method: &'static str) -> Result<MutexGuard<'_, State>> {
-        let mut state = self.lock();
-        state.calls.push(method);
-        if state.fail_at == Some(state.calls.len()) || state.fail_on == Some(method) {
-            return Err(Error::new(method, "the fake firewall", "it was told to fail"));
-        }
+        let mut state = self.state();
+        state.calls.note(method, "the fake firewall")?;
         Ok(state)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Counters, FoundLink, Link, Network, check};
 use crate::error::{Error, Kind, Result};
+use crate::fake::{Calls, steered};
 
 /// A [`Network`] that remembers what it was told, checks it as the real one does, and fails when told to.
 #[derive(Debug, Default)]
@@ -19,10 +20,10 @@ struct State {
     foreign: Vec<String>,
     counters: BTreeMap<String, Counters>,
     forwarding: bool,
-    calls: Vec<&'static str>,
-    fail_at: Option<usize>,
-    fail_on: Option<&'static str>,
+    calls: Calls,
 }
+
+steered!(FakeNetwork);
 
 impl FakeNetwork {
     /// A host without links.
@@ -30,46 +31,28 @@ impl FakeNetwork {
         Self::default()
     }
 
-    /// From now on the call number `n` (the first is 1, counted from when this fake was made) fails.
-    pub fn fail_at(&self, n: usize) {
-        self.lock().fail_at = Some(n);
-    }
-
-    /// From now on every call of this method fails; `None`: no call does.
-    pub fn fail_on(&self, method: Option<&'static str>) {
-        self.lock().fail_on = method;
-    }
-
-    /// The methods that were called, in order; also those that failed.
-    pub fn calls(&self) -> Vec<&'static str> {
-        self.lock().calls.clone()
-    }
-
     /// The links there are, in order of the host end's name.
     pub fn links(&self) -> Vec<Link> {
-        self.lock().links.values().cloned().collect()
+        self.state().links.values().cloned().collect()
     }
 
     /// Puts an interface there that isn't ours.
     pub fn add_foreign(&self, name: &str) {
-        self.lock().foreign.push(name.to_owned());
+        self.state().foreign.push(name.to_owned());
     }
 
     /// Sets what [`Network::counters`] tells of a link.
     pub fn set_counters(&self, host_name: &str, counters: Counters) {
-        self.lock().counters.insert(host_name.to_owned(), counters);
+        self.state().counters.insert(host_name.to_owned(), counters);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn call(&self, method: &'static str) -> Result<MutexGuard<'_, State>> {
-        let mut state = self.lock();
-        state.calls.push(method);
-        if state.fail_at == Some(state.calls.len()) || state.fail_on == Some(method) {
-            return Err(Error::new(method, "the fake network", "it was told to fail"));
-        }
+        let mut state = self.state();
+        state.calls.note(method, "the fake network")?;
         Ok(state)
     }
 }

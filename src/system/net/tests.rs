@@ -381,10 +381,10 @@ fn the_fake_behaves() {
     );
     assert_eq!(fake.counters("hv101.0").unwrap().unwrap().rx_bytes, 5);
     assert_eq!(fake.list("hv").unwrap().len(), 1);
-    fake.fail_on(Some("detach"));
+    fake.fail_method(Some("detach"));
     assert!(fake.detach(&["hv101.0".into()]).is_err());
-    fake.fail_on(None);
-    fake.fail_at(fake.calls().len() + 1);
+    fake.fail_method(None);
+    fake.fail_call(1);
     assert!(fake.detach(&["hv101.0".into()]).is_err());
     fake.detach(&["hv101.0".into()]).unwrap();
     assert!(fake.links().is_empty() && fake.counters("hv101.0").unwrap().is_none());

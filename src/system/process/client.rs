@@ -32,21 +32,34 @@ pub fn ask(run_dir: &Path, request: &Request, patience: Option<Duration>) -> Res
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED)) => return Ok(None),
         Err(e) => return Err(fail(e)),
     };
-    stream.set_read_timeout(Some(patience.unwrap_or(PATIENCE))).map_err(fail)?;
+    stream
+        .set_read_timeout(Some(patience.unwrap_or(PATIENCE)))
+        .map_err(fail)?;
     let mut line = serde_json::to_vec(request).map_err(|e| fail(e.into()))?;
     line.push(b'\n');
-    (&stream).write_all(&line).map_err(fail)?;
+    match (&stream).write_all(&line) {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => return Ok(None),
+        sent => sent.map_err(fail)?,
+    }
     let mut reader = BufReader::new(stream.try_clone().map_err(fail)?);
     let mut text = String::new();
     match reader.read_line(&mut text) {
         Ok(0) => return Ok(None), // it ended while we asked
         Ok(_) => {}
+        // The same, before it had read the question.
+        Err(e) if e.raw_os_error() == Some(libc::ECONNRESET) => return Ok(None),
         Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-            return Err(Error::new("hear from the monitor at", path.display(), "no answer in time").kind(Kind::TimedOut));
+            return Err(
+                Error::new("hear from the monitor at", path.display(), "no answer in time").kind(Kind::TimedOut),
+            );
         }
         Err(e) => return Err(fail(e)),
     }
     let answer = serde_json::from_str(&text).map_err(|e| fail(e.into()))?;
     stream.set_read_timeout(None).map_err(fail)?;
-    Ok(Some(Connection { answer, stream, early: reader.buffer().to_vec() }))
+    Ok(Some(Connection {
+        answer,
+        stream,
+        early: reader.buffer().to_vec(),
+    }))
 }

@@ -53,7 +53,11 @@ impl Escape {
 /// Joins this process's terminal to the console of the VE with this run directory, over all its restarts, until the
 /// person leaves or standard input ends.
 pub fn join(run_dir: &Path) -> Result<()> {
-    let _raw = if std::io::stdin().is_terminal() { Some(terminal::Raw::take()?) } else { None };
+    let _raw = if std::io::stdin().is_terminal() {
+        Some(terminal::Raw::take()?)
+    } else {
+        None
+    };
     let mut escape = Escape::default();
     loop {
         match ask(run_dir, &Request::Console, None)? {

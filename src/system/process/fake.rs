@@ -1,39 +1,78 @@
-//! A stand-in with state: VEs that live in a table.
+//! A stand-in with state: VEs that live in a table, and in fake control groups if it has some.
 
 use std::collections::BTreeMap;
+use std::io::PipeReader;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Adopt, Answer, Enter, Entered, Guests, Init, Launching, NoNamespace, Request, Start, Streams};
-use crate::{Error, Result};
+use hostel_model::id::VeId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Starts nothing, but remembers what it was asked to start, and fails where it is told to.
+use super::{Adopt, Answer, Disk, Enter, Entered, Guests, Init, Launching, Request, Start, Streams, Switches};
+use crate::cgroup::FakeCgroups;
+use crate::fake::{Calls, steered};
+use crate::{Error, Kind, Result};
+
+/// Starts nothing, but remembers what it was asked to start, and fails where it is told to. A clone is the same one.
 #[derive(Debug, Default, Clone)]
 pub struct FakeGuests {
     inner: Arc<Mutex<State>>,
+    groups: Option<Arc<FakeCgroups>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Running VEs: the init of each by id.
-    running: BTreeMap<u32, Init>,
-    /// Ids with a monitor.
-    monitored: BTreeMap<u32, bool>,
-    next: u32,
+    /// VEs with a first process, by id.
+    living: BTreeMap<u32, Living>,
+    last: u32,
     stubborn: bool,
-    fail_at: Option<&'static str>,
+    entered: Option<Switches>,
+    calls: Calls,
 }
 
+#[derive(Debug)]
+struct Living {
+    init: Init,
+    /// Its init runs; before, it is only a process that waits.
+    running: bool,
+    monitored: bool,
+    /// Whoever has the other end of it clears up when the VE ends, and not its monitor.
+    clearer: Option<PipeReader>,
+    device: Option<PathBuf>,
+    switches: Switches,
+}
+
+steered!(FakeGuests);
+
 impl FakeGuests {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Guests whose first processes are in these groups: a group that is killed ends its guest.
+    pub fn within(groups: Arc<FakeCgroups>) -> Self {
+        Self {
+            groups: Some(groups),
+            ..Self::default()
+        }
     }
 
-    /// Makes the method of this name fail from now on; `None`: none.
-    pub fn fail_at(&self, method: Option<&'static str>) {
-        self.state().fail_at = method;
+    /// What there is, after those have gone that were killed through their groups.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(groups) = &self.groups {
+            let there = |id: u32, pid: u32| {
+                ve(id)
+                    .and_then(|id| groups.ve(id))
+                    .is_some_and(|g| g.processes.contains(&pid))
+            };
+            state.living.retain(|id, l| there(*id, l.init.pid));
+        }
+        state
+    }
+
+    fn call(&self, method: &'static str, object: impl std::fmt::Display) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        state.calls.note(method, object)?;
+        Ok(state)
     }
 
     /// Guests that don't heed a request to shut down.
@@ -41,34 +80,93 @@ impl FakeGuests {
         self.state().stubborn = stubborn;
     }
 
-    /// The ids of all that run.
-    pub fn running(&self) -> Vec<u32> {
-        self.state().running.keys().copied().collect()
-    }
-
     /// The init of a running VE.
     pub fn init(&self, id: u32) -> Option<Init> {
-        self.state().running.get(&id).copied()
+        self.state().living.get(&id).filter(|l| l.running).map(|l| l.init)
     }
 
-    fn check(&self, method: &'static str) -> Result<()> {
-        match self.state().fail_at {
-            Some(name) if name == method => Err(Error::new("do", method, "the fake was told to fail")),
-            _ => Ok(()),
+    /// What a living VE was started with.
+    pub fn switches(&self, id: u32) -> Option<Switches> {
+        self.state().living.get(&id).map(|l| l.switches)
+    }
+
+    /// What the last entry was made with.
+    pub fn entered(&self) -> Option<Switches> {
+        self.state().entered
+    }
+
+    /// Plays the guest: its init ends.
+    pub fn halt(&self, id: u32) {
+        self.end(|other, _| other == id);
+    }
+
+    /// Plays whoever killed the monitor of a VE.
+    pub fn lose_monitor(&self, id: u32) {
+        if let Some(living) = self.state().living.get_mut(&id) {
+            living.monitored = false;
         }
     }
 
-    fn end(&self, init: Init) {
-        self.state().running.retain(|_, i| *i != init);
+    /// Does a VE hold this device?
+    pub fn holds(&self, node: &Path) -> bool {
+        self.state().living.values().any(|l| l.device.as_deref() == Some(node))
+    }
+
+    /// All that there is, a line each, without process ids.
+    pub fn inventory(&self) -> Vec<String> {
+        let line = |(id, l): (&u32, &Living)| {
+            let stage = if l.running { "runs" } else { "waits" };
+            let monitor = match (l.monitored, &l.clearer) {
+                (true, Some(pipe)) if is_open(pipe) => "monitored, to be cleared up by another",
+                (true, _) => "monitored",
+                (false, _) => "without monitor",
+            };
+            format!("guest {id} {stage}, {monitor}")
+        };
+        self.state().living.iter().map(line).collect()
+    }
+
+    fn end(&self, which: impl Fn(u32, Init) -> bool) {
+        let mut state = self.state();
+        let ended: Vec<(u32, u32)> = state
+            .living
+            .iter()
+            .filter(|(id, l)| which(**id, l.init))
+            .map(|(id, l)| (*id, l.init.pid))
+            .collect();
+        for (id, pid) in ended {
+            state.living.remove(&id);
+            if let (Some(groups), Some(id)) = (&self.groups, ve(id)) {
+                groups.change(id, |group| group.processes.retain(|p| *p != pid));
+            }
+        }
     }
 }
 
+fn ve(id: u32) -> Option<VeId> {
+    VeId::try_from(id).ok()
+}
+
+/// Has somebody the other end?
+fn is_open(pipe: &PipeReader) -> bool {
+    let mut fds = [PollFd::new(pipe, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok() && !fds[0].revents().contains(PollFlags::HUP)
+}
+
+/// The VE of a runtime directory.
+fn ve_of(run_dir: &Path) -> Option<u32> {
+    run_dir.file_name()?.to_str()?.parse().ok()
+}
+
+/// Dropping it ends the VE, unless it has been let go.
 #[derive(Debug)]
 struct FakeLaunch {
     guests: FakeGuests,
     id: u32,
     init: Init,
-    namespace: NoNamespace,
+    /// Any descriptor will do for a fake network.
+    namespace: OwnedFd,
+    gone: bool,
 }
 
 impl Launching for FakeLaunch {
@@ -80,68 +178,143 @@ impl Launching for FakeLaunch {
         self.namespace.as_fd()
     }
 
-    fn go(self: Box<Self>) -> Result<()> {
-        self.guests.check("go")?;
-        let mut state = self.guests.state();
-        state.running.insert(self.id, self.init);
-        state.monitored.insert(self.id, true);
+    fn go(mut self: Box<Self>) -> Result<()> {
+        let mut state = self.guests.call("go", self.id)?;
+        match state.living.get_mut(&self.id) {
+            Some(living) if living.init == self.init => living.running = true,
+            _ => return Err(Error::new("start VE", self.id, "its first process has ended")),
+        }
+        drop(state);
+        self.gone = true;
         Ok(())
+    }
+}
+
+impl Drop for FakeLaunch {
+    fn drop(&mut self) {
+        if !self.gone {
+            self.guests.end(|_, init| init == self.init);
+        }
     }
 }
 
 impl Guests for FakeGuests {
     fn launch(&self, start: Start) -> Result<Box<dyn Launching>> {
-        self.check("launch")?;
+        let id = start.watch.id;
+        let mut state = self.call("launch", id)?;
         let null = std::fs::File::open("/dev/null").map_err(|e| Error::os("open", "/dev/null", e))?;
-        let mut state = self.state();
-        state.next += 1;
-        let init = Init { pid: 1000 + state.next, start_time: u64::from(state.next) };
-        let namespace = NoNamespace(OwnedFd::from(null));
-        Ok(Box::new(FakeLaunch { guests: self.clone(), id: start.watch.id, init, namespace }))
+        if state.living.contains_key(&id) {
+            return Err(Error::new("start VE", id, "it lives already").kind(Kind::Exists));
+        }
+        state.last += 1;
+        let init = Init {
+            pid: 1000 + state.last,
+            start_time: u64::from(state.last),
+        };
+        if let Some(groups) = &self.groups {
+            let group = ve(id).filter(|id| groups.ve(*id).is_some());
+            let group =
+                group.ok_or_else(|| Error::new("start VE", id, "it has no control group").kind(Kind::NotFound))?;
+            groups.change(group, |g| g.processes.push(init.pid));
+        }
+        let device = match start.disk {
+            Disk::Device { node, .. } => Some(node),
+            Disk::Directory(_) => None,
+        };
+        state.living.insert(
+            id,
+            Living {
+                init,
+                running: false,
+                monitored: true,
+                clearer: None,
+                device,
+                switches: start.switches,
+            },
+        );
+        Ok(Box::new(FakeLaunch {
+            guests: self.clone(),
+            id,
+            init,
+            namespace: null.into(),
+            gone: false,
+        }))
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {
-        self.check("adopt")?;
-        self.state().monitored.insert(adopt.watch.id, true);
+        let mut state = self.call("adopt", adopt.watch.id)?;
+        let gone = || Error::new("watch over VE", adopt.watch.id, "it has ended").kind(Kind::NotFound);
+        let living = state.living.get_mut(&adopt.watch.id).ok_or_else(gone)?;
+        (living.monitored, living.clearer) = (true, None);
         Ok(())
     }
 
+    fn find(&self, processes: &[u32]) -> Option<Init> {
+        self.state()
+            .living
+            .values()
+            .map(|l| l.init)
+            .find(|init| processes.contains(&init.pid))
+    }
+
     fn alive(&self, init: Init) -> bool {
-        self.state().running.values().any(|i| *i == init)
+        self.state().living.values().any(|l| l.init == init)
+    }
+
+    fn age(&self, init: Init) -> Option<Duration> {
+        self.alive(init).then_some(Duration::ZERO)
     }
 
     fn shut_down(&self, init: Init) -> Result<()> {
-        self.check("shut_down")?;
-        if !self.state().stubborn {
-            self.end(init);
+        let heeds = !self.call("shut_down", "")?.stubborn;
+        if heeds {
+            self.end(|_, i| i == init);
         }
         Ok(())
     }
 
     fn kill(&self, init: Init) -> Result<()> {
-        self.check("kill")?;
-        self.end(init);
+        drop(self.call("kill", "")?);
+        self.end(|_, i| i == init);
         Ok(())
     }
 
     fn wait(&self, init: Init, _timeout: Duration) -> Result<bool> {
-        self.check("wait")?;
+        drop(self.call("wait", "")?);
         Ok(!self.alive(init))
     }
 
-    fn ask(&self, run_dir: &Path, _request: &Request) -> Result<Option<Answer>> {
-        self.check("ask")?;
-        let id = run_dir.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<u32>().ok());
-        let state = self.state();
-        let init = id.and_then(|id| state.running.get(&id).copied());
-        Ok(init.map(|init| Answer { init, monitor: 1, booted: Some(true), console: true }))
+    fn ask(&self, run_dir: &Path, request: &Request) -> Result<Option<Answer>> {
+        let mut state = self.call("ask", format!("{request:?}"))?;
+        let living = ve_of(run_dir)
+            .and_then(|id| state.living.get_mut(&id))
+            .filter(|l| l.monitored && l.running);
+        Ok(living.map(|l| Answer {
+            init: l.init,
+            monitor: 1,
+            booted: Some(true),
+            console: true,
+        }))
+    }
+
+    fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>> {
+        let mut state = self.call("take_over_clearing", "")?;
+        let (reader, writer) = std::io::pipe().map_err(|e| Error::os("make", "a pipe", e))?;
+        let living = ve_of(run_dir)
+            .and_then(|id| state.living.get_mut(&id))
+            .filter(|l| l.monitored);
+        Ok(living.map(|l| {
+            l.clearer = Some(reader);
+            writer.into()
+        }))
     }
 
     fn await_boot(&self, run_dir: &Path, _timeout: Duration) -> Result<Option<Answer>> {
         self.ask(run_dir, &Request::AwaitBoot)
     }
 
-    fn enter(&self, _enter: Enter, _streams: Streams) -> Result<Entered> {
-        self.check("enter").map(|()| Entered::Code(0))
+    fn enter(&self, enter: Enter, _streams: Streams) -> Result<Entered> {
+        self.call("enter", "")?.entered = Some(enter.switches);
+        Ok(Entered::Code(0))
     }
 }

@@ -22,10 +22,24 @@ impl Process {
     /// `None` if it has ended (or the number belongs to another process by now).
     pub fn open(init: Init) -> Result<Option<Self>> {
         match identity::open(init) {
-            Ok(pidfd) => Ok(Some(Self { init, pidfd })),
+            Ok(pidfd) => {
+                let process = Self { init, pidfd };
+                // One that has ended stays in the process table until its monitor, which may be busy, takes note.
+                let ended = process.wait(Duration::ZERO)?;
+                Ok((!ended).then_some(process))
+            }
             Err(failure) if failure.errno == Some(libc::ESRCH) => Ok(None),
             Err(failure) => Err(Error::new("open process", init.pid, failure)),
         }
+    }
+
+    /// How long ago it began: its start time is counted in clock ticks since boot.
+    pub fn age(&self) -> Option<Duration> {
+        let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+        let began = Duration::from_millis(self.init.start_time.checked_mul(1000)? / u64::try_from(ticks).ok()?);
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let now = Duration::new(u64::try_from(now.tv_sec).ok()?, 0);
+        Some(now.saturating_sub(began))
     }
 
     /// Sends a signal; content if it has ended meanwhile.
@@ -62,7 +76,9 @@ impl Process {
             return self.signal(unsafe { Signal::from_raw_unchecked(SIGRTMIN_3) });
         }
         let exe = std::fs::read_link(format!("/proc/{}/exe", self.init.pid)).unwrap_or_default();
-        let busybox = exe.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"busybox"));
+        let busybox = exe
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"busybox"));
         self.signal(if busybox { Signal::USR2 } else { Signal::POWER })
     }
 
@@ -82,28 +98,39 @@ impl AsFd for Process {
 }
 
 /// Finds a VE's init among the processes of its cgroup: the one that is number 1 in its own pid namespace (and whose
-/// parent isn't in there). For a VE whose record was lost.
-pub fn find_init(processes: &[u32]) -> Option<Init> {
+/// parent isn't in there).
+pub(super) fn find_init(processes: &[u32]) -> Option<Init> {
     let depth_one = |pid: &&u32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+        let ids = status
+            .lines()
+            .find_map(|line| line.strip_prefix("NSpid:"))
+            .unwrap_or_default();
         let ids: Vec<&str> = ids.split_ascii_whitespace().collect();
         // The host's own number and 1: deeper ones are containers inside the VE.
         ids.len() == own_depth() + 1 && ids.last() == Some(&"1")
     };
-    processes.iter().find(depth_one).and_then(|pid| identity::identify(*pid).ok())
+    processes
+        .iter()
+        .find(depth_one)
+        .and_then(|pid| identity::identify(*pid).ok())
 }
 
 /// In how many pid namespaces we are ourselves.
 fn own_depth() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).map(|ids| ids.split_ascii_whitespace().count());
+    let ids = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .map(|ids| ids.split_ascii_whitespace().count());
     ids.unwrap_or(1)
 }
 
 /// The identity of this boot of the host.
 pub fn boot_id(proc_root: &Path) -> Result<String> {
-    Ok(crate::file::read(&proc_root.join("sys/kernel/random/boot_id"))?.trim().to_owned())
+    Ok(crate::file::read(&proc_root.join("sys/kernel/random/boot_id"))?
+        .trim()
+        .to_owned())
 }
 
 /// The error for a VE whose init is gone.

@@ -12,7 +12,7 @@ pub mod terminal;
 mod tests;
 
 use std::fmt::Debug;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::Op;
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Start, Switches, Task, Watch};
-pub use init::{Process, boot_id, find_init};
+pub use init::{Process, boot_id};
 pub use interrupt::on_interrupt;
 pub use monitor::Monitors;
 
@@ -36,8 +36,12 @@ pub trait Guests: Send + Sync + Debug {
     fn launch(&self, start: Start) -> Result<Box<dyn Launching>>;
     /// Gives a running VE that lost its monitor a new one.
     fn adopt(&self, adopt: Adopt) -> Result<()>;
+    /// Finds a VE's init among the processes of its cgroup: for a VE whose record was lost.
+    fn find(&self, processes: &[u32]) -> Option<Init>;
     /// Is exactly this process alive?
     fn alive(&self, init: Init) -> bool;
+    /// How long ago this process began; `None` if it has ended.
+    fn age(&self, init: Init) -> Option<Duration>;
     /// Asks the guest to shut down in its own way.
     fn shut_down(&self, init: Init) -> Result<()>;
     /// Kills init, and so everything inside.
@@ -46,6 +50,9 @@ pub trait Guests: Send + Sync + Debug {
     fn wait(&self, init: Init, timeout: Duration) -> Result<bool>;
     /// Asks the VE's monitor; `None` if it has none.
     fn ask(&self, run_dir: &Path, request: &Request) -> Result<Option<Answer>>;
+    /// Takes it upon us to clear up after the VE has ended: its monitor leaves that to us for as long as we hold the
+    /// answer. `None` if it has no monitor.
+    fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>>;
     /// Waits until the guest says that it has booted. `Ok(None)` when the time is over; an error if it ended.
     fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>>;
     /// Does something inside, with these streams.
@@ -83,14 +90,4 @@ pub trait Launching: Debug {
     fn network_namespace(&self) -> BorrowedFd<'_>;
     /// Runs init. On failure nothing is left of the VE's processes.
     fn go(self: Box<Self>) -> Result<()>;
-}
-
-/// What a fake hands out instead of a namespace: any descriptor.
-#[derive(Debug)]
-pub(crate) struct NoNamespace(pub(crate) OwnedFd);
-
-impl AsFd for NoNamespace {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
 }

@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::Signal;
 
 use super::forward::Held;
-use super::init::{Process, gone};
+use super::init::{Process, find_init, gone};
 use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
@@ -115,10 +115,18 @@ impl Guests for Monitors {
         let (act, id) = ("start VE", start.watch.id);
         let namespaces = |init: Init| {
             let path = format!("/proc/{}/ns/net", init.pid);
-            File::open(&path).map(OwnedFd::from).map_err(|e| Error::os("open", path, e))
+            File::open(&path)
+                .map(OwnedFd::from)
+                .map_err(|e| Error::os("open", path, e))
         };
         let (child, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
-        let mut launched = Launched { id, child, channel, init: Init { pid: 0, start_time: 0 }, network: None };
+        let mut launched = Launched {
+            id,
+            child,
+            channel,
+            init: Init { pid: 0, start_time: 0 },
+            network: None,
+        };
         match launched.hear()? {
             Some(FromMonitor::Born(init)) => {
                 launched.init = init;
@@ -140,8 +148,16 @@ impl Guests for Monitors {
         }
     }
 
+    fn find(&self, processes: &[u32]) -> Option<Init> {
+        find_init(processes)
+    }
+
     fn alive(&self, init: Init) -> bool {
         matches!(Process::open(init), Ok(Some(_)))
+    }
+
+    fn age(&self, init: Init) -> Option<Duration> {
+        Process::open(init).ok()??.age()
     }
 
     fn shut_down(&self, init: Init) -> Result<()> {
@@ -160,8 +176,16 @@ impl Guests for Monitors {
         Ok(client::ask(run_dir, request, None)?.map(|connection| connection.answer))
     }
 
+    fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>> {
+        Ok(client::ask(run_dir, &Request::LeaveClearing, None)?.map(|connection| connection.stream.into()))
+    }
+
     fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>> {
-        match client::ask(run_dir, &Request::AwaitBoot, Some(timeout.max(Duration::from_millis(1)))) {
+        match client::ask(
+            run_dir,
+            &Request::AwaitBoot,
+            Some(timeout.max(Duration::from_millis(1))),
+        ) {
             Ok(Some(connection)) => Ok(Some(connection.answer)),
             Ok(None) => Err(Error::new("wait for", "the guest", "it ended while it booted").kind(Kind::NotFound)),
             Err(e) if e.kind == Kind::TimedOut => Ok(None),
@@ -186,9 +210,10 @@ impl Guests for Monitors {
         let status = child.wait().map_err(fail)?;
         match told {
             Some(FromMonitor::Failed(failure)) => Err(from_failure("run a command in", "the VE", failure)),
-            Some(FromMonitor::NotRun(failure)) => {
-                Ok(Entered::NotRun { missing: failure.errno == Some(libc::ENOENT), reason: failure.reason })
-            }
+            Some(FromMonitor::NotRun(failure)) => Ok(Entered::NotRun {
+                missing: failure.errno == Some(libc::ENOENT),
+                reason: failure.reason,
+            }),
             _ => Ok(Entered::Code(exit_code(status))),
         }
     }
@@ -229,7 +254,10 @@ struct Launched {
 
 impl Launched {
     fn hear(&self) -> Result<Option<FromMonitor>> {
-        let message = self.channel.receive().map_err(|e| Error::os("hear from the monitor of VE", self.id, e))?;
+        let message = self
+            .channel
+            .receive()
+            .map_err(|e| Error::os("hear from the monitor of VE", self.id, e))?;
         Ok(message.map(|(message, _)| message))
     }
 }
@@ -241,7 +269,10 @@ impl Launching for Launched {
 
     #[allow(clippy::expect_used)] // set by launch() before a Launched is handed out
     fn network_namespace(&self) -> BorrowedFd<'_> {
-        self.network.as_ref().expect("a launched VE has a network namespace").as_fd()
+        self.network
+            .as_ref()
+            .expect("a launched VE has a network namespace")
+            .as_fd()
     }
 
     fn go(mut self: Box<Self>) -> Result<()> {

@@ -32,7 +32,9 @@ impl Guest {
             std::fs::create_dir_all(tree.join(d)).unwrap();
         }
         std::fs::copy(busybox, tree.join("bin/busybox")).unwrap();
-        for applet in ["sh", "cat", "sleep", "true", "id", "poweroff", "reboot", "mount", "ls", "grep", "stat"] {
+        for applet in [
+            "sh", "cat", "sleep", "true", "id", "poweroff", "reboot", "mount", "ls", "grep", "stat",
+        ] {
             std::os::unix::fs::symlink("busybox", tree.join("bin").join(applet)).unwrap();
         }
         std::os::unix::fs::symlink("../bin/busybox", tree.join("sbin/init")).unwrap();
@@ -137,7 +139,9 @@ fn a_guest_boots_answers_and_powers_off() {
 
 #[test]
 fn a_reboot_is_told_from_a_kill() {
-    let Some(mut guest) = Guest::new("::wait:/bin/reboot -f\n") else { return };
+    let Some(mut guest) = Guest::new("::wait:/bin/reboot -f\n") else {
+        return;
+    };
     let init = guest.start().unwrap();
     assert!(monitors().wait(init, Duration::from_secs(10)).unwrap());
     assert_eq!(guest.ended(), Ended::Reboot);
@@ -185,8 +189,20 @@ fn an_orphaned_guest_is_adopted() {
     assert!(monitors().wait(monitor, Duration::from_secs(5)).unwrap());
     assert!(monitors().alive(init), "the VE runs on");
     assert!(monitors().ask(&guest.path("run"), &Request::Status).unwrap().is_none());
-    monitors().adopt(Adopt { watch: guest.spec().watch, init }).unwrap();
-    assert_eq!(monitors().ask(&guest.path("run"), &Request::Status).unwrap().unwrap().init, init);
+    monitors()
+        .adopt(Adopt {
+            watch: guest.spec().watch,
+            init,
+        })
+        .unwrap();
+    assert_eq!(
+        monitors()
+            .ask(&guest.path("run"), &Request::Status)
+            .unwrap()
+            .unwrap()
+            .init,
+        init
+    );
     monitors().shut_down(init).unwrap();
     assert!(monitors().wait(init, Duration::from_secs(10)).unwrap());
     // Linux 6.15 and later tell even a stranger how a process ended.
@@ -198,21 +214,35 @@ fn commands_run_inside() {
     let Some(mut guest) = Guest::new(TAB) else { return };
     let init = guest.start().unwrap();
     let enter = |argv: &[&str]| {
-        monitors().enter(Enter {
-            init,
-            payload: Place::default(),
-            switches: Switches::default(),
-            task: Task::Run(argv.iter().map(|s| s.to_string()).collect()),
-            user: None,
-            env: vec![],
-            cwd: None,
-            pty: None,
-        }, Streams::default()).unwrap()
+        monitors()
+            .enter(
+                Enter {
+                    init,
+                    payload: Place::default(),
+                    switches: Switches::default(),
+                    task: Task::Run(argv.iter().map(|s| s.to_string()).collect()),
+                    user: None,
+                    env: vec![],
+                    cwd: None,
+                    pty: None,
+                },
+                Streams::default(),
+            )
+            .unwrap()
     };
     assert_eq!(enter(&["true"]), Entered::Code(0));
     assert_eq!(enter(&["sh", "-c", "exit 7"]), Entered::Code(7));
     assert_eq!(enter(&["sh", "-c", "kill -9 $$"]), Entered::Code(137));
-    assert_eq!(enter(&["sh", "-c", "test $(cat /proc/1/comm) = init && test $(id -u) = 0"]), Entered::Code(0));
-    assert!(matches!(enter(&["no-such-thing"]), Entered::NotRun { missing: true, .. }));
-    assert!(matches!(enter(&["/etc/inittab"]), Entered::NotRun { missing: false, .. }));
+    assert_eq!(
+        enter(&["sh", "-c", "test $(cat /proc/1/comm) = init && test $(id -u) = 0"]),
+        Entered::Code(0)
+    );
+    assert!(matches!(
+        enter(&["no-such-thing"]),
+        Entered::NotRun { missing: true, .. }
+    ));
+    assert!(matches!(
+        enter(&["/etc/inittab"]),
+        Entered::NotRun { missing: false, .. }
+    ));
 }

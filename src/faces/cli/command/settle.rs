@@ -20,7 +20,9 @@ pub struct Settle {
 impl Settle {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
-        context.engine()?.settle(self.id, &self.reason, &hostel_engine::facade::Silent)?;
+        context
+            .engine()?
+            .settle(self.id, &self.reason, &hostel_engine::facade::Silent)?;
         Ok(Exit::Ok)
     }
 }

@@ -37,6 +37,6 @@ impl Stop {
 
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
-        verb::run(context, &self.selected, self.json, Load::Light, &self.action())
+        verb::run(context, &self.selected, self.json, Load::Waiting, &self.action())
     }
 }

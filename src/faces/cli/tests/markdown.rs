@@ -64,7 +64,10 @@ fn section(command: &clap::Command, level: usize, out: &mut String) {
         let lines: Vec<&str> = examples.lines().skip(1).map(str::trim_start).collect();
         out.push_str(&format!("\n```sh\n{}\n```\n", lines.join("\n")));
     }
-    command.get_subcommands().filter(|c| !c.is_hide_set()).for_each(|c| section(c, level + 1, out));
+    command
+        .get_subcommands()
+        .filter(|c| !c.is_hide_set())
+        .for_each(|c| section(c, level + 1, out));
 }
 
 fn option(arg: &Arg) -> String {

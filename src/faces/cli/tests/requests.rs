@@ -270,7 +270,11 @@ fn global_options_stand_anywhere() {
 fn every_subcommand_is_in_one_group() {
     let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
     let command = args::command();
-    let mut defined: Vec<&str> = command.get_subcommands().filter(|c| !c.is_hide_set()).map(clap::Command::get_name).collect();
+    let mut defined: Vec<&str> = command
+        .get_subcommands()
+        .filter(|c| !c.is_hide_set())
+        .map(clap::Command::get_name)
+        .collect();
     grouped.sort_unstable();
     defined.sort_unstable();
     assert_eq!(grouped, defined);

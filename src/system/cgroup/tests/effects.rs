@@ -255,7 +255,7 @@ fn pins_move_while_it_runs() {
     }
     let mut l = Limits::default();
     l.cpu.pin = Some("0,7".parse().unwrap());
-    assert_eq!(g.cgroups.unenforceable(&l)[0].key, "cpu.pin");
+    assert_eq!(g.cgroups.unenforceable(&l)[0].limit, Limit::CpuPin);
 }
 
 #[test]
@@ -500,7 +500,7 @@ fn guarantees_are_v2s_and_the_root_has_their_sum() {
     g.cgroups.create(ve(101), 1).unwrap();
     g.cgroups.create(ve(102), 1).unwrap();
     if version(&g, "memory") == Some(Version::V1) {
-        assert_eq!(g.cgroups.unenforceable(&guaranteed(1))[0].key, "memory.guarantee");
+        assert_eq!(g.cgroups.unenforceable(&guaranteed(1))[0].limit, Limit::Guarantee);
         assert_eq!(
             g.cgroups.apply(ve(101), &guaranteed(1), &[]).unwrap_err().kind,
             crate::Kind::Unsupported

@@ -242,7 +242,7 @@ fn what_this_host_cannot_hold_is_said_with_the_reason() {
     p.put("io.cost.qos", "8:0 enable=0 ctrl=auto\n");
     let all = p.cgroups.unenforceable(&limits());
     assert_eq!(
-        all.iter().map(|u| u.key).collect::<Vec<_>>(),
+        all.iter().map(|u| u.limit.key()).collect::<Vec<_>>(),
         ["memory.guarantee", "io.weight"]
     );
     assert!(all[0].why.contains("memory_recursiveprot"), "{}", all[0].why);

@@ -30,7 +30,15 @@ impl Image {
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let path = dir.join(IMAGE);
         let file = File::options().read(true).write(true).open(&path);
-        let file = file.map_err(|e| Error::os("open the disk", path.display(), e))?;
+        let file = file.map_err(|e| {
+            let gone = e.kind() == io::ErrorKind::NotFound;
+            let error = Error::os("open the disk", path.display(), e);
+            if gone {
+                error.hint("put it back there from a backup, or destroy the VE")
+            } else {
+                error
+            }
+        })?;
         Ok(Self { path, file })
     }
 

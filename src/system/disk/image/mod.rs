@@ -199,10 +199,13 @@ impl Disks for ImageDisks {
         let image = Image::open(dir)?;
         image.settle("check")?;
         if image.superblock()?.clean {
-            Ok(FsckOutcome::Clean)
-        } else {
-            tools::check(&image.file, &image.path, false)
+            return Ok(FsckOutcome::Clean);
         }
+        Ok(match tools::check(&image.file, &image.path, false)? {
+            // To e2fsck, a file system that only needed its journal is clean.
+            FsckOutcome::Clean => FsckOutcome::Corrected("its journal was replayed".into()),
+            other => other,
+        })
     }
 
     fn grow(&self, dir: &Path, size: u64) -> Result<()> {
@@ -255,6 +258,10 @@ impl Disks for ImageDisks {
         image.set_length(size)
     }
 
+    fn size(&self, dir: &Path) -> Result<u64> {
+        Ok(Image::open(dir)?.superblock()?.size())
+    }
+
     fn usage(&self, dir: &Path) -> Result<Usage> {
         let image = Image::open(dir)?;
         let host_bytes = Some(image.allocated()?);
@@ -271,14 +278,23 @@ impl Disks for ImageDisks {
             });
         }
         let s = image.superblock()?;
-        let size = s.blocks.saturating_sub(s.overhead_blocks);
         Ok(Usage {
             host_bytes,
-            size: Some(size * s.block_size),
-            used: Some(size.saturating_sub(s.free_blocks) * s.block_size),
+            size: Some(s.room()),
+            used: Some(s.used()),
             inodes: Some(s.inodes),
             inodes_used: Some(s.inodes.saturating_sub(s.free_inodes)),
         })
+    }
+
+    fn glance(&self, dir: &Path, root: Option<&Path>) -> Option<u64> {
+        match root {
+            Some(root) => super::used_of_overlay(root),
+            None => {
+                let image = std::fs::File::open(dir.join(IMAGE)).ok()?;
+                ext4::Superblock::read(&image).ok()?.map(|s| s.used())
+            }
+        }
     }
 
     fn compact(&self, dir: &Path) -> Result<u64> {
@@ -298,6 +314,10 @@ impl Disks for ImageDisks {
         }
         trimmed?;
         Ok(before.saturating_sub(image.allocated()?))
+    }
+
+    fn release(&self, device: &LoopDevice, timeout: Duration) -> Result<()> {
+        loopdev::free(device, timeout)
     }
 
     fn list(&self, under: &Path) -> Result<Vec<LoopDevice>> {

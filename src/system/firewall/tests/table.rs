@@ -326,10 +326,10 @@ fn the_fake_behaves() {
     assert_eq!(fake.members(TABLE).unwrap(), [one]);
     assert!(fake.ensure(&masquerading(&["10.0.0.0/24"])).unwrap());
     assert!(fake.members(TABLE).unwrap().is_empty());
-    fake.fail_on(Some("expel"));
+    fake.fail_method(Some("expel"));
     assert!(fake.expel(TABLE, "hv101.0").is_err());
-    fake.fail_on(None);
-    fake.fail_at(fake.calls().len() + 1);
+    fake.fail_method(None);
+    fake.fail_call(1);
     assert!(fake.remove(TABLE).is_err() && fake.has_table(TABLE));
     fake.flush();
     assert!(!fake.has_table(TABLE));

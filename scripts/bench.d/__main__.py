@@ -1,0 +1,114 @@
+"""The bench's own part: see scripts/bench."""
+
+import argparse
+import os
+import platform
+import signal
+import sys
+from pathlib import Path
+
+import rows
+from house import House
+from peers import Lxc, Nspawn
+from run import Clock, Failed, output
+from table import markdown
+
+
+class Bench:
+    """One run: our Hostel, the peers that rows ask for, and how often to measure."""
+
+    def __init__(self, args):
+        self.work = Path(args.work)
+        self.rounds = args.rounds or (5 if args.quick else 25)
+        self.wanted = args.row or [name for name in rows.ALL if name not in rows.ON_REQUEST]
+        self.clock = Clock(self.work / "log")
+        self.things = []
+        self.house = None
+        self.store, self.program = args.store, args.program
+
+    def open(self):
+        """Prepares our Hostel."""
+        output(["ip", "link", "set", "lo", "up"])
+        self.house = self._with(House(self.work, self.program, self.store))
+        self.house.prepare()
+
+    def lxc(self):
+        """LXC, on a copy of the busybox tree."""
+        return self._with(Lxc(self.work, self.house.tree("busybox")))
+
+    def nspawn(self):
+        """systemd-nspawn, on a copy of the Debian tree."""
+        return self._with(Nspawn(self.work, self.house.tree("debian-12")))
+
+    def _with(self, thing):
+        self.things.append(thing)
+        return thing
+
+    def close(self):
+        """Removes everything, whatever has failed."""
+        for thing in reversed(self.things):
+            try:
+                thing.close()
+            except (OSError, Failed) as error:
+                print(f"cleaning up: {error}", file=sys.stderr)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="scripts/bench")
+    parser.add_argument("work")
+    parser.add_argument("program")
+    parser.add_argument("store")
+    parser.add_argument("--quick", action="store_true", help="5 rounds instead of 25")
+    parser.add_argument("--rounds", type=int, metavar="N")
+    parser.add_argument("row", nargs="*", metavar="ROW", help=f"one of {', '.join(rows.ALL)}")
+    return parser.parse_intermixed_args()
+
+
+def stop(number, _):
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def machine():
+    """What was measured on."""
+    with open("/proc/cpuinfo") as info:
+        model = next((l.split(":")[1].strip() for l in info if l.startswith("model name")), platform.machine())
+    with open("/proc/loadavg") as load:
+        others = load.read().split()[0]
+    return f"{os.cpu_count()} CPUs ({model}), Linux {platform.release()}, load average at the end {others}"
+
+
+def main():
+    args = arguments()
+    if unknown := [name for name in args.row if name not in rows.ALL]:
+        print(f"error: no row {', '.join(unknown)}; there are {', '.join(rows.ALL)}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
+    bench = Bench(args)
+    done, table = [], []
+    try:
+        bench.open()
+        if bench.house.lacks:
+            print(f"not enforced on this host, so not measured: {', '.join(bench.house.lacks)}", file=sys.stderr)
+        for name in bench.wanted:
+            measure = rows.ALL[name]
+            if measure not in done:
+                done.append(measure)
+                print(f"== {measure.__doc__.splitlines()[0]}", file=sys.stderr, flush=True)
+                table += measure(bench)
+    except (Failed, AssertionError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        bench.close()
+        if table:
+            print(markdown(table))
+            print(f"\nMedians of {bench.rounds} rounds (quartiles), peers taking turns; {machine()}.")
+    return 0 if all(row.met is not False for row in table) else 3
+
+
+sys.exit(main())

@@ -1,0 +1,97 @@
+//! Orphans on disk: what killed commands left, definitions of no VE, and what two VEs were given.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use hostel_model::id::{VeId, VeName};
+use hostel_model::request::VeRef;
+use hostel_system::file;
+
+use super::Findings;
+use super::inventory::Inventory;
+use crate::error::{Result, chain};
+use crate::host::Host;
+use crate::ve::registry::ids_in;
+
+impl Host {
+    pub(super) fn audit_files<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        for entry in std::fs::read_dir(self.dirs.ves()).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let id = [".creating-", ".destroyed-"]
+                .iter()
+                .find_map(|p| name.strip_prefix(p)?.parse::<VeId>().ok());
+            if let Some(id) = id.filter(|id| !inventory.busy.contains(id)) {
+                let why = "left by a command that was killed";
+                found.add("staging file", entry.path().display(), why, move || {
+                    self.remove_half_made(id)
+                });
+            }
+        }
+        for path in self.templates().leftovers()? {
+            let why = "left by a template build or import that was killed";
+            found.add("staging file", path.display(), why, {
+                let path = path.clone();
+                move || Ok(file::remove_tree(&path)?)
+            });
+        }
+        for id in ids_in(&self.dirs.runs())?
+            .into_iter()
+            .filter(|id| !inventory.known.contains(id))
+        {
+            let why = "there is no VE with that id";
+            found.add("runtime directory", self.dirs.run(id).display(), why, move || {
+                self.remove_run_dir(id)
+            });
+        }
+        for path in self.journals.corrupt()? {
+            let why = "it could not be read and was put aside; nothing follows from it any more";
+            found.add("journal", path.display(), why, {
+                let path = path.clone();
+                move || Ok(file::remove_file(&path)?)
+            });
+        }
+        Ok(())
+    }
+
+    /// Definitions are a person's: none is removed.
+    pub(super) fn audit_definitions(&self, inventory: &Inventory, found: &mut Findings<'_>) -> Result<()> {
+        for name in self.names_of("ve") {
+            let Ok(name) = name.parse::<VeName>() else { continue };
+            let being_made = self.definition(&name).is_ok_and(|d| inventory.busy.contains(&d.id));
+            if !being_made && self.locate(&VeRef::Name(name.clone()))?.is_none() {
+                let why = "it defines a VE that was never created; move it elsewhere and give it to \
+                           hostel create --file, or remove it";
+                found.tell("definition", self.dirs.definition(&name).display(), why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Two VEs must never share an id range or an address.
+    pub(super) fn audit_allocations(&self, found: &mut Findings<'_>) -> Result<()> {
+        let (mut slots, mut addresses) = (BTreeMap::new(), BTreeMap::new());
+        for (id, state) in self.states()? {
+            let state = match state {
+                Ok(state) => state,
+                Err(e) => {
+                    found.tell("record", format!("of VE {id}"), chain(&e));
+                    continue;
+                }
+            };
+            if let Some(other) = slots.insert(state.slot, id) {
+                let remedy = "destroy one of them and create it anew";
+                found.tell("id range", state.slot, twice(id, other, remedy));
+            }
+            for address in state.interfaces.iter().flat_map(|i| &i.addresses) {
+                if let Some(other) = addresses.insert(*address, id) {
+                    found.tell("address", address, twice(id, other, "give one of them another"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn twice(one: VeId, other: VeId, remedy: impl Display) -> String {
+    format!("VEs {other} and {one} have it; {remedy}")
+}

@@ -1,0 +1,147 @@
+//! Orphans in the kernel: control groups, interfaces, packet rules, loop devices, mounts.
+
+use std::collections::BTreeSet;
+
+use hostel_model::id::VeId;
+use hostel_system::process::{Adopt, Request};
+
+use super::inventory::Inventory;
+use super::{Findings, PATIENCE};
+use crate::error::Result;
+use crate::host::Host;
+
+impl Host {
+    /// A VE whose monitor was killed runs on, but nobody would see it end.
+    pub(super) fn audit_monitors<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) {
+        for (&id, ve) in inventory.running.iter().filter(|(id, _)| !inventory.busy.contains(id)) {
+            // One that doesn't answer is there.
+            if !matches!(self.guests.ask(&self.dirs.run(id), &Request::Status), Ok(None)) {
+                continue;
+            }
+            let init = ve.init;
+            let adopt = move || {
+                Ok(self.guests.adopt(Adopt {
+                    watch: self.watch(id)?,
+                    init,
+                })?)
+            };
+            found.add(
+                "monitor",
+                format!("of VE {id}"),
+                "it is gone; the next command gives the VE a new one",
+                adopt,
+            );
+        }
+    }
+
+    pub(super) fn audit_groups<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        for id in self.cgroups.list()?.into_iter().filter(|id| !inventory.may_live(*id)) {
+            found.add("cgroup", id, "no VE with that id runs", move || {
+                self.cgroups.kill(id)?;
+                Ok(self.cgroups.remove(id, PATIENCE)?)
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn audit_interfaces<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        let links = self.network.list(self.config.interface_prefix.as_str())?;
+        let there: BTreeSet<&str> = links.iter().map(|l| l.name.as_str()).collect();
+        for missing in inventory.interfaces().filter(|name| !there.contains(name.as_str())) {
+            found.tell("interface", missing, "its VE runs, but it is gone; restart the VE");
+        }
+        for link in links.iter().filter(|l| !inventory.may_have_interface(&l.name)) {
+            let name = link.name.clone();
+            found.add("interface", &link.name, "no VE that runs has it", move || {
+                Ok(self.network.detach(std::slice::from_ref(&name))?)
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn audit_firewall<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        let table = self.config.nft_table.as_str();
+        let members: BTreeSet<String> = self.firewall.members(table)?.into_iter().map(|m| m.interface).collect();
+        for member in members.iter().filter(|m| !inventory.may_have_interface(m)) {
+            let name = member.clone();
+            found.add(
+                "firewall element",
+                member,
+                "no VE that runs has that interface",
+                move || {
+                    let _lock = self.lock_firewall("audit")?;
+                    Ok(self.firewall.expel(table, &name)?)
+                },
+            );
+        }
+        for missing in inventory.interfaces().filter(|name| !members.contains(*name)) {
+            found.add(
+                "firewall element",
+                missing,
+                "the rules were changed by hand: its VE can't send",
+                move || {
+                    let _lock = self.lock_firewall("audit")?;
+                    self.firewall.ensure(&self.ruleset()?)?;
+                    Ok(self.firewall.admit(table, &self.members()?)?)
+                },
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn audit_loop_devices<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        let ves = self.dirs.ves();
+        for device in self.disks.list(&ves)? {
+            let dir = device
+                .backing
+                .parent()
+                .and_then(|d| d.file_name())
+                .and_then(|n| n.to_str())
+                .unwrap_or_default();
+            let name = [".creating-", ".destroyed-"]
+                .iter()
+                .find_map(|p| dir.strip_prefix(p))
+                .unwrap_or(dir);
+            let id = name.parse::<VeId>().ok();
+            let in_use = |id: VeId| inventory.may_live(id) || inventory.mounted.contains(&id);
+            if id.is_some_and(in_use) && !device.deleted {
+                continue;
+            }
+            let object = format!("{} ({})", device.node().display(), device.backing.display());
+            let why = if device.deleted {
+                "the disk behind it is gone"
+            } else {
+                "no VE that runs or is mounted uses it"
+            };
+            found.add("loop device", object, why, move || {
+                Ok(self.disks.release(&device, PATIENCE)?)
+            });
+        }
+        Ok(())
+    }
+
+    /// Roots of VEs that aren't mounted, and what a person mounted inside them.
+    pub(super) fn audit_mounts<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        let runs = self.dirs.runs();
+        for point in self.mounts.below(&runs)? {
+            let below = point.strip_prefix(&runs).unwrap_or(&point);
+            let id = below
+                .components()
+                .next()
+                .and_then(|c| c.as_os_str().to_str()?.parse::<VeId>().ok());
+            let Some(id) = id else { continue };
+            let ours = [self.dirs.disk_mount(id), self.dirs.mount(id)]
+                .iter()
+                .any(|p| point.starts_with(p));
+            if ours && !inventory.mounted.contains(&id) && !inventory.busy.contains(&id) {
+                found.add(
+                    "mount",
+                    point.display().to_string(),
+                    "its VE is not mounted",
+                    move || Ok(self.mounts.detach(&point)?),
+                );
+            }
+        }
+        Ok(())
+    }
+}

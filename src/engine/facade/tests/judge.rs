@@ -1,0 +1,292 @@
+//! One policy for every verb, at the moment it commits: no way leads past it.
+
+use hostel_model::request::Exec;
+use hostel_system::cgroup::{FakeCgroups, Limit};
+use hostel_system::process::Switches;
+
+use super::*;
+use crate::op::create::Create;
+use crate::testing::{Builder, fakes, host, order, started, with_ve};
+
+/// The plan's file, with these lines.
+fn plan(lines: &str) -> Builder {
+    host().file(
+        "plans/small.toml",
+        &format!("processes = 100\n[memory]\nlimit = \"256MiB\"\n[disk]\nsize = \"1GiB\"\n{lines}"),
+    )
+}
+
+/// Every feature that a plan grants or not.
+fn features() -> Vec<&'static str> {
+    let host = host().make();
+    with_ve(&host, &[]);
+    let effective = host
+        .effective(&"web1".parse().unwrap(), &mut Default::default())
+        .unwrap();
+    let names: Vec<_> = effective
+        .features
+        .iter()
+        .map(|(key, _)| key.trim_start_matches("features."))
+        .collect();
+    assert!(names.len() >= 7, "{names:?}");
+    names
+}
+
+/// Every verb that commits to a definition, each asked to open `feature` on a VE that is fine without.
+const VERBS: [&str; 5] = ["create", "create --file", "set", "edit", "start"];
+
+fn ask(host: &Arc<Host>, verb: &str, feature: &str) -> Result<()> {
+    let e = engine(host);
+    let key = format!("features.{feature}");
+    let open = |text: &str| format!("{text}\n[features]\n{feature} = true\n");
+    match verb {
+        "create" => e.create(&order("web2", &[(&key, "true")]), &Silent).map(drop),
+        "create --file" => {
+            let file = host.dirs.data().join("ve.toml");
+            let text = definition(host).replace("id = 101", "id = 102").replace("web1", "web2");
+            std::fs::write(&file, open(&text)).unwrap();
+            let made = e.create(
+                &hostel_model::request::Create {
+                    file: Some(file.clone()),
+                    ..order("web2", &[])
+                },
+                &Silent,
+            );
+            std::fs::remove_file(file).unwrap();
+            made.map(drop)
+        }
+        "set" => e.set(&web1(), &[(key, "true".into())], false, &Silent).map(drop),
+        "edit" => e
+            .replace_definition(&web1(), &open(&definition(host)), &Silent)
+            .map(drop),
+        "start" => {
+            let old = definition(host);
+            edit_by_hand(host, &open(&old));
+            let started = e.act(id(101), &start(), &Silent).map(drop);
+            if started.is_err() {
+                edit_by_hand(host, &old);
+            }
+            started
+        }
+        other => panic!("{other}"),
+    }
+}
+
+/// Which switch is which.
+fn only(feature: &str) -> Switches {
+    let on = |name| feature == name;
+    Switches {
+        nesting: on("nesting"),
+        io_uring: on("io_uring"),
+        keyring: on("keyring"),
+        fuse: on("fuse"),
+        tun: on("tun"),
+        compat32: on("compat32"),
+        ipsec: on("ipsec"),
+    }
+}
+
+#[test]
+fn what_the_plan_does_not_grant_no_verb_gives() {
+    for feature in features() {
+        for lines in [
+            String::new(),
+            format!("[features]\n{feature} = false\n"),
+            "[features]\n".to_owned(),
+        ] {
+            let host = plan(&lines).make();
+            with_ve(&host, &[]);
+            for verb in VERBS {
+                let what = format!("{verb} with {feature} under {lines:?}");
+                let error = refused(&host, Class::Limit, &what, |_| ask(&host, verb, feature));
+                assert!(error.hints.iter().any(|h| h.contains(feature)), "{what}: {error:?}");
+            }
+            // Omitted everywhere: closed.
+            started(&host);
+            assert_eq!(
+                fakes(&host).guests.switches(101),
+                Some(Switches::default()),
+                "{feature}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_the_plan_grants_every_verb_gives() {
+    for feature in features() {
+        for verb in VERBS {
+            let host = plan(&format!("[features]\n{feature} = true\n")).make();
+            with_ve(&host, &[]);
+            ask(&host, verb, feature).unwrap_or_else(|e| panic!("{verb} {feature}: {e:?}"));
+        }
+        // Omitted by the VE: as the plan has it. Closed by the VE: closed.
+        for (settings, open) in [
+            (&[][..], only(feature)),
+            (&[(format!("features.{feature}"), "false")], Switches::default()),
+        ] {
+            let host = plan(&format!("[features]\n{feature} = true\n")).make();
+            let settings: Vec<_> = settings.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+            with_ve(&host, &settings);
+            started(&host);
+            assert_eq!(fakes(&host).guests.switches(101), Some(open), "{feature} {settings:?}");
+        }
+    }
+}
+
+#[test]
+fn a_switch_is_spelled_right_or_refused() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    for line in [
+        "nesting = \"\"",
+        "nesting = \"true\"",
+        "Nesting = true",
+        "nesting = 1",
+        "nestin = true",
+    ] {
+        let text = format!("{}\n[features]\n{line}\n", definition(&host));
+        refused(&host, Class::Usage, line, |e| {
+            e.replace_definition(&web1(), &text, &Silent)
+        });
+    }
+}
+
+/// A definition edited while its VE runs opens nothing to those who go in now.
+#[test]
+fn an_entry_has_no_more_than_the_plan_grants() {
+    for feature in features() {
+        let host = host().make();
+        with_ve(&host, &[]);
+        started(&host);
+        edit_by_hand(&host, &format!("{}\n[features]\n{feature} = true\n", definition(&host)));
+        engine(&host)
+            .exec(
+                &web1(),
+                &Exec {
+                    argv: vec!["true".into()],
+                    ..Exec::default()
+                },
+            )
+            .unwrap();
+        assert_eq!(fakes(&host).guests.entered(), Some(Switches::default()), "{feature}");
+    }
+}
+
+#[test]
+fn a_policy_that_changes_between_the_plan_and_the_commit_counts() {
+    let host = plan("[features]\nnesting = true\n").make();
+    let planned = engine(&host)
+        .plan_create(&order("web1", &[("features.nesting", "true")]), &Silent)
+        .unwrap();
+    let file = host.dirs.definitions("plans").join("small.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("nesting = true", "")).unwrap();
+    refused(&host, Class::Limit, "create", |e| {
+        e.run::<Create>(id(101), &planned, &Silent)
+    });
+}
+
+/// Budgets of a tenant that has one VE of 256 MiB and 1 GiB.
+const BUDGETS: [(&str, &str); 4] = [
+    ("max_ves = 1\n", "tenant"),
+    ("memory = \"300MiB\"\n", "memory.limit"),
+    ("disk = \"1500MiB\"\n", "disk.size"),
+    ("plans = [\"small\"]\n", "plan"),
+];
+
+#[test]
+fn a_tenants_budget_holds_for_every_verb() {
+    for (budget, key) in BUDGETS {
+        let host = host().file("tenants/acme.toml", budget).make();
+        with_ve(&host, &[("tenant", "acme")]);
+        let large = [("tenant", "acme"), ("plan", "large")];
+        let error = refused(&host, Class::Limit, budget, |e| {
+            e.create(&order("web2", &large), &Silent)
+        });
+        assert!(error.hints.iter().any(|h| h.starts_with(key)), "{budget}: {error:?}");
+        if key != "tenant" {
+            refused(&host, Class::Limit, budget, |e| {
+                e.set(&web1(), &[("plan".into(), "large".into())], false, &Silent)
+            });
+            let text = definition(&host).replace("plan = \"small\"", "plan = \"large\"");
+            refused(&host, Class::Limit, budget, |e| {
+                e.replace_definition(&web1(), &text, &Silent)
+            });
+            let old = definition(&host);
+            edit_by_hand(&host, &text);
+            refused(&host, Class::Limit, budget, |e| e.act(id(101), &start(), &Silent));
+            edit_by_hand(&host, &old);
+        }
+        // Within it all is well, and another tenant's is another's.
+        started(&host);
+        engine(&host)
+            .create(&order("web3", &[("plan", "large")]), &Silent)
+            .unwrap();
+    }
+}
+
+/// Each fits alone, and not both: by two processes at once.
+#[test]
+fn a_budget_is_not_passed_together() {
+    let host = host().file("tenants/acme.toml", "max_ves = 1\n").make();
+    let made = at_once(&host, |e, n| {
+        e.create(&order(&format!("web{n}"), &[("tenant", "acme")]), &Silent)
+            .map(drop)
+    });
+    assert_eq!((made, host.states().unwrap().len()), (1, 1));
+    let host = crate::testing::host()
+        .file("tenants/acme.toml", "memory = \"900MiB\"\n")
+        .make();
+    for n in 1..=2 {
+        engine(&host)
+            .create(&order(&format!("web{n}"), &[("tenant", "acme")]), &Silent)
+            .unwrap();
+    }
+    let raised = at_once(&host, |e, n| {
+        let ve = VeRef::Name(format!("web{n}").parse().unwrap());
+        e.set(&ve, &[("memory.limit".into(), "600MiB".into())], false, &Silent)
+            .map(drop)
+    });
+    assert_eq!(raised, 1);
+}
+
+/// How many of two (1 and 2) succeed.
+fn at_once(host: &Arc<Host>, act: impl Fn(&Engine, usize) -> Result<()> + Sync) -> usize {
+    let results: Vec<Result<()>> = std::thread::scope(|scope| {
+        let one = |n| {
+            let (own, act) = (crate::testing::again(host), &act);
+            scope.spawn(move || act(&engine(&own), n))
+        };
+        let running: Vec<_> = (1..=2).map(one).collect();
+        running.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    for error in results.iter().filter_map(|r| r.as_ref().err()) {
+        assert_eq!(error.class, Class::Limit, "{error:?}");
+    }
+    results.iter().filter(|r| r.is_ok()).count()
+}
+
+#[test]
+fn a_limit_that_the_host_cannot_hold_is_refused_or_warned_about() {
+    let poor = || FakeCgroups::new().without(Limit::Processes, "a test");
+    let host = host().cgroups(poor()).make();
+    let error = refused(&host, Class::Limit, "create", |e| {
+        e.create(&order("web1", &[]), &Silent)
+    });
+    assert!(
+        error
+            .hints
+            .iter()
+            .any(|h| h.contains("processes") && h.contains("a test")),
+        "{error:?}"
+    );
+    let host = crate::testing::host()
+        .cgroups(poor())
+        .hostel("unenforceable = \"warn\"\n")
+        .make();
+    with_ve(&host, &[]);
+    started(&host);
+    let applied = fakes(&host).cgroups.ve(id(101)).unwrap().limits.unwrap();
+    assert!(applied.processes.is_none() && applied.memory.limit.is_some());
+}

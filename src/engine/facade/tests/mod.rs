@@ -1,0 +1,54 @@
+//! The facade on hosts of fakes: what each request does, refuses, and leaves.
+
+mod create;
+mod judge;
+mod set;
+mod settle;
+mod states;
+
+use std::sync::Arc;
+
+use hostel_model::request::{Action, StartOptions, VeRef};
+
+use super::{Engine, Outcome, Silent};
+use crate::error::{Class, Error, Result};
+use crate::host::Host;
+use crate::testing::{engine, id, inventory};
+
+/// An action on VE 101.
+fn act(host: &Arc<Host>, action: &Action) -> Result<Outcome> {
+    engine(host).act(id(101), action, &Silent)
+}
+
+fn start() -> Action {
+    Action::Start(StartOptions::default())
+}
+
+fn web1() -> VeRef {
+    VeRef::Name("web1".parse().unwrap())
+}
+
+/// The text of web1's definition.
+fn definition(host: &Arc<Host>) -> String {
+    engine(host).definition_text(&web1()).unwrap()
+}
+
+/// Edits web1's definition as a person with an editor, past Hostel.
+fn edit_by_hand(host: &Arc<Host>, text: &str) {
+    std::fs::write(host.dirs.definition(&"web1".parse().unwrap()), text).unwrap();
+}
+
+/// Nothing may come of this but an error of this class, and the host be as it was.
+#[track_caller]
+fn refused<T: std::fmt::Debug>(
+    host: &Arc<Host>,
+    class: Class,
+    what: &str,
+    act: impl FnOnce(&Engine) -> Result<T>,
+) -> Error {
+    let before = inventory(host);
+    let error = act(&engine(host)).map(|done| panic!("{what}: {done:?}")).unwrap_err();
+    assert_eq!(error.class, class, "{what}: {error:?}");
+    assert_eq!(inventory(host), before, "{what}");
+    error
+}

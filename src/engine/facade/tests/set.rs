@@ -1,0 +1,150 @@
+//! Changing definitions: all or nothing, at once where it can be.
+
+use super::*;
+use crate::facade::SetReport;
+use crate::testing::{fakes, host, started, with_ve};
+
+fn set(host: &Arc<Host>, settings: &[(&str, &str)]) -> Result<SetReport> {
+    let settings: Vec<_> = settings
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    engine(host).set(&web1(), &settings, false, &Silent)
+}
+
+fn running() -> Arc<Host> {
+    let host = host().make();
+    with_ve(&host, &[]);
+    started(&host);
+    host
+}
+
+fn keys(lines: &[(String, String, String)]) -> Vec<&str> {
+    lines.iter().map(|(key, ..)| key.as_str()).collect()
+}
+
+#[test]
+fn what_can_be_is_applied_at_once_and_the_rest_waits() {
+    let host = running();
+    edit_by_hand(&host, &format!("# a person's remark\n{}", definition(&host)));
+    let report = set(
+        &host,
+        &[("memory.limit", "300MiB"), ("hostname", "www"), ("disk.size", "2GiB")],
+    )
+    .unwrap();
+    assert_eq!(
+        (keys(&report.applied), keys(&report.waiting)),
+        (vec!["memory.limit", "disk.size"], vec!["hostname"])
+    );
+    let limits = fakes(&host).cgroups.ve(id(101)).unwrap().limits.unwrap();
+    assert_eq!(limits.memory.limit.unwrap().get(), 300 << 20);
+    assert_eq!(host.state(id(101)).unwrap().disk_size, 2 << 30);
+    assert_eq!(
+        hostel_system::disk::Disks::size(&*fakes(&host).disks, &host.dirs.ve(id(101))).unwrap(),
+        2 << 30
+    );
+    assert!(definition(&host).starts_with("# a person's remark\n"));
+    // Once more: nothing is left to do.
+    let again = set(&host, &[("memory.limit", "300MiB")]).unwrap();
+    assert!(again.applied.is_empty() && again.waiting.is_empty());
+}
+
+#[test]
+fn a_failure_anywhere_changes_nothing() {
+    for (fake, method) in [("cgroups", "apply"), ("disks", "grow")] {
+        let host = running();
+        let tell = |what: Option<&'static str>| match fake {
+            "cgroups" => fakes(&host).cgroups.fail_method(what),
+            _ => fakes(&host).disks.fail_method(what),
+        };
+        let before = inventory(&host);
+        let all = [("memory.limit", "300MiB"), ("hostname", "www"), ("disk.size", "2GiB")];
+        tell(Some(method));
+        let error = set(&host, &all).unwrap_err();
+        tell(None);
+        assert!(error.message.contains(method), "{error:?}");
+        // A limit that can't be set can't be set back either: that is done by the next command.
+        engine(&host).lock_ve(id(101), "test", &Silent).unwrap();
+        assert_eq!(inventory(&host), before, "{method}");
+        set(&host, &all).unwrap();
+    }
+    // More in use than the new limit: the kernel says no.
+    let host = running();
+    fakes(&host)
+        .cgroups
+        .change(id(101), |ve| ve.usage.memory = Some(200 << 20));
+    refused(&host, Class::Limit, "memory", |e| {
+        e.set(
+            &web1(),
+            &[
+                ("memory.limit".into(), "100MiB".into()),
+                ("hostname".into(), "www".into()),
+            ],
+            false,
+            &Silent,
+        )
+    });
+}
+
+#[test]
+fn what_is_unsafe_or_wrong_is_refused() {
+    let host = running();
+    for (class, key, value) in [
+        (Class::Refused, "disk.size", "512MiB"), // while it runs
+        (Class::Refused, "id", "150"),
+        (Class::Usage, "name", "web2"), // as the file is named
+        (Class::Refused, "tenant", "acme"),
+        (Class::Refused, "share", "host"),
+        (Class::NotFound, "plan", "huge"),
+        (Class::NotFound, "network.0.network", "nowhere"),
+        (Class::Limit, "memory.limit", "1MiB"),
+        (Class::Usage, "memory.limit", "-1"),
+        (Class::Usage, "no.such.key", "1"),
+    ] {
+        refused(&host, class, key, |e| {
+            e.set(
+                &web1(),
+                &[("hostname".into(), "www".into()), (key.into(), value.into())],
+                false,
+                &Silent,
+            )
+        });
+    }
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    fakes(&host).disks.fill(&host.dirs.ve(id(101)), 600 << 20);
+    refused(&host, Class::Limit, "shrink", |e| {
+        e.set(&web1(), &[("disk.size".into(), "512MiB".into())], false, &Silent)
+    });
+    set(&host, &[("disk.size", "700MiB")]).unwrap();
+    assert_eq!(host.state(id(101)).unwrap().disk_size, 700 << 20);
+}
+
+#[test]
+fn a_dry_run_says_all_and_does_nothing() {
+    let host = running();
+    let before = inventory(&host);
+    let settings = [
+        ("memory.limit".to_owned(), "300MiB".to_owned()),
+        ("hostname".to_owned(), "www".to_owned()),
+    ];
+    let dry = engine(&host).set(&web1(), &settings, true, &Silent).unwrap();
+    assert_eq!(inventory(&host), before);
+    let done = engine(&host).set(&web1(), &settings, false, &Silent).unwrap();
+    assert!(dry.dry_run && !done.dry_run);
+    assert_eq!((dry.applied, dry.waiting), (done.applied, done.waiting));
+}
+
+#[test]
+fn an_edited_text_is_a_change_like_any_other() {
+    let host = running();
+    let text = definition(&host).replace("plan = \"small\"", "plan = \"large\"");
+    let report = engine(&host).replace_definition(&web1(), &text, &Silent).unwrap();
+    assert!(keys(&report.applied).contains(&"memory.limit"), "{report:?}");
+    assert_eq!(definition(&host), text);
+    assert_eq!(host.state(id(101)).unwrap().disk_size, 8 << 30);
+    let error = refused(&host, Class::Usage, "nonsense", |e| {
+        e.replace_definition(&web1(), "id = 101\nname = \"web1\"\nplan = 7\nfoo = 1\n", &Silent)
+    });
+    let mistakes = crate::error::chain(&error);
+    assert!(mistakes.contains("plan") && mistakes.contains("foo"), "{mistakes}");
+}

@@ -1,0 +1,71 @@
+//! What becomes of a VE that ended by itself.
+
+use super::*;
+use crate::testing::{NOW, again, fakes, host, started, with_ve};
+use crate::ve::record::RunRecord;
+
+/// A VE that was started a while ago and whose guest has just ended.
+fn ended() -> Arc<Host> {
+    let host = host().make();
+    with_ve(&host, &[]);
+    started(&host);
+    let run_dir = host.dirs.run(id(101));
+    RunRecord {
+        started: NOW - 100,
+        ..RunRecord::read(&run_dir).unwrap()
+    }
+    .write(&run_dir)
+    .unwrap();
+    fakes(&host).guests.halt(101);
+    host
+}
+
+fn stopped() -> Vec<String> {
+    let host = ended();
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    inventory(&host)
+}
+
+#[test]
+fn a_reboot_starts_it_again_and_a_halt_does_not() {
+    let host = ended();
+    engine(&host).settle(id(101), "reboot", &Silent).unwrap();
+    assert!(fakes(&host).guests.init(101).is_some());
+    for reason in ["halt", "killed", "unknown", ""] {
+        let host = ended();
+        engine(&host).settle(id(101), reason, &Silent).unwrap();
+        assert_eq!(inventory(&host), stopped(), "{reason}");
+    }
+}
+
+/// The guest asked for a reboot, but a person's stop came first: it stays stopped.
+#[test]
+fn who_cleared_up_before_has_the_last_word() {
+    let host = ended();
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    engine(&again(&host)).settle(id(101), "reboot", &Silent).unwrap();
+    assert_eq!(inventory(&host), stopped());
+    // Or a start.
+    let host = ended();
+    started(&host);
+    let (init, before) = (fakes(&host).guests.init(101), inventory(&host));
+    engine(&again(&host)).settle(id(101), "reboot", &Silent).unwrap();
+    assert_eq!((fakes(&host).guests.init(101), inventory(&host)), (init, before));
+    // Or a destroy.
+    let host = ended();
+    act(&host, &Action::Destroy { force: true }).unwrap();
+    let before = inventory(&host);
+    engine(&again(&host)).settle(id(101), "reboot", &Silent).unwrap();
+    assert_eq!(inventory(&host), before);
+}
+
+/// A reboot into a definition that may not be leaves it stopped and clean.
+#[test]
+fn a_reboot_is_a_start_and_judged_as_one() {
+    let host = ended();
+    edit_by_hand(&host, &format!("{}\n[features]\nnesting = true\n", definition(&host)));
+    let error = engine(&host).settle(id(101), "reboot", &Silent).unwrap_err();
+    assert_eq!(error.class, Class::Limit);
+    let f = fakes(&host);
+    assert!(f.guests.inventory().is_empty() && f.cgroups.inventory().is_empty() && f.network.links().is_empty());
+}

@@ -1,0 +1,153 @@
+//! Every action in every state: what `model::state` promises is what happens.
+
+use hostel_model::state::{State, Transition, judge};
+
+use super::*;
+use crate::testing::{fakes, host, started, with_ve};
+
+fn actions() -> Vec<Action> {
+    vec![
+        start(),
+        Action::Stop { timeout: None },
+        Action::Kill,
+        Action::Restart {
+            timeout: None,
+            start: StartOptions::default(),
+        },
+        Action::Pause,
+        Action::Unpause,
+        Action::Destroy { force: false },
+        Action::Destroy { force: true },
+        Action::Mount,
+        Action::Umount,
+        Action::Compact,
+    ]
+}
+
+/// A host whose VE 101 is in this state.
+fn in_state(state: State) -> Arc<Host> {
+    let host = host().make();
+    with_ve(&host, &[]);
+    match state {
+        State::Stopped => {}
+        State::Running => started(&host),
+        State::Paused => {
+            started(&host);
+            act(&host, &Action::Pause).unwrap();
+        }
+        State::Mounted => drop(act(&host, &Action::Mount).unwrap()),
+        State::Broken => edit_by_hand(&host, "id = [\n"),
+    }
+    assert_eq!(engine(&host).status(&web1()).unwrap().state, state.to_string());
+    host
+}
+
+#[test]
+fn every_action_in_every_state_does_what_it_should() {
+    let nothing = inventory(&host().make());
+    for state in State::ALL.into_iter().filter(|s| *s != State::Broken) {
+        for action in actions() {
+            let what = format!("{action:?} while {state}");
+            let host = in_state(state);
+            let before = inventory(&host);
+            let result = act(&host, &action);
+            match judge(state, &action) {
+                Err(refusal) => {
+                    let error = result.unwrap_err();
+                    assert_eq!(error.class, Class::Refused, "{what}: {error:?}");
+                    assert!(error.message.contains(&refusal.to_string()), "{what}: {error:?}");
+                    assert_eq!(error.hints, [refusal.instead], "{what}");
+                    assert_eq!(inventory(&host), before, "{what}");
+                }
+                Ok(Transition::AlreadyDone(why)) => {
+                    let done = result.unwrap();
+                    assert_eq!((done.changed, done.done.as_str()), (false, why), "{what}");
+                    assert_eq!(inventory(&host), before, "{what}");
+                }
+                Ok(Transition::Gone) => {
+                    assert!(result.unwrap().changed, "{what}");
+                    assert_eq!(inventory(&host), nothing, "{what}");
+                }
+                Ok(Transition::To(_) | Transition::Stay) => {
+                    let done = result.unwrap();
+                    let wanted = match judge(state, &action) {
+                        Ok(Transition::To(next)) => next,
+                        _ => state,
+                    };
+                    assert_eq!(host.reality(id(101)).unwrap().state, wanted, "{what}");
+                    assert_eq!(done.path.is_some(), action == Action::Mount, "{what}");
+                    // However it came to be: it has what every VE in that state has, and nothing else.
+                    let mut like = inventory(&in_state(wanted));
+                    let mut found = inventory(&host);
+                    for lines in [&mut like, &mut found] {
+                        lines
+                            .iter_mut()
+                            .for_each(|l| *l = l.replace("settled_in = true", "settled_in = false"));
+                    }
+                    assert_eq!(found, like, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_broken_ve_can_be_ended_and_removed_but_not_started() {
+    let host = in_state(State::Broken);
+    refused(&host, Class::Usage, "start", |e| e.act(id(101), &start(), &Silent));
+    let nothing = inventory(&crate::testing::host().make());
+    act(&host, &Action::Destroy { force: true }).unwrap();
+    assert_eq!(inventory(&host), nothing);
+    // And one whose definition was broken while it ran.
+    for action in [Action::Kill, Action::Stop { timeout: None }] {
+        let host = in_state(State::Running);
+        edit_by_hand(&host, "nonsense");
+        act(&host, &action).unwrap();
+        assert!(fakes(&host).guests.inventory().is_empty() && fakes(&host).cgroups.inventory().is_empty());
+        refused(&host, Class::Usage, "start", |e| e.act(id(101), &start(), &Silent));
+    }
+}
+
+#[test]
+fn what_a_dead_run_left_is_cleared_by_the_next_action() {
+    for action in actions() {
+        let host = in_state(State::Running);
+        fakes(&host).guests.halt(101); // and its monitor did nothing about it
+        let _ = act(&host, &action);
+        if host.reality(id(101)).unwrap().init.is_none() {
+            let f = fakes(&host);
+            assert!(
+                f.cgroups.inventory().is_empty() && f.network.links().is_empty(),
+                "{action:?}"
+            );
+            assert!(
+                f.firewall.inventory().is_empty() && !host.dirs.run(id(101)).join("run.json").exists(),
+                "{action:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_running_ve_without_record_or_monitor_gets_them_back() {
+    let host = in_state(State::Running);
+    let before = inventory(&host);
+    fakes(&host).guests.lose_monitor(101);
+    std::fs::remove_file(host.dirs.run(id(101)).join("run.json")).unwrap();
+    assert_ne!(inventory(&host), before);
+    assert!(!act(&host, &start()).unwrap().changed);
+    assert_eq!(inventory(&host), before);
+}
+
+#[test]
+fn no_ve_no_action() {
+    let host = host().make();
+    for action in actions() {
+        match action {
+            Action::Destroy { .. } => assert!(!act(&host, &action).unwrap().changed),
+            _ => drop(refused(&host, Class::NotFound, "no VE", |e| {
+                e.act(id(101), &action, &Silent)
+            })),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The proofs of `step::testkit` for every operation, on hosts of fakes: each step twice, a failure at every step and
+//! at every call to an adapter or to a file, every undo twice, death at every place.
+
+use std::sync::Arc;
+
+use hostel_model::request::Action;
+
+use super::create::Create;
+use super::destroy::Destroy;
+use super::mount::{Mount, Umount};
+use super::set::Set;
+use super::start::Start;
+use super::stop::Stop;
+use super::{destroy, mount, set, start, stop};
+use crate::facade::Silent;
+use crate::host::Host;
+use crate::step::Operation;
+use crate::step::testkit::Case;
+use crate::testing::{FAIL_CALLS, engine, fakes, host, id, inventory, order, started, with_ve};
+
+fn prove<O: Operation<Host = Host>>(host: impl Fn() -> Arc<Host>, params: impl Fn(&Host) -> O::Params) {
+    let case: Case<'_, O> = Case {
+        host: &host,
+        id: id(101),
+        params: &params,
+        inventory: &inventory,
+        fail_calls: FAIL_CALLS,
+    };
+    case.prove();
+}
+
+/// A VE with everything: two interfaces, several addresses, a password.
+const RICH: &[(&str, &str)] = &[
+    ("network.0.network", "private"),
+    ("network.1.network", "public"),
+    (
+        "guest.password_hash",
+        "$6$abcdefgh$0CykFGMl0rPqt9zCEeYTMyiKnsmsaTZ5FHBAv5q7u3Bl7f1uGYcYsk7hMlnV4nBQ.MKp7kQ1W5ZUo5x6hpJbG/",
+    ),
+];
+
+fn made(settings: &[(&str, &str)]) -> Arc<Host> {
+    let host = host().make();
+    with_ve(&host, settings);
+    host
+}
+
+fn running(settings: &[(&str, &str)]) -> Arc<Host> {
+    let host = made(settings);
+    started(&host);
+    host
+}
+
+#[test]
+fn create() {
+    for share in ["tenant", "host", "none"] {
+        let settings = [("share", share), ("tenant", "acme")];
+        // What is planned has to be the same for the same host: the seed is drawn once.
+        prove::<Create>(
+            || host().make(),
+            |h| {
+                let other = crate::testing::again(h);
+                let mut params = engine(&other).plan_create(&order("web1", &settings), &Silent).unwrap();
+                params.state.seed = "0".repeat(32);
+                params
+            },
+        );
+    }
+}
+
+#[test]
+fn start() {
+    prove::<Start>(|| made(RICH), |_| start::Params {});
+}
+
+#[test]
+fn stop() {
+    for grace in [0, 1000] {
+        prove::<Stop>(|| running(&[]), |_| stop::Params { grace });
+    }
+    let stubborn = || {
+        let host = running(RICH);
+        fakes(&host).guests.stubborn(true);
+        host
+    };
+    prove::<Stop>(stubborn, |_| stop::Params { grace: 1 });
+    let paused = || {
+        let host = running(&[]);
+        engine(&host).act(id(101), &Action::Pause, &Silent).unwrap();
+        host
+    };
+    prove::<Stop>(paused, |_| stop::Params { grace: 0 });
+}
+
+#[test]
+fn destroy() {
+    for share in ["tenant", "none"] {
+        prove::<Destroy>(
+            || made(&[("share", share)]),
+            |_| destroy::Params {
+                name: "web1".parse().unwrap(),
+            },
+        );
+    }
+}
+
+#[test]
+fn mount() {
+    prove::<Mount>(|| made(&[]), |_| mount::Params {});
+}
+
+#[test]
+fn umount() {
+    let mounted = || {
+        let host = made(&[]);
+        engine(&host).act(id(101), &Action::Mount, &Silent).unwrap();
+        host
+    };
+    prove::<Umount>(mounted, |_| mount::Params {});
+}
+
+fn change(key: &'static str, value: &'static str) -> impl Fn(&Host) -> set::Params {
+    move |host| {
+        let path = host.dirs.definition(&"web1".parse().unwrap());
+        let old = std::fs::read_to_string(&path).unwrap();
+        let new = hostel_model::edit::edit("web1.toml", &old, &[(key, value)]).unwrap();
+        let size = |v: &str| v.parse::<hostel_model::units::Bytes>().unwrap().get();
+        let disk_size = (key == "disk.size").then(|| size(value));
+        set::Params { old, new, disk_size }
+    }
+}
+
+#[test]
+fn set() {
+    for (key, value) in [
+        ("memory.limit", "300MiB"),
+        ("processes", "50"),
+        ("description", "another"),
+        ("disk.size", "2GiB"),
+    ] {
+        prove::<Set>(|| made(&[]), change(key, value));
+        prove::<Set>(|| running(&[]), change(key, value));
+    }
+    prove::<Set>(|| made(&[]), change("disk.size", "512MiB"));
+}

@@ -1,0 +1,305 @@
+//! A whole Hostel on fakes: real files in a directory of its own, everything of the kernel made up.
+
+mod template;
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hostel_model::id::VeId;
+use hostel_model::request::{Action, Create, StartOptions};
+use hostel_system::cgroup::FakeCgroups;
+use hostel_system::disk::FakeDisks;
+use hostel_system::faults;
+use hostel_system::firewall::FakeFirewall;
+use hostel_system::mount::FakeMounts;
+use hostel_system::net::FakeNetwork;
+use hostel_system::process::FakeGuests;
+use tempfile::TempDir;
+
+use crate::dirs::Dirs;
+use crate::facade::{Engine, Silent};
+use crate::host::{Host, read_config};
+use crate::journal::Journals;
+use crate::lock::Locks;
+use crate::reserve::Reserve;
+use crate::step::testkit::FailCall;
+use crate::ve::record::RunRecord;
+
+/// The template that every fake host has.
+pub(crate) const TEMPLATE: &str = "tiny/20260101T000000Z";
+/// When it always is: 2027-01-15T08:00:00Z.
+pub(crate) const NOW: i64 = 1_800_000_000;
+/// Which boot it always is.
+pub(crate) const BOOT: &str = "11111111-2222-4333-8444-555555555555";
+
+/// The adapters of a host of fakes, and the directory that all its files are in.
+#[derive(Debug)]
+pub(crate) struct Fakes {
+    pub cgroups: Arc<FakeCgroups>,
+    pub disks: Arc<FakeDisks>,
+    pub network: Arc<FakeNetwork>,
+    pub firewall: Arc<FakeFirewall>,
+    pub guests: FakeGuests,
+    pub mounts: Arc<FakeMounts>,
+    dir: Arc<TempDir>,
+}
+
+/// How a fake host is made.
+pub(crate) struct Builder {
+    hostel: String,
+    files: Vec<(String, String)>,
+    cgroups: FakeCgroups,
+}
+
+/// A host with plans `small` and `large`, networks `private` and `public`, tenants `acme` and `default`, template
+/// `tiny` and no VE.
+pub(crate) fn host() -> Builder {
+    let file = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    Builder {
+        hostel: String::new(),
+        files: vec![
+            file(
+                "plans/small.toml",
+                "processes = 100\n[memory]\nlimit = \"256MiB\"\n[disk]\nsize = \"1GiB\"\n",
+            ),
+            file(
+                "plans/large.toml",
+                "processes = 900\n[memory]\nlimit = \"2GiB\"\n[disk]\nsize = \"8GiB\"\n",
+            ),
+            file(
+                "networks/private.toml",
+                "kind = \"routed\"\npools = [\"10.77.0.0/24\"]\nmasquerade = true\n",
+            ),
+            file(
+                "networks/public.toml",
+                "kind = \"routed\"\npools = [\"203.0.113.0/28\", \"2001:db8::/64\"]\n",
+            ),
+            file("tenants/acme.toml", ""),
+            file("tenants/default.toml", ""),
+        ],
+        cgroups: FakeCgroups::new(),
+    }
+}
+
+impl Builder {
+    /// Lines at the top of hostel.toml.
+    pub(crate) fn hostel(mut self, lines: &str) -> Self {
+        self.hostel.push_str(lines);
+        self
+    }
+
+    /// A definition file of its own, or in the place of one: `tenants/acme.toml`.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// Control groups that can't do everything.
+    pub(crate) fn cgroups(mut self, cgroups: FakeCgroups) -> Self {
+        self.cgroups = cgroups;
+        self
+    }
+
+    /// Makes it.
+    pub(crate) fn make(self) -> Arc<Host> {
+        let dir = in_memory();
+        let base = dir.path();
+        for part in ["etc/plans", "etc/networks", "etc/tenants", "etc/ve", "data/ve", "run"] {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(base.join(part))
+                .unwrap();
+        }
+        for (name, text) in self.files {
+            std::fs::write(base.join("etc").join(name), text).unwrap();
+        }
+        template::make(&base.join("templates"), TEMPLATE);
+        let place = |part: &str| base.join(part).display().to_string();
+        let text = format!(
+            "{}\n[paths]\nconfig = {:?}\ndata = {:?}\nrun = {:?}\ntemplates = {:?}\nimages = {:?}\n\
+             [defaults]\ntemplate = \"tiny\"\nnetwork = \"private\"\n",
+            self.hostel,
+            place("etc"),
+            place("data"),
+            place("run"),
+            place("templates"),
+            place("images")
+        );
+        std::fs::write(base.join("etc/hostel.toml"), text).unwrap();
+        let cgroups = Arc::new(self.cgroups);
+        let (guests, disks, mounts) = (
+            FakeGuests::within(cgroups.clone()),
+            Arc::new(FakeDisks::new()),
+            Arc::new(FakeMounts::default()),
+        );
+        let (asked, mounted) = (guests.clone(), mounts.clone());
+        disks.ask_for_holders(move |node| asked.holds(node) || mounted.holds(node));
+        open(Fakes {
+            cgroups,
+            disks,
+            network: Arc::default(),
+            firewall: Arc::default(),
+            guests,
+            mounts,
+            dir: Arc::new(dir),
+        })
+    }
+}
+
+/// A directory where fsync costs nothing, if this machine has such a place.
+pub(crate) fn in_memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
+}
+
+fn open(fakes: Fakes) -> Arc<Host> {
+    let config_file = fakes.dir.path().join("etc/hostel.toml");
+    let config = read_config(&config_file).unwrap();
+    let dirs = Dirs::new(config.paths.clone());
+    Arc::new(Host {
+        cgroups: fakes.cgroups.clone(),
+        disks: fakes.disks.clone(),
+        network: fakes.network.clone(),
+        firewall: fakes.firewall.clone(),
+        guests: Arc::new(fakes.guests.clone()),
+        mounts: fakes.mounts.clone(),
+        locks: Locks::at(&dirs.locks()).unwrap(),
+        journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), BOOT).unwrap(),
+        reserve: Reserve::at(dirs.reserve()),
+        boot_id: BOOT.to_owned(),
+        patience: Duration::from_secs(30),
+        program: PathBuf::from("/usr/local/bin/hostel"),
+        clock: || NOW,
+        fakes: Some(Arc::new(fakes)),
+        dirs,
+        config,
+        config_file,
+    })
+}
+
+/// Another process's view of the same host.
+pub(crate) fn again(host: &Host) -> Arc<Host> {
+    let f = fakes(host);
+    open(Fakes {
+        cgroups: f.cgroups.clone(),
+        disks: f.disks.clone(),
+        network: f.network.clone(),
+        firewall: f.firewall.clone(),
+        guests: f.guests.clone(),
+        mounts: f.mounts.clone(),
+        dir: f.dir.clone(),
+    })
+}
+
+/// The fakes of a host.
+pub(crate) fn fakes(host: &Host) -> &Fakes {
+    host.fakes.as_deref().expect("a host of fakes")
+}
+
+/// What a face holds.
+pub(crate) fn engine(host: &Arc<Host>) -> Engine {
+    Engine { host: host.clone() }
+}
+
+pub(crate) fn id(n: u32) -> VeId {
+    VeId::try_from(n).unwrap()
+}
+
+/// What to make: `name`, with these settings.
+pub(crate) fn order(name: &str, settings: &[(&str, &str)]) -> Create {
+    let own = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+    Create {
+        name: Some(name.to_owned()),
+        settings: settings.iter().map(own).collect(),
+        ..Create::default()
+    }
+}
+
+/// Makes VE 101, `web1`.
+pub(crate) fn with_ve(host: &Arc<Host>, settings: &[(&str, &str)]) {
+    let made = engine(host).create(&order("web1", settings), &Silent).unwrap();
+    assert_eq!(made.id, id(101));
+}
+
+/// Starts VE 101.
+pub(crate) fn started(host: &Arc<Host>) {
+    engine(host)
+        .act(id(101), &Action::Start(StartOptions::default()), &Silent)
+        .unwrap();
+}
+
+/// For each fake and for files: makes the nth call from now on fail.
+pub(crate) const FAIL_CALLS: &[&FailCall<Host>] = &[
+    &|h, n| fakes(h).cgroups.fail_call(n),
+    &|h, n| fakes(h).disks.fail_call(n),
+    &|h, n| fakes(h).network.fail_call(n),
+    &|h, n| fakes(h).firewall.fail_call(n),
+    &|h, n| fakes(h).guests.fail_call(n),
+    &|h, n| fakes(h).mounts.fail_call(n),
+    &|_, n| faults::fail_call(n),
+];
+
+/// All that is on a host, a line each, in words that are the same on each host made alike: what the fakes have, the
+/// definitions, the records, every file that should have an owner.
+pub(crate) fn inventory(host: &Host) -> Vec<String> {
+    let f = fakes(host);
+    let base = f.dir.path();
+    let mut lines = f.cgroups.inventory();
+    lines.extend(f.disks.inventory());
+    lines.extend(f.network.links().iter().map(|l| format!("{l:?}")));
+    lines.extend(f.firewall.inventory());
+    lines.extend(f.guests.inventory());
+    lines.extend(f.mounts.inventory());
+    files(base, base, host, &mut lines);
+    let here = base.display().to_string();
+    lines.iter().map(|line| line.replace(&here, "")).collect()
+}
+
+/// What may stay: locks, tenants' copies of templates (the next VE takes them), and the templates themselves.
+const PASSED_OVER: [&str; 3] = ["run/locks", "data/tenants", "templates"];
+
+fn files(dir: &Path, base: &Path, host: &Host, lines: &mut Vec<String>) {
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        let name = path.strip_prefix(base).unwrap().display().to_string();
+        if PASSED_OVER.contains(&name.as_str()) {
+            continue;
+        }
+        if path.is_dir() {
+            // An empty runtime directory is none's; a directory among the VEs' is one.
+            if name.starts_with("data/ve/") {
+                lines.push(format!("{name}/"));
+            }
+            files(&path, base, host, lines);
+        } else {
+            lines.push(format!("{name}: {}", content(&path, host)));
+        }
+    }
+}
+
+fn content(path: &Path, host: &Host) -> String {
+    match path.file_name().and_then(|n| n.to_str()) {
+        Some("run.json") => {
+            let record = RunRecord::read(path.parent().unwrap()).unwrap();
+            let alive = host.guests.alive(record.init);
+            format!(
+                "boot {} at {}, its init is {}",
+                record.boot_id,
+                record.started,
+                if alive { "alive" } else { "dead" }
+            )
+        }
+        // A fake's own.
+        Some("disk.img") => String::new(),
+        _ => {
+            let text = std::fs::read_to_string(path).unwrap();
+            let drawn = |line: &&str| !line.starts_with("seed = ") && !line.starts_with("# checksum of ");
+            text.lines().filter(drawn).collect::<Vec<_>>().join("\n")
+        }
+    }
+}

@@ -1,0 +1,452 @@
+/* What an attacker inside a VE would run. Built static, so that it runs in any guest, and on the host as the control.
+ * Each command prints one line per attempt: what was tried, and "ok" or the name of the error. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void say(const char *what, long result)
+{
+    printf("%s %s\n", what, result >= 0 ? "ok" : strerrorname_np(errno));
+}
+
+/* The three ways into the kernel. All arguments are below 4 GiB, so that they mean the same in each. */
+enum way { NATIVE, X32, INT80 };
+
+static long call(enum way way, long nr, long a, long b, long c, long d)
+{
+    if (way != INT80)
+        return syscall(nr | (way == X32 ? 0x40000000 : 0), a, b, c, d, 0L, 0L);
+#ifdef __x86_64__
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(nr), "b"(a), "c"(b), "d"(c), "S"(d) : "memory", "r8", "r9", "r10", "r11");
+    result = (int)result;
+    if (result < 0) {
+        errno = -result;
+        return -1;
+    }
+    return result;
+#else
+    (void)a, (void)b, (void)c, (void)d;
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+#define BAD (-1L)
+#define NOWHERE ((long)(intptr_t)"/nowhere/at/all")
+
+/* Arguments that do nothing even where the call is allowed. `foreign`: its number for 32-bit programs, 0 if none. */
+static const struct entry { const char *name; long native, foreign; long a, b, c, d; } CALLS[] = {
+    {"kexec_load", SYS_kexec_load, 283, 0, 99, 0, BAD},
+#ifdef __x86_64__
+    {"kexec_file_load", SYS_kexec_file_load, 0, BAD, BAD, 0, 0},
+    {"iopl", SYS_iopl, 110, 99, 0, 0, 0},
+    {"ioperm", SYS_ioperm, 101, BAD, 0, 0, 0},
+    {"uselib", SYS_uselib, 86, 0, 0, 0, 0},
+    {"ustat", SYS_ustat, 62, BAD, 0, 0, 0},
+    {"sysfs", SYS_sysfs, 135, 99, 0, 0, 0},
+    {"_sysctl", SYS__sysctl, 149, 0, 0, 0, 0},
+    {"create_module", 174, 127, 0, 0, 0, 0},
+    {"get_kernel_syms", 177, 130, 0, 0, 0, 0},
+    {"query_module", 178, 167, 0, 0, 0, 0},
+#endif
+    {"init_module", SYS_init_module, 128, 0, 0, 0, 0},
+    {"finit_module", SYS_finit_module, 350, BAD, 0, 0, 0},
+    {"delete_module", SYS_delete_module, 129, 0, 0, 0, 0},
+    {"open_by_handle_at", SYS_open_by_handle_at, 342, BAD, 0, 0, 0},
+    {"swapon", SYS_swapon, 87, NOWHERE, 0, 0, 0},
+    {"swapoff", SYS_swapoff, 115, NOWHERE, 0, 0, 0},
+    {"acct", SYS_acct, 51, NOWHERE, 0, 0, 0},
+    {"quotactl", SYS_quotactl, 131, BAD, NOWHERE, 0, 0},
+    {"quotactl_fd", 443, 443, BAD, BAD, 0, 0},
+    {"settimeofday", SYS_settimeofday, 79, 1, 1, 0, 0},
+    {"clock_settime", SYS_clock_settime, 264, 99, 0, 0, 0},
+    {"perf_event_open", SYS_perf_event_open, 336, 0, 0, 0, 0},
+    {"bpf", SYS_bpf, 357, 9999, 0, 0, 0},
+    {"nfsservctl", SYS_nfsservctl, 169, 0, 0, 0, 0},
+    {"lookup_dcookie", SYS_lookup_dcookie, 253, 0, 0, 0, 0},
+    {"userfaultfd", SYS_userfaultfd, 374, BAD, 0, 0, 0},
+    {"keyctl", SYS_keyctl, 288, 9999, 0, 0, 0},
+    {"add_key", SYS_add_key, 286, 0, 0, 0, 0},
+    {"request_key", SYS_request_key, 287, 0, 0, 0, 0},
+    {"io_uring_setup", SYS_io_uring_setup, 425, 0, 0, 0, 0},
+    {"io_uring_enter", SYS_io_uring_enter, 426, BAD, 0, 0, 0},
+    {"io_uring_register", SYS_io_uring_register, 427, BAD, 0, 0, 0},
+    /* For 32-bit programs only. */
+    {"stime", 0, 25, 1, 0, 0, 0},
+    {"vm86old", 0, 113, 0, 0, 0, 0},
+    {"vm86", 0, 166, 0, 0, 0, 0},
+    {"clock_settime64", 0, 404, 99, 0, 0, 0},
+    {"socketcall", 0, 102, 1, 0, 0, 0},
+    /* Not refused at all: shows that a way into the kernel is open. */
+    {"getpid", SYS_getpid, 20, 0, 0, 0, 0},
+};
+
+static void calls(enum way way)
+{
+    for (size_t i = 0; i < sizeof CALLS / sizeof *CALLS; i++) {
+        const struct entry *e = &CALLS[i];
+        long nr = way == INT80 ? e->foreign : e->native;
+        if (nr)
+            say(e->name, call(way, nr, e->a, e->b, e->c, e->d));
+    }
+}
+
+static void sockets(enum way way)
+{
+    long one = way == INT80 ? 359 : SYS_socket, two = way == INT80 ? 360 : SYS_socketpair;
+    char what[64];
+    for (int family = 0; family < 46; family++) {
+        snprintf(what, sizeof what, "socket:%d", family);
+        long fd = call(way, one, family, family == AF_NETLINK || family == AF_PACKET ? SOCK_RAW : SOCK_DGRAM, 0, 0);
+        say(what, fd);
+        if (fd >= 0)
+            close(fd);
+    }
+    for (int protocol = 0; protocol < 23; protocol++) {
+        snprintf(what, sizeof what, "netlink:%d", protocol);
+        say(what, call(way, one, AF_NETLINK, SOCK_RAW, protocol, 0));
+    }
+    say("socket:key", call(way, one, AF_KEY, SOCK_RAW, 2, 0));
+    say("pair:unix", call(way, two, AF_UNIX, SOCK_DGRAM, 0, 16)); /* EFAULT: past the filter */
+    say("pair:tipc", call(way, two, 30, SOCK_SEQPACKET, 0, 16));
+}
+
+static void ioctls(enum way way)
+{
+    long nr = way == INT80 ? 54 : SYS_ioctl;
+    int pty = posix_openpt(O_RDWR | O_NOCTTY);
+    grantpt(pty), unlockpt(pty);
+    int tty = open(ptsname(pty), O_RDWR | O_NOCTTY);
+    static char c = 'x';
+    char *low = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    *low = c;
+    say("TIOCSTI", call(way, nr, tty, 0x5412, (long)low, 0));
+    say("TIOCLINUX", call(way, nr, tty, 0x541c, (long)low, 0));
+    say("BTRFS_SUBVOL_CREATE", call(way, nr, open("/", O_RDONLY), 0x5000940e, 0, 0));
+    say("TCGETS", call(way, nr, tty, 0x5401, (long)low, 0));
+}
+
+/* Takes what the host's kernel prints (not for the control: root of the host may). */
+static void steal_console(void)
+{
+    int pty = posix_openpt(O_RDWR | O_NOCTTY);
+    grantpt(pty), unlockpt(pty);
+    say("TIOCCONS", ioctl(open(ptsname(pty), O_RDWR | O_NOCTTY), TIOCCONS, 0));
+}
+
+static void namespaces(void)
+{
+    struct clone_args args = {.flags = CLONE_NEWUSER, .exit_signal = SIGCHLD};
+    long pid = syscall(SYS_clone3, &args, sizeof args);
+    if (pid == 0)
+        _exit(0);
+    say("clone3:user", pid);
+    pid = syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0)
+        _exit(0);
+    say("clone:user", pid);
+    say("unshare:user", unshare(CLONE_NEWUSER));
+    say("unshare:mnt", unshare(CLONE_NEWNS));
+}
+
+static void nodes(const char *dir)
+{
+    static const struct { const char *name; mode_t type; int major, minor; } NODES[] = {
+        {"mem", S_IFCHR, 1, 1}, {"null", S_IFCHR, 1, 3}, {"kmsg", S_IFCHR, 1, 11}, {"sda", S_IFBLK, 8, 0},
+        {"loop0", S_IFBLK, 7, 0}, {"loop-control", S_IFCHR, 10, 237}, {"fuse", S_IFCHR, 10, 229},
+    };
+    char path[256];
+    for (size_t i = 0; i < sizeof NODES / sizeof *NODES; i++) {
+        snprintf(path, sizeof path, "%s/node-%s", dir, NODES[i].name);
+        say(NODES[i].name, mknod(path, NODES[i].type | 0666, makedev(NODES[i].major, NODES[i].minor)));
+        unlink(path);
+    }
+}
+
+static void priority(void)
+{
+    struct sched_param one = {.sched_priority = 1};
+    say("fifo", sched_setscheduler(0, SCHED_FIFO, &one));
+    say("nice", setpriority(PRIO_PROCESS, 0, -5));
+    say("ioprio", syscall(SYS_ioprio_set, 1, 0, 1 << 13));
+    struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
+    say("rtprio", setrlimit(RLIMIT_RTPRIO, &all));
+    say("memlock", setrlimit(RLIMIT_MEMLOCK, &all));
+}
+
+/* keyctl(2): 1 joins a new session keyring, 10 searches; -3 is the session keyring. */
+static int with_key(const char *name, char **argv)
+{
+    if (syscall(SYS_keyctl, 1, 0) < 0 || syscall(SYS_add_key, "user", name, "secret", 6L, -3L) < 0)
+        return 3;
+    execvp(argv[0], argv);
+    return 4;
+}
+
+/* Runs a program with many descriptors that it should know nothing of. */
+static int with_strays(char **argv)
+{
+    for (int i = 0; i < 50; i++) {
+        int fd = open(i % 2 ? "/etc" : "/etc/passwd", O_RDONLY);
+        dup2(fd, 100 + i);
+    }
+    execvp(argv[0], argv);
+    return 4;
+}
+
+/* Watches for processes that come into the VE from outside and tries to get at them while they are on their way. */
+static int hunt(const char *until)
+{
+    static const char *const WRITE[] = {"exe", "mem"}, *const WALK[] = {"fd", "cwd/etc", "root/etc"};
+    long seen = 0, ptraced = 0, opened = 0, foreign = 0;
+    char path[64], text[8192], own_mounts[8192] = "", own_net[8192] = "";
+    int fd = open("/proc/self/net/route", O_RDONLY);
+    read(fd, own_net, sizeof own_net - 1), close(fd);
+    fd = open("/proc/self/mountinfo", O_RDONLY);
+    read(fd, own_mounts, sizeof own_mounts - 1), close(fd);
+    *strchr(own_mounts, '\n') = 0;
+    struct stat st;
+    for (int next = getpid() + 1; stat(until, &st) < 0;) {
+        int there = 0;
+        for (int pid = next; pid < next + 8; pid++) {
+            snprintf(path, sizeof path, "/proc/%d/comm", pid);
+            if ((fd = open(path, O_RDONLY)) < 0)
+                continue;
+            ssize_t n = read(fd, text, sizeof text - 1);
+            close(fd);
+            there = pid;
+            if (n < 1)
+                continue;
+            text[n] = 0;
+            /* A process that runs another program than ours by now is the guest's own. */
+            if (strncmp(text, "hostel-monitor", 14) && strncmp(text, "3", 1) && strncmp(text, "memfd", 5))
+                continue;
+            seen++;
+            snprintf(path, sizeof path, "/proc/%d/mountinfo", pid);
+            if ((fd = open(path, O_RDONLY)) >= 0) {
+                n = read(fd, text, sizeof text - 1);
+                close(fd);
+                if (n > 0 && (text[n] = 0, !strstr(text, own_mounts)))
+                    foreign++;
+            }
+            snprintf(path, sizeof path, "/proc/%d/net/route", pid);
+            if ((fd = open(path, O_RDONLY)) >= 0) {
+                n = read(fd, text, sizeof text - 1);
+                close(fd);
+                if (n > 0 && (text[n] = 0, strcmp(text, own_net)))
+                    foreign++;
+            }
+            int ours = 0; /* by now it may have become the guest's program, which is fair game */
+            for (size_t i = 0; i < sizeof WRITE / sizeof *WRITE; i++) {
+                snprintf(path, sizeof path, "/proc/%d/%s", pid, WRITE[i]);
+                if ((fd = open(path, O_RDWR)) >= 0) {
+                    ours++;
+                    close(fd);
+                }
+            }
+            for (size_t i = 0; i < sizeof WALK / sizeof *WALK; i++) {
+                snprintf(path, sizeof path, "/proc/%d/%s", pid, WALK[i]);
+                if ((fd = open(path, O_RDONLY | O_DIRECTORY)) >= 0) {
+                    ours++;
+                    close(fd);
+                }
+            }
+            int stopped = !ptrace(PTRACE_SEIZE, pid, 0, 0);
+            snprintf(path, sizeof path, "/proc/%d/comm", pid);
+            if ((ours || stopped) && (fd = open(path, O_RDONLY)) >= 0) {
+                n = read(fd, text, sizeof text - 1);
+                close(fd);
+                if (n > 0 && !strncmp(text, "hostel-monitor", 14)) {
+                    opened += ours;
+                    ptraced += stopped;
+                }
+            }
+            if (stopped) {
+                ptrace(PTRACE_INTERRUPT, pid, 0, 0);
+                waitpid(pid, 0, __WALL);
+                ptrace(PTRACE_DETACH, pid, 0, 0);
+            }
+        }
+        if (there)
+            next = there + 1;
+    }
+    printf("seen %ld\nptraced %ld\nopened %ld\nforeign %ld\n", seen, ptraced, opened, foreign);
+    return 0;
+}
+
+/* Sends the notify socket a TCP connection whose last user would wait a long time when closing it. */
+static int linger(const char *path)
+{
+    int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof in;
+    if (bind(listener, (void *)&in, size) || listen(listener, 1) || getsockname(listener, (void *)&in, &size) ||
+        connect(client, (void *)&in, size))
+        return 3;
+    int server = accept(listener, 0, 0);
+    static char junk[65536];
+    fcntl(client, F_SETFL, O_NONBLOCK);
+    while (write(client, junk, sizeof junk) > 0)
+        ;
+    fcntl(client, F_SETFL, 0);
+    struct linger wait = {.l_onoff = 1, .l_linger = 3600};
+    setsockopt(client, SOL_SOCKET, SO_LINGER, &wait, sizeof wait);
+    int to = socket(AF_UNIX, SOCK_DGRAM, 0);
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    strncpy(un.sun_path, path, sizeof un.sun_path - 1);
+    union { struct cmsghdr align; char bytes[CMSG_SPACE(sizeof(int))]; } control;
+    struct iovec text = {"STATUS=x", 8};
+    struct msghdr message = {.msg_name = &un, .msg_namelen = sizeof un, .msg_iov = &text, .msg_iovlen = 1,
+                             .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET, head->cmsg_type = SCM_RIGHTS, head->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(head), &client, sizeof client);
+    say("sent", sendmsg(to, &message, 0));
+    close(client);
+    fflush(stdout);
+    (void)server;
+    for (;;)
+        pause(); /* keeps the other side of the connection open, and reads nothing */
+}
+
+static int notify(const char *path, const char *text, long times)
+{
+    int to = socket(AF_UNIX, SOCK_DGRAM, 0);
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    strncpy(un.sun_path, path, sizeof un.sun_path - 1);
+    long result = 0;
+    for (long i = 0; i < times && result >= 0; i++)
+        result = sendto(to, text, strlen(text), 0, (void *)&un, sizeof un);
+    say("sent", result);
+    return 0;
+}
+
+static int inotify_hog(void)
+{
+    struct rlimit most = {524288, 524288};
+    setrlimit(RLIMIT_NOFILE, &most);
+    long count = 0;
+    while (inotify_init1(0) >= 0)
+        count++;
+    printf("%ld %s\n", count, strerrorname_np(errno));
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+
+/* Writes single bytes until so much processor time is used up. */
+static int drip(const char *path, long milliseconds)
+{
+    int fd = open(path, O_WRONLY | O_NOCTTY);
+    struct timespec used = {0};
+    while (used.tv_sec * 1000 + used.tv_nsec / 1000000 < milliseconds) {
+        for (int i = 0; i < 64; i++)
+            write(fd, "x", 1);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    }
+    return 0;
+}
+
+static int handle(const char *path)
+{
+    struct { struct file_handle head; char bytes[128]; } h = {.head.handle_bytes = 128};
+    int mount_id;
+    say("name", name_to_handle_at(AT_FDCWD, path, &h.head, &mount_id, 0));
+    say("open", open_by_handle_at(open("/", O_RDONLY), &h.head, O_RDONLY));
+    return 0;
+}
+
+static int abstract(const char *name, int serve)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    strncpy(un.sun_path + 1, name, sizeof un.sun_path - 2);
+    socklen_t size = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (!serve) {
+        say("connect", connect(fd, (void *)&un, size));
+        return 0;
+    }
+    say("bind", bind(fd, (void *)&un, size) ? -1 : listen(fd, 8));
+    fflush(stdout);
+    char end;
+    read(0, &end, 1);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const WAYS[] = {"native", "x32", "int80"};
+    const char *command = argc > 1 ? argv[1] : "";
+    enum way way = NATIVE;
+    for (int i = 0; i < 3 && argc > 2; i++)
+        if (!strcmp(argv[2], WAYS[i]))
+            way = i;
+#define IS(name) (!strcmp(command, name))
+    if (IS("calls"))
+        calls(way);
+    else if (IS("sockets"))
+        sockets(way);
+    else if (IS("ioctls"))
+        ioctls(way);
+    else if (IS("namespaces"))
+        namespaces();
+    else if (IS("priority"))
+        priority();
+    else if (IS("steal-console"))
+        steal_console();
+    else if (IS("inotify"))
+        return inotify_hog();
+    else if (argc < 3)
+        return 2;
+    else if (IS("nodes"))
+        nodes(argv[2]);
+    else if (IS("with-strays"))
+        return with_strays(argv + 2);
+    else if (IS("find-key"))
+        say("key", syscall(SYS_keyctl, 10, -3L, "user", argv[2], 0));
+    else if (IS("hunt"))
+        return hunt(argv[2]);
+    else if (IS("linger"))
+        return linger(argv[2]);
+    else if (IS("handle"))
+        return handle(argv[2]);
+    else if (IS("serve"))
+        return abstract(argv[2], 1);
+    else if (IS("connect"))
+        return abstract(argv[2], 0);
+    else if (argc < 4)
+        return 2;
+    else if (IS("with-key"))
+        return with_key(argv[2], argv + 3);
+    else if (IS("drip"))
+        return drip(argv[2], atol(argv[3]));
+    else if (IS("notify"))
+        return notify(argv[2], argv[3], argc > 4 ? atol(argv[4]) : 1);
+    else
+        return 2;
+    return 0;
+}

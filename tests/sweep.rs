@@ -1,0 +1,310 @@
+//! Kill sweeps: a command is ended by SIGKILL (or made to fail) at every place of every verb, and afterwards the next
+//! command on that VE works without repair, nothing is left over, and other VEs have not noticed.
+//!
+//! Run with: `cargo test -p hostel --features crash-points --test sweep`.
+
+#![cfg(feature = "crash-points")]
+
+mod house;
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use house::{House, Ran, template};
+
+/// How a VE is before the command under test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Absent,
+    Stopped,
+    Running,
+    Mounted,
+}
+
+/// A command, and what has to hold when it was cut short.
+struct Sweep {
+    house: House,
+    /// The command under test.
+    args: Vec<&'static str>,
+    before: Before,
+    /// What runs beside it, and its init: both must be the same in the end.
+    neighbour: u64,
+}
+
+/// The VE under test.
+const VE: &str = "web1";
+/// The VE that must not notice.
+const NEIGHBOUR: &str = "next1";
+
+/// Commands that may come next, tried in turn: each must work whatever the one before was cut short in.
+const NEXT: [&[&str]; 5] = [
+    &["start", VE],
+    &["stop", VE, "--timeout", "10s"],
+    &["destroy", VE, "--force"],
+    &["kill", VE],
+    &["restart", VE, "--timeout", "10s"],
+];
+
+const CREATE: &[&str] = &["create", VE, "--template", "busybox"];
+
+impl Sweep {
+    fn new(before: Before, args: &[&'static str]) -> Self {
+        template("busybox");
+        let house = House::new();
+        house.write("etc/plans/test.toml", SMALL_PLAN);
+        house.busybox(NEIGHBOUR);
+        let neighbour = house.status(NEIGHBOUR, "pid").as_u64().unwrap();
+        Self {
+            house,
+            args: args.to_vec(),
+            before,
+            neighbour,
+        }
+    }
+
+    /// Brings the VE to where the command under test begins.
+    #[track_caller]
+    fn prepare(&self) {
+        let h = &self.house;
+        h.run(&["destroy", VE, "--force"]);
+        match self.before {
+            Before::Absent => return,
+            Before::Stopped | Before::Running | Before::Mounted => h.ok(CREATE),
+        };
+        match self.before {
+            Before::Running => h.ok(&["start", VE]),
+            Before::Mounted => h.ok(&["mount", VE]),
+            Before::Absent | Before::Stopped => String::new(),
+        };
+    }
+
+    /// The command under test, with something in its environment.
+    fn run(&self, env: &[(&str, &str)]) -> (Option<i32>, Ran) {
+        let output = self
+            .house
+            .command(&self.args)
+            .envs(env.iter().copied())
+            .output()
+            .unwrap();
+        (output.status.signal(), output.into())
+    }
+
+    /// All places that the command comes by when all goes well (or with `env`, when it doesn't).
+    #[track_caller]
+    fn places(&self, env: &[(&str, &str)]) -> Vec<String> {
+        static NEXT_LOG: AtomicU32 = AtomicU32::new(0);
+        let log = self
+            .house
+            .dir
+            .join(format!("points-{}", NEXT_LOG.fetch_add(1, Ordering::Relaxed)));
+        self.prepare();
+        let mut all = env.to_vec();
+        all.push(("HOSTEL_POINTS_LOG", log.to_str().unwrap()));
+        let (signal, ran) = self.run(&all);
+        assert_eq!(signal, None, "{ran:?}");
+        assert_eq!(
+            ran.code != 0,
+            env.iter().any(|(k, _)| *k == "HOSTEL_FAIL_AT"),
+            "{ran:?}"
+        );
+        let text = std::fs::read_to_string(log).unwrap();
+        let mut seen = BTreeSet::new();
+        text.lines()
+            .filter(|l| seen.insert(l.to_string()))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// What has to hold after the next command: nothing is left over, and the neighbour is as it was.
+    #[track_caller]
+    fn judge(&self, story: &str) {
+        let orphans = self.house.audit();
+        assert!(orphans.is_empty(), "{story}: audit found {orphans:#?}");
+        let pid = self.house.status(NEIGHBOUR, "pid").as_u64();
+        assert_eq!(pid, Some(self.neighbour), "{story}: the neighbour was touched");
+    }
+
+    /// The next command, whichever comes: it works, or says in the right way that there is no such VE (any more).
+    #[track_caller]
+    fn next(&self, story: &str, next: &[&str]) -> i32 {
+        let h = &self.house;
+        let ran = h.run(next);
+        let absent_is_fine = self.before == Before::Absent || self.args[0] == "destroy";
+        let mounted = self.before == Before::Mounted || self.args[0] == "mount";
+        let fine = ran.code == 0
+            || (ran.code == 3 && absent_is_fine)
+            || (ran.code == 4 && mounted && ran.err.contains("umount it"));
+        assert!(fine, "{story}, then {next:?}: {} {}{}", ran.code, ran.out, ran.err);
+        ran.code
+    }
+
+    /// The whole life after that: whatever there is now can be made, started, used, stopped and destroyed.
+    #[track_caller]
+    fn live_on(&self, story: &str) {
+        let h = &self.house;
+        let ok = |args: &[&str]| {
+            let ran = h.run(args);
+            assert_eq!(ran.code, 0, "{story}, later {args:?}: {}{}", ran.out, ran.err);
+        };
+        match h.run(&["status", VE]).code {
+            3 => ok(CREATE),
+            _ => drop(h.run(&["umount", VE])),
+        }
+        ok(&["start", VE]);
+        assert_eq!(h.sh(VE, "echo alive"), "alive", "{story}");
+        ok(&["destroy", VE, "--force"]);
+    }
+
+    /// Kills the command at each place that `env` makes it come by.
+    #[track_caller]
+    fn kill_everywhere(&self, env: &[(&str, &str)]) -> usize {
+        let places = self.places(env);
+        assert!(!places.is_empty(), "{:?} came by no place", self.args);
+        for (n, place) in places.iter().enumerate() {
+            let next = NEXT[n % NEXT.len()];
+            let story = format!("{:?} {env:?} killed at {place}", self.args);
+            self.prepare();
+            let mut all = env.to_vec();
+            all.push(("HOSTEL_CRASH_AT", place));
+            let (signal, ran) = self.run(&all);
+            assert_eq!(signal, Some(9), "{story}: {ran:?}");
+            // A look is always possible, and changes nothing.
+            assert!(
+                [0, 3].contains(&self.house.run(&["status", VE]).code),
+                "{story}: status"
+            );
+            self.house.ok(&["list"]);
+            self.next(&story, next);
+            self.judge(&format!("{story}, then {next:?}"));
+            if n % 3 == 0 {
+                self.live_on(&story);
+            }
+        }
+        places.len()
+    }
+
+    /// Makes the command fail at each place: before the point of no return it is undone, and a retry works at once.
+    #[track_caller]
+    fn fail_everywhere(&self) -> usize {
+        let places = self.places(&[]);
+        let was = match self.before {
+            Before::Absent => "absent",
+            Before::Stopped => "stopped",
+            Before::Running => "running",
+            Before::Mounted => "mounted",
+        };
+        for place in &places {
+            let story = format!("{:?} failing at {place}", self.args);
+            self.prepare();
+            let (_, ran) = self.run(&[("HOSTEL_FAIL_AT", place)]);
+            assert_eq!(ran.code, 1, "{story}: {}{}", ran.out, ran.err);
+            assert!(ran.err.contains("told to fail"), "{story}: {}", ran.err);
+            if ran.err.contains("can't be undone any more") {
+                // It stays to be done, and audit says so until somebody goes on with it.
+                assert!(
+                    self.house.audit().iter().any(|o| o["kind"] == "operation"),
+                    "{story}: audit is silent"
+                );
+            } else {
+                self.judge(&story);
+                let state = self.state();
+                // What has ended can't be brought back, and a root that is unmounted stays so.
+                let ended = state == "stopped" && ["stop", "kill", "umount", "destroy"].contains(&self.args[0]);
+                assert!(state == was || ended, "{story}: it is {state}");
+            }
+            let (_, again) = self.run(&[]);
+            let done = again.code == 0 || (again.code == 3 && self.args[0] == "destroy");
+            assert!(done, "{story}, again: {}{}", again.out, again.err);
+            self.judge(&format!("{story}, again"));
+        }
+        places.len()
+    }
+
+    fn state(&self) -> String {
+        match self.house.run(&["status", VE]).code {
+            3 => "absent".into(),
+            _ => self.house.state(VE),
+        }
+    }
+
+    /// The last place before which everything can be undone: failing there brings the longest way back.
+    fn deepest_failure(&self) -> Option<String> {
+        let undoes = |place: &String| {
+            self.prepare();
+            let log = self.house.dir.join("undo-points");
+            let _ = std::fs::remove_file(&log);
+            self.run(&[("HOSTEL_FAIL_AT", place), ("HOSTEL_POINTS_LOG", log.to_str().unwrap())]);
+            std::fs::read_to_string(&log).unwrap_or_default().contains(":undo-")
+        };
+        self.places(&[]).into_iter().rev().find(undoes)
+    }
+
+    /// Everything: killed on the way forward, failing, and killed on the way back.
+    #[track_caller]
+    fn everything(&self) {
+        let forward = self.kill_everywhere(&[]);
+        let failing = self.fail_everywhere();
+        let back = match self.deepest_failure() {
+            Some(place) => self.kill_everywhere(&[("HOSTEL_FAIL_AT", &place)]),
+            None => 0,
+        };
+        println!(
+            "{:?}: killed at {forward} places, failed at {failing}, killed at {back} on the way back",
+            self.args
+        );
+    }
+}
+
+/// A plan with as little to make as possible.
+const SMALL_PLAN: &str = "processes = 60\n[cpu]\ncap = 1\n[memory]\nlimit = \"64MiB\"\n[disk]\nsize = \"32MiB\"\n";
+
+#[test]
+fn create() {
+    Sweep::new(Before::Absent, CREATE).everything();
+}
+
+#[test]
+fn start() {
+    Sweep::new(Before::Stopped, &["start", VE]).everything();
+}
+
+#[test]
+fn stop() {
+    Sweep::new(Before::Running, &["stop", VE]).everything();
+}
+
+#[test]
+fn kill() {
+    Sweep::new(Before::Running, &["kill", VE]).everything();
+}
+
+#[test]
+fn destroy() {
+    Sweep::new(Before::Stopped, &["destroy", VE]).everything();
+}
+
+#[test]
+fn destroy_of_a_running_ve() {
+    Sweep::new(Before::Running, &["destroy", VE, "--force"]).everything();
+}
+
+#[test]
+fn mount() {
+    Sweep::new(Before::Stopped, &["mount", VE]).everything();
+}
+
+#[test]
+fn umount() {
+    Sweep::new(Before::Mounted, &["umount", VE]).everything();
+}
+
+#[test]
+fn set_on_a_running_ve() {
+    Sweep::new(Before::Running, &["set", VE, "memory.limit=80MiB", "processes=50"]).everything();
+}
+
+#[test]
+fn set_of_the_disk() {
+    Sweep::new(Before::Stopped, &["set", VE, "disk.size=48MiB"]).everything();
+}
