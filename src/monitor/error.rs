@@ -43,6 +43,21 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// An error with all its causes, in one line: a library's own words say what it did, the last cause why it failed.
+fn in_words(error: &std::io::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
 /// Names the step in which a system call failed.
 pub trait Step<T> {
     /// "cannot ACT OBJECT: reason".
@@ -57,7 +72,7 @@ impl<T, E: Into<std::io::Error>> Step<T> for std::result::Result<T, E> {
                 act: act.to_owned(),
                 object: object.to_string(),
                 errno: e.raw_os_error(),
-                reason: e.to_string(),
+                reason: in_words(&e),
             }
         })
     }
