@@ -113,7 +113,8 @@ impl Templates {
         version: Option<TemplateVersion>,
         progress: &dyn Progress,
     ) -> Result<Draft> {
-        let created = Timestamp::now();
+        // To the second: nobody needs more, and everybody has to read it.
+        let created = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         let version = version.unwrap_or_else(|| TemplateVersion::at(created));
         if self.place(name, &version).exists() {
             let reference = TemplateRef {
