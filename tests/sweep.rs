@@ -3,6 +3,7 @@
 //!
 //! Run with: `cargo test -p hostel --features crash-points --test sweep`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // it is all test
 #![cfg(feature = "crash-points")]
 
 mod house;

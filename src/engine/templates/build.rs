@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
+use hostel_model::distribution::Family;
 use hostel_model::id::TemplateName;
 use hostel_model::recipe::{Recipe, Tool};
-use hostel_model::distribution::Family;
 use hostel_model::template::{Init, TemplateRecord, TemplateRef, TemplateVersion};
 use hostel_system::archive::{self, Job, Limits, Report, Tree};
 use hostel_system::{Error as SystemError, file};
