@@ -199,7 +199,10 @@ fn what_has_power_comes_out_harmless() {
 fn a_pull_that_is_interrupted_leaves_nothing() {
     let h = House::new();
     h.busybox("web1");
-    h.sh("web1", "mkdir -p /srv/t; for i in $(seq 400); do head -c 100000 /dev/zero > /srv/t/$i; done");
+    h.sh(
+        "web1",
+        "mkdir -p /srv/t; for i in $(seq 400); do head -c 100000 /dev/zero > /srv/t/$i; done",
+    );
     // Slow enough to be met under way.
     h.ok(&["set", "web1", "cpu.cap=0.03"]);
     let out = h.dir.join("out");
@@ -208,6 +211,11 @@ fn a_pull_that_is_interrupted_leaves_nothing() {
     h.until("it has begun", 10, || fs::read_dir(&out).unwrap().next().is_some());
     signal(&child, rustix::process::Signal::INT);
     let ran = end_of(child);
-    assert!(ran.code == 130 && ran.err.contains("interrupted"), "{} {}", ran.code, ran.err);
+    assert!(
+        ran.code == 130 && ran.err.contains("interrupted"),
+        "{} {}",
+        ran.code,
+        ran.err
+    );
     nothing_else_in(&out, &[]);
 }
