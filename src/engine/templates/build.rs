@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
+use hostel_model::distribution::Family;
 use hostel_model::id::TemplateName;
 use hostel_model::recipe::{Recipe, Tool};
-use hostel_model::template::{Family, Init, TemplateRecord, TemplateRef, TemplateVersion};
+use hostel_model::template::{Init, TemplateRecord, TemplateRef, TemplateVersion};
 use hostel_system::archive::{self, Job, Limits, Report, Tree};
 use hostel_system::{Error as SystemError, file};
 use jiff::Timestamp;
@@ -102,7 +103,7 @@ impl Templates {
             root,
             Made {
                 source,
-                family: recipe.family.clone(),
+                family: recipe.family,
                 init,
                 recipe: None,
                 report,

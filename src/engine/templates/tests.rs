@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use hostel_model::distribution::InitKind;
 use hostel_model::recipe::Recipe;
-use hostel_model::template::InitKind;
 use hostel_system::archive::find_program;
 
 use super::*;
