@@ -43,21 +43,6 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// An error with all its causes, in one line: a library's own words say what it did, the last cause why it failed.
-fn in_words(error: &std::io::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
-}
-
 /// Names the step in which a system call failed.
 pub trait Step<T> {
     /// "cannot ACT OBJECT: reason".
@@ -68,12 +53,28 @@ impl<T, E: Into<std::io::Error>> Step<T> for std::result::Result<T, E> {
     fn step(self, act: &str, object: impl fmt::Display) -> Result<T> {
         self.map_err(|e| {
             let e: std::io::Error = e.into();
+            let (errno, reason) = causes(&e);
             Failure {
                 act: act.to_owned(),
                 object: object.to_string(),
-                errno: e.raw_os_error(),
-                reason: in_words(&e),
+                errno,
+                reason,
             }
         })
     }
+}
+
+/// The number and the words of an error that may wrap the system's own (as those of an archive do).
+fn causes(e: &std::io::Error) -> (Option<i32>, String) {
+    let (mut errno, mut reason) = (e.raw_os_error(), e.to_string());
+    let mut deeper = std::error::Error::source(e);
+    while let Some(cause) = deeper {
+        let text = cause.to_string();
+        if !reason.ends_with(&text) {
+            reason = format!("{reason}: {text}");
+        }
+        errno = errno.or(cause.downcast_ref().and_then(std::io::Error::raw_os_error));
+        deeper = cause.source();
+    }
+    (errno, reason)
 }
