@@ -46,8 +46,9 @@ pub fn unenforceable(layout: &Layout, limits: &Limits) -> Vec<Unenforceable> {
         Support::No(why) => Some(why),
         Support::Full | Support::Partly(_) => None,
     };
-    let mut out: Vec<Unenforceable> =
-        asked(limits).filter_map(|limit| why_not(limit).map(|why| Unenforceable { limit, why })).collect();
+    let mut out: Vec<Unenforceable> = asked(limits)
+        .filter_map(|limit| why_not(limit).map(|why| Unenforceable { limit, why }))
+        .collect();
     let mut also = |limit: Limit, why: String| {
         if out.iter().all(|u| u.limit != limit) {
             out.push(Unenforceable { limit, why });

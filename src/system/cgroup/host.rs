@@ -28,7 +28,10 @@ pub struct Host {
 
 impl Host {
     pub fn new(layout: Layout) -> Self {
-        Self { layout, facts: OnceLock::new() }
+        Self {
+            layout,
+            facts: OnceLock::new(),
+        }
     }
 
     /// A VE's group in every hierarchy, that of the v2 tree first.

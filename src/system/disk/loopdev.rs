@@ -210,10 +210,16 @@ pub(super) fn find(backing: &File, path: &Path) -> Result<Option<Open>> {
 
 /// The device of this number, if it lies over the file with this device and inode number and can be written.
 fn over(number: u32, wanted: (u64, u64)) -> io::Result<Option<Open>> {
-    let Ok(file) = open_node(number, false) else { return Ok(None) };
+    let Ok(file) = open_node(number, false) else {
+        return Ok(None);
+    };
     let found = status(file.as_raw_fd())?
         .filter(|info| (info.lo_device, info.lo_inode) == wanted && info.lo_flags & READ_ONLY == 0);
-    Ok(found.map(|info| Open { number, direct_io: info.lo_flags & DIRECT_IO != 0, file }))
+    Ok(found.map(|info| Open {
+        number,
+        direct_io: info.lo_flags & DIRECT_IO != 0,
+        file,
+    }))
 }
 
 /// Is it certain that nobody else has this file open, a loop device least of all? The kernel grants a write lease only
@@ -244,7 +250,12 @@ fn noted(backing: &File) -> Option<u32> {
 
 /// Best effort: without it, [`find`] looks at all devices.
 fn note(backing: &File, number: u32) {
-    let _ = rustix::fs::fsetxattr(backing, NOTE, number.to_string().as_bytes(), rustix::fs::XattrFlags::empty());
+    let _ = rustix::fs::fsetxattr(
+        backing,
+        NOTE,
+        number.to_string().as_bytes(),
+        rustix::fs::XattrFlags::empty(),
+    );
 }
 
 /// Releases a device. With other users it goes when the last of them does (loop(4)); gone is fine.

@@ -211,7 +211,11 @@ impl Guests for Monitors {
         match told {
             Some(FromMonitor::Failed(failure)) => {
                 let error = from_failure("run a command in", "the VE", failure);
-                Err(if held.any_came() { error.kind(Kind::Interrupted) } else { error })
+                Err(if held.any_came() {
+                    error.kind(Kind::Interrupted)
+                } else {
+                    error
+                })
             }
             Some(FromMonitor::NotRun(failure)) => Ok(Entered::NotRun {
                 missing: failure.errno == Some(libc::ENOENT),
