@@ -1,6 +1,8 @@
 //! What a VE is: its ids, namespaces, capabilities, devices, /proc and /sys, as its root finds them; and what those
 //! who are outside find of it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // it is all test
+
 mod house;
 mod probe;
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use hostel_model::distribution::{Family, InitKind};
 use hostel_model::id::{NetworkName, VeId, VeName};
 use hostel_system::file;
 use hostel_system::process::Init;
@@ -32,9 +33,9 @@ pub struct VeState {
     /// That template's tree, as this VE shares it.
     pub lower: PathBuf,
     /// The distribution family of the template.
-    pub family: String,
+    pub family: Family,
     /// What kind of init it has.
-    pub init: String,
+    pub init: InitKind,
     /// The disk driver.
     pub driver: String,
     /// The size of its disk in bytes as last made or changed.

@@ -67,11 +67,6 @@ impl Host {
         }
     }
 
-    /// The VE of that name, if the text is a name and there is one.
-    pub fn find_by_text(&self, name: &str) -> Option<VeState> {
-        self.find_name(&name.parse().ok()?).ok().flatten()
-    }
-
     fn find_name(&self, name: &VeName) -> Result<Option<VeState>> {
         // Its definition says the id; if that can't be read, the records of all are looked through.
         if let Ok(definition) = self.definition(name)
