@@ -85,8 +85,14 @@ impl VeState {
         let damage = |e: &Error| e.source().map_or_else(|| e.to_string(), ToString::to_string);
         match Self::read_file(&dir.join(COPY)) {
             Ok(Some(copy)) => {
-                let why = read.as_ref().err().map_or_else(|| format!("there is no {STATE}"), damage);
-                Ok(Some(Self { damaged: Some(why), ..copy }))
+                let why = read
+                    .as_ref()
+                    .err()
+                    .map_or_else(|| format!("there is no {STATE}"), damage);
+                Ok(Some(Self {
+                    damaged: Some(why),
+                    ..copy
+                }))
             }
             _ => read,
         }

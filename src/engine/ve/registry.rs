@@ -188,7 +188,9 @@ impl Taken {
     }
 
     fn add_damaged(&mut self, dir: &Path) {
-        let text = [STATE, COPY].map(|file| std::fs::read(dir.join(file)).unwrap_or_default()).concat();
+        let text = [STATE, COPY]
+            .map(|file| std::fs::read(dir.join(file)).unwrap_or_default())
+            .concat();
         for line in String::from_utf8_lossy(&text).lines() {
             let value = |key: &str| line.strip_prefix(key)?.trim_start().strip_prefix('=').map(str::trim);
             self.slots.extend(value("slot").and_then(|v| v.parse::<u32>().ok()));
