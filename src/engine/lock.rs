@@ -222,17 +222,17 @@ mod tests {
     impl Locks {
         /// Takes a lock if nobody holds it.
         fn try_take(&self, subject: Subject, verb: &str) -> Result<Lock> {
-        let never = AtomicBool::new(false);
-        self.take(
-            subject,
-            verb,
-            &Patience {
-                wait: Duration::ZERO,
-                progress: &Silent,
-                interrupted: &never,
-            },
-        )
-    }
+            let never = AtomicBool::new(false);
+            self.take(
+                subject,
+                verb,
+                &Patience {
+                    wait: Duration::ZERO,
+                    progress: &Silent,
+                    interrupted: &never,
+                },
+            )
+        }
     }
 
     fn ve() -> Subject {

@@ -140,7 +140,11 @@ impl Templates {
 
     /// Removes a version; `name` alone will do if there is only one. `used_by`: the VEs that stand on it, as the
     /// caller knows them.
-    pub fn remove(&self, reference: &TemplateRef, used_by: &dyn Fn(&Template) -> Result<Vec<VeName>>) -> Result<Template> {
+    pub fn remove(
+        &self,
+        reference: &TemplateRef,
+        used_by: &dyn Fn(&Template) -> Result<Vec<VeName>>,
+    ) -> Result<Template> {
         let template = match &reference.version {
             Some(_) => self.show(reference)?,
             None => {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use hostel_engine::Error;
-use hostel_model::id::{NetworkName, PlanName, TenantName, VeId, VeName};
 use hostel_model::edit::parse_setting;
+use hostel_model::id::{NetworkName, PlanName, TenantName, VeId, VeName};
 use hostel_model::request::{self, StartOptions};
 
 use super::{Done, Json, verb};
