@@ -243,7 +243,12 @@ impl Engine {
     /// Does what must work on a full disk too: if it doesn't for want of space, it gets what was put by for that.
     pub(crate) fn making_room(&self, act: impl Fn() -> Result<()>) -> Result<()> {
         match act() {
-            Err(e) if e.class == Class::Limit && self.host.reserve.release()? => act(),
+            Err(e) if e.class == Class::Limit && self.host.reserve.release()? => {
+                let done = act();
+                // At once, before anything else takes what has become free.
+                self.host.reserve.refill();
+                done
+            }
             other => other,
         }
     }

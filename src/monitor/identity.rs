@@ -13,6 +13,15 @@ pub fn start_time(stat: &str) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
+/// The wait status of a process that has ended and is still in the process table: field 52 of its stat, which root
+/// may read.
+pub fn status_of_dead(init: Init) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", init.pid)).ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let dead = start_time(&stat) == Some(init.start_time) && fields.first() == Some(&"Z");
+    fields.get(49).filter(|_| dead)?.parse().ok()
+}
+
 /// Names a process that is known to exist (our own child, or one held by a descriptor).
 pub fn identify(pid: u32) -> Result<Init> {
     let path = format!("/proc/{pid}/stat");

@@ -1,9 +1,9 @@
 //! The monitor's life while its VE runs: one poll loop over init, console, notify socket and whoever asks.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -15,12 +15,14 @@ use crate::pace::{self, Pace};
 use crate::request::{Answer, Request, SOCKET};
 use crate::spec::{Init, Watch};
 use crate::start::Running;
-use crate::sys;
+use crate::{identity, sys};
 
 /// The longest request line.
 const LONGEST: usize = 256;
 /// More connections than this at once are turned away.
 const MOST: usize = 64;
+/// How long a dead process may be on its way from the process table to the memory of its descriptor.
+const REAPED: Duration = Duration::from_millis(500);
 
 /// How the VE ended, and whether it is ours to clear up.
 #[derive(Debug)]
@@ -80,12 +82,12 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
     }
     monitor.clearers.retain_mut(is_there);
     Outcome {
-        ended: how_it_ended(&monitor.pidfd),
+        ended: how_it_ended(monitor.init, &monitor.pidfd),
         clear: monitor.clearers.is_empty(),
     }
 }
 
-fn how_it_ended(pidfd: &OwnedFd) -> Ended {
+fn how_it_ended(init: Init, pidfd: &OwnedFd) -> Ended {
     use rustix::process::{WaitId, WaitIdOptions, waitid};
     // Our child gives its status to wait; of an adopted VE's init the kernel may tell by its descriptor.
     match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
@@ -94,7 +96,22 @@ fn how_it_ended(pidfd: &OwnedFd) -> Ended {
             (_, Some(signal)) => Ended::from_wait_status(signal),
             _ => Ended::Unknown,
         },
-        _ => sys::exit_status_of(pidfd.as_fd()).map_or(Ended::Unknown, Ended::from_wait_status),
+        _ => end_of_another(init, pidfd.as_fd()).map_or(Ended::Unknown, Ended::from_wait_status),
+    }
+}
+
+/// The wait status of an init whose parent isn't us. Until its parent has taken note of its end, its entry in the
+/// process table says it; from then on its descriptor does (Linux 6.15).
+fn end_of_another(init: Init, pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let end = Instant::now() + REAPED;
+    loop {
+        if let Some(status) = identity::status_of_dead(init).or_else(|| sys::exit_status_of(pidfd).ok()) {
+            return Some(status);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -254,17 +271,19 @@ impl Monitor {
                 reply(&stream, &self.answer());
                 return self.clearers.push(stream);
             }
-            Request::Console => {
-                reply(&stream, &self.answer());
-                if self.console.is_some()
-                    && let Ok(viewer) = Viewer::new(stream)
-                {
-                    self.viewers.push(viewer);
-                }
-                return;
-            }
+            Request::Console { seen } => return self.add_viewer(stream, seen),
         }
         reply(&stream, &self.answer());
+    }
+
+    fn add_viewer(&mut self, stream: UnixStream, seen: Option<Init>) {
+        reply(&stream, &self.answer());
+        let (Some(console), Ok(mut viewer)) = (&self.console, Viewer::new(stream)) else {
+            return;
+        };
+        if seen == Some(self.init) || viewer.show(&console.so_far()) {
+            self.viewers.push(viewer);
+        }
     }
 
     fn answer(&self) -> Answer {

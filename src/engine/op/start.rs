@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hostel_model::distribution::InitKind;
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_model::units::human;
@@ -15,7 +16,7 @@ use hostel_system::net::{ALIAS_PREFIX, Link};
 use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, Switches};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
 use crate::ve::record::{RunRecord, VeState};
@@ -264,14 +265,33 @@ impl Start {
         if !self.state.settled_in || self.state.password != password {
             self.state.settled_in = true;
             self.state.password = password;
-            self.state.write(&self.host.dirs.ve(self.id))?;
+            self.record_identity()?;
         }
         Ok(())
     }
 
+    /// A full disk must not leave a start that can't be finished, and so a VE that can't be stopped.
+    fn record_identity(&mut self) -> Result<()> {
+        let dir = self.host.dirs.ve(self.id);
+        let full = |e: &Error| e.class == Class::Limit;
+        let written = match self.state.write(&dir) {
+            Err(e) if full(&e) && self.host.reserve.release()? => self.state.write(&dir),
+            other => other,
+        };
+        match written {
+            Err(e) if full(&e) => {
+                let what = "the disk is full: it is not recorded that its identity was written, and so its next start \
+                            writes it anew";
+                self.notes.push(format!("{what} ({})", chain(&e)));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
     fn orders(&self) -> Result<Orders> {
         let (host, effective) = (&self.host, self.effective()?);
-        let notifies = self.state.init == "systemd";
+        let notifies = self.state.init == InitKind::Systemd;
         let memory = effective
             .limits
             .memory

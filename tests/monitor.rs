@@ -1,0 +1,374 @@
+//! A VE is never tied to the life of a Hostel process: monitors, commands and what clears up after them are killed,
+//! stopped and overtaken.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod house;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use house::House;
+use rustix::process::{Pid, Signal, kill_process};
+
+fn send(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
+}
+
+/// Does it live? One whose parent hasn't taken note of its end yet doesn't.
+fn is_there(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}
+
+/// The id that the first VE of a house gets.
+const ID: u32 = 101;
+
+/// The VE's monitor, as it says itself; `None` if there is none.
+fn monitor(h: &House) -> Option<u32> {
+    let mut stream = UnixStream::connect(h.run.join(format!("{ID}/monitor.sock"))).ok()?;
+    stream.write_all(b"\"status\"\n").ok()?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).ok()?;
+    let answer: serde_json::Value = serde_json::from_str(&line).ok()?;
+    u32::try_from(answer["monitor"].as_u64()?).ok()
+}
+
+fn init(h: &House, ve: &str) -> u32 {
+    u32::try_from(h.status(ve, "pid").as_u64().unwrap()).unwrap()
+}
+
+/// Kills the VE's monitor, and waits until it is gone.
+fn kill_monitor(h: &House) -> u32 {
+    let pid = monitor(h).unwrap();
+    send(pid, Signal::KILL);
+    h.until("the monitor is gone", 10, || monitor(h).is_none());
+    pid
+}
+
+/// The VE's groups, wherever this host has them.
+fn groups(h: &House) -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let points = mounts
+        .lines()
+        .filter(|l| l.contains(" cgroup"))
+        .filter_map(|l| l.split(' ').nth(1));
+    points
+        .map(|p| Path::new(p).join(&h.cgroup_root).join(ID.to_string()))
+        .filter(|p| p.exists())
+        .collect()
+}
+
+/// Waits until the VE has ended and been cleared up after, without any command that would do so itself.
+#[track_caller]
+fn cleared(h: &House, ve: &str) {
+    h.until("it is stopped and cleared up after", 20, || {
+        h.state(ve) == "stopped" && groups(h).is_empty()
+    });
+    h.until("its monitor has done", 20, || h.audit().is_empty());
+}
+
+fn spawn(h: &House, args: &[&str]) -> Child {
+    h.command(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Makes the guest call reboot(2) or its like; the entry ends with the guest.
+fn inside(h: &House, ve: &str, line: &str) {
+    h.run(&["exec", ve, "--", "/bin/sh", "-c", line]);
+}
+
+#[test]
+fn a_ve_outlives_its_monitor_and_the_next_command_gives_it_a_new_one() {
+    let h = House::new();
+    h.busybox("web1");
+    h.sh(
+        "web1",
+        "(while :; do date +%s > /tick; sleep 0.1; done) >/dev/null 2>&1 &",
+    );
+    let (pid, old) = (init(&h, "web1"), kill_monitor(&h));
+    // It runs on, unwatched: looking at it and going into it need no monitor.
+    assert_eq!((h.state("web1").as_str(), init(&h, "web1")), ("running", pid));
+    let tick = h.sh("web1", "cat /tick");
+    h.until("its processes run on", 10, || h.sh("web1", "cat /tick") != tick);
+    h.ok(&["log", "web1"]);
+    let found = h.audit();
+    assert!(found.len() == 1 && found[0]["kind"] == "monitor", "{found:#?}");
+    // Any command that acts on it will do.
+    h.ok(&["start", "web1"]);
+    let new = monitor(&h).expect("a new monitor");
+    assert_ne!(new, old);
+    assert_eq!(init(&h, "web1"), pid);
+    assert!(h.audit().is_empty());
+    h.ok(&["stop", "web1"]);
+    assert!(!is_there(pid) && groups(&h).is_empty());
+    assert!(h.audit().is_empty());
+}
+
+#[test]
+fn audit_gives_a_ve_a_new_monitor_too() {
+    let h = House::new();
+    h.busybox("web1");
+    kill_monitor(&h);
+    h.ok(&["audit", "--fix"]);
+    assert!(monitor(&h).is_some() && h.audit().is_empty());
+}
+
+#[test]
+fn reboot_and_poweroff_work_after_an_adoption() {
+    let h = House::new();
+    h.busybox("web1");
+    kill_monitor(&h);
+    h.ok(&["start", "web1"]);
+    let pid = init(&h, "web1");
+    inside(&h, "web1", "reboot -f");
+    h.until("it has started again", 20, || {
+        h.state("web1") == "running" && init(&h, "web1") != pid
+    });
+    h.until("with a monitor", 10, || monitor(&h).is_some());
+    kill_monitor(&h);
+    h.ok(&["start", "web1"]);
+    inside(&h, "web1", "poweroff -f");
+    cleared(&h, "web1");
+    // Stopped for good: nobody starts it again.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(h.state("web1"), "stopped");
+}
+
+#[test]
+fn a_guest_that_ends_unwatched_is_cleared_up_after_by_the_next_command() {
+    let h = House::new();
+    h.busybox("web1");
+    kill_monitor(&h);
+    inside(&h, "web1", "poweroff -f");
+    h.until("it has ended", 10, || h.state("web1") == "stopped");
+    assert!(
+        !groups(&h).is_empty() && !h.audit().is_empty(),
+        "nobody was there to clear up"
+    );
+    h.ok(&["start", "web1"]);
+    assert_eq!(h.sh("web1", "echo alive"), "alive");
+    assert!(h.audit().is_empty());
+}
+
+#[test]
+fn a_debian_guest_runs_on_and_reboots_without_its_first_monitor() {
+    let h = House::new();
+    h.debian("d12", "debian-12");
+    let pid = init(&h, "d12");
+    kill_monitor(&h);
+    h.ok(&["start", "d12"]);
+    assert_eq!(init(&h, "d12"), pid);
+    assert_eq!(
+        h.ok(&["exec", "d12", "systemctl", "is-system-running"]).trim(),
+        "running"
+    );
+    inside(&h, "d12", "systemctl reboot");
+    h.until("it has started again", 60, || {
+        h.state("d12") == "running" && init(&h, "d12") != pid
+    });
+    let up = || {
+        h.run(&["exec", "d12", "systemctl", "is-system-running", "--wait"])
+            .out
+            .trim()
+            == "running"
+    };
+    h.until("it has booted", 60, up);
+    h.ok(&["stop", "d12"]);
+}
+
+#[test]
+fn init_killed_from_outside_is_cleared_up_after() {
+    let h = House::new();
+    h.busybox("web1");
+    send(init(&h, "web1"), Signal::KILL);
+    cleared(&h, "web1");
+    h.ok(&["start", "web1"]);
+}
+
+#[test]
+fn a_monitor_that_hangs_keeps_nobody_from_stopping_its_ve() {
+    let h = House::new();
+    h.busybox("web1");
+    let hung = monitor(&h).unwrap();
+    send(hung, Signal::STOP);
+    h.ok(&["stop", "web1"]);
+    assert_eq!(h.state("web1"), "stopped");
+    assert!(groups(&h).is_empty());
+    send(hung, Signal::CONT);
+    h.until("the monitor has ended", 20, || !is_there(hung));
+    assert!(h.audit().is_empty());
+    h.ok(&["start", "web1"]);
+}
+
+/// Holds a VE's lock from here, as another command would.
+fn hold(h: &House) -> File {
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(h.run.join(format!("locks/{ID}.lock")))
+        .unwrap();
+    file.lock().unwrap();
+    file
+}
+
+#[test]
+fn whoever_clears_up_may_be_killed_at_any_moment() {
+    let h = House::new();
+    h.busybox("web1");
+    // Before it has begun: it waits for the lock that we hold.
+    let held = hold(&h);
+    let settling = monitor(&h).unwrap();
+    inside(&h, "web1", "reboot -f");
+    let command = format!("/proc/{settling}/cmdline");
+    h.until("the monitor clears up", 10, || {
+        std::fs::read_to_string(&command).is_ok_and(|c| c.contains("settle"))
+    });
+    send(settling, Signal::KILL);
+    drop(held);
+    h.ok(&["start", "web1"]);
+    assert!(h.audit().is_empty());
+    // Somewhere in the middle of clearing up and starting again.
+    for delay in [0, 5, 15, 30, 50, 80, 120] {
+        // A VE that has run for a while is started again at once.
+        h.until("it has run for a while", 10, || {
+            h.status("web1", "uptime").as_u64() >= Some(3)
+        });
+        let settling = monitor(&h).unwrap();
+        inside(&h, "web1", "reboot -f");
+        std::thread::sleep(Duration::from_millis(delay));
+        let _ = kill_process(Pid::from_raw(i32::try_from(settling).unwrap()).unwrap(), Signal::KILL);
+        h.until("it is gone", 10, || !is_there(settling));
+        let next = h.run(&["start", "web1"]);
+        assert_eq!(next.code, 0, "killed after {delay} ms: {}{}", next.out, next.err);
+        assert_eq!(h.sh("web1", "echo alive"), "alive");
+        assert!(h.audit().is_empty(), "killed after {delay} ms: {:#?}", h.audit());
+    }
+}
+
+#[test]
+fn command_and_monitor_killed_together() {
+    let h = House::new();
+    h.busybox("web1");
+    let pid = init(&h, "web1");
+    // A guest that doesn't heed the request: the stop waits.
+    send(pid, Signal::STOP);
+    let mut stop = spawn(&h, &["stop", "web1", "--timeout", "60s"]);
+    let lock = h.run.join(format!("locks/{ID}.lock"));
+    h.until("the stop is under way", 10, || {
+        std::fs::read_to_string(&lock).is_ok_and(|t| t.contains("\"stop\""))
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    let watch = monitor(&h).unwrap();
+    stop.kill().unwrap();
+    send(watch, Signal::KILL);
+    stop.wait().unwrap();
+    send(pid, Signal::CONT);
+    // It shuts down now, as it was asked to, and nobody sees it.
+    h.until("the guest has ended", 20, || h.state("web1") == "stopped");
+    h.ok(&["start", "web1"]);
+    assert_eq!(h.sh("web1", "echo alive"), "alive");
+    assert!(h.audit().is_empty());
+}
+
+#[test]
+fn a_stop_that_is_killed_leaves_the_clearing_to_the_monitor() {
+    let h = House::new();
+    h.busybox("web1");
+    let pid = init(&h, "web1");
+    for signal in [Signal::KILL, Signal::INT] {
+        send(pid, Signal::STOP);
+        let mut stop = spawn(&h, &["stop", "web1", "--timeout", "60s"]);
+        let lock = h.run.join(format!("locks/{ID}.lock"));
+        h.until("the stop is under way", 10, || {
+            std::fs::read_to_string(&lock).is_ok_and(|t| t.contains("\"stop\""))
+        });
+        std::thread::sleep(Duration::from_millis(200));
+        send(stop.id(), signal);
+        stop.wait().unwrap();
+        assert_eq!(h.state("web1"), "running", "it was not killed, only asked");
+    }
+    send(pid, Signal::CONT);
+    h.until("the guest has ended", 20, || h.state("web1") == "stopped");
+    h.until("its monitor has cleared up", 20, || groups(&h).is_empty());
+}
+
+/// A guest that reboots whenever it has booted.
+fn make_it_loop(h: &House) {
+    h.busybox("web1");
+    h.sh("web1", "echo 'echo boot >> /boots; reboot -f' > /etc/rc.local");
+    inside(h, "web1", "reboot -f");
+}
+
+#[test]
+fn a_reboot_loop_is_slow_and_ends_with_a_stop() {
+    let h = House::new();
+    make_it_loop(&h);
+    let disk = |h: &House| {
+        h.ok(&["mount", "web1"]);
+        let boots = std::fs::read_to_string(h.run.join(format!("{ID}/root/boots"))).unwrap_or_default();
+        h.ok(&["umount", "web1"]);
+        boots.lines().count()
+    };
+    std::thread::sleep(Duration::from_secs(10));
+    let begun = Instant::now();
+    h.ok(&["stop", "web1"]);
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "the stop took {:?}",
+        begun.elapsed()
+    );
+    assert_eq!(h.state("web1"), "stopped");
+    // It stays so: a restart that was waiting for its time doesn't come.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(h.state("web1"), "stopped");
+    let boots = disk(&h);
+    assert!((2..=6).contains(&boots), "{boots} boots in 10 s");
+    assert!(h.audit().is_empty());
+}
+
+#[test]
+fn a_ve_in_a_reboot_loop_can_be_destroyed() {
+    let h = House::new();
+    make_it_loop(&h);
+    std::thread::sleep(Duration::from_secs(4));
+    h.ok(&["destroy", "web1", "--force", "--wait-lock", "60s"]);
+    std::thread::sleep(Duration::from_secs(4));
+    h.fails(3, &["status", "web1"]);
+    assert!(h.audit().is_empty());
+}
+
+#[test]
+fn a_stop_wins_against_a_reboot_at_the_same_moment() {
+    let h = House::new();
+    h.busybox("web1");
+    for (n, delay) in [0, 2, 5, 10, 20, 40].into_iter().enumerate() {
+        let mut reboot = spawn(&h, &["exec", "web1", "reboot", "-f"]);
+        std::thread::sleep(Duration::from_millis(delay));
+        let verb = [["stop", "web1"], ["kill", "web1"]][n % 2];
+        h.ok(&verb);
+        reboot.wait().unwrap();
+        // The guest's wish may have been carried out before ours, but not after.
+        std::thread::sleep(Duration::from_secs(4));
+        assert_eq!(
+            h.state("web1"),
+            "stopped",
+            "{verb:?} {delay} ms after the guest's reboot"
+        );
+        assert!(h.audit().is_empty());
+        h.ok(&["start", "web1"]);
+    }
+    let mut reboot = spawn(&h, &["exec", "web1", "reboot", "-f"]);
+    h.ok(&["destroy", "web1", "--force"]);
+    reboot.wait().unwrap();
+    assert!(h.audit().is_empty());
+}
