@@ -6,7 +6,7 @@ use std::path::Path;
 use hostel_model::request::{Exec, VeRef};
 use hostel_model::state::State;
 use hostel_system::archive::carry;
-use hostel_system::process::{Enter, Entered, Place, Streams, Task, terminal};
+use hostel_system::process::{Enter, Entered, Held, Place, Streams, Task, terminal};
 
 use super::Engine;
 use crate::error::{Class, Error, Result};
@@ -114,6 +114,7 @@ impl Engine {
 
     /// Copies a file or directory from the host into the VE.
     pub fn push(&self, ve: &VeRef, from: &Path, to: &str) -> Result<()> {
+        let _held = Held::take()?;
         let (directory, name) = target(from, to, |path| self.is_directory(ve, path))?;
         let enter = self.files_orders(ve, Task::Unpack(directory))?;
         let (read, write) = carry::pipe()?;
@@ -127,7 +128,13 @@ impl Engine {
             (packing.join(), entered)
         });
         // What happened inside is the cause; that the stream broke is only its consequence.
-        finished(entered?, &format!("copy {} into {ve}", from.display()))?;
+        finished(entered, &format!("copy {} into {ve}", from.display())).map_err(|e| {
+            if e.class == Class::Interrupted {
+                e.hint(format!("part of it may lie at {to}"))
+            } else {
+                e
+            }
+        })?;
         Ok(packed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
     }
 
@@ -139,6 +146,8 @@ impl Engine {
                 format!("{from} is not an absolute path in the VE"),
             ));
         }
+        // Before there is anything to leave behind, and before there is a thread that could be hit.
+        let _held = Held::take()?;
         let landing = carry::Landing::prepare(from, to)?;
         let task = Task::Pack {
             path: from.to_owned(),
@@ -155,7 +164,7 @@ impl Engine {
             let entered = self.host.guests.enter(enter, streams);
             (receiving.join(), entered)
         });
-        finished(entered?, &format!("copy {from} out of {ve}"))?;
+        finished(entered, &format!("copy {from} out of {ve}"))?;
         received.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok(landing.commit()?)
     }
@@ -194,13 +203,20 @@ fn refuse_nul<'a>(texts: impl Iterator<Item = &'a String>) -> Result<()> {
     }
 }
 
-fn finished(entered: Entered, what: &str) -> Result<()> {
+fn finished(entered: hostel_system::Result<Entered>, what: &str) -> Result<()> {
     let why = match entered {
-        Entered::Code(0) => return Ok(()),
-        Entered::Code(code) => format!("it ended with code {code}"),
-        Entered::NotRun { reason, .. } => reason,
+        Ok(Entered::Code(0)) => return Ok(()),
+        Ok(entered) if entered.interrupted() => return Err(interrupted(what)),
+        Err(e) if e.kind == hostel_system::Kind::Interrupted => return Err(interrupted(what)),
+        Ok(Entered::Code(code)) => format!("it ended with code {code}"),
+        Ok(Entered::NotRun { reason, .. }) => reason,
+        Err(e) => return Err(Error::new(e.kind.into(), format!("cannot {what}")).because(e)),
     };
     Err(Error::new(Class::Failed, format!("cannot {what}")).because(why))
+}
+
+fn interrupted(what: &str) -> Error {
+    Error::new(Class::Interrupted, format!("interrupted: did not {what}"))
 }
 
 /// As cp(1): into `to` if that is a directory, else as `to`. The directory to unpack in, and the name there.

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hostel_model::distribution::InitKind;
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_model::units::human;
@@ -280,7 +281,7 @@ impl Start {
 
     fn orders(&self) -> Result<Orders> {
         let (host, effective) = (&self.host, self.effective()?);
-        let notifies = self.state.init == "systemd";
+        let notifies = self.state.init == InitKind::Systemd;
         let memory = effective
             .limits
             .memory

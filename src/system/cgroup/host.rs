@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use hostel_model::id::VeId;
@@ -21,14 +22,15 @@ const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_
 #[derive(Debug)]
 pub struct Host {
     layout: Layout,
-    facts: Facts,
+    /// Looked at when first asked for.
+    facts: OnceLock<Facts>,
 }
 
 impl Host {
     pub fn new(layout: Layout) -> Self {
         Self {
-            facts: facts::probe(&layout),
             layout,
+            facts: OnceLock::new(),
         }
     }
 
@@ -97,11 +99,11 @@ fn collect(failures: Vec<Error>) -> Result<()> {
 
 impl Cgroups for Host {
     fn facts(&self) -> &Facts {
-        &self.facts
+        self.facts.get_or_init(|| facts::probe(&self.layout))
     }
 
     fn unenforceable(&self, limits: &Limits) -> Vec<Unenforceable> {
-        facts::unenforceable(&self.layout, &self.facts, limits)
+        facts::unenforceable(&self.layout, limits)
     }
 
     fn create(&self, id: VeId, owner: u32) -> Result<()> {

@@ -40,7 +40,7 @@ use crate::{Result, file};
 
 /// Everything Hostel does with control groups. Every act is safe to repeat.
 pub trait Cgroups: Send + Sync + Debug {
-    /// What this host has and can hold, as found when it was opened.
+    /// What this host has and can hold, as found when first asked for.
     fn facts(&self) -> &Facts;
 
     /// Which of these limits this host can't hold, and why. [`Cgroups::apply`] refuses them.

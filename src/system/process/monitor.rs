@@ -209,7 +209,14 @@ impl Guests for Monitors {
         }
         let status = child.wait().map_err(fail)?;
         match told {
-            Some(FromMonitor::Failed(failure)) => Err(from_failure("run a command in", "the VE", failure)),
+            Some(FromMonitor::Failed(failure)) => {
+                let error = from_failure("run a command in", "the VE", failure);
+                Err(if held.any_came() {
+                    error.kind(Kind::Interrupted)
+                } else {
+                    error
+                })
+            }
             Some(FromMonitor::NotRun(failure)) => Ok(Entered::NotRun {
                 missing: failure.errno == Some(libc::ENOENT),
                 reason: failure.reason,
