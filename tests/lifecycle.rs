@@ -1,5 +1,7 @@
 //! The life of a VE as an admin types it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // it is all test
+
 mod house;
 
 use std::time::{Duration, Instant};

@@ -22,7 +22,8 @@ fn send(pid: u32, signal: Signal) {
 /// Does it live? One whose parent hasn't taken note of its end yet doesn't.
 fn is_there(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
 /// The id that the first VE of a house gets.

@@ -84,13 +84,20 @@ impl std::error::Error for Error {
     }
 }
 
+impl From<hostel_system::Kind> for Class {
+    fn from(kind: hostel_system::Kind) -> Self {
+        match kind {
+            hostel_system::Kind::Busy => Self::Busy,
+            hostel_system::Kind::NoSpace => Self::Limit,
+            hostel_system::Kind::Interrupted => Self::Interrupted,
+            _ => Self::Failed,
+        }
+    }
+}
+
 impl From<hostel_system::Error> for Error {
     fn from(e: hostel_system::Error) -> Self {
-        let class = match e.kind {
-            hostel_system::Kind::Busy => Class::Busy,
-            hostel_system::Kind::NoSpace => Class::Limit,
-            _ => Class::Failed,
-        };
+        let class = e.kind.into();
         let hints = e.hint.clone().into_iter().collect();
         let message = e.to_string();
         let source = std::error::Error::source(&e).map(|s| s.to_string());

@@ -138,6 +138,15 @@ impl VeStatus {
     }
 }
 
+/// How a command inside a VE ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandEnd {
+    /// Its exit code (128 + n: by signal n; 126 and 127: it can't be run, there is none).
+    pub code: u8,
+    /// What belongs on the command's standard error, since it never came to say anything itself.
+    pub said: Option<String>,
+}
+
 /// A line of `hostel show`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {

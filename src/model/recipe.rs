@@ -5,8 +5,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::definition::value::words;
+use crate::distribution::{Family, InitKind};
 use crate::id::TemplateName;
-use crate::template::{Family, InitKind, TemplateVersion};
+use crate::template::TemplateVersion;
 
 /// A recipe file (`images/*.toml`).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -58,36 +60,17 @@ pub struct Bootstrap {
     pub keyring: Option<GuestPath>,
 }
 
-/// A program that makes root trees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tool {
+words! {
+    /// A program that makes root trees.
+    Tool, "mmdebstrap, debootstrap, apk or busybox",
     /// mmdebstrap(1), for Debian and Ubuntu.
-    Mmdebstrap,
+    Mmdebstrap = "mmdebstrap",
     /// debootstrap(8), the same, older and slower.
-    Debootstrap,
+    Debootstrap = "debootstrap",
     /// Alpine's package manager.
-    Apk,
+    Apk = "apk",
     /// One static busybox and its applets.
-    Busybox,
-}
-
-impl Tool {
-    /// The program's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Mmdebstrap => "mmdebstrap",
-            Self::Debootstrap => "debootstrap",
-            Self::Apk => "apk",
-            Self::Busybox => "busybox",
-        }
-    }
-}
-
-impl fmt::Display for Tool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
+    Busybox = "busybox",
 }
 
 /// What process 1 must turn out to be.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::distribution::{Family, InitKind};
 use crate::id::{NameError, TemplateName};
 
 /// The version of a template: 1 to 63 characters of `A-Z a-z 0-9 - . _ +`, a letter or digit first and last,
@@ -124,115 +125,6 @@ impl fmt::Display for TemplateRef {
     }
 }
 
-/// A family of distributions, which decides how a guest is set up: `debian`, `ubuntu`, `alpine`, `busybox`, …
-/// Lower-case letters, digits, `-`, `.` and `_`, as the `ID` of os-release(5); at most 32 characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Family(String);
-
-/// A text that can't name a family.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not a distribution family; write lower-case letters, digits, '-', '.' and '_', such as \"debian\"")]
-pub struct FamilyError(String);
-
-/// Families that guests are known to differ by; any other text of the right form is taken too.
-const KNOWN_FAMILIES: [&str; 10] = [
-    "debian", "ubuntu", "alpine", "busybox", "fedora", "rhel", "centos", "arch", "suse", "gentoo",
-];
-
-impl Family {
-    /// The family as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Tells the family from the text of os-release(5): `ID` if it is one we know, else the first known one of
-    /// `ID_LIKE`, else `ID`. `None` without a usable `ID`.
-    pub fn from_os_release(text: &str) -> Option<Self> {
-        let value = |key: &str| {
-            let line = text
-                .lines()
-                .find_map(|l| l.trim().strip_prefix(key)?.strip_prefix('='))?;
-            Some(line.trim().trim_matches(['"', '\'']).to_owned())
-        };
-        let id = value("ID")?;
-        let like = value("ID_LIKE").unwrap_or_default();
-        std::iter::once(id.as_str())
-            .chain(like.split_whitespace())
-            .find(|name| KNOWN_FAMILIES.contains(name))
-            .unwrap_or(&id)
-            .parse()
-            .ok()
-    }
-}
-
-impl TryFrom<String> for Family {
-    type Error = FamilyError;
-    fn try_from(text: String) -> Result<Self, FamilyError> {
-        let right = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b);
-        let first = text
-            .bytes()
-            .next()
-            .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if first && text.len() <= 32 && text.bytes().all(right) {
-            Ok(Self(text))
-        } else {
-            Err(FamilyError(text))
-        }
-    }
-}
-
-impl FromStr for Family {
-    type Err = FamilyError;
-    fn from_str(text: &str) -> Result<Self, FamilyError> {
-        Self::try_from(text.to_owned())
-    }
-}
-
-impl From<Family> for String {
-    fn from(family: Family) -> Self {
-        family.0
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-/// What process 1 of a template is: it decides by which signals a guest is asked to halt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum InitKind {
-    /// systemd.
-    Systemd,
-    /// The `init` applet of busybox (Alpine's too, which runs OpenRC under it).
-    Busybox,
-    /// `openrc-init`.
-    Openrc,
-    /// System V init.
-    Sysvinit,
-}
-
-impl InitKind {
-    /// The kind as TOML has it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Systemd => "systemd",
-            Self::Busybox => "busybox",
-            Self::Openrc => "openrc",
-            Self::Sysvinit => "sysvinit",
-        }
-    }
-}
-
-impl fmt::Display for InitKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
 /// Process 1 of a template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -349,21 +241,6 @@ mod tests {
         for bad in ["", "/", "a/", "/1", "a/../b", "a/1/2", "Debian"] {
             assert!(bad.parse::<TemplateRef>().is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn families_from_os_release() {
-        let of = |text| Family::from_os_release(text).map(String::from);
-        assert_eq!(of("NAME=x\nID=debian\nVERSION_ID=\"12\"\n").as_deref(), Some("debian"));
-        assert_eq!(of("ID=ubuntu\nID_LIKE=debian\n").as_deref(), Some("ubuntu"));
-        assert_eq!(
-            of("ID=\"linuxmint\"\nID_LIKE=\"ubuntu debian\"").as_deref(),
-            Some("ubuntu")
-        );
-        assert_eq!(of("ID_LIKE=debian\nID='void'").as_deref(), Some("debian"));
-        assert_eq!(of("ID=void").as_deref(), Some("void"));
-        assert_eq!(of("ID=../../x").as_deref(), None);
-        assert_eq!(of("PRETTY_NAME=x").as_deref(), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixDatagram;
 
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
+use crate::dev::Device;
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromChild, ToChild};
 use crate::spec::Start;
@@ -28,7 +29,7 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
     // The monitor's own (its sockets, the group in the v2 tree) are not for us. Its frames, which own them, are never
     // returned to.
     sys::close_all_but(&[monitor.as_fd().as_raw_fd()]).step("close", "the monitor's descriptors")?;
-    let root = receive_root(monitor)?;
+    let (root, devices) = receive_root(monitor)?;
     rustix::process::setsid().step("make", "a session")?;
     sys::become_user(0, 0, &[]).step("become", "the VE's root")?;
     // Not the one that the monitor keeps. It is empty too, should the VE have no room for another.
@@ -37,11 +38,11 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
     sys::unshare(libc::CLONE_NEWCGROUP).step("make", "the cgroup namespace")?;
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .step("make private", "the mounts")?;
-    let console = furnish(root.as_fd(), start)?;
+    let console = furnish(root.as_fd(), &devices, start)?;
     monitor
         .send(&FromChild::Console, &[console.as_fd()])
         .step("hand over", "the console")?;
-    drop(console);
+    drop((console, devices));
     root::pivot(root.as_fd())?;
     drop(root);
     rustix::system::sethostname(start.hostname.as_bytes()).step("set the host name to", &start.hostname)?;
@@ -66,19 +67,36 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
     Err(sys::exec(&init, std::slice::from_ref(&init), &env)).step("run", init)
 }
 
-fn receive_root(monitor: &Channel) -> Result<OwnedFd> {
-    match monitor.receive::<ToChild>().step("hear from", "the monitor")? {
-        Some((ToChild::Root, Some(root))) => Ok(root),
-        _ => Err(Failure::new(
-            "receive",
-            "the VE's root",
-            "the monitor gave the start up",
-        )),
+fn receive_root(monitor: &Channel) -> Result<(OwnedFd, Vec<Device>)> {
+    let mut devices = Vec::new();
+    loop {
+        match monitor.receive::<ToChild>().step("hear from", "the monitor")? {
+            Some((ToChild::Device(name, major, minor), Some(mount))) => {
+                devices.push(Device {
+                    name,
+                    numbers: (major, minor),
+                    mount,
+                });
+            }
+            Some((ToChild::Root, Some(root))) => return Ok((root, devices)),
+            _ => {
+                return Err(Failure::new(
+                    "receive",
+                    "the VE's root",
+                    "the monitor gave the start up",
+                ));
+            }
+        }
     }
 }
 
 /// Mounts what every guest finds in place: /proc, /sys, its cgroup tree, /dev, /run. Returns the console's master.
-fn furnish(tree: BorrowedFd<'_>, start: &Start) -> Result<OwnedFd> {
+///
+/// No part of /proc or /sys is covered up, as some container managers do. The mount namespace belongs to the VE's
+/// root, who could take such covers away; and where a part is covered, the kernel lets nobody mount another /proc
+/// (mount_too_revealing), so containers and chroots inside would lose theirs. What must stay secret there is kept by
+/// its mode, since its owner, root of the host, is nobody inside.
+fn furnish(tree: BorrowedFd<'_>, devices: &[Device], start: &Start) -> Result<OwnedFd> {
     let shut = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     root::mount_at(root::mount_point(tree, "proc")?.as_fd(), "proc", &[], shut)?;
     // Read-only, or udevd would start and fight the host's.
@@ -87,11 +105,7 @@ fn furnish(tree: BorrowedFd<'_>, start: &Start) -> Result<OwnedFd> {
     let point = root::mount_point(sys.as_fd(), "fs/cgroup")?;
     root::mount_at(point.as_fd(), "cgroup2", &[("nsdelegate", "")], shut)
         .or_else(|_| root::mount_at(point.as_fd(), "cgroup2", &[], shut))?;
-    let console = dev::populate(
-        root::mount_point(tree, "dev")?.as_fd(),
-        start.switches,
-        start.tmpfs_size,
-    )?;
+    let console = dev::populate(root::mount_point(tree, "dev")?.as_fd(), devices, start.tmpfs_size)?;
     let size = start.tmpfs_size.to_string();
     let tidy = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     root::mount_at(

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, makedev};
 use rustix::mount::MountAttrFlags;
 
 use crate::error::{Result, Step};
@@ -20,6 +20,9 @@ const DEVICES: [(&str, u32, u32); 6] = [
     ("tty", 5, 0),
 ];
 
+/// Devices that a plan may add. Their nodes are the VE's own, open to all its users: the host's may be root's only.
+const ON_DEMAND: [(&str, u32, u32); 2] = [("fuse", 10, 229), ("net/tun", 10, 200)];
+
 const LINKS: [(&str, &str); 6] = [
     ("ptmx", "pts/ptmx"),
     ("fd", "/proc/self/fd"),
@@ -29,23 +32,70 @@ const LINKS: [(&str, &str); 6] = [
     ("core", "/proc/kcore"),
 ];
 
+/// A device that the monitor has made for the guest.
+#[derive(Debug)]
+pub struct Device {
+    /// Its path below /dev.
+    pub name: String,
+    /// Its numbers.
+    pub numbers: (u32, u32),
+    /// The node as a detached mount.
+    pub mount: OwnedFd,
+}
+
+/// Makes the nodes of the devices that the plan adds, in an empty directory of the monitor's that allows devices.
+/// That the host has the same is the sign that its kernel has the driver.
+pub fn make(directory: BorrowedFd<'_>, switches: Switches) -> Result<Vec<Device>> {
+    let wanted = ON_DEMAND.into_iter().filter(|(name, ..)| match *name {
+        "fuse" => switches.fuse,
+        _ => switches.tun,
+    });
+    wanted
+        .map(|(name, major, minor)| make_one(directory, name, major, minor))
+        .collect()
+}
+
+fn make_one(directory: BorrowedFd<'_>, name: &str, major: u32, minor: u32) -> Result<Device> {
+    let host = format!("/dev/{name}");
+    let path = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let device = rustix::fs::open(&host, path, Mode::empty()).step("find the host's", &host)?;
+    root::check_device(device.as_fd(), major, minor, &host)?;
+    let act = "make the VE's";
+    let node = format!("{major}-{minor}");
+    let mode = Mode::from_raw_mode(0o666);
+    rustix::fs::mknodat(directory, &node, FileType::CharacterDevice, mode, makedev(major, minor)).step(act, &host)?;
+    rustix::fs::chmodat(directory, &node, mode, AtFlags::empty()).step(act, &host)?; // past the umask
+    let node = rustix::fs::openat(directory, &node, path, Mode::empty()).step(act, &host)?;
+    let mount = root::clone_mount(node.as_fd(), &host)?;
+    Ok(Device {
+        name: name.to_owned(),
+        numbers: (major, minor),
+        mount,
+    })
+}
+
 /// Builds /dev at an opened mount point and returns the console's master.
 ///
 /// Runs before the root is changed, so that the host's devices can be opened by their paths; nothing of the VE's
 /// tree is looked at but the mount point.
-pub fn populate(point: BorrowedFd<'_>, switches: Switches, shm_size: u64) -> Result<OwnedFd> {
+pub fn populate(point: BorrowedFd<'_>, devices: &[Device], shm_size: u64) -> Result<OwnedFd> {
     let quiet = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let options = [("mode", "0755"), ("size", "512k"), ("nr_inodes", "1024")];
     let dev = root::mount_at(point, "tmpfs", &options, quiet)?;
     for (name, major, minor) in DEVICES {
         bind_device(dev.as_fd(), name, &format!("/dev/{name}"), major, minor)?;
     }
-    if switches.fuse {
-        bind_device(dev.as_fd(), "fuse", "/dev/fuse", 10, 229)?;
-    }
-    if switches.tun {
-        make_dir(dev.as_fd(), "net", 0o755)?;
-        bind_device(dev.as_fd(), "net/tun", "/dev/net/tun", 10, 200)?;
+    for Device {
+        name,
+        numbers: (major, minor),
+        mount,
+    } in devices
+    {
+        root::check_device(mount.as_fd(), *major, *minor, name)?;
+        if let Some((directory, _)) = name.split_once('/') {
+            make_dir(dev.as_fd(), directory, 0o755)?;
+        }
+        root::place(mount.as_fd(), make_file(dev.as_fd(), name)?.as_fd())?;
     }
     for (name, target) in LINKS {
         rustix::fs::symlinkat(target, &dev, name).step("link", format!("/dev/{name}"))?;

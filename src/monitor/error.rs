@@ -53,12 +53,28 @@ impl<T, E: Into<std::io::Error>> Step<T> for std::result::Result<T, E> {
     fn step(self, act: &str, object: impl fmt::Display) -> Result<T> {
         self.map_err(|e| {
             let e: std::io::Error = e.into();
+            let (errno, reason) = causes(&e);
             Failure {
                 act: act.to_owned(),
                 object: object.to_string(),
-                errno: e.raw_os_error(),
-                reason: e.to_string(),
+                errno,
+                reason,
             }
         })
     }
+}
+
+/// The number and the words of an error that may wrap the system's own (as those of an archive do).
+fn causes(e: &std::io::Error) -> (Option<i32>, String) {
+    let (mut errno, mut reason) = (e.raw_os_error(), e.to_string());
+    let mut deeper = std::error::Error::source(e);
+    while let Some(cause) = deeper {
+        let text = cause.to_string();
+        if !reason.ends_with(&text) {
+            reason = format!("{reason}: {text}");
+        }
+        errno = errno.or(cause.downcast_ref().and_then(std::io::Error::raw_os_error));
+        deeper = cause.source();
+    }
+    (errno, reason)
 }

@@ -57,7 +57,9 @@ pub enum FromChild {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToChild {
-    /// The root's detached mount comes with this; the id maps are written.
+    /// A device for the guest's /dev comes with this, as a detached mount: its name there, its numbers.
+    Device(String, u32, u32),
+    /// The root's detached mount comes with this; the id maps are written. Nothing comes after it but `Go`.
     Root,
     /// Run init.
     Go,

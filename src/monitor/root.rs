@@ -3,13 +3,14 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
+use crate::dev::{self, Device};
 use crate::error::{Result, Step};
-use crate::spec::Disk;
+use crate::spec::{Disk, Start};
 use crate::sys;
 
 /// Overlay options: `redirect_dir` and `index` keep renames and hard links right, `nfs_export` gives file handles,
@@ -22,23 +23,32 @@ const SYS_RESOURCE: u64 = 1 << 24;
 /// Where the layers stand in the monitor's private mount namespace; a tmpfs goes over it first.
 const WORKSHOP: &str = "/run";
 
-/// Puts the root together and returns it as a detached mount that only the caller can see.
+/// Puts the root together, with the devices that the plan adds, and returns them as detached mounts that only the
+/// caller can see.
 ///
-/// `user_namespace` is the VE's, `base` the host id of its root. The process needs a private mount namespace for
+/// `user_namespace` is the VE's. The process needs a private mount namespace for
 /// this, makes one, and comes back to the one it was in, so that nothing of the host stays pinned.
-pub fn assemble(lower: &Path, disk: &Disk, user_namespace: BorrowedFd<'_>, base: u32) -> Result<OwnedFd> {
+pub fn assemble(start: &Start, user_namespace: BorrowedFd<'_>) -> Result<(OwnedFd, Vec<Device>)> {
     let home = std::fs::File::open("/proc/self/ns/mnt").step("open", "the host's mount namespace")?;
     sys::unshare(libc::CLONE_NEWNS).step("make", "a private mount namespace")?;
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .step("make private", "the mounts")?;
-    let root = overlay(lower, disk, user_namespace, base);
+    let made = open_workshop().and_then(|workshop| {
+        let root = overlay(&start.lower, &start.disk, user_namespace, start.id_base)?;
+        Ok((root, dev::make(workshop.as_fd(), start.switches)?))
+    });
     sys::setns(home.as_fd(), libc::CLONE_NEWNS).step("return to", "the host's mount namespace")?;
-    root
+    made
+}
+
+fn open_workshop() -> Result<OwnedFd> {
+    rustix::mount::mount("hostel", WORKSHOP, "tmpfs", rustix::mount::MountFlags::empty(), None)
+        .step("mount a tmpfs on", WORKSHOP)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(WORKSHOP, flags, Mode::empty()).step("open", WORKSHOP)
 }
 
 fn overlay(lower: &Path, disk: &Disk, user_namespace: BorrowedFd<'_>, base: u32) -> Result<OwnedFd> {
-    rustix::mount::mount("hostel", WORKSHOP, "tmpfs", rustix::mount::MountFlags::empty(), None)
-        .step("mount a tmpfs on", WORKSHOP)?;
     let template = open_layer(lower)?;
     idmap(template.as_fd(), user_namespace, lower)?;
     attach(template.as_fd(), "l")?;
@@ -80,8 +90,17 @@ fn open_layer(path: &Path) -> Result<OwnedFd> {
     rustix::mount::open_tree(CWD, path, flags).step("open", path.display())
 }
 
-/// The disk as a detached mount, ids not mapped yet.
+/// The disk as a detached mount, ids not mapped yet. Nothing on it runs, has set-id bits or is a device: for the guest
+/// it is a layer, whose own attributes don't count, and for the host it must be inert.
 pub fn open_disk(disk: &Disk) -> Result<OwnedFd> {
+    let mount = open_storage(disk)?;
+    let inert =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    sys::mount_setattr(mount.as_fd(), u64::from(inert.bits()), None).step("make inert", "the VE's disk")?;
+    Ok(mount)
+}
+
+fn open_storage(disk: &Disk) -> Result<OwnedFd> {
     match disk {
         Disk::Directory(path) => open_layer(path),
         Disk::Device { node, fs, options } => {
@@ -151,7 +170,7 @@ pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
 /// Opens a directory of the VE's tree on which something is to be mounted, making it if it isn't there. A symlink or
 /// a file in its place is refused: a tenant may have put it there to lead us elsewhere.
 pub fn mount_point(root: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
-    use rustix::fs::{OFlags, ResolveFlags, openat2};
+    use rustix::fs::{ResolveFlags, openat2};
     let open = || {
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         openat2(

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use crate::dev::Device;
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromChild, FromMonitor, ToChild, ToMonitor};
 use crate::spec::{ID_RANGE, Init, Start};
@@ -92,7 +93,17 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init) -> Res
     engine
         .send(&FromMonitor::Born(init), &[])
         .step("report to", "the engine")?;
-    let tree = root::assemble(&start.lower, &start.disk, user_namespace.as_fd(), start.id_base)?;
+    let (tree, devices) = root::assemble(start, user_namespace.as_fd())?;
+    for Device {
+        name,
+        numbers: (major, minor),
+        mount,
+    } in devices
+    {
+        child
+            .send(&ToChild::Device(name, major, minor), &[mount.as_fd()])
+            .step("hand over", "a device")?;
+    }
     child
         .send(&ToChild::Root, &[tree.as_fd()])
         .step("hand over", "the VE's root")?;

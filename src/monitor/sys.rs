@@ -182,7 +182,7 @@ pub fn seccomp(filter: &[libc::sock_filter]) -> io::Result<()> {
 
 /// Closes every descriptor from `first` on, or with `cloexec` marks them to be closed at exec (close_range(2)).
 pub fn close_from(first: RawFd, cloexec: bool) -> io::Result<()> {
-    let flags: u32 = if cloexec { libc::CLOSE_RANGE_CLOEXEC as u32 } else { 0 };
+    let flags: u32 = if cloexec { libc::CLOSE_RANGE_CLOEXEC } else { 0 };
     // SAFETY: closes by number. Callers do this right before exec, or first of all in main, when no owned
     // descriptor of this process lies in the range.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) }).map(drop)

@@ -19,6 +19,8 @@ pub enum Kind {
     Invalid,
     /// Time ran out.
     TimedOut,
+    /// A person gave up waiting: Ctrl-C.
+    Interrupted,
     /// Everything else.
     Failed,
 }

@@ -38,7 +38,10 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let fail = |e: std::io::Error| Error::os("write", path.display(), e);
     let dir = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir).map_err(fail)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".tmp-")
+        .tempfile_in(dir)
+        .map_err(fail)?;
     file.write_all(content).map_err(fail)?;
     file.persist(path).map(drop).map_err(|e| fail(e.error))
 }

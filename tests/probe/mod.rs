@@ -47,7 +47,7 @@ pub type Outcome = BTreeMap<String, String>;
 fn parse(text: &str) -> Outcome {
     text.lines()
         .filter_map(|l| l.split_once(' '))
-        .map(|(what, came)| (what.into(), came.into()))
+        .map(|(what, came)| (what.into(), came.trim().into()))
         .collect()
 }
 

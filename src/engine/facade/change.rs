@@ -14,10 +14,10 @@ use hostel_system::file;
 
 use super::{Engine, Outcome, Progress, SetReport};
 use crate::error::{Class, Error, Result};
+use crate::journal::Look;
 use crate::op;
 use crate::op::destroy::Destroy;
 use crate::op::mount::{Mount, Umount};
-use crate::journal::Look;
 use crate::op::set::Set;
 use crate::op::start::Start;
 use crate::op::stop::Stop;

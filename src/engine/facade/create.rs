@@ -12,7 +12,6 @@ use hostel_system::file;
 
 use super::{Engine, Progress, VeHandle};
 use crate::error::{Class, Error, Result};
-use crate::guest::Family;
 use crate::lock::Subject;
 use crate::op::create::{Create, Params};
 use crate::ve::record::VeState;
@@ -209,8 +208,6 @@ impl Engine {
     fn allocate(&self, effective: &Effective, taken: &Taken) -> Result<VeState> {
         let store = self.host.templates();
         let template = store.resolve(&effective.template.to_string())?;
-        let init = template.record.init.kind.to_string();
-        let family = template.record.family.as_str();
         Ok(VeState {
             version: VeState::version(),
             id: effective.id,
@@ -218,8 +215,8 @@ impl Engine {
             slot: self.host.free_slot(effective, taken)?,
             template: template.record.reference().to_string(),
             lower: template.root(),
-            family: family.parse::<Family>().unwrap_or(Family::Generic).to_string(),
-            init,
+            family: template.record.family,
+            init: template.record.init.kind,
             driver: self.host.disks.name().to_owned(),
             disk_size: effective.disk.size.get(),
             seed: random_seed()?,

@@ -83,7 +83,7 @@ fn raise_sysctls(progress: &dyn Progress) {
         match sysctl::raise(Path::new("/proc/sys"), name, least) {
             Ok(None) => {}
             Ok(Some(old)) => progress.note(&format!("raised {} from {old} to {least}", name.replace('/', "."))),
-            Err(e) => progress.note(&format!("{}", crate::error::chain(&e))),
+            Err(e) => progress.note(&crate::error::chain(&e)),
         }
     }
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 use hostel_model::request::{Exec, VeRef};
 use hostel_model::state::State;
 use hostel_system::archive::carry;
-use hostel_system::process::{Enter, Entered, Place, Streams, Task, terminal};
+use hostel_system::process::{Enter, Entered, Held, Place, Streams, Task, terminal};
 
-use super::Engine;
+use super::{CommandEnd, Engine};
 use crate::error::{Class, Error, Result};
 use crate::op::start::switches;
 use crate::ve::record::VeState;
@@ -24,14 +24,14 @@ const SCRIPT_SIZE: u64 = 16 << 20;
 impl Engine {
     /// Runs a command inside; stdin, stdout and stderr are this process's own. The command's exit code (128+n: signal
     /// n; 126 and 127: it can't be run, there is none).
-    pub fn exec(&self, ve: &VeRef, exec: &Exec) -> Result<u8> {
+    pub fn exec(&self, ve: &VeRef, exec: &Exec) -> Result<CommandEnd> {
         let task = Task::Run(exec.argv.clone());
         let program = exec.argv.first().cloned().unwrap_or_else(|| "the login shell".into());
         self.run_inside(ve, task, exec, &program)
     }
 
     /// Runs a script file of the host's inside, by the interpreter its first line names.
-    pub fn runscript(&self, ve: &VeRef, script: &Path, args: &[String]) -> Result<u8> {
+    pub fn runscript(&self, ve: &VeRef, script: &Path, args: &[String]) -> Result<CommandEnd> {
         let fail = |e: std::io::Error| {
             Error::new(Class::NotFound, format!("cannot read script {}", script.display())).because(e)
         };
@@ -50,7 +50,7 @@ impl Engine {
         self.run_inside(ve, Task::Script { content, argv }, &Exec::default(), &name)
     }
 
-    fn run_inside(&self, ve: &VeRef, task: Task, exec: &Exec, program: &str) -> Result<u8> {
+    fn run_inside(&self, ve: &VeRef, task: Task, exec: &Exec, program: &str) -> Result<CommandEnd> {
         refuse_nul(exec.argv.iter().chain(exec.env.values()).chain(exec.env.keys()))?;
         let mut enter = self.enter_orders(ve, task)?;
         enter.user.clone_from(&exec.user);
@@ -68,11 +68,11 @@ impl Engine {
         let entered = self.host.guests.enter(enter, Streams::default());
         drop(raw);
         match entered? {
-            Entered::Code(code) => Ok(code),
-            Entered::NotRun { reason, missing } => {
-                say(&format!("{program}: {reason}"));
-                Ok(if missing { NO_PROGRAM } else { NOT_RUNNABLE })
-            }
+            Entered::Code(code) => Ok(CommandEnd { code, said: None }),
+            Entered::NotRun { reason, missing } => Ok(CommandEnd {
+                code: if missing { NO_PROGRAM } else { NOT_RUNNABLE },
+                said: Some(format!("{program}: {reason}")),
+            }),
         }
     }
 
@@ -114,6 +114,7 @@ impl Engine {
 
     /// Copies a file or directory from the host into the VE.
     pub fn push(&self, ve: &VeRef, from: &Path, to: &str) -> Result<()> {
+        let _held = Held::take()?;
         let (directory, name) = target(from, to, |path| self.is_directory(ve, path))?;
         let enter = self.files_orders(ve, Task::Unpack(directory))?;
         let (read, write) = carry::pipe()?;
@@ -127,7 +128,13 @@ impl Engine {
             (packing.join(), entered)
         });
         // What happened inside is the cause; that the stream broke is only its consequence.
-        finished(entered?, &format!("copy {} into {ve}", from.display()))?;
+        finished(entered, &format!("copy {} into {ve}", from.display())).map_err(|e| {
+            if e.class == Class::Interrupted {
+                e.hint(format!("part of it may lie at {to}"))
+            } else {
+                e
+            }
+        })?;
         Ok(packed.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
     }
 
@@ -139,6 +146,8 @@ impl Engine {
                 format!("{from} is not an absolute path in the VE"),
             ));
         }
+        // Before there is anything to leave behind, and before there is a thread that could be hit.
+        let _held = Held::take()?;
         let landing = carry::Landing::prepare(from, to)?;
         let task = Task::Pack {
             path: from.to_owned(),
@@ -155,7 +164,7 @@ impl Engine {
             let entered = self.host.guests.enter(enter, streams);
             (receiving.join(), entered)
         });
-        finished(entered?, &format!("copy {from} out of {ve}"))?;
+        finished(entered, &format!("copy {from} out of {ve}"))?;
         received.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok(landing.commit()?)
     }
@@ -178,12 +187,6 @@ impl Engine {
     }
 }
 
-/// A line for the person at the terminal, as the program itself would have said it.
-#[allow(clippy::print_stderr)] // it stands for the command's own standard error
-fn say(text: &str) {
-    eprintln!("{text}");
-}
-
 fn refuse_nul<'a>(texts: impl Iterator<Item = &'a String>) -> Result<()> {
     match texts.into_iter().any(|t| t.contains('\0')) {
         true => Err(Error::new(
@@ -194,13 +197,20 @@ fn refuse_nul<'a>(texts: impl Iterator<Item = &'a String>) -> Result<()> {
     }
 }
 
-fn finished(entered: Entered, what: &str) -> Result<()> {
+fn finished(entered: hostel_system::Result<Entered>, what: &str) -> Result<()> {
     let why = match entered {
-        Entered::Code(0) => return Ok(()),
-        Entered::Code(code) => format!("it ended with code {code}"),
-        Entered::NotRun { reason, .. } => reason,
+        Ok(Entered::Code(0)) => return Ok(()),
+        Ok(entered) if entered.interrupted() => return Err(interrupted(what)),
+        Err(e) if e.kind == hostel_system::Kind::Interrupted => return Err(interrupted(what)),
+        Ok(Entered::Code(code)) => format!("it ended with code {code}"),
+        Ok(Entered::NotRun { reason, .. }) => reason,
+        Err(e) => return Err(Error::new(e.kind.into(), format!("cannot {what}")).because(e)),
     };
     Err(Error::new(Class::Failed, format!("cannot {what}")).because(why))
+}
+
+fn interrupted(what: &str) -> Error {
+    Error::new(Class::Interrupted, format!("interrupted: did not {what}"))
 }
 
 /// As cp(1): into `to` if that is a directory, else as `to`. The directory to unpack in, and the name there.

@@ -3,10 +3,10 @@
 use hostel_monitor::guest::{Op, When};
 
 use super::facts::GuestFacts;
-use super::kind::{Family, InitKind};
 use super::network;
 use super::render::Renderer;
 use crate::Result;
+use hostel_model::distribution::{Family, InitKind};
 
 pub(super) const BEGIN: &str = "# BEGIN Hostel: rewritten up to END; lines of your own go outside";
 pub(super) const END: &str = "# END Hostel";

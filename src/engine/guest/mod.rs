@@ -7,7 +7,6 @@
 
 mod facts;
 mod identity;
-mod kind;
 mod network;
 mod render;
 
@@ -16,4 +15,3 @@ mod tests;
 
 pub use facts::{GuestFacts, Interface};
 pub use identity::identity;
-pub use kind::{Family, InitKind, KindError};

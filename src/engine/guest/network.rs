@@ -8,9 +8,9 @@ use hostel_monitor::guest::{Op, When};
 
 use super::facts::GuestFacts;
 use super::identity::{block, remove, write};
-use super::kind::{Family, InitKind};
 use super::render::Renderer;
 use crate::Result;
+use hostel_model::distribution::{Family, InitKind};
 
 /// Before netplan's `10-netplan-*.network`: networkd takes the first file that matches.
 const NETWORKD: &str = "/etc/systemd/network/05-hostel.network";

@@ -32,8 +32,11 @@ impl Host {
             Found::Nothing => {}
             Found::Unfinished(unfinished) if self.can_finish(&unfinished) => self.finish(unfinished, runner)?,
             Found::Unfinished(unfinished) => {
-                runner.progress.note("an operation was cut short, and its record is damaged: what is left is cleared");
-                self.journals.quarantine(unfinished, "the record of the VE is damaged".into())?;
+                runner
+                    .progress
+                    .note("an operation was cut short, and its record is damaged: what is left is cleared");
+                self.journals
+                    .quarantine(unfinished, "the record of the VE is damaged".into())?;
             }
             Found::Corrupt { moved_to, why } => {
                 runner.progress.note(&format!(
@@ -96,7 +99,10 @@ impl Host {
             // On a full disk the copy has to do for some time more.
             progress.note(&match state.write(&self.dirs.ve(id)) {
                 Ok(()) => format!("its record was damaged ({why}) and has been put right from its copy"),
-                Err(e) => format!("its record is damaged ({why}) and could not be put right: {}", chain(&e)),
+                Err(e) => format!(
+                    "its record is damaged ({why}) and could not be put right: {}",
+                    chain(&e)
+                ),
             });
         }
         Ok(())

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     fn recipe(bootstrap: &str) -> Bootstrap {
-        let text = format!("name = \"x\"\nfamily = \"x\"\n[init]\nkind = \"systemd\"\n[bootstrap]\n{bootstrap}");
+        let text = format!("name = \"x\"\nfamily = \"debian\"\n[init]\nkind = \"systemd\"\n[bootstrap]\n{bootstrap}");
         Recipe::parse(&text).unwrap().bootstrap
     }
 

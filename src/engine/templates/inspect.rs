@@ -1,7 +1,8 @@
 //! What a root tree tells of itself: its family, its process 1, its packages. All of it is read beneath the tree,
 //! and none of it is policy.
 
-use hostel_model::template::{Family, Init, InitKind};
+use hostel_model::distribution::{Family, InitKind};
+use hostel_model::template::Init;
 use hostel_system::archive::Tree;
 
 use crate::error::{Class, Error, Result};
@@ -54,17 +55,14 @@ pub(super) fn family(tree: &Tree, kind: InitKind) -> Result<Family> {
         let text = tree
             .read(path, 64 << 10)?
             .map(|t| String::from_utf8_lossy(&t).into_owned());
-        if let Some(family) = text.as_deref().and_then(Family::from_os_release) {
-            return Ok(family);
+        if let Some(text) = text {
+            return Ok(Family::from_os_release(&text));
         }
     }
-    let name = if kind == InitKind::Busybox {
-        "busybox"
-    } else {
-        "unknown"
-    };
-    name.parse()
-        .map_err(|e| Error::new(Class::Failed, "cannot name the family").because(e))
+    Ok(match kind {
+        InitKind::Busybox => Family::Busybox,
+        _ => Family::Generic,
+    })
 }
 
 /// The packages in a tree as `name=version`, sorted: what dpkg or apk has on record. None for other package
@@ -206,10 +204,10 @@ mod tests {
     #[test]
     fn family_without_os_release() {
         let (_dir, tree) = tree();
-        assert_eq!(family(&tree, InitKind::Busybox).unwrap().as_str(), "busybox");
-        assert_eq!(family(&tree, InitKind::Systemd).unwrap().as_str(), "unknown");
+        assert_eq!(family(&tree, InitKind::Busybox).unwrap(), Family::Busybox);
+        assert_eq!(family(&tree, InitKind::Systemd).unwrap(), Family::Generic);
         tree.symlink("/etc/os-release", "/usr/lib/os-release").unwrap();
         tree.write("/usr/lib/os-release", 0o644, b"ID=debian\n").unwrap();
-        assert_eq!(family(&tree, InitKind::Systemd).unwrap().as_str(), "debian");
+        assert_eq!(family(&tree, InitKind::Systemd).unwrap(), Family::Debian);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use hostel_model::template::{Init, InitKind, TemplateRecord, TemplateRef};
+use hostel_model::distribution::InitKind;
+use hostel_model::template::{Init, TemplateRecord, TemplateRef};
 
 /// Puts one into a store.
 pub(super) fn make(store: &Path, reference: &str) {

@@ -8,8 +8,8 @@ use hostel_system::net::{GATEWAY_V4, GATEWAY_V6};
 use hostel_system::process::Op;
 
 use super::record::VeState;
-use crate::error::{Class, Error, Result};
-use crate::guest::{Family, GuestFacts, InitKind, Interface, identity};
+use crate::error::Result;
+use crate::guest::{GuestFacts, Interface, identity};
 use crate::host::Host;
 
 /// The most name servers a resolver reads (resolv.conf(5)).
@@ -18,20 +18,10 @@ const NAME_SERVERS: usize = 3;
 impl Host {
     /// The changes to the guest's files that a start makes.
     pub fn identity(&self, ve: &Effective, state: &VeState) -> Result<Vec<Op>> {
-        let unknown =
-            |e: String| Error::new(Class::Failed, format!("the record of {} makes no sense", state.name)).because(e);
-        let family: Family = state
-            .family
-            .parse()
-            .map_err(|e: crate::guest::KindError| unknown(e.to_string()))?;
-        let init: InitKind = state
-            .init
-            .parse()
-            .map_err(|e: crate::guest::KindError| unknown(e.to_string()))?;
         let password = ve.guest.password_hash.as_ref().map(|hash| hash.expose().to_owned());
         identity(
-            family,
-            init,
+            state.family,
+            state.init,
             &GuestFacts {
                 hostname: ve.hostname.to_string(),
                 fqdn: None,

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use hostel_model::distribution::{Family, InitKind};
 use hostel_model::id::{NetworkName, VeId, VeName};
 use hostel_system::file;
 use hostel_system::process::Init;
@@ -35,9 +36,9 @@ pub struct VeState {
     /// That template's tree, as this VE shares it.
     pub lower: PathBuf,
     /// The distribution family of the template.
-    pub family: String,
+    pub family: Family,
     /// What kind of init it has.
-    pub init: String,
+    pub init: InitKind,
     /// The disk driver.
     pub driver: String,
     /// The size of its disk in bytes as last made or changed.
@@ -84,8 +85,14 @@ impl VeState {
         let damage = |e: &Error| e.source().map_or_else(|| e.to_string(), ToString::to_string);
         match Self::read_file(&dir.join(COPY)) {
             Ok(Some(copy)) => {
-                let why = read.as_ref().err().map_or_else(|| format!("there is no {STATE}"), damage);
-                Ok(Some(Self { damaged: Some(why), ..copy }))
+                let why = read
+                    .as_ref()
+                    .err()
+                    .map_or_else(|| format!("there is no {STATE}"), damage);
+                Ok(Some(Self {
+                    damaged: Some(why),
+                    ..copy
+                }))
             }
             _ => read,
         }

@@ -67,11 +67,6 @@ impl Host {
         }
     }
 
-    /// The VE of that name, if the text is a name and there is one.
-    pub fn find_by_text(&self, name: &str) -> Option<VeState> {
-        self.find_name(&name.parse().ok()?).ok().flatten()
-    }
-
     fn find_name(&self, name: &VeName) -> Result<Option<VeState>> {
         // Its definition says the id; if that can't be read, the records of all are looked through.
         if let Ok(definition) = self.definition(name)
@@ -193,7 +188,9 @@ impl Taken {
     }
 
     fn add_damaged(&mut self, dir: &Path) {
-        let text = [STATE, COPY].map(|file| std::fs::read(dir.join(file)).unwrap_or_default()).concat();
+        let text = [STATE, COPY]
+            .map(|file| std::fs::read(dir.join(file)).unwrap_or_default())
+            .concat();
         for line in String::from_utf8_lossy(&text).lines() {
             let value = |key: &str| line.strip_prefix(key)?.trim_start().strip_prefix('=').map(str::trim);
             self.slots.extend(value("slot").and_then(|v| v.parse::<u32>().ok()));

@@ -11,7 +11,7 @@ mod network;
 mod plan;
 mod resources;
 mod tenant;
-mod value;
+pub(crate) mod value;
 mod ve;
 
 use std::sync::LazyLock;

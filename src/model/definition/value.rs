@@ -339,6 +339,16 @@ macro_rules! words {
             $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+
         }
 
+        impl $type {
+            /// Every one of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// Its word.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
         impl std::str::FromStr for $type {
             type Err = String;
             fn from_str(text: &str) -> Result<Self, String> {
@@ -351,7 +361,7 @@ macro_rules! words {
 
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(match self { $(Self::$variant => $word,)+ })
+                f.pad(self.as_str())
             }
         }
 

@@ -1,11 +1,13 @@
 //! Signals to the command at the host, for what it runs inside a VE.
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::{Pid, kill_process};
 
+use super::Entered;
 use crate::{Error, Result};
 
 /// The signals that are meant for the command inside.
@@ -16,6 +18,7 @@ const FORWARDED: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP,
 #[derive(Debug)]
 pub struct Held {
     before: SigSet,
+    came: Cell<bool>,
     waiting: SignalFd,
 }
 
@@ -26,12 +29,14 @@ impl Held {
         let set: SigSet = FORWARDED.into_iter().collect();
         let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(fail)?;
         let waiting = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(fail)?;
-        Ok(Self { before, waiting })
+        let came = Cell::new(false);
+        Ok(Self { before, came, waiting })
     }
 
     /// Passes on what has come. What a terminal sends, it sends to all of its foreground: the process has it already.
     pub(super) fn pass_to(&self, process: Pid) {
         while let Ok(Some(info)) = self.waiting.read_signal() {
+            self.came.set(true);
             let from_a_person = info.ssi_code <= 0;
             let signal = i32::try_from(info.ssi_signo)
                 .ok()
@@ -40,6 +45,11 @@ impl Held {
                 let _ = kill_process(process, signal); // it may just have ended; then there is nobody to tell
             }
         }
+    }
+
+    /// Has any come so far?
+    pub(super) fn any_came(&self) -> bool {
+        self.came.get()
     }
 }
 
@@ -53,5 +63,12 @@ impl Drop for Held {
     fn drop(&mut self) {
         // What has come and was not passed on is ours again.
         let _ = self.before.thread_set_mask();
+    }
+}
+
+impl Entered {
+    /// Did a signal that was passed on end the command?
+    pub fn interrupted(&self) -> bool {
+        matches!(self, Self::Code(code) if FORWARDED.iter().any(|s| i32::from(*code) == 128 + *s as i32))
     }
 }

@@ -1,4 +1,4 @@
-//! Running hostel-monitor: sealed in memory, with a channel and its orders.
+//! Running hostel-monitor, with a channel and its orders; sealed in memory when it is to enter a VE.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -35,11 +35,8 @@ impl Monitors {
     /// A copy of the monitor in sealed memory: what enters a VE must not lead back to a file of the host's
     /// (CVE-2019-5736).
     fn sealed(&self) -> Result<File> {
-        let act = "load";
-        let fail = |e: std::io::Error| Error::os(act, self.program.display(), e);
-        let mut program = File::open(&self.program).map_err(|e| {
-            fail(e).hint("hostel-monitor lies beside the hostel command; was the installation moved in part?")
-        })?;
+        let fail = |e: std::io::Error| Error::os("load", self.program.display(), e);
+        let mut program = self.file()?;
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let memory = match rustix::fs::memfd_create("hostel-monitor", flags | MemfdFlags::EXEC) {
             Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("hostel-monitor", flags), // before Linux 6.3
@@ -52,9 +49,20 @@ impl Monitors {
         Ok(memory)
     }
 
+    /// The monitor's own file: what a monitor runs from that enters no VE, so that all share its memory.
+    fn file(&self) -> Result<File> {
+        File::open(&self.program).map_err(|e| {
+            Error::os("load", self.program.display(), e)
+                .hint("hostel-monitor lies beside the hostel command; was the installation moved in part?")
+        })
+    }
+
     /// Runs a monitor in this role, with these standard streams; `None`: none at all.
     fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Child, Channel)> {
-        let program = self.sealed()?;
+        let program = match role {
+            Role::Enter(_) => self.sealed()?,
+            Role::Start(_) | Role::Adopt(_) => self.file()?,
+        };
         let orders = orders(role)?;
         let fail = |e: std::io::Error| Error::os("run", self.program.display(), e);
         let (ours, theirs) = Channel::pair().map_err(fail)?;
@@ -209,7 +217,14 @@ impl Guests for Monitors {
         }
         let status = child.wait().map_err(fail)?;
         match told {
-            Some(FromMonitor::Failed(failure)) => Err(from_failure("run a command in", "the VE", failure)),
+            Some(FromMonitor::Failed(failure)) => {
+                let error = from_failure("run a command in", "the VE", failure);
+                Err(if held.any_came() {
+                    error.kind(Kind::Interrupted)
+                } else {
+                    error
+                })
+            }
             Some(FromMonitor::NotRun(failure)) => Ok(Entered::NotRun {
                 missing: failure.errno == Some(libc::ENOENT),
                 reason: failure.reason,

@@ -4,6 +4,7 @@ mod refusal;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+use hostel_model::distribution::{Family, InitKind};
 use hostel_monitor::guest::{Op, Outcome, apply};
 
 use super::*;
@@ -58,41 +59,6 @@ fn content<'o>(ops: &'o [Op], wanted: &str) -> Option<&'o str> {
 
 fn all_unchanged(outcomes: &[Outcome]) -> bool {
     outcomes.iter().all(|o| !matches!(o, Outcome::Changed))
-}
-
-#[test]
-fn words_go_there_and_back() {
-    for family in Family::ALL {
-        assert_eq!(family.to_string().parse(), Ok(*family));
-    }
-    for init in InitKind::ALL {
-        assert_eq!(init.to_string().parse(), Ok(*init));
-    }
-    let error = "suse".parse::<Family>().unwrap_err().to_string();
-    assert_eq!(
-        error,
-        "\"suse\" is not a family of distributions; there are debian, ubuntu, rhel, fedora, alpine, busybox, generic"
-    );
-}
-
-#[test]
-fn os_release_tells_the_family() {
-    for (text, family) in [
-        ("ID=debian\n", Family::Debian),
-        ("NAME=x\r\nID='debian'\r\n", Family::Debian),
-        ("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n", Family::Ubuntu),
-        ("ID=\"centos\"\nID_LIKE=\"rhel fedora\"\n", Family::Rhel),
-        ("ID=\"virtuozzo\"\nID_LIKE=\"rhel centos fedora\"\n", Family::Rhel),
-        ("ID=nobara\nID_LIKE=fedora\n", Family::Fedora),
-        ("ID_LIKE=debian\nID=alpine\n", Family::Alpine),
-        ("ID=debian\nID=fedora\n", Family::Fedora),
-        ("ID=arch\n", Family::Generic),
-        ("#ID=debian\nVERSION_ID=debian\n", Family::Generic),
-        ("", Family::Generic),
-        ("ID=\nID_LIKE=\"\"", Family::Generic),
-    ] {
-        assert_eq!(Family::from_os_release(text), family, "{text:?}");
-    }
 }
 
 /// Every family with every init, in trees that hold nothing and in trees that hold every file that a change asks
