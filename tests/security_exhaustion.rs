@@ -4,7 +4,7 @@ mod house;
 mod probe;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -41,7 +41,9 @@ fn one_ve_without_inotify_leaves_the_next_its_own() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(hog.stdout.as_mut().unwrap()), &mut line).unwrap();
+    BufReader::new(hog.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     hog.kill().unwrap();
     hog.wait().unwrap();
     let own: u32 = line.split(' ').next().unwrap().parse().unwrap();
@@ -277,10 +279,16 @@ fn nonsense_on_the_notify_socket_is_only_noise() {
     let spent = ticks(guard) - before;
     assert!(spent <= 15, "its monitor used {spent} ticks");
     // More who wait for the boot, and go, than there is room for.
-    for _ in 0..200 {
+    let ask = |request: &[u8]| {
         let mut asker = UnixStream::connect(socket(&h)).unwrap();
-        asker.write_all(b"\"await_boot\"\n").unwrap();
-    }
+        asker.write_all(request).unwrap();
+        asker
+    };
+    (0..200).for_each(|_| drop(ask(b"\"await_boot\"\n")));
+    h.until("the monitor answers", 5, || {
+        let mut line = String::new();
+        BufReader::new(ask(b"\"status\"\n")).read_line(&mut line).is_ok() && line.contains("monitor")
+    });
     within(5, &h, &["status", "ve"]);
     let waiting = h
         .command(&["start", "ve", "--wait", "--timeout", "20s"])
