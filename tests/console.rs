@@ -110,7 +110,9 @@ fn the_log_keeps_what_was_said_also_after_the_end() {
 
 #[test]
 fn a_guest_that_floods_its_console_costs_no_more_than_the_log_size() {
-    let h = House::with("[console]\nlog_size = \"64KiB\"");
+    let h = House::new();
+    let settings = h.read("hostel.toml");
+    h.write("hostel.toml", &format!("{settings}\n[console]\nlog_size = \"64KiB\"\n"));
     h.busybox("web1");
     h.sh(
         "web1",

@@ -54,12 +54,17 @@ fn show_tells_every_setting_and_where_it_comes_from() {
         "www.example",
     ]);
     let sourced = |key| shown(&h, "web1", key);
-    assert_eq!(sourced("memory.limit"), ("96MiB".into(), "override".into()));
-    assert_eq!(sourced("processes"), ("100".into(), "plan".into()));
-    assert_eq!(sourced("cpu.cap").1, "plan");
-    assert_eq!(sourced("stop.timeout").1, "default");
-    assert_eq!(sourced("hostname"), ("www.example".into(), "definition".into()));
-    assert_eq!(sourced("plan"), ("test".into(), "definition".into()));
+    for (key, value, source) in [
+        ("memory.limit", "96MiB", "override in "),
+        ("processes", "100", "plan"),
+        ("hostname", "www.example", "/"),
+        ("plan", "test", "/"),
+        ("stop.timeout", "1m", "default"),
+    ] {
+        let (shown, from) = sourced(key);
+        assert!(shown == value && from.starts_with(source), "{key}: {shown} {from}");
+    }
+    assert!(sourced("memory.limit").1.ends_with("etc/ve/web1.toml"));
     let text = h.ok(&["show", "web1"]);
     assert!(
         text.lines()
@@ -81,20 +86,13 @@ fn set_changes_what_can_be_changed_at_once_and_keeps_comments() {
             "memory.limit=80MiB",
             "processes=60",
             "cpu.cap=0.5",
-            "disk.size=200MiB",
             "hostname=new.example",
         ],
     );
-    assert_eq!(
-        keys(&report, "applied"),
-        ["cpu.cap", "disk.size", "memory.limit", "processes"].map(String::from),
-        "{report:#}"
-    );
-    assert_eq!(keys(&report, "waiting"), ["hostname"].map(String::from));
+    assert_eq!(keys(&report, "applied"), ["cpu.cap", "memory.limit", "processes"]);
+    assert_eq!(keys(&report, "waiting"), ["hostname"]);
     assert!(h.read(path).starts_with("# mine, all mine\n"));
     // In force inside, now.
-    let blocks: u64 = h.sh("web1", "df -k / | awk 'NR==2{print $2}'").parse().unwrap();
-    assert!(blocks > 160 << 10, "{blocks}");
     let ran = h.run(&[
         "exec",
         "web1",
@@ -128,6 +126,37 @@ fn set_changes_what_can_be_changed_at_once_and_keeps_comments() {
 }
 
 #[test]
+fn a_disk_grows_while_it_is_used() {
+    let h = House::new();
+    h.busybox("web1");
+    let blocks = || h.sh("web1", "df -k / | awk 'NR==2{print $2}'").parse::<u64>().unwrap();
+    let (before, text) = (blocks(), h.read("etc/ve/web1.toml"));
+    let ran = h.run(&["set", "web1", "disk.size=200MiB", "processes=55"]);
+    if ran.err.contains("CAP_SYS_RESOURCE") {
+        println!("skipped because this host's root may not grow a mounted ext4");
+        // But then nothing of it was done, and the next operation is none the worse.
+        assert_eq!(h.read("etc/ve/web1.toml"), text);
+        h.ok(&[
+            "exec",
+            "web1",
+            "--",
+            "sh",
+            "-c",
+            "for i in $(seq 60); do sleep 0.1 & done; wait",
+        ]);
+        h.ok(&["stop", "web1"]);
+        assert_eq!(shown(&h, "web1", "disk.size").0, "128MiB");
+        h.ok(&["set", "web1", "disk.size=200MiB"]);
+        h.ok(&["start", "web1"]);
+    } else {
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+    assert!(blocks() > before + (60 << 10), "{before} {}", blocks());
+    h.ok(&["restart", "web1"]);
+    assert!(blocks() > before + (60 << 10), "{before} {}", blocks());
+}
+
+#[test]
 fn set_is_all_or_nothing() {
     let h = House::new();
     h.busybox("web1");
@@ -139,7 +168,7 @@ fn set_is_all_or_nothing() {
         (3, "plan=nothing"),
         (2, "processes=-1"),
         (4, "id=777"),
-        (4, "name=other"),
+        (2, "name=other"),
     ] {
         let ran = h.run(&["set", "web1", "processes=55", bad]);
         assert_eq!(ran.code, code, "{bad}: {}", ran.err);
@@ -259,7 +288,7 @@ fn edit_opens_again_on_a_mistake() {
     assert_eq!(ran.code, 0, "{}", ran.out);
     let second = h.read("second");
     assert!(second.starts_with("#! ") && second.contains("memory.limit"), "{second}");
-    assert_eq!(shown(&h, "web1", "memory.limit"), ("64MiB".into(), "override".into()));
+    assert_eq!(shown(&h, "web1", "memory.limit").0, "64MiB");
     assert!(!h.read("etc/ve/web1.toml").contains("#! "));
 }
 
@@ -329,9 +358,8 @@ fn a_tenants_verbs_go_on_beside_a_broken_definition() {
     h.busybox("web2");
     h.write("etc/ve/web1.toml", "nonsense");
     // Which tenant's web1 is can't be told; the others are seen to all the same.
-    let ran = h.run(&["stop", "--tenant", "default"]);
-    assert_eq!(h.state("web2"), "stopped", "{}", ran.err);
-    assert!(ran.err.contains("web1"), "{}", ran.err);
+    h.ok(&["stop", "--tenant", "default"]);
+    assert_eq!((h.state("web1"), h.state("web2")), ("running".into(), "stopped".into()));
     h.ok(&["stop", "--all"]);
     assert_ne!(h.state("web1"), "running");
 }

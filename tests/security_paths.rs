@@ -1,6 +1,8 @@
 //! Trees that lead elsewhere: a tenant, or the maker of an image, has put links, files or FIFOs where a start or an
 //! entry mounts and writes. It is refused or does no harm, and the host is as it was.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // it is all test
+
 mod house;
 mod probe;
 

@@ -1,13 +1,16 @@
 //! The VE's console: what init says goes to the log and to whoever is attached; what they type goes to init.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 /// Console log beside the sockets in the run directory; the older half gets `.1` behind its name.
 pub const LOG: &str = "console.log";
+
+/// The most that a viewer who joins gets to see of what was said before.
+const REPLAY: u64 = 16 << 10;
 
 /// The master of the console's terminal, with its log.
 #[derive(Debug)]
@@ -41,6 +44,11 @@ impl Console {
         }
     }
 
+    /// What has been said since this was made, or the later part of it: as much as a viewer's line holds.
+    pub fn so_far(&self) -> Vec<u8> {
+        self.log.tail(REPLAY)
+    }
+
     /// Types into the guest; what its full terminal doesn't take is dropped, as on a real line.
     pub fn type_in(&mut self, typed: &[u8]) {
         let _ = self.master.write(typed);
@@ -69,6 +77,8 @@ struct Log {
     path: PathBuf,
     file: Option<File>,
     written: u64,
+    /// Where in the file this run of the VE begins.
+    from: u64,
     size: u64,
 }
 
@@ -80,15 +90,28 @@ impl Log {
             path,
             file,
             written,
+            from: written,
             size,
         }
+    }
+
+    /// The last `most` bytes of this run's part.
+    fn tail(&self, most: u64) -> Vec<u8> {
+        let from = self.from.max(self.written.saturating_sub(most));
+        let mut said = Vec::new();
+        if let Ok(mut file) = File::open(&self.path)
+            && file.seek(io::SeekFrom::Start(from)).is_ok()
+        {
+            let _ = file.take(most).read_to_end(&mut said); // less is shown then
+        }
+        said
     }
 
     fn write(&mut self, said: &[u8]) {
         if self.written + said.len() as u64 > self.size / 2 {
             let old = self.path.with_extension("log.1");
             let _ = std::fs::rename(&self.path, old);
-            *self = Self::open(std::mem::take(&mut self.path), self.size);
+            *self = Self::open(std::mem::take(&mut self.path), self.size); // a new file, all of it this run's
         }
         if let Some(file) = &mut self.file
             && file.write_all(said).is_ok()

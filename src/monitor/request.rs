@@ -15,8 +15,12 @@ pub enum Request {
     Status,
     /// Answer when the guest has booted, or has ended.
     AwaitBoot,
-    /// From the answer on, this connection is the console: raw bytes both ways.
-    Console,
+    /// From the answer on, this connection is the console: raw bytes both ways. Whoever was not there when this init
+    /// started gets what it has said so far, unless `seen` is this init.
+    Console {
+        /// The init whose console the asker has been at, or joins as it is.
+        seen: Option<Init>,
+    },
     /// The console has this many rows and columns.
     Resize(u16, u16),
     /// The asker clears up after the VE has ended, if it is still there then: for as long as this connection is open.

@@ -271,17 +271,19 @@ impl Monitor {
                 reply(&stream, &self.answer());
                 return self.clearers.push(stream);
             }
-            Request::Console => {
-                reply(&stream, &self.answer());
-                if self.console.is_some()
-                    && let Ok(viewer) = Viewer::new(stream)
-                {
-                    self.viewers.push(viewer);
-                }
-                return;
-            }
+            Request::Console { seen } => return self.add_viewer(stream, seen),
         }
         reply(&stream, &self.answer());
+    }
+
+    fn add_viewer(&mut self, stream: UnixStream, seen: Option<Init>) {
+        reply(&stream, &self.answer());
+        let (Some(console), Ok(mut viewer)) = (&self.console, Viewer::new(stream)) else {
+            return;
+        };
+        if seen == Some(self.init) || viewer.show(&console.so_far()) {
+            self.viewers.push(viewer);
+        }
     }
 
     fn answer(&self) -> Answer {

@@ -59,9 +59,12 @@ pub fn join(run_dir: &Path) -> Result<()> {
         None
     };
     let mut escape = Escape::default();
+    // A VE that runs is joined as it is. One that is still to start, or starts again, is seen from its first word on.
+    let mut seen = ask(run_dir, &Request::Status, None)?.map(|running| running.answer.init);
     loop {
-        match ask(run_dir, &Request::Console, None)? {
+        match ask(run_dir, &Request::Console { seen }, None)? {
             Some(connection) if connection.answer.console => {
+                seen = Some(connection.answer.init);
                 if let Some((rows, columns)) = terminal::size() {
                     ask(run_dir, &Request::Resize(rows, columns), None)?;
                 }
