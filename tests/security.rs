@@ -42,6 +42,12 @@ fn every_ve_has_its_own_range_of_ids_and_a_creator_in_it() {
         h.until("a process of nobody's", 5, || {
             !h.sh(ve, "ps -o user,comm | grep 'nobody.*sleep' || true").is_empty()
         });
+        let maker = outside(&["owner", &format!("/proc/{}/ns/user", init(&h, ve))]);
+        assert_eq!(
+            maker["owner"],
+            base.to_string(),
+            "the kernel counts what {ve} uses as its own"
+        );
         let namespace = fs::read_link(format!("/proc/{}/ns/user", init(&h, ve))).unwrap();
         let mut owners = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {

@@ -74,6 +74,12 @@ fn no_number_of_a_descriptor_is_a_way_out() {
     for number in 0..64 {
         let ran = h.run(&["exec", "--cwd", &format!("/proc/self/fd/{number}"), "ve", "--", "pwd"]);
         assert_ne!(ran.code, 0, "descriptor {number} is a directory: {}", ran.out);
+        // Nor is there one that had to be refused by its look.
+        assert!(
+            !ran.err.contains("not inside the VE"),
+            "descriptor {number}: {}",
+            ran.err
+        );
     }
     assert_eq!(h.ok(&["exec", "--cwd", "/etc", "ve", "--", "pwd"]).trim(), "/etc");
     h.sh("ve", "ln -s /proc/self/fd/6 /out; ln -s /proc/1/root/../../.. /up");

@@ -6,7 +6,7 @@ mod house;
 mod probe;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -43,7 +43,9 @@ fn one_ve_without_inotify_leaves_the_next_its_own() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(hog.stdout.as_mut().unwrap()), &mut line).unwrap();
+    BufReader::new(hog.stdout.as_mut().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     hog.kill().unwrap();
     hog.wait().unwrap();
     let own: u32 = line.split(' ').next().unwrap().parse().unwrap();
@@ -75,11 +77,6 @@ fn a_fork_bomb_stays_in_its_ve() {
         "bomb",
         "printf 'b() { b | b & }; b; while :; do b; sleep 0.1; done' > /bomb; (sh /bomb >/dev/null 2>&1 &) ; :",
     );
-    let pids = || {
-        let base = fs::read_to_string(format!("/proc/{}/uid_map", init(&h, "peer"))).unwrap();
-        base.len()
-    };
-    assert!(pids() > 0);
     h.until("the bomb has used up its processes", 20, || {
         h.run(&["exec", "bomb", "--", "/bin/sh", "-c", "true | true"]).code != 0
     });
@@ -175,7 +172,7 @@ fn console_logs(h: &House) -> u64 {
 /// The monitor is outside of the VE's limits, so a guest may not make it work.
 #[test]
 fn a_flood_on_the_console_costs_the_host_little() {
-    let h = House::with("[console]\nlog_size = \"64KiB\"\n[x]".trim_end_matches("[x]"));
+    let h = House::with("console = { log_size = \"64KiB\" }");
     h.busybox("ve");
     arm(&h, "ve");
     let guard = monitor(&h, "ve");
@@ -183,11 +180,11 @@ fn a_flood_on_the_console_costs_the_host_little() {
     // Byte by byte, each a reason to wake up; then in bulk.
     inside(&h, "ve", &["drip", "/dev/console", "1000"]);
     let dripped = ticks(guard) - before;
-    assert!(dripped <= 15, "the guest used 100 ticks, its monitor {dripped}");
+    assert!(dripped <= 8, "the guest used 100 ticks, its monitor {dripped}");
     let before = ticks(guard);
     h.sh("ve", "head -c 3000000 /dev/zero | tr '\\0' 'y' > /dev/console");
     let flooded = ticks(guard) - before;
-    assert!(flooded <= 30, "its monitor used {flooded}");
+    assert!(flooded <= 20, "its monitor used {flooded}");
     assert!(
         console_logs(&h) > 1000 && console_logs(&h) <= 66_000,
         "{} bytes of log",
@@ -256,7 +253,9 @@ fn a_descriptor_sent_to_the_monitor_does_not_hold_it_up() {
         "ip link set lo up\nprobe linger /run/host/notify > /sent 2>&1 &\nsleep 0.5\nprobe notify /run/host/notify X=1 20 > /more 2>&1",
     );
     h.ok(&["start", "ve"]);
-    h.until("it is sent", 10, || h.sh("ve", "cat /sent /more").contains("ok"));
+    h.until("it is sent", 10, || {
+        h.sh("ve", "cat /sent /more 2>/dev/null || true").contains("ok")
+    });
     within(5, &h, &["status", "ve"]);
     // Its sender ends; whoever holds the socket now would be its last user.
     h.sh("ve", "for p in /proc/[0-9]*; do case $(cat $p/cmdline 2>/dev/null | tr '\\0' ' ') in 'probe linger'*) kill -9 ${p#/proc/};; esac; done");
@@ -271,25 +270,27 @@ fn nonsense_on_the_notify_socket_is_only_noise() {
     hostile_init(
         &h,
         "probe notify /run/host/notify READY=0\nprobe notify /run/host/notify MAINPID=1\nprobe notify /run/host/notify xREADY=1\n\
-                      while [ ! -e /go ]; do probe notify /run/host/notify FLOOD=1 1000; done\nprobe notify /run/host/notify READY=1",
+                      while [ ! -e /go ]; do probe notify /run/host/notify FLOOD=1 100; echo x >> /rounds; done\nprobe notify /run/host/notify READY=1",
     );
     h.ok(&["start", "ve"]);
     let guard = monitor(&h, "ve");
-    let ran = h.run(&["start", "ve", "--wait", "--timeout", "1s"]);
-    let _ = ran; // it runs already; whether that is an error is not the matter here
     let before = ticks(guard);
-    let own = ticks(init(&h, "ve"));
-    h.until("the flood has cost the guest something", 20, || {
-        let cpu = h.sh("ve", "awk '{print $14+$15+$16+$17}' /proc/1/stat");
-        cpu.parse::<u64>().unwrap() > own + 60
+    h.until("the monitor has had hundreds to read", 30, || {
+        h.sh("ve", "grep -c . /rounds || true").parse().unwrap_or(0) > 6
     });
     let spent = ticks(guard) - before;
     assert!(spent <= 15, "its monitor used {spent} ticks");
     // More who wait for the boot, and go, than there is room for.
-    for _ in 0..200 {
+    let ask = |request: &[u8]| {
         let mut asker = UnixStream::connect(socket(&h)).unwrap();
-        asker.write_all(b"\"await_boot\"\n").unwrap();
-    }
+        asker.write_all(request).unwrap();
+        asker
+    };
+    (0..200).for_each(|_| drop(ask(b"\"await_boot\"\n")));
+    h.until("the monitor answers", 5, || {
+        let mut line = String::new();
+        BufReader::new(ask(b"\"status\"\n")).read_line(&mut line).is_ok() && line.contains("monitor")
+    });
     within(5, &h, &["status", "ve"]);
     let waiting = h
         .command(&["start", "ve", "--wait", "--timeout", "20s"])
@@ -313,7 +314,7 @@ fn a_new_monitor_brings_a_new_console() {
     });
     assert_eq!(h.sh("ve", "echo alive"), "alive");
     h.until("another one watches", 10, || {
-        h.run(&["console", "ve"]);
+        h.ok(&["audit", "--fix"]);
         fs::read_dir(&h.run)
             .unwrap()
             .flatten()
@@ -337,7 +338,7 @@ fn a_new_monitor_trusts_no_dev() {
     h.until("it is gone", 5, || {
         !std::path::Path::new(&format!("/proc/{guard}")).exists()
     });
-    within(10, &h, &["status", "ve"]);
+    within(15, &h, &["audit", "--fix"]);
     assert_eq!(h.sh("ve", "cat /etc/hostname"), "ve");
     within(10, &h, &["stop", "ve"]);
 }

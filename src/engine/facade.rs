@@ -218,6 +218,9 @@ pub struct Fact {
     pub why: String,
 }
 
+/// What ends a VE, so that how its start went matters no more.
+const ENDS: [&str; 3] = ["stop", "kill", "destroy"];
+
 impl Engine {
     /// Opens the Hostel that `config` (hostel.toml) describes. `wait_lock`: how long to wait for another operation on
     /// the same VE.
@@ -245,7 +248,12 @@ impl Engine {
             interrupted: interrupt::flag(),
         };
         let lock = self.host.locks.take(Subject::Ve(id), verb, &patience)?;
-        self.making_room(|| self.host.recover(id, &self.runner(progress)))?;
+        let recover = || self.host.recover(id, &self.runner(progress));
+        match self.making_room(recover) {
+            // A start that can't be recorded as finished for want of space must not keep its VE from being ended.
+            Err(e) if e.class == Class::Limit && ENDS.contains(&verb) && self.host.abandon_start(id)? => recover()?,
+            other => other?,
+        }
         Ok(lock)
     }
 

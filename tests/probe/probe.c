@@ -415,6 +415,16 @@ static int stuck(const char *dir)
         pause();
 }
 
+/* Who made a user namespace. */
+static int owner(const char *path)
+{
+    uid_t uid;
+    if (ioctl(open(path, O_RDONLY), _IO(0xb7, 4), &uid) < 0) /* NS_GET_OWNER_UID, ioctl_ns(2) */
+        return 3;
+    printf("owner %u\n", uid);
+    return 0;
+}
+
 static int handle(const char *path)
 {
     struct { struct file_handle head; char bytes[128]; } h = {.head.handle_bytes = 128};
@@ -482,6 +492,8 @@ int main(int argc, char **argv)
         return linger(argv[2]);
     else if (IS("stuck"))
         return stuck(argv[2]);
+    else if (IS("owner"))
+        return owner(argv[2]);
     else if (IS("handle"))
         return handle(argv[2]);
     else if (IS("serve"))

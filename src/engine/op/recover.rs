@@ -80,6 +80,17 @@ impl Host {
         !by_record || self.outline(unfinished.begin.id).is_none_or(|ve| ve.whole)
     }
 
+    /// Forgets an unfinished start. What it has made is found without its journal. False if there is none.
+    pub(crate) fn abandon_start(&self, id: VeId) -> Result<bool> {
+        match self.journals.find(id)? {
+            Found::Unfinished(unfinished) if unfinished.begin.verb == Start::VERB => {
+                unfinished.journal.end()?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// A record that had to be read from its copy is written anew.
     pub(crate) fn mend_record(&self, id: VeId, progress: &dyn Progress) -> Result<()> {
         if let Ok(Some(state)) = self.state_of(id)

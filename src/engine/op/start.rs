@@ -15,7 +15,7 @@ use hostel_system::net::{ALIAS_PREFIX, Link};
 use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, Switches};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Class, Error, Result, chain};
+use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
 use crate::ve::record::{RunRecord, VeState};
@@ -269,21 +269,11 @@ impl Start {
         Ok(())
     }
 
-    /// A full disk must not leave a start that can't be finished, and so a VE that can't be stopped.
-    fn record_identity(&mut self) -> Result<()> {
+    /// The VE runs by now; so this gets what was put by for a full disk.
+    fn record_identity(&self) -> Result<()> {
         let dir = self.host.dirs.ve(self.id);
-        let full = |e: &Error| e.class == Class::Limit;
-        let written = match self.state.write(&dir) {
-            Err(e) if full(&e) && self.host.reserve.release()? => self.state.write(&dir),
-            other => other,
-        };
-        match written {
-            Err(e) if full(&e) => {
-                let what = "the disk is full: it is not recorded that its identity was written, and so its next start \
-                            writes it anew";
-                self.notes.push(format!("{what} ({})", chain(&e)));
-                Ok(())
-            }
+        match self.state.write(&dir) {
+            Err(e) if e.class == Class::Limit && self.host.reserve.release()? => self.state.write(&dir),
             other => other,
         }
     }

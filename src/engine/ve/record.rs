@@ -127,13 +127,15 @@ impl VeState {
         let text = toml::to_string(self)
             .map_err(|e| Error::new(Class::Failed, "cannot write state.toml").because(e.to_string()))?;
         let whole = format!("{HEAD}{CHECKSUM}{}\n{text}", checksum(text.as_bytes()));
-        file::write_atomic(&dir.join(STATE), whole.as_bytes(), 0o600)?;
+        let written = file::write_atomic(&dir.join(STATE), whole.as_bytes(), 0o600);
+        // A write that failed may have come as far as the new text. The copy follows what is there.
+        let there = std::fs::read(dir.join(STATE)).unwrap_or_default();
         // Not waited for: it is only for the day when the first can't be read.
-        if file::replace(&dir.join(COPY), whole.as_bytes()).is_err() {
+        if !there.is_empty() && file::replace(&dir.join(COPY), &there).is_err() {
             // An outdated one would be worse than none.
             file::remove_file(&dir.join(COPY))?;
         }
-        Ok(())
+        Ok(written?)
     }
 }
 

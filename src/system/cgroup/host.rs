@@ -12,7 +12,7 @@ use super::files;
 use super::freeze::{self, Freezer};
 use super::layout::{Layout, Place};
 use super::types::{BlockDevice, Facts, Placement, Unenforceable, Usage};
-use super::{Cgroups, facts, prepare, read, tree, v1, v2};
+use super::{Cgroups, devices, facts, prepare, read, tree, v1, v2};
 use crate::{Error, Kind, Result, file};
 
 /// What a delegated group of the v2 tree needs besides itself (cgroup-v2.rst, "Model of Delegation").
@@ -111,6 +111,9 @@ impl Cgroups for Host {
         prepare::make(&self.layout, &id.to_string(), Some("payload"), &mut made)?;
         if let Some(u) = &self.layout.v2 {
             tree::give(&u.root.join(id.to_string()).join("payload"), &DELEGATED, owner)?;
+        }
+        if let Some(Place::V1(h)) = self.layout.place("devices") {
+            devices::confine(&h.root.join(id.to_string()).join("payload"))?;
         }
         made.keep();
         Ok(())
