@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hostel_monitor::Failure;
@@ -180,12 +181,8 @@ impl Guests for Monitors {
         Ok(client::ask(run_dir, &Request::LeaveClearing, None)?.map(|connection| connection.stream.into()))
     }
 
-    fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>> {
-        match client::ask(
-            run_dir,
-            &Request::AwaitBoot,
-            Some(timeout.max(Duration::from_millis(1))),
-        ) {
+    fn await_boot(&self, run_dir: &Path, timeout: Duration, interrupted: &AtomicBool) -> Result<Option<Answer>> {
+        match client::ask_until(run_dir, &Request::AwaitBoot, timeout, interrupted) {
             Ok(Some(connection)) => Ok(Some(connection.answer)),
             Ok(None) => Err(Error::new("wait for", "the guest", "it ended while it booted").kind(Kind::NotFound)),
             Err(e) if e.kind == Kind::TimedOut => Ok(None),
@@ -211,7 +208,11 @@ impl Guests for Monitors {
         match told {
             Some(FromMonitor::Failed(failure)) => {
                 let error = from_failure("run a command in", "the VE", failure);
-                Err(if held.any_came() { error.kind(Kind::Interrupted) } else { error })
+                Err(if held.any_came() {
+                    error.kind(Kind::Interrupted)
+                } else {
+                    error
+                })
             }
             Some(FromMonitor::NotRun(failure)) => Ok(Entered::NotRun {
                 missing: failure.errno == Some(libc::ENOENT),
