@@ -1,5 +1,7 @@
 //! The console of a VE, and its log.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // it is all test
+
 mod house;
 
 use std::process::{Child, Stdio};

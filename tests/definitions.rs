@@ -1,5 +1,7 @@
 //! Definitions: what they come to, changing them, and what happens if they are wrong.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // it is all test
+
 mod house;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Files on their way into a VE and out of it, also past a guest that means ill.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // it is all test
+
 mod house;
 
 use std::ffi::CString;

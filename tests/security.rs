@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use house::House;
-use probe::{INSIDE, armed, armed_with, init, inside, monitor, outside};
+use probe::{INSIDE, armed, armed_with, init, inside, outside};
 
 fn id_map(h: &House, ve: &str) -> (u32, u32) {
     let uid = h.sh(ve, "cat /proc/1/uid_map");
@@ -42,6 +42,12 @@ fn every_ve_has_its_own_range_of_ids_and_a_creator_in_it() {
         h.until("a process of nobody's", 5, || {
             !h.sh(ve, "ps -o user,comm | grep 'nobody.*sleep' || true").is_empty()
         });
+        let maker = outside(&["owner", &format!("/proc/{}/ns/user", init(&h, ve))]);
+        assert_eq!(
+            maker["owner"],
+            base.to_string(),
+            "the kernel counts what {ve} uses as its own"
+        );
         let namespace = fs::read_link(format!("/proc/{}/ns/user", init(&h, ve))).unwrap();
         let mut owners = Vec::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -69,36 +75,17 @@ fn every_ve_has_its_own_range_of_ids_and_a_creator_in_it() {
 
 #[test]
 fn a_file_made_inside_belongs_to_root_on_disk() {
-    let mut h = House::new();
+    let h = House::new();
     h.busybox("ve");
     h.sh(
         "ve",
-        "echo x > /root/file; touch /nobody; chown nobody /nobody; mkdir /d; chmod 4755 /root/file",
+        "echo x > /root/file; touch /nobody; chown nobody /nobody; mkdir /d",
     );
     h.ok(&["stop", "ve"]);
-    let mounted = h.ok(&["mount", "ve"]);
-    let root = mounted
-        .split_whitespace()
-        .map(Path::new)
-        .find(|p| p.is_absolute() && p.is_dir());
-    let root = root.map(Path::to_owned).unwrap_or_else(|| find_mount(&h));
-    let owner = |path: &str| fs::symlink_metadata(root.join(path)).unwrap().uid();
-    let owners = (owner("root/file"), owner("nobody"), owner("d"));
-    h.unchecked();
-    h.ok(&["umount", "ve"]);
-    assert_eq!(owners, (0, 65_534, 0));
-}
-
-/// Where `hostel mount` has put a root.
-fn find_mount(h: &House) -> std::path::PathBuf {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let run = h.run.to_str().unwrap();
-    mounts
-        .lines()
-        .filter_map(|l| l.split(' ').nth(1))
-        .find(|p| p.starts_with(run))
-        .expect("a mounted root")
-        .into()
+    let owners = h.in_mounted_root("ve", |root| {
+        ["root/file", "nobody", "d"].map(|path| fs::symlink_metadata(root.join(path)).unwrap().uid())
+    });
+    assert_eq!(owners, [0, 65_534, 0]);
 }
 
 #[test]
@@ -257,19 +244,23 @@ fn fuse_and_tun_come_with_their_switches_only() {
 /// A node that came with a disk or a template, however it got there, is none in the VE.
 #[test]
 fn a_planted_device_node_does_not_open() {
-    let mut h = House::new();
+    let h = House::new();
     h.busybox("ve");
     h.ok(&["stop", "ve"]);
-    h.ok(&["mount", "ve"]);
-    let root = find_mount(&h);
-    let made = Command::new("sh")
-        .arg("-c")
-        .arg("mknod -m 666 stray c 1 3 && mknod -m 666 disk b 7 0")
-        .current_dir(&root)
-        .status();
-    h.unchecked();
-    h.ok(&["umount", "ve"]);
-    assert!(made.unwrap().success());
+    h.in_mounted_root("ve", |root| {
+        for node in [["stray", "c", "1", "3"], ["disk", "b", "7", "0"]] {
+            assert!(
+                Command::new("mknod")
+                    .args(["-m", "666"])
+                    .args(node)
+                    .current_dir(root)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+        assert!(fs::File::open(root.join("stray")).is_err(), "nor on the host");
+    });
     h.ok(&["start", "ve"]);
     assert_eq!(h.sh("ve", "stat -c %t:%T /stray /disk"), "1:3\n7:0");
     let refused = h.sh("ve", "for n in /stray /disk; do cat $n 2>&1 >/dev/null; done; :");
@@ -340,18 +331,9 @@ fn proc_and_sys_take_no_orders_for_the_host() {
         "find /sys -type f -perm -002 ! -path '/sys/fs/cgroup/*' 2>/dev/null | head -3",
     );
     assert_eq!(written, "", "world-writable in /sys");
-    assert_eq!(
-        h.sh(
-            "ve",
-            "dmesg 2>&1 | head -1; cat /proc/kmsg 2>&1 | head -1; ls /dev/kmsg 2>&1"
-        )
-        .matches("ermitted")
-        .count()
-            + h.sh("ve", "cat /proc/kmsg 2>&1; ls /dev/kmsg 2>&1")
-                .matches("denied")
-                .count(),
-        2,
-        "the kernel's log"
+    h.sh(
+        "ve",
+        "! dmesg >/dev/null 2>&1; ! cat /proc/kmsg >/dev/null 2>&1; ! test -e /dev/kmsg",
     );
 }
 
@@ -390,7 +372,7 @@ fn what_is_secret_in_proc_cannot_be_read() {
         );
     }
     assert_eq!(
-        h.sh("ve", "grep -c . /proc/keys 2>/dev/null || true").replace('0', ""),
+        h.sh("ve", "grep -v '_ses: empty' /proc/keys || true"),
         "",
         "keys of others"
     );
@@ -459,7 +441,7 @@ fn the_guests_control_groups_end_at_its_own() {
         "/",
         "only its own is to be seen"
     );
-    h.sh("ve", "grep -q '^cgroup2 /sys/fs/cgroup cgroup2 ' /proc/mounts");
+    h.sh("ve", "grep -q ' /sys/fs/cgroup cgroup2 rw' /proc/mounts");
     // Its own subtree is its to divide, what is above is not there.
     h.sh("ve", "mkdir /sys/fs/cgroup/mine && rmdir /sys/fs/cgroup/mine");
     assert_eq!(h.sh("ve", "ls /sys/fs/cgroup/.. | grep -c hostel || true"), "0");
@@ -499,181 +481,7 @@ fn the_guests_control_groups_end_at_its_own() {
         "! mount -t cgroup -o memory,release_agent=/bin/sh v1 /v1 2>/dev/null",
     );
     let nested = armed_with("nesting = true");
-    assert_eq!(nested.sh("ve", "mkdir -p /v1; unshare -U -r -m -C sh -c 'for c in memory pids cpu rdma; do \
+    assert_eq!(nested.sh("ve", "mkdir -p /v1; /usr/bin/probe nested sh -c 'for c in memory pids cpu rdma; do \
         mount -t cgroup -o $c v1 /v1 2>/dev/null || continue; [ -e /v1/release_agent ] && (echo /x > /v1/release_agent) 2>/dev/null && echo $c; \
         mkdir /v1/y 2>/dev/null && echo made; umount /v1; done; :'"), "");
-}
-
-#[test]
-fn nothing_of_the_hosts_environment_is_inside_or_on_a_command_line() {
-    let h = House::new();
-    h.ok(&["create", "ve", "--template", "busybox"]);
-    let secret = "hunter2-of-the-host";
-    let mut start = h.command(&["start", "ve"]);
-    assert!(start.env("TOKEN", secret).output().unwrap().status.success());
-    let mut exec = h.command(&[
-        "exec",
-        "--env",
-        "PASSWORD=inside-only",
-        "ve",
-        "--",
-        "sh",
-        "-c",
-        "env; sleep 600",
-    ]);
-    let mut running = exec
-        .env("TOKEN", secret)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    h.until("the command runs", 10, || {
-        !h.sh("ve", "pgrep -f 'sleep 60[0]' || true").is_empty()
-    });
-    for process in ["/proc/1/environ", "/proc/self/environ", "/proc/[0-9]*/environ"] {
-        assert_eq!(
-            h.sh("ve", &format!("cat {process} 2>/dev/null | grep -ac hunter2 || true")),
-            "0"
-        );
-    }
-    let known = h.sh(
-        "ve",
-        "tr '\\0' '\\n' < /proc/1/environ | cut -d= -f1 | sort | tr '\\n' ' '",
-    );
-    assert_eq!(known, "PATH TERM container container_uuid");
-    let pid = monitor(&h, "ve");
-    let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
-    assert!(line.starts_with("hostel-monitor\0") && line.len() < 32, "{line:?}");
-    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
-    assert!(!String::from_utf8_lossy(&environment).contains(secret));
-    // What enters a VE carries its orders in memory too: not even the environment that the command gets shows.
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let line = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-        assert!(
-            !(line.starts_with("hostel-monitor") && line.contains("inside-only")),
-            "{line}"
-        );
-    }
-    h.sh("ve", "kill $(pgrep -f 'sleep 60[0]')");
-    running.wait().unwrap();
-}
-
-/// A copy of a shell with the setuid bit of the VE's root, the classic gift to a friend on the host.
-#[test]
-fn nobody_on_the_host_reaches_a_tree_or_a_socket() {
-    let h = House::with("");
-    h.busybox("ve");
-    h.sh("ve", "cp /bin/busybox /tmp/suid && chmod 4755 /tmp/suid");
-    let try_all = |when: &str| {
-        let mut reached = Vec::new();
-        for top in [h.dir.join("data"), h.run.clone(), h.dir.join("etc")] {
-            let find = Command::new("setpriv")
-                .args(["--reuid=65534", "--regid=65534", "--clear-groups", "find"])
-                .arg(&top)
-                .args(["-mindepth", "1"])
-                .output()
-                .unwrap();
-            reached.extend(String::from_utf8_lossy(&find.stdout).lines().map(String::from));
-        }
-        reached.retain(|p| !p.contains("/etc/"));
-        assert!(reached.is_empty(), "{when}: {reached:?}");
-        for socket in fs::read_dir(&h.run)
-            .unwrap()
-            .flatten()
-            .map(|e| e.path().join("monitor.sock"))
-        {
-            let asked = Command::new("setpriv")
-                .args(["--reuid=65534", "--regid=65534", "--clear-groups", "test", "-e"])
-                .arg(&socket)
-                .status();
-            assert!(!asked.unwrap().success(), "{when}: {}", socket.display());
-        }
-    };
-    try_all("running");
-    h.ok(&["stop", "ve"]);
-    try_all("stopped");
-    h.ok(&["mount", "ve"]);
-    let root = find_mount(&h);
-    let run = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(root.join("tmp/suid"))
-        .arg("id")
-        .output();
-    try_all("mounted");
-    h.ok(&["umount", "ve"]);
-    assert!(!run.unwrap().status.success());
-}
-
-/// The same for templates, which hold setuid programs of strangers. A store that Hostel makes is shut.
-#[test]
-fn nobody_on_the_host_reaches_a_template() {
-    let h = House::new();
-    let template = h.dir.join("store");
-    let config = h.read("hostel.toml");
-    let own: String = config
-        .lines()
-        .map(|l| {
-            if l.starts_with("templates") {
-                format!("templates = \"{}\"\n", template.display())
-            } else {
-                format!("{l}\n")
-            }
-        })
-        .collect();
-    h.write("hostel.toml", &own);
-    h.ok(&["init"]);
-    let busybox = Path::new("/bin/busybox");
-    if !busybox.exists() {
-        println!("skipped because busybox-static is not installed");
-        return;
-    }
-    h.ok(&["template", "build", "busybox"]);
-    let find = Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "find"])
-        .arg(&template)
-        .args(["-mindepth", "1", "-name", "busybox", "-type", "f"])
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&find.stdout), "");
-}
-
-/// Files with the names of our own, and of others' managers, in the tree of a tenant change nothing.
-#[test]
-fn configuration_in_the_tenants_tree_has_no_effect() {
-    let h = armed();
-    let before = h.ok(&["show", "ve"]);
-    let traps = "for d in / /etc /root /var/lib/hostel; do mkdir -p $d; \
-        printf 'id = 1\\nlower = \"/\"\\nslot = 0\\n' > $d/state.toml; printf '[features]\\nnesting = true\\n' > $d/ve.toml; \
-        printf '[Exec]\\nCapability=all\\nPrivateUsers=no\\n' > $d/.nspawn; printf 'privileged: true\\n' > $d/metadata.yaml; \
-        printf 'security.privileged: \"true\"\\n' > $d/backup.yaml; ln -sf /proc/1/root $d/rootfs; mkdir -p $d/templates $d/upper $d/work; \
-        echo '<x/>' > $d/DiskDescriptor.xml; ln -sfn ../../102/root.hdd $d/root.hdd; done";
-    h.sh("ve", traps);
-    let is = "cat /proc/1/uid_map /proc/sys/user/max_user_namespaces; grep Cap /proc/1/status; df / | tail -1 | cut -d' ' -f1; hostname";
-    let was = h.sh("ve", is);
-    h.ok(&["restart", "ve"]);
-    assert_eq!(h.ok(&["show", "ve"]), before);
-    assert_eq!(h.sh("ve", is), was);
-    assert_eq!(inside(&h, "ve", &["calls", "native"])["keyctl"], "ENOSYS");
-}
-
-/// Sockets without a place in the file system belong to a network namespace.
-#[test]
-fn abstract_sockets_of_the_host_are_not_there() {
-    let h = armed();
-    let name = format!("hostel-test-{}", std::process::id());
-    let mut server = h
-        .on_host(probe::probe())
-        .args(["serve", &name])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = [0u8; 8];
-    std::io::Read::read_exact(server.stdout.as_mut().unwrap(), &mut line).unwrap();
-    assert_eq!(&line, b"bind ok\n");
-    let host = h.on_host(probe::probe()).args(["connect", &name]).output().unwrap();
-    assert_eq!(host.stdout, b"connect ok\n", "the control");
-    let found = inside(&h, "ve", &["connect", &name]);
-    drop(server.stdin.take());
-    server.wait().unwrap();
-    assert_eq!(found["connect"], "ECONNREFUSED");
 }

@@ -72,9 +72,7 @@ def machine():
     """What was measured on."""
     with open("/proc/cpuinfo") as info:
         model = next((l.split(":")[1].strip() for l in info if l.startswith("model name")), platform.machine())
-    with open("/proc/loadavg") as load:
-        others = load.read().split()[0]
-    return f"{os.cpu_count()} CPUs ({model}), Linux {platform.release()}, load average at the end {others}"
+    return f"{os.cpu_count()} CPUs ({model}), Linux {platform.release()}"
 
 
 def main():
@@ -84,7 +82,7 @@ def main():
         return 2
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)
-    bench = Bench(args)
+    bench, before = Bench(args), os.getloadavg()[0]
     done, table = [], []
     try:
         bench.open()
@@ -107,7 +105,8 @@ def main():
         bench.close()
         if table:
             print(markdown(table))
-            print(f"\nMedians of {bench.rounds} rounds (quartiles), peers taking turns; {machine()}.")
+            print(f"\nMedians of {bench.rounds} rounds (quartiles), peers taking turns; {machine()}; "
+                  f"load average {before:.1f} before, {os.getloadavg()[0]:.1f} after.")
     return 0 if all(row.met is not False for row in table) else 3
 
 

@@ -47,16 +47,6 @@ impl Dirs {
         self.ves().join(format!(".destroyed-{id}"))
     }
 
-    /// Journals that must outlive a reboot.
-    pub fn durable_journal(&self, id: VeId) -> PathBuf {
-        self.paths.data.join("journal").join(format!("{id}.journal"))
-    }
-
-    /// Journals of operations whose objects die with the host anyway.
-    pub fn volatile_journal(&self, id: VeId) -> PathBuf {
-        self.paths.run.join("journal").join(format!("{id}.journal"))
-    }
-
     /// Space put by.
     pub fn reserve(&self) -> PathBuf {
         self.paths.data.join(".reserve")

@@ -138,6 +138,15 @@ impl VeStatus {
     }
 }
 
+/// How a command inside a VE ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandEnd {
+    /// Its exit code (128 + n: by signal n; 126 and 127: it can't be run, there is none).
+    pub code: u8,
+    /// What belongs on the command's standard error, since it never came to say anything itself.
+    pub said: Option<String>,
+}
+
 /// A line of `hostel show`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
@@ -209,6 +218,9 @@ pub struct Fact {
     pub why: String,
 }
 
+/// What ends a VE, so that how its start went matters no more.
+const ENDS: [&str; 3] = ["stop", "kill", "destroy"];
+
 impl Engine {
     /// Opens the Hostel that `config` (hostel.toml) describes. `wait_lock`: how long to wait for another operation on
     /// the same VE.
@@ -236,14 +248,24 @@ impl Engine {
             interrupted: interrupt::flag(),
         };
         let lock = self.host.locks.take(Subject::Ve(id), verb, &patience)?;
-        self.making_room(|| self.host.recover(id, &self.runner(progress)))?;
+        let recover = || self.host.recover(id, &self.runner(progress));
+        match self.making_room(recover) {
+            // A start that can't be recorded as finished for want of space must not keep its VE from being ended.
+            Err(e) if e.class == Class::Limit && ENDS.contains(&verb) && self.host.abandon_start(id)? => recover()?,
+            other => other?,
+        }
         Ok(lock)
     }
 
     /// Does what must work on a full disk too: if it doesn't for want of space, it gets what was put by for that.
     pub(crate) fn making_room(&self, act: impl Fn() -> Result<()>) -> Result<()> {
         match act() {
-            Err(e) if e.class == Class::Limit && self.host.reserve.release()? => act(),
+            Err(e) if e.class == Class::Limit && self.host.reserve.release()? => {
+                let done = act();
+                // At once, before anything else takes what has become free.
+                self.host.reserve.refill();
+                done
+            }
             other => other,
         }
     }

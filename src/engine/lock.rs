@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
-use crate::facade::{Progress, Silent};
+use crate::facade::Progress;
 
 /// Waited even by those who won't wait: [`Locks::holder`] looks by taking the lock for some microseconds.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -134,20 +134,6 @@ impl Locks {
         }
     }
 
-    /// Takes a lock if nobody holds it.
-    pub fn try_take(&self, subject: Subject, verb: &str) -> Result<Lock> {
-        let never = AtomicBool::new(false);
-        self.take(
-            subject,
-            verb,
-            &Patience {
-                wait: Duration::ZERO,
-                progress: &Silent,
-                interrupted: &never,
-            },
-        )
-    }
-
     /// Who holds a lock now; `None` if nobody does.
     pub fn holder(&self, subject: Subject) -> Result<Option<Holder>> {
         let path = self.path(subject);
@@ -230,7 +216,24 @@ fn busy(subject: Subject, holder: Option<Holder>, waited: Duration) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facade::Silent;
     use std::sync::atomic::AtomicU32;
+
+    impl Locks {
+        /// Takes a lock if nobody holds it.
+        fn try_take(&self, subject: Subject, verb: &str) -> Result<Lock> {
+            let never = AtomicBool::new(false);
+            self.take(
+                subject,
+                verb,
+                &Patience {
+                    wait: Duration::ZERO,
+                    progress: &Silent,
+                    interrupted: &never,
+                },
+            )
+        }
+    }
 
     fn ve() -> Subject {
         Subject::Ve(VeId::try_from(101).unwrap())

@@ -206,10 +206,6 @@ impl Span {
     pub const fn seconds(n: u64) -> Self {
         if n < Self::MAX.0 { Self(n) } else { Self::MAX }
     }
-    /// In seconds.
-    pub const fn as_seconds(self) -> u64 {
-        self.0
-    }
     /// As the standard library has it.
     pub const fn duration(self) -> Duration {
         Duration::from_secs(self.0)

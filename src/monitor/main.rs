@@ -21,6 +21,8 @@ fn main() -> ExitCode {
     let (Ok(control), Ok(spec)) = (sys::inherited(control), sys::inherited(spec)) else {
         return ExitCode::from(2);
     };
+    // The kernel calls it by the number of the descriptor that it was run from.
+    let _ = rustix::thread::set_name(c"hostel-monitor");
     let keep = [control.as_raw_fd(), spec.as_raw_fd()];
     let engine = Channel::from(control);
     let outcome = sys::close_all_but(&keep)

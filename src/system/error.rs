@@ -94,6 +94,8 @@ fn kind_of(error: &std::io::Error) -> Kind {
             std::io::ErrorKind::NotFound => Kind::NotFound,
             std::io::ErrorKind::AlreadyExists => Kind::Exists,
             std::io::ErrorKind::TimedOut => Kind::TimedOut,
+            // An error that a library has wrapped has lost its number.
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Kind::NoSpace,
             _ => Kind::Failed,
         },
     }

@@ -33,6 +33,19 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     sync_dir(dir)
 }
 
+/// Replaces `path` by `content` with mode 0600, whole or not at all, but leaves the time to the kernel: a power cut may
+/// bring the old file back.
+pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let fail = |e: std::io::Error| Error::os("write", path.display(), e);
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new()
+        .prefix(".tmp-")
+        .tempfile_in(dir)
+        .map_err(fail)?;
+    file.write_all(content).map_err(fail)?;
+    file.persist(path).map(drop).map_err(|e| fail(e.error))
+}
+
 /// Makes what happened in a directory durable.
 pub fn sync_dir(dir: &Path) -> Result<()> {
     reach("sync directory", dir)?;

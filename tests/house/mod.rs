@@ -230,6 +230,16 @@ impl House {
         ]);
     }
 
+    /// Mounts the root of a stopped VE, does something there, and unmounts it.
+    #[track_caller]
+    pub fn in_mounted_root<T>(&self, ve: &str, act: impl FnOnce(&Path) -> T) -> T {
+        let said = self.ok(&["mount", ve]);
+        let root = said.trim().rsplit(' ').next().unwrap().to_owned();
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(Path::new(&root))));
+        self.ok(&["umount", ve]);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     /// What `hostel audit` finds.
     pub fn audit(&self) -> Vec<serde_json::Value> {
         let ran = self.run(&["audit", "--json"]);

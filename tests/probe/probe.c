@@ -16,6 +16,7 @@
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -173,6 +174,26 @@ static void namespaces(void)
     say("unshare:mnt", unshare(CLONE_NEWNS));
 }
 
+static void put(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY);
+    if (fd < 0 || write(fd, text, strlen(text)) < 0)
+        perror(path);
+    close(fd);
+}
+
+/* Runs a program as root of a user namespace of its own, with the mounts and the control groups that go with it. */
+static int nested(char **argv)
+{
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWCGROUP) < 0)
+        return 3;
+    put("/proc/self/setgroups", "deny");
+    put("/proc/self/uid_map", "0 0 1");
+    put("/proc/self/gid_map", "0 0 1");
+    execvp(argv[0], argv);
+    return 4;
+}
+
 static void nodes(const char *dir)
 {
     static const struct { const char *name; mode_t type; int major, minor; } NODES[] = {
@@ -218,83 +239,85 @@ static int with_strays(char **argv)
     return 4;
 }
 
+static ssize_t get(int pid, const char *name, char *text, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    int fd = open(path, O_RDONLY);
+    if (fd < 0)
+        return -1;
+    ssize_t n = read(fd, text, size - 1);
+    close(fd);
+    text[n < 0 ? 0 : n] = 0;
+    return n;
+}
+
+static int opens(int pid, const char *name, int flags)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
+    int fd = open(path, flags);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+static struct { long seen, ran, ptraced, opened, foreign; } caught;
+static char own_mounts[8192], own_routes[8192];
+
+/* Tries everything on one process that may be on its way in. */
+static void try_process(int pid)
+{
+    static char text[8192];
+    if (get(pid, "comm", text, sizeof text) < 1)
+        return;
+    if (!strncmp(text, "bait\n", 5)) { /* the monitor's program, run by the guest: it may not be changed by that */
+        caught.ran++;
+        caught.opened += opens(pid, "exe", O_WRONLY) + opens(pid, "exe", O_RDWR);
+        return;
+    }
+    if (strncmp(text, "hostel-monitor", 14))
+        return;
+    caught.seen++;
+    if (get(pid, "mountinfo", text, sizeof text) > 0 && !strstr(text, own_mounts))
+        caught.foreign++;
+    if (get(pid, "net/route", text, sizeof text) > 0 && strcmp(text, own_routes))
+        caught.foreign++;
+    int opened = opens(pid, "exe", O_RDWR) + opens(pid, "mem", O_RDWR) + opens(pid, "exe", O_RDONLY) +
+                 opens(pid, "fd", O_RDONLY | O_DIRECTORY) + opens(pid, "cwd/etc", O_RDONLY) +
+                 opens(pid, "root/etc", O_RDONLY);
+    int stopped = !ptrace(PTRACE_SEIZE, pid, 0, 0);
+    /* If it has become the guest's own program by now, it is fair game. */
+    if (get(pid, "comm", text, sizeof text) > 0 && !strncmp(text, "hostel-monitor", 14)) {
+        caught.opened += opened;
+        caught.ptraced += stopped;
+    }
+    if (stopped) {
+        ptrace(PTRACE_INTERRUPT, pid, 0, 0);
+        waitpid(pid, 0, __WALL);
+        ptrace(PTRACE_DETACH, pid, 0, 0);
+    }
+}
+
 /* Watches for processes that come into the VE from outside and tries to get at them while they are on their way. */
 static int hunt(const char *until)
 {
-    static const char *const WRITE[] = {"exe", "mem"}, *const WALK[] = {"fd", "cwd/etc", "root/etc"};
-    long seen = 0, ptraced = 0, opened = 0, foreign = 0;
-    char path[64], text[8192], own_mounts[8192] = "", own_net[8192] = "";
-    int fd = open("/proc/self/net/route", O_RDONLY);
-    read(fd, own_net, sizeof own_net - 1), close(fd);
-    fd = open("/proc/self/mountinfo", O_RDONLY);
-    read(fd, own_mounts, sizeof own_mounts - 1), close(fd);
-    *strchr(own_mounts, '\n') = 0;
+    char text[256];
     struct stat st;
-    for (int next = getpid() + 1; stat(until, &st) < 0;) {
-        int there = 0;
-        for (int pid = next; pid < next + 8; pid++) {
-            snprintf(path, sizeof path, "/proc/%d/comm", pid);
-            if ((fd = open(path, O_RDONLY)) < 0)
-                continue;
-            ssize_t n = read(fd, text, sizeof text - 1);
-            close(fd);
-            there = pid;
-            if (n < 1)
-                continue;
-            text[n] = 0;
-            /* A process that runs another program than ours by now is the guest's own. */
-            if (strncmp(text, "hostel-monitor", 14) && strncmp(text, "3", 1) && strncmp(text, "memfd", 5))
-                continue;
-            seen++;
-            snprintf(path, sizeof path, "/proc/%d/mountinfo", pid);
-            if ((fd = open(path, O_RDONLY)) >= 0) {
-                n = read(fd, text, sizeof text - 1);
-                close(fd);
-                if (n > 0 && (text[n] = 0, !strstr(text, own_mounts)))
-                    foreign++;
-            }
-            snprintf(path, sizeof path, "/proc/%d/net/route", pid);
-            if ((fd = open(path, O_RDONLY)) >= 0) {
-                n = read(fd, text, sizeof text - 1);
-                close(fd);
-                if (n > 0 && (text[n] = 0, strcmp(text, own_net)))
-                    foreign++;
-            }
-            int ours = 0; /* by now it may have become the guest's program, which is fair game */
-            for (size_t i = 0; i < sizeof WRITE / sizeof *WRITE; i++) {
-                snprintf(path, sizeof path, "/proc/%d/%s", pid, WRITE[i]);
-                if ((fd = open(path, O_RDWR)) >= 0) {
-                    ours++;
-                    close(fd);
-                }
-            }
-            for (size_t i = 0; i < sizeof WALK / sizeof *WALK; i++) {
-                snprintf(path, sizeof path, "/proc/%d/%s", pid, WALK[i]);
-                if ((fd = open(path, O_RDONLY | O_DIRECTORY)) >= 0) {
-                    ours++;
-                    close(fd);
-                }
-            }
-            int stopped = !ptrace(PTRACE_SEIZE, pid, 0, 0);
-            snprintf(path, sizeof path, "/proc/%d/comm", pid);
-            if ((ours || stopped) && (fd = open(path, O_RDONLY)) >= 0) {
-                n = read(fd, text, sizeof text - 1);
-                close(fd);
-                if (n > 0 && !strncmp(text, "hostel-monitor", 14)) {
-                    opened += ours;
-                    ptraced += stopped;
-                }
-            }
-            if (stopped) {
-                ptrace(PTRACE_INTERRUPT, pid, 0, 0);
-                waitpid(pid, 0, __WALL);
-                ptrace(PTRACE_DETACH, pid, 0, 0);
-            }
-        }
-        if (there)
-            next = there + 1;
+    get(getpid(), "net/route", own_routes, sizeof own_routes);
+    get(getpid(), "mountinfo", own_mounts, sizeof own_mounts);
+    *strchr(own_mounts, '\n') = 0;
+    while (stat(until, &st) < 0) {
+        int fd = open("/proc/loadavg", O_RDONLY); /* its last number is the newest process of this namespace */
+        text[read(fd, text, sizeof text - 1)] = 0;
+        close(fd);
+        int newest = atoi(strrchr(text, ' '));
+        for (int pid = newest; pid <= newest + 1; pid++)
+            if (pid != getpid())
+                try_process(pid);
     }
-    printf("seen %ld\nptraced %ld\nopened %ld\nforeign %ld\n", seen, ptraced, opened, foreign);
+    printf("seen %ld\nran %ld\nptraced %ld\nopened %ld\nforeign %ld\n", caught.seen, caught.ran, caught.ptraced,
+           caught.opened, caught.foreign);
     return 0;
 }
 
@@ -381,6 +404,27 @@ static int drip(const char *path, long milliseconds)
     return 0;
 }
 
+/* A file system whose server answers nothing. */
+static int stuck(const char *dir)
+{
+    char options[128];
+    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", open("/dev/fuse", O_RDWR));
+    say("mount", mount("stuck", dir, "fuse", MS_NOSUID | MS_NODEV, options));
+    fflush(stdout);
+    for (;;)
+        pause();
+}
+
+/* Who made a user namespace. */
+static int owner(const char *path)
+{
+    uid_t uid;
+    if (ioctl(open(path, O_RDONLY), _IO(0xb7, 4), &uid) < 0) /* NS_GET_OWNER_UID, ioctl_ns(2) */
+        return 3;
+    printf("owner %u\n", uid);
+    return 0;
+}
+
 static int handle(const char *path)
 {
     struct { struct file_handle head; char bytes[128]; } h = {.head.handle_bytes = 128};
@@ -438,12 +482,18 @@ int main(int argc, char **argv)
         nodes(argv[2]);
     else if (IS("with-strays"))
         return with_strays(argv + 2);
+    else if (IS("nested"))
+        return nested(argv + 2);
     else if (IS("find-key"))
         say("key", syscall(SYS_keyctl, 10, -3L, "user", argv[2], 0));
     else if (IS("hunt"))
         return hunt(argv[2]);
     else if (IS("linger"))
         return linger(argv[2]);
+    else if (IS("stuck"))
+        return stuck(argv[2]);
+    else if (IS("owner"))
+        return owner(argv[2]);
     else if (IS("handle"))
         return handle(argv[2]);
     else if (IS("serve"))

@@ -15,6 +15,7 @@ use hostel_system::file;
 use super::{Engine, Outcome, Progress, SetReport};
 use crate::error::{Class, Error, Result};
 use crate::interrupt;
+use crate::journal::Look;
 use crate::op;
 use crate::op::destroy::Destroy;
 use crate::op::mount::{Mount, Umount};
@@ -146,7 +147,13 @@ impl Engine {
             State::Stopped | State::Broken => self.host.clear(ve)?,
         }
         let params = op::destroy::Params { name: ve.name.clone() };
-        self.making_room(|| self.run::<Destroy>(ve.id, &params, progress))?;
+        match self.making_room(|| self.run::<Destroy>(ve.id, &params, progress)) {
+            // Not even the journal could be begun. What removing a VE leaves when it is cut short is found without.
+            Err(e) if e.class == Class::Limit && self.host.journals.look(ve.id) == Look::Nothing => {
+                Destroy::without_journal(&self.host, ve.id, params)?;
+            }
+            other => other?,
+        }
         Ok(outcome("destroyed", true))
     }
 

@@ -223,6 +223,7 @@ impl Engine {
             settled_in: false,
             password: None,
             interfaces: self.host.interfaces(effective, &[], taken)?,
+            damaged: None,
         })
     }
 }

@@ -8,7 +8,7 @@ use hostel_model::state::State;
 use hostel_system::archive::carry;
 use hostel_system::process::{Enter, Entered, Held, Place, Streams, Task, terminal};
 
-use super::Engine;
+use super::{CommandEnd, Engine};
 use crate::error::{Class, Error, Result};
 use crate::op::start::switches;
 use crate::ve::record::VeState;
@@ -24,14 +24,14 @@ const SCRIPT_SIZE: u64 = 16 << 20;
 impl Engine {
     /// Runs a command inside; stdin, stdout and stderr are this process's own. The command's exit code (128+n: signal
     /// n; 126 and 127: it can't be run, there is none).
-    pub fn exec(&self, ve: &VeRef, exec: &Exec) -> Result<u8> {
+    pub fn exec(&self, ve: &VeRef, exec: &Exec) -> Result<CommandEnd> {
         let task = Task::Run(exec.argv.clone());
         let program = exec.argv.first().cloned().unwrap_or_else(|| "the login shell".into());
         self.run_inside(ve, task, exec, &program)
     }
 
     /// Runs a script file of the host's inside, by the interpreter its first line names.
-    pub fn runscript(&self, ve: &VeRef, script: &Path, args: &[String]) -> Result<u8> {
+    pub fn runscript(&self, ve: &VeRef, script: &Path, args: &[String]) -> Result<CommandEnd> {
         let fail = |e: std::io::Error| {
             Error::new(Class::NotFound, format!("cannot read script {}", script.display())).because(e)
         };
@@ -50,7 +50,7 @@ impl Engine {
         self.run_inside(ve, Task::Script { content, argv }, &Exec::default(), &name)
     }
 
-    fn run_inside(&self, ve: &VeRef, task: Task, exec: &Exec, program: &str) -> Result<u8> {
+    fn run_inside(&self, ve: &VeRef, task: Task, exec: &Exec, program: &str) -> Result<CommandEnd> {
         refuse_nul(exec.argv.iter().chain(exec.env.values()).chain(exec.env.keys()))?;
         let mut enter = self.enter_orders(ve, task)?;
         enter.user.clone_from(&exec.user);
@@ -68,11 +68,11 @@ impl Engine {
         let entered = self.host.guests.enter(enter, Streams::default());
         drop(raw);
         match entered? {
-            Entered::Code(code) => Ok(code),
-            Entered::NotRun { reason, missing } => {
-                say(&format!("{program}: {reason}"));
-                Ok(if missing { NO_PROGRAM } else { NOT_RUNNABLE })
-            }
+            Entered::Code(code) => Ok(CommandEnd { code, said: None }),
+            Entered::NotRun { reason, missing } => Ok(CommandEnd {
+                code: if missing { NO_PROGRAM } else { NOT_RUNNABLE },
+                said: Some(format!("{program}: {reason}")),
+            }),
         }
     }
 
@@ -185,12 +185,6 @@ impl Engine {
         )?;
         Ok(self.host.guests.enter(enter, Streams::default())? == Entered::Code(0))
     }
-}
-
-/// A line for the person at the terminal, as the program itself would have said it.
-#[allow(clippy::print_stderr)] // it stands for the command's own standard error
-fn say(text: &str) {
-    eprintln!("{text}");
 }
 
 fn refuse_nul<'a>(texts: impl Iterator<Item = &'a String>) -> Result<()> {

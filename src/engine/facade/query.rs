@@ -201,6 +201,11 @@ impl Host {
             }
             Err(e) => row.problem = Some(chain(&e)),
         }
+        if let (None, Some(why)) = (&row.problem, &state.damaged) {
+            row.problem = Some(format!(
+                "its record is damaged ({why}); the next command puts it right from its copy"
+            ));
+        }
         if closely {
             self.closely(&mut row, state);
         }

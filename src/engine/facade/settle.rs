@@ -67,8 +67,11 @@ impl Engine {
     /// Waits until the VE's last start is long enough ago. Without its lock: whoever stops or destroys it meanwhile
     /// clears up after it, and so we know afterwards that it is not to be started again.
     fn hold_back(&self, id: VeId) {
-        let started = RunRecord::read(&self.host.dirs.run(id)).map(|r| r.started);
-        let ran = started.map_or(0, |s| (self.host.clock)().saturating_sub(s));
+        // Without a record somebody has cleared up already.
+        let Some(record) = RunRecord::read(&self.host.dirs.run(id)) else {
+            return;
+        };
+        let ran = (self.host.clock)().saturating_sub(record.started);
         if let Ok(left @ 1..) = u64::try_from(LEAST_RUN.saturating_sub(ran.max(0))) {
             std::thread::sleep(Duration::from_secs(left));
         }

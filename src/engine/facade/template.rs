@@ -10,6 +10,7 @@ use super::{Engine, Progress, TemplateInfo};
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::templates::{Share, Template, Templates};
+use crate::ve::record::STATE;
 
 impl Engine {
     /// Builds a template from a recipe (a name in the recipe directory, or a file).
@@ -63,7 +64,7 @@ impl Engine {
         let store = self.host.templates();
         let template = store.resolve(name)?;
         let reference = template.record.reference();
-        store.remove(&reference, &|t| self.host.users_of(t).unwrap_or_default())?;
+        store.remove(&reference, &|t| self.host.users_of(t))?;
         for tenant in self.host.names_of("tenants").iter().filter_map(|n| n.parse().ok()) {
             store.remove_copy(&reference, &Share::Tenant(tenant))?;
         }
@@ -77,7 +78,7 @@ impl Engine {
             version: record.version.to_string(),
             family: record.family.to_string(),
             size: record.size,
-            created: record.created.to_string(),
+            created: record.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             used_by: self.host.users_of(template)?,
             source: record.source.clone(),
             checksum: record.checksum.clone(),
@@ -95,11 +96,15 @@ impl Host {
     /// The VEs that stand on a template version, those too that are being made.
     fn users_of(&self, template: &Template) -> Result<Vec<VeName>> {
         let reference = template.record.reference().to_string();
-        Ok(self
-            .all_states()?
-            .into_iter()
-            .filter(|s| s.template == reference)
-            .map(|s| s.name)
-            .collect())
+        let whole = self.all_states()?.into_iter().filter(|s| s.template == reference);
+        let mut users: Vec<VeName> = whole.map(|s| s.name).collect();
+        // One whose record is damaged stands on what it still names.
+        for (id, _) in self.states()?.into_iter().filter(|(_, s)| s.is_err()) {
+            let text = std::fs::read(self.dirs.ve(id).join(STATE)).unwrap_or_default();
+            if String::from_utf8_lossy(&text).contains(&format!("\"{reference}\"")) {
+                users.extend(self.outline(id).map(|ve| ve.name));
+            }
+        }
+        Ok(users)
     }
 }

@@ -7,23 +7,24 @@
 //! dies with the host anyway.
 
 mod line;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use hostel_model::id::VeId;
-use hostel_system::file::{append, make_dir, remove_file, sync_dir};
+use hostel_system::file::{make_dir, remove_file, sync_dir};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
-use line::{Parsed, encode, parse};
+use line::{Parsed, parse};
 
 pub use line::Line;
 pub(crate) use line::checksum;
+pub use writer::Journal;
 
 /// Where an operation's journal lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,17 +67,6 @@ pub struct Journals {
     durable: PathBuf,
     volatile: PathBuf,
     boot_id: String,
-}
-
-/// A journal that is being written.
-#[derive(Debug)]
-pub struct Journal {
-    file: File,
-    path: PathBuf,
-    home: Home,
-    lines: u64,
-    /// The length of its whole lines.
-    whole: u64,
 }
 
 /// An operation that has not ended.
@@ -167,13 +157,7 @@ impl Journals {
             .mode(0o600)
             .open(&path)
             .map_err(fail("begin", &path))?;
-        let mut journal = Journal {
-            file,
-            path,
-            home,
-            lines: 0,
-            whole: 0,
-        };
+        let mut journal = Journal::new(file, path, home);
         let time = Timestamp::now().as_second();
         let (verb, boot_id) = (verb.to_owned(), self.boot_id.clone());
         let pid = std::process::id();
@@ -193,7 +177,7 @@ impl Journals {
             Ok(()) => Ok(journal),
             Err(e) => {
                 // Nothing was done yet, so nothing has to be remembered. Should it stay, it is found to be empty.
-                let _ = remove_file(&journal.path);
+                let _ = remove_file(journal.path());
                 Err(e)
             }
         }
@@ -297,7 +281,7 @@ impl Journals {
 
     /// Puts a journal aside that can't be followed.
     pub fn quarantine(&self, unfinished: Unfinished, why: String) -> Result<Found> {
-        quarantine(&unfinished.journal.path, why)
+        quarantine(unfinished.journal.path(), why)
     }
 }
 
@@ -346,80 +330,6 @@ fn story(lines: Vec<Line>, id: VeId) -> std::result::Result<Story, String> {
         }
     }
     Ok((begin, steps, undoing))
-}
-
-impl Journal {
-    fn reopen(path: PathBuf, home: Home, whole: u64, lines: u64) -> Result<Self> {
-        let mut file = File::options().write(true).open(&path).map_err(fail("open", &path))?;
-        // A line that was torn by the kill goes before ours come.
-        file.set_len(whole)
-            .and_then(|()| file.seek(SeekFrom::Start(whole)))
-            .map_err(fail("mend", &path))?;
-        Ok(Self {
-            file,
-            path,
-            home,
-            lines,
-            whole,
-        })
-    }
-
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn write(&mut self, line: &Line, sync: bool) -> Result<()> {
-        let fail = fail("write", &self.path);
-        let text = encode(self.lines, line).map_err(|e| fail(e.into()))?;
-        let written = append(
-            &mut self.file,
-            &self.path,
-            text.as_bytes(),
-            sync && self.home == Home::Durable,
-        );
-        if let Err(e) = written {
-            // Half a line (a full disk) must not stand before the next one.
-            let cut = self
-                .file
-                .set_len(self.whole)
-                .and_then(|()| self.file.seek(SeekFrom::Start(self.whole)));
-            cut.map_err(&fail)?;
-            return Err(e.into());
-        }
-        self.whole += text.len() as u64;
-        self.lines += 1;
-        Ok(())
-    }
-
-    /// A step is about to be taken.
-    pub fn step(&mut self, name: &str) -> Result<()> {
-        self.write(&Line::Step(name.to_owned()), true)
-    }
-
-    /// It has been taken. `sync`: this must be known before the next step is taken. Otherwise losing the line does no
-    /// harm, because steps can be taken and undone twice.
-    pub fn done(&mut self, name: &str, sync: bool) -> Result<()> {
-        self.write(&Line::Done(name.to_owned()), sync)
-    }
-
-    /// It is about to be undone.
-    pub fn undoing(&mut self, name: &str) -> Result<()> {
-        self.write(&Line::Undoing(name.to_owned()), true)
-    }
-
-    /// It has been undone.
-    pub fn undone(&mut self, name: &str) -> Result<()> {
-        self.write(&Line::Undone(name.to_owned()), false)
-    }
-
-    /// Nothing remains to be done: the journal goes.
-    pub fn end(mut self) -> Result<()> {
-        // The line is for a power cut that brings the removed file back. On a full disk it can't be written, and
-        // then the removal alone must do.
-        let _ = self.write(&Line::End, true);
-        Ok(remove_file(&self.path)?)
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::line::encode;
 use super::*;
 
 fn id() -> VeId {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hostel_model::id::VeId;
 use hostel_system::file;
+use hostel_system::process::SOCKET;
 
 use crate::error::{Class, Error, Result};
 use crate::facade::TROUBLE;
@@ -92,24 +93,9 @@ impl Host {
     pub fn fresh_run_dir(&self, id: VeId) -> Result<()> {
         let dir = self.dirs.run(id);
         file::make_dir(&dir)?;
-        for stale in [hostel_monitor_socket(), "exit.json", "run.json", TROUBLE] {
+        for stale in [SOCKET, "exit.json", "run.json", TROUBLE] {
             file::remove_file(&dir.join(stale))?;
         }
         Ok(())
-    }
-}
-
-fn hostel_monitor_socket() -> &'static str {
-    hostel_system::process::SOCKET
-}
-
-/// The VE has ended; says so if it hasn't.
-pub fn must_have_ended(host: &Host, id: VeId) -> Result<()> {
-    match host.reality(id)?.init {
-        None => Ok(()),
-        Some(init) => Err(Error::new(
-            Class::Failed,
-            format!("VE {id} still runs (process {})", init.pid),
-        )),
     }
 }

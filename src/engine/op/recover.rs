@@ -30,7 +30,14 @@ impl Host {
     pub fn recover(self: &Arc<Self>, id: VeId, runner: &Runner<'_>) -> Result<()> {
         match self.journals.find(id)? {
             Found::Nothing => {}
-            Found::Unfinished(unfinished) => self.finish(unfinished, runner)?,
+            Found::Unfinished(unfinished) if self.can_finish(&unfinished) => self.finish(unfinished, runner)?,
+            Found::Unfinished(unfinished) => {
+                runner
+                    .progress
+                    .note("an operation was cut short, and its record is damaged: what is left is cleared");
+                self.journals
+                    .quarantine(unfinished, "the record of the VE is damaged".into())?;
+            }
             Found::Corrupt { moved_to, why } => {
                 runner.progress.note(&format!(
                     "a journal could not be read and lies at {}: {why}",
@@ -39,6 +46,7 @@ impl Host {
             }
         }
         self.remove_half_made(id)?;
+        self.mend_record(id, runner.progress)?;
         match self.outline(id) {
             Some(ve) => self.tidy(&ve, runner.progress),
             None => Ok(()), // it was being made or removed, and that is over now
@@ -64,6 +72,40 @@ impl Host {
             }
         }
         .map(drop)
+    }
+
+    /// These begin with the record, and what they leave can be cleared without it.
+    fn can_finish(&self, unfinished: &Unfinished) -> bool {
+        let by_record = [Start::VERB, Mount::VERB, Set::VERB].contains(&unfinished.begin.verb.as_str());
+        !by_record || self.outline(unfinished.begin.id).is_none_or(|ve| ve.whole)
+    }
+
+    /// Forgets an unfinished start. What it has made is found without its journal. False if there is none.
+    pub(crate) fn abandon_start(&self, id: VeId) -> Result<bool> {
+        match self.journals.find(id)? {
+            Found::Unfinished(unfinished) if unfinished.begin.verb == Start::VERB => {
+                unfinished.journal.end()?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// A record that had to be read from its copy is written anew.
+    pub(crate) fn mend_record(&self, id: VeId, progress: &dyn Progress) -> Result<()> {
+        if let Ok(Some(state)) = self.state_of(id)
+            && let Some(why) = &state.damaged
+        {
+            // On a full disk the copy has to do for some time more.
+            progress.note(&match state.write(&self.dirs.ve(id)) {
+                Ok(()) => format!("its record was damaged ({why}) and has been put right from its copy"),
+                Err(e) => format!(
+                    "its record is damaged ({why}) and could not be put right: {}",
+                    chain(&e)
+                ),
+            });
+        }
+        Ok(())
     }
 
     /// What needs no journal: reality says what is to be done.

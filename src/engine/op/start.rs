@@ -10,8 +10,7 @@ use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_model::units::human;
 use hostel_system::cgroup::{BlockDevice, Placement};
-use hostel_system::disk::{Attached, DiskSource, FsckOutcome};
-use hostel_system::firewall::{MasqueradePool, Member, Ruleset};
+use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::net::{ALIAS_PREFIX, Link};
 use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, Switches};
 use serde::{Deserialize, Serialize};
@@ -265,9 +264,18 @@ impl Start {
         if !self.state.settled_in || self.state.password != password {
             self.state.settled_in = true;
             self.state.password = password;
-            self.state.write(&self.host.dirs.ve(self.id))?;
+            self.record_identity()?;
         }
         Ok(())
+    }
+
+    /// The VE runs by now; so this gets what was put by for a full disk.
+    fn record_identity(&self) -> Result<()> {
+        let dir = self.host.dirs.ve(self.id);
+        match self.state.write(&dir) {
+            Err(e) if e.class == Class::Limit && self.host.reserve.release()? => self.state.write(&dir),
+            other => other,
+        }
     }
 
     fn orders(&self) -> Result<Orders> {
@@ -350,114 +358,4 @@ fn init_environment(id: VeId, state: &VeState) -> Vec<String> {
     env.insert("container_uuid", state.machine_id(id));
     env.insert("TERM", "vt220".into());
     env.into_iter().map(|(k, v)| format!("{k}={v}")).collect()
-}
-
-impl Host {
-    /// Brings a disk's file system in order before it is mounted. Gives what is worth a line.
-    pub fn check_disk(&self, state: &VeState) -> Result<Option<String>> {
-        let dir = self.dirs.ve(state.id);
-        if self.disks.attached(&dir)?.is_some() {
-            return Ok(None); // it was checked when it was attached, and is in use perhaps
-        }
-        match self.disks.check(&dir)? {
-            FsckOutcome::Clean => Ok(None),
-            FsckOutcome::Corrected(what) => Ok(Some(format!("the disk was repaired: {}", what.trim()))),
-            FsckOutcome::NeedsHand(what) => Err(Error::new(
-                Class::Failed,
-                format!("the disk of {} is damaged", state.name),
-            )
-            .because(what)
-            .hint(format!(
-                "check it by hand: e2fsck -f {}",
-                dir.join("disk.img").display()
-            ))),
-        }
-    }
-
-    /// How to mount what the disk driver lent.
-    pub fn disk_orders(&self, source: &DiskSource) -> Disk {
-        let options = self.disks.mount_options();
-        match source {
-            DiskSource::Directory(path) => Disk::Directory(path.clone()),
-            DiskSource::Device { path, .. } => Disk::Device {
-                node: path.clone(),
-                fs: options.fs_type.unwrap_or("ext4").to_owned(),
-                options: options
-                    .options
-                    .iter()
-                    .map(|(k, v)| {
-                        if v.is_empty() {
-                            (*k).to_owned()
-                        } else {
-                            format!("{k}={v}")
-                        }
-                    })
-                    .collect(),
-            },
-        }
-    }
-
-    /// Lets packets of these links pass: the table is there, then each link's addresses are.
-    fn admit(&self, links: &[Link]) -> Result<()> {
-        let members: Vec<Member> = links
-            .iter()
-            .map(|l| Member {
-                interface: l.host_name.clone(),
-                addresses: l.addresses.clone(),
-                mac: l.mac,
-            })
-            .collect();
-        let _lock = self.lock_firewall("start")?;
-        let table = self.config.nft_table.as_str();
-        if self.firewall.ensure(&self.ruleset()?)? {
-            // The table was gone or had been tampered with: every VE that runs is to pass again.
-            self.firewall.admit(table, &self.members()?)?;
-        }
-        Ok(self.firewall.admit(table, &members)?)
-    }
-
-    /// What the firewall should know of the VEs that run.
-    pub fn members(&self) -> Result<Vec<Member>> {
-        let mut members = Vec::new();
-        for (id, state) in self.states()? {
-            let (Ok(state), Ok(reality)) = (state, self.reality(id)) else {
-                continue;
-            };
-            if reality.init.is_none() {
-                continue;
-            }
-            let names = self.interface_names(id, state.interfaces.len());
-            for (n, (interface, i)) in names.into_iter().zip(state.interfaces).enumerate() {
-                let mac = hostel_model::mac::Mac::guest(id, n as u8).bytes();
-                members.push(Member {
-                    interface,
-                    addresses: i.addresses,
-                    mac,
-                });
-            }
-        }
-        Ok(members)
-    }
-
-    /// The firewall's rules as the networks' definitions want them; the members come and go one by one.
-    pub fn ruleset(&self) -> Result<Ruleset> {
-        let mut catalogue = Catalogue::default();
-        let mut masquerade = Vec::new();
-        for name in self.names_of("networks") {
-            let Ok(name) = name.parse() else { continue };
-            let network = catalogue.network(self, &name)?;
-            if network.masquerade {
-                masquerade.push(MasqueradePool {
-                    network: name.to_string(),
-                    pools: network.pools.clone(),
-                });
-            }
-        }
-        Ok(Ruleset {
-            table: self.config.nft_table.as_str().to_owned(),
-            prefix: self.config.interface_prefix.as_str().to_owned(),
-            masquerade,
-            members: Vec::new(),
-        })
-    }
 }

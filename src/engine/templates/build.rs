@@ -70,13 +70,8 @@ impl Templates {
             progress.step(&format!("running {}", run.argv.as_slice().join(" ")));
             let argv = run.argv.as_slice().iter().map(Into::into).collect();
             Job {
-                argv,
-                package: "",
-                temp: &temp,
-                log,
-                line: &line,
                 inside: Some(&root),
-                confine_to: None,
+                ..Job::new(argv, "", &temp, log, &line)
             }
             .run()?;
         }
@@ -118,7 +113,8 @@ impl Templates {
         version: Option<TemplateVersion>,
         progress: &dyn Progress,
     ) -> Result<Draft> {
-        let created = Timestamp::now();
+        // To the second: nobody needs more, and everybody has to read it.
+        let created = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
         let version = version.unwrap_or_else(|| TemplateVersion::at(created));
         if self.place(name, &version).exists() {
             let reference = TemplateRef {
@@ -225,15 +221,7 @@ fn bootstrapped(
     }
     progress.step(&format!("making the tree by {}", b.tool));
     let package = bootstrap::package_of(b.tool);
-    let job = |argv| Job {
-        argv,
-        package,
-        temp,
-        log,
-        line,
-        inside: None,
-        confine_to: None,
-    };
+    let job = |argv| Job::new(argv, package, temp, log, line);
     let limits = Limits::default();
     let directory = temp.join("tree");
     match b.tool {

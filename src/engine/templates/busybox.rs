@@ -32,15 +32,7 @@ const DIRECTORIES: [&str; 15] = [
 /// Makes the tree in `root`. The program is the host's own if that is static, else that of Debian's package
 /// `busybox-static`, fetched by apt-get and unpacked without being installed.
 pub(super) fn lay_out(root: &Tree, temp: &Path, log: &Path, line: &(dyn Fn(&str) + Sync)) -> Result<()> {
-    let job = |argv: Vec<OsString>, package| Job {
-        argv,
-        package,
-        temp,
-        log,
-        line,
-        inside: None,
-        confine_to: None,
-    };
+    let job = |argv: Vec<OsString>, package| Job::new(argv, package, temp, log, line);
     let program = match find_program("busybox").filter(|p| is_static_program(p)) {
         Some(program) => program,
         None => fetch(temp, &job)?,
@@ -143,15 +135,7 @@ mod tests {
         let log = dir.path().join("log");
         let quiet = |_: &str| {};
         let (temp, log): (&Path, &Path) = (dir.path(), &log);
-        let job = |argv, package| Job {
-            argv,
-            package,
-            temp,
-            log,
-            line: &quiet,
-            inside: None,
-            confine_to: None,
-        };
+        let job = |argv, package| Job::new(argv, package, temp, log, &quiet);
         match fetch(temp, &job) {
             Ok(program) => assert!(program.starts_with(temp) && is_static_program(&program)),
             Err(e) => println!("skipped because apt-get can't download here: {e}"),

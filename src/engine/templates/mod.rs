@@ -140,7 +140,11 @@ impl Templates {
 
     /// Removes a version; `name` alone will do if there is only one. `used_by`: the VEs that stand on it, as the
     /// caller knows them.
-    pub fn remove(&self, reference: &TemplateRef, used_by: &dyn Fn(&Template) -> Vec<VeName>) -> Result<Template> {
+    pub fn remove(
+        &self,
+        reference: &TemplateRef,
+        used_by: &dyn Fn(&Template) -> Result<Vec<VeName>>,
+    ) -> Result<Template> {
         let template = match &reference.version {
             Some(_) => self.show(reference)?,
             None => {
@@ -153,7 +157,7 @@ impl Templates {
                 versions.pop().ok_or_else(|| self.unknown(reference.name.as_str()))?
             }
         };
-        let users: Vec<String> = used_by(&template).iter().map(ToString::to_string).collect();
+        let users: Vec<String> = used_by(&template)?.iter().map(ToString::to_string).collect();
         if !users.is_empty() {
             let message = format!("{} is in use by {}", template.record.reference(), users.join(", "));
             return Err(Error::new(Class::Refused, message).hint("destroy these VEs first, or keep the template"));

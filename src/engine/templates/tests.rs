@@ -79,10 +79,12 @@ fn busybox_is_built_listed_verified_and_removed() {
         assert!(changes.contains(expected), "{changes}");
     }
 
-    let users = |_: &Template| vec!["web1".parse().unwrap()];
+    let users = |_: &Template| Ok(vec!["web1".parse().unwrap()]);
     let refused = templates.remove(&built.record.reference(), &users).unwrap_err();
     assert!(refused.to_string().contains("in use by web1"));
-    templates.remove(&"busybox".parse().unwrap(), &|_| Vec::new()).unwrap();
+    templates
+        .remove(&"busybox".parse().unwrap(), &|_| Ok(Vec::new()))
+        .unwrap();
     assert!(templates.list().unwrap().is_empty());
     assert_eq!(templates.resolve("busybox").unwrap_err().class, Class::NotFound);
     assert!(!dir.path().join("templates/busybox").exists());
@@ -327,7 +329,9 @@ fn imports_tell_what_they_are_and_refuse_what_has_no_init() {
         .unwrap();
     assert_eq!(copy.record.checksum, built.record.checksum);
     assert_eq!(templates.latest(&name).unwrap(), copy);
-    let error = templates.remove(&"mine".parse().unwrap(), &|_| Vec::new()).unwrap_err();
+    let error = templates
+        .remove(&"mine".parse().unwrap(), &|_| Ok(Vec::new()))
+        .unwrap_err();
     assert!(error.hints.concat().contains("mine/1"), "{error:?}");
 
     std::fs::create_dir_all(dir.path().join("app/etc")).unwrap();

@@ -3,6 +3,8 @@
 pub mod identity;
 pub mod judge;
 pub mod outline;
+pub mod passage;
 pub mod reality;
 pub mod record;
 pub mod registry;
+pub mod storage;

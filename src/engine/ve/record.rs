@@ -1,5 +1,6 @@
 //! What Hostel itself remembers of a VE: facts that were allocated, and which processes are its.
 
+use std::error::Error as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,8 @@ use crate::journal::checksum;
 
 /// The record's file in a VE's directory.
 pub const STATE: &str = "state.toml";
+/// The same once more, for when that file is damaged: what was given to a VE must not be given to another.
+pub const COPY: &str = ".state.toml.copy";
 /// The version that this program writes. It reads this one and older ones.
 const VERSION: u32 = 1;
 
@@ -51,6 +54,9 @@ pub struct VeState {
     /// Its interfaces, in the order of its definition.
     #[serde(default, rename = "interface")]
     pub interfaces: Vec<InterfaceState>,
+    /// Why this was read from the copy, if it was.
+    #[serde(skip)]
+    pub damaged: Option<String>,
 }
 
 /// What was allocated for one interface.
@@ -70,10 +76,30 @@ impl VeState {
         VERSION
     }
 
-    /// Reads the state in a VE's directory. `None`: there is none.
+    /// Reads the state in a VE's directory, from its copy if need be. `None`: there is none.
     pub fn read(dir: &Path) -> Result<Option<Self>> {
-        let path = dir.join(STATE);
-        let Some(text) = file::read_opt(&path)? else {
+        let read = Self::read_file(&dir.join(STATE));
+        if let Ok(Some(_)) = read {
+            return read;
+        }
+        let damage = |e: &Error| e.source().map_or_else(|| e.to_string(), ToString::to_string);
+        match Self::read_file(&dir.join(COPY)) {
+            Ok(Some(copy)) => {
+                let why = read
+                    .as_ref()
+                    .err()
+                    .map_or_else(|| format!("there is no {STATE}"), damage);
+                Ok(Some(Self {
+                    damaged: Some(why),
+                    ..copy
+                }))
+            }
+            _ => read,
+        }
+    }
+
+    fn read_file(path: &Path) -> Result<Option<Self>> {
+        let Some(text) = file::read_opt(path)? else {
             return Ok(None);
         };
         let bad = |reason: String| {
@@ -96,12 +122,20 @@ impl VeState {
         Ok(Some(state))
     }
 
-    /// Writes it, whole or not at all.
+    /// Writes it, whole or not at all, and its copy.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let text = toml::to_string(self)
             .map_err(|e| Error::new(Class::Failed, "cannot write state.toml").because(e.to_string()))?;
         let whole = format!("{HEAD}{CHECKSUM}{}\n{text}", checksum(text.as_bytes()));
-        Ok(file::write_atomic(&dir.join(STATE), whole.as_bytes(), 0o600)?)
+        let written = file::write_atomic(&dir.join(STATE), whole.as_bytes(), 0o600);
+        // A write that failed may have come as far as the new text. The copy follows what is there.
+        let there = std::fs::read(dir.join(STATE)).unwrap_or_default();
+        // Not waited for: it is only for the day when the first can't be read.
+        if !there.is_empty() && file::replace(&dir.join(COPY), &there).is_err() {
+            // An outdated one would be worse than none.
+            file::remove_file(&dir.join(COPY))?;
+        }
+        Ok(written?)
     }
 }
 

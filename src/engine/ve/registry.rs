@@ -10,7 +10,7 @@ use hostel_model::request::VeRef;
 use hostel_model::resolve::{Effective, resolve};
 use hostel_system::file;
 
-use super::record::{STATE, VeState};
+use super::record::{COPY, STATE, VeState};
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 
@@ -65,11 +65,6 @@ impl Host {
             VeRef::Id(id) => self.state(*id),
             VeRef::Name(name) => self.find_name(name)?.ok_or_else(|| unknown_ve(ve)),
         }
-    }
-
-    /// The VE of that name, if the text is a name and there is one.
-    pub fn find_by_text(&self, name: &str) -> Option<VeState> {
-        self.find_name(&name.parse().ok()?).ok().flatten()
     }
 
     fn find_name(&self, name: &VeName) -> Result<Option<VeState>> {
@@ -193,7 +188,9 @@ impl Taken {
     }
 
     fn add_damaged(&mut self, dir: &Path) {
-        let text = std::fs::read(dir.join(STATE)).unwrap_or_default();
+        let text = [STATE, COPY]
+            .map(|file| std::fs::read(dir.join(file)).unwrap_or_default())
+            .concat();
         for line in String::from_utf8_lossy(&text).lines() {
             let value = |key: &str| line.strip_prefix(key)?.trim_start().strip_prefix('=').map(str::trim);
             self.slots.extend(value("slot").and_then(|v| v.parse::<u32>().ok()));

@@ -4,10 +4,12 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hostel_engine::facade::CommandEnd;
 use hostel_engine::{Engine, Error};
 use serde::Serialize;
 
 use super::args::Global;
+use super::exit::Exit;
 use super::failure::{self, Failure};
 use super::paint::Paint;
 use super::parallel::Show;
@@ -63,6 +65,14 @@ impl Context {
     pub fn error_of(&self, error: &Error, subject: Option<&str>) {
         // Nothing can be done about an unwritable standard error.
         let _ = io::stderr().write_all(failure::text(error, subject, self.show.paint).as_bytes());
+    }
+
+    /// A command inside has ended; what it could not say itself goes where it would have gone.
+    pub fn command_ended(&self, end: CommandEnd) -> Exit {
+        if let Some(said) = end.said {
+            let _ = writeln!(io::stderr(), "{said}");
+        }
+        Exit::Command(end.code)
     }
 
     /// A line on standard error, unless `--quiet`.

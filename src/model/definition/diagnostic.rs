@@ -95,12 +95,6 @@ impl Diagnostics {
         reports.syntax(span, message);
         reports.finish()
     }
-
-    /// The mistakes of several files together; `None` if there are none.
-    pub fn gather(all: impl IntoIterator<Item = Self>) -> Option<Self> {
-        let all: Vec<_> = all.into_iter().flat_map(|d| d.0).collect();
-        if all.is_empty() { None } else { Some(Self(all)) }
-    }
 }
 
 impl<'a> IntoIterator for &'a Diagnostics {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use super::attributes::{ACL_ACCESS, ACL_DEFAULT, Policy, acl_from_text, policy};
 use super::member::damaged;
 use super::sparse::Declared;
-use super::{pax, shown};
+use super::{pax, refused, shown};
 use crate::Result;
 
 /// What an extended header says of the member that follows.
@@ -102,5 +102,24 @@ impl Pax {
             Some(acl) if !self.xattrs.iter().any(|(n, _)| n == name) => self.xattrs.push((name.to_owned(), acl)),
             Some(_) => {}
         }
+    }
+}
+
+/// The largest size that the header's octal field can tell; above it only the extended header can.
+const MAX_OCTAL_SIZE: u64 = 0o777_7777_7777;
+
+/// How many bytes the member has in the archive. Two headers that tell different sizes would let two readers see
+/// different members (CVE-2026-33055), so they must agree unless the first can't tell so large a number.
+pub(super) fn stored_size(header: &tar::Header, pax: Option<u64>, path: &[u8]) -> Result<u64> {
+    let field = header
+        .entry_size()
+        .map_err(|_| refused(path, "its size can't be read"))?;
+    match pax {
+        Some(size) if size != field && size <= MAX_OCTAL_SIZE => Err(refused(
+            path,
+            format!("one header says it has {field} bytes, another {size}"),
+        )),
+        Some(size) => Ok(size),
+        None => Ok(field),
     }
 }

@@ -139,15 +139,9 @@ impl Import<'_> {
     }
 
     fn job<'j>(&'j self, argv: Vec<OsString>, package: &'j str, only: &'j Tree) -> Job<'j> {
-        let (temp, log, line) = (self.staging, self.log, self.line);
         Job {
-            argv,
-            package,
-            temp,
-            log,
-            line,
-            inside: None,
             confine_to: Some(only),
+            ..Job::new(argv, package, self.staging, self.log, self.line)
         }
     }
 

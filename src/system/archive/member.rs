@@ -5,7 +5,8 @@
 
 use std::io::{self, Read};
 
-use super::extended::Pax;
+use super::extended::{Pax, stored_size};
+use super::path::until_nul;
 use super::sparse::{self, Declared, MAX_SEGMENTS, Segment};
 use super::{pax, refused};
 use crate::{Error, Result};
@@ -13,8 +14,6 @@ use crate::{Error, Result};
 const BLOCK: usize = 512;
 /// The longest extended header: attributes of 64 KiB and names of 4 KiB, several times over.
 const MAX_EXTENSION: u64 = 1 << 20;
-/// The largest size that the header's octal field can tell; above it only the extended header can.
-const MAX_OCTAL_SIZE: u64 = 0o777_7777_7777;
 /// How much may follow the end mark: tar pads to its blocking factor.
 const MAX_TAIL: u64 = 16 << 20;
 
@@ -371,32 +370,11 @@ impl<R: Read> Members<R> {
     }
 }
 
-/// How many bytes the member has in the archive. Two headers that tell different sizes would let two readers see
-/// different members (CVE-2026-33055), so they must agree unless the first can't tell so large a number.
-fn stored_size(header: &tar::Header, pax: Option<u64>, path: &[u8]) -> Result<u64> {
-    let field = header
-        .entry_size()
-        .map_err(|_| refused(path, "its size can't be read"))?;
-    match pax {
-        Some(size) if size != field && size <= MAX_OCTAL_SIZE => Err(refused(
-            path,
-            format!("one header says it has {field} bytes, another {size}"),
-        )),
-        Some(size) => Ok(size),
-        None => Ok(field),
-    }
-}
-
 fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<()> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(damaged("two extended headers of one kind stand before one member")),
     }
-}
-
-fn until_nul(mut name: Vec<u8>) -> Vec<u8> {
-    name.truncate(name.iter().position(|b| *b == 0).unwrap_or(name.len()));
-    name
 }
 
 /// What fills the last block of `size` bytes.

@@ -23,6 +23,12 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
+/// A name up to its first NUL, as C has it.
+pub(super) fn until_nul(mut name: Vec<u8>) -> Vec<u8> {
+    name.truncate(name.iter().position(|b| *b == 0).unwrap_or(name.len()));
+    name
+}
+
 /// A path of an archive, without `.` parts and doubled or trailing slashes; empty for the tree's root. Refused if
 /// it is absolute, has a `..`, a NUL, a part that no file system can hold, or is too long or deep.
 pub(super) fn clean(path: &[u8], limits: &Limits) -> Result<Vec<u8>> {

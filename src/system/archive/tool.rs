@@ -67,6 +67,27 @@ pub struct Job<'a> {
     pub confine_to: Option<&'a Tree>,
 }
 
+impl<'a> Job<'a> {
+    /// A tool that is confined to no tree and runs inside of none.
+    pub fn new(
+        argv: Vec<OsString>,
+        package: &'a str,
+        temp: &'a Path,
+        log: &'a Path,
+        line: &'a (dyn Fn(&str) + Sync),
+    ) -> Self {
+        Self {
+            argv,
+            package,
+            temp,
+            log,
+            line,
+            inside: None,
+            confine_to: None,
+        }
+    }
+}
+
 impl std::fmt::Debug for Job<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job")

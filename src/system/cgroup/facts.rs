@@ -39,18 +39,18 @@ pub fn probe(layout: &Layout) -> Facts {
     }
 }
 
-/// Which of the given limits can't be held.
-pub fn unenforceable(layout: &Layout, facts: &Facts, limits: &Limits) -> Vec<Unenforceable> {
+/// Which of the given limits can't be held. Only what is asked for is looked into: a start must not cost more the more
+/// block devices there are.
+pub fn unenforceable(layout: &Layout, limits: &Limits) -> Vec<Unenforceable> {
+    let why_not = |limit: Limit| match support(layout, limit) {
+        Support::No(why) => Some(why),
+        Support::Full | Support::Partly(_) => None,
+    };
     let mut out: Vec<Unenforceable> = asked(limits)
-        .filter_map(|l| {
-            facts.why_not(l).map(|why| Unenforceable {
-                limit: l,
-                why: why.to_owned(),
-            })
-        })
+        .filter_map(|limit| why_not(limit).map(|why| Unenforceable { limit, why }))
         .collect();
     let mut also = |limit: Limit, why: String| {
-        if facts.why_not(limit).is_none() {
+        if out.iter().all(|u| u.limit != limit) {
             out.push(Unenforceable { limit, why });
         }
     };

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use hostel_model::id::VeId;
@@ -11,7 +12,7 @@ use super::files;
 use super::freeze::{self, Freezer};
 use super::layout::{Layout, Place};
 use super::types::{BlockDevice, Facts, Placement, Unenforceable, Usage};
-use super::{Cgroups, facts, prepare, read, tree, v1, v2};
+use super::{Cgroups, devices, facts, prepare, read, tree, v1, v2};
 use crate::{Error, Kind, Result, file};
 
 /// What a delegated group of the v2 tree needs besides itself (cgroup-v2.rst, "Model of Delegation").
@@ -21,14 +22,15 @@ const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_
 #[derive(Debug)]
 pub struct Host {
     layout: Layout,
-    facts: Facts,
+    /// Looked at when first asked for.
+    facts: OnceLock<Facts>,
 }
 
 impl Host {
     pub fn new(layout: Layout) -> Self {
         Self {
-            facts: facts::probe(&layout),
             layout,
+            facts: OnceLock::new(),
         }
     }
 
@@ -97,11 +99,11 @@ fn collect(failures: Vec<Error>) -> Result<()> {
 
 impl Cgroups for Host {
     fn facts(&self) -> &Facts {
-        &self.facts
+        self.facts.get_or_init(|| facts::probe(&self.layout))
     }
 
     fn unenforceable(&self, limits: &Limits) -> Vec<Unenforceable> {
-        facts::unenforceable(&self.layout, &self.facts, limits)
+        facts::unenforceable(&self.layout, limits)
     }
 
     fn create(&self, id: VeId, owner: u32) -> Result<()> {
@@ -109,6 +111,9 @@ impl Cgroups for Host {
         prepare::make(&self.layout, &id.to_string(), Some("payload"), &mut made)?;
         if let Some(u) = &self.layout.v2 {
             tree::give(&u.root.join(id.to_string()).join("payload"), &DELEGATED, owner)?;
+        }
+        if let Some(Place::V1(h)) = self.layout.place("devices") {
+            devices::confine(&h.root.join(id.to_string()).join("payload"))?;
         }
         made.keep();
         Ok(())

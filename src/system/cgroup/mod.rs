@@ -8,6 +8,7 @@
 //! where its controller is. Facts about files are from the kernel's admin-guide/cgroup-v2.rst and
 //! admin-guide/cgroup-v1/*.rst.
 
+mod devices;
 mod facts;
 mod fake;
 mod files;
@@ -40,7 +41,7 @@ use crate::{Result, file};
 
 /// Everything Hostel does with control groups. Every act is safe to repeat.
 pub trait Cgroups: Send + Sync + Debug {
-    /// What this host has and can hold, as found when it was opened.
+    /// What this host has and can hold, as found when first asked for.
     fn facts(&self) -> &Facts;
 
     /// Which of these limits this host can't hold, and why. [`Cgroups::apply`] refuses them.

@@ -157,6 +157,7 @@ pub(super) fn configure(backing: &File, path: &Path) -> Result<Open> {
             )
         };
         if done == 0 {
+            note(backing, number);
             let direct_io = status(file.as_raw_fd())
                 .map_err(fail)?
                 .is_some_and(|i| i.lo_flags & DIRECT_IO != 0);
@@ -174,36 +175,87 @@ pub(super) fn configure(backing: &File, path: &Path) -> Result<Open> {
     Err(fail(io::Error::from_raw_os_error(libc::EBUSY)).hint("other programs take every free loop device; try again"))
 }
 
-/// The loop device over the file with this device and inode number, if there is one.
+/// The loop device over the file with this device and inode number, if there is one. `backing` is open for writing.
+///
+/// The kernel can't be asked for it, and to look at all devices takes the longer the more VEs there are. So that is
+/// done only where neither of two short ways leads to the answer.
 pub(super) fn find(backing: &File, path: &Path) -> Result<Option<Open>> {
     let fail = |e: io::Error| Error::os("look for the loop device of", path.display(), e);
+    if is_alone(backing) {
+        return Ok(None);
+    }
     let wanted = backing.metadata().map_err(fail)?;
-    let (dev, ino) = (wanted.dev(), wanted.ino());
+    let wanted = (wanted.dev(), wanted.ino());
+    if let Some(number) = noted(backing)
+        && Path::new(&format!("/sys/block/loop{number}/loop")).exists()
+        && let Some(open) = over(number, wanted).map_err(fail)?
+    {
+        return Ok(Some(open));
+    }
     for device in all()? {
         // Most are told apart by their name alone; only those that can't be are opened. A deleted or unreachable
         // path says nothing about the inode.
         if let Ok(other) = std::fs::metadata(&device.backing)
             && !device.deleted
-            && (other.dev(), other.ino()) != (dev, ino)
+            && (other.dev(), other.ino()) != wanted
         {
             continue;
         }
-        let Ok(file) = open_node(device.number, false) else {
-            continue;
-        };
-        let Some(info) = status(file.as_raw_fd()).map_err(fail)? else {
-            continue;
-        };
-        if (info.lo_device, info.lo_inode) != (dev, ino) || info.lo_flags & READ_ONLY != 0 {
-            continue;
+        if let Some(open) = over(device.number, wanted).map_err(fail)? {
+            return Ok(Some(open));
         }
-        return Ok(Some(Open {
-            number: device.number,
-            direct_io: info.lo_flags & DIRECT_IO != 0,
-            file,
-        }));
     }
     Ok(None)
+}
+
+/// The device of this number, if it lies over the file with this device and inode number and can be written.
+fn over(number: u32, wanted: (u64, u64)) -> io::Result<Option<Open>> {
+    let Ok(file) = open_node(number, false) else {
+        return Ok(None);
+    };
+    let found = status(file.as_raw_fd())?
+        .filter(|info| (info.lo_device, info.lo_inode) == wanted && info.lo_flags & READ_ONLY == 0);
+    Ok(found.map(|info| Open {
+        number,
+        direct_io: info.lo_flags & DIRECT_IO != 0,
+        file,
+    }))
+}
+
+/// Is it certain that nobody else has this file open, a loop device least of all? The kernel grants a write lease only
+/// then (fcntl(2), F_SETLEASE); it is given back at once. No answer, on a file system without leases, is no.
+fn is_alone(file: &File) -> bool {
+    // Of linux/fcntl.h; the libc crate lacks it.
+    const F_SETSIG: libc::c_int = 10;
+    let fcntl = |command, argument: libc::c_int| {
+        // SAFETY: F_SETSIG and F_SETLEASE take a number, no pointer.
+        unsafe { libc::fcntl(file.as_raw_fd(), command, argument) }
+    };
+    // Who opens the file in that moment breaks the lease: we would be told by SIGIO, which kills; SIGURG is ignored.
+    if fcntl(F_SETSIG, libc::SIGURG) != 0 || fcntl(libc::F_SETLEASE, libc::F_WRLCK) != 0 {
+        return false;
+    }
+    fcntl(libc::F_SETLEASE, libc::F_UNLCK);
+    true
+}
+
+/// Where a file's device number is noted. It is a hint: whoever reads it checks the device.
+const NOTE: &str = "trusted.hostel.loop";
+
+fn noted(backing: &File) -> Option<u32> {
+    let mut text = [0u8; 16];
+    let length = rustix::fs::fgetxattr(backing, NOTE, &mut text).ok()?;
+    str::from_utf8(text.get(..length)?).ok()?.parse().ok()
+}
+
+/// Best effort: without it, [`find`] looks at all devices.
+fn note(backing: &File, number: u32) {
+    let _ = rustix::fs::fsetxattr(
+        backing,
+        NOTE,
+        number.to_string().as_bytes(),
+        rustix::fs::XattrFlags::empty(),
+    );
 }
 
 /// Releases a device. With other users it goes when the last of them does (loop(4)); gone is fine.
@@ -277,6 +329,23 @@ fn parse_backing(number: u32, text: &[u8]) -> LoopDevice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn alone_is_only_who_has_the_file_to_himself() {
+        let file = tempfile::NamedTempFile::new_in("/var/tmp").unwrap();
+        let ours = File::options().read(true).write(true).open(file.path()).unwrap();
+        assert!(!is_alone(&ours), "the temporary file itself is open");
+        let path = file.into_temp_path();
+        assert!(is_alone(&ours));
+        assert!(is_alone(&ours), "and the lease was given back");
+        let clone = ours.try_clone().unwrap();
+        assert!(is_alone(&ours), "the same open file");
+        let reader = File::open(&path).unwrap();
+        assert!(!is_alone(&ours));
+        drop((reader, clone));
+        assert!(is_alone(&ours));
+        drop(File::options().write(true).open(&path).unwrap());
+    }
 
     #[test]
     fn backing_file_lines() {

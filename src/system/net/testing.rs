@@ -100,6 +100,11 @@ impl Space {
                 .to_owned()
         })
     }
+
+    /// Sets it.
+    pub fn set_sysctl(&self, key: &str, value: &str) {
+        self.run(|| std::fs::write(format!("/proc/sys/net/{key}"), value).unwrap());
+    }
 }
 
 /// The real network, made from the namespace of the caller.

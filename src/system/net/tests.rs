@@ -264,6 +264,9 @@ fn preparing_the_host_is_told_once() {
         return;
     };
     host.ip("link add up0.5 type veth peer name up1");
+    // A new namespace begins with the settings of the machine's own, which may forward already.
+    host.set_sysctl("ipv4/ip_forward", "0");
+    host.set_sysctl("ipv6/conf/all/forwarding", "0");
     let prepare = || host.run(|| network().prepare_host()).unwrap();
     let changes = prepare();
     assert!(

@@ -1,4 +1,4 @@
-//! Running hostel-monitor: sealed in memory, with a channel and its orders.
+//! Running hostel-monitor: from a file that can't be written, with a channel and its orders.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -12,8 +12,10 @@ use std::time::Duration;
 use hostel_monitor::Failure;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
 use hostel_monitor::spec::{Adopt, Enter, Init, Role, Start};
+use hostel_monitor::sys::mount_setattr;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{CWD, MemfdFlags};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use rustix::process::Signal;
 
 use super::forward::Held;
@@ -33,29 +35,22 @@ impl Monitors {
         Self { program }
     }
 
-    /// A copy of the monitor in sealed memory: what enters a VE must not lead back to a file of the host's
-    /// (CVE-2019-5736).
-    fn sealed(&self) -> Result<File> {
-        let act = "load";
-        let fail = |e: std::io::Error| Error::os(act, self.program.display(), e);
-        let mut program = File::open(&self.program).map_err(|e| {
-            fail(e).hint("hostel-monitor lies beside the hostel command; was the installation moved in part?")
+    /// The monitor's program on a read-only mount of its own that nobody can reach: a guest that gets hold of the
+    /// running file (CVE-2019-5736) finds it can't be written, and all monitors share its memory.
+    fn shielded(&self) -> Result<OwnedFd> {
+        let fail = |e: std::io::Error| Error::os("load", self.program.display(), e);
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let program = open_tree(CWD, &self.program, flags).map_err(|e| {
+            fail(e.into()).hint("hostel-monitor lies beside the hostel command; was the installation moved in part?")
         })?;
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let memory = match rustix::fs::memfd_create("hostel-monitor", flags | MemfdFlags::EXEC) {
-            Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("hostel-monitor", flags), // before Linux 6.3
-            other => other,
-        };
-        let mut memory = File::from(memory.map_err(|e| fail(e.into()))?);
-        std::io::copy(&mut program, &mut memory).map_err(fail)?;
-        let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-        rustix::fs::fcntl_add_seals(&memory, seals).map_err(|e| fail(e.into()))?;
-        Ok(memory)
+        let inert = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID;
+        mount_setattr(program.as_fd(), inert.bits().into(), None).map_err(fail)?;
+        Ok(program)
     }
 
     /// Runs a monitor in this role, with these standard streams; `None`: none at all.
     fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Child, Channel)> {
-        let program = self.sealed()?;
+        let program = self.shielded()?;
         let orders = orders(role)?;
         let fail = |e: std::io::Error| Error::os("run", self.program.display(), e);
         let (ours, theirs) = Channel::pair().map_err(fail)?;

@@ -68,11 +68,18 @@ impl Host {
     }
 
     /// Two VEs must never share an id range or an address.
-    pub(super) fn audit_allocations(&self, found: &mut Findings<'_>) -> Result<()> {
+    pub(super) fn audit_allocations<'a>(&'a self, found: &mut Findings<'a>) -> Result<()> {
         let (mut slots, mut addresses) = (BTreeMap::new(), BTreeMap::new());
         for (id, state) in self.states()? {
             let state = match state {
-                Ok(state) => state,
+                Ok(state) => {
+                    if let Some(why) = &state.damaged {
+                        let why = format!("{why}; its copy is used");
+                        let ve = format!("of VE {id}");
+                        found.add("record", ve, why, move || self.mend_record(id, &crate::facade::Silent));
+                    }
+                    state
+                }
                 Err(e) => {
                     found.tell("record", format!("of VE {id}"), chain(&e));
                     continue;

@@ -174,6 +174,19 @@ fn a_template_under_a_ve_in_the_making_stays() {
     refused(&host, Class::Refused, "template", |e| e.template_remove("tiny"));
 }
 
+/// Nor does it go from under one whose record is damaged.
+#[test]
+fn a_template_under_a_damaged_ve_stays() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    let record = host.dirs.ve(id(101)).join("state.toml");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, text.replace("disk_size", "disk-size")).unwrap();
+    assert!(host.state(id(101)).is_err());
+    let used = refused(&host, Class::Refused, "template", |e| e.template_remove("tiny"));
+    assert!(used.message.contains("web1"), "{used:?}");
+}
+
 #[test]
 fn each_way_of_sharing_has_its_tree() {
     for (share, tree) in [

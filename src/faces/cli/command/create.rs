@@ -6,13 +6,14 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use hostel_engine::Error;
+use hostel_model::edit::parse_setting;
 use hostel_model::id::{NetworkName, PlanName, TenantName, VeId, VeName};
 use hostel_model::request::{self, StartOptions};
 
 use super::{Done, Json, verb};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
-use crate::cli::values::{duration, pair};
+use crate::cli::values::duration;
 use crate::cli::{parallel, secret};
 
 /// Make a VE
@@ -67,7 +68,7 @@ pub struct Create {
     ssh_keys: Vec<PathBuf>,
 
     /// Set any other KEY; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_setting)]
     set: Vec<(String, String)>,
 
     /// Begin with the definition in FILE; options go on top

@@ -6,7 +6,6 @@ use hostel_model::request::{self, VeRef};
 use super::Done;
 use super::exec::Session;
 use crate::cli::context::{self, Context};
-use crate::cli::exit::Exit;
 
 /// Open the user's login shell inside a VE
 ///
@@ -36,9 +35,9 @@ impl Enter {
 
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
-        let code = context
+        let end = context
             .engine()?
             .exec(&self.ve, &self.request(context::interactive()))?;
-        Ok(Exit::Command(code))
+        Ok(context.command_ended(end))
     }
 }

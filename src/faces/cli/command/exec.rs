@@ -5,7 +5,6 @@ use hostel_model::request::{self, VeRef};
 
 use super::Done;
 use crate::cli::context::{self, Context};
-use crate::cli::exit::Exit;
 use crate::cli::values::pair;
 
 /// Run a command inside a VE
@@ -80,9 +79,9 @@ impl Exec {
 
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
-        let code = context
+        let end = context
             .engine()?
             .exec(&self.ve, &self.request(context::interactive()))?;
-        Ok(Exit::Command(code))
+        Ok(context.command_ended(end))
     }
 }

@@ -7,7 +7,6 @@ use hostel_model::request::VeRef;
 
 use super::Done;
 use crate::cli::context::Context;
-use crate::cli::exit::Exit;
 
 /// Run a script of the host inside a VE
 ///
@@ -39,7 +38,7 @@ impl Runscript {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
         let (script, args) = self.parts();
-        let code = context.engine()?.runscript(&self.ve, script, args)?;
-        Ok(Exit::Command(code))
+        let end = context.engine()?.runscript(&self.ve, script, args)?;
+        Ok(context.command_ended(end))
     }
 }

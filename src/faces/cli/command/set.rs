@@ -2,6 +2,7 @@
 
 use clap::Args;
 use hostel_engine::facade::SetReport;
+use hostel_model::edit::parse_setting;
 use hostel_model::request::VeRef;
 use serde_json::{Value, json};
 
@@ -11,7 +12,6 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::parallel;
 use crate::cli::table::{Column, Table};
-use crate::cli::values::pair;
 
 /// Change settings of a VE
 ///
@@ -29,7 +29,7 @@ pub struct Set {
     ve: VeRef,
 
     /// Keys, as show lists them, and their new values
-    #[arg(value_name = "KEY=VALUE", required = true, value_parser = pair)]
+    #[arg(value_name = "KEY=VALUE", required = true, value_parser = parse_setting)]
     settings: Vec<(String, String)>,
 
     /// Say what would change, and change nothing

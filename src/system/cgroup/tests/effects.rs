@@ -448,6 +448,13 @@ fn direct_writes_are_slowed_and_counted() {
         assert_eq!(of("write_bps"), format!("{} {}", disk.device(), 8 << 20));
         assert_eq!(of("read_iops"), format!("{} 1000", disk.device()));
     }
+    // A guest reaches its disk through a file system; only this test opens the device itself.
+    if let Some(dir) = g
+        .dir("devices", ve(101))
+        .filter(|_| version(&g, "devices") == Some(Version::V1))
+    {
+        std::fs::write(dir.join("payload/devices.allow"), format!("b {} rw", disk.device())).unwrap();
+    }
     let begin = Instant::now();
     let write = format!(
         "exec dd if=/dev/zero of={} bs=256k count=16 oflag=direct 2>/dev/null",
@@ -527,4 +534,39 @@ fn guarantees_are_v2s_and_the_root_has_their_sum() {
     assert_eq!(sum(), 10);
     g.cgroups.remove(ve(101), Duration::from_secs(1)).unwrap();
     assert_eq!(sum(), 2);
+}
+
+#[test]
+fn only_harmless_devices_open() {
+    let v1 = |g: &Ground| version(g, "devices") == Some(Version::V1);
+    let Some(g) = Ground::new().filter(|g| {
+        if !v1(g) {
+            println!("skipped because the controller devices of cgroup v1 isn't to be had here");
+        }
+        v1(g)
+    }) else {
+        return;
+    };
+    g.cgroups.create(ve(101), 1_000_000).unwrap();
+    g.cgroups.create(ve(101), 1_000_000).unwrap(); // safe to repeat
+    let place = g.cgroups.placement(ve(101));
+    let tmp = tempfile::tempdir().unwrap();
+    // Nodes of its own, as root of the host: the control is that the same opens outside of the group.
+    let script = format!(
+        "cd {}; for n in 'null 1 3' 'zero 1 5' 'mem 1 1' 'kmsg 1 11' 'loop 10 237'; do set -- $n; \
+         [ -e $1 ] || mknod $1 c $2 $3 || echo no $1; (: < $1) 2>/dev/null && echo $1; done; mknod own c 1 5 2>/dev/null && echo made",
+        tmp.path().display()
+    );
+    let run = |place: &Placement| {
+        let output = start(place, &script).wait_with_output().unwrap();
+        String::from_utf8(output.stdout).unwrap().replace('\n', " ")
+    };
+    let nowhere = Placement {
+        join: Vec::new(),
+        unified: None,
+    };
+    let outside = run(&nowhere);
+    assert!(outside.contains("kmsg") && outside.contains("made"), "{outside}");
+    std::fs::remove_file(tmp.path().join("own")).unwrap();
+    assert_eq!(run(&place), "null zero ");
 }
