@@ -1,6 +1,8 @@
 //! The exit codes that `hostel help exit-codes` promises, and the words that come with them: bad input, two at once,
 //! Ctrl-C.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod house;
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,7 @@
 //! Networks: addresses, and which packets get through.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod house;
 
 use std::collections::BTreeSet;
@@ -57,8 +59,8 @@ impl Drop for Outside {
 fn addresses(h: &House, ve: &str) -> (String, String) {
     let list = h.status(ve, "addresses");
     let of = |v6: bool| {
-        let all = list.as_array().unwrap().iter().map(|a| a.as_str().unwrap().to_owned());
-        all.filter(|a| a.contains(':') == v6).next().unwrap_or_default()
+        let mut all = list.as_array().unwrap().iter().map(|a| a.as_str().unwrap().to_owned());
+        all.find(|a| a.contains(':') == v6).unwrap_or_default()
     };
     (of(false), of(true))
 }
