@@ -1,5 +1,7 @@
 //! Whoever starts a VE or runs a command in one brings along keys, limits and priorities. None of that goes in.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // it is all test
+
 mod house;
 mod probe;
 

@@ -1,6 +1,8 @@
 //! What of the host shows inside: its /proc, its /sys and its control groups, which the VE's root may not write to, nor
 //! read what is secret.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // it is all test
+
 mod house;
 mod probe;
 
