@@ -1,4 +1,4 @@
-//! Running hostel-monitor, with a channel and its orders; sealed in memory when it is to enter a VE.
+//! Running hostel-monitor: from a file that can't be written, with a channel and its orders.
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -6,13 +6,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hostel_monitor::Failure;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
 use hostel_monitor::spec::{Adopt, Enter, Init, Role, Start};
+use hostel_monitor::sys::mount_setattr;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{CWD, MemfdFlags};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use rustix::process::Signal;
 
 use super::forward::Held;
@@ -32,37 +35,22 @@ impl Monitors {
         Self { program }
     }
 
-    /// A copy of the monitor in sealed memory: what enters a VE must not lead back to a file of the host's
-    /// (CVE-2019-5736).
-    fn sealed(&self) -> Result<File> {
+    /// The monitor's program on a read-only mount of its own that nobody can reach: a guest that gets hold of the
+    /// running file (CVE-2019-5736) finds it can't be written, and all monitors share its memory.
+    fn shielded(&self) -> Result<OwnedFd> {
         let fail = |e: std::io::Error| Error::os("load", self.program.display(), e);
-        let mut program = self.file()?;
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let memory = match rustix::fs::memfd_create("hostel-monitor", flags | MemfdFlags::EXEC) {
-            Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("hostel-monitor", flags), // before Linux 6.3
-            other => other,
-        };
-        let mut memory = File::from(memory.map_err(|e| fail(e.into()))?);
-        std::io::copy(&mut program, &mut memory).map_err(fail)?;
-        let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-        rustix::fs::fcntl_add_seals(&memory, seals).map_err(|e| fail(e.into()))?;
-        Ok(memory)
-    }
-
-    /// The monitor's own file: what a monitor runs from that enters no VE, so that all share its memory.
-    fn file(&self) -> Result<File> {
-        File::open(&self.program).map_err(|e| {
-            Error::os("load", self.program.display(), e)
-                .hint("hostel-monitor lies beside the hostel command; was the installation moved in part?")
-        })
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let program = open_tree(CWD, &self.program, flags).map_err(|e| {
+            fail(e.into()).hint("hostel-monitor lies beside the hostel command; was the installation moved in part?")
+        })?;
+        let inert = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID;
+        mount_setattr(program.as_fd(), inert.bits().into(), None).map_err(fail)?;
+        Ok(program)
     }
 
     /// Runs a monitor in this role, with these standard streams; `None`: none at all.
     fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Child, Channel)> {
-        let program = match role {
-            Role::Enter(_) => self.sealed()?,
-            Role::Start(_) | Role::Adopt(_) => self.file()?,
-        };
+        let program = self.shielded()?;
         let orders = orders(role)?;
         let fail = |e: std::io::Error| Error::os("run", self.program.display(), e);
         let (ours, theirs) = Channel::pair().map_err(fail)?;
@@ -188,12 +176,8 @@ impl Guests for Monitors {
         Ok(client::ask(run_dir, &Request::LeaveClearing, None)?.map(|connection| connection.stream.into()))
     }
 
-    fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>> {
-        match client::ask(
-            run_dir,
-            &Request::AwaitBoot,
-            Some(timeout.max(Duration::from_millis(1))),
-        ) {
+    fn await_boot(&self, run_dir: &Path, timeout: Duration, interrupted: &AtomicBool) -> Result<Option<Answer>> {
+        match client::ask_until(run_dir, &Request::AwaitBoot, timeout, interrupted) {
             Ok(Some(connection)) => Ok(Some(connection.answer)),
             Ok(None) => Err(Error::new("wait for", "the guest", "it ended while it booted").kind(Kind::NotFound)),
             Err(e) if e.kind == Kind::TimedOut => Ok(None),
