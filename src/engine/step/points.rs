@@ -17,6 +17,14 @@ pub enum Side {
     UndoAfter,
 }
 
+impl Side {
+    /// On the way back?
+    #[cfg(test)]
+    pub(crate) fn is_undo(self) -> bool {
+        matches!(self, Self::UndoBefore | Self::UndoAfter)
+    }
+}
+
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -44,6 +44,7 @@ type Place = (&'static str, Side);
 struct Script {
     fail: Mutex<Option<Place>>,
     die: Mutex<Option<Place>>,
+    reached: Mutex<Vec<(String, Side)>>,
 }
 
 impl Script {
@@ -51,7 +52,15 @@ impl Script {
         Self {
             fail: Mutex::new(fail),
             die: Mutex::new(die),
+            reached: Mutex::default(),
         }
+    }
+
+    /// The places of this operation that it came by so far.
+    fn came_by<O: Operation>(&self) -> Vec<Place> {
+        let reached = self.reached.lock().unwrap();
+        let place = |(name, side): &(String, Side)| Some((O::steps().iter().find(|s| s.name == name)?.name, *side));
+        reached.iter().filter_map(place).collect()
     }
 
     fn is(place: &Mutex<Option<Place>>, step: &str, side: Side) -> bool {
@@ -69,6 +78,7 @@ struct Died;
 
 impl Points for Script {
     fn reach(&self, _: &str, step: &str, side: Side) -> Result<()> {
+        self.reached.lock().unwrap().push((step.to_owned(), side));
         if Self::is(&self.die, step, side) {
             resume_unwind(Box::new(Died)); // without a panic message; nothing on the way catches it
         }
@@ -353,55 +363,57 @@ impl<'a, O: Operation> Case<'a, O> {
     /// Killed at any place, on the way forward, while undoing, or while recovering from that: recovery leaves all or
     /// nothing, and it is known beforehand which.
     pub(crate) fn death_leaves_all_or_nothing(&self) -> Proof {
-        let places: Vec<Place> = O::steps()
+        let places = O::steps()
             .iter()
-            .flat_map(|s| [(s.name, Side::Before), (s.name, Side::After)])
-            .collect();
+            .flat_map(|s| [(s.name, Side::Before), (s.name, Side::After)]);
         let ends = (self.before(), self.after()?);
-        let undo_places: Vec<Place> = O::steps()
-            .iter()
-            .flat_map(|s| [(s.name, Side::UndoBefore), (s.name, Side::UndoAfter)])
-            .collect();
-        for &first in &places {
-            for second in std::iter::once(None).chain(places.iter().chain(&undo_places).copied().map(Some)) {
-                self.dies(&ends, None, first, second)?;
+        for first in places {
+            for second in self.dies(&ends, None, first, None)? {
+                self.dies(&ends, None, first, Some(second))?;
             }
-            for &dying in &undo_places {
-                for second in std::iter::once(None).chain(undo_places.iter().copied().map(Some)) {
-                    self.dies(&ends, Some(first), dying, second)?;
+            // The same on the way back from a failure.
+            let lab = self.lab();
+            let script = Script::new(Some(first), None);
+            let _ = lab.run(&script);
+            for dying in script.came_by::<O>().into_iter().filter(|(_, side)| side.is_undo()) {
+                for second in self.dies(&ends, Some(first), dying, None)? {
+                    self.dies(&ends, Some(first), dying, Some(second))?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Fails at `fail`, dies at `die`, and dies again at `again` while that is recovered from.
+    /// Fails at `fail`, dies at `die`, and dies again at `again` while that is recovered from. Gives the places that
+    /// the last recovery came by.
     fn dies(
         &self,
         (before, after): &(Vec<String>, Vec<String>),
         fail: Option<Place>,
         die: Place,
         again: Option<Place>,
-    ) -> Proof {
+    ) -> std::result::Result<Vec<Place>, String> {
         let when = format!("failed at {fail:?}, killed at {die:?} and then at {again:?}");
         let lab = self.lab();
         if !matches!(lab.run(&Script::new(fail, Some(die))), Ended::Died) {
-            return Ok(()); // it never came to that place
+            return Err(format!("{when}: it never came to the first"));
         }
         let (last, side) = fail.unwrap_or(die);
         let committed = O::steps().iter().any(|s| s.name == last && lab.committed(s, side));
         if let Some(again) = again
             && !matches!(lab.recover(&Script::new(None, Some(again))), Ended::Died)
         {
-            return Ok(()); // the case without a second death says it all
+            return Err(format!("{when}: it never came to the last"));
         }
-        match lab.recover(&Script::default()) {
+        let script = Script::default();
+        match lab.recover(&script) {
             Ended::Well(Some(Recovered::RolledBack)) if !committed => lab.expect(before, &when)?,
             Ended::Well(Some(Recovered::RolledForward | Recovered::Finished)) if committed => {
                 lab.expect(after, &when)?;
             }
             other => return Err(format!("{when}: {other:?}")),
         }
-        lab.expect_no_journal(&when)
+        lab.expect_no_journal(&when)?;
+        Ok(script.came_by::<O>())
     }
 }

@@ -259,8 +259,9 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
     lines.iter().map(|line| line.replace(&here, "")).collect()
 }
 
-/// What may stay: locks, tenants' copies of templates (the next VE takes them), and the templates themselves.
-const PASSED_OVER: [&str; 3] = ["run/locks", "data/tenants", "templates"];
+/// What may come, stay or go: locks, tenants' copies of templates (the next VE takes them), space put by, and the
+/// templates themselves.
+const PASSED_OVER: [&str; 4] = ["run/locks", "data/tenants", "data/.reserve", "templates"];
 
 fn files(dir: &Path, base: &Path, host: &Host, lines: &mut Vec<String>) {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();

@@ -92,13 +92,6 @@ impl FakeDisks {
         }
     }
 
-    /// Plays a crash: the next check has something to do.
-    pub fn soil(&self, dir: &Path) {
-        if let Some(disk) = self.state().disks.get_mut(&key(dir)) {
-            disk.unclean = true;
-        }
-    }
-
     /// Notes the call, and fails if it was told to.
     fn call(&self, name: &'static str, dir: &Path) -> Result<MutexGuard<'_, State>> {
         let mut state = self.state();

@@ -179,9 +179,11 @@ fn a_template_under_a_ve_in_the_making_stays() {
 fn a_template_under_a_damaged_ve_stays() {
     let host = host().make();
     with_ve(&host, &[]);
-    let record = host.dirs.ve(id(101)).join("state.toml");
-    let text = std::fs::read_to_string(&record).unwrap();
-    std::fs::write(&record, text.replace("disk_size", "disk-size")).unwrap();
+    for copy in ["state.toml", ".state.toml.copy"] {
+        let record = host.dirs.ve(id(101)).join(copy);
+        let text = std::fs::read_to_string(&record).unwrap();
+        std::fs::write(&record, text.replace("disk_size", "disk-size")).unwrap();
+    }
     assert!(host.state(id(101)).is_err());
     let used = refused(&host, Class::Refused, "template", |e| e.template_remove("tiny"));
     assert!(used.message.contains("web1"), "{used:?}");

@@ -151,3 +151,38 @@ fn no_ve_no_action() {
         }
     }
 }
+
+#[test]
+fn a_root_in_use_stays_mounted() {
+    let host = in_state(State::Mounted);
+    fakes(&host).mounts.set_busy(&host.dirs.mount(id(101)), true);
+    for action in [Action::Umount, Action::Destroy { force: true }] {
+        refused(&host, Class::Busy, "umount", |e| e.act(id(101), &action, &Silent));
+    }
+    fakes(&host).mounts.set_busy(&host.dirs.mount(id(101)), false);
+    act(&host, &Action::Umount).unwrap();
+}
+
+/// Somebody else's interface has the name that the VE's is to have.
+#[test]
+fn what_is_others_is_left_alone() {
+    let host = in_state(State::Stopped);
+    fakes(&host).network.add_foreign("hv101.0");
+    let error = refused_start(&host);
+    assert!(crate::error::chain(&error).contains("hv101.0"), "{error:?}");
+}
+
+/// The start fails and what it had made is gone; what can't be taken back is told.
+fn refused_start(host: &Arc<Host>) -> Error {
+    let error = act(host, &start()).unwrap_err();
+    let f = fakes(host);
+    assert!(
+        f.guests.inventory().is_empty() && f.cgroups.inventory().is_empty(),
+        "{error:?}"
+    );
+    assert!(
+        f.network.links().is_empty() && f.firewall.inventory().is_empty(),
+        "{error:?}"
+    );
+    error
+}
