@@ -8,9 +8,10 @@
 
 mod house;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use house::{House, Ran, template};
 
@@ -44,7 +45,7 @@ const NEXT: [&[&str]; 5] = [
     &["stop", VE, "--timeout", "10s"],
     &["destroy", VE, "--force"],
     &["kill", VE],
-    &["restart", VE, "--timeout", "10s"],
+    &["restart", VE, "--timeout", "0s"],
 ];
 
 const CREATE: &[&str] = &["create", VE, "--template", "busybox"];
@@ -212,7 +213,8 @@ impl Sweep {
                 self.judge(&story);
                 let state = self.state();
                 // What has ended can't be brought back, and a root that is unmounted stays so.
-                let ended = state == "stopped" && ["stop", "kill", "umount", "destroy"].contains(&self.args[0]);
+                let ended =
+                    state == "stopped" && ["stop", "restart", "kill", "umount", "destroy"].contains(&self.args[0]);
                 assert!(state == was || ended, "{story}: it is {state}");
             }
             let (_, again) = self.run(&[]);
@@ -258,12 +260,159 @@ impl Sweep {
     }
 }
 
+/// The system calls that change something.
+const MUTATING: &str = "write,pwrite64,writev,rename,renameat,renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,mount,umount2,\
+    fsmount,fsconfig,move_mount,ioctl,sendto,sendmsg,clone,clone3,vfork,pidfd_send_signal,ftruncate,fallocate,fsync,\
+    fdatasync,chmod,fchmod,fchmodat,flock";
+
+/// How many seconds one verb may take; more with HOSTEL_SWEEP_SECONDS, so that all its calls are tried.
+fn budget() -> Duration {
+    let asked = std::env::var("HOSTEL_SWEEP_SECONDS").ok().and_then(|s| s.parse().ok());
+    Duration::from_secs(asked.unwrap_or(20))
+}
+
+impl Sweep {
+    /// The command under test below strace, with this; what strace wrote. The programs that it runs are let go.
+    fn traced(&self, what: &str) -> (Option<i32>, Ran, String) {
+        let log = self.house.dir.join("strace");
+        let mut command = self.house.on_host("strace");
+        command
+            .args(["-f", "-b", "execve", "-qq", "-e", "signal=none", "-e", what, "-o"])
+            .arg(&log);
+        command
+            .arg(house::hostel())
+            .arg("--config")
+            .arg(self.house.dir.join("hostel.toml"))
+            .args(&self.args);
+        let output = command.output().unwrap();
+        (
+            output.status.signal(),
+            output.into(),
+            std::fs::read_to_string(log).unwrap_or_default(),
+        )
+    }
+
+    /// All system calls of the busiest thread that change something: each by its name and the how-manieth of that name
+    /// it is, as strace counts.
+    #[track_caller]
+    fn system_calls(&self) -> Vec<(String, usize)> {
+        self.prepare();
+        let (_, ran, log) = self.traced(&format!("trace={MUTATING}"));
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        let mut threads = BTreeMap::<&str, Vec<&str>>::new();
+        for (thread, call) in log.lines().filter_map(|l| l.split_once(' ')) {
+            let name = call.trim_start().split_once('(').map_or("", |(name, _)| name);
+            if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                threads.entry(thread).or_default().push(name);
+            }
+        }
+        let names = threads
+            .into_values()
+            .max_by_key(Vec::len)
+            .expect("it changes something");
+        let mut counts = BTreeMap::<&str, usize>::new();
+        let numbered = names.into_iter().map(|name| {
+            let count = counts.entry(name).or_default();
+            *count += 1;
+            (name.to_owned(), *count)
+        });
+        numbered.collect()
+    }
+
+    /// Kills the command right before system calls that change something: as many as there is time for, spread evenly.
+    #[track_caller]
+    fn kill_at_system_calls(&self) {
+        let calls = self.system_calls();
+        let end = Instant::now() + budget();
+        let (mut tried, mut killed) = (0, 0);
+        for n in spread(calls.len()) {
+            if Instant::now() > end {
+                break;
+            }
+            let (name, count) = &calls[n - 1];
+            self.prepare();
+            let (signal, ran, _) = self.traced(&format!("inject={name}:signal=KILL:when={count}"));
+            assert!(signal == Some(9) || ran.code == 0, "{name} {count}: {signal:?} {ran:?}");
+            (tried, killed) = (tried + 1, killed + usize::from(signal == Some(9)));
+            let story = format!(
+                "{:?} killed at call {n} of {}, {name} number {count}",
+                self.args,
+                calls.len()
+            );
+            let next = NEXT[n % NEXT.len()];
+            self.next(&story, next);
+            self.judge(&format!("{story}, then {next:?}"));
+            if tried % 4 == 0 {
+                self.live_on(&story);
+            }
+        }
+        println!("{:?}: killed at {killed} of {} system calls", self.args, calls.len());
+        assert!(
+            killed * 10 >= tried * 8 && killed > 0,
+            "killed {killed} of {tried} times"
+        );
+    }
+}
+
+/// The numbers from 1 to `most`, each once, so that the first few are spread over all: by their bits reversed.
+fn spread(most: usize) -> Vec<usize> {
+    let bits = usize::BITS - most.leading_zeros();
+    let reversed = (0..1usize << bits).map(|n| n.reverse_bits() >> (usize::BITS - bits));
+    reversed.filter(|n| (1..=most).contains(n)).collect()
+}
+
+fn has_strace() -> bool {
+    let found = std::process::Command::new("strace").arg("-V").output().is_ok();
+    if !found {
+        println!("skipped because there is no strace");
+    }
+    found
+}
+
+#[test]
+fn start_at_its_system_calls() {
+    if has_strace() {
+        Sweep::new(Before::Stopped, &["start", VE]).kill_at_system_calls();
+    }
+}
+
+#[test]
+fn destroy_at_its_system_calls() {
+    if has_strace() {
+        Sweep::new(Before::Running, &["destroy", VE, "--force"]).kill_at_system_calls();
+    }
+}
+
+#[test]
+fn create_at_its_system_calls() {
+    if has_strace() {
+        Sweep::new(Before::Absent, CREATE).kill_at_system_calls();
+    }
+}
+
 /// A plan with as little to make as possible.
 const SMALL_PLAN: &str = "processes = 60\n[cpu]\ncap = 1\n[memory]\nlimit = \"64MiB\"\n[disk]\nsize = \"32MiB\"\n";
 
 #[test]
 fn create() {
     Sweep::new(Before::Absent, CREATE).everything();
+}
+
+#[test]
+fn create_with_a_template_of_its_own() {
+    let create: Vec<&str> = [CREATE, &["--set", "share=none"]].concat();
+    Sweep::new(Before::Absent, &create).everything();
+}
+
+#[test]
+fn create_and_start() {
+    let create: Vec<&str> = [CREATE, &["--start"]].concat();
+    Sweep::new(Before::Absent, &create).kill_everywhere(&[]);
+}
+
+#[test]
+fn restart() {
+    Sweep::new(Before::Running, &["restart", VE, "--timeout", "0s"]).everything();
 }
 
 #[test]

@@ -24,12 +24,26 @@ pub const MIN_RATE: Bytes = Bytes::kib(64);
 /// Something that may not be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Violation {
+    /// What sort of no it is.
+    pub sort: Sort,
     /// The setting it is about.
     pub key: String,
     /// What is wrong.
     pub problem: String,
     /// What to do.
     pub instead: String,
+}
+
+/// What sort of no a violation is; the first ones matter more to whoever mends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    /// The definition makes no sense, whatever else there is.
+    Sense,
+    /// Another VE has it.
+    Taken,
+    /// More than is granted: by the plan, or by the tenant's budgets.
+    Grant,
 }
 
 impl fmt::Display for Violation {
@@ -91,7 +105,7 @@ impl Existing {
 
 /// Everything that is wrong with a VE's effective definition; nothing if it may be so.
 pub fn check(ve: &Effective, tenant: &Tenant, existing: &Existing) -> Vec<Violation> {
-    let mut found = Findings(Vec::new());
+    let mut found = Findings::default();
     found.identity(ve, existing);
     found.features(ve);
     found.minima(ve);
@@ -102,11 +116,13 @@ pub fn check(ve: &Effective, tenant: &Tenant, existing: &Existing) -> Vec<Violat
     found.0
 }
 
+#[derive(Default)]
 struct Findings(Vec<Violation>);
 
 impl Findings {
-    fn add(&mut self, key: impl Into<String>, problem: impl Into<String>, instead: impl Into<String>) {
+    fn add(&mut self, sort: Sort, key: impl Into<String>, problem: impl Into<String>, instead: impl Into<String>) {
         self.0.push(Violation {
+            sort,
             key: key.into(),
             problem: problem.into(),
             instead: instead.into(),
@@ -116,7 +132,12 @@ impl Findings {
     fn identity(&mut self, ve: &Effective, existing: &Existing) {
         if let Some(other) = &existing.clash {
             let key = if *other == ve.name { "name" } else { "id" };
-            self.add(key, format!("VE \"{other}\" has the same"), "choose another one");
+            self.add(
+                Sort::Taken,
+                key,
+                format!("VE \"{other}\" has the same"),
+                "choose another one",
+            );
         }
     }
 
@@ -125,7 +146,12 @@ impl Findings {
         for ((key, open), (_, granted)) in ve.features.iter().zip(ve.granted.iter()) {
             if open && !granted {
                 let instead = format!("remove it, or use a plan with {key} = true");
-                self.add(key, format!("plan \"{}\" doesn't grant it", ve.plan), instead);
+                self.add(
+                    Sort::Grant,
+                    key,
+                    format!("plan \"{}\" doesn't grant it", ve.plan),
+                    instead,
+                );
             }
         }
     }
@@ -134,6 +160,7 @@ impl Findings {
         let memory = &ve.limits.memory;
         if let Some(limit) = memory.limit.filter(|l| *l < MIN_MEMORY) {
             self.add(
+                Sort::Sense,
                 "memory.limit",
                 format!("{limit} is too little to live in"),
                 format!("give at least {MIN_MEMORY}"),
@@ -143,15 +170,20 @@ impl Findings {
             && guarantee > limit
         {
             let problem = format!("{guarantee} is guaranteed, but memory.limit is {limit}");
-            self.add("memory.guarantee", problem, "guarantee at most the limit");
+            self.add(Sort::Sense, "memory.guarantee", problem, "guarantee at most the limit");
         }
         if ve.disk.size < MIN_DISK {
             let problem = format!("{} is too small for a file system", ve.disk.size);
-            self.add("disk.size", problem, format!("give at least {MIN_DISK}"));
+            self.add(Sort::Sense, "disk.size", problem, format!("give at least {MIN_DISK}"));
         }
         if let Some(processes) = ve.limits.processes.filter(|p| *p < MIN_PROCESSES) {
             let problem = format!("{processes} are too few for an init and a shell");
-            self.add("processes", problem, format!("give at least {MIN_PROCESSES}"));
+            self.add(
+                Sort::Sense,
+                "processes",
+                problem,
+                format!("give at least {MIN_PROCESSES}"),
+            );
         }
         for (key, rate) in [
             ("io.read", ve.limits.io.read_bytes),
@@ -159,6 +191,7 @@ impl Findings {
         ] {
             if let Some(rate) = rate.filter(|r| *r < MIN_RATE) {
                 self.add(
+                    Sort::Sense,
                     key,
                     format!("{rate}/s is too slow to boot with"),
                     format!("give at least {MIN_RATE}/s"),
@@ -173,7 +206,7 @@ impl Findings {
                 "it is \"{}\", but was to be judged as one of \"{}\"",
                 ve.tenant, tenant.name
             );
-            return self.add("tenant", problem, "judge it by its own tenant");
+            return self.add(Sort::Grant, "tenant", problem, "judge it by its own tenant");
         }
         let whose = format!("tenant \"{}\"", tenant.name);
         if let Some(plans) = &tenant.plans
@@ -185,16 +218,21 @@ impl Findings {
             } else {
                 format!("use one of {}", allowed.join(", "))
             };
-            self.add("plan", format!("{whose} may not use plan \"{}\"", ve.plan), instead);
+            self.add(
+                Sort::Grant,
+                "plan",
+                format!("{whose} may not use plan \"{}\"", ve.plan),
+                instead,
+            );
         }
         if let Some(most) = tenant.max_ves.map(|n| n.get()).filter(|n| existing.ves >= *n) {
             let problem = format!("{whose} has {} VEs already, and may have {most}", existing.ves);
-            self.add("tenant", problem, "destroy one, or raise max_ves");
+            self.add(Sort::Grant, "tenant", problem, "destroy one, or raise max_ves");
         }
         let memory = ve.limits.memory.limit;
         if tenant.memory.is_some() && memory.is_none() {
             let problem = format!("unlimited, but {whose} has a budget of memory");
-            self.add("memory.limit", problem, "set a limit");
+            self.add(Sort::Grant, "memory.limit", problem, "set a limit");
         } else {
             let asked = memory.map_or(u64::MAX, Bytes::get);
             self.budget("memory.limit", &whose, "memory", asked, existing.memory, tenant.memory);
@@ -219,7 +257,12 @@ impl Findings {
             "{} is more than the {left} of {what} that {whose} has left of {budget}",
             Bytes(asked)
         );
-        self.add(key, problem, format!("take less, or raise the tenant's {what}"));
+        self.add(
+            Sort::Grant,
+            key,
+            problem,
+            format!("take less, or raise the tenant's {what}"),
+        );
     }
 
     fn addresses(&mut self, index: usize, interface: &Interface, existing: &Existing) {
@@ -232,15 +275,16 @@ impl Findings {
             if !network.contains(*address) {
                 let pools: Vec<String> = network.pools.iter().map(ToString::to_string).collect();
                 let problem = format!("{address} is not in network \"{}\"", network.name);
-                self.add(key, problem, format!("take one of {}", pools.join(", ")));
+                self.add(Sort::Sense, key, problem, format!("take one of {}", pools.join(", ")));
             } else if network.excludes(*address) {
                 let problem = format!(
                     "{address} belongs to somebody else (network \"{}\" excludes it)",
                     network.name
                 );
-                self.add(key, problem, "take another one, or \"auto\"");
+                self.add(Sort::Sense, key, problem, "take another one, or \"auto\"");
             } else if let Some(other) = existing.addresses.get(address) {
                 self.add(
+                    Sort::Taken,
                     key,
                     format!("{address} is VE \"{other}\"'s"),
                     "take another one, or \"auto\"",

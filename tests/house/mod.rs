@@ -72,6 +72,15 @@ impl House {
         house
     }
 
+    /// A fresh one with a store of templates of its own, which is empty.
+    pub fn with_own_templates() -> Self {
+        let house = Self::new();
+        let settings = house.read("hostel.toml");
+        let lines: Vec<&str> = settings.lines().filter(|l| !l.starts_with("templates =")).collect();
+        house.write("hostel.toml", &format!("{}\n", lines.join("\n")));
+        house
+    }
+
     /// This house ends dirty on purpose.
     pub fn unchecked(&mut self) {
         self.check = false;

@@ -1,4 +1,4 @@
-//! The attacker: a small static program (probe.c), compiled when a test first needs it, and ways to run it.
+//! The attacker: a small static program (the C files beside this one), compiled when a test first needs it, and ways to run it.
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each test file uses its part of it
 
@@ -18,8 +18,14 @@ pub fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
     PROBE.get_or_init(|| {
         use sha2::Digest;
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probe/probe.c");
-        let hash = sha2::Sha256::digest(fs::read(&source).unwrap());
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probe");
+        let sources = ["probe.c", "hunt.c", "sockets.c"].map(|name| dir.join(name));
+        let mut hash = sha2::Sha256::new();
+        sources
+            .iter()
+            .chain([&dir.join("probe.h")])
+            .for_each(|file| hash.update(fs::read(file).unwrap()));
+        let hash = hash.finalize();
         let key: String = hash.iter().take(6).map(|b| format!("{b:02x}")).collect();
         let store = Path::new("/var/cache/hostel-test");
         fs::create_dir_all(store).unwrap();
@@ -31,7 +37,7 @@ pub fn probe() -> &'static Path {
             let built = Command::new("gcc")
                 .args(["-static", "-O1", "-o"])
                 .arg(&unfinished)
-                .arg(&source)
+                .args(&sources)
                 .output();
             let built = built.expect("gcc is needed to build the probe: apt-get install gcc libc6-dev");
             assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

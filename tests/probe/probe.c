@@ -1,14 +1,11 @@
 /* What an attacker inside a VE would run. Built static, so that it runs in any guest, and on the host as the control.
  * Each command prints one line per attempt: what was tried, and "ok" or the name of the error. */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,18 +14,17 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
-#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-static void say(const char *what, long result)
+#include "probe.h"
+
+void say(const char *what, long result)
 {
     printf("%s %s\n", what, result >= 0 ? "ok" : strerrorname_np(errno));
 }
@@ -239,135 +235,6 @@ static int with_strays(char **argv)
     return 4;
 }
 
-static ssize_t get(int pid, const char *name, char *text, size_t size)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
-    int fd = open(path, O_RDONLY);
-    if (fd < 0)
-        return -1;
-    ssize_t n = read(fd, text, size - 1);
-    close(fd);
-    text[n < 0 ? 0 : n] = 0;
-    return n;
-}
-
-static int opens(int pid, const char *name, int flags)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/%s", pid, name);
-    int fd = open(path, flags);
-    if (fd >= 0)
-        close(fd);
-    return fd >= 0;
-}
-
-static struct { long seen, ran, ptraced, opened, foreign; } caught;
-static char own_mounts[8192], own_routes[8192];
-
-/* Tries everything on one process that may be on its way in. */
-static void try_process(int pid)
-{
-    static char text[8192];
-    if (get(pid, "comm", text, sizeof text) < 1)
-        return;
-    if (!strncmp(text, "bait\n", 5)) { /* the monitor's program, run by the guest: it may not be changed by that */
-        caught.ran++;
-        caught.opened += opens(pid, "exe", O_WRONLY) + opens(pid, "exe", O_RDWR);
-        return;
-    }
-    if (strncmp(text, "hostel-monitor", 14))
-        return;
-    caught.seen++;
-    if (get(pid, "mountinfo", text, sizeof text) > 0 && !strstr(text, own_mounts))
-        caught.foreign++;
-    if (get(pid, "net/route", text, sizeof text) > 0 && strcmp(text, own_routes))
-        caught.foreign++;
-    int opened = opens(pid, "exe", O_RDWR) + opens(pid, "mem", O_RDWR) + opens(pid, "exe", O_RDONLY) +
-                 opens(pid, "fd", O_RDONLY | O_DIRECTORY) + opens(pid, "cwd/etc", O_RDONLY) +
-                 opens(pid, "root/etc", O_RDONLY);
-    int stopped = !ptrace(PTRACE_SEIZE, pid, 0, 0);
-    /* If it has become the guest's own program by now, it is fair game. */
-    if (get(pid, "comm", text, sizeof text) > 0 && !strncmp(text, "hostel-monitor", 14)) {
-        caught.opened += opened;
-        caught.ptraced += stopped;
-    }
-    if (stopped) {
-        ptrace(PTRACE_INTERRUPT, pid, 0, 0);
-        waitpid(pid, 0, __WALL);
-        ptrace(PTRACE_DETACH, pid, 0, 0);
-    }
-}
-
-/* Watches for processes that come into the VE from outside and tries to get at them while they are on their way. */
-static int hunt(const char *until)
-{
-    char text[256];
-    struct stat st;
-    get(getpid(), "net/route", own_routes, sizeof own_routes);
-    get(getpid(), "mountinfo", own_mounts, sizeof own_mounts);
-    *strchr(own_mounts, '\n') = 0;
-    while (stat(until, &st) < 0) {
-        int fd = open("/proc/loadavg", O_RDONLY); /* its last number is the newest process of this namespace */
-        text[read(fd, text, sizeof text - 1)] = 0;
-        close(fd);
-        int newest = atoi(strrchr(text, ' '));
-        for (int pid = newest; pid <= newest + 1; pid++)
-            if (pid != getpid())
-                try_process(pid);
-    }
-    printf("seen %ld\nran %ld\nptraced %ld\nopened %ld\nforeign %ld\n", caught.seen, caught.ran, caught.ptraced,
-           caught.opened, caught.foreign);
-    return 0;
-}
-
-/* Sends the notify socket a TCP connection whose last user would wait a long time when closing it. */
-static int linger(const char *path)
-{
-    int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof in;
-    if (bind(listener, (void *)&in, size) || listen(listener, 1) || getsockname(listener, (void *)&in, &size) ||
-        connect(client, (void *)&in, size))
-        return 3;
-    int server = accept(listener, 0, 0);
-    static char junk[65536];
-    fcntl(client, F_SETFL, O_NONBLOCK);
-    while (write(client, junk, sizeof junk) > 0)
-        ;
-    fcntl(client, F_SETFL, 0);
-    struct linger wait = {.l_onoff = 1, .l_linger = 3600};
-    setsockopt(client, SOL_SOCKET, SO_LINGER, &wait, sizeof wait);
-    int to = socket(AF_UNIX, SOCK_DGRAM, 0);
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    strncpy(un.sun_path, path, sizeof un.sun_path - 1);
-    union { struct cmsghdr align; char bytes[CMSG_SPACE(sizeof(int))]; } control;
-    struct iovec text = {"STATUS=x", 8};
-    struct msghdr message = {.msg_name = &un, .msg_namelen = sizeof un, .msg_iov = &text, .msg_iovlen = 1,
-                             .msg_control = &control, .msg_controllen = sizeof control};
-    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    head->cmsg_level = SOL_SOCKET, head->cmsg_type = SCM_RIGHTS, head->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(head), &client, sizeof client);
-    say("sent", sendmsg(to, &message, 0));
-    close(client);
-    fflush(stdout);
-    (void)server;
-    for (;;)
-        pause(); /* keeps the other side of the connection open, and reads nothing */
-}
-
-static int notify(const char *path, const char *text, long times)
-{
-    int to = socket(AF_UNIX, SOCK_DGRAM, 0);
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    strncpy(un.sun_path, path, sizeof un.sun_path - 1);
-    long result = 0;
-    for (long i = 0; i < times && result >= 0; i++)
-        result = sendto(to, text, strlen(text), 0, (void *)&un, sizeof un);
-    say("sent", result);
-    return 0;
-}
-
 static void ids(void)
 {
     printf("uid %d\neuid %d\n", getuid(), geteuid());
@@ -387,8 +254,9 @@ static int inotify_hog(void)
         count++;
     printf("%ld %s\n", count, strerrorname_np(errno));
     fflush(stdout);
-    for (;;)
-        pause();
+    while (pause() < 0)
+        ;
+    return 0;
 }
 
 /* Writes single bytes until so much processor time is used up. */
@@ -411,8 +279,9 @@ static int stuck(const char *dir)
     snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", open("/dev/fuse", O_RDWR));
     say("mount", mount("stuck", dir, "fuse", MS_NOSUID | MS_NODEV, options));
     fflush(stdout);
-    for (;;)
-        pause();
+    while (pause() < 0)
+        ;
+    return 0;
 }
 
 /* Who made a user namespace. */
@@ -431,23 +300,6 @@ static int handle(const char *path)
     int mount_id;
     say("name", name_to_handle_at(AT_FDCWD, path, &h.head, &mount_id, 0));
     say("open", open_by_handle_at(open("/", O_RDONLY), &h.head, O_RDONLY));
-    return 0;
-}
-
-static int abstract(const char *name, int serve)
-{
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    strncpy(un.sun_path + 1, name, sizeof un.sun_path - 2);
-    socklen_t size = offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name);
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    if (!serve) {
-        say("connect", connect(fd, (void *)&un, size));
-        return 0;
-    }
-    say("bind", bind(fd, (void *)&un, size) ? -1 : listen(fd, 8));
-    fflush(stdout);
-    char end;
-    read(0, &end, 1);
     return 0;
 }
 

@@ -14,6 +14,7 @@ use hostel_system::file;
 
 use super::{Engine, Outcome, Progress, SetReport};
 use crate::error::{Class, Error, Result};
+use crate::interrupt;
 use crate::journal::Look;
 use crate::op;
 use crate::op::destroy::Destroy;
@@ -177,12 +178,22 @@ impl Engine {
         let patience = options.timeout.unwrap_or_else(default);
         progress.step("booting");
         let log = format!("see what it says with: hostel log {}", ve.name);
-        match self.host.guests.await_boot(&self.host.dirs.run(ve.id), patience) {
+        let booted = self
+            .host
+            .guests
+            .await_boot(&self.host.dirs.run(ve.id), patience, interrupt::flag());
+        match booted {
             Ok(Some(_)) => Ok(()),
             Ok(None) => {
                 let message = format!("{} was started but has not booted in {} s", ve.name, patience.as_secs());
                 Err(Error::new(Class::Failed, message)
                     .hint("it boots on; wait longer with --timeout")
+                    .hint(log))
+            }
+            Err(e) if e.kind == hostel_system::Kind::Interrupted => {
+                let message = format!("interrupted while {} boots; it runs on", ve.name);
+                Err(Error::new(Class::Interrupted, message)
+                    .hint(format!("end it with: hostel stop {}", ve.name))
                     .hint(log))
             }
             Err(e) => Err(Error::from(e).hint(log)),

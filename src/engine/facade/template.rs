@@ -9,7 +9,7 @@ use hostel_system::file;
 use super::{Engine, Progress, TemplateInfo};
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
-use crate::templates::{Share, Template, Templates};
+use crate::templates::{Share, Template, Templates, parse_reference};
 use crate::ve::record::STATE;
 
 impl Engine {
@@ -62,9 +62,9 @@ impl Engine {
     pub fn template_remove(&self, name: &str) -> Result<()> {
         let _lock = self.host.lock_registry("template remove")?;
         let store = self.host.templates();
-        let template = store.resolve(name)?;
-        let reference = template.record.reference();
-        store.remove(&reference, &|t| self.host.users_of(t))?;
+        // As it was typed: a name alone must not mean the newest of several here.
+        let removed = store.remove(&parse_reference(name)?, &|t| self.host.users_of(t))?;
+        let reference = removed.record.reference();
         for tenant in self.host.names_of("tenants").iter().filter_map(|n| n.parse().ok()) {
             store.remove_copy(&reference, &Share::Tenant(tenant))?;
         }

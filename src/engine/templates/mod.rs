@@ -204,7 +204,7 @@ impl Templates {
 }
 
 /// `name` or `name/version`.
-fn parse_reference(text: &str) -> Result<TemplateRef> {
+pub(crate) fn parse_reference(text: &str) -> Result<TemplateRef> {
     text.parse()
         .map_err(|e| Error::new(Class::Usage, format!("\"{text}\" names no template")).because(e))
 }

@@ -5,7 +5,7 @@ use hostel_model::definition::{Addresses, Tenant, Unenforceable};
 use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 use hostel_model::mac::Mac;
-use hostel_model::policy::{Existing, check};
+use hostel_model::policy::{Existing, Sort, check};
 use hostel_model::resolve::Effective;
 use hostel_model::{idmap, ipam};
 
@@ -21,10 +21,15 @@ impl Host {
         let tenant = catalogue.tenant(self, &ve.tenant)?.clone();
         let existing = self.existing(ve, &tenant, &mut catalogue)?;
         let violations = check(ve, &tenant, &existing);
-        if !violations.is_empty() {
-            let mut error = Error::new(Class::Limit, format!("{} may not be as it is defined", ve.name));
-            error.hints = violations.iter().map(ToString::to_string).collect();
-            return Err(error);
+        if let Some(sort) = violations.iter().map(|v| v.sort).min() {
+            let class = match sort {
+                Sort::Sense => Class::Usage,
+                Sort::Taken => Class::Refused,
+                Sort::Grant => Class::Limit,
+            };
+            let reasons: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            let error = Error::new(class, format!("{} may not be as it is defined", ve.name));
+            return Err(error.because(reasons.join("\n")));
         }
         self.judge_limits(ve)
     }

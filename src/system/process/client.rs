@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use hostel_monitor::request::{Answer, Request, SOCKET};
 
@@ -23,8 +24,22 @@ pub struct Connection {
     pub early: Vec<u8>,
 }
 
+/// How often it is looked whether a person has given up.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Asks the monitor of the VE with this run directory. `None`: there is none.
 pub fn ask(run_dir: &Path, request: &Request, patience: Option<Duration>) -> Result<Option<Connection>> {
+    static NEVER: AtomicBool = AtomicBool::new(false);
+    ask_until(run_dir, request, patience.unwrap_or(PATIENCE), &NEVER)
+}
+
+/// The same, for as long as `interrupted` is not raised.
+pub(super) fn ask_until(
+    run_dir: &Path,
+    request: &Request,
+    patience: Duration,
+    interrupted: &AtomicBool,
+) -> Result<Option<Connection>> {
     let path = run_dir.join(SOCKET);
     let fail = |e: std::io::Error| Error::os("talk to the monitor at", path.display(), e);
     let stream = match UnixStream::connect(&path) {
@@ -32,9 +47,7 @@ pub fn ask(run_dir: &Path, request: &Request, patience: Option<Duration>) -> Res
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED)) => return Ok(None),
         Err(e) => return Err(fail(e)),
     };
-    stream
-        .set_read_timeout(Some(patience.unwrap_or(PATIENCE)))
-        .map_err(fail)?;
+    stream.set_read_timeout(Some(LOOK)).map_err(fail)?;
     let mut line = serde_json::to_vec(request).map_err(|e| fail(e.into()))?;
     line.push(b'\n');
     match (&stream).write_all(&line) {
@@ -42,20 +55,26 @@ pub fn ask(run_dir: &Path, request: &Request, patience: Option<Duration>) -> Res
         sent => sent.map_err(fail)?,
     }
     let mut reader = BufReader::new(stream.try_clone().map_err(fail)?);
-    let mut text = String::new();
-    match reader.read_line(&mut text) {
-        Ok(0) => return Ok(None), // it ended while we asked
-        Ok(_) => {}
-        // The same, before it had read the question.
-        Err(e) if e.raw_os_error() == Some(libc::ECONNRESET) => return Ok(None),
-        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
-            return Err(
-                Error::new("hear from the monitor at", path.display(), "no answer in time").kind(Kind::TimedOut),
-            );
+    let (mut text, end) = (Vec::new(), Instant::now() + patience);
+    loop {
+        match reader.read_until(b'\n', &mut text) {
+            Ok(_) if text.ends_with(b"\n") => break,
+            Ok(_) => return Ok(None), // it ended while we asked
+            // The same, before it had read the question.
+            Err(e) if e.raw_os_error() == Some(libc::ECONNRESET) => return Ok(None),
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                let given_up = |why, kind| Err(Error::new("hear from the monitor at", path.display(), why).kind(kind));
+                if interrupted.load(Ordering::Relaxed) {
+                    return given_up("interrupted", Kind::Interrupted);
+                }
+                if Instant::now() >= end {
+                    return given_up("no answer in time", Kind::TimedOut);
+                }
+            }
+            Err(e) => return Err(fail(e)),
         }
-        Err(e) => return Err(fail(e)),
     }
-    let answer = serde_json::from_str(&text).map_err(|e| fail(e.into()))?;
+    let answer = serde_json::from_slice(&text).map_err(|e| fail(e.into()))?;
     stream.set_read_timeout(None).map_err(fail)?;
     Ok(Some(Connection {
         answer,

@@ -309,7 +309,12 @@ impl Guests for FakeGuests {
         }))
     }
 
-    fn await_boot(&self, run_dir: &Path, _timeout: Duration) -> Result<Option<Answer>> {
+    fn await_boot(
+        &self,
+        run_dir: &Path,
+        _timeout: Duration,
+        _: &std::sync::atomic::AtomicBool,
+    ) -> Result<Option<Answer>> {
         self.ask(run_dir, &Request::AwaitBoot)
     }
 

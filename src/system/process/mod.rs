@@ -14,6 +14,7 @@ mod tests;
 use std::fmt::Debug;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 pub use client::{Connection, ask};
@@ -53,8 +54,9 @@ pub trait Guests: Send + Sync + Debug {
     /// Takes it upon us to clear up after the VE has ended: its monitor leaves that to us for as long as we hold the
     /// answer. `None` if it has no monitor.
     fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>>;
-    /// Waits until the guest says that it has booted. `Ok(None)` when the time is over; an error if it ended.
-    fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>>;
+    /// Waits until the guest says that it has booted. `Ok(None)` when the time is over; an error if it ended, or if
+    /// `interrupted` is raised.
+    fn await_boot(&self, run_dir: &Path, timeout: Duration, interrupted: &AtomicBool) -> Result<Option<Answer>>;
     /// Does something inside, with these streams.
     fn enter(&self, enter: Enter, streams: Streams) -> Result<Entered>;
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hostel_monitor::Failure;
@@ -175,12 +176,8 @@ impl Guests for Monitors {
         Ok(client::ask(run_dir, &Request::LeaveClearing, None)?.map(|connection| connection.stream.into()))
     }
 
-    fn await_boot(&self, run_dir: &Path, timeout: Duration) -> Result<Option<Answer>> {
-        match client::ask(
-            run_dir,
-            &Request::AwaitBoot,
-            Some(timeout.max(Duration::from_millis(1))),
-        ) {
+    fn await_boot(&self, run_dir: &Path, timeout: Duration, interrupted: &AtomicBool) -> Result<Option<Answer>> {
+        match client::ask_until(run_dir, &Request::AwaitBoot, timeout, interrupted) {
             Ok(Some(connection)) => Ok(Some(connection.answer)),
             Ok(None) => Err(Error::new("wait for", "the guest", "it ended while it booted").kind(Kind::NotFound)),
             Err(e) if e.kind == Kind::TimedOut => Ok(None),

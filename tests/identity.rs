@@ -1,0 +1,100 @@
+//! Who a guest thinks it is.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod house;
+
+use house::House;
+
+#[test]
+fn a_debian_12_ve_is_somebody() {
+    is_somebody("debian-12");
+}
+
+#[test]
+fn a_debian_13_ve_is_somebody() {
+    is_somebody("debian-13");
+}
+
+fn is_somebody(template: &str) {
+    let h = House::new();
+    house::template(template);
+    h.write(
+        "keys",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5Jmzr0c9Mb5YbGdIbIDE0vnJ4QnPQf4C7sQkXz1AbC ann@desk\n",
+    );
+    h.write("password", "correct horse\n");
+    let (keys, password) = (h.dir.join("keys"), h.dir.join("password"));
+    for name in ["a", "b"] {
+        h.ok(&[
+            "create",
+            name,
+            "--template",
+            template,
+            "--plan",
+            "small",
+            "--hostname",
+            &format!("{name}.acme.example"),
+            "--ssh-key",
+            keys.to_str().unwrap(),
+            "--password-file",
+            password.to_str().unwrap(),
+            "--set",
+            "dns=192.0.2.53",
+            "--set",
+            "search=acme.example",
+            "--start",
+            "--wait",
+        ]);
+    }
+    let address = h.status("a", "addresses")[0].as_str().unwrap().to_owned();
+    assert_eq!(
+        h.sh("a", "hostname; hostname -f; cat /etc/hostname"),
+        "a.acme.example\na.acme.example\na.acme.example"
+    );
+    let hosts = h.sh("a", "getent hosts a.acme.example; cat /etc/hosts");
+    assert!(
+        hosts.contains("a.acme.example") && hosts.contains("127.0.0.1"),
+        "{hosts}"
+    );
+    let resolv = h.sh("a", "cat /etc/resolv.conf");
+    assert!(
+        resolv.contains("nameserver 192.0.2.53") && resolv.contains("acme.example"),
+        "{resolv}"
+    );
+    assert!(h.sh("a", "ip addr show eth0").contains(&address));
+    // The password is there as a hash that fits it, and nowhere in the clear.
+    let hash = h.sh("a", "awk -F: '$1==\"root\"{print $2}' /etc/shadow");
+    assert!(hash.starts_with("$6$") || hash.starts_with("$y$"), "{hash}");
+    let fits = h.sh(
+        "a",
+        &format!("perl -e 'print crypt(\"correct horse\", q({hash})) eq q({hash}) ? \"fits\" : \"not\"'"),
+    );
+    assert_eq!(fits, "fits");
+    assert!(!h.read("etc/ve/a.toml").contains("correct horse"));
+    assert!(
+        h.sh("a", "cat /root/.ssh/authorized_keys")
+            .contains(h.read("keys").trim())
+    );
+    assert_eq!(
+        h.sh("a", "stat -c %a /root/.ssh /root/.ssh/authorized_keys"),
+        "700\n600"
+    );
+    let id = |ve: &str| h.sh(ve, "cat /etc/machine-id");
+    let host_keys = |ve: &str| h.sh(ve, "cat /etc/ssh/ssh_host_*_key.pub | cut -d' ' -f2 | sort");
+    let (first, first_keys) = (id("a"), host_keys("a"));
+    assert!(first.len() == 32 && first != id("b"), "{first}");
+    assert!(!first_keys.is_empty() && first_keys != host_keys("b"));
+    // What the guest changes stays changed, and who it is stays.
+    h.sh(
+        "a",
+        "echo root:other | chpasswd; echo mine >> /root/.ssh/authorized_keys",
+    );
+    let changed = h.sh("a", "awk -F: '$1==\"root\"{print $2}' /etc/shadow");
+    h.ok(&["stop", "a"]);
+    h.ok(&["start", "a", "--wait"]);
+    assert_eq!((id("a"), host_keys("a")), (first, first_keys));
+    assert_eq!(h.sh("a", "awk -F: '$1==\"root\"{print $2}' /etc/shadow"), changed);
+    assert!(h.sh("a", "cat /root/.ssh/authorized_keys").contains("mine"));
+    assert_eq!(h.sh("a", "systemctl is-system-running"), "running");
+}
