@@ -152,8 +152,12 @@ fn reboot_and_poweroff_work_after_an_adoption() {
     h.ok(&["start", "web1"]);
     let pid = init(&h, "web1");
     inside(&h, "web1", "reboot -f");
+    // Asked once for both: between two questions it may end.
     h.until("it has started again", 20, || {
-        h.state("web1") == "running" && init(&h, "web1") != pid
+        let row: serde_json::Value = serde_json::from_str(&h.ok(&["status", "web1", "--json"])).unwrap();
+        let row = if row.is_array() { row[0].clone() } else { row };
+        assert_eq!(row["state"] == "running", row["pid"].is_u64(), "{row}");
+        row["pid"].as_u64().is_some_and(|now| now != u64::from(pid))
     });
     h.until("with a monitor", 10, || monitor(&h).is_some());
     kill_monitor(&h);
