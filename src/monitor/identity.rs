@@ -69,7 +69,10 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(status_of_dead(init), Some(3 << 8));
-        let other = Init { start_time: init.start_time + 1, ..init };
+        let other = Init {
+            start_time: init.start_time + 1,
+            ..init
+        };
         assert_eq!(status_of_dead(other), None);
         child.wait().unwrap();
         assert_eq!(status_of_dead(init), None);
