@@ -265,10 +265,12 @@ fn whoever_clears_up_may_be_killed_at_any_moment() {
             h.status("web1", "uptime").as_u64() >= Some(3)
         });
         let settling = monitor(&h).unwrap();
+        let guest = init(&h, "web1");
         inside(&h, "web1", "reboot -f");
         std::thread::sleep(Duration::from_millis(delay));
         let _ = kill_process(Pid::from_raw(i32::try_from(settling).unwrap()).unwrap(), Signal::KILL);
         h.until("it is gone", 10, || !is_there(settling));
+        h.until("the guest has ended", 10, || !is_there(guest));
         let next = h.run(&["start", "web1"]);
         assert_eq!(next.code, 0, "killed after {delay} ms: {}{}", next.out, next.err);
         assert_eq!(h.sh("web1", "echo alive"), "alive");
