@@ -104,7 +104,7 @@ fn what_is_taken_unknown_or_wrong_is_refused_and_nothing_is_left() {
         (Class::Refused, "web1", vec![]),
         (Class::Refused, "web2", vec![("id", "101")]),
         (Class::Refused, "web2", public("[\"203.0.113.5\"]")),
-        (Class::Limit, "web2", public("[\"198.51.100.5\"]")),
+        (Class::Usage, "web2", public("[\"198.51.100.5\"]")),
         (Class::NotFound, "web2", vec![("plan", "huge")]),
         (Class::NotFound, "web2", vec![("tenant", "nobody")]),
         (Class::NotFound, "web2", vec![("template", "debian-99")]),

@@ -5,6 +5,7 @@ use hostel_system::cgroup::{FakeCgroups, Limit};
 use hostel_system::process::Switches;
 
 use super::*;
+use crate::error::chain;
 use crate::op::create::Create;
 use crate::testing::{Builder, fakes, host, order, started, with_ve};
 
@@ -99,7 +100,10 @@ fn what_the_plan_does_not_grant_no_verb_gives() {
             for verb in VERBS {
                 let what = format!("{verb} with {feature} under {lines:?}");
                 let error = refused(&host, Class::Limit, &what, |_| ask(&host, verb, feature));
-                assert!(error.hints.iter().any(|h| h.contains(feature)), "{what}: {error:?}");
+                assert!(
+                    chain(&error).contains(&format!("features.{feature}")),
+                    "{what}: {error:?}"
+                );
             }
             // Omitted everywhere: closed.
             started(&host);
@@ -204,7 +208,7 @@ fn a_tenants_budget_holds_for_every_verb() {
         let error = refused(&host, Class::Limit, budget, |e| {
             e.create(&order("web2", &large), &Silent)
         });
-        assert!(error.hints.iter().any(|h| h.starts_with(key)), "{budget}: {error:?}");
+        assert!(chain(&error).contains(&format!(": {key}: ")), "{budget}: {error:?}");
         if key != "tenant" {
             refused(&host, Class::Limit, budget, |e| {
                 e.set(&web1(), &[("plan".into(), "large".into())], false, &Silent)
