@@ -124,7 +124,7 @@ fn a_mount_point_that_leads_elsewhere_is_refused() {
     let host = Host::mark(&h);
     for (what, trap) in traps(&host.marked) {
         for point in ["/proc", "/sys", "/dev", "/run"] {
-            let plant = format!("P={point}; umount -l $P && rmdir $P && {trap}; test -L $P -o -f $P -o -p $P");
+            let plant = format!("P={point}; umount -l $P && rm -rf $P && {trap}; test -L $P -o -f $P -o -p $P");
             h.sh("ve", &plant);
             h.ok(&["kill", "ve"]);
             let (code, said) = within(20, h.command(&["start", "ve"]));

@@ -56,7 +56,7 @@ fn a_template_is_built_listed_used_and_removed() {
     assert!(err.contains("old"), "{err}");
     assert_eq!(shown(&h, "busybox")["used_by"], serde_json::json!(["old"]));
 
-    // Built again: a new version, and the VE stays on its own.
+    // Built again, be it in the same second: a new version, and the VE stays on its own.
     let recipe = fs::read_to_string(house::images().join("busybox.toml")).unwrap();
     h.write(
         "busybox.toml",

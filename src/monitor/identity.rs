@@ -60,6 +60,26 @@ mod tests {
     }
 
     #[test]
+    fn the_dead_tell_how_they_ended_until_they_are_taken_note_of() {
+        let mut child = std::process::Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let init = identify(child.id()).unwrap();
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while status_of_dead(init).is_none() {
+            assert!(std::time::Instant::now() < end);
+            std::thread::yield_now();
+        }
+        assert_eq!(status_of_dead(init), Some(3 << 8));
+        let other = Init {
+            start_time: init.start_time + 1,
+            ..init
+        };
+        assert_eq!(status_of_dead(other), None);
+        child.wait().unwrap();
+        assert_eq!(status_of_dead(init), None);
+        assert_eq!(status_of_dead(identify(std::process::id()).unwrap()), None, "it lives");
+    }
+
+    #[test]
     fn a_reused_number_is_refused() {
         let me = identify(std::process::id()).unwrap();
         assert!(open(me).is_ok());

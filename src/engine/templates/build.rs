@@ -114,7 +114,16 @@ impl Templates {
         progress: &dyn Progress,
     ) -> Result<Draft> {
         // To the second: nobody needs more, and everybody has to read it.
-        let created = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+        let mut second = Timestamp::now().as_second();
+        if version.is_none() {
+            // A second build in the same second is the next second's: later than the first, and named so.
+            let taken =
+                |s: i64| Timestamp::from_second(s).is_ok_and(|t| self.place(name, &TemplateVersion::at(t)).exists());
+            while taken(second) {
+                second += 1;
+            }
+        }
+        let created = Timestamp::from_second(second).unwrap_or_default();
         let version = version.unwrap_or_else(|| TemplateVersion::at(created));
         if self.place(name, &version).exists() {
             let reference = TemplateRef {

@@ -97,7 +97,7 @@ fn what_is_unsafe_or_wrong_is_refused() {
         (Class::Refused, "share", "host"),
         (Class::NotFound, "plan", "huge"),
         (Class::NotFound, "network.0.network", "nowhere"),
-        (Class::Usage, "memory.limit", "1MiB"),
+        (Class::Usage, "memory.limit", "1MiB"), // too little to live in
         (Class::Usage, "memory.limit", "-1"),
         (Class::Usage, "no.such.key", "1"),
     ] {
