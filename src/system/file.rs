@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use crate::{Error, Result};
 
 /// A place where tests can make it fail.
@@ -17,6 +19,24 @@ fn reach(_act: &'static str, _path: &Path) -> Result<()> {
 /// Replaces `path` by `content`: a crash leaves the old file or the new one, never a part (write to a temporary
 /// file beside it, fsync, rename, fsync of the directory). The file gets `mode`.
 pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let fail = |e: std::io::Error| Error::os("write", path.display(), e);
+    let file = beside(path, content, mode)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|e| fail(e.error))?;
+    sync_dir(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Replaces `path` by `content` with mode 0600, whole or not at all, but leaves the time to the kernel: a power cut may
+/// bring the old file back.
+pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let file = beside(path, content, 0o600)?;
+    file.persist(path)
+        .map(drop)
+        .map_err(|e| Error::os("write", path.display(), e.error))
+}
+
+/// A temporary file beside `path` with what it is to hold.
+fn beside(path: &Path, content: &[u8], mode: u32) -> Result<NamedTempFile> {
     reach("write", path)?;
     let fail = |e: std::io::Error| Error::os("write", path.display(), e);
     let dir = path.parent().unwrap_or(Path::new("/"));
@@ -28,22 +48,7 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     file.as_file()
         .set_permissions(fs::Permissions::from_mode(mode))
         .map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
-    sync_dir(dir)
-}
-
-/// Replaces `path` by `content` with mode 0600, whole or not at all, but leaves the time to the kernel: a power cut may
-/// bring the old file back.
-pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    let fail = |e: std::io::Error| Error::os("write", path.display(), e);
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new()
-        .prefix(".tmp-")
-        .tempfile_in(dir)
-        .map_err(fail)?;
-    file.write_all(content).map_err(fail)?;
-    file.persist(path).map(drop).map_err(|e| fail(e.error))
+    Ok(file)
 }
 
 /// Makes what happened in a directory durable.

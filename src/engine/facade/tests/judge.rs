@@ -100,7 +100,10 @@ fn what_the_plan_does_not_grant_no_verb_gives() {
             for verb in VERBS {
                 let what = format!("{verb} with {feature} under {lines:?}");
                 let error = refused(&host, Class::Limit, &what, |_| ask(&host, verb, feature));
-                assert!(chain(&error).contains(feature), "{what}: {error:?}");
+                assert!(
+                    chain(&error).contains(&format!("features.{feature}")),
+                    "{what}: {error:?}"
+                );
             }
             // Omitted everywhere: closed.
             started(&host);
@@ -205,7 +208,7 @@ fn a_tenants_budget_holds_for_every_verb() {
         let error = refused(&host, Class::Limit, budget, |e| {
             e.create(&order("web2", &large), &Silent)
         });
-        assert!(chain(&error).contains(key), "{budget}: {error:?}");
+        assert!(chain(&error).contains(&format!(": {key}: ")), "{budget}: {error:?}");
         if key != "tenant" {
             refused(&host, Class::Limit, budget, |e| {
                 e.set(&web1(), &[("plan".into(), "large".into())], false, &Silent)
