@@ -240,9 +240,16 @@ fn io_weight(layout: &Layout) -> Support {
     }
 }
 
-/// The scheduler in use stands in brackets: `none mq-deadline [bfq]`.
+/// The scheduler in use stands in brackets: `none mq-deadline [bfq]`. Loop devices are not asked: there is one for each
+/// VE, so between them there is nothing to weigh, and a start would take longer the more VEs there are.
 fn bfq_in_use(sysfs: &Path) -> bool {
-    groups(&sysfs.join("block")).any(|disk| files::read(&disk, "queue/scheduler").is_ok_and(|t| t.contains("[bfq]")))
+    let is_disk = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        !["loop", "ram", "zram"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    groups(&sysfs.join("block"))
+        .filter(is_disk)
+        .any(|disk| files::read(&disk, "queue/scheduler").is_ok_and(|t| t.contains("[bfq]")))
 }
 
 /// The entries of a directory; none if it can't be read.
