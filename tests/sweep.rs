@@ -268,7 +268,7 @@ const MUTATING: &str = "write,pwrite64,writev,rename,renameat,renameat2,unlink,u
 /// How many seconds one verb may take; more with HOSTEL_SWEEP_SECONDS, so that all its calls are tried.
 fn budget() -> Duration {
     let asked = std::env::var("HOSTEL_SWEEP_SECONDS").ok().and_then(|s| s.parse().ok());
-    Duration::from_secs(asked.unwrap_or(20))
+    Duration::from_secs(asked.unwrap_or(10))
 }
 
 impl Sweep {
@@ -352,6 +352,48 @@ impl Sweep {
             "killed {killed} of {tried} times"
         );
     }
+
+    /// Lets system calls that change something fail, each in turn with another error: the command says so or copes,
+    /// and what was cut short is ended by the next.
+    #[track_caller]
+    fn fail_system_calls(&self) {
+        let calls = self.system_calls();
+        let end = Instant::now() + budget();
+        let (mut tried, mut failed) = (0, 0);
+        for n in spread(calls.len()) {
+            if Instant::now() > end {
+                break;
+            }
+            let (name, count) = &calls[n - 1];
+            let errno = ["EIO", "ENOSPC", "ENOMEM", "EPERM"][n % 4];
+            self.prepare();
+            let (signal, ran, _) = self.traced(&format!("inject={name}:error={errno}:when={count}"));
+            let story = format!(
+                "{:?} with {errno} at call {n} of {}, {name} number {count}",
+                self.args,
+                calls.len()
+            );
+            // What the standard library takes for impossible ends it at once: no worse than a kill.
+            let in_std = ran.err.contains("library/std/src/sys/process");
+            assert!(
+                signal.is_none() && (ran.code != 101 || in_std),
+                "{story}: {signal:?} {ran:?}"
+            );
+            (tried, failed) = (tried + 1, failed + usize::from(ran.code != 0));
+            let next = NEXT[n % NEXT.len()];
+            self.next(&story, next);
+            self.judge(&format!(
+                "{story}, then {next:?}; it had said {}: {}",
+                ran.code, ran.err
+            ));
+        }
+        println!(
+            "{:?}: {tried} of {} system calls failed, {failed} of them mattered",
+            self.args,
+            calls.len()
+        );
+        assert!(failed > 0);
+    }
 }
 
 /// The numbers from 1 to `most`, each once, so that the first few are spread over all: by their bits reversed.
@@ -373,6 +415,27 @@ fn has_strace() -> bool {
 fn start_at_its_system_calls() {
     if has_strace() {
         Sweep::new(Before::Stopped, &["start", VE]).kill_at_system_calls();
+    }
+}
+
+#[test]
+fn start_with_system_calls_that_fail() {
+    if has_strace() {
+        Sweep::new(Before::Stopped, &["start", VE]).fail_system_calls();
+    }
+}
+
+#[test]
+fn create_with_system_calls_that_fail() {
+    if has_strace() {
+        Sweep::new(Before::Absent, CREATE).fail_system_calls();
+    }
+}
+
+#[test]
+fn destroy_with_system_calls_that_fail() {
+    if has_strace() {
+        Sweep::new(Before::Running, &["destroy", VE, "--force"]).fail_system_calls();
     }
 }
 

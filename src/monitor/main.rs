@@ -63,14 +63,19 @@ fn detach() -> Result<()> {
     sys::ignore_signals().step("ignore", "signals")
 }
 
+/// Init runs by now, so we stay with it whether anybody hears this or not.
+fn report_started(engine: &Channel) {
+    if engine.send(&FromMonitor::Started, &[]).is_err() {
+        engine.fall_silent();
+    }
+}
+
 fn run_start(spec: Start, engine: &Channel) -> Result<u8> {
     inherit::check_privileges_can_grow()?;
     detach()?;
     let listener = serve::listen(&spec.watch)?;
     let running = start::start(&spec, engine)?;
-    engine
-        .send(&FromMonitor::Started, &[])
-        .step("report to", "the engine")?;
+    report_started(engine);
     let Start { watch, notifies, .. } = spec;
     Ok(watch_over(&watch, running, listener, notifies))
 }
@@ -80,9 +85,7 @@ fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
     let pidfd = identity::open(spec.init)?;
     let listener = serve::listen(&spec.watch)?;
     place::join_v1(&spec.watch.place)?;
-    engine
-        .send(&FromMonitor::Started, &[])
-        .step("report to", "the engine")?;
+    report_started(engine);
     // Without one a VE is well enough; the guest may have made it impossible.
     let console = adopt::console(pidfd.as_fd()).ok();
     let running = Running {

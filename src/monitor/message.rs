@@ -95,6 +95,12 @@ impl Channel {
         Ok(())
     }
 
+    /// Says no more: the other end, if it waits for us, waits for nothing.
+    pub fn fall_silent(&self) {
+        // It fails only if the other end is gone.
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write);
+    }
+
     /// Receives the next message and the descriptor that came with it; `None` when the other end is closed.
     pub fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Option<OwnedFd>)>> {
         let mut buffer = vec![0u8; LONGEST];

@@ -83,24 +83,35 @@ pub fn run<T: Send>(
     let mut board = Board::new(io::stderr(), show, labels.to_vec());
     let next = AtomicUsize::new(0);
     let (events, heard) = mpsc::channel();
+    let work_through = |events: Sender<Event<T>>| {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= labels.len() {
+                break;
+            }
+            let line = Line {
+                index,
+                events: events.clone(),
+            };
+            let _ = events.send(Event::Begin(index));
+            let result = work(index, &line);
+            let _ = events.send(Event::End(index, result));
+        }
+    };
     thread::scope(|scope| {
-        for _ in 0..load.limit().min(labels.len()) {
-            let (events, next) = (events.clone(), &next);
-            scope.spawn(move || {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= labels.len() {
-                        break;
-                    }
-                    let line = Line {
-                        index,
-                        events: events.clone(),
-                    };
-                    let _ = events.send(Event::Begin(index));
-                    let result = work(index, &line);
-                    let _ = events.send(Event::End(index, result));
+        for n in 0..load.limit().min(labels.len()) {
+            let (own, work_through) = (events.clone(), &work_through);
+            if thread::Builder::new()
+                .spawn_scoped(scope, move || work_through(own))
+                .is_err()
+            {
+                // A host that has no process left to give (a fork bomb in it, say) is where VEs must be stopped. Those
+                // that are at work do it all; without any, it is done here, and shown when it is done.
+                if n == 0 {
+                    work_through(events.clone());
                 }
-            });
+                break;
+            }
         }
         drop(events);
         loop {

@@ -278,16 +278,18 @@ impl Launching for Launched {
         let (act, id) = ("start VE", self.id);
         // A monitor that has failed meanwhile has left its message; the send may fail then.
         let sent = self.channel.send(&ToMonitor::Go, &[]);
-        match self.hear()? {
-            Some(FromMonitor::Started) => Ok(()),
-            Some(FromMonitor::Failed(failure)) => {
+        if sent.is_err() {
+            // One that is well must not wait for a word that will not come.
+            self.channel.fall_silent();
+        }
+        match (self.hear()?, sent) {
+            (Some(FromMonitor::Started), _) => Ok(()),
+            (Some(FromMonitor::Failed(failure)), _) => {
                 let _ = self.child.wait();
                 Err(from_failure(act, id, failure))
             }
-            _ => match sent {
-                Err(e) => Err(Error::os(act, id, e)),
-                Ok(()) => Err(Error::new(act, id, "its monitor ended without a word")),
-            },
+            (_, Err(e)) => Err(Error::os(act, id, e)),
+            (_, Ok(())) => Err(Error::new(act, id, "its monitor ended without a word")),
         }
     }
 }
