@@ -24,7 +24,12 @@ pub enum Request {
     /// The console has this many rows and columns.
     Resize(u16, u16),
     /// The asker clears up after the VE has ended, if it is still there then: for as long as this connection is open.
+    /// Not answered; heard even if init ends right after it was said.
     LeaveClearing,
+    /// The asker is about to end the VE: if init ends while this connection is open, clear up and leave it ended, even
+    /// if the guest asked for a reboot in that moment. Heard even if init ends right after it was said; a monitor that
+    /// had seen the end before doesn't answer.
+    Finish,
 }
 
 /// The answer.

@@ -10,7 +10,9 @@ use std::time::Duration;
 use hostel_model::id::VeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Adopt, Answer, Disk, Enter, Entered, Guests, Init, Launching, Request, Start, Streams, Switches};
+use super::{
+    Adopt, Announced, Answer, Disk, Enter, Entered, Guests, Init, Launching, Request, Start, Streams, Switches,
+};
 use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
 use crate::{Error, Kind, Result};
@@ -28,6 +30,8 @@ struct State {
     living: BTreeMap<u32, Living>,
     last: u32,
     stubborn: bool,
+    brief: bool,
+    deaf: bool,
     entered: Option<Switches>,
     calls: Calls,
 }
@@ -45,6 +49,15 @@ struct Living {
 }
 
 steered!(FakeGuests);
+
+#[derive(Debug)]
+struct Heard(bool);
+
+impl Announced for Heard {
+    fn was_heard(&self) -> bool {
+        self.0
+    }
+}
 
 impl FakeGuests {
     /// Guests whose first processes are in these groups: a group that is killed ends its guest.
@@ -78,6 +91,16 @@ impl FakeGuests {
     /// Guests that don't heed a request to shut down.
     pub fn stubborn(&self, stubborn: bool) {
         self.state().stubborn = stubborn;
+    }
+
+    /// The next announcement of an end comes too late to be heard.
+    pub fn hear_nothing(&self) {
+        self.state().deaf = true;
+    }
+
+    /// Guests that end as soon as they have a new monitor.
+    pub fn end_when_adopted(&self) {
+        self.state().brief = true;
     }
 
     /// The init of a running VE.
@@ -246,6 +269,10 @@ impl Guests for FakeGuests {
         let gone = || Error::new("watch over VE", adopt.watch.id, "it has ended").kind(Kind::NotFound);
         let living = state.living.get_mut(&adopt.watch.id).ok_or_else(gone)?;
         (living.monitored, living.clearer) = (true, None);
+        if std::mem::take(&mut state.brief) {
+            drop(state);
+            self.end(|other, _| other == adopt.watch.id);
+        }
         Ok(())
     }
 
@@ -307,6 +334,15 @@ impl Guests for FakeGuests {
             l.clearer = Some(reader);
             writer.into()
         }))
+    }
+
+    fn announce_end(&self, run_dir: &Path) -> Result<Option<Box<dyn Announced>>> {
+        let mut state = self.call("announce_end", "")?;
+        let deaf = std::mem::take(&mut state.deaf);
+        let living = ve_of(run_dir).and_then(|id| state.living.get(&id));
+        Ok(living
+            .filter(|l| l.monitored)
+            .map(|_| Box::new(Heard(!deaf)) as Box<dyn Announced>))
     }
 
     fn await_boot(

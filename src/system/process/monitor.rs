@@ -1,11 +1,11 @@
 //! Running hostel-monitor: from a file that can't be written, with a channel and its orders.
 
+use std::ffi::CString;
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ use rustix::process::Signal;
 
 use super::forward::Held;
 use super::init::{Process, find_init, gone};
-use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
+use super::spawn::{Program, Spawned};
+use super::{Announced, Answer, Entered, Guests, Launching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
 /// The real thing: monitors as processes of this host.
@@ -49,42 +50,55 @@ impl Monitors {
     }
 
     /// Runs a monitor in this role, with these standard streams; `None`: none at all.
-    fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Child, Channel)> {
+    fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Spawned, Channel)> {
         let program = self.shielded()?;
         let orders = orders(role)?;
         let fail = |e: std::io::Error| Error::os("run", self.program.display(), e);
         let (ours, theirs) = Channel::pair().map_err(fail)?;
-        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-        command.arg0("hostel-monitor").env_clear();
-        if let Ok(path) = std::env::var("PATH") {
-            command.env("PATH", path);
-        }
-        match streams {
-            None => {
-                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            }
+        let nothing = File::options().read(true).write(true).open("/dev/null").map_err(fail)?;
+        let nothing = Some(nothing.as_fd());
+        let streams = match &streams {
+            None => [nothing; 3],
             Some(Streams { input, output }) => {
-                command.stdin(input.map_or_else(Stdio::inherit, Stdio::from));
-                command.stdout(output.map_or_else(Stdio::inherit, Stdio::from));
+                [input.as_ref().map(AsFd::as_fd), output.as_ref().map(AsFd::as_fd), None]
             }
-        }
+        };
         let passed = [theirs.as_fd().as_raw_fd(), orders.as_raw_fd()];
-        command.args(passed.map(|fd| fd.to_string()));
-        // SAFETY: between fork and exec only fcntl is called, which is async-signal-safe (signal-safety(7)), on
-        // descriptors that this function keeps open until the child has been spawned.
-        unsafe { command.pre_exec(move || passed.iter().try_for_each(|fd| keep_over_exec(*fd))) };
-        let child = command.spawn().map_err(fail)?;
+        let [channel, orders_number] = passed.map(|fd| CString::new(fd.to_string()).unwrap_or_default());
+        let path = std::env::var_os("PATH").map(|path| [b"PATH=", path.as_encoded_bytes()].concat());
+        let path = path.and_then(|path| CString::new(path).ok());
+        let child = Program {
+            file: program.as_fd(),
+            argv: &[c"hostel-monitor", &channel, &orders_number],
+            env: path.as_deref().as_slice(),
+            streams,
+            passed: &passed,
+            group: home(role)?.as_ref().map(AsFd::as_fd),
+        }
+        .spawn()
+        .map_err(fail)?;
         Ok((child, ours))
+    }
+
+    /// Why a monitor has ended without a word.
+    fn silence(&self, act: &'static str, id: u32, monitor: &mut Spawned) -> Error {
+        match monitor.failure() {
+            Some(e) => Error::os("run", self.program.display(), e),
+            None => Error::new(act, id, "its monitor ended without a word"),
+        }
     }
 }
 
-/// Lets a descriptor stay open in the program that is to be run.
-fn keep_over_exec(fd: i32) -> std::io::Result<()> {
-    // SAFETY: no memory arguments.
-    match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
-        -1 => Err(std::io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+/// The group that a monitor stays in while its VE runs.
+fn home(role: &Role) -> Result<Option<OwnedFd>> {
+    let watch = match role {
+        Role::Start(start) => &start.watch,
+        Role::Adopt(adopt) => &adopt.watch,
+        Role::Enter(_) => return Ok(None),
+    };
+    let open = |group: &PathBuf| File::open(group).map_err(|e| Error::os("open cgroup", group.display(), e));
+    let group = watch.place.unified.as_ref().map(open).transpose()?;
+    Ok(group.map(OwnedFd::from))
 }
 
 fn orders(role: &Role) -> Result<File> {
@@ -115,10 +129,10 @@ impl Guests for Monitors {
                 .map(OwnedFd::from)
                 .map_err(|e| Error::os("open", path, e))
         };
-        let (child, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
+        let (monitor, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
         let mut launched = Launched {
             id,
-            child,
+            monitor,
             channel,
             init: Init { pid: 0, start_time: 0 },
             network: None,
@@ -130,17 +144,17 @@ impl Guests for Monitors {
                 Ok(Box::new(launched))
             }
             Some(FromMonitor::Failed(failure)) => Err(from_failure(act, id, failure)),
-            _ => Err(Error::new(act, id, "its monitor ended without a word")),
+            _ => Err(self.silence(act, id, &mut launched.monitor)),
         }
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {
         let (act, id) = ("watch over VE", adopt.watch.id);
-        let (_monitor, channel) = self.spawn(&Role::Adopt(adopt), None)?;
+        let (mut monitor, channel) = self.spawn(&Role::Adopt(adopt), None)?;
         match channel.receive::<FromMonitor>().map_err(|e| Error::os(act, id, e))? {
             Some((FromMonitor::Started, _)) => Ok(()),
             Some((FromMonitor::Failed(failure), _)) => Err(from_failure(act, id, failure)),
-            _ => Err(Error::new(act, id, "its monitor ended without a word")),
+            _ => Err(self.silence(act, id, &mut monitor)),
         }
     }
 
@@ -173,7 +187,12 @@ impl Guests for Monitors {
     }
 
     fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>> {
-        Ok(client::ask(run_dir, &Request::LeaveClearing, None)?.map(|connection| connection.stream.into()))
+        Ok(client::tell(run_dir, &Request::LeaveClearing)?.map(OwnedFd::from))
+    }
+
+    fn announce_end(&self, run_dir: &Path) -> Result<Option<Box<dyn Announced>>> {
+        let told = client::tell(run_dir, &Request::Finish)?;
+        Ok(told.map(|stream| Box::new(stream) as Box<dyn Announced>))
     }
 
     fn await_boot(&self, run_dir: &Path, timeout: Duration, interrupted: &AtomicBool) -> Result<Option<Answer>> {
@@ -190,16 +209,16 @@ impl Guests for Monitors {
             return Err(gone(enter.init));
         }
         let held = Held::take()?;
-        let (mut child, channel) = self.spawn(&Role::Enter(Box::new(enter)), Some(streams))?;
+        let (mut entry, channel) = self.spawn(&Role::Enter(Box::new(enter)), Some(streams))?;
         let fail = |e: std::io::Error| Error::os("enter", "the VE", e);
         let mut told = None;
-        forward(&held, &child).map_err(fail)?;
+        forward(&held, &entry).map_err(fail)?;
         while let Some((message, _)) = channel.receive::<FromMonitor>().map_err(fail)? {
             if matches!(message, FromMonitor::Failed(_) | FromMonitor::NotRun(_)) {
                 told = Some(message);
             }
         }
-        let status = child.wait().map_err(fail)?;
+        let code = entry.wait().map_err(fail)?;
         match told {
             Some(FromMonitor::Failed(failure)) => {
                 let error = from_failure("run a command in", "the VE", failure);
@@ -213,17 +232,28 @@ impl Guests for Monitors {
                 missing: failure.errno == Some(libc::ENOENT),
                 reason: failure.reason,
             }),
-            _ => Ok(Entered::Code(exit_code(status))),
+            _ => match entry.failure() {
+                Some(e) => Err(Error::os("run", self.program.display(), e)),
+                None => Ok(Entered::Code(code)),
+            },
         }
     }
 }
 
+/// How long a monitor may take to answer when its VE has ended: it has nothing else to do.
+const HEARING: Duration = Duration::from_secs(1);
+
+impl Announced for UnixStream {
+    fn was_heard(&self) -> bool {
+        let mut answer = [0];
+        self.set_read_timeout(Some(HEARING)).is_ok() && matches!((&mut &*self).read(&mut answer), Ok(1))
+    }
+}
+
 /// Passes signals on to an entry's process until that has ended.
-fn forward(held: &Held, child: &Child) -> std::io::Result<()> {
-    let pid = rustix::process::Pid::from_child(child);
-    let ended = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+fn forward(held: &Held, entry: &Spawned) -> std::io::Result<()> {
     loop {
-        let mut fds = [PollFd::new(&ended, PollFlags::IN), PollFd::new(held, PollFlags::IN)];
+        let mut fds = [PollFd::new(entry, PollFlags::IN), PollFd::new(held, PollFlags::IN)];
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
@@ -231,21 +261,14 @@ fn forward(held: &Held, child: &Child) -> std::io::Result<()> {
         if !fds[0].revents().is_empty() {
             return Ok(());
         }
-        held.pass_to(pid);
+        held.pass_to(entry.as_fd());
     }
-}
-
-/// The code of an entry's process, which is that of the command; its own only if somebody killed it.
-fn exit_code(status: std::process::ExitStatus) -> u8 {
-    use std::os::unix::process::ExitStatusExt;
-    let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    code.and_then(|c| u8::try_from(c).ok()).unwrap_or(125)
 }
 
 #[derive(Debug)]
 struct Launched {
     id: u32,
-    child: Child,
+    monitor: Spawned,
     channel: Channel,
     init: Init,
     network: Option<OwnedFd>,
@@ -274,7 +297,7 @@ impl Launching for Launched {
             .as_fd()
     }
 
-    fn go(mut self: Box<Self>) -> Result<()> {
+    fn go(self: Box<Self>) -> Result<()> {
         let (act, id) = ("start VE", self.id);
         // A monitor that has failed meanwhile has left its message; the send may fail then.
         let sent = self.channel.send(&ToMonitor::Go, &[]);
@@ -285,7 +308,7 @@ impl Launching for Launched {
         match (self.hear()?, sent) {
             (Some(FromMonitor::Started), _) => Ok(()),
             (Some(FromMonitor::Failed(failure)), _) => {
-                let _ = self.child.wait();
+                let _ = self.monitor.wait();
                 Err(from_failure(act, id, failure))
             }
             (_, Err(e)) => Err(Error::os(act, id, e)),
