@@ -2,9 +2,9 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use rustix::process::Signal;
 use super::forward::Held;
 use super::init::{Process, find_init, gone};
 use super::spawn::{Program, Spawned};
-use super::{Announced, Answer, Entered, Guests, Launching, Request, Streams, client};
+use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
 /// The real thing: monitors as processes of this host.
@@ -190,9 +190,21 @@ impl Guests for Monitors {
         Ok(client::tell(run_dir, &Request::LeaveClearing)?.map(OwnedFd::from))
     }
 
-    fn announce_end(&self, run_dir: &Path) -> Result<Option<Box<dyn Announced>>> {
-        let told = client::tell(run_dir, &Request::Finish)?;
-        Ok(told.map(|stream| Box::new(stream) as Box<dyn Announced>))
+    fn announce_end(&self, run_dir: &Path, init: Init) -> Result<Option<OwnedFd>> {
+        let stream = match client::ask(run_dir, &Request::Finish, Some(HEARING)) {
+            Ok(Some(connection)) => connection.stream,
+            Ok(None) => return Ok(None),
+            Err(e) if e.kind == Kind::TimedOut => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        // Only after the answer: in the queue of a monitor that hangs it would keep the disk in use. It has no use
+        // other than speed, so if it can't be had or sent, the end takes longer.
+        let mut path = File::options();
+        let path = path.read(true).custom_flags(libc::O_PATH);
+        if let Ok(root) = path.open(format!("/proc/{}/root", init.pid)) {
+            let _ = client::send_with(&stream, root.as_fd());
+        }
+        Ok(Some(stream.into()))
     }
 
     fn await_boot(&self, run_dir: &Path, timeout: Duration, interrupted: &AtomicBool) -> Result<Option<Answer>> {
@@ -240,15 +252,8 @@ impl Guests for Monitors {
     }
 }
 
-/// How long a monitor may take to answer when its VE has ended: it has nothing else to do.
+/// How long a monitor may take to hear that its VE is about to end.
 const HEARING: Duration = Duration::from_secs(1);
-
-impl Announced for UnixStream {
-    fn was_heard(&self) -> bool {
-        let mut answer = [0];
-        self.set_read_timeout(Some(HEARING)).is_ok() && matches!((&mut &*self).read(&mut answer), Ok(1))
-    }
-}
 
 /// Passes signals on to an entry's process until that has ended.
 fn forward(held: &Held, entry: &Spawned) -> std::io::Result<()> {
