@@ -211,7 +211,7 @@ impl Drop for FakeLaunch {
 }
 
 impl Guests for FakeGuests {
-    fn launch(&self, start: Start) -> Result<Box<dyn Launching>> {
+    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>> {
         let id = start.watch.id;
         let mut state = self.call("launch", id)?;
         let null = std::fs::File::open("/dev/null").map_err(|e| Error::os("open", "/dev/null", e))?;
@@ -229,7 +229,7 @@ impl Guests for FakeGuests {
                 group.ok_or_else(|| Error::new("start VE", id, "it has no control group").kind(Kind::NotFound))?;
             groups.change(group, |g| g.processes.push(init.pid));
         }
-        let device = match start.disk {
+        let device = match disk {
             Disk::Device { node, .. } => Some(node),
             Disk::Directory(_) => None,
         };

@@ -35,7 +35,7 @@ use crate::Result;
 /// Starts VEs and looks after their processes.
 pub trait Guests: Send + Sync + Debug {
     /// Makes the VE's first process and its namespaces; init does not run yet. Dropping the answer ends it.
-    fn launch(&self, start: Start) -> Result<Box<dyn Launching>>;
+    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>>;
     /// Gives a running VE that lost its monitor a new one.
     fn adopt(&self, adopt: Adopt) -> Result<()>;
     /// Finds a VE's init among the processes of its cgroup: for a VE whose record was lost.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use hostel_monitor::Failure;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
-use hostel_monitor::spec::{Adopt, Enter, Init, Role, Start};
+use hostel_monitor::root::open_disk;
+use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Role, Start};
 use hostel_monitor::sys::mount_setattr;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, MemfdFlags};
@@ -121,31 +122,23 @@ fn from_failure(act: &'static str, object: impl std::fmt::Display, failure: Fail
 }
 
 impl Guests for Monitors {
-    fn launch(&self, start: Start) -> Result<Box<dyn Launching>> {
-        let (act, id) = ("start VE", start.watch.id);
-        let namespaces = |init: Init| {
-            let path = format!("/proc/{}/ns/net", init.pid);
-            File::open(&path)
-                .map(OwnedFd::from)
-                .map_err(|e| Error::os("open", path, e))
-        };
-        let (monitor, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
-        let mut launched = Launched {
-            id,
-            monitor,
-            channel,
-            init: Init { pid: 0, start_time: 0 },
-            network: None,
-        };
-        match launched.hear()? {
-            Some(FromMonitor::Born(init)) => {
-                launched.init = init;
-                launched.network = Some(namespaces(init)?);
-                Ok(Box::new(launched))
-            }
-            Some(FromMonitor::Failed(failure)) => Err(from_failure(act, id, failure)),
-            _ => Err(self.silence(act, id, &mut launched.monitor)),
-        }
+    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>> {
+        let id = start.watch.id;
+        std::thread::scope(|scope| {
+            // Mounting takes as long as all that the monitor does until it needs the disk.
+            let mounting = std::thread::Builder::new().spawn_scoped(scope, || open_disk(&disk));
+            let launched = self.give_birth(start)?;
+            let mounted = match mounting {
+                Ok(thread) => thread.join().ok(),
+                Err(_) => None, // this host has no thread to give
+            };
+            let disk = mounted
+                .unwrap_or_else(|| open_disk(&disk))
+                .map_err(|failure| from_failure("start VE", id, failure))?;
+            // A monitor that has ended meanwhile has left a message, which is read next.
+            let _ = launched.channel.send(&ToMonitor::Disk, &[disk.as_fd()]);
+            Ok(Box::new(launched) as Box<dyn Launching>)
+        })
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {
@@ -254,6 +247,32 @@ impl Guests for Monitors {
 
 /// How long a monitor may take to hear that its VE is about to end.
 const HEARING: Duration = Duration::from_secs(1);
+
+impl Monitors {
+    /// A monitor, and the VE's first process with its namespaces.
+    fn give_birth(&self, start: Start) -> Result<Launched> {
+        let (act, id) = ("start VE", start.watch.id);
+        let (monitor, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
+        let mut launched = Launched {
+            id,
+            monitor,
+            channel,
+            init: Init { pid: 0, start_time: 0 },
+            network: None,
+        };
+        match launched.hear()? {
+            Some(FromMonitor::Born(init)) => {
+                let path = format!("/proc/{}/ns/net", init.pid);
+                let network = File::open(&path).map_err(|e| Error::os("open", path, e))?;
+                launched.init = init;
+                launched.network = Some(network.into());
+                Ok(launched)
+            }
+            Some(FromMonitor::Failed(failure)) => Err(from_failure(act, id, failure)),
+            _ => Err(self.silence(act, id, &mut launched.monitor)),
+        }
+    }
+}
 
 /// Passes signals on to an entry's process until that has ended.
 fn forward(held: &Held, entry: &Spawned) -> std::io::Result<()> {
