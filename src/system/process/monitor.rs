@@ -54,6 +54,8 @@ impl Monitors {
         let orders = orders(role)?;
         let fail = |e: std::io::Error| Error::os("run", self.program.display(), e);
         let (ours, theirs) = Channel::pair().map_err(fail)?;
+        // One that stays is not for the terminal's Ctrl-C, not even at its very beginning: a session of its own.
+        let stays = streams.is_none();
         let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
         command.arg0("hostel-monitor").env_clear();
         if let Ok(path) = std::env::var("PATH") {
@@ -70,9 +72,17 @@ impl Monitors {
         }
         let passed = [theirs.as_fd().as_raw_fd(), orders.as_raw_fd()];
         command.args(passed.map(|fd| fd.to_string()));
-        // SAFETY: between fork and exec only fcntl is called, which is async-signal-safe (signal-safety(7)), on
-        // descriptors that this function keeps open until the child has been spawned.
-        unsafe { command.pre_exec(move || passed.iter().try_for_each(|fd| keep_over_exec(*fd))) };
+        // SAFETY: between fork and exec only setsid and fcntl are called, which are async-signal-safe
+        // (signal-safety(7)), the latter on descriptors that this function keeps open until the child has been
+        // spawned.
+        unsafe {
+            command.pre_exec(move || {
+                if stays {
+                    rustix::process::setsid()?;
+                }
+                passed.iter().try_for_each(|fd| keep_over_exec(*fd))
+            });
+        }
         let child = command.spawn().map_err(fail)?;
         Ok((child, ours))
     }
@@ -109,27 +119,16 @@ fn from_failure(act: &'static str, object: impl std::fmt::Display, failure: Fail
 impl Guests for Monitors {
     fn launch(&self, start: Start) -> Result<Box<dyn Launching>> {
         let (act, id) = ("start VE", start.watch.id);
-        let namespaces = |init: Init| {
-            let path = format!("/proc/{}/ns/net", init.pid);
-            File::open(&path)
-                .map(OwnedFd::from)
-                .map_err(|e| Error::os("open", path, e))
-        };
         let (child, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
-        let mut launched = Launched {
-            id,
-            child,
-            channel,
-            init: Init { pid: 0, start_time: 0 },
-            network: None,
-        };
-        match launched.hear()? {
-            Some(FromMonitor::Born(init)) => {
-                launched.init = init;
-                launched.network = Some(namespaces(init)?);
-                Ok(Box::new(launched))
-            }
-            Some(FromMonitor::Failed(failure)) => Err(from_failure(act, id, failure)),
+        match hear(&channel, id)? {
+            Some((FromMonitor::Born(init), Some(network))) => Ok(Box::new(Launched {
+                id,
+                child,
+                channel,
+                init,
+                network,
+            })),
+            Some((FromMonitor::Failed(failure), _)) => Err(from_failure(act, id, failure)),
             _ => Err(Error::new(act, id, "its monitor ended without a word")),
         }
     }
@@ -248,17 +247,14 @@ struct Launched {
     child: Child,
     channel: Channel,
     init: Init,
-    network: Option<OwnedFd>,
+    network: OwnedFd,
 }
 
-impl Launched {
-    fn hear(&self) -> Result<Option<FromMonitor>> {
-        let message = self
-            .channel
-            .receive()
-            .map_err(|e| Error::os("hear from the monitor of VE", self.id, e))?;
-        Ok(message.map(|(message, _)| message))
-    }
+/// What the monitor says next, and the descriptor that comes with it.
+fn hear(channel: &Channel, id: u32) -> Result<Option<(FromMonitor, Option<OwnedFd>)>> {
+    channel
+        .receive()
+        .map_err(|e| Error::os("hear from the monitor of VE", id, e))
 }
 
 impl Launching for Launched {
@@ -266,12 +262,8 @@ impl Launching for Launched {
         self.init
     }
 
-    #[allow(clippy::expect_used)] // set by launch() before a Launched is handed out
     fn network_namespace(&self) -> BorrowedFd<'_> {
-        self.network
-            .as_ref()
-            .expect("a launched VE has a network namespace")
-            .as_fd()
+        self.network.as_fd()
     }
 
     fn go(mut self: Box<Self>) -> Result<()> {
@@ -282,9 +274,9 @@ impl Launching for Launched {
             // One that is well must not wait for a word that will not come.
             self.channel.fall_silent();
         }
-        match (self.hear()?, sent) {
-            (Some(FromMonitor::Started), _) => Ok(()),
-            (Some(FromMonitor::Failed(failure)), _) => {
+        match (hear(&self.channel, id)?, sent) {
+            (Some((FromMonitor::Started, _)), _) => Ok(()),
+            (Some((FromMonitor::Failed(failure), _)), _) => {
                 let _ = self.child.wait();
                 Err(from_failure(act, id, failure))
             }
