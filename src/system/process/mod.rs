@@ -5,7 +5,7 @@ pub mod console;
 mod fake;
 mod forward;
 mod init;
-mod interrupt;
+pub(crate) mod interrupt;
 mod monitor;
 pub mod terminal;
 #[cfg(test)]
