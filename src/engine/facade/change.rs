@@ -78,6 +78,7 @@ impl Engine {
                 }
                 self.run::<Start>(id, &op::start::Params {}, progress)
                     .map(|()| outcome("restarted", true))
+                    .map_err(|e| if was == State::Running { is_stopped(e, ve) } else { e })
             }
             Action::Pause => self
                 .host
@@ -152,6 +153,7 @@ impl Engine {
             Err(e) if e.class == Class::Limit && self.host.journals.look(ve.id) == Look::Nothing => {
                 Destroy::without_journal(&self.host, ve.id, params)?;
             }
+            Err(e) if e.class == Class::Interrupted && was != State::Stopped => return Err(is_stopped(e, ve)),
             other => other?,
         }
         Ok(outcome("destroyed", true))
@@ -361,6 +363,12 @@ fn refused_edit(state: &VeState, e: EditError) -> Error {
         format!("the definition of {} would have mistakes", state.name),
     )
     .because(e)
+}
+
+/// An error of the second half of a verb, with what the first half has done: that isn't undone.
+fn is_stopped(error: Error, ve: &Outline) -> Error {
+    let name = &ve.name;
+    error.hint(format!("{name} is stopped now; start it with: hostel start {name}"))
 }
 
 fn outcome(done: &str, changed: bool) -> Outcome {
