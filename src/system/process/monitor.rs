@@ -19,7 +19,7 @@ use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use rustix::process::Signal;
 
 use super::forward::Held;
-use super::init::{Process, find_init, gone};
+use super::init::{Process, age, find_init, gone};
 use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
@@ -152,7 +152,7 @@ impl Guests for Monitors {
     }
 
     fn age(&self, init: Init) -> Option<Duration> {
-        Process::open(init).ok()??.age()
+        age(init)
     }
 
     fn shut_down(&self, init: Init) -> Result<()> {
