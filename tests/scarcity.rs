@@ -8,9 +8,9 @@ mod house;
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use house::{House, Ran, hostel};
+use house::{House, Ran, Talk, hostel};
 
 /// The VE that comes and goes, and the one that must not notice.
 const VE: &str = "comes1";
@@ -176,4 +176,228 @@ fn memory() {
     }
     println!("of {} commands failed: {failed:?}", LIFE.len());
     assert!(failed[0] > 0 && failed.last() == Some(&0), "{failed:?}");
+}
+
+/// A house whose directory below /run is a small tmpfs of its own.
+struct SmallRun(Option<House>);
+
+impl SmallRun {
+    fn new() -> Self {
+        let h = House::new();
+        h.host_sh(&format!(
+            "mount -t tmpfs -o size=512k,mode=700 small {}",
+            h.run.display()
+        ));
+        let small = Self(Some(h));
+        small.house().ok(&["init"]);
+        small
+    }
+
+    fn house(&self) -> &House {
+        self.0.as_ref().unwrap()
+    }
+
+    fn fill(&self) {
+        let fill = self.house().run.join("fill");
+        let line = format!(
+            "for s in 64k 4k 1; do dd if=/dev/zero bs=$s >> {} 2>/dev/null; done; true",
+            fill.display()
+        );
+        self.house().host_sh(&line);
+        assert!(
+            std::fs::write(self.house().run.join("drop"), [1]).is_err(),
+            "there is still room"
+        );
+        let _ = std::fs::remove_file(self.house().run.join("drop"));
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.house().run.join("fill")).unwrap();
+    }
+}
+
+impl Drop for SmallRun {
+    fn drop(&mut self) {
+        let h = self.0.take().unwrap();
+        let _ = std::fs::remove_file(h.run.join("fill"));
+        // What lies on it goes before it does.
+        h.run(&["destroy", "--all", "--force"]);
+        let left = if std::thread::panicking() {
+            Vec::new()
+        } else {
+            h.audit()
+        };
+        let unmounted = Command::new("umount").arg(&h.run).status();
+        drop(h);
+        if !std::thread::panicking() {
+            assert!(left.is_empty() && unmounted.unwrap().success(), "{left:#?}");
+        }
+    }
+}
+
+#[test]
+fn room_in_run() {
+    let small = SmallRun::new();
+    let h = small.house();
+    for ve in [NEIGHBOUR, VE, "kills1", "goes1"] {
+        h.busybox(ve);
+    }
+    h.ok(&["create", "off1", "--template", "busybox"]);
+    small.fill();
+    // What needs room there says so and leaves nothing.
+    let ran = h.run(&["start", "off1"]);
+    assert!(
+        [1, 6].contains(&ran.code) && ran.err.contains("No space left"),
+        "{ran:?}"
+    );
+    assert_eq!(h.state("off1"), "stopped");
+    // What is looked at and used needs none.
+    assert_eq!(h.ok(&["list", "-H"]).lines().count(), 5);
+    assert_eq!(h.sh(NEIGHBOUR, "echo alive"), "alive");
+    assert_eq!(h.audit(), Vec::<serde_json::Value>::new());
+    // What ends VEs works all the same.
+    for (args, ve) in [
+        (&["stop", VE][..], VE),
+        (&["kill", "kills1"], "kills1"),
+        (&["destroy", "goes1", "--force"], ""),
+    ] {
+        if args[0] == "kill" {
+            // Even if nothing was put by for that.
+            std::fs::remove_file(h.run.join(".reserve")).unwrap();
+            small.fill();
+        }
+        let ran = h.run(args);
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
+        if !ve.is_empty() {
+            assert_eq!(h.state(ve), "stopped", "{args:?}");
+        }
+        assert_eq!(h.audit(), Vec::<serde_json::Value>::new(), "{args:?}");
+        small.fill();
+    }
+    // A guest that ends by itself is cleared up after.
+    h.run(&["exec", NEIGHBOUR, "--", "/bin/sh", "-c", "poweroff -f"]);
+    h.until("it is stopped", 20, || h.state(NEIGHBOUR) == "stopped");
+    h.until("it is cleared up after", 20, || h.audit().is_empty());
+    small.free();
+    for ve in [NEIGHBOUR, VE, "kills1", "off1"] {
+        h.ok(&["start", ve]);
+        assert_eq!(h.sh(ve, "hostname"), ve);
+    }
+}
+
+/// The data directory of Hostel can't be written: a disk that was remounted after an error, say.
+#[test]
+fn a_disk_that_can_be_written() {
+    let (h, neighbour) = lived_in();
+    h.ok(&["create", "off1", "--template", "busybox"]);
+    h.busybox(VE);
+    let before = (h.read("etc/ve/off1.toml"), h.ok(&["list", "-H", "-o", "name,state"]));
+    // Only this command sees it so, in a mount namespace of its own.
+    let read_only = |args: &[&str]| -> Ran {
+        let line = "for d in etc data; do mount --bind \"$0/$d\" \"$0/$d\" && mount -o remount,bind,ro \"$0/$d\" || exit 99; done; exec \"$@\"";
+        let mut command = h.on_host("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "sh", "-c", line])
+            .arg(&h.dir);
+        command
+            .arg(hostel())
+            .arg("--config")
+            .arg(h.dir.join("hostel.toml"))
+            .args(args);
+        command.output().unwrap().into()
+    };
+    for args in [
+        &["create", "new1", "--template", "busybox"][..],
+        &["set", VE, "processes=50"],
+        &["destroy", "off1"],
+        &["set", "off1", "disk.size=160MiB"],
+    ] {
+        let ran = read_only(args);
+        assert!(
+            ran.code == 1 && ran.err.contains("Read-only file system"),
+            "{args:?}: {ran:?}"
+        );
+        assert_eq!(h.audit(), Vec::<serde_json::Value>::new(), "{args:?}");
+    }
+    for args in [
+        &["list"][..],
+        &["status", VE],
+        &["show", "off1"],
+        &["audit"],
+        &["exec", VE, "/bin/true"],
+    ] {
+        let ran = read_only(args);
+        assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
+    }
+    assert_eq!(
+        (h.read("etc/ve/off1.toml"), h.ok(&["list", "-H", "-o", "name,state"])),
+        before
+    );
+    // A VE that runs can be ended: nothing of that has to be kept.
+    for args in [&["stop", VE][..], &["kill", NEIGHBOUR]] {
+        assert_eq!(h.status(NEIGHBOUR, "pid").as_u64(), Some(neighbour));
+        let ran = read_only(args);
+        assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
+    }
+    for ve in [VE, NEIGHBOUR, "off1"] {
+        h.ok(&["start", ve]);
+        assert_eq!(h.sh(ve, "hostname"), ve);
+    }
+}
+
+/// Something on the host has a copy of the mount table from when a VE's root was mounted: any service with a mount
+/// namespace of its own that was started meanwhile.
+#[test]
+fn a_copy_of_the_mount_table_elsewhere() {
+    let h = House::new();
+    h.busybox(VE);
+    // As /run is on a host of systemd's: mounts and unmounts reach those who have a copy, if they let them.
+    h.host_sh(&format!(
+        "mount --bind {0} {0} && mount --make-shared {0}",
+        h.run.display()
+    ));
+    let shared = Unmount(h.run.clone());
+    let keep = |propagation: &str| {
+        let mut keeper = h.on_host("unshare");
+        let line = "echo ready; read end";
+        keeper.args(["--mount", "--propagation", propagation, "sh", "-c", line]);
+        keeper.stdin(Stdio::piped());
+        let keeper = Talk::new(keeper.stdout(Stdio::piped()).spawn().unwrap());
+        keeper.hear("ready");
+        keeper
+    };
+    // While it runs: nothing of it shows in the host's table, so there is nothing to keep.
+    let at_run = keep("private");
+    h.ok(&["restart", VE, "--timeout", "0s"]);
+    assert_eq!(h.sh(VE, "hostname"), VE);
+    h.ok(&["stop", VE]);
+    h.ok(&["mount", VE]);
+    let at_mount = keep("slave");
+    h.ok(&["umount", VE]);
+    h.ok(&["start", VE]);
+    h.ok(&["stop", VE]);
+    h.ok(&["destroy", VE]);
+    drop((at_run, at_mount));
+    // One that doesn't let them: it is told who is in the way, and when that has ended all goes on without repair.
+    h.ok(&["create", VE, "--template", "busybox"]);
+    h.ok(&["mount", VE]);
+    let keeper = keep("private");
+    let err = h.fails(5, &["umount", VE]);
+    assert!(err.contains("still in use") && err.contains("mount namespace"), "{err}");
+    drop(keeper);
+    h.ok(&["umount", VE]);
+    h.ok(&["start", VE]);
+    assert_eq!(h.sh(VE, "hostname"), VE);
+    h.ok(&["destroy", VE, "--force"]);
+    assert_eq!(h.audit(), Vec::<serde_json::Value>::new());
+    drop(shared);
+}
+
+/// A mount of the test's own.
+struct Unmount(PathBuf);
+
+impl Drop for Unmount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }

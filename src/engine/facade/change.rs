@@ -1,5 +1,6 @@
 //! Actions on one VE, and changes of its definition.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,7 +127,22 @@ impl Engine {
 
     pub(crate) fn stop(&self, id: VeId, grace: Option<Duration>, progress: &dyn Progress) -> Result<()> {
         let grace = grace.map_or(0, |g| u64::try_from(g.as_millis()).unwrap_or(u64::MAX));
-        self.run::<Stop>(id, &op::stop::Params { grace }, progress)
+        let params = op::stop::Params { grace };
+        let again = Cell::new(false);
+        let stop = || {
+            if again.replace(true) {
+                // What the first attempt could not write down.
+                self.host.recover(id, &self.runner(progress))?;
+            }
+            self.run::<Stop>(id, &params, progress)
+        };
+        match self.making_room(stop) {
+            // Not even the journal could be begun. What remains of a stop that is cut short is found without.
+            Err(e) if e.class == Class::Limit && self.host.journals.look(id) == Look::Nothing => {
+                Stop::without_journal(&self.host, id, params)
+            }
+            other => other,
+        }
     }
 
     /// How long a guest may take to shut down: as asked, as defined, or as the host has it if the definition can't be

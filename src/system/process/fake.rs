@@ -15,7 +15,7 @@ use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
 use crate::{Error, Kind, Result};
 
-/// How long ago every process of the fake began.
+/// How long ago every process of the fake began that has ended; the others begin now.
 const A_WHILE: Duration = Duration::from_secs(100);
 
 /// Starts nothing, but remembers what it was asked to start, and fails where it is told to. A clone is the same one.
@@ -264,8 +264,8 @@ impl Guests for FakeGuests {
         self.state().living.values().any(|l| l.init == init)
     }
 
-    fn age(&self, _: Init) -> Option<Duration> {
-        Some(A_WHILE)
+    fn age(&self, init: Init) -> Option<Duration> {
+        Some(if self.alive(init) { Duration::ZERO } else { A_WHILE })
     }
 
     fn shut_down(&self, init: Init) -> Result<()> {
