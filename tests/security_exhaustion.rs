@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use house::House;
 use probe::{INSIDE, arm, armed, init, inside, monitor, probe};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Inotify instances are counted by who made the user namespace: were that root of the host for all VEs, the first
 /// one would leave none for the second, and its systemd would not boot.
@@ -271,11 +272,21 @@ fn a_descriptor_sent_to_the_monitor_does_not_hold_it_up() {
     let h = House::new();
     hostile_init(
         &h,
-        "ip link set lo up\nprobe linger /run/host/notify > /sent 2>&1 &\nsleep 0.5\nprobe notify /run/host/notify X=1 20 > /more 2>&1",
+        "ip link set lo up\nwhile [ ! -e /go ]; do sleep 0.1; done\nprobe linger /run/host/notify > /sent 2>&1 &\n\
+         while [ ! -e /on ]; do sleep 0.1; done\nprobe notify /run/host/notify X=1 20 > /more 2>&1",
     );
     h.ok(&["start", "ve"]);
-    h.until("it is sent", 20, || {
-        h.sh("ve", "cat /sent /more 2>/dev/null || true").contains("ok")
+    // The monitor sleeps until the sender has closed its own, so that it finds itself the last user.
+    let guard = Pid::from_raw(i32::try_from(monitor(&h, "ve")).unwrap()).unwrap();
+    kill_process(guard, Signal::STOP).unwrap();
+    h.sh("ve", "touch /go");
+    h.until("it is sent", 60, || {
+        h.sh("ve", "cat /sent 2>/dev/null || true") == "sent ok\nclosed ok"
+    });
+    kill_process(guard, Signal::CONT).unwrap();
+    h.sh("ve", "touch /on");
+    h.until("more is sent", 60, || {
+        h.sh("ve", "cat /more 2>/dev/null || true").contains("sent")
     });
     within(20, &h, &["status", "ve"]);
     // Its sender ends; whoever holds the socket now would be its last user.
