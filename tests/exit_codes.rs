@@ -230,6 +230,71 @@ fn ctrl_c_ends_a_stop_that_waits() {
     h.ok(&["kill", "web1"]);
 }
 
+/// On a terminal Ctrl-C goes to all that runs in the foreground, not to the command alone.
+#[test]
+fn ctrl_c_typed_on_a_terminal() {
+    let h = House::new();
+    h.busybox("web1");
+    h.sh("web1", "printf '#!/bin/sh\\nsleep 1000\\n' > /etc/init.d/rcK");
+    for (verb, more) in [("stop", "--timeout=50s"), ("restart", "--timeout=50s")] {
+        let ran = h.on_terminal(&[verb, "web1", more], &[("shutting down", "\x03")]);
+        assert!(
+            ran.code == 130 && ran.out.contains("interrupted"),
+            "{verb}: {} {}",
+            ran.code,
+            ran.out
+        );
+        assert_eq!(h.state("web1"), "running");
+        assert_eq!(h.audit(), Vec::<serde_json::Value>::new(), "{verb}");
+        h.ok(&["kill", "web1"]);
+        h.ok(&["start", "web1"]);
+    }
+}
+
+/// What takes long in a template is done by other programs or in one go; it is given up all the same.
+#[test]
+fn ctrl_c_gives_up_a_template() {
+    let h = House::with_own_templates();
+    let nothing_stays = |ran: house::Ran, what: &str| {
+        assert!(
+            ran.code == 130 && ran.err.contains("interrupted"),
+            "{what}: {} {}",
+            ran.code,
+            ran.err
+        );
+        assert_eq!(h.ok(&["template", "list", "-H"]), "", "{what}");
+        assert_eq!(h.audit(), Vec::<serde_json::Value>::new(), "{what}");
+    };
+    // A tool that waits, and heeds no Ctrl-C of its own.
+    let recipe = std::fs::read_to_string(house::images().join("busybox.toml")).unwrap();
+    let waits = "trap '' INT TERM; echo x > /begun; while :; do sleep 1; done";
+    h.write(
+        "slow.toml",
+        &format!("{recipe}\n[[run]]\nargv = [\"/bin/busybox\", \"sh\", \"-c\", \"{waits}\"]\n"),
+    );
+    let slow = h.dir.join("slow.toml");
+    let child = h.spawn(&["template", "build", slow.to_str().unwrap()]);
+    h.until("the tool runs", 20, || {
+        !h.host_sh(&format!("find {} -name begun", h.dir.display())).is_empty()
+    });
+    signal(&child, Signal::INT);
+    nothing_stays(end_of(child), "build");
+    // An archive, in the middle of a file of 8 GiB.
+    let large = h.dir.join("large");
+    h.host_sh(&format!(
+        "mkdir {0} && cd {0} && truncate -s 8G endless && tar -cf - endless 2>/dev/null | head -c 512 > large.tar && \
+         truncate -s 8G large.tar",
+        large.display()
+    ));
+    let child = h.spawn(&["template", "import", "large", large.join("large.tar").to_str().unwrap()]);
+    h.until("it unpacks", 20, || {
+        !h.host_sh(&format!("find {} -path '*.staging-*' -name endless", h.dir.display()))
+            .is_empty()
+    });
+    signal(&child, Signal::INT);
+    nothing_stays(end_of(child), "import");
+}
+
 #[test]
 fn a_limit_is_6() {
     let h = House::new();

@@ -381,3 +381,37 @@ fn a_stop_wins_against_a_reboot_at_the_same_moment() {
     reboot.wait().unwrap();
     assert!(h.audit().is_empty());
 }
+
+/// When a process began, in hundredths of a second since boot (proc_pid_stat(5)).
+fn began(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, rest) = stat.rsplit_once(')').unwrap();
+    rest.split_ascii_whitespace().nth(19).unwrap().parse().unwrap()
+}
+
+/// Somebody sets the host's clock while a VE runs. What was written down before differs from the clock by a day then;
+/// here it is what was written that is changed, for a host's clock is not a test's to set.
+#[test]
+fn a_clock_that_is_set_by_a_day_changes_nothing() {
+    let h = House::new();
+    h.busybox("web1");
+    let record = h.run.join(format!("{ID}/run.json"));
+    for day in [-86_400, 86_400] {
+        h.ok(&["restart", "web1", "--timeout", "0s"]);
+        let mut text: serde_json::Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+        text["started"] = (text["started"].as_i64().unwrap() + day).into();
+        std::fs::write(&record, text.to_string()).unwrap();
+        let uptime = h.status("web1", "uptime").as_u64().unwrap();
+        assert!(uptime < 60, "it runs since {uptime} s, the clock being {day} s off");
+        // A guest that reboots as soon as it has started is held back, no longer and no shorter than ever.
+        let (old, start) = (init(&h, "web1"), began(init(&h, "web1")));
+        inside(&h, "web1", "reboot -f");
+        h.until("it runs again", 30, || runs_anew(&h, "web1", old));
+        let apart = began(init(&h, "web1")) - start;
+        assert!(
+            apart >= 290,
+            "two boots {apart}/100 s apart, the clock being {day} s off"
+        );
+    }
+    assert!(h.audit().is_empty());
+}

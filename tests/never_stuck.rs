@@ -294,12 +294,17 @@ struct SmallDisk {
 
 impl SmallDisk {
     fn new() -> Self {
+        Self::made("")
+    }
+
+    /// With options for mkfs.ext4.
+    fn made(options: &str) -> Self {
         let mut house = House::new();
         house.unchecked(); // it is looked at here, before its disk goes
         let (image, point) = (house.dir.join("small.img"), house.dir.join("small"));
         std::fs::create_dir(&point).unwrap();
         let line = format!(
-            "truncate -s 128M {0} && mkfs.ext4 -q -F {0} && mount -o loop {0} {1}",
+            "truncate -s 128M {0} && mkfs.ext4 -q -F {options} {0} && mount -o loop {0} {1}",
             image.display(),
             point.display()
         );
@@ -434,6 +439,55 @@ fn on_a_full_disk_nothing_is_lost_and_everything_can_be_ended() {
     assert_eq!(h.sh("web4", "hostname"), "web4");
     h.ok(&["set", "web4", "memory.limit=48MiB"]);
     h.ok(&["create", "web5", "--template", "busybox", "--start"]);
+}
+
+/// Space enough, but no file can be made any more.
+#[test]
+fn on_a_disk_without_inodes_nothing_is_lost_and_everything_can_be_ended() {
+    let small = SmallDisk::made("-N 256");
+    let h = small.house();
+    for name in ["web1", "web2"] {
+        h.ok(&["create", name, "--template", "busybox", "--start"]);
+    }
+    h.ok(&["create", "web3", "--template", "busybox"]);
+    let files = small.point.join("files");
+    let fill = || {
+        std::fs::create_dir_all(&files).unwrap();
+        let first = std::fs::read_dir(&files).unwrap().count();
+        let made = (first..1000).take_while(|n| std::fs::write(files.join(n.to_string()), "").is_ok());
+        assert!(first + made.count() < 1000);
+        assert!(
+            std::fs::write(small.point.join("drop"), "").is_err(),
+            "there are still inodes"
+        );
+    };
+    fill();
+    let before = h.read("small/etc/ve/web1.toml");
+    for args in [
+        &["create", "web4", "--template", "busybox"][..],
+        &["set", "web1", "memory.limit=48MiB"],
+    ] {
+        let ran = h.run(args);
+        assert!(
+            [1, 6].contains(&ran.code) && ran.err.contains("No space left"),
+            "{args:?}: {ran:?}"
+        );
+        assert!(h.audit().is_empty(), "{args:?}: {:#?}", h.audit());
+    }
+    assert_eq!(h.read("small/etc/ve/web1.toml"), before);
+    h.ok(&["stop", "web1"]);
+    fill();
+    h.ok(&["destroy", "web1"]);
+    fill();
+    h.ok(&["destroy", "web2", "--force"]);
+    fill();
+    let started = h.run(&["start", "web3"]);
+    assert!([0, 6].contains(&started.code), "{started:#?}");
+    h.ok(&["stop", "web3"]);
+    h.ok(&["destroy", "web3"]);
+    assert!(rows(h).is_empty() && h.audit().is_empty(), "{:#?}", h.audit());
+    std::fs::remove_dir_all(&files).unwrap();
+    h.ok(&["create", "web4", "--template", "busybox", "--start"]);
 }
 
 #[test]

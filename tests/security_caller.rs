@@ -5,6 +5,9 @@
 mod house;
 mod probe;
 
+use std::fs;
+use std::process::Command;
+
 use house::{House, hostel};
 use probe::{INSIDE, arm, inside, probe};
 
@@ -91,4 +94,38 @@ fn the_callers_limits_and_priorities_stay_outside() {
     for (what, came) in &found {
         assert!(came == "EPERM" || came == "EACCES", "{what}: {came}");
     }
+}
+
+/// What a process of a guest leaves when it dies lies inside, if the guest asked for it, and is for no program of the
+/// host's.
+#[test]
+fn a_core_dump_stays_inside() {
+    let h = House::new();
+    h.busybox("ve");
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    let die = "mkdir -p /tmp/died && cd /tmp/died && (sh -c 'kill -SEGV $$'; true) 2>/dev/null; ls | wc -l";
+    let asked = format!("ulimit -c unlimited 2>/dev/null; {die}");
+    let elsewhere = || {
+        let found = Command::new("find")
+            .args([".", "/", "-maxdepth", "1", "-name", "core*", "-newer"])
+            .arg(h.dir.join("hostel.toml"))
+            .output();
+        String::from_utf8(found.unwrap().stdout).unwrap()
+    };
+    if pattern.starts_with(['|', '@']) {
+        // The kernel hands nothing to that program at this limit, and nobody inside can raise it.
+        assert_eq!(
+            h.sh(
+                "ve",
+                "grep -h core /proc/1/limits /proc/self/limits | tr -s ' ' | sort -u"
+            ),
+            "Max core file size 1 1 bytes"
+        );
+        assert_eq!(h.sh("ve", &asked), "0");
+        return;
+    }
+    assert_eq!(h.sh("ve", die), "0", "none unless it is asked for");
+    let absolute = pattern.starts_with('/');
+    assert_eq!(h.sh("ve", &asked), if absolute { "0" } else { "1" });
+    assert_eq!(elsewhere(), "");
 }

@@ -9,7 +9,7 @@
 mod house;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,17 @@ enum Before {
     Stopped,
     Running,
     Mounted,
+}
+
+impl Before {
+    fn state(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Stopped => "stopped",
+            Self::Running => "running",
+            Self::Mounted => "mounted",
+        }
+    }
 }
 
 /// A command, and what has to hold when it was cut short.
@@ -89,6 +100,15 @@ impl Sweep {
             .envs(env.iter().copied())
             .output()
             .unwrap();
+        (output.status.signal(), output.into())
+    }
+
+    /// The command under test in a process group of its own, as a shell on a terminal runs it, with Ctrl-C typed when
+    /// it comes by a place.
+    fn run_interrupted(&self, place: &str) -> (Option<i32>, Ran) {
+        let mut command = self.house.command(&self.args);
+        command.env("HOSTEL_INTERRUPT_AT", place).process_group(0);
+        let output = command.output().unwrap();
         (output.status.signal(), output.into())
     }
 
@@ -190,12 +210,7 @@ impl Sweep {
     #[track_caller]
     fn fail_everywhere(&self) -> usize {
         let places = self.places(&[]);
-        let was = match self.before {
-            Before::Absent => "absent",
-            Before::Stopped => "stopped",
-            Before::Running => "running",
-            Before::Mounted => "mounted",
-        };
+        let was = self.before.state();
         for place in &places {
             let story = format!("{:?} failing at {place}", self.args);
             self.prepare();
@@ -219,6 +234,40 @@ impl Sweep {
             }
             let (_, again) = self.run(&[]);
             let done = again.code == 0 || (again.code == 3 && self.args[0] == "destroy");
+            assert!(done, "{story}, again: {}{}", again.out, again.err);
+            self.judge(&format!("{story}, again"));
+        }
+        places.len()
+    }
+
+    /// Ctrl-C at each place: it is undone or, past the point of no return, finished; the command says which, and a retry
+    /// works at once.
+    #[track_caller]
+    fn interrupt_everywhere(&self) -> usize {
+        let places = self.places(&[]);
+        let was = self.before.state();
+        let finished = self.state();
+        for place in &places {
+            let story = format!("{:?} interrupted at {place}", self.args);
+            self.prepare();
+            let (signal, ran) = self.run_interrupted(place);
+            assert_eq!(signal, None, "{story}: {ran:?}");
+            self.judge(&story);
+            let state = self.state();
+            match ran.code {
+                0 => assert_eq!(state, finished, "{story}: {ran:?}"),
+                130 => {
+                    assert!(ran.err.contains("interrupted"), "{story}: {}", ran.err);
+                    // What has ended can't be brought back; then it is told.
+                    let told = state == "stopped" && ran.err.contains(&format!("{VE} is stopped"));
+                    assert!(state == was || told, "{story}: it is {state}; {}", ran.err);
+                }
+                code => panic!("{story}: {code}: {}{}", ran.out, ran.err),
+            }
+            let (_, again) = self.run(&[]);
+            let done = again.code == 0
+                || (again.code == 3 && self.args[0] == "destroy")
+                || (again.code == 4 && self.args[0] == "create" && ran.code == 0);
             assert!(done, "{story}, again: {}{}", again.out, again.err);
             self.judge(&format!("{story}, again"));
         }
@@ -249,12 +298,14 @@ impl Sweep {
     fn everything(&self) {
         let forward = self.kill_everywhere(&[]);
         let failing = self.fail_everywhere();
+        let interrupted = self.interrupt_everywhere();
         let back = match self.deepest_failure() {
             Some(place) => self.kill_everywhere(&[("HOSTEL_FAIL_AT", &place)]),
             None => 0,
         };
         println!(
-            "{:?}: killed at {forward} places, failed at {failing}, killed at {back} on the way back",
+            "{:?}: killed at {forward} places, failed at {failing}, interrupted at {interrupted}, killed at {back} on the \
+             way back",
             self.args
         );
     }
@@ -470,7 +521,9 @@ fn create_with_a_template_of_its_own() {
 #[test]
 fn create_and_start() {
     let create: Vec<&str> = [CREATE, &["--start"]].concat();
-    Sweep::new(Before::Absent, &create).kill_everywhere(&[]);
+    let sweep = Sweep::new(Before::Absent, &create);
+    sweep.kill_everywhere(&[]);
+    sweep.interrupt_everywhere();
 }
 
 #[test]

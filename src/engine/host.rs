@@ -106,7 +106,7 @@ impl Host {
             fakes: None,
             locks: Locks::at(&dirs.locks())?,
             journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), &boot_id)?,
-            reserve: Reserve::at(dirs.reserve()),
+            reserve: Reserve::at(dirs.reserve(), dirs.run_reserve()),
             program: own_program()?,
             clock: || jiff::Timestamp::now().as_second(),
             patience,

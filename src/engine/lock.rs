@@ -172,10 +172,12 @@ impl Lock {
         };
         let fail = |e: std::io::Error| Error::new(Class::Failed, format!("cannot write {}", path.display())).because(e);
         let line = serde_json::to_vec(&holder).map_err(|e| fail(e.into()))?;
-        file.set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(&line))
-            .map_err(fail)?;
+        file.set_len(0).and_then(|()| file.rewind()).map_err(fail)?;
+        // Only for those who wait and want to know for whom: where there is no room for it, the lock is held all the
+        // same.
+        if file.write_all(&line).is_err() {
+            let _ = file.set_len(0);
+        }
         Ok(Self { file, path })
     }
 

@@ -12,9 +12,8 @@ const UNLIMITED: Option<u64> = None;
 
 /// Resource limits of every process in a VE, soft and hard. What the kernel counts for a whole user namespace
 /// (pending signals, message queues, locked memory) is bounded by what its maker had (kernel/user_namespace.c).
-const LIMITS: [(Resource, Option<u64>, Option<u64>); 15] = [
+const LIMITS: [(Resource, Option<u64>, Option<u64>); 14] = [
     (Resource::As, UNLIMITED, UNLIMITED),
-    (Resource::Core, Some(0), UNLIMITED),
     (Resource::Cpu, UNLIMITED, UNLIMITED),
     (Resource::Data, UNLIMITED, UNLIMITED),
     (Resource::Fsize, UNLIMITED, UNLIMITED),
@@ -39,8 +38,21 @@ pub fn reset() -> Result<()> {
     for (resource, soft, hard) in LIMITS {
         limit(resource, soft, hard)?;
     }
+    let (soft, hard) = core_limits(&std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap_or_default());
+    limit(Resource::Core, soft, hard)?;
     sys::ordinary_scheduling().step("return to", "ordinary scheduling")?;
     std::fs::write("/proc/self/oom_score_adj", "0").step("write", "/proc/self/oom_score_adj")
+}
+
+/// How large core dumps may be, soft and hard, where the kernel's core_pattern (core(5)) is this. A file lies in the
+/// directory of the process that died, inside: the guest may have that if it asks for it. But a program that the kernel
+/// runs for each dump, or a socket that it sends them to, is the host's: a VE's root must not have it read what he
+/// likes. The kernel asks it whatever the limit is, 0 too, except for 1, which is its mark for "not even that".
+fn core_limits(pattern: &str) -> (Option<u64>, Option<u64>) {
+    match pattern.trim_start().chars().next() {
+        Some('|' | '@') | None => (Some(1), Some(1)),
+        Some(_) => (Some(0), UNLIMITED),
+    }
 }
 
 /// A VE can't get rid of no_new_privs, and without setuid programs it is no system: neither sudo nor su would work.
@@ -79,4 +91,25 @@ fn limit(resource: Resource, soft: Option<u64>, hard: Option<u64>) -> Result<()>
         },
     )
     .step("set resource limit", format!("{resource:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::core_limits;
+
+    #[test]
+    fn no_program_of_the_host_is_fed_by_a_guest() {
+        for theirs in [
+            "|/usr/share/apport/apport %p",
+            "|/bin/false",
+            "@/run/coredump.socket",
+            "@@/run/x",
+            "",
+        ] {
+            assert_eq!(core_limits(theirs), (Some(1), Some(1)), "{theirs}");
+        }
+        for file in ["core\n", "/var/crash/core.%e.%p", "core.%p"] {
+            assert_eq!(core_limits(file), (Some(0), None), "{file}");
+        }
+    }
 }

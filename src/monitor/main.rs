@@ -54,9 +54,8 @@ fn read_role(spec: OwnedFd) -> Result<Role> {
     serde_json::from_str(&text).step("read", "the specification")
 }
 
-/// Leaves the caller's session and directory, so that neither its terminal nor its mounts are held.
+/// Leaves the caller's directory, so that no mount of the host's is held; the session is its own from the beginning.
 fn detach() -> Result<()> {
-    rustix::process::setsid().step("make", "a session")?;
     rustix::process::chdir("/").step("enter", "/")?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // Ctrl-C and hang-ups of the terminal that started a VE are not for it.

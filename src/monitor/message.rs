@@ -17,7 +17,8 @@ use crate::spec::Init;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FromMonitor {
-    /// The VE's first process and its namespaces are there; its network may be made. It waits for `Go`.
+    /// The VE's first process and its namespaces are there, and its network, which comes with this, may be made. It
+    /// waits for `Go`.
     Born(Init),
     /// Init runs.
     Started,

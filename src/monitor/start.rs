@@ -89,10 +89,14 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init) -> Res
     map_ids(init.pid, start.id_base)?;
     let path = format!("/proc/{}/ns/user", init.pid);
     let user_namespace = std::fs::File::open(&path).step("open", path)?;
-    // The engine makes the network while the root is put together here.
+    let path = format!("/proc/{}/ns/net", init.pid);
+    let network = std::fs::File::open(&path).step("open", path)?;
+    // The engine makes the network while the root is put together here. It isn't left to open it: if the root can't
+    // be put together, the process may be gone by then, and that would hide why.
     engine
-        .send(&FromMonitor::Born(init), &[])
+        .send(&FromMonitor::Born(init), &[network.as_fd()])
         .step("report to", "the engine")?;
+    drop(network);
     let disk = match engine.receive::<ToMonitor>().step("hear from", "the engine")? {
         Some((ToMonitor::Disk, Some(disk))) => disk,
         Some(_) => return Err(Failure::new("start", "init", "the engine spoke out of turn")),

@@ -39,7 +39,9 @@ int linger(const char *path)
     head->cmsg_level = SOL_SOCKET, head->cmsg_type = SCM_RIGHTS, head->cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(head), &client, sizeof client);
     say("sent", sendmsg(to, &message, 0));
-    close(client);
+    fflush(stdout);
+    /* With another user left this doesn't wait; the last one would. */
+    say("closed", close(client));
     fflush(stdout);
     (void)server;
     while (pause() < 0) /* keeps the other side of the connection open, and reads nothing */

@@ -1,5 +1,6 @@
 //! Actions on one VE, and changes of its definition.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,6 +84,7 @@ impl Engine {
                 }
                 self.run::<Start>(id, &op::start::Params {}, progress)
                     .map(|()| outcome("restarted", true))
+                    .map_err(|e| if was == State::Running { is_stopped(e, ve) } else { e })
             }
             Action::Pause => self
                 .host
@@ -139,7 +141,22 @@ impl Engine {
 
     pub(crate) fn stop(&self, id: VeId, grace: Option<Duration>, progress: &dyn Progress) -> Result<()> {
         let grace = grace.map_or(0, |g| u64::try_from(g.as_millis()).unwrap_or(u64::MAX));
-        self.run::<Stop>(id, &op::stop::Params { grace }, progress)
+        let params = op::stop::Params { grace };
+        let again = Cell::new(false);
+        let stop = || {
+            if again.replace(true) {
+                // What the first attempt could not write down.
+                self.host.recover(id, &self.runner(progress))?;
+            }
+            self.run::<Stop>(id, &params, progress)
+        };
+        match self.making_room(stop) {
+            // Not even the journal could be begun. What remains of a stop that is cut short is found without.
+            Err(e) if e.class == Class::Limit && self.host.journals.look(id) == Look::Nothing => {
+                Stop::without_journal(&self.host, id, params)
+            }
+            other => other,
+        }
     }
 
     /// How long a guest may take to shut down: as asked, as defined, or as the host has it if the definition can't be
@@ -166,6 +183,7 @@ impl Engine {
             Err(e) if e.class == Class::Limit && self.host.journals.look(ve.id) == Look::Nothing => {
                 Destroy::without_journal(&self.host, ve.id, params)?;
             }
+            Err(e) if e.class == Class::Interrupted && was != State::Stopped => return Err(is_stopped(e, ve)),
             other => other?,
         }
         Ok(outcome("destroyed", true))
@@ -375,6 +393,12 @@ fn refused_edit(state: &VeState, e: EditError) -> Error {
         format!("the definition of {} would have mistakes", state.name),
     )
     .because(e)
+}
+
+/// An error of the second half of a verb, with what the first half has done: that isn't undone.
+fn is_stopped(error: Error, ve: &Outline) -> Error {
+    let name = &ve.name;
+    error.hint(format!("{name} is stopped now; start it with: hostel start {name}"))
 }
 
 fn outcome(done: &str, changed: bool) -> Outcome {

@@ -212,7 +212,10 @@ impl Host {
             Ok(reality) => {
                 row.state = reality.state.to_string();
                 row.pid = reality.init.map(|init| init.pid);
-                row.uptime = reality.started.map(|s| u64::try_from((self.clock)() - s).unwrap_or(0));
+                row.uptime = reality
+                    .init
+                    .and_then(|init| self.guests.age(init))
+                    .map(|age| age.as_secs());
                 match reality.init {
                     Some(init) => self.measured(&mut row, state.id, init),
                     None => {

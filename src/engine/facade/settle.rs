@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A guest that reboots sooner than this after its start has to wait: a loop of reboots must not become the host's
 /// work.
-const LEAST_RUN: i64 = 3;
+const LEAST_RUN: Duration = Duration::from_secs(3);
 
 /// How a guest ended that wants to be started again ([`hostel_system::process::Ended`]).
 const REBOOT: &str = "reboot";
@@ -71,9 +71,9 @@ impl Engine {
         let Some(record) = RunRecord::read(&self.host.dirs.run(id)) else {
             return;
         };
-        let ran = (self.host.clock)().saturating_sub(record.started);
-        if let Ok(left @ 1..) = u64::try_from(LEAST_RUN.saturating_sub(ran.max(0))) {
-            std::thread::sleep(Duration::from_secs(left));
+        // Not by the time of day, which somebody may have set meanwhile.
+        if let Some(ran) = self.host.guests.age(record.init) {
+            std::thread::sleep(LEAST_RUN.saturating_sub(ran));
         }
     }
 }

@@ -71,6 +71,13 @@ impl Operation for Stop {
 }
 
 impl Stop {
+    /// Takes all steps, for a host whose /run is so full that no journal can be written. What a kill on the way leaves
+    /// the next operation on that VE, or an audit, clears up.
+    pub fn without_journal(host: &Arc<Host>, id: VeId, params: Params) -> Result<()> {
+        let mut stop = Self::resume(Arc::clone(host), id, params)?;
+        Self::steps().iter().try_for_each(|step| (step.act)(&mut stop))
+    }
+
     fn end(&mut self) -> Result<()> {
         let Some(init) = self.host.reality(self.id)?.init else {
             return Ok(());

@@ -55,7 +55,7 @@ impl Points for Quiet {
 }
 
 /// What the environment asks for: `HOSTEL_CRASH_AT=create.disk:after` ends this process there by SIGKILL,
-/// `HOSTEL_FAIL_AT=…` makes that place fail. Sides: before, after, undo-before, undo-after. With
+/// `HOSTEL_FAIL_AT=…` makes that place fail, at `HOSTEL_INTERRUPT_AT=…` somebody types Ctrl-C. Sides: before, after, undo-before, undo-after. With
 /// `HOSTEL_POINTS_LOG=FILE` each place is written to a file, so that a sweep knows them all.
 #[cfg(feature = "crash-points")]
 #[derive(Debug)]
@@ -75,6 +75,13 @@ impl Points for FromEnvironment {
         let asked = |name| std::env::var(name).is_ok_and(|at| at == place);
         if asked("HOSTEL_CRASH_AT") {
             hostel_system::crash::kill_self();
+        }
+        // Once: a second Ctrl-C ends the process.
+        if asked("HOSTEL_INTERRUPT_AT") && !crate::interrupt::raised() {
+            hostel_system::crash::interrupt_group();
+            while !crate::interrupt::raised() {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
         }
         if asked("HOSTEL_FAIL_AT") {
             return Err(Error::new(Class::Failed, format!("told to fail at {place}")));

@@ -52,7 +52,7 @@ impl Templates {
                 };
                 self.finish(draft, &root, made, progress)
             }
-            Err(e) if std::fs::rename(&log, &kept).is_ok() => {
+            Err(e) if e.class != Class::Interrupted && std::fs::rename(&log, &kept).is_ok() => {
                 Err(e.hint(format!("all that the tools said is in {}", kept.display())))
             }
             Err(e) => Err(e),

@@ -15,8 +15,6 @@ pub struct Reality {
     pub state: State,
     /// Its init, if it lives.
     pub init: Option<Init>,
-    /// When it was started, in seconds since 1970, if that is known.
-    pub started: Option<i64>,
     /// Is something of a former run left (a record, a cgroup) though it doesn't run?
     pub remains: bool,
 }
@@ -26,7 +24,6 @@ impl Host {
     pub fn reality(&self, id: VeId) -> Result<Reality> {
         let run_dir = self.dirs.run(id);
         let record = RunRecord::read(&run_dir).filter(|r| r.boot_id == self.boot_id);
-        let started = record.as_ref().map(|r| r.started);
         let recorded = record.as_ref().map(|r| r.init).filter(|init| self.guests.alive(*init));
         let has_group = self.cgroups.exists(id);
         // A lost record: the VE's cgroup still tells which process is its init.
@@ -41,12 +38,7 @@ impl Host {
             None => State::Stopped,
         };
         let remains = init.is_none() && (has_group || record.is_some());
-        Ok(Reality {
-            state,
-            init,
-            started: started.filter(|_| init.is_some()),
-            remains,
-        })
+        Ok(Reality { state, init, remains })
     }
 
     fn is_frozen(&self, id: VeId) -> Result<bool> {

@@ -157,7 +157,7 @@ pub struct RunRecord {
     pub init: Init,
     /// The boot of the host that this was in.
     pub boot_id: String,
-    /// When, in seconds since 1970.
+    /// When, in seconds since 1970: a label for people. What is decided is decided by init's own start time.
     pub started: i64,
 }
 

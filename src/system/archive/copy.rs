@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use super::attributes::{Policy, list_at, policy, set_at};
 use super::walk::names;
 use super::{Report, Tree, refused, shown};
+use crate::process::interrupt;
 use crate::{Error, Kind, Result};
 
 /// How many threads copy files while the walk goes on.
@@ -105,6 +106,7 @@ impl Walk {
     }
 
     fn entry(&mut self, from: &Arc<OwnedFd>, to: &Arc<OwnedFd>, name: &CStr, path: &mut Vec<u8>) -> Result<()> {
+        interrupt::check("copy", "the tree")?;
         let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|e| failed("read", path, e))?;
         if stat.st_dev != self.device {
             return Err(Error::new(

@@ -172,7 +172,7 @@ impl Import<'_> {
 
     /// unsquashfs writes files itself: Landlock keeps it in a directory of its own, after its listing was held
     /// against the limits. Our own copy is taken from there.
-    fn by_unsquashfs(&self, from: &Path, scratch: &Tree, root: &Tree) -> Result<Report> {
+    pub(super) fn by_unsquashfs(&self, from: &Path, scratch: &Tree, root: &Tree) -> Result<Report> {
         let listing = vec!["unsquashfs".into(), "-lln".into(), "-no-progress".into(), from.into()];
         self.job(listing, "squashfs-tools", scratch)
             .start(|out| within(out, &self.limits))?;

@@ -15,6 +15,7 @@ use super::attributes::list_at;
 use super::tree::open_beneath;
 use super::walk::{Node, walk};
 use super::{Tree, shown};
+use crate::process::interrupt;
 use crate::{Error, Result};
 
 /// How many threads read files. Hashing is bound by the processor, so two pay on any machine that has them.
@@ -178,6 +179,7 @@ fn hashes(root: BorrowedFd<'_>, files: &[(usize, Vec<u8>)]) -> Result<Vec<(usize
         let mut done = Vec::new();
         let mut buffer = vec![0u8; 256 << 10];
         while let Some((index, path)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            interrupt::check("list", "the tree")?;
             let hash =
                 hash(root, path, &mut buffer).map_err(|e| Error::os("read", format!("\"{}\"", shown(path)), e))?;
             done.push((*index, hash));

@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,9 +12,14 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
 use super::confine::Confinement;
 use super::devices::Devices;
 use super::{Tree, shown};
+use crate::process::interrupt;
 use crate::{Error, Kind, Result, file};
 
 /// Where programs are looked for.
@@ -123,8 +129,11 @@ impl Job<'_> {
             inner: out,
             ended: Arc::clone(&ended),
         };
+        let process =
+            pidfd_open(Pid::from_child(&child.0), PidfdFlags::empty()).map_err(|e| Error::os("watch", &name, e))?;
         let (result, status) = std::thread::scope(|scope| {
             scope.spawn(|| lines(err, &|text| self.note(text)));
+            scope.spawn(|| end_when_interrupted(&process));
             let result = consume(out);
             if result.is_err() && !ended.load(Ordering::Relaxed) {
                 child.give_up();
@@ -133,6 +142,7 @@ impl Job<'_> {
             Ok::<_, Error>((result, status))
         })?;
         match result {
+            _ if interrupt::raised() && !status.success() => Err(interrupt::given_up("finish", name)),
             Err(e) if status.success() || !ended.load(Ordering::Relaxed) => Err(e),
             Ok(done) if status.success() => Ok(done),
             _ => Err(self.failed(status)),
@@ -204,7 +214,8 @@ impl Job<'_> {
             .env("PATH", PATH)
             .env("HOME", "/root")
             .env("LANG", "C")
-            .env("LC_ALL", "C");
+            .env("LC_ALL", "C")
+            .process_group(0);
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command.env(
             "TMPDIR",
@@ -285,6 +296,26 @@ fn lines(from: impl Read, say: &dyn Fn(&str)) {
         let text = shown(line.strip_suffix(b"\r").unwrap_or(&line));
         if !text.is_empty() {
             say(&text);
+        }
+    }
+}
+
+/// Waits for the end of a tool, and brings it about if the work is given up. Ctrl-C itself doesn't reach the tool, which
+/// is in a process group of its own: half of them take it for a failure, and half of them don't heed it.
+fn end_when_interrupted(process: &OwnedFd) {
+    let pause = Timespec {
+        tv_sec: 0,
+        tv_nsec: 50_000_000,
+    };
+    loop {
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&pause)) {
+            Ok(0) | Err(Errno::INTR) if interrupt::raised() => {
+                // It may have ended already.
+                let _ = pidfd_send_signal(process, Signal::KILL);
+                return;
+            }
+            Ok(0) | Err(Errno::INTR) => {}
+            _ => return,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::confine::confined;
 use super::member::Members;
 use super::place::Placer;
 use super::{Limits, Report, Tree};
+use crate::process::interrupt;
 use crate::{Error, Result};
 
 /// Unpacks a tar archive, plain or compressed by gzip, xz or zstd (told by its first bytes), into an empty tree.
@@ -26,15 +27,33 @@ pub fn unpack_layer(input: impl Read + Send, dest: &Tree, limits: &Limits) -> Re
 }
 
 fn run(input: impl Read + Send, dest: &Tree, limits: &Limits, layer: bool) -> Result<Report> {
-    let (mut report, confined) = confined(dest.fd(), move || {
-        let stream = decompress(input).map_err(|e| Error::new("read", "the archive", e))?;
+    let unpacked = confined(dest.fd(), move || {
+        let stream = decompress(Interruptible(input)).map_err(|e| Error::new("read", "the archive", e))?;
         let mut members = Members::new(stream);
         let mut placer = Placer::new(dest.fd(), limits, layer);
         while let Some(member) = members.next()? {
+            interrupt::check("unpack", "the archive")?;
             placer.place(member, &mut members)?;
         }
         placer.finish()
+    });
+    // What was cut short in the middle of a file looks like a damaged archive.
+    let (mut report, confined) = unpacked.map_err(|e| match interrupt::raised() {
+        true => interrupt::given_up("unpack", "the archive"),
+        false => e,
     })?;
     report.confined = confined;
     Ok(report)
+}
+
+/// An input that ends with an error when the work is given up, also in the middle of a large file.
+struct Interruptible<R>(R);
+
+impl<R: Read> Read for Interruptible<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match interrupt::raised() {
+            true => Err(std::io::Error::other("interrupted")),
+            false => self.0.read(buffer),
+        }
+    }
 }

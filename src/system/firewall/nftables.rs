@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -64,6 +65,8 @@ impl Nftables {
     fn run(&self, text: &str) -> io::Result<Output> {
         let mut command = Command::new(&self.program);
         command.args(["-f", "-"]).env("PATH", PATH).env("LC_ALL", "C");
+        // Ctrl-C is for us, not for a table that is half loaded.
+        command.process_group(0);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -15,6 +15,9 @@ use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
 use crate::{Error, Kind, Result};
 
+/// How long ago every process of the fake began that has ended; the others begin now.
+const A_WHILE: Duration = Duration::from_secs(100);
+
 /// Starts nothing, but remembers what it was asked to start, and fails where it is told to. A clone is the same one.
 #[derive(Debug, Default, Clone)]
 pub struct FakeGuests {
@@ -278,7 +281,7 @@ impl Guests for FakeGuests {
     }
 
     fn age(&self, init: Init) -> Option<Duration> {
-        self.alive(init).then_some(Duration::ZERO)
+        Some(if self.alive(init) { Duration::ZERO } else { A_WHILE })
     }
 
     fn shut_down(&self, init: Init) -> Result<()> {

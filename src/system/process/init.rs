@@ -11,6 +11,16 @@ use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::{Error, Kind, Result};
 
+/// How long ago it began, whether it still lives or not: its start time is counted in clock ticks since boot, by a clock
+/// that nobody can set.
+pub fn age(init: Init) -> Option<Duration> {
+    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+    let began = Duration::from_millis(init.start_time.checked_mul(1000)? / u64::try_from(ticks).ok()?);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let now = Duration::new(u64::try_from(now.tv_sec).ok()?, u32::try_from(now.tv_nsec).ok()?);
+    Some(now.saturating_sub(began))
+}
+
 /// Exactly one process, held by descriptor: it can't turn into another one.
 #[derive(Debug)]
 pub struct Process {
@@ -31,15 +41,6 @@ impl Process {
             Err(failure) if failure.errno == Some(libc::ESRCH) => Ok(None),
             Err(failure) => Err(Error::new("open process", init.pid, failure)),
         }
-    }
-
-    /// How long ago it began: its start time is counted in clock ticks since boot.
-    pub fn age(&self) -> Option<Duration> {
-        let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
-        let began = Duration::from_millis(self.init.start_time.checked_mul(1000)? / u64::try_from(ticks).ok()?);
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let now = Duration::new(u64::try_from(now.tv_sec).ok()?, 0);
-        Some(now.saturating_sub(began))
     }
 
     /// Sends a signal; content if it has ended meanwhile.

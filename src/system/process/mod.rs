@@ -5,7 +5,7 @@ pub mod console;
 mod fake;
 mod forward;
 mod init;
-mod interrupt;
+pub(crate) mod interrupt;
 mod monitor;
 mod spawn;
 pub mod terminal;
@@ -42,7 +42,8 @@ pub trait Guests: Send + Sync + Debug {
     fn find(&self, processes: &[u32]) -> Option<Init>;
     /// Is exactly this process alive?
     fn alive(&self, init: Init) -> bool;
-    /// How long ago this process began; `None` if it has ended.
+    /// How long ago this process began, be it alive or not, whatever was done to the clock meanwhile; `None` if that
+    /// can't be told.
     fn age(&self, init: Init) -> Option<Duration>;
     /// Asks the guest to shut down in its own way.
     fn shut_down(&self, init: Init) -> Result<()>;

@@ -20,7 +20,7 @@ use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use rustix::process::Signal;
 
 use super::forward::Held;
-use super::init::{Process, find_init, gone};
+use super::init::{Process, age, find_init, gone};
 use super::spawn::{Program, Spawned};
 use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
 use crate::{Error, Kind, Result};
@@ -56,6 +56,8 @@ impl Monitors {
         let orders = orders(role)?;
         let fail = |e: std::io::Error| Error::os("run", self.program.display(), e);
         let (ours, theirs) = Channel::pair().map_err(fail)?;
+        // One that stays is not for the terminal's Ctrl-C, not even at its very beginning: a session of its own.
+        let stays = streams.is_none();
         let nothing = File::options().read(true).write(true).open("/dev/null").map_err(fail)?;
         let nothing = Some(nothing.as_fd());
         let streams = match &streams {
@@ -73,6 +75,7 @@ impl Monitors {
             argv: &[c"hostel-monitor", &channel, &orders_number],
             env: path.as_deref().as_slice(),
             streams,
+            own_session: stays,
             passed: &passed,
             group: home(role)?.as_ref().map(AsFd::as_fd),
         }
@@ -160,7 +163,7 @@ impl Guests for Monitors {
     }
 
     fn age(&self, init: Init) -> Option<Duration> {
-        Process::open(init).ok()??.age()
+        age(init)
     }
 
     fn shut_down(&self, init: Init) -> Result<()> {
@@ -252,24 +255,17 @@ impl Monitors {
     /// A monitor, and the VE's first process with its namespaces.
     fn give_birth(&self, start: Start) -> Result<Launched> {
         let (act, id) = ("start VE", start.watch.id);
-        let (monitor, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
-        let mut launched = Launched {
-            id,
-            monitor,
-            channel,
-            init: Init { pid: 0, start_time: 0 },
-            network: None,
-        };
-        match launched.hear()? {
-            Some(FromMonitor::Born(init)) => {
-                let path = format!("/proc/{}/ns/net", init.pid);
-                let network = File::open(&path).map_err(|e| Error::os("open", path, e))?;
-                launched.init = init;
-                launched.network = Some(network.into());
-                Ok(launched)
-            }
-            Some(FromMonitor::Failed(failure)) => Err(from_failure(act, id, failure)),
-            _ => Err(self.silence(act, id, &mut launched.monitor)),
+        let (mut monitor, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
+        match hear(&channel, id)? {
+            Some((FromMonitor::Born(init), Some(network))) => Ok(Launched {
+                id,
+                monitor,
+                channel,
+                init,
+                network,
+            }),
+            Some((FromMonitor::Failed(failure), _)) => Err(from_failure(act, id, failure)),
+            _ => Err(self.silence(act, id, &mut monitor)),
         }
     }
 }
@@ -295,17 +291,14 @@ struct Launched {
     monitor: Spawned,
     channel: Channel,
     init: Init,
-    network: Option<OwnedFd>,
+    network: OwnedFd,
 }
 
-impl Launched {
-    fn hear(&self) -> Result<Option<FromMonitor>> {
-        let message = self
-            .channel
-            .receive()
-            .map_err(|e| Error::os("hear from the monitor of VE", self.id, e))?;
-        Ok(message.map(|(message, _)| message))
-    }
+/// What the monitor says next, and the descriptor that comes with it.
+fn hear(channel: &Channel, id: u32) -> Result<Option<(FromMonitor, Option<OwnedFd>)>> {
+    channel
+        .receive()
+        .map_err(|e| Error::os("hear from the monitor of VE", id, e))
 }
 
 impl Launching for Launched {
@@ -313,12 +306,8 @@ impl Launching for Launched {
         self.init
     }
 
-    #[allow(clippy::expect_used)] // set by launch() before a Launched is handed out
     fn network_namespace(&self) -> BorrowedFd<'_> {
-        self.network
-            .as_ref()
-            .expect("a launched VE has a network namespace")
-            .as_fd()
+        self.network.as_fd()
     }
 
     fn go(self: Box<Self>) -> Result<()> {
@@ -329,9 +318,9 @@ impl Launching for Launched {
             // One that is well must not wait for a word that will not come.
             self.channel.fall_silent();
         }
-        match (self.hear()?, sent) {
-            (Some(FromMonitor::Started), _) => Ok(()),
-            (Some(FromMonitor::Failed(failure)), _) => {
+        match (hear(&self.channel, id)?, sent) {
+            (Some((FromMonitor::Started, _)), _) => Ok(()),
+            (Some((FromMonitor::Failed(failure), _)), _) => {
                 let _ = self.monitor.wait();
                 Err(from_failure(act, id, failure))
             }

@@ -20,6 +20,8 @@ pub struct Program<'a> {
     pub env: &'a [&'a CStr],
     /// Standard input, output and error; `None`: ours.
     pub streams: [Option<BorrowedFd<'a>>; 3],
+    /// Does it get a session of its own, away from our terminal?
+    pub own_session: bool,
     /// Descriptors that it gets under the same numbers.
     pub passed: &'a [RawFd],
     /// The group of the v2 tree that it is born in; `None`: ours.
@@ -43,7 +45,7 @@ impl Program<'_> {
         match clone3(0, self.group)? {
             Cloned::Parent(_, pidfd) => Ok(Spawned { pidfd, failure }),
             Cloned::Child => {
-                let errno = match self.streams().and_then(|()| self.pass()) {
+                let errno = match self.detach().and_then(|()| self.streams()).and_then(|()| self.pass()) {
                     Err(e) => e.raw_os_error(),
                     Ok(()) => {
                         // SAFETY: both arrays end with a null pointer; they and their strings were made before the
@@ -64,6 +66,13 @@ impl Program<'_> {
 
     /// In the child. Like all that it does, this allocates nothing and takes no lock: other threads may have held some
     /// when it was cloned (signal-safety(7)).
+    fn detach(&self) -> io::Result<()> {
+        if self.own_session {
+            rustix::process::setsid()?;
+        }
+        Ok(())
+    }
+
     fn streams(&self) -> io::Result<()> {
         for (number, stream) in (0..).zip(&self.streams) {
             if let Some(stream) = stream {

@@ -1,21 +1,13 @@
 //! What becomes of a VE that ended by itself.
 
 use super::*;
-use crate::testing::{NOW, again, fakes, host, started, with_ve};
-use crate::ve::record::RunRecord;
+use crate::testing::{again, fakes, host, started, with_ve};
 
 /// A VE that was started a while ago and whose guest has just ended.
 fn ended() -> Arc<Host> {
     let host = host().make();
     with_ve(&host, &[]);
     started(&host);
-    let run_dir = host.dirs.run(id(101));
-    RunRecord {
-        started: NOW - 100,
-        ..RunRecord::read(&run_dir).unwrap()
-    }
-    .write(&run_dir)
-    .unwrap();
     fakes(&host).guests.halt(101);
     host
 }

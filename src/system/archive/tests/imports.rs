@@ -198,6 +198,38 @@ fn squashfs_images_by_sqfs2tar() {
     assert!(chain(&error).contains("its last words"), "{}", chain(&error));
 }
 
+#[test]
+fn squashfs_images_by_unsquashfs() {
+    let (dir, staging) = places();
+    let Some((place, image)) = squashfs(dir.path()) else {
+        return;
+    };
+    let log = staging.path().join("log");
+    let import = |entries| Import {
+        staging: staging.path(),
+        log: &log,
+        line: &|_| {},
+        limits: Limits {
+            entries,
+            ..Limits::default()
+        },
+    };
+    let (root, scratch) = (Place::new(), Place::new());
+    import(1000)
+        .by_unsquashfs(&image, &scratch.tree, &root.tree)
+        .unwrap_or_else(|e| panic!("{}", chain(&e)));
+    assert_eq!(manifest(&root.tree).unwrap().text, manifest(&place.tree).unwrap().text);
+    let error = import(3)
+        .by_unsquashfs(&image, &Place::new().tree, &Place::new().tree)
+        .unwrap_err();
+    assert!(chain(&error).contains("entries"), "{}", chain(&error));
+    std::fs::write(&image, b"hsqs and no more").unwrap();
+    let error = import(1000)
+        .by_unsquashfs(&image, &Place::new().tree, &Place::new().tree)
+        .unwrap_err();
+    assert!(chain(&error).contains("its last words"), "{}", chain(&error));
+}
+
 /// An OCI layout with these layers, each with its media type.
 fn oci(dir: &Path, layers: &[(&str, Vec<u8>)]) {
     std::fs::create_dir_all(dir.join("blobs/sha256")).unwrap();

@@ -28,8 +28,20 @@ impl Drop for Image {
 
 impl Image {
     pub(super) fn open(dir: &Path) -> Result<Self> {
+        Self::open_for(dir, true)
+    }
+
+    /// For what changes nothing in it, such as detaching it: that has to work on a disk that has turned read-only too.
+    pub(super) fn open_to_look(dir: &Path) -> Result<Option<Self>> {
+        match Self::open_for(dir, false) {
+            Err(e) if e.kind == Kind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn open_for(dir: &Path, write: bool) -> Result<Self> {
         let path = dir.join(IMAGE);
-        let file = File::options().read(true).write(true).open(&path);
+        let file = File::options().read(true).write(write).open(&path);
         let file = file.map_err(|e| {
             let gone = e.kind() == io::ErrorKind::NotFound;
             let error = Error::os("open the disk", path.display(), e);
@@ -183,7 +195,9 @@ pub(super) fn wait_released(image: &Image, timeout: Duration) -> Result<()> {
                 format!("{} is still in use", node.display()),
             )
             .kind(Kind::Busy)
-            .hint("something still has it mounted or open: end the VE's processes, then try again"));
+            .hint(
+                "something still has it mounted or open, perhaps in a mount namespace of its own: end that, then try again",
+            ));
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(20));

@@ -157,7 +157,7 @@ impl Disks for ImageDisks {
     }
 
     fn exists(&self, dir: &Path) -> Result<bool> {
-        Image::open_opt(dir).map(|image| image.is_some())
+        Image::open_to_look(dir).map(|image| image.is_some())
     }
 
     fn remove(&self, dir: &Path) -> Result<()> {
@@ -182,14 +182,14 @@ impl Disks for ImageDisks {
     }
 
     fn attached(&self, dir: &Path) -> Result<Option<Attached>> {
-        match Image::open_opt(dir)? {
+        match Image::open_to_look(dir)? {
             Some(image) => image.device()?.map(|d| lend(d, true)).transpose(),
             None => Ok(None),
         }
     }
 
     fn detach(&self, dir: &Path, timeout: Duration) -> Result<()> {
-        match Image::open_opt(dir)? {
+        match Image::open_to_look(dir)? {
             Some(image) => wait_released(&image, timeout),
             None => Ok(()),
         }
