@@ -13,7 +13,7 @@ use hostel_system::firewall::Firewall;
 use hostel_system::mount::RootMounts;
 use hostel_system::net::Network;
 use hostel_system::process::{Guests, boot_id};
-use hostel_system::{cgroup, disk, file, firewall, mount, net, process};
+use hostel_system::{cgroup, disk, file, firewall, mount, net, process, resolver};
 
 use crate::dirs::Dirs;
 use crate::error::{Class, Error, Result};
@@ -46,6 +46,8 @@ pub struct Host {
     pub program: PathBuf,
     /// The time.
     pub clock: Clock,
+    /// Where this host's own name servers are looked for.
+    pub resolvers: Vec<PathBuf>,
     /// Limits.
     pub cgroups: Arc<dyn Cgroups>,
     /// Storage.
@@ -109,6 +111,7 @@ impl Host {
             reserve: Reserve::at(dirs.reserve()),
             program: own_program()?,
             clock: || jiff::Timestamp::now().as_second(),
+            resolvers: resolver::files(Path::new("/")),
             patience,
             boot_id,
             dirs,
