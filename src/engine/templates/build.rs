@@ -11,7 +11,7 @@ use hostel_system::archive::{self, Job, Limits, Report, Tree};
 use hostel_system::{Error as SystemError, file};
 use jiff::Timestamp;
 
-use super::{Staging, Template, Templates, bootstrap, busybox, inspect};
+use super::{Staging, Template, Templates, bootstrap, busybox, inspect, needs};
 use crate::error::{Class, Error, Result};
 use crate::facade::Progress;
 
@@ -40,6 +40,7 @@ impl Templates {
     /// are kept in `build.log` beside the tree. A failure shows the last of them, and keeps them all in
     /// `failed-build.log` in the template's directory.
     pub fn build(&self, recipe: &Recipe, text: &str, progress: &dyn Progress) -> Result<Template> {
+        needs::check(&recipe.bootstrap)?;
         let draft = self.draft(&recipe.name, recipe.version.clone(), progress)?;
         let log = draft.staging.path().join("build.log");
         let kept = self.dir.join(recipe.name.as_str()).join(FAILED_LOG);
@@ -222,12 +223,6 @@ fn bootstrapped(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let b = &recipe.bootstrap;
-    if let Some(keyring) = b.keyring.as_ref().filter(|k| !Path::new(k.as_str()).exists()) {
-        return Err(
-            Error::new(Class::NotFound, format!("the keyring {keyring} isn't on this host"))
-                .hint("install the package that brings it: ubuntu-keyring, debian-archive-keyring or alpine-keys"),
-        );
-    }
     progress.step(&format!("making the tree by {}", b.tool));
     let package = bootstrap::package_of(b.tool);
     let job = |argv| Job::new(argv, package, temp, log, line);
