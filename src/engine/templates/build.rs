@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use super::{Staging, Template, Templates, bootstrap, busybox, inspect, needs};
 use crate::error::{Class, Error, Result};
 use crate::facade::Progress;
+use crate::interrupt;
 
 /// What the tools of the last failed build said.
 pub(super) const FAILED_LOG: &str = "failed-build.log";
@@ -53,6 +54,8 @@ impl Templates {
                 };
                 self.finish(draft, &root, made, progress)
             }
+            // The tools heard Ctrl-C too: what they say of it is no news.
+            Err(_) if interrupt::raised() => Err(interrupted(&recipe.name)),
             Err(e) if std::fs::rename(&log, &kept).is_ok() => {
                 Err(e.hint(format!("all that the tools said is in {}", kept.display())))
             }
@@ -68,6 +71,9 @@ impl Templates {
         let line = |text: &str| tell(text, progress);
         let report = bootstrapped(recipe, &root, &temp, log, &line, progress)?;
         for run in &recipe.runs {
+            if interrupt::raised() {
+                return Err(interrupted(&recipe.name));
+            }
             progress.step(&format!("running {}", run.argv.as_slice().join(" ")));
             let argv = run.argv.as_slice().iter().map(Into::into).collect();
             Job {
@@ -207,10 +213,21 @@ impl Templates {
         file::write_atomic(&dir.join("template.toml"), text.as_bytes(), 0o600)?;
         progress.step("writing to disk");
         root.sync()?;
+        if interrupt::raised() {
+            return Err(interrupted(&record.name));
+        }
         let path = self.place(&record.name, &record.version);
         staging.commit(&path)?;
         Ok(Template { record, path })
     }
+}
+
+/// What is staged goes when it is dropped.
+fn interrupted(name: &TemplateName) -> Error {
+    Error::new(
+        Class::Interrupted,
+        format!("the making of template {name} was interrupted, and is undone"),
+    )
 }
 
 /// Makes the tree by the recipe's tool.
@@ -251,7 +268,7 @@ fn bootstrapped(
 /// What of a tool's words is worth showing: mmdebstrap and debootstrap mark steps with `I: ` and warnings with `W: `.
 fn tell(text: &str, progress: &dyn Progress) {
     // A tree in the making lies where only root comes, so apt's own sandbox user can't: expected, and no news.
-    if text.contains("Download is performed unsandboxed as root") {
+    if interrupt::raised() || text.contains("Download is performed unsandboxed as root") {
         return;
     }
     if let Some(step) = text.strip_prefix("I: ") {

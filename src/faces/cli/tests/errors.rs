@@ -162,3 +162,20 @@ fn an_unknown_subcommand_is_pointed_to_the_one_that_was_meant() {
     assert_ne!(tip("settel 101"), to("settle"), "a hidden one");
     assert_eq!(tip("qqq"), None);
 }
+
+#[test]
+fn the_numbers_of_kernel_errors_are_left_out() {
+    let error = Error::new(
+        Class::Failed,
+        "cannot read x: No such file or directory (os error 2) at path \"y\"",
+    )
+    .because(link(&[
+        "a: Permission denied (os error 13)",
+        "odd (os error x) and (os error ",
+    ]));
+    assert_eq!(
+        text(&error, None, Paint::OFF),
+        "error: cannot read x: No such file or directory at path \"y\"\n  because: a: Permission denied\n  \
+         because: odd (os error x) and (os error\n"
+    );
+}
