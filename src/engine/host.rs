@@ -86,6 +86,7 @@ pub fn read_config(path: &Path) -> Result<HostConfig> {
 impl Host {
     /// The one that this hostel.toml describes, with the real adapters.
     pub fn open(config_file: &Path, patience: Duration) -> Result<Arc<Self>> {
+        need_root()?;
         let config_file = std::path::absolute(config_file)
             .map_err(|e| Error::new(Class::Usage, format!("{} is no path", config_file.display())).because(e))?;
         let config = read_config(&config_file)?;
@@ -119,6 +120,14 @@ impl Host {
             config_file,
         }))
     }
+}
+
+/// Namespaces, mounts and the definitions are root's: better one word of it than what fails first.
+pub fn need_root() -> Result<()> {
+    if process::is_root() {
+        return Ok(());
+    }
+    Err(Error::new(Class::Failed, "hostel needs root").hint("run it with sudo"))
 }
 
 /// This program's own file.
