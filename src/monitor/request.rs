@@ -27,8 +27,9 @@ pub enum Request {
     /// Not answered; heard even if init ends right after it was said.
     LeaveClearing,
     /// The asker is about to end the VE: if init ends while this connection is open, clear up and leave it ended, even
-    /// if the guest asked for a reboot in that moment. Heard even if init ends right after it was said; a monitor that
-    /// had seen the end before doesn't answer.
+    /// if the guest asked for a reboot in that moment. After the answer a byte may follow with a descriptor of the
+    /// VE's root (SCM_RIGHTS): held until the monitor ends, it keeps init's end from waiting for the file system to be
+    /// written and unmounted.
     Finish,
 }
 

@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::console::{self, Console, Viewer};
 use crate::error::{Result, Step};
 use crate::exit::Ended;
+use crate::finisher::Finisher;
 use crate::notify::{Heard, Notify};
 use crate::pace::{self, Pace};
 use crate::request::{Answer, Request, SOCKET};
@@ -31,6 +32,8 @@ pub struct Outcome {
     pub ended: Ended,
     /// False if a command that clears up itself is waiting for this end.
     pub clear: bool,
+    /// What keeps the VE's root mounted until this process ends or becomes another program.
+    pub roots: Vec<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -46,7 +49,7 @@ struct Monitor {
     waiting: Vec<UnixStream>,
     booted: Option<bool>,
     clearers: Vec<UnixStream>,
-    finishers: Vec<UnixStream>,
+    finishers: Vec<Finisher>,
 }
 
 /// The listening socket in the VE's run directory; made before init runs, so that a start that was reported can be
@@ -93,6 +96,7 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
             ended.for_good()
         },
         clear: monitor.clearers.is_empty(),
+        roots: monitor.finishers.into_iter().filter_map(Finisher::into_root).collect(),
     }
 }
 
@@ -225,8 +229,8 @@ impl Monitor {
     }
 
     fn connections(&self) -> usize {
-        let streams = [&self.waiting, &self.clearers, &self.finishers];
-        self.viewers.len() + self.askers.len() + streams.map(Vec::len).iter().sum::<usize>()
+        let rest = self.waiting.len() + self.clearers.len() + self.finishers.len();
+        self.viewers.len() + self.askers.len() + rest
     }
 
     /// False if nobody was waiting to be let in.
@@ -266,7 +270,7 @@ impl Monitor {
         self.waiting
             .retain_mut(|s| matches!(s.read(&mut buffer), Err(e) if e.kind() == io::ErrorKind::WouldBlock));
         self.clearers.retain_mut(is_there);
-        self.finishers.retain_mut(is_there);
+        self.finishers.retain_mut(Finisher::is_there);
         self.hear_askers();
     }
 
@@ -305,7 +309,7 @@ impl Monitor {
             Request::LeaveClearing => return self.clearers.push(stream),
             Request::Finish => {
                 reply(&stream, &self.answer());
-                return self.finishers.push(stream);
+                return self.finishers.push(Finisher::from(stream));
             }
             Request::Console { seen } => return self.add_viewer(stream, seen),
         }

@@ -13,16 +13,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Host {
     /// Ends a VE that runs, and leaves it to its monitor to clear up, for which nobody has to wait: whatever is done to
-    /// the VE next waits for that, or does it itself. False if it has no monitor, or one that had seen the end before:
-    /// then clearing up is left to us, and the VE may still run.
+    /// the VE next waits for that, or does it itself. False, with nothing done, if no monitor answers.
     ///
     /// There is no journal: there is no way back from a kill, and how far it went is seen from what runs.
     pub fn kill_and_leave(&self, ve: &Outline, init: Init) -> Result<bool> {
-        let Some(announced) = self.guests.announce_end(&self.dirs.run(ve.id))? else {
+        let Some(announced) = self.guests.announce_end(&self.dirs.run(ve.id), init)? else {
             return Ok(false);
         };
         self.end_by_force(ve, init)?;
-        Ok(announced.was_heard())
+        drop(announced);
+        Ok(true)
     }
 
     /// Kills a VE and waits until all its processes have ended.

@@ -97,8 +97,8 @@ pub trait Network: Send + Sync + Debug {
     /// from the address of a later link leaves by that link (a rule and a table of its own).
     fn attach(&self, netns: BorrowedFd<'_>, links: &[Link]) -> Result<()>;
 
-    /// Removes links by the names of their host ends. One that is gone is fine; one that isn't ours is an error,
-    /// and then none is removed.
+    /// Removes links by the names of their host ends: those of a VE that has ended go by themselves, which is waited for
+    /// first. One that is gone is fine; one that isn't ours is an error, and then none is removed.
     fn detach(&self, host_names: &[String]) -> Result<()>;
 
     /// Our host ends named `prefix` + VE id + "." + number, in order of name.

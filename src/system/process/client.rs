@@ -1,12 +1,16 @@
 //! Talking to a VE's monitor on its socket.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hostel_monitor::request::{Answer, Request, SOCKET};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::{Error, Kind, Result};
 
@@ -50,6 +54,15 @@ pub fn tell(run_dir: &Path, request: &Request) -> Result<Option<UnixStream>> {
         Err(e) if matches!(e.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => Ok(None),
         Err(e) => Err(fail(e)),
     }
+}
+
+/// Sends a byte with a descriptor.
+pub(super) fn send_with(stream: &UnixStream, fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let fds = [fd];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(stream, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
 /// Asks for as long as `interrupted` is not raised.

@@ -10,9 +10,7 @@ use std::time::Duration;
 use hostel_model::id::VeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{
-    Adopt, Announced, Answer, Disk, Enter, Entered, Guests, Init, Launching, Request, Start, Streams, Switches,
-};
+use super::{Adopt, Answer, Disk, Enter, Entered, Guests, Init, Launching, Request, Start, Streams, Switches};
 use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
 use crate::{Error, Kind, Result};
@@ -50,15 +48,6 @@ struct Living {
 
 steered!(FakeGuests);
 
-#[derive(Debug)]
-struct Heard(bool);
-
-impl Announced for Heard {
-    fn was_heard(&self) -> bool {
-        self.0
-    }
-}
-
 impl FakeGuests {
     /// Guests whose first processes are in these groups: a group that is killed ends its guest.
     pub fn within(groups: Arc<FakeCgroups>) -> Self {
@@ -93,7 +82,7 @@ impl FakeGuests {
         self.state().stubborn = stubborn;
     }
 
-    /// The next announcement of an end comes too late to be heard.
+    /// The next announcement of an end comes too late to be answered.
     pub fn hear_nothing(&self) {
         self.state().deaf = true;
     }
@@ -222,7 +211,7 @@ impl Drop for FakeLaunch {
 }
 
 impl Guests for FakeGuests {
-    fn launch(&self, start: Start) -> Result<Box<dyn Launching>> {
+    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>> {
         let id = start.watch.id;
         let mut state = self.call("launch", id)?;
         let null = std::fs::File::open("/dev/null").map_err(|e| Error::os("open", "/dev/null", e))?;
@@ -240,7 +229,7 @@ impl Guests for FakeGuests {
                 group.ok_or_else(|| Error::new("start VE", id, "it has no control group").kind(Kind::NotFound))?;
             groups.change(group, |g| g.processes.push(init.pid));
         }
-        let device = match start.disk {
+        let device = match disk {
             Disk::Device { node, .. } => Some(node),
             Disk::Directory(_) => None,
         };
@@ -336,13 +325,12 @@ impl Guests for FakeGuests {
         }))
     }
 
-    fn announce_end(&self, run_dir: &Path) -> Result<Option<Box<dyn Announced>>> {
+    fn announce_end(&self, run_dir: &Path, _init: Init) -> Result<Option<OwnedFd>> {
         let mut state = self.call("announce_end", "")?;
         let deaf = std::mem::take(&mut state.deaf);
+        let (_, writer) = std::io::pipe().map_err(|e| Error::os("make", "a pipe", e))?;
         let living = ve_of(run_dir).and_then(|id| state.living.get(&id));
-        Ok(living
-            .filter(|l| l.monitored)
-            .map(|_| Box::new(Heard(!deaf)) as Box<dyn Announced>))
+        Ok(living.filter(|l| l.monitored && !deaf).map(|_| writer.into()))
     }
 
     fn await_boot(

@@ -2,16 +2,17 @@
 
 use std::ffi::CString;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hostel_monitor::Failure;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
-use hostel_monitor::spec::{Adopt, Enter, Init, Role, Start};
+use hostel_monitor::root::open_disk;
+use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Role, Start};
 use hostel_monitor::sys::mount_setattr;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{CWD, MemfdFlags};
@@ -21,7 +22,7 @@ use rustix::process::Signal;
 use super::forward::Held;
 use super::init::{Process, find_init, gone};
 use super::spawn::{Program, Spawned};
-use super::{Announced, Answer, Entered, Guests, Launching, Request, Streams, client};
+use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
 /// The real thing: monitors as processes of this host.
@@ -121,31 +122,23 @@ fn from_failure(act: &'static str, object: impl std::fmt::Display, failure: Fail
 }
 
 impl Guests for Monitors {
-    fn launch(&self, start: Start) -> Result<Box<dyn Launching>> {
-        let (act, id) = ("start VE", start.watch.id);
-        let namespaces = |init: Init| {
-            let path = format!("/proc/{}/ns/net", init.pid);
-            File::open(&path)
-                .map(OwnedFd::from)
-                .map_err(|e| Error::os("open", path, e))
-        };
-        let (monitor, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
-        let mut launched = Launched {
-            id,
-            monitor,
-            channel,
-            init: Init { pid: 0, start_time: 0 },
-            network: None,
-        };
-        match launched.hear()? {
-            Some(FromMonitor::Born(init)) => {
-                launched.init = init;
-                launched.network = Some(namespaces(init)?);
-                Ok(Box::new(launched))
-            }
-            Some(FromMonitor::Failed(failure)) => Err(from_failure(act, id, failure)),
-            _ => Err(self.silence(act, id, &mut launched.monitor)),
-        }
+    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>> {
+        let id = start.watch.id;
+        std::thread::scope(|scope| {
+            // Mounting takes as long as all that the monitor does until it needs the disk.
+            let mounting = std::thread::Builder::new().spawn_scoped(scope, || open_disk(&disk));
+            let launched = self.give_birth(start)?;
+            let mounted = match mounting {
+                Ok(thread) => thread.join().ok(),
+                Err(_) => None, // this host has no thread to give
+            };
+            let disk = mounted
+                .unwrap_or_else(|| open_disk(&disk))
+                .map_err(|failure| from_failure("start VE", id, failure))?;
+            // A monitor that has ended meanwhile has left a message, which is read next.
+            let _ = launched.channel.send(&ToMonitor::Disk, &[disk.as_fd()]);
+            Ok(Box::new(launched) as Box<dyn Launching>)
+        })
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {
@@ -190,9 +183,21 @@ impl Guests for Monitors {
         Ok(client::tell(run_dir, &Request::LeaveClearing)?.map(OwnedFd::from))
     }
 
-    fn announce_end(&self, run_dir: &Path) -> Result<Option<Box<dyn Announced>>> {
-        let told = client::tell(run_dir, &Request::Finish)?;
-        Ok(told.map(|stream| Box::new(stream) as Box<dyn Announced>))
+    fn announce_end(&self, run_dir: &Path, init: Init) -> Result<Option<OwnedFd>> {
+        let stream = match client::ask(run_dir, &Request::Finish, Some(HEARING)) {
+            Ok(Some(connection)) => connection.stream,
+            Ok(None) => return Ok(None),
+            Err(e) if e.kind == Kind::TimedOut => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        // Only after the answer: in the queue of a monitor that hangs it would keep the disk in use. It has no use
+        // other than speed, so if it can't be had or sent, the end takes longer.
+        let mut path = File::options();
+        let path = path.read(true).custom_flags(libc::O_PATH);
+        if let Ok(root) = path.open(format!("/proc/{}/root", init.pid)) {
+            let _ = client::send_with(&stream, root.as_fd());
+        }
+        Ok(Some(stream.into()))
     }
 
     fn await_boot(&self, run_dir: &Path, timeout: Duration, interrupted: &AtomicBool) -> Result<Option<Answer>> {
@@ -240,13 +245,32 @@ impl Guests for Monitors {
     }
 }
 
-/// How long a monitor may take to answer when its VE has ended: it has nothing else to do.
+/// How long a monitor may take to hear that its VE is about to end.
 const HEARING: Duration = Duration::from_secs(1);
 
-impl Announced for UnixStream {
-    fn was_heard(&self) -> bool {
-        let mut answer = [0];
-        self.set_read_timeout(Some(HEARING)).is_ok() && matches!((&mut &*self).read(&mut answer), Ok(1))
+impl Monitors {
+    /// A monitor, and the VE's first process with its namespaces.
+    fn give_birth(&self, start: Start) -> Result<Launched> {
+        let (act, id) = ("start VE", start.watch.id);
+        let (monitor, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
+        let mut launched = Launched {
+            id,
+            monitor,
+            channel,
+            init: Init { pid: 0, start_time: 0 },
+            network: None,
+        };
+        match launched.hear()? {
+            Some(FromMonitor::Born(init)) => {
+                let path = format!("/proc/{}/ns/net", init.pid);
+                let network = File::open(&path).map_err(|e| Error::os("open", path, e))?;
+                launched.init = init;
+                launched.network = Some(network.into());
+                Ok(launched)
+            }
+            Some(FromMonitor::Failed(failure)) => Err(from_failure(act, id, failure)),
+            _ => Err(self.silence(act, id, &mut launched.monitor)),
+        }
     }
 }
 
