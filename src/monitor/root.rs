@@ -142,8 +142,10 @@ fn mount_as(base: u32, layers: &str) -> Result<OwnedFd> {
 fn mount(layers: &str) -> Result<OwnedFd> {
     let act = "mount the VE's root";
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).step("use file system", "overlay")?;
+    // What df calls it.
+    let source = [("source", "overlay")];
     let layers = layers.split(',').filter_map(|pair| pair.split_once('='));
-    for (key, value) in layers.chain(OVERLAY) {
+    for (key, value) in source.into_iter().chain(layers).chain(OVERLAY) {
         rustix::mount::fsconfig_set_string(&context, key, value).step("set overlay option", key)?;
     }
     rustix::mount::fsconfig_create(&context).step(act, "")?;
@@ -205,7 +207,8 @@ pub fn mount_at(
     attributes: MountAttrFlags,
 ) -> Result<OwnedFd> {
     let context = rustix::mount::fsopen(fs, FsOpenFlags::FSOPEN_CLOEXEC).step("use file system", fs)?;
-    for (key, value) in options {
+    // As mount(8) has it: df and mount show a name instead of "none".
+    for (key, value) in [("source", fs)].iter().chain(options) {
         match *value {
             "" => rustix::mount::fsconfig_set_flag(&context, *key),
             value => rustix::mount::fsconfig_set_string(&context, *key, value),

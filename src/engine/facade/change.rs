@@ -101,10 +101,9 @@ impl Engine {
             Action::Destroy { .. } => self.destroy(ve, was, progress),
             Action::Mount => {
                 self.run::<Mount>(id, &op::mount::Params {}, progress)?;
-                let path = self.host.dirs.mount(id);
                 Ok(Outcome {
-                    path: Some(path.clone()),
-                    ..outcome(&format!("mounted at {}", path.display()), true)
+                    path: Some(self.host.dirs.mount(id)),
+                    ..outcome("mounted", true)
                 })
             }
             Action::Umount => self

@@ -61,7 +61,12 @@ impl Engine {
         };
         let _lock = self.lock_ve(handle.id, "create", progress)?;
         self.runner(progress)
-            .run::<Create>(&Arc::clone(&self.host), handle.id, &params)?;
+            .run::<Create>(&Arc::clone(&self.host), handle.id, &params)
+            .map_err(|mut e| {
+                // Nobody has heard of its number yet.
+                e.message = e.message.replace(&format!("VE {}", handle.id), handle.name.as_str());
+                e
+            })?;
         Ok(handle)
     }
 

@@ -43,6 +43,7 @@ const SYSCTLS: [(&str, u64); 6] = [
 impl Engine {
     /// Prepares the host: directories, example definitions, kernel settings. Safe to run twice; what is there stays.
     pub fn init(config: &Path, progress: &dyn Progress) -> Result<()> {
+        crate::host::need_root()?;
         if let Some(dir) = config.parent() {
             file::make_dir(dir)?;
         }

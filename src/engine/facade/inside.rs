@@ -69,8 +69,13 @@ impl Engine {
         drop(raw);
         match entered? {
             Entered::Code(code) => Ok(CommandEnd { code, said: None }),
-            Entered::NotRun { reason, missing } => Ok(CommandEnd {
-                code: if missing { NO_PROGRAM } else { NOT_RUNNABLE },
+            // As a shell says it.
+            Entered::NotRun { missing: true, .. } => Ok(CommandEnd {
+                code: NO_PROGRAM,
+                said: Some(format!("{program}: not found in {ve}")),
+            }),
+            Entered::NotRun { reason, .. } => Ok(CommandEnd {
+                code: NOT_RUNNABLE,
                 said: Some(format!("{program}: {reason}")),
             }),
         }

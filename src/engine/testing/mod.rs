@@ -174,6 +174,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
         patience: Duration::from_secs(30),
         program: PathBuf::from("/usr/local/bin/hostel"),
         clock: || NOW,
+        resolvers: Vec::new(),
         fakes: Some(Arc::new(fakes)),
         dirs,
         config,

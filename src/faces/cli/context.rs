@@ -70,7 +70,7 @@ impl Context {
     /// A command inside has ended; what it could not say itself goes where it would have gone.
     pub fn command_ended(&self, end: CommandEnd) -> Exit {
         if let Some(said) = end.said {
-            let _ = writeln!(io::stderr(), "{said}");
+            let _ = writeln!(io::stderr(), "{}", failure::without_numbers(&said));
         }
         Exit::Command(end.code)
     }

@@ -1,7 +1,13 @@
-//! What the host needs once: forwarding.
+//! What the host needs from boot to boot: forwarding.
 
 use super::sysctl::Sysctl;
 use crate::Result;
+
+/// Forwards the host what VEs send and get? It does not after a reboot.
+pub(super) fn is_prepared(sysctl: &Sysctl) -> Result<bool> {
+    let on = |key: &str| Ok(sysctl.read(key)?.as_deref() == Some("1"));
+    Ok(on("ipv4/ip_forward")? && (!sysctl.has_ipv6() || on("ipv6/conf/all/forwarding")?))
+}
 
 /// See [`super::Network::prepare_host`].
 pub(super) fn prepare_host(sysctl: &Sysctl) -> Result<Vec<String>> {

@@ -52,6 +52,9 @@ impl Network for RoutedNetwork {
         if links.is_empty() {
             return Ok(());
         }
+        if !prepare::is_prepared(&self.sysctl)? {
+            prepare::prepare_host(&self.sysctl)?;
+        }
         let guest = namespace::within(netns, inspect::open)?;
         let mut attachment = Attachment {
             host: inspect::open()?,

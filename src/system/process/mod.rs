@@ -26,7 +26,7 @@ pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::Op;
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Start, Switches, Task, Watch};
-pub use init::{Process, boot_id};
+pub use init::{Process, boot_id, is_root};
 pub use interrupt::on_interrupt;
 pub use monitor::Monitors;
 
