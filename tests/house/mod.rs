@@ -466,7 +466,7 @@ fn host_namespace() -> OwnedFd {
 }
 
 /// Removes the groups that this house made; they are empty by now.
-fn remove_cgroups(root: &str) {
+pub fn remove_cgroups(root: &str) {
     let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else {
         return;
     };

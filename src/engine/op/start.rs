@@ -101,6 +101,7 @@ impl Start {
     fn check(&mut self) -> Result<()> {
         let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
         self.notes.extend(self.host.judge(&effective)?);
+        self.notes.extend(self.host.raise_settings());
         self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
         if !self.state.lower.is_dir() {
             let lower = self.state.lower.display();
@@ -209,6 +210,9 @@ impl Start {
             return Ok(());
         }
         let host = &self.host;
+        let changed = host.network.prepare_host()?;
+        self.notes
+            .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
         host.network.attach(launching.network_namespace(), &links)?;
         host.admit(&links)
     }

@@ -170,6 +170,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
         locks: Locks::at(&dirs.locks()).unwrap(),
         journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), BOOT).unwrap(),
         reserve: Reserve::at(dirs.reserve()),
+        proc_sys: fakes.dir.path().join("proc/sys"),
         boot_id: BOOT.to_owned(),
         patience: Duration::from_secs(30),
         program: PathBuf::from("/usr/local/bin/hostel"),

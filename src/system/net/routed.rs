@@ -95,6 +95,10 @@ impl Network for RoutedNetwork {
     fn prepare_host(&self) -> Result<Vec<String>> {
         prepare::prepare_host(&self.sysctl)
     }
+
+    fn unprepared(&self) -> Result<Vec<String>> {
+        prepare::unprepared(&self.sysctl)
+    }
 }
 
 /// Removes those of the named interfaces that exist, if all of them are ours.

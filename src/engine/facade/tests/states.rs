@@ -43,6 +43,43 @@ fn in_state(state: State) -> Arc<Host> {
 }
 
 #[test]
+fn a_start_turns_on_forwarding_that_a_boot_of_the_host_turned_off() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    let network = &fakes(&host).network;
+    network.forget_forwarding();
+    let heard = Heard::default();
+    engine(&host).act(id(101), &start(), &heard).unwrap();
+    assert!(network.forwards());
+    let notes = heard.notes();
+    assert!(
+        notes.iter().any(|n| n.contains("net.ipv4.ip_forward: 0 -> 1")),
+        "{notes:?}"
+    );
+    // Off again while it runs: the audit says so and mends it, and the next start says nothing.
+    network.forget_forwarding();
+    let found = engine(&host).audit(true).unwrap();
+    assert!(found.iter().any(|o| o.kind == "setting" && o.fixed), "{found:?}");
+    assert!(network.forwards());
+    act(&host, &Action::Kill).unwrap();
+    let heard = Heard::default();
+    engine(&host).act(id(101), &start(), &heard).unwrap();
+    assert_eq!(heard.notes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_ve_without_an_interface_leaves_forwarding_alone() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    let alone: Vec<String> = definition(&host).split("[[network]]").map(str::to_owned).collect();
+    edit_by_hand(&host, &alone[0]);
+    started(&host);
+    assert!(!fakes(&host).network.forwards());
+    let found = engine(&host).audit(false).unwrap();
+    assert!(found.iter().all(|o| o.kind != "setting"), "{found:?}");
+}
+
+#[test]
 fn every_action_in_every_state_does_what_it_should() {
     let nothing = inventory(&host().make());
     for state in State::ALL.into_iter().filter(|s| *s != State::Broken) {
