@@ -5,8 +5,9 @@ use hostel_model::definition::{Addresses, Tenant, Unenforceable};
 use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 use hostel_model::mac::Mac;
-use hostel_model::policy::{Existing, Sort, check};
+use hostel_model::policy::{Existing, Sort, Violation, check};
 use hostel_model::resolve::Effective;
+use hostel_model::units::Bytes;
 use hostel_model::{idmap, ipam};
 
 use super::record::{InterfaceState, VeState};
@@ -20,7 +21,8 @@ impl Host {
         let mut catalogue = Catalogue::default();
         let tenant = catalogue.tenant(self, &ve.tenant)?.clone();
         let existing = self.existing(ve, &tenant, &mut catalogue)?;
-        let violations = check(ve, &tenant, &existing);
+        let mut violations = check(ve, &tenant, &existing);
+        violations.extend(self.misfit(ve));
         if let Some(sort) = violations.iter().map(|v| v.sort).min() {
             let class = match sort {
                 Sort::Sense => Class::Usage,
@@ -32,6 +34,33 @@ impl Host {
             return Err(error.because(reasons.join("\n")));
         }
         self.judge_limits(ve)
+    }
+
+    /// How large a disk can be, and how many files it can hold (they take room too), depends on what makes it.
+    fn misfit(&self, ve: &Effective) -> Option<Violation> {
+        let size = ve.disk.size;
+        let largest = *self.disks.sizes().end();
+        if size.get() > largest {
+            return Some(Violation {
+                sort: Sort::Sense,
+                key: "disk.size".into(),
+                problem: format!("{size} is more than a disk of driver {} can have", self.disks.name()),
+                instead: format!("give at most {}", Bytes(largest)),
+            });
+        }
+        let inodes = ve.disk.inodes?;
+        let (least, most) = self.disks.inodes(size.get()).into_inner();
+        let instead = match inodes {
+            n if n > most => format!("have at most {most}, or raise disk.size"),
+            n if n < least => format!("have at least {least}"),
+            _ => return None,
+        };
+        Some(Violation {
+            sort: Sort::Sense,
+            key: "disk.inodes".into(),
+            problem: format!("a disk with the disk.size of {size} can't be made for {inodes} files"),
+            instead,
+        })
     }
 
     /// The other VEs are looked at only where the tenant has a budget that they share.
