@@ -69,7 +69,7 @@ pub struct VeStatus {
     pub id: VeId,
     /// Its name; empty if its record can't be read.
     pub name: String,
-    /// Whose it is; empty if its definition can't be read.
+    /// Whose it is; empty if neither its definition nor its record says so.
     pub tenant: String,
     /// running, stopped, paused, mounted, broken.
     pub state: String,

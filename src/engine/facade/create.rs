@@ -212,6 +212,7 @@ impl Engine {
             version: VeState::version(),
             id: effective.id,
             name: effective.name.clone(),
+            tenant: Some(effective.tenant.clone()),
             slot: self.host.free_slot(effective, taken)?,
             template: template.record.reference().to_string(),
             lower: template.root(),

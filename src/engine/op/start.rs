@@ -257,17 +257,21 @@ impl Start {
 
     /// A fresh VE has its identity now; what is written once is not written again.
     fn settle_in(&mut self) -> Result<()> {
-        let password = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
-            Ok(effective) => effective.guest.password_hash.map(|hash| hash.expose().to_owned()),
+        let (password, tenant) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
+            Ok(ve) => (
+                ve.guest.password_hash.map(|hash| hash.expose().to_owned()),
+                Some(ve.tenant),
+            ),
             // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
             Err(e) if e.class != Class::Failed || !self.host.dirs.definition(&self.state.name).exists() => {
-                self.state.password.clone()
+                (self.state.password.clone(), self.state.tenant.clone())
             }
             Err(e) => return Err(e),
         };
-        if !self.state.settled_in || self.state.password != password {
+        if !self.state.settled_in || self.state.password != password || self.state.tenant != tenant {
             self.state.settled_in = true;
             self.state.password = password;
+            self.state.tenant = tenant;
             self.record_identity()?;
         }
         Ok(())
