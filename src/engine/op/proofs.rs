@@ -68,6 +68,28 @@ fn create() {
     }
 }
 
+/// Made of a file that a person has put in the definition's place: whatever fails, it is as it was.
+#[test]
+fn create_in_place() {
+    let file = |host: &Host| host.dirs.definition(&"web1".parse().unwrap());
+    let dropped = || {
+        let host = host().make();
+        let text = "# mine\ntenant = \"acme\"\ntemplate = \"tiny\"\nplan = \"small\"\n";
+        std::fs::write(file(&host), text).unwrap();
+        host
+    };
+    prove::<Create>(dropped, |host| {
+        let request = hostel_model::request::Create {
+            file: Some(file(host)),
+            ..Default::default()
+        };
+        let other = crate::testing::again(host);
+        let mut params = engine(&other).plan_create(&request, &Silent).unwrap();
+        params.state.seed = "0".repeat(32);
+        params
+    });
+}
+
 #[test]
 fn start() {
     // With space put by, as every host has it.
