@@ -283,6 +283,30 @@ fn a_firewall_flushed_by_hand_is_whole_again_after_the_next_start() {
     pings(&h, "evil", &third4);
 }
 
+#[test]
+fn addresses_changed_by_hand_are_the_ves_when_a_start_with_them_succeeds() {
+    let h = House::new();
+    house::template("busybox");
+    let create = |name: &str, address: &str| h.run(&["create", name, "--template", "busybox", "--address", address]);
+    let (old, new) = ("10.77.0.50", "10.77.0.60");
+    assert_eq!(create("a", old).code, 0);
+    h.write("etc/ve/a.toml", &h.read("etc/ve/a.toml").replace(old, new));
+    // Somebody else's route is in the way.
+    h.host_sh(&format!("ip route add {new}/32 dev lo"));
+    let said = h.fails(1, &["start", "a"]);
+    assert!(said.contains(new), "{said}");
+    assert_eq!(addresses(&h, "a").0, old);
+    assert_eq!(create("thief", old).code, 4);
+    h.host_sh(&format!("ip route del {new}/32 dev lo"));
+    h.ok(&["start", "a"]);
+    assert_eq!(addresses(&h, "a").0, new);
+    h.host_sh(&format!("ping -c 1 -w 10 {new}"));
+    assert_eq!(create("thief", new).code, 4);
+    assert_eq!(create("heir", old).code, 0);
+    h.ok(&["start", "heir"]);
+    pings(&h, "a", old);
+}
+
 /// A boot of the host takes away all that lies in the kernel and in /run.
 #[test]
 fn after_a_boot_of_the_host_a_start_is_enough() {

@@ -247,6 +247,7 @@ impl Engine {
             settled_in: false,
             password: None,
             interfaces: self.host.interfaces(effective, &[], taken)?,
+            former: None,
             damaged: None,
         })
     }

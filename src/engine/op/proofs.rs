@@ -101,6 +101,40 @@ fn start() {
     prove::<Start>(host, |_| start::Params {});
 }
 
+/// One whose interfaces were changed by hand: if it fails, the VE has what it had.
+#[test]
+fn start_with_other_interfaces() {
+    for (settings, from, to) in [
+        (
+            RICH,
+            "network = \"public\"\naddresses = \"auto\"",
+            "network = \"public\"\naddresses = [\"203.0.113.7\"]",
+        ),
+        (
+            &[][..],
+            "[[network]]",
+            "[[network]]\nnetwork = \"public\"\naddresses = \"auto\"\n[[network]]",
+        ),
+        (
+            &[][..],
+            "[[network]]\nnetwork = \"private\"\naddresses = \"auto\"\n",
+            "",
+        ),
+    ] {
+        let host = || {
+            let host = made(settings);
+            host.reserve.refill();
+            let path = host.dirs.definition(&"web1".parse().unwrap());
+            let text = std::fs::read_to_string(&path).unwrap();
+            let changed = text.replace(from, to);
+            assert_ne!(text, changed);
+            std::fs::write(&path, changed).unwrap();
+            host
+        };
+        prove::<Start>(host, |_| start::Params {});
+    }
+}
+
 #[test]
 fn stop() {
     for grace in [0, 1000] {

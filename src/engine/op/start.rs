@@ -74,7 +74,7 @@ impl Operation for Start {
     fn steps() -> &'static [Step<Self>] {
         const {
             &[
-                Step::new("check", "checking", Start::check, crate::step::nothing),
+                Step::new("check", "checking", Start::check, Start::uncheck),
                 Step::new("disk", "attaching the disk", Start::attach_disk, Start::detach_disk),
                 Step::new("limits", "setting limits", Start::set_limits, Start::remove_group),
                 Step::new("launch", "making namespaces", Start::launch, Start::end),
@@ -114,6 +114,10 @@ impl Start {
         }
         self.effective = Some(effective);
         Ok(())
+    }
+
+    fn uncheck(&mut self) -> Result<()> {
+        self.host.restore_interfaces(&mut self.state)
     }
 
     fn effective(&self) -> Result<&Effective> {
@@ -272,18 +276,11 @@ impl Start {
             self.state.settled_in = true;
             self.state.password = password;
             self.state.tenant = tenant;
-            self.record_identity()?;
+            self.state.former = None;
+            // The VE runs by now, whatever room there is.
+            return self.host.write_somehow(&self.state);
         }
-        Ok(())
-    }
-
-    /// The VE runs by now; so this gets what was put by for a full disk.
-    fn record_identity(&self) -> Result<()> {
-        let dir = self.host.dirs.ve(self.id);
-        match self.state.write(&dir) {
-            Err(e) if e.class == Class::Limit && self.host.reserve.release()? => self.state.write(&dir),
-            other => other,
-        }
+        self.host.keep_interfaces(&mut self.state)
     }
 
     fn orders(&self) -> Result<Orders> {

@@ -164,17 +164,46 @@ impl Host {
         })
     }
 
-    /// Brings what was allocated in line with a definition whose interfaces were changed. True if anything changed.
-    pub fn adjust_interfaces(&self, id: VeId, state: &mut VeState, ve: &Effective) -> Result<bool> {
-        let unchanged = self
-            .interfaces(ve, &state.interfaces, &Taken::default())
-            .is_ok_and(|i| i == state.interfaces);
+    /// Brings what was allocated in line with a definition whose interfaces were changed. What it had stays the VE's
+    /// until [`Self::keep_interfaces`] or [`Self::restore_interfaces`].
+    pub fn adjust_interfaces(&self, id: VeId, state: &mut VeState, ve: &Effective) -> Result<()> {
+        let had = state.former.clone().unwrap_or_else(|| state.interfaces.clone());
+        let unchanged = state.former.is_none() && self.interfaces(ve, &had, &Taken::default()).is_ok_and(|i| i == had);
         if unchanged {
-            return Ok(false);
+            return Ok(());
         }
         let _lock = self.lock_registry("start")?;
-        state.interfaces = self.interfaces(ve, &state.interfaces, &self.taken(Some(id))?)?;
-        state.write(&self.dirs.ve(id))?;
-        Ok(true)
+        let new = self.interfaces(ve, &had, &self.taken(Some(id))?)?;
+        state.former = (new != had).then_some(had);
+        state.interfaces = new;
+        state.write(&self.dirs.ve(id))
+    }
+
+    /// The new interfaces are in force: the former ones' addresses are free.
+    pub fn keep_interfaces(&self, state: &mut VeState) -> Result<()> {
+        match state.former.take() {
+            Some(_) => self.write_somehow(state),
+            None => Ok(()),
+        }
+    }
+
+    /// They never came into force.
+    pub fn restore_interfaces(&self, state: &mut VeState) -> Result<()> {
+        match state.former.take() {
+            Some(former) => {
+                state.interfaces = former;
+                self.write_somehow(state)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// On a full disk too: a record that has to be written gets what was put by.
+    pub fn write_somehow(&self, state: &VeState) -> Result<()> {
+        let dir = self.dirs.ve(state.id);
+        match state.write(&dir) {
+            Err(e) if e.class == Class::Limit && self.reserve.release()? => state.write(&dir),
+            other => other,
+        }
     }
 }

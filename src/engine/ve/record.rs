@@ -57,6 +57,9 @@ pub struct VeState {
     /// Its interfaces, in the order of its definition.
     #[serde(default, rename = "interface")]
     pub interfaces: Vec<InterfaceState>,
+    /// What its interfaces were, while a start that gives it others is under way: still the VE's, should that fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Vec<InterfaceState>>,
     /// Why this was read from the copy, if it was.
     #[serde(skip)]
     pub damaged: Option<String>,
@@ -74,6 +77,15 @@ pub struct InterfaceState {
 }
 
 impl VeState {
+    /// All addresses that nobody else may have.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let former = self.former.iter().flatten();
+        self.interfaces
+            .iter()
+            .chain(former)
+            .flat_map(|i| i.addresses.iter().copied())
+    }
+
     /// A new one.
     pub fn version() -> u32 {
         VERSION

@@ -180,11 +180,10 @@ pub struct Taken {
 
 impl Taken {
     fn add(&mut self, state: VeState) {
+        self.addresses.extend(state.addresses());
         self.ids.insert(state.id);
         self.names.insert(state.name);
         self.slots.insert(state.slot);
-        self.addresses
-            .extend(state.interfaces.into_iter().flat_map(|i| i.addresses));
     }
 
     fn add_damaged(&mut self, dir: &Path) {
