@@ -57,6 +57,11 @@ impl Dirs {
         self.paths.run.join("locks")
     }
 
+    /// Space put by in the runtime directory.
+    pub fn run_reserve(&self) -> PathBuf {
+        self.paths.run.join(".reserve")
+    }
+
     /// A VE's runtime directory: sockets, console log, records.
     pub fn run(&self, id: VeId) -> PathBuf {
         self.paths.run.join(id.to_string())

@@ -37,6 +37,8 @@ pub enum FromMonitor {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToMonitor {
+    /// The VE's disk comes with this, as a detached mount. Nothing comes after it but `Go`.
+    Disk,
     /// The network is ready: run init.
     Go,
 }

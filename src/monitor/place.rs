@@ -16,15 +16,6 @@ pub fn join_v1(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Moves this process into the group of the v2 tree.
-pub fn join_v2(place: &Place) -> Result<()> {
-    if let Some(group) = &place.unified {
-        let procs = group.join("cgroup.procs");
-        std::fs::write(&procs, "0").step("join cgroup", procs.display())?;
-    }
-    Ok(())
-}
-
 /// The group's directory in the v2 tree, to be born into.
 pub fn open_v2(place: &Place) -> Result<Option<OwnedFd>> {
     let open = |path| {

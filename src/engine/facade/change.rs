@@ -41,7 +41,12 @@ impl Engine {
                 _ => Err(crate::ve::registry::unknown_ve(&VeRef::Id(id))),
             };
         };
-        let reality = self.host.reality(id)?;
+        let mut reality = self.host.reality(id)?;
+        if reality.remains {
+            // It ended just now. What is left of it would tell its monitor that it may start it again when we have gone.
+            self.host.clear(&ve)?;
+            reality = self.host.reality(id)?;
+        }
         let was = if ve.whole || reality.init.is_some() {
             reality.state
         } else {
@@ -71,7 +76,7 @@ impl Engine {
             Action::Stop { timeout } => self
                 .stop(id, Some(self.grace(ve, *timeout)), progress)
                 .map(|()| outcome("stopped", true)),
-            Action::Kill => self.stop(id, None, progress).map(|()| outcome("killed", true)),
+            Action::Kill => self.kill(ve, progress).map(|()| outcome("killed", true)),
             Action::Restart { timeout, .. } => {
                 if was == State::Running {
                     self.stop(id, Some(self.grace(ve, *timeout)), progress)?;
@@ -121,6 +126,15 @@ impl Engine {
         self.runner(progress)
             .run::<O>(&Arc::clone(&self.host), id, params)
             .map(drop)
+    }
+
+    fn kill(&self, ve: &Outline, progress: &dyn Progress) -> Result<()> {
+        if let Some(init) = self.host.reality(ve.id)?.init
+            && self.host.kill_and_leave(ve, init)?
+        {
+            return Ok(());
+        }
+        self.stop(ve.id, None, progress)
     }
 
     pub(crate) fn stop(&self, id: VeId, grace: Option<Duration>, progress: &dyn Progress) -> Result<()> {

@@ -130,7 +130,7 @@ impl Host {
     fn tidy(&self, ve: &Outline, progress: &dyn Progress) -> Result<()> {
         let (id, reality) = (ve.id, self.reality(ve.id)?);
         if reality.remains {
-            progress.note("clearing up after its last run");
+            progress.step("clearing up after its last run");
             return self.clear(ve);
         }
         let Some(init) = reality.init else { return Ok(()) };

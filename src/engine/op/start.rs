@@ -185,9 +185,9 @@ impl Start {
 
     fn launch(&mut self) -> Result<()> {
         self.host.fresh_run_dir(self.id)?;
-        let orders = self.orders()?;
+        let (orders, disk) = (self.orders()?, self.disk_orders()?);
         self.launching = None; // if this is taken twice, there is one already
-        self.launching = Some(self.host.guests.launch(orders)?);
+        self.launching = Some(self.host.guests.launch(orders, disk)?);
         // The VE's own mount holds the device from here on.
         Ok(())
     }
@@ -299,7 +299,6 @@ impl Start {
             watch: host.watch(self.id)?,
             id_base: host.id_base(&self.state)?,
             lower: self.state.lower.clone(),
-            disk: self.disk_orders()?,
             payload: place(host.cgroups.placement(self.id)),
             hostname: effective.hostname.to_string(),
             init: INITS.map(String::from).to_vec(),

@@ -42,6 +42,15 @@ fn in_state(state: State) -> Arc<Host> {
     host
 }
 
+/// After a kill the monitor clears up; here we play it.
+fn settled(host: &Arc<Host>, action: &Action) {
+    if *action == Action::Kill {
+        engine(&crate::testing::again(host))
+            .settle(id(101), "signal-9", &Silent)
+            .unwrap();
+    }
+}
+
 #[test]
 fn a_start_turns_on_forwarding_that_a_boot_of_the_host_turned_off() {
     let host = host().make();
@@ -164,6 +173,7 @@ fn every_action_in_every_state_does_what_it_should() {
                 }
                 Ok(Transition::To(_) | Transition::Stay) => {
                     let done = result.unwrap();
+                    settled(&host, &action);
                     let wanted = match judge(state, &action) {
                         Ok(Transition::To(next)) => next,
                         _ => state,
@@ -197,6 +207,7 @@ fn a_broken_ve_can_be_ended_and_removed_but_not_started() {
         let host = in_state(State::Running);
         edit_by_hand(&host, "nonsense");
         act(&host, &action).unwrap();
+        settled(&host, &action);
         assert!(fakes(&host).guests.inventory().is_empty() && fakes(&host).cgroups.inventory().is_empty());
         refused(&host, Class::Usage, "start", |e| e.act(id(101), &start(), &Silent));
     }
