@@ -52,14 +52,14 @@ impl Dirs {
         self.paths.data.join(".reserve")
     }
 
+    /// What the records of all VEs say is taken, kept at hand.
+    pub fn index(&self) -> PathBuf {
+        self.paths.run.join("taken.json")
+    }
+
     /// Kernel locks.
     pub fn locks(&self) -> PathBuf {
         self.paths.run.join("locks")
-    }
-
-    /// Space put by in the runtime directory.
-    pub fn run_reserve(&self) -> PathBuf {
-        self.paths.run.join(".reserve")
     }
 
     /// A VE's runtime directory: sockets, console log, records.

@@ -15,7 +15,8 @@ use crate::error::{Class, Error, Result};
 use crate::lock::Subject;
 use crate::op::create::{Create, Params};
 use crate::ve::record::VeState;
-use crate::ve::registry::{Catalogue, Taken};
+use crate::ve::registry::Catalogue;
+use crate::ve::taken::Taken;
 
 /// How often a creation that lost a race for an id or an address draws anew.
 const DRAWS: usize = 64;

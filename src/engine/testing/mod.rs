@@ -169,12 +169,8 @@ fn open(fakes: Fakes) -> Arc<Host> {
         mounts: fakes.mounts.clone(),
         locks: Locks::at(&dirs.locks()).unwrap(),
         journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), BOOT).unwrap(),
-<<<<<<< HEAD
         reserve: Reserve::at(dirs.reserve()),
         proc_sys: fakes.dir.path().join("proc/sys"),
-=======
-        reserve: Reserve::at(dirs.reserve(), dirs.run_reserve()),
->>>>>>> main
         boot_id: BOOT.to_owned(),
         patience: Duration::from_secs(30),
         program: PathBuf::from("/usr/local/bin/hostel"),
@@ -268,7 +264,7 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
 /// templates themselves.
 const PASSED_OVER: [&str; 5] = [
     "run/locks",
-    "run/.reserve",
+    "run/taken.json",
     "data/tenants",
     "data/.reserve",
     "templates",

@@ -11,7 +11,8 @@ use hostel_model::units::Bytes;
 use hostel_model::{idmap, ipam};
 
 use super::record::{InterfaceState, VeState};
-use super::registry::{Catalogue, Taken};
+use super::registry::Catalogue;
+use super::taken::Taken;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 
