@@ -38,6 +38,8 @@ pub struct Host {
     pub journals: Journals,
     /// Space for what must work on a full disk.
     pub reserve: Reserve,
+    /// Where the kernel's settings are.
+    pub proc_sys: PathBuf,
     /// Which boot of the host this is.
     pub boot_id: String,
     /// How long to wait for another operation on the same VE.
@@ -114,6 +116,7 @@ impl Host {
             clock: || jiff::Timestamp::now().as_second(),
             resolvers: resolver::files(Path::new("/")),
             patience,
+            proc_sys: proc.join("sys"),
             boot_id,
             dirs,
             config,

@@ -371,6 +371,10 @@ fn plan_change(
             "they are what everything of it is called by",
         ));
     }
+    // With nothing to compare with, the record says whose it is.
+    if before.is_none() && state.tenant.as_ref().is_some_and(|t| *t != after.tenant) {
+        return Err(never(state, "tenant", "its template tree belongs to its tenant"));
+    }
     for change in before.map(|b| edit::diff(b, after)).unwrap_or_default() {
         let line = (change.key.clone(), change.old, change.new);
         match change.when {

@@ -6,7 +6,7 @@ use hostel_system::cgroup::Support;
 use hostel_system::resolver;
 
 use super::{Engine, Fact};
-use crate::error::{Result, chain};
+use crate::error::{Error, Result, chain};
 
 impl Engine {
     /// Facts about this host, each with the reason or what follows.
@@ -44,6 +44,17 @@ impl Engine {
             "veth, a link-local gateway, nftables against spoofing",
         ));
         list.push(name_servers(&resolver::name_servers(&host.resolvers)));
+        list.push(match host.network.unprepared() {
+            Ok(missing) if missing.is_empty() => fact("forwarding", "on", ""),
+            Ok(missing) => {
+                let why = format!(
+                    "{} is off: VEs reach only this host until the next start turns it on",
+                    missing.join(", ")
+                );
+                fact("forwarding", "off", &why)
+            }
+            Err(e) => fact("forwarding", "unknown", &chain(&Error::from(e))),
+        });
         let base = host.config.idmap.base;
         let slots = host.config.idmap.count;
         list.push(fact(

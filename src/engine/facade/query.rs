@@ -9,7 +9,7 @@ use hostel_model::resolve::Effective;
 use hostel_model::state::State;
 use hostel_system::process::{Init, Request};
 
-use super::{Engine, Setting, TROUBLE, VeHandle, VeStatus};
+use super::{Engine, Progress, Setting, TROUBLE, VeHandle, VeStatus};
 use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
 use crate::journal::Look;
@@ -22,8 +22,9 @@ use crate::ve::registry::{Catalogue, ids_in, unknown_ve};
 const FEW: usize = 16;
 
 impl Engine {
-    /// The VEs meant; not found is an error that names all that weren't.
-    pub fn select(&self, selection: &Selection) -> Result<Vec<VeHandle>> {
+    /// The VEs meant; not found is an error that names all that weren't. Told are those of which it isn't known whether
+    /// they are meant.
+    pub fn select(&self, selection: &Selection, progress: &dyn Progress) -> Result<Vec<VeHandle>> {
         match selection {
             Selection::Some(list) => self.select_some(list),
             Selection::All => Ok(self.outlines()?.into_iter().map(handle).collect()),
@@ -31,9 +32,15 @@ impl Engine {
                 Catalogue::default().tenant(&self.host, tenant)?;
                 let mut meant = Vec::new();
                 for ve in self.outlines()? {
-                    // One whose definition can't be read belongs to nobody until that has been mended.
-                    if self.host.definition(&ve.name).is_ok_and(|d| d.tenant == *tenant) {
-                        meant.push(handle(ve));
+                    // Where its definition can't be read, its record may tell.
+                    let whose = self.host.definition(&ve.name).map(|d| d.tenant);
+                    match whose.map_err(|e| (ve.tenant.clone(), e)) {
+                        Ok(whose) | Err((Some(whose), _)) if whose == *tenant => meant.push(handle(ve)),
+                        Ok(_) | Err((Some(_), _)) => {}
+                        Err((None, e)) => progress.note(&format!(
+                            "VE {} ({}) is passed over, as it can't be told whose it is: {}",
+                            ve.id, ve.name, e.message
+                        )),
                     }
                 }
                 Ok(meant)
@@ -198,6 +205,7 @@ impl Host {
             ..VeStatus::nameless(state.id)
         };
         row.template = state.template.clone();
+        row.tenant = state.tenant.as_ref().map(ToString::to_string).unwrap_or_default();
         row.addresses = state
             .interfaces
             .iter()

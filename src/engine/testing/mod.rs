@@ -170,6 +170,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
         locks: Locks::at(&dirs.locks()).unwrap(),
         journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), BOOT).unwrap(),
         reserve: Reserve::at(dirs.reserve(), dirs.run_reserve()),
+        proc_sys: fakes.dir.path().join("proc/sys"),
         boot_id: BOOT.to_owned(),
         patience: Duration::from_secs(30),
         program: PathBuf::from("/usr/local/bin/hostel"),
@@ -262,9 +263,10 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
 
 /// What may come, stay or go: locks, tenants' copies of templates (the next VE takes them), space put by, and the
 /// templates themselves.
-const PASSED_OVER: [&str; 5] = [
+const PASSED_OVER: [&str; 6] = [
     "run/locks",
     "run/.reserve",
+    "run/taken.json",
     "data/tenants",
     "data/.reserve",
     "templates",

@@ -107,7 +107,12 @@ pub trait Network: Send + Sync + Debug {
     /// The counters of a host end; `None` if there is no such link.
     fn counters(&self, host_name: &str) -> Result<Option<Counters>>;
 
-    /// Turns on forwarding, and tells what it changed. An interface that obeys router advertisements keeps obeying
-    /// them (the kernel stops that on forwarding hosts unless `accept_ra` is 2).
+    /// Turns on forwarding where it is off, and tells what it changed. It doesn't outlive a boot of the host, and
+    /// others turn it off; so each start asks for it, and it costs two small reads where all is well. An interface
+    /// that obeys router advertisements keeps obeying them (the kernel stops that on forwarding hosts unless
+    /// `accept_ra` is 2).
     fn prepare_host(&self) -> Result<Vec<String>>;
+
+    /// What [`Network::prepare_host`] would turn on: the names of settings, none if all is as it should be.
+    fn unprepared(&self) -> Result<Vec<String>>;
 }

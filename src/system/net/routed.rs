@@ -52,9 +52,6 @@ impl Network for RoutedNetwork {
         if links.is_empty() {
             return Ok(());
         }
-        if !prepare::is_prepared(&self.sysctl)? {
-            prepare::prepare_host(&self.sysctl)?;
-        }
         let guest = namespace::within(netns, inspect::open)?;
         let mut attachment = Attachment {
             host: inspect::open()?,
@@ -106,6 +103,10 @@ impl Network for RoutedNetwork {
 
     fn prepare_host(&self) -> Result<Vec<String>> {
         prepare::prepare_host(&self.sysctl)
+    }
+
+    fn unprepared(&self) -> Result<Vec<String>> {
+        prepare::unprepared(&self.sysctl)
     }
 }
 

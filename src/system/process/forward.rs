@@ -67,8 +67,12 @@ impl Drop for Held {
 }
 
 impl Entered {
-    /// Did a signal that was passed on end the command?
+    /// Did a signal that was passed on end the command, or our waiting for it?
     pub fn interrupted(&self) -> bool {
-        matches!(self, Self::Code(code) if FORWARDED.iter().any(|s| i32::from(*code) == 128 + *s as i32))
+        match self {
+            Self::Code(code) => FORWARDED.iter().any(|s| i32::from(*code) == 128 + *s as i32),
+            Self::Paused => true,
+            Self::NotRun { .. } => false,
+        }
     }
 }

@@ -88,6 +88,8 @@ pub enum Entered {
         /// There is no such program.
         missing: bool,
     },
+    /// It was told to end, but the VE is paused: it does when that goes on, and wasn't waited for.
+    Paused,
 }
 
 /// A VE between its birth and its init.

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use hostel_monitor::Failure;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
+use hostel_monitor::place::is_frozen;
 use hostel_monitor::root::open_disk;
 use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Role, Start};
 use hostel_monitor::sys::mount_setattr;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, MemfdFlags};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use rustix::process::Signal;
@@ -217,12 +218,18 @@ impl Guests for Monitors {
             return Err(gone(enter.init));
         }
         let held = Held::take()?;
+        let payload = enter.payload.clone();
         let (mut entry, channel) = self.spawn(&Role::Enter(Box::new(enter)), Some(streams))?;
         let fail = |e: std::io::Error| Error::os("enter", "the VE", e);
         let mut told = None;
-        forward(&held, &entry).map_err(fail)?;
+        if !forward(&held, entry.as_fd(), || is_frozen(&payload)).map_err(fail)? {
+            return Ok(Entered::Paused);
+        }
         while let Some((message, _)) = channel.receive::<FromMonitor>().map_err(fail)? {
-            if matches!(message, FromMonitor::Failed(_) | FromMonitor::NotRun(_)) {
+            if matches!(
+                message,
+                FromMonitor::Failed(_) | FromMonitor::NotRun(_) | FromMonitor::Paused
+            ) {
                 told = Some(message);
             }
         }
@@ -240,6 +247,7 @@ impl Guests for Monitors {
                 missing: failure.errno == Some(libc::ENOENT),
                 reason: failure.reason,
             }),
+            Some(FromMonitor::Paused) => Ok(Entered::Paused),
             _ => match entry.failure() {
                 Some(e) => Err(Error::os("run", self.program.display(), e)),
                 None => Ok(Entered::Code(code)),
@@ -270,18 +278,30 @@ impl Monitors {
     }
 }
 
-/// Passes signals on to an entry's process until that has ended.
-fn forward(held: &Held, entry: &Spawned) -> std::io::Result<()> {
+/// How long an entry's process may take to react to a signal before it is looked whether it can.
+const REACTS_WITHIN: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000_000,
+};
+
+/// Passes signals on to an entry's process until that has ended. False if it was told to end and is frozen itself, as it
+/// is with the VE on a host that has the v1 freezer only.
+fn forward(held: &Held, entry: BorrowedFd<'_>, is_frozen: impl Fn() -> bool) -> std::io::Result<bool> {
+    let mut patience = None;
     loop {
-        let mut fds = [PollFd::new(entry, PollFlags::IN), PollFd::new(held, PollFlags::IN)];
-        match poll(&mut fds, None) {
+        let mut fds = [PollFd::new(&entry, PollFlags::IN), PollFd::new(held, PollFlags::IN)];
+        let ready = match poll(&mut fds, patience.as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
         };
         if !fds[0].revents().is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        held.pass_to(entry.as_fd());
+        if ready == 0 && is_frozen() {
+            return Ok(false);
+        }
+        patience = (ready > 0).then_some(REACTS_WITHIN);
+        held.pass_to(entry);
     }
 }
 
@@ -327,5 +347,40 @@ impl Launching for Launched {
             (_, Err(e)) => Err(Error::os(act, id, e)),
             (_, Ok(())) => Err(Error::new(act, id, "its monitor ended without a word")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn watched(child: &Child) -> OwnedFd {
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
+    }
+
+    /// An entry's process that doesn't care for the signal.
+    #[test]
+    fn who_is_told_to_end_and_frozen_is_not_waited_for() {
+        let held = Held::take().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' TERM; exec sleep 30"])
+            .spawn()
+            .unwrap();
+        // SAFETY: no memory arguments, and a thread that surely lives.
+        assert_eq!(unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGTERM) }, 0);
+        let ended = forward(&held, watched(&child).as_fd(), || true);
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert!(!ended.unwrap() && held.any_came());
+        // One that isn't frozen is.
+        let mut child = Command::new("sleep").arg("1").spawn().unwrap();
+        let ended = forward(&held, watched(&child).as_fd(), || {
+            panic!("nobody was told to end since")
+        });
+        child.wait().unwrap();
+        assert!(ended.unwrap());
     }
 }
