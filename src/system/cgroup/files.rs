@@ -56,7 +56,7 @@ pub fn failed(path: &Path, value: &str, error: io::Error) -> Error {
     let missing = error.kind() == io::ErrorKind::NotFound;
     let error = Error::os("write", format_args!("\"{value}\" to {}", path.display()), error);
     if missing {
-        error.hint("this kernel doesn't offer that control, or the group is gone; see `hostel doctor`")
+        error.hint("this kernel doesn't offer that control, or the group is gone; see `hostel info`")
     } else {
         error
     }
