@@ -389,14 +389,33 @@ fn a_definition_without_a_ve_is_told_and_kept() {
         .replace("101", "150");
     h.write("etc/ve/ghost.toml", &definition);
     let found = only(h.audit(), "definition");
-    assert!(found["object"].as_str().unwrap().ends_with("ve/ghost.toml"));
+    let file = h.dir.join("etc/ve/ghost.toml").display().to_string();
+    assert_eq!(found["object"], file.as_str());
     assert_eq!(h.run(&["audit", "--fix"]).code, 1, "a person's file is not removed");
-    // What it says to do works.
-    let elsewhere = h.dir.join("ghost.toml");
-    std::fs::rename(h.dir.join("etc/ve/ghost.toml"), &elsewhere).unwrap();
-    h.ok(&["create", "--file", elsewhere.to_str().unwrap()]);
+    // What it says to do works; and if it fails, the file is as it was.
+    assert!(
+        found["why"]
+            .as_str()
+            .unwrap()
+            .contains(&format!("hostel create --file {file}")),
+        "{found}"
+    );
+    let settings: [(i32, &[&str]); 3] = [
+        (3, &["--set", "template=debian-99"]),
+        (2, &["--set", "disk.inodes=1"]),
+        (4, &["--id", "101"]),
+    ];
+    for (code, setting) in settings {
+        h.fails(code, &[&["create", "--file", &file], setting].concat());
+        assert_eq!(h.read("etc/ve/ghost.toml"), definition);
+    }
+    let refusal = h.fails(4, &["create", "ghost", "--template", "busybox"]);
+    assert!(refusal.contains(&format!("hostel create --file {file}")), "{refusal}");
+    h.ok(&["create", "--file", &file]);
     assert!(h.audit().is_empty());
     assert_eq!(h.status("ghost", "id"), 150);
+    h.fails(4, &["create", "--file", &file]);
+    assert_eq!(h.state("ghost"), "stopped");
 }
 
 /// A record with something changed in it, as whoever changes it by hand would: without its checksum.

@@ -356,9 +356,38 @@ fn a_tenants_verbs_go_on_beside_a_broken_definition() {
     let h = House::new();
     h.busybox("web1");
     h.busybox("web2");
+    h.write("etc/tenants/other.toml", "");
     h.write("etc/ve/web1.toml", "nonsense");
-    // Which tenant's web1 is can't be told; the others are seen to all the same.
+    let running = || (h.state("web1") == "running", h.state("web2") == "running");
+    // Hostel remembers whose it is.
+    let others = h.run(&["stop", "--tenant", "other"]);
+    assert!(others.code == 0 && !others.err.contains("web1"), "{}", others.err);
+    assert_eq!(running(), (true, true));
+    assert_eq!(h.status("web1", "tenant"), "default");
     h.ok(&["stop", "--tenant", "default"]);
+    assert_eq!(running(), (false, false));
+}
+
+#[test]
+fn a_ve_of_which_nothing_says_whose_it_is_is_named_when_it_is_passed_over() {
+    let h = House::new();
+    h.busybox("web1");
+    h.busybox("web2");
+    h.write("etc/ve/web1.toml", "nonsense");
+    // A record of a time when it wasn't kept there. Without the checksum's line it may be changed by hand.
+    let id = h.status("web1", "id");
+    let record = format!("data/ve/{id}/state.toml");
+    let kept = |line: &&str| !line.starts_with("tenant = ") && !line.starts_with("# checksum");
+    let old: Vec<String> = h.read(&record).lines().filter(kept).map(str::to_owned).collect();
+    h.write(&record, &format!("{}\n", old.join("\n")));
+    let ran = h.run(&["stop", "--quiet", "--tenant", "default"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let warning = format!("warning: VE {id} (web1) is passed over, as it can't be told whose it is");
+    assert!(
+        ran.err.contains(&warning) && ran.err.contains("web1.toml"),
+        "{}",
+        ran.err
+    );
     assert_eq!((h.state("web1"), h.state("web2")), ("running".into(), "stopped".into()));
     h.ok(&["stop", "--all"]);
     assert_ne!(h.state("web1"), "running");

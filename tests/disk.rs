@@ -130,6 +130,46 @@ fn files_end_at_the_number_granted() {
 }
 
 #[test]
+fn a_disk_is_made_for_as_many_files_as_it_may_have_and_no_more() {
+    let h = House::new();
+    house::template("busybox");
+    let files = |n: u64| ["disk.size=64MiB".to_owned(), format!("disk.inodes={n}")];
+    let most = 131_072;
+    let create = |n| {
+        let [size, inodes] = files(n);
+        h.run(&[
+            "create",
+            "most",
+            "--template",
+            "busybox",
+            "--set",
+            &size,
+            "--set",
+            &inodes,
+        ])
+    };
+    let ran = create(most + 1);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(
+        ran.err.contains("disk.inodes") && ran.err.contains("131073 files; have at most 131072"),
+        "{}",
+        ran.err
+    );
+    assert!(!h.dir.join("etc/ve/most.toml").exists());
+    assert_eq!(create(most).code, 0);
+    h.ok(&["start", "most"]);
+    assert_eq!(df(&h, "most", "-i").0, most);
+    h.sh("most", "dd if=/dev/zero of=/file bs=1M count=8 && sync");
+    h.ok(&["stop", "most"]);
+    // Smaller, and there would not be room for so many.
+    let said = h.fails(2, &["set", "most", "disk.size=48MiB"]);
+    assert!(said.contains("disk.inodes") && said.contains("48MiB"), "{said}");
+    assert!(h.read("etc/ve/most.toml").contains("64MiB"));
+    h.ok(&["start", "most"]);
+    h.sh("most", "test $(wc -c </file) = 8388608");
+}
+
+#[test]
 fn the_number_of_files_cannot_be_changed() {
     let h = House::new();
     ve(&h, "files", &["disk.inodes=2000"]);

@@ -291,6 +291,123 @@ fn signals_to_the_command_outside_reach_the_one_inside() {
     assert_eq!(h.run(&["exec", "web1", "pidof", "sleep"]).code, 1);
 }
 
+/// A frozen command reacts to nothing, so nobody waits for it.
+#[test]
+fn ctrl_c_ends_the_waiting_for_a_command_that_is_frozen() {
+    let h = House::new();
+    h.busybox("web1");
+    let script = "trap 'echo caught >/got; exit 9' INT; echo ready; while :; do sleep 0.1; done";
+    let mut command = h.command(&["exec", "web1", "--", "sh", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    h.ok(&["pause", "web1"]);
+    signal(&child, Signal::INT);
+    let mut code = None;
+    h.until("it ends", 20, || {
+        code = child.try_wait().unwrap().map(|status| status.code());
+        code.is_some()
+    });
+    assert_eq!((code, h.state("web1")), (Some(Some(130)), "paused".into()));
+    // The command still holds its standard error, so there is no end to wait for.
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    line.clear();
+    said.read_line(&mut line).unwrap();
+    assert!(line.contains("web1 is paused, so sh can't end now"), "{line}");
+    // The signal isn't lost.
+    assert!(!h.run(&["unpause", "web1"]).err.contains("error"));
+    h.until("it gets the signal", 20, || {
+        h.run(&["exec", "web1", "grep", "caught", "/got"]).code == 0
+    });
+}
+
+#[test]
+fn ctrl_c_typed_on_a_terminal_ends_the_waiting_for_a_command_that_is_frozen() {
+    if !std::fs::read_to_string("/proc/self/mounts")
+        .unwrap()
+        .contains(" cgroup2 ")
+    {
+        println!("skipped because the v1 freezer stops also who reads the terminal");
+        return;
+    }
+    let h = House::new();
+    h.busybox("web1");
+    // What dies of the signal, and what catches it.
+    for (script, told) in [
+        ("exec sleep 1000", false),
+        ("trap : INT; while :; do sleep 1; done", true),
+    ] {
+        let mut talk = h.terminal(&["exec", "web1", "--", "sh", "-c", &format!("echo ready; {script}")]);
+        talk.hear("ready");
+        h.ok(&["pause", "web1"]);
+        talk.say("\x03");
+        let ran = talk.end();
+        assert_eq!(
+            (ran.code, ran.out.contains("web1 is paused")),
+            (130, told),
+            "{}",
+            ran.out
+        );
+        h.ok(&["unpause", "web1"]);
+        h.until("its terminal has hung up", 20, || {
+            h.run(&["exec", "web1", "pidof", "sleep"]).code == 1
+        });
+    }
+    // While it runs, what is typed is the command's, as ever.
+    let mut talk = h.terminal(&[
+        "exec",
+        "web1",
+        "--",
+        "sh",
+        "-c",
+        "trap 'echo caught; exit 3' INT; echo ready; read x",
+    ]);
+    talk.hear("ready");
+    talk.say("\x03");
+    let ran = talk.end();
+    assert!(ran.code == 3 && ran.out.contains("caught"), "{} {}", ran.code, ran.out);
+}
+
+#[test]
+fn ctrl_c_ends_a_copy_into_a_ve_that_is_frozen_meanwhile() {
+    let h = House::new();
+    house::template("busybox");
+    // So slow that there is time to pause it.
+    let slow = [
+        "create",
+        "web1",
+        "--template",
+        "busybox",
+        "--set",
+        "cpu.cap=2%",
+        "--start",
+    ];
+    h.ok(&slow);
+    let large = h.dir.join("large");
+    std::fs::write(&large, vec![7; 90 << 20]).unwrap();
+    let child = h.spawn(&["push", "web1", large.to_str().unwrap(), "/large"]);
+    let inside = format!("/proc/{}/root/large", h.status("web1", "pid"));
+    h.until("it has begun", 30, || {
+        std::fs::metadata(&inside).is_ok_and(|m| m.len() > 0)
+    });
+    h.ok(&["pause", "web1"]);
+    assert!(
+        std::fs::metadata(&inside).unwrap().len() < 90 << 20,
+        "it is still under way"
+    );
+    signal(&child, Signal::INT);
+    let ran = end_of(child);
+    assert!(
+        ran.code == 130 && ran.err.contains("did not copy"),
+        "{} {}",
+        ran.code,
+        ran.err
+    );
+    h.ok(&["unpause", "web1"]);
+}
+
 #[test]
 fn a_background_process_does_not_hold_exec_back() {
     let h = House::new();

@@ -98,3 +98,26 @@ fn is_somebody(template: &str) {
     assert!(h.sh("a", "cat /root/.ssh/authorized_keys").contains("mine"));
     assert_eq!(h.sh("a", "systemctl is-system-running"), "running");
 }
+
+#[test]
+fn a_ve_that_names_no_name_servers_has_its_hosts() {
+    let h = House::new();
+    house::template("busybox");
+    h.ok(&["create", "a", "--template", "busybox", "--start"]);
+    let facts = serde_json::from_str::<serde_json::Value>(&h.ok(&["info", "--json"])).unwrap();
+    let known = facts
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|f| f["what"] == "name servers")
+        .unwrap();
+    let resolv = h.sh("a", "cat /etc/resolv.conf");
+    let servers: Vec<&str> = resolv.lines().filter_map(|l| l.strip_prefix("nameserver ")).collect();
+    match known["value"].as_str().unwrap() {
+        "none" => assert!(servers.is_empty(), "{resolv}"),
+        all => assert_eq!(servers, all.split(' ').take(3).collect::<Vec<_>>(), "{resolv}"),
+    }
+    h.ok(&["set", "a", "dns=[]"]);
+    h.ok(&["restart", "a"]);
+    assert!(!h.sh("a", "cat /etc/resolv.conf").contains("nameserver"));
+}

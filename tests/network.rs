@@ -284,6 +284,83 @@ fn a_firewall_flushed_by_hand_is_whole_again_after_the_next_start() {
 }
 
 #[test]
+fn addresses_changed_by_hand_are_the_ves_when_a_start_with_them_succeeds() {
+    let h = House::new();
+    house::template("busybox");
+    let create = |name: &str, address: &str| h.run(&["create", name, "--template", "busybox", "--address", address]);
+    let (old, new) = ("10.77.0.50", "10.77.0.60");
+    assert_eq!(create("a", old).code, 0);
+    h.write("etc/ve/a.toml", &h.read("etc/ve/a.toml").replace(old, new));
+    // Somebody else's route is in the way.
+    h.host_sh(&format!("ip route add {new}/32 dev lo"));
+    let said = h.fails(1, &["start", "a"]);
+    assert!(said.contains(new), "{said}");
+    assert_eq!(addresses(&h, "a").0, old);
+    assert_eq!(create("thief", old).code, 4);
+    h.host_sh(&format!("ip route del {new}/32 dev lo"));
+    h.ok(&["start", "a"]);
+    assert_eq!(addresses(&h, "a").0, new);
+    h.host_sh(&format!("ping -c 1 -w 10 {new}"));
+    assert_eq!(create("thief", new).code, 4);
+    assert_eq!(create("heir", old).code, 0);
+    h.ok(&["start", "heir"]);
+    pings(&h, "a", old);
+}
+
+/// A boot of the host takes away all that lies in the kernel and in /run.
+#[test]
+fn after_a_boot_of_the_host_a_start_is_enough() {
+    let h = House::new();
+    let _outside = Outside::beside(&h);
+    h.busybox("a");
+    h.busybox("b");
+    h.ok(&["kill", "--all"]);
+    std::fs::remove_dir_all(&h.run).unwrap();
+    house::remove_cgroups(&h.cgroup_root);
+    // The host here is this test's own namespace.
+    h.host_sh("nft flush ruleset; sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
+    let ran = h.run(&["start", "a"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    for setting in ["net.ipv4.ip_forward: 0 -> 1", "net.ipv6.conf.all.forwarding: 0 -> 1"] {
+        assert!(ran.err.contains(setting), "{}", ran.err);
+    }
+    let ran = h.run(&["start", "b"]);
+    assert!(ran.code == 0 && !ran.err.contains("forward"), "{}", ran.err);
+    let (b4, b6) = addresses(&h, "b");
+    for to in [b4.as_str(), b6.as_str(), "198.51.100.2", "2001:db8:5::2"] {
+        pings(&h, "a", to);
+    }
+}
+
+#[test]
+fn forwarding_that_was_turned_off_is_told_and_turned_on_again() {
+    let h = House::new();
+    let _outside = Outside::beside(&h);
+    h.busybox("a");
+    let forwarding = || {
+        let facts: serde_json::Value = serde_json::from_str(&h.ok(&["info", "--json"])).unwrap();
+        let mut facts = facts.as_array().unwrap().iter();
+        facts.find(|f| f["what"] == "forwarding").unwrap()["value"].clone()
+    };
+    assert_eq!(forwarding(), "on");
+    h.host_sh("sysctl -qw net.ipv4.ip_forward=0");
+    assert_eq!(forwarding(), "off");
+    let once = ["exec", "a", "--", "ping", "-c", "1", "-w", "1", "198.51.100.2"];
+    assert_ne!(h.run(&once).code, 0);
+    let found = h.audit();
+    assert_eq!(
+        (found.len(), &found[0]["object"]),
+        (1, &"net.ipv4.ip_forward".into()),
+        "{found:?}"
+    );
+    h.ok(&["audit", "--fix"]);
+    pings(&h, "a", "198.51.100.2");
+    h.host_sh("sysctl -qw net.ipv4.ip_forward=0");
+    h.busybox("b");
+    pings(&h, "a", "198.51.100.2");
+}
+
+#[test]
 fn a_ve_without_a_network_is_alone() {
     let h = House::new();
     house::template("busybox");

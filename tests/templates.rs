@@ -367,3 +367,28 @@ fn a_ve_changes_nothing_of_its_template() {
         "root:x:0:0:root:/root:/bin/sh\n/etc/init.d\n755\nnone"
     );
 }
+
+/// Its tools hear Ctrl-C too and say so at length: none of that is told.
+#[test]
+fn an_interrupted_build_is_undone_and_says_so() {
+    let h = House::with_own_templates();
+    let recipe = fs::read_to_string(house::images().join("busybox.toml")).unwrap();
+    let nap = "[[run]]\nargv = [\"/bin/sh\", \"-c\", \"echo I: napping; sleep 60 || exit 9\"]\n";
+    h.write("slow.toml", &format!("{recipe}\n{nap}"));
+    let path = h.dir.join("slow.toml");
+    let ran = h.on_terminal(
+        &["-v", "template", "build", path.to_str().unwrap()],
+        &[("napping", "\x03")],
+    );
+    assert_eq!(ran.code, 130, "{}", ran.out);
+    assert!(
+        ran.out.contains("template busybox was interrupted, and is undone") && !ran.out.contains("last words"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(listed(&h), Vec::<Value>::new());
+    let left: Vec<_> = fs::read_dir(h.dir.join("data/templates/busybox"))
+        .map(|all| all.flatten().map(|e| e.file_name()).collect())
+        .unwrap_or_default();
+    assert_eq!(left, Vec::<std::ffi::OsString>::new());
+}

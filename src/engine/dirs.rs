@@ -52,6 +52,11 @@ impl Dirs {
         self.paths.data.join(".reserve")
     }
 
+    /// What the records of all VEs say is taken, kept at hand.
+    pub fn index(&self) -> PathBuf {
+        self.paths.run.join("taken.json")
+    }
+
     /// Kernel locks.
     pub fn locks(&self) -> PathBuf {
         self.paths.run.join("locks")

@@ -11,7 +11,7 @@ mod query;
 mod settle;
 mod template;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ pub struct VeStatus {
     pub id: VeId,
     /// Its name; empty if its record can't be read.
     pub name: String,
-    /// Whose it is; empty if its definition can't be read.
+    /// Whose it is; empty if neither its definition nor its record says so.
     pub tenant: String,
     /// running, stopped, paused, mounted, broken.
     pub state: String,

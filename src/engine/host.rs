@@ -13,7 +13,7 @@ use hostel_system::firewall::Firewall;
 use hostel_system::mount::RootMounts;
 use hostel_system::net::Network;
 use hostel_system::process::{Guests, boot_id};
-use hostel_system::{cgroup, disk, file, firewall, mount, net, process};
+use hostel_system::{cgroup, disk, file, firewall, mount, net, process, resolver};
 
 use crate::dirs::Dirs;
 use crate::error::{Class, Error, Result};
@@ -38,6 +38,8 @@ pub struct Host {
     pub journals: Journals,
     /// Space for what must work on a full disk.
     pub reserve: Reserve,
+    /// Where the kernel's settings are.
+    pub proc_sys: PathBuf,
     /// Which boot of the host this is.
     pub boot_id: String,
     /// How long to wait for another operation on the same VE.
@@ -46,6 +48,8 @@ pub struct Host {
     pub program: PathBuf,
     /// The time.
     pub clock: Clock,
+    /// Where this host's own name servers are looked for.
+    pub resolvers: Vec<PathBuf>,
     /// Limits.
     pub cgroups: Arc<dyn Cgroups>,
     /// Storage.
@@ -84,6 +88,7 @@ pub fn read_config(path: &Path) -> Result<HostConfig> {
 impl Host {
     /// The one that this hostel.toml describes, with the real adapters.
     pub fn open(config_file: &Path, patience: Duration) -> Result<Arc<Self>> {
+        need_root()?;
         let config_file = std::path::absolute(config_file)
             .map_err(|e| Error::new(Class::Usage, format!("{} is no path", config_file.display())).because(e))?;
         let config = read_config(&config_file)?;
@@ -109,13 +114,23 @@ impl Host {
             reserve: Reserve::at(dirs.reserve(), dirs.run_reserve()),
             program: own_program()?,
             clock: || jiff::Timestamp::now().as_second(),
+            resolvers: resolver::files(Path::new("/")),
             patience,
+            proc_sys: proc.join("sys"),
             boot_id,
             dirs,
             config,
             config_file,
         }))
     }
+}
+
+/// Namespaces, mounts and the definitions are root's: better one word of it than what fails first.
+pub fn need_root() -> Result<()> {
+    if process::is_root() {
+        return Ok(());
+    }
+    Err(Error::new(Class::Failed, "hostel needs root").hint("run it with sudo"))
 }
 
 /// This program's own file.

@@ -10,6 +10,7 @@ pub mod journal;
 pub mod lock;
 pub mod op;
 pub mod reserve;
+mod settings;
 pub mod step;
 pub mod templates;
 #[cfg(test)]

@@ -22,6 +22,13 @@ use crate::facade::Progress;
 /// Waited even by those who won't wait: [`Locks::holder`] looks by taking the lock for some microseconds.
 const GLANCE: Duration = Duration::from_millis(10);
 
+/// The verb of a monitor that clears up after its VE. That lasts moments, and whoever comes next waits for it: the VE
+/// is nobody else's.
+pub const SETTLE: &str = "settle";
+
+/// How long such a monitor is waited for.
+const SETTLED: Duration = Duration::from_secs(60);
+
 /// The locks in one directory.
 #[derive(Debug, Clone)]
 pub struct Locks {
@@ -100,7 +107,7 @@ impl Locks {
     /// Takes a lock for `verb`; waits as long as `patience` says, then the error is `Busy` and names the holder.
     pub fn take(&self, subject: Subject, verb: &str, patience: &Patience<'_>) -> Result<Lock> {
         let path = self.path(subject);
-        let end = Instant::now() + patience.wait.max(GLANCE);
+        let begun = Instant::now();
         let mut pause = Duration::from_millis(1);
         let mut told = false;
         loop {
@@ -120,12 +127,17 @@ impl Locks {
                     format!("interrupted while waiting for {subject}"),
                 ));
             }
-            let left = end.saturating_duration_since(Instant::now());
+            let holder = read_holder(&mut file);
+            let wait = match &holder {
+                Some(holder) if holder.verb == SETTLE => patience.wait.max(SETTLED),
+                _ => patience.wait.max(GLANCE),
+            };
+            let left = wait.saturating_sub(begun.elapsed());
             if left.is_zero() {
-                return Err(busy(subject, read_holder(&mut file), patience.wait));
+                return Err(busy(subject, holder, patience.wait));
             }
             if !told && pause > Duration::from_millis(20) {
-                let whom = read_holder(&mut file).map_or_else(String::new, |h| format!(": {}", describe(&h)));
+                let whom = holder.map_or_else(String::new, |h| format!(": {}", describe(&h)));
                 patience.progress.step(&format!("waiting for {subject}{whom}"));
                 told = true;
             }

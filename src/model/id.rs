@@ -86,6 +86,9 @@ fn check_name(text: &str, what: &'static str) -> Result<(), NameError> {
     let bytes = text.as_bytes();
     match (bytes.first(), bytes.last()) {
         (None, _) | (_, None) => return bad("it is empty"),
+        _ if !bytes.iter().all(|b| alnum(b) || matches!(b, b'-' | b'.' | b'_')) => {
+            return bad("only lower-case letters, digits, '-', '.' and '_' may stand in it");
+        }
         (Some(first), Some(last)) if !alnum(first) || !alnum(last) => {
             return bad("it must begin and end with a lower-case letter or a digit");
         }
@@ -93,9 +96,6 @@ fn check_name(text: &str, what: &'static str) -> Result<(), NameError> {
     }
     if bytes.len() > 63 {
         return bad("it is longer than 63 characters");
-    }
-    if !bytes.iter().all(|b| alnum(b) || matches!(b, b'-' | b'.' | b'_')) {
-        return bad("only lower-case letters, digits, '-', '.' and '_' may stand in it");
     }
     if text.contains("..") {
         return bad("two dots in a row may not stand in it");

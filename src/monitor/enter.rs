@@ -14,7 +14,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromMonitor};
 use crate::relay::{self, Relay};
-use crate::spec::Enter;
+use crate::spec::{Enter, Task};
 use crate::sys::{self, Cloned};
 use crate::{identity, inside, place};
 
@@ -43,7 +43,10 @@ pub fn enter(spec: Enter, engine: &Channel) -> Result<u8> {
                 Begun::Yes => {
                     // The engine may have gone; the command runs all the same.
                     let _ = engine.send(&FromMonitor::Entered(pid as u32), &[]);
-                    relay.run(&child, &signals)
+                    match relay.run(&child, &signals, || place::is_frozen(&spec.payload))? {
+                        Some(code) => Ok(code),
+                        None => give_up(&spec, child.as_fd(), engine),
+                    }
                 }
                 Begun::NotRun(failure) => {
                     engine
@@ -131,6 +134,16 @@ fn await_exec(spec: &Enter, child: &Channel, relay: &mut Relay, signals: &Signal
             None => return Ok(Begun::Yes), // its end closed at exec
         }
     }
+}
+
+/// The command is frozen. It has the signal, and gets it when the VE goes on; a terminal hangs up then. Only what is
+/// our own inside ends now, with its streams, as somebody at the host waits for them.
+fn give_up(spec: &Enter, child: BorrowedFd<'_>, engine: &Channel) -> Result<u8> {
+    if !matches!(spec.task, Task::Run(_) | Task::Script { .. }) {
+        let _ = pidfd_send_signal(child, Signal::KILL); // it may have ended by itself
+    }
+    engine.send(&FromMonitor::Paused, &[]).step("report to", "the engine")?;
+    Ok(1)
 }
 
 fn end(child: BorrowedFd<'_>) {

@@ -34,6 +34,14 @@ impl Ended {
         }
     }
 
+    /// The same end where no restart is to follow, whatever the guest asked for.
+    pub fn for_good(self) -> Self {
+        match self {
+            Self::Reboot => Self::Halt,
+            other => other,
+        }
+    }
+
     /// One word for a command line: `reboot`, `halt`, `exit-1`, `signal-9`, `unknown`.
     pub fn word(self) -> String {
         match self {

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)] // system calls that no crate wraps; each block says why it is sound
 
 pub mod error;
+pub mod finisher;
 pub mod guest;
 pub mod message;
 pub mod spec;

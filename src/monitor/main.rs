@@ -98,9 +98,7 @@ fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
 
 /// Serves until the VE ends, then becomes the command that clears up after it.
 fn watch_over(watch: &Watch, running: Running, listener: std::os::unix::net::UnixListener, notifies: bool) -> u8 {
-    // From here on nobody listens for failures; what can't be had is done without.
-    let _ = place::join_v2(&watch.place);
-    // Only now, so that the VE's processes don't inherit it. Needs CAP_SYS_RESOURCE, which some hosts withhold.
+    // From here on nobody listens for failures; what can't be had is done without. Only now, so that the VE's processes don't inherit it. Needs CAP_SYS_RESOURCE, which some hosts withhold.
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
     let outcome = serve::serve(watch, running, listener, notifies);
     let _ = exit::record(&watch.run_dir, outcome.ended);

@@ -28,6 +28,8 @@ pub enum FromMonitor {
     Entered(u32),
     /// The VE was entered, but the program could not be run (entry only).
     NotRun(Failure),
+    /// Somebody wants the command to end, but the VE is paused and it can't (entry only).
+    Paused,
     /// It could not be done, and what was begun is gone.
     Failed(Failure),
 }
@@ -36,6 +38,8 @@ pub enum FromMonitor {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToMonitor {
+    /// The VE's disk comes with this, as a detached mount. Nothing comes after it but `Go`.
+    Disk,
     /// The network is ready: run init.
     Go,
 }

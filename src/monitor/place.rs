@@ -1,6 +1,7 @@
 //! Moving between cgroups, the cheap way.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use crate::error::{Result, Step};
 use crate::spec::Place;
@@ -15,15 +16,6 @@ pub fn join_v1(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Moves this process into the group of the v2 tree.
-pub fn join_v2(place: &Place) -> Result<()> {
-    if let Some(group) = &place.unified {
-        let procs = group.join("cgroup.procs");
-        std::fs::write(&procs, "0").step("join cgroup", procs.display())?;
-    }
-    Ok(())
-}
-
 /// The group's directory in the v2 tree, to be born into.
 pub fn open_v2(place: &Place) -> Result<Option<OwnedFd>> {
     let open = |path| {
@@ -32,6 +24,18 @@ pub fn open_v2(place: &Place) -> Result<Option<OwnedFd>> {
             .step("open cgroup", place_name(place))
     };
     place.unified.as_ref().map(open).transpose()
+}
+
+/// Is the place frozen, or about to be? What is in it reacts to nothing then. Each group is asked up to the top, as the
+/// one that was told to freeze may be any of them.
+pub fn is_frozen(place: &Place) -> bool {
+    let says = |file: PathBuf, words: &[&str]| {
+        std::fs::read_to_string(file).is_ok_and(|text| words.contains(&text.trim_end()))
+    };
+    // A v1 group shows what it has from above.
+    let v1 = |tasks: &PathBuf| says(tasks.with_file_name("freezer.state"), &["FROZEN", "FREEZING"]);
+    let mut v2 = place.unified.iter().flat_map(|group| group.ancestors());
+    place.tasks.iter().any(v1) || v2.any(|group| says(group.join("cgroup.freeze"), &["1"]))
 }
 
 fn place_name(place: &Place) -> String {

@@ -22,6 +22,12 @@ const CHUNK: usize = 4096;
 /// from processes it left behind, and these could go on for ever.
 const LAST: usize = 1 << 20;
 
+/// How long is waited for what must be on its way.
+const MOMENT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
 /// Blocks those signals and gives a descriptor that tells of them.
 pub fn signals() -> io::Result<SignalFd> {
     let mut set = SigSet::from(Signal::SIGWINCH);
@@ -42,6 +48,9 @@ pub fn told_to_end(signals: &SignalFd) -> bool {
     told
 }
 
+/// What a person types for SIGINT. On a terminal of the command's own it comes to us as a byte.
+const CTRL_C: u8 = 3;
+
 /// One direction of bytes.
 #[derive(Debug)]
 struct Stream {
@@ -53,6 +62,8 @@ struct Stream {
     input: bool,
     /// It goes to a terminal, which has no end of its own: the character that means one is typed.
     typed: Option<Typed>,
+    /// Ctrl-C was typed.
+    interrupt: bool,
 }
 
 /// What a terminal was last given.
@@ -62,6 +73,17 @@ enum Typed {
     Lines,
     /// A line begun: the first one only hands that over.
     Part,
+}
+
+/// What came of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Bytes or signals were carried.
+    Carried,
+    /// Somebody wants the command to end.
+    ToldToEnd,
+    /// It has.
+    Ended,
 }
 
 /// All that has to be carried.
@@ -121,48 +143,57 @@ impl Relay {
         Ok(())
     }
 
-    /// Carries bytes and signals until the command has ended; its exit code.
-    pub fn run(mut self, child: &OwnedFd, signals: &SignalFd) -> Result<u8> {
-        while !self.turn(child, signals).step("wait for", "the command")? {}
+    /// Carries bytes and signals until the command has ended; its exit code. `None`: it was told to end, but is frozen;
+    /// then whoever waits for it need not.
+    pub fn run(mut self, child: &OwnedFd, signals: &SignalFd, is_frozen: impl Fn() -> bool) -> Result<Option<u8>> {
+        loop {
+            match self.turn(child, signals).step("wait for", "the command")? {
+                Turn::Ended => break,
+                // A signal that is sure to be its end reaches it all the same (but not in v1).
+                Turn::ToldToEnd if is_frozen() && !ends_at_once(child).step("wait for", "the command")? => {
+                    return Ok(None);
+                }
+                Turn::ToldToEnd | Turn::Carried => {}
+            }
+        }
         self.finish().step("carry", "the last of the output")?;
-        exit_code(child)
+        exit_code(child).map(Some)
     }
 
-    /// Waits for something to do and does it. True when the command has ended.
-    fn turn(&mut self, child: &OwnedFd, signals: &SignalFd) -> io::Result<bool> {
+    /// Waits for something to do and does it.
+    fn turn(&mut self, child: &OwnedFd, signals: &SignalFd) -> io::Result<Turn> {
         let mut fds = vec![PollFd::new(child, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         let streams = &self.streams;
         let waiting: Vec<usize> = (0..streams.len()).filter(|i| streams[*i].awaits().is_some()).collect();
         fds.extend(streams.iter().filter_map(Stream::awaits));
         match poll(&mut fds, None) {
-            Err(rustix::io::Errno::INTR) => return Ok(false),
+            Err(rustix::io::Errno::INTR) => return Ok(Turn::Carried),
             other => other?,
         };
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         drop(fds);
-        if ready[1] {
-            self.pass_signals(child, signals);
-        }
+        let mut told = ready[1] && self.pass_signals(child, signals);
         for (stream, _) in waiting.into_iter().zip(&ready[2..]).filter(|(_, ready)| **ready) {
             self.streams[stream].carry();
+            told |= std::mem::take(&mut self.streams[stream].interrupt);
         }
-        Ok(ready[0])
+        Ok(match (ready[0], told) {
+            (true, _) => Turn::Ended,
+            (false, true) => Turn::ToldToEnd,
+            (false, false) => Turn::Carried,
+        })
     }
 
     /// After the end only what is already on its way is waited for: a process left behind inside may hold the other
     /// side for ever.
     fn finish(&mut self) -> io::Result<()> {
         self.streams.retain(|stream| !stream.input);
-        let moment = Timespec {
-            tv_sec: 0,
-            tv_nsec: 100_000_000,
-        };
         for stream in &mut self.streams {
             let mut left = LAST;
             while left > 0
                 && let Some(fd) = stream.awaits()
             {
-                let patience = if stream.held.is_empty() { Some(&moment) } else { None };
+                let patience = if stream.held.is_empty() { Some(&MOMENT) } else { None };
                 match poll(&mut [fd], patience) {
                     Ok(0) => break,
                     Ok(_) => left = left.saturating_sub(stream.carry()),
@@ -174,7 +205,9 @@ impl Relay {
         Ok(())
     }
 
-    fn pass_signals(&self, child: &OwnedFd, signals: &SignalFd) {
+    /// True if one asks the command to end.
+    fn pass_signals(&self, child: &OwnedFd, signals: &SignalFd) -> bool {
+        let mut told = false;
         while let Ok(Some(info)) = signals.read_signal() {
             match Signal::try_from(info.ssi_signo as i32) {
                 Ok(Signal::SIGWINCH) => {
@@ -185,6 +218,7 @@ impl Relay {
                     }
                 }
                 Ok(signal) => {
+                    told = true;
                     if let Some(signal) = rustix::process::Signal::from_named_raw(signal as i32) {
                         let _ = pidfd_send_signal(child, signal); // it may just have ended
                     }
@@ -192,6 +226,7 @@ impl Relay {
                 Err(_) => {}
             }
         }
+        told
     }
 }
 
@@ -203,6 +238,7 @@ impl Stream {
             held: Vec::new(),
             input,
             typed: None,
+            interrupt: false,
         }
     }
 
@@ -227,6 +263,7 @@ impl Stream {
                     if let Some(typed) = &mut self.typed {
                         let whole = matches!(buffer[n - 1], b'\n' | b'\r');
                         *typed = if whole { Typed::Lines } else { Typed::Part };
+                        self.interrupt |= buffer[..n].contains(&CTRL_C);
                     }
                     self.held.extend_from_slice(&buffer[..n]);
                 }
@@ -282,6 +319,11 @@ fn harmless(fd: BorrowedFd<'_>) -> io::Result<bool> {
         FileType::CharacterDevice => stat.st_rdev == rustix::fs::makedev(1, 3),
         _ => false,
     })
+}
+
+/// Whether it ends within a moment.
+fn ends_at_once(child: &OwnedFd) -> io::Result<bool> {
+    Ok(poll(&mut [PollFd::new(child, PollFlags::IN)], Some(&MOMENT))? > 0)
 }
 
 fn set_size(terminal: &File, rows: u16, columns: u16) {

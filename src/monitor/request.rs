@@ -24,7 +24,13 @@ pub enum Request {
     /// The console has this many rows and columns.
     Resize(u16, u16),
     /// The asker clears up after the VE has ended, if it is still there then: for as long as this connection is open.
+    /// Not answered; heard even if init ends right after it was said.
     LeaveClearing,
+    /// The asker is about to end the VE: if init ends while this connection is open, clear up and leave it ended, even
+    /// if the guest asked for a reboot in that moment. After the answer a byte may follow with a descriptor of the
+    /// VE's root (SCM_RIGHTS): held until the monitor ends, it keeps init's end from waiting for the file system to be
+    /// written and unmounted.
+    Finish,
 }
 
 /// The answer.

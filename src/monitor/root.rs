@@ -28,13 +28,13 @@ const WORKSHOP: &str = "/run";
 ///
 /// `user_namespace` is the VE's. The process needs a private mount namespace for
 /// this, makes one, and comes back to the one it was in, so that nothing of the host stays pinned.
-pub fn assemble(start: &Start, user_namespace: BorrowedFd<'_>) -> Result<(OwnedFd, Vec<Device>)> {
+pub fn assemble(start: &Start, disk: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<(OwnedFd, Vec<Device>)> {
     let home = std::fs::File::open("/proc/self/ns/mnt").step("open", "the host's mount namespace")?;
     sys::unshare(libc::CLONE_NEWNS).step("make", "a private mount namespace")?;
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .step("make private", "the mounts")?;
     let made = open_workshop().and_then(|workshop| {
-        let root = overlay(&start.lower, &start.disk, user_namespace, start.id_base)?;
+        let root = overlay(&start.lower, disk, user_namespace, start.id_base)?;
         Ok((root, dev::make(workshop.as_fd(), start.switches)?))
     });
     sys::setns(home.as_fd(), libc::CLONE_NEWNS).step("return to", "the host's mount namespace")?;
@@ -48,14 +48,13 @@ fn open_workshop() -> Result<OwnedFd> {
     rustix::fs::open(WORKSHOP, flags, Mode::empty()).step("open", WORKSHOP)
 }
 
-fn overlay(lower: &Path, disk: &Disk, user_namespace: BorrowedFd<'_>, base: u32) -> Result<OwnedFd> {
+fn overlay(lower: &Path, upper: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>, base: u32) -> Result<OwnedFd> {
     let template = open_layer(lower)?;
     idmap(template.as_fd(), user_namespace, lower)?;
     attach(template.as_fd(), "l")?;
-    let upper = open_disk(disk)?;
-    prepare_disk(upper.as_fd())?;
-    idmap(upper.as_fd(), user_namespace, Path::new("the VE's disk"))?;
-    attach(upper.as_fd(), "u")?;
+    prepare_disk(upper)?;
+    idmap(upper, user_namespace, Path::new("the VE's disk"))?;
+    attach(upper, "u")?;
     mount_as(base, "lowerdir=/run/l,upperdir=/run/u/upper,workdir=/run/u/work")
 }
 
@@ -143,8 +142,10 @@ fn mount_as(base: u32, layers: &str) -> Result<OwnedFd> {
 fn mount(layers: &str) -> Result<OwnedFd> {
     let act = "mount the VE's root";
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).step("use file system", "overlay")?;
+    // What df calls it.
+    let source = [("source", "overlay")];
     let layers = layers.split(',').filter_map(|pair| pair.split_once('='));
-    for (key, value) in layers.chain(OVERLAY) {
+    for (key, value) in source.into_iter().chain(layers).chain(OVERLAY) {
         rustix::mount::fsconfig_set_string(&context, key, value).step("set overlay option", key)?;
     }
     rustix::mount::fsconfig_create(&context).step(act, "")?;
@@ -206,7 +207,8 @@ pub fn mount_at(
     attributes: MountAttrFlags,
 ) -> Result<OwnedFd> {
     let context = rustix::mount::fsopen(fs, FsOpenFlags::FSOPEN_CLOEXEC).step("use file system", fs)?;
-    for (key, value) in options {
+    // As mount(8) has it: df and mount show a name instead of "none".
+    for (key, value) in [("source", fs)].iter().chain(options) {
         match *value {
             "" => rustix::mount::fsconfig_set_flag(&context, *key),
             value => rustix::mount::fsconfig_set_string(&context, *key, value),

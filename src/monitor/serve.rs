@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::console::{self, Console, Viewer};
 use crate::error::{Result, Step};
 use crate::exit::Ended;
+use crate::finisher::Finisher;
 use crate::notify::{Heard, Notify};
 use crate::pace::{self, Pace};
 use crate::request::{Answer, Request, SOCKET};
@@ -31,6 +32,8 @@ pub struct Outcome {
     pub ended: Ended,
     /// False if a command that clears up itself is waiting for this end.
     pub clear: bool,
+    /// What keeps the VE's root mounted until this process ends or becomes another program.
+    pub roots: Vec<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -46,6 +49,7 @@ struct Monitor {
     waiting: Vec<UnixStream>,
     booted: Option<bool>,
     clearers: Vec<UnixStream>,
+    finishers: Vec<Finisher>,
 }
 
 /// The listening socket in the VE's run directory; made before init runs, so that a start that was reported can be
@@ -74,16 +78,25 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
         waiting: Vec::new(),
         booted: notifies.then_some(false),
         clearers: Vec::new(),
+        finishers: Vec::new(),
     };
     while !monitor.turn() {}
+    monitor.hear_last_requests();
     monitor.last_words();
     if let Some(notify) = monitor.notify.take() {
         notify.close();
     }
     monitor.clearers.retain_mut(is_there);
+    let ended = how_it_ended(monitor.init, &monitor.pidfd);
     Outcome {
-        ended: how_it_ended(monitor.init, &monitor.pidfd),
+        // Those that hung up while init lived have been forgotten.
+        ended: if monitor.finishers.is_empty() {
+            ended
+        } else {
+            ended.for_good()
+        },
         clear: monitor.clearers.is_empty(),
+        roots: monitor.finishers.into_iter().filter_map(Finisher::into_root).collect(),
     }
 }
 
@@ -127,7 +140,9 @@ impl Monitor {
             match source {
                 Source::Console => self.relay_output(),
                 Source::Notify => self.hear_notify(),
-                Source::Listener => self.accept(),
+                Source::Listener => {
+                    self.accept();
+                }
                 Source::Others => self.hear_others(),
                 Source::Init => {}
             }
@@ -153,6 +168,7 @@ impl Monitor {
         fds.extend(self.askers.iter().map(|(s, _)| PollFd::new(s, PollFlags::IN)));
         fds.extend(self.waiting.iter().map(|s| PollFd::new(s, PollFlags::IN)));
         fds.extend(self.clearers.iter().map(|s| PollFd::new(s, PollFlags::IN)));
+        fds.extend(self.finishers.iter().map(|s| PollFd::new(s, PollFlags::IN)));
         sources.resize(fds.len(), Source::Others);
         // A terminal that nobody holds open inside reports a hang-up again and again: look at it now and then.
         let idle = pause.is_none() && self.hung_up();
@@ -212,13 +228,30 @@ impl Monitor {
         }
     }
 
-    fn accept(&mut self) {
-        if let Ok((stream, _)) = self.listener.accept()
-            && self.viewers.len() + self.askers.len() + self.waiting.len() + self.clearers.len() < MOST
-            && stream.set_nonblocking(true).is_ok()
-        {
+    fn connections(&self) -> usize {
+        let rest = self.waiting.len() + self.clearers.len() + self.finishers.len();
+        self.viewers.len() + self.askers.len() + rest
+    }
+
+    /// False if nobody was waiting to be let in.
+    fn accept(&mut self) -> bool {
+        let Ok((stream, _)) = self.listener.accept() else {
+            return false;
+        };
+        if self.connections() < MOST && stream.set_nonblocking(true).is_ok() {
             self.askers.push((stream, Vec::new()));
         }
+        true
+    }
+
+    /// What was said before init ended, and not yet heard: whoever ends a VE says first what is to become of it.
+    fn hear_last_requests(&mut self) {
+        for _ in 0..MOST {
+            if !self.accept() {
+                break;
+            }
+        }
+        self.hear_askers();
     }
 
     fn hear_others(&mut self) {
@@ -237,6 +270,12 @@ impl Monitor {
         self.waiting
             .retain_mut(|s| matches!(s.read(&mut buffer), Err(e) if e.kind() == io::ErrorKind::WouldBlock));
         self.clearers.retain_mut(is_there);
+        self.finishers.retain_mut(Finisher::is_there);
+        self.hear_askers();
+    }
+
+    fn hear_askers(&mut self) {
+        let mut buffer = [0u8; 1024];
         for (mut stream, mut line) in std::mem::take(&mut self.askers) {
             match stream.read(&mut buffer) {
                 Ok(0) => {}
@@ -267,9 +306,10 @@ impl Monitor {
                     console.resize(rows, columns);
                 }
             }
-            Request::LeaveClearing => {
+            Request::LeaveClearing => return self.clearers.push(stream),
+            Request::Finish => {
                 reply(&stream, &self.answer());
-                return self.clearers.push(stream);
+                return self.finishers.push(Finisher::from(stream));
             }
             Request::Console { seen } => return self.add_viewer(stream, seen),
         }

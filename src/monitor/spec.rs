@@ -91,8 +91,6 @@ pub struct Start {
     pub id_base: u32,
     /// The template's tree.
     pub lower: PathBuf,
-    /// The VE's own storage.
-    pub disk: Disk,
     /// Where the guest lives.
     pub payload: Place,
     /// The initial host name.

@@ -97,7 +97,13 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init) -> Res
         .send(&FromMonitor::Born(init), &[network.as_fd()])
         .step("report to", "the engine")?;
     drop(network);
-    let (tree, devices) = root::assemble(start, user_namespace.as_fd())?;
+    let disk = match engine.receive::<ToMonitor>().step("hear from", "the engine")? {
+        Some((ToMonitor::Disk, Some(disk))) => disk,
+        Some(_) => return Err(Failure::new("start", "init", "the engine spoke out of turn")),
+        None => return Err(Failure::new("start", "init", "the engine gave the start up")),
+    };
+    let (tree, devices) = root::assemble(start, disk.as_fd(), user_namespace.as_fd())?;
+    drop(disk);
     for Device {
         name,
         numbers: (major, minor),
@@ -115,6 +121,7 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init) -> Res
     let held = await_ready(child)?;
     match engine.receive::<ToMonitor>().step("hear from", "the engine")? {
         Some((ToMonitor::Go, _)) => {}
+        Some(_) => return Err(Failure::new("start", "init", "the engine spoke out of turn")),
         None => return Err(Failure::new("start", "init", "the engine gave the start up")),
     }
     child.send(&ToChild::Go, &[]).step("release", "the child")?;

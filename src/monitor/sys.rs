@@ -23,7 +23,8 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
 }
 
 /// clone3(2) like fork: with `flags` (CLONE_NEW…), a pidfd, SIGCHLD, and straight into a v2 cgroup if one is given.
-/// For single-threaded callers only (checked by nobody: this crate has no threads).
+/// The child of a caller with threads may do only what allocates nothing and takes no lock, and then execute a program
+/// or end (signal-safety(7)).
 pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain old data for which all zeroes is a valid value.
@@ -35,8 +36,8 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> 
         args.flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP, clone(2)
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
-    // SAFETY: no CLONE_VM and no stack given, so the child goes on with a copy of this one thread as after fork;
-    // the process has no other thread whose locks could be held. The kernel writes pidfd before it returns.
+    // SAFETY: no CLONE_VM and no stack given, so the child goes on with a copy of this one thread as after fork. The
+    // kernel writes pidfd before it returns.
     match check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, mem::size_of::<libc::clone_args>()) })? {
         0 => Ok(Cloned::Child),
         // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.

@@ -18,6 +18,7 @@ pub mod firewall;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod resolver;
 pub mod sysctl;
 
 pub use error::{Error, Kind, Result};

@@ -166,6 +166,11 @@ impl House {
     /// Runs it on a terminal of its own (a real pty pair). Each step waits for a text to be shown, then types.
     #[track_caller]
     pub fn on_terminal(&self, args: &[&str], steps: &[(&str, &str)]) -> Ran {
+        self.terminal(args).steps(steps)
+    }
+
+    /// Starts it on a terminal of its own.
+    pub fn terminal(&self, args: &[&str]) -> Talk {
         let line: Vec<String> = std::iter::once(hostel().display().to_string())
             .chain(["--config".into(), self.dir.join("hostel.toml").display().to_string()])
             .chain(args.iter().map(ToString::to_string))
@@ -176,7 +181,7 @@ impl House {
             .args(["-q", "-e", "-c", &line.join(" "), "/dev/null"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
-        Talk::new(command.env("TERM", "vt100").spawn().unwrap()).steps(steps)
+        Talk::new(command.env("TERM", "vt100").spawn().unwrap())
     }
 
     /// A shell line run on the host's side; it must succeed. Its output, trimmed.
@@ -466,7 +471,7 @@ fn host_namespace() -> OwnedFd {
 }
 
 /// Removes the groups that this house made; they are empty by now.
-fn remove_cgroups(root: &str) {
+pub fn remove_cgroups(root: &str) {
     let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else {
         return;
     };

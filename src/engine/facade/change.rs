@@ -42,7 +42,12 @@ impl Engine {
                 _ => Err(crate::ve::registry::unknown_ve(&VeRef::Id(id))),
             };
         };
-        let reality = self.host.reality(id)?;
+        let mut reality = self.host.reality(id)?;
+        if reality.remains {
+            // It ended just now. What is left of it would tell its monitor that it may start it again when we have gone.
+            self.host.clear(&ve)?;
+            reality = self.host.reality(id)?;
+        }
         let was = if ve.whole || reality.init.is_some() {
             reality.state
         } else {
@@ -72,7 +77,7 @@ impl Engine {
             Action::Stop { timeout } => self
                 .stop(id, Some(self.grace(ve, *timeout)), progress)
                 .map(|()| outcome("stopped", true)),
-            Action::Kill => self.stop(id, None, progress).map(|()| outcome("killed", true)),
+            Action::Kill => self.kill(ve, progress).map(|()| outcome("killed", true)),
             Action::Restart { timeout, .. } => {
                 if was == State::Running {
                     self.stop(id, Some(self.grace(ve, *timeout)), progress)?;
@@ -96,10 +101,9 @@ impl Engine {
             Action::Destroy { .. } => self.destroy(ve, was, progress),
             Action::Mount => {
                 self.run::<Mount>(id, &op::mount::Params {}, progress)?;
-                let path = self.host.dirs.mount(id);
                 Ok(Outcome {
-                    path: Some(path.clone()),
-                    ..outcome(&format!("mounted at {}", path.display()), true)
+                    path: Some(self.host.dirs.mount(id)),
+                    ..outcome("mounted", true)
                 })
             }
             Action::Umount => self
@@ -123,6 +127,15 @@ impl Engine {
         self.runner(progress)
             .run::<O>(&Arc::clone(&self.host), id, params)
             .map(drop)
+    }
+
+    fn kill(&self, ve: &Outline, progress: &dyn Progress) -> Result<()> {
+        if let Some(init) = self.host.reality(ve.id)?.init
+            && self.host.kill_and_leave(ve, init)?
+        {
+            return Ok(());
+        }
+        self.stop(ve.id, None, progress)
     }
 
     pub(crate) fn stop(&self, id: VeId, grace: Option<Duration>, progress: &dyn Progress) -> Result<()> {
@@ -357,6 +370,10 @@ fn plan_change(
             "id and name",
             "they are what everything of it is called by",
         ));
+    }
+    // With nothing to compare with, the record says whose it is.
+    if before.is_none() && state.tenant.as_ref().is_some_and(|t| *t != after.tenant) {
+        return Err(never(state, "tenant", "its template tree belongs to its tenant"));
     }
     for change in before.map(|b| edit::diff(b, after)).unwrap_or_default() {
         let line = (change.key.clone(), change.old, change.new);

@@ -1,5 +1,6 @@
 //! The console, and its log.
 
+use hostel_model::id::VeName;
 use hostel_model::request::VeRef;
 use hostel_system::process::{CONSOLE_LOG, console};
 
@@ -8,11 +9,12 @@ use crate::error::Result;
 
 impl Engine {
     /// Joins this terminal to the VE's console until Ctrl-A q is typed. Waits for the VE to start, and for its next
-    /// start when it ends.
-    pub fn console(&self, ve: &VeRef) -> Result<()> {
+    /// start when it ends. `joining` hears whose it is before it begins.
+    pub fn console(&self, ve: &VeRef, joining: impl FnOnce(&VeName)) -> Result<()> {
         let state = self.host.find(ve)?;
         let run_dir = self.host.dirs.run(state.id);
         hostel_system::file::make_dir(&run_dir)?;
+        joining(&state.name);
         Ok(console::join(&run_dir)?)
     }
 

@@ -15,7 +15,8 @@ use crate::error::{Class, Error, Result};
 use crate::lock::Subject;
 use crate::op::create::{Create, Params};
 use crate::ve::record::VeState;
-use crate::ve::registry::{Catalogue, Taken};
+use crate::ve::registry::Catalogue;
+use crate::ve::taken::Taken;
 
 /// How often a creation that lost a race for an id or an address draws anew.
 const DRAWS: usize = 64;
@@ -61,19 +62,29 @@ impl Engine {
         };
         let _lock = self.lock_ve(handle.id, "create", progress)?;
         self.runner(progress)
-            .run::<Create>(&Arc::clone(&self.host), handle.id, &params)?;
+            .run::<Create>(&Arc::clone(&self.host), handle.id, &params)
+            .map_err(|mut e| {
+                // Nobody has heard of its number yet.
+                e.message = e.message.replace(&format!("VE {}", handle.id), handle.name.as_str());
+                e
+            })?;
         Ok(handle)
     }
 
     /// Everything about the new VE is decided and judged here; nothing of it is made yet.
     pub(crate) fn plan_create(&self, request: &Request, progress: &dyn Progress) -> Result<Params> {
         let mut taken = self.host.taken(None)?;
-        let (mut definition, mut text) = self.define(request, &taken)?;
-        if self.finish_unfinished(&definition, names_its_id(request), progress)? {
+        let mut defined = self.define(request, &taken)?;
+        if self.finish_unfinished(&defined.definition, names_its_id(request), progress)? {
             taken = self.host.taken(None)?;
-            (definition, text) = self.define(request, &taken)?;
+            defined = self.define(request, &taken)?;
         }
-        self.refuse_taken(&definition, &taken)?;
+        let Defined {
+            definition,
+            text,
+            found,
+        } = defined;
+        self.refuse_taken(&definition, &taken, found.is_some())?;
         let mut catalogue = Catalogue::default();
         let effective = self.host.resolve(&definition, &mut catalogue)?;
         for warning in self.host.judge(&effective)? {
@@ -83,6 +94,7 @@ impl Engine {
         Ok(Params {
             state,
             definition: text,
+            found,
             disk_size: effective.disk.size.get(),
             inodes: effective.disk.inodes,
             share: effective.share,
@@ -90,11 +102,12 @@ impl Engine {
     }
 
     /// The definition, from a file or from defaults, with the request's settings on top.
-    fn define(&self, request: &Request, taken: &Taken) -> Result<(VeDefinition, String)> {
+    fn define(&self, request: &Request, taken: &Taken) -> Result<Defined> {
         let name = self.name_of(request)?;
         let id = self.lowest_free(taken)?;
         let file = self.host.dirs.definition(&name).display().to_string();
         let mut settings: Vec<(String, String)> = Vec::new();
+        let mut found = None;
         let text = match &request.file {
             Some(path) => {
                 let text = file::read(path).map_err(|e| Error::from(e).class(Class::NotFound))?;
@@ -102,6 +115,9 @@ impl Engine {
                     settings.push(("id".into(), id.to_string()));
                 }
                 settings.push(("name".into(), name.to_string()));
+                if is_same_file(path, Path::new(&file)) {
+                    found = Some(text.clone());
+                }
                 text
             }
             None => self.fresh_definition(&name, id, request)?,
@@ -112,7 +128,11 @@ impl Engine {
         };
         let text = edit(&file, &text, &settings).map_err(|e| mistaken(&e))?;
         let definition = VeDefinition::parse(&file, &text).map_err(|e| mistaken(&e))?;
-        Ok((definition, text))
+        Ok(Defined {
+            definition,
+            text,
+            found,
+        })
     }
 
     /// The lowest id that nobody has, nor is about to take.
@@ -190,13 +210,22 @@ impl Engine {
         Ok(text)
     }
 
-    fn refuse_taken(&self, definition: &VeDefinition, taken: &Taken) -> Result<()> {
+    fn refuse_taken(&self, definition: &VeDefinition, taken: &Taken, from_its_place: bool) -> Result<()> {
         let refuse = |what: String| {
             Err(Error::new(Class::Refused, what).hint("choose another one, or see all with: hostel list"))
         };
-        let named = self.host.dirs.definition(&definition.name).exists();
-        if taken.names.contains(&definition.name) || named {
+        if taken.names.contains(&definition.name) {
             return refuse(format!("there is a VE {} already", definition.name));
+        }
+        let path = self.host.dirs.definition(&definition.name);
+        if path.exists() && !from_its_place {
+            let (name, path) = (&definition.name, path.display());
+            return Err(Error::new(
+                Class::Refused,
+                format!("there is a definition of {name} already, at {path}"),
+            )
+            .hint(format!("make the VE that it defines: hostel create --file {path}"))
+            .hint("or choose another name"));
         }
         if taken.ids.contains(&definition.id) {
             return refuse(format!("there is a VE with id {} already", definition.id));
@@ -212,6 +241,7 @@ impl Engine {
             version: VeState::version(),
             id: effective.id,
             name: effective.name.clone(),
+            tenant: Some(effective.tenant.clone()),
             slot: self.host.free_slot(effective, taken)?,
             template: template.record.reference().to_string(),
             lower: template.root(),
@@ -223,9 +253,25 @@ impl Engine {
             settled_in: false,
             password: None,
             interfaces: self.host.interfaces(effective, &[], taken)?,
+            former: None,
             damaged: None,
         })
     }
+}
+
+/// What a new VE is to be.
+struct Defined {
+    definition: VeDefinition,
+    text: String,
+    /// What a person had put in the definition's place, if it comes from there.
+    found: Option<String>,
+}
+
+/// One file, by whatever way.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+    identity(one).is_some_and(|id| identity(other) == Some(id))
 }
 
 fn random_seed() -> Result<String> {

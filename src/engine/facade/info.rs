@@ -1,9 +1,12 @@
 //! What this host can do: `hostel info`.
 
+use std::net::IpAddr;
+
 use hostel_system::cgroup::Support;
+use hostel_system::resolver;
 
 use super::{Engine, Fact};
-use crate::error::{Result, chain};
+use crate::error::{Error, Result, chain};
 
 impl Engine {
     /// Facts about this host, each with the reason or what follows.
@@ -28,6 +31,9 @@ impl Engine {
             list.push(fact(&format!("limit {}", limit.key()), value, &why));
         }
         let (value, why) = match host.disks.probe(&host.dirs.ves()) {
+            Err(_) if !host.dirs.ves().exists() => {
+                ("none".to_owned(), "prepare this host with: hostel init".to_owned())
+            }
             Ok(()) => (host.disks.name().to_owned(), "works on every file system".to_owned()),
             Err(why) => ("none".to_owned(), why),
         };
@@ -37,6 +43,18 @@ impl Engine {
             "routed",
             "veth, a link-local gateway, nftables against spoofing",
         ));
+        list.push(name_servers(&resolver::name_servers(&host.resolvers)));
+        list.push(match host.network.unprepared() {
+            Ok(missing) if missing.is_empty() => fact("forwarding", "on", ""),
+            Ok(missing) => {
+                let why = format!(
+                    "{} is off: VEs reach only this host until the next start turns it on",
+                    missing.join(", ")
+                );
+                fact("forwarding", "off", &why)
+            }
+            Err(e) => fact("forwarding", "unknown", &chain(&Error::from(e))),
+        });
         let base = host.config.idmap.base;
         let slots = host.config.idmap.count;
         list.push(fact(
@@ -49,6 +67,23 @@ impl Engine {
             Err(e) => list.push(fact("VEs", "unknown", &chain(&e))),
         }
         Ok(list)
+    }
+}
+
+/// What VEs get of the host's own.
+fn name_servers(found: &[IpAddr]) -> Fact {
+    let all: Vec<String> = found.iter().map(ToString::to_string).collect();
+    match all.is_empty() {
+        false => fact(
+            "name servers",
+            &all.join(" "),
+            "for VEs that name none, nor their networks",
+        ),
+        true => fact(
+            "name servers",
+            "none",
+            "this host's own can't be reached from VEs; give dns in networks/*.toml",
+        ),
     }
 }
 

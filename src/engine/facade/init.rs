@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use hostel_system::{file, sysctl};
+use hostel_system::file;
 
 use super::{Engine, Progress};
 use crate::error::Result;
@@ -30,19 +30,10 @@ const EXAMPLES: [(&str, &str); 7] = [
 
 const HOSTEL_TOML: &str = include_str!("../../../config/hostel.toml");
 
-/// Kernel settings that many guests need: systemd watches a lot of files, and every guest has processes.
-const SYSCTLS: [(&str, u64); 6] = [
-    ("fs/inotify/max_user_instances", 1_048_576),
-    ("fs/inotify/max_user_watches", 1_048_576),
-    ("fs/inotify/max_queued_events", 1_048_576),
-    ("kernel/keys/maxkeys", 2_000),
-    ("kernel/pid_max", 4_194_304),
-    ("kernel/dmesg_restrict", 1),
-];
-
 impl Engine {
     /// Prepares the host: directories, example definitions, kernel settings. Safe to run twice; what is there stays.
     pub fn init(config: &Path, progress: &dyn Progress) -> Result<()> {
+        crate::host::need_root()?;
         if let Some(dir) = config.parent() {
             file::make_dir(dir)?;
         }
@@ -65,8 +56,10 @@ impl Engine {
                 progress.note(&format!("wrote {}", path.display()));
             }
         }
-        raise_sysctls(progress);
         let engine = Self::open(config, Duration::ZERO)?;
+        for line in engine.host.raise_settings() {
+            progress.note(&line);
+        }
         for line in engine.host.network.prepare_host()? {
             progress.note(&line);
         }
@@ -74,16 +67,5 @@ impl Engine {
             progress.note(&format!("disks can't be made here: {why}"));
         }
         Ok(())
-    }
-}
-
-/// A value that is lower is raised; a host that refuses is told of, for a VE starts without all the same.
-fn raise_sysctls(progress: &dyn Progress) {
-    for (name, least) in SYSCTLS {
-        match sysctl::raise(Path::new("/proc/sys"), name, least) {
-            Ok(None) => {}
-            Ok(Some(old)) => progress.note(&format!("raised {} from {old} to {least}", name.replace('/', "."))),
-            Err(e) => progress.note(&crate::error::chain(&e)),
-        }
     }
 }

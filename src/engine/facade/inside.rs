@@ -69,10 +69,20 @@ impl Engine {
         drop(raw);
         match entered? {
             Entered::Code(code) => Ok(CommandEnd { code, said: None }),
-            Entered::NotRun { reason, missing } => Ok(CommandEnd {
-                code: if missing { NO_PROGRAM } else { NOT_RUNNABLE },
+            // As a shell says it.
+            Entered::NotRun { missing: true, .. } => Ok(CommandEnd {
+                code: NO_PROGRAM,
+                said: Some(format!("{program}: not found in {ve}")),
+            }),
+            Entered::NotRun { reason, .. } => Ok(CommandEnd {
+                code: NOT_RUNNABLE,
                 said: Some(format!("{program}: {reason}")),
             }),
+            Entered::Paused => {
+                let message = format!("interrupted: {ve} is paused, so {program} can't end now");
+                Err(Error::new(Class::Interrupted, message)
+                    .hint(format!("it does when the VE goes on: hostel unpause {ve}")))
+            }
         }
     }
 
@@ -183,7 +193,10 @@ impl Engine {
                 directory: path.to_owned(),
             },
         )?;
-        Ok(self.host.guests.enter(enter, Streams::default())? == Entered::Code(0))
+        match self.host.guests.enter(enter, Streams::default())? {
+            Entered::Paused => Err(interrupted(&format!("look for {path} in {ve}, which is paused"))),
+            entered => Ok(entered == Entered::Code(0)),
+        }
     }
 }
 
@@ -200,6 +213,7 @@ fn refuse_nul<'a>(texts: impl Iterator<Item = &'a String>) -> Result<()> {
 fn finished(entered: hostel_system::Result<Entered>, what: &str) -> Result<()> {
     let why = match entered {
         Ok(Entered::Code(0)) => return Ok(()),
+        Ok(Entered::Paused) => return Err(interrupted(what).hint("the VE is paused, and all that is in it")),
         Ok(entered) if entered.interrupted() => return Err(interrupted(what)),
         Err(e) if e.kind == hostel_system::Kind::Interrupted => return Err(interrupted(what)),
         Ok(Entered::Code(code)) => format!("it ended with code {code}"),

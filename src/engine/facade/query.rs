@@ -9,18 +9,22 @@ use hostel_model::resolve::Effective;
 use hostel_model::state::State;
 use hostel_system::process::{Init, Request};
 
-use super::{Engine, Setting, TROUBLE, VeHandle, VeStatus};
+use super::{Engine, Progress, Setting, TROUBLE, VeHandle, VeStatus};
 use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
 use crate::journal::Look;
 use crate::op;
 use crate::ve::outline::Outline;
 use crate::ve::record::VeState;
-use crate::ve::registry::{Catalogue, unknown_ve};
+use crate::ve::registry::{Catalogue, ids_in, unknown_ve};
+
+/// So few VEs are looked at one after the other: starting a thread would take longer.
+const FEW: usize = 16;
 
 impl Engine {
-    /// The VEs meant; not found is an error that names all that weren't.
-    pub fn select(&self, selection: &Selection) -> Result<Vec<VeHandle>> {
+    /// The VEs meant; not found is an error that names all that weren't. Told are those of which it isn't known whether
+    /// they are meant.
+    pub fn select(&self, selection: &Selection, progress: &dyn Progress) -> Result<Vec<VeHandle>> {
         match selection {
             Selection::Some(list) => self.select_some(list),
             Selection::All => Ok(self.outlines()?.into_iter().map(handle).collect()),
@@ -28,9 +32,15 @@ impl Engine {
                 Catalogue::default().tenant(&self.host, tenant)?;
                 let mut meant = Vec::new();
                 for ve in self.outlines()? {
-                    // One whose definition can't be read belongs to nobody until that has been mended.
-                    if self.host.definition(&ve.name).is_ok_and(|d| d.tenant == *tenant) {
-                        meant.push(handle(ve));
+                    // Where its definition can't be read, its record may tell.
+                    let whose = self.host.definition(&ve.name).map(|d| d.tenant);
+                    match whose.map_err(|e| (ve.tenant.clone(), e)) {
+                        Ok(whose) | Err((Some(whose), _)) if whose == *tenant => meant.push(handle(ve)),
+                        Ok(_) | Err((Some(_), _)) => {}
+                        Err((None, e)) => progress.note(&format!(
+                            "VE {} ({}) is passed over, as it can't be told whose it is: {}",
+                            ve.id, ve.name, e.message
+                        )),
                     }
                 }
                 Ok(meant)
@@ -88,14 +98,28 @@ impl Engine {
 
     /// Every VE's status, in order of id.
     pub fn list(&self) -> Result<Vec<VeStatus>> {
-        let mut catalogue = Catalogue::default();
-        let mut rows = Vec::new();
-        for (id, state) in self.host.states()? {
-            match state {
-                Ok(state) => rows.push(self.host.status_of(&state, &mut catalogue, false)),
-                Err(e) => rows.push(self.host.status_of_broken(id, &e)),
+        let ids = ids_in(&self.host.dirs.ves())?;
+        let threads = || std::thread::available_parallelism().map_or(1, usize::from);
+        let share = match ids.len() {
+            few @ ..=FEW => few.max(1),
+            many => many.div_ceil(threads()).max(FEW),
+        };
+        let mut rows = Vec::with_capacity(ids.len());
+        std::thread::scope(|scope| {
+            let mut shares = ids.chunks(share);
+            let first = shares.next().unwrap_or_default();
+            // Where the host has no thread to give, this one does it all.
+            let others: Vec<_> = shares
+                .map(|ids| {
+                    let work = move || self.host.rows(ids);
+                    (ids, std::thread::Builder::new().spawn_scoped(scope, work).ok())
+                })
+                .collect();
+            rows.extend(self.host.rows(first));
+            for (ids, other) in others {
+                rows.extend(other.and_then(|t| t.join().ok()).unwrap_or_else(|| self.host.rows(ids)));
             }
-        }
+        });
         Ok(rows)
     }
 
@@ -144,6 +168,17 @@ fn handle(ve: Outline) -> VeHandle {
 }
 
 impl Host {
+    /// The rows of these VEs, as far as there are such.
+    fn rows(&self, ids: &[VeId]) -> Vec<VeStatus> {
+        let mut catalogue = Catalogue::default();
+        let row = |id: &VeId| match self.state_of(*id) {
+            Ok(None) => None,
+            Ok(Some(state)) => Some(self.status_of(&state, &mut catalogue, false)),
+            Err(e) => Some(self.status_of_broken(*id, &e)),
+        };
+        ids.iter().filter_map(row).collect()
+    }
+
     /// A row for a VE whose record can't be read. It may run all the same.
     fn status_of_broken(&self, id: VeId, e: &Error) -> VeStatus {
         let mut row = VeStatus {
@@ -170,6 +205,7 @@ impl Host {
             ..VeStatus::nameless(state.id)
         };
         row.template = state.template.clone();
+        row.tenant = state.tenant.as_ref().map(ToString::to_string).unwrap_or_default();
         row.addresses = state
             .interfaces
             .iter()

@@ -7,7 +7,7 @@ use hostel_model::id::VeId;
 use super::{Engine, Progress};
 use crate::error::{Class, Error, Result, chain};
 use crate::interrupt;
-use crate::lock::{Patience, Subject};
+use crate::lock::{Patience, SETTLE, Subject};
 use crate::op::start::{Params, Start};
 use crate::ve::record::RunRecord;
 
@@ -46,7 +46,7 @@ impl Engine {
             progress,
             interrupted: interrupt::flag(),
         };
-        let lock = self.host.locks.take(Subject::Ve(id), "settle", &patience)?;
+        let lock = self.host.locks.take(Subject::Ve(id), SETTLE, &patience)?;
         if self.host.outline(id).is_none() {
             return Ok(());
         }

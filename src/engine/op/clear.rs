@@ -51,9 +51,13 @@ impl Host {
         if self.cgroups.exists(id) {
             failures.keep(self.cgroups.kill(id));
         }
-        failures.keep(self.clear_network(id, ve.interfaces));
         failures.keep(self.cgroups.remove(id, PATIENCE));
         failures.keep(self.disks.detach(&self.dirs.ve(id), PATIENCE));
+        // Last, as its interfaces are going meanwhile.
+        failures.keep(self.clear_network(id, ve.interfaces));
+        // Its monitor has gone, or is about to. To remove a socket takes the kernel longer than all else that a start
+        // does there.
+        failures.keep(file::remove_file(&self.dirs.run(id).join(SOCKET)));
         failures.keep(RunRecord::remove(&self.dirs.run(id)));
         failures.finish()
     }

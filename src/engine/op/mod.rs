@@ -3,6 +3,7 @@
 pub mod clear;
 pub mod create;
 pub mod destroy;
+pub mod kill;
 pub mod mount;
 #[cfg(test)]
 mod proofs;

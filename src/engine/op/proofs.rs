@@ -68,6 +68,28 @@ fn create() {
     }
 }
 
+/// Made of a file that a person has put in the definition's place: whatever fails, it is as it was.
+#[test]
+fn create_in_place() {
+    let file = |host: &Host| host.dirs.definition(&"web1".parse().unwrap());
+    let dropped = || {
+        let host = host().make();
+        let text = "# mine\ntenant = \"acme\"\ntemplate = \"tiny\"\nplan = \"small\"\n";
+        std::fs::write(file(&host), text).unwrap();
+        host
+    };
+    prove::<Create>(dropped, |host| {
+        let request = hostel_model::request::Create {
+            file: Some(file(host)),
+            ..Default::default()
+        };
+        let other = crate::testing::again(host);
+        let mut params = engine(&other).plan_create(&request, &Silent).unwrap();
+        params.state.seed = "0".repeat(32);
+        params
+    });
+}
+
 #[test]
 fn start() {
     // With space put by, as every host has it.
@@ -77,6 +99,40 @@ fn start() {
         host
     };
     prove::<Start>(host, |_| start::Params {});
+}
+
+/// One whose interfaces were changed by hand: if it fails, the VE has what it had.
+#[test]
+fn start_with_other_interfaces() {
+    for (settings, from, to) in [
+        (
+            RICH,
+            "network = \"public\"\naddresses = \"auto\"",
+            "network = \"public\"\naddresses = [\"203.0.113.7\"]",
+        ),
+        (
+            &[][..],
+            "[[network]]",
+            "[[network]]\nnetwork = \"public\"\naddresses = \"auto\"\n[[network]]",
+        ),
+        (
+            &[][..],
+            "[[network]]\nnetwork = \"private\"\naddresses = \"auto\"\n",
+            "",
+        ),
+    ] {
+        let host = || {
+            let host = made(settings);
+            host.reserve.refill();
+            let path = host.dirs.definition(&"web1".parse().unwrap());
+            let text = std::fs::read_to_string(&path).unwrap();
+            let changed = text.replace(from, to);
+            assert_ne!(text, changed);
+            std::fs::write(&path, changed).unwrap();
+            host
+        };
+        prove::<Start>(host, |_| start::Params {});
+    }
 }
 
 #[test]

@@ -91,11 +91,12 @@ impl Host {
         }
     }
 
-    /// A record that had to be read from its copy is written anew.
+    /// A record that had to be read from its copy is written anew, and one that a start left undecided is decided.
     pub(crate) fn mend_record(&self, id: VeId, progress: &dyn Progress) -> Result<()> {
-        if let Ok(Some(state)) = self.state_of(id)
-            && let Some(why) = &state.damaged
-        {
+        let Ok(Some(mut state)) = self.state_of(id) else {
+            return Ok(());
+        };
+        if let Some(why) = &state.damaged {
             // On a full disk the copy has to do for some time more.
             progress.note(&match state.write(&self.dirs.ve(id)) {
                 Ok(()) => format!("its record was damaged ({why}) and has been put right from its copy"),
@@ -105,6 +106,23 @@ impl Host {
                 ),
             });
         }
+        if state.former.is_some() {
+            self.decide_interfaces(&mut state, progress)?;
+        }
+        Ok(())
+    }
+
+    /// A start that gave the VE other interfaces, and whose journal was lost (with the host's power, say), has come into
+    /// force or not.
+    fn decide_interfaces(&self, state: &mut VeState, progress: &dyn Progress) -> Result<()> {
+        let decided = match self.reality(state.id)?.init {
+            Some(_) => self.keep_interfaces(state),
+            None => self.restore_interfaces(state),
+        };
+        // Until then it has the addresses of both.
+        if let Err(e) = decided {
+            progress.note(&format!("its interfaces could not be settled yet: {}", chain(&e)));
+        }
         Ok(())
     }
 
@@ -112,7 +130,7 @@ impl Host {
     fn tidy(&self, ve: &Outline, progress: &dyn Progress) -> Result<()> {
         let (id, reality) = (ve.id, self.reality(ve.id)?);
         if reality.remains {
-            progress.note("clearing up after its last run");
+            progress.step("clearing up after its last run");
             return self.clear(ve);
         }
         let Some(init) = reality.init else { return Ok(()) };

@@ -163,10 +163,13 @@ impl Set {
     }
 
     fn record(&mut self) -> Result<()> {
-        let Some(size) = self.params.disk_size else {
+        let size = self.params.disk_size.unwrap_or(self.state.disk_size);
+        let tenant = Some(self.effective(&self.params.new)?.tenant);
+        if (size, &tenant) == (self.state.disk_size, &self.state.tenant) {
             return Ok(());
-        };
+        }
         self.state.disk_size = size;
+        self.state.tenant = tenant;
         self.state.write(&self.host.dirs.ve(self.id))
     }
 }

@@ -74,7 +74,7 @@ impl Operation for Start {
     fn steps() -> &'static [Step<Self>] {
         const {
             &[
-                Step::new("check", "checking", Start::check, crate::step::nothing),
+                Step::new("check", "checking", Start::check, Start::uncheck),
                 Step::new("disk", "attaching the disk", Start::attach_disk, Start::detach_disk),
                 Step::new("limits", "setting limits", Start::set_limits, Start::remove_group),
                 Step::new("launch", "making namespaces", Start::launch, Start::end),
@@ -101,6 +101,7 @@ impl Start {
     fn check(&mut self) -> Result<()> {
         let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
         self.notes.extend(self.host.judge(&effective)?);
+        self.notes.extend(self.host.raise_settings());
         self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
         if !self.state.lower.is_dir() {
             let lower = self.state.lower.display();
@@ -113,6 +114,10 @@ impl Start {
         }
         self.effective = Some(effective);
         Ok(())
+    }
+
+    fn uncheck(&mut self) -> Result<()> {
+        self.host.restore_interfaces(&mut self.state)
     }
 
     fn effective(&self) -> Result<&Effective> {
@@ -180,9 +185,9 @@ impl Start {
 
     fn launch(&mut self) -> Result<()> {
         self.host.fresh_run_dir(self.id)?;
-        let orders = self.orders()?;
+        let (orders, disk) = (self.orders()?, self.disk_orders()?);
         self.launching = None; // if this is taken twice, there is one already
-        self.launching = Some(self.host.guests.launch(orders)?);
+        self.launching = Some(self.host.guests.launch(orders, disk)?);
         // The VE's own mount holds the device from here on.
         Ok(())
     }
@@ -209,6 +214,9 @@ impl Start {
             return Ok(());
         }
         let host = &self.host;
+        let changed = host.network.prepare_host()?;
+        self.notes
+            .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
         host.network.attach(launching.network_namespace(), &links)?;
         host.admit(&links)
     }
@@ -253,29 +261,26 @@ impl Start {
 
     /// A fresh VE has its identity now; what is written once is not written again.
     fn settle_in(&mut self) -> Result<()> {
-        let password = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
-            Ok(effective) => effective.guest.password_hash.map(|hash| hash.expose().to_owned()),
+        let (password, tenant) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
+            Ok(ve) => (
+                ve.guest.password_hash.map(|hash| hash.expose().to_owned()),
+                Some(ve.tenant),
+            ),
             // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
             Err(e) if e.class != Class::Failed || !self.host.dirs.definition(&self.state.name).exists() => {
-                self.state.password.clone()
+                (self.state.password.clone(), self.state.tenant.clone())
             }
             Err(e) => return Err(e),
         };
-        if !self.state.settled_in || self.state.password != password {
+        if !self.state.settled_in || self.state.password != password || self.state.tenant != tenant {
             self.state.settled_in = true;
             self.state.password = password;
-            self.record_identity()?;
+            self.state.tenant = tenant;
+            self.state.former = None;
+            // The VE runs by now, whatever room there is.
+            return self.host.write_somehow(&self.state);
         }
-        Ok(())
-    }
-
-    /// The VE runs by now; so this gets what was put by for a full disk.
-    fn record_identity(&self) -> Result<()> {
-        let dir = self.host.dirs.ve(self.id);
-        match self.state.write(&dir) {
-            Err(e) if e.class == Class::Limit && self.host.reserve.release()? => self.state.write(&dir),
-            other => other,
-        }
+        self.host.keep_interfaces(&mut self.state)
     }
 
     fn orders(&self) -> Result<Orders> {
@@ -294,7 +299,6 @@ impl Start {
             watch: host.watch(self.id)?,
             id_base: host.id_base(&self.state)?,
             lower: self.state.lower.clone(),
-            disk: self.disk_orders()?,
             payload: place(host.cgroups.placement(self.id)),
             hostname: effective.hostname.to_string(),
             init: INITS.map(String::from).to_vec(),

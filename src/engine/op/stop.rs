@@ -1,4 +1,4 @@
-//! Ending a run of a VE: `hostel stop` and `hostel kill`.
+//! Ending a run of a VE and all that belonged to it: `hostel stop`, and the first part of `restart` and `destroy`.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -16,9 +16,6 @@ use crate::interrupt;
 use crate::step::{Home, Operation, Step, nothing};
 use crate::ve::outline::Outline;
 use crate::ve::registry::unknown_ve;
-
-/// How long the kernel may take to end a killed VE.
-const KILL_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A stop under way. Once the guest has ended there is no way back but another start.
 #[derive(Debug)]
@@ -97,7 +94,7 @@ impl Stop {
             }
             self.notes.push("it did not shut down in time and was killed".into());
         }
-        self.kill(init)
+        self.host.end_by_force(&self.ve, init)
     }
 
     fn has_ended(&self) -> Result<bool> {
@@ -131,25 +128,6 @@ impl Stop {
                     )),
                 );
             }
-        }
-    }
-
-    fn kill(&self, init: Init) -> Result<()> {
-        // A frozen process can't die; the group's kill thaws it.
-        if self.host.cgroups.is_frozen(self.id)? {
-            self.host.cgroups.kill(self.id)?;
-        }
-        self.host.guests.kill(init)?;
-        match self.host.guests.wait(init, KILL_PATIENCE)? {
-            true => Ok(()),
-            false => Err(
-                Error::new(Class::Failed, format!("{} was killed but has not ended", self.ve.name))
-                    .because("a process of it hangs in the kernel, most likely on a disk that doesn't answer")
-                    .hint(format!(
-                        "look at the state of process {} and at the host's kernel log",
-                        init.pid
-                    )),
-            ),
         }
     }
 

@@ -217,6 +217,9 @@ impl<O: Operation> Run<'_, '_, O> {
     fn back(mut self, mut error: Error, begun: &[Step<O>]) -> Error {
         let failures = self.undo(begun.iter());
         if failures.is_empty() {
+            if error.class == Class::Interrupted {
+                error.message.push_str(", and is undone");
+            }
             if let Err(e) = self.journal.end() {
                 error.also.push(chain(&e));
             }

@@ -7,6 +7,11 @@ use std::path::Path;
 
 use hostel_model::recipe::{Bootstrap, Tool, Word};
 
+/// Where apk has its keys, if the recipe names no others.
+pub(super) const APK_KEYS: &str = "/etc/apk/keys";
+/// Where apk has its repositories, if the recipe names no mirror.
+pub(super) const APK_REPOSITORIES: &str = "/etc/apk/repositories";
+
 fn list(words: &[Word]) -> String {
     words.iter().map(Word::as_str).collect::<Vec<_>>().join(",")
 }
@@ -47,7 +52,7 @@ fn debian_options(b: &Bootstrap) -> Vec<OsString> {
 
 /// apk makes the tree in a directory: from the host's own repositories, or from a mirror's release.
 pub(super) fn apk(b: &Bootstrap, dir: &Path) -> Vec<OsString> {
-    let keys = b.keyring.as_ref().map_or("/etc/apk/keys", |k| k.as_str());
+    let keys = b.keyring.as_ref().map_or(APK_KEYS, |k| k.as_str());
     let mut argv: Vec<OsString> = vec!["apk".into(), "--root".into(), dir.into(), "--initdb".into()];
     argv.extend([
         "--keys-dir".into(),
@@ -62,7 +67,7 @@ pub(super) fn apk(b: &Bootstrap, dir: &Path) -> Vec<OsString> {
                 argv.extend(["--repository".into(), format!("{mirror}/{suite}/{component}").into()]);
             }
         }
-        _ => argv.extend(["--repositories-file".into(), "/etc/apk/repositories".into()]),
+        _ => argv.extend(["--repositories-file".into(), APK_REPOSITORIES.into()]),
     }
     argv.push("add".into());
     argv.extend(b.packages.iter().map(|p| p.as_str().into()));

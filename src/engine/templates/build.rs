@@ -11,9 +11,10 @@ use hostel_system::archive::{self, Job, Limits, Report, Tree};
 use hostel_system::{Error as SystemError, file};
 use jiff::Timestamp;
 
-use super::{Staging, Template, Templates, bootstrap, busybox, inspect};
+use super::{Staging, Template, Templates, bootstrap, busybox, inspect, needs};
 use crate::error::{Class, Error, Result};
 use crate::facade::Progress;
+use crate::interrupt;
 
 /// What the tools of the last failed build said.
 pub(super) const FAILED_LOG: &str = "failed-build.log";
@@ -40,6 +41,7 @@ impl Templates {
     /// are kept in `build.log` beside the tree. A failure shows the last of them, and keeps them all in
     /// `failed-build.log` in the template's directory.
     pub fn build(&self, recipe: &Recipe, text: &str, progress: &dyn Progress) -> Result<Template> {
+        needs::check(&recipe.bootstrap)?;
         let draft = self.draft(&recipe.name, recipe.version.clone(), progress)?;
         let log = draft.staging.path().join("build.log");
         let kept = self.dir.join(recipe.name.as_str()).join(FAILED_LOG);
@@ -52,6 +54,8 @@ impl Templates {
                 };
                 self.finish(draft, &root, made, progress)
             }
+            // The tools heard Ctrl-C too: what they say of it is no news.
+            Err(_) if interrupt::raised() => Err(interrupted(&recipe.name)),
             Err(e) if e.class != Class::Interrupted && std::fs::rename(&log, &kept).is_ok() => {
                 Err(e.hint(format!("all that the tools said is in {}", kept.display())))
             }
@@ -67,6 +71,9 @@ impl Templates {
         let line = |text: &str| tell(text, progress);
         let report = bootstrapped(recipe, &root, &temp, log, &line, progress)?;
         for run in &recipe.runs {
+            if interrupt::raised() {
+                return Err(interrupted(&recipe.name));
+            }
             progress.step(&format!("running {}", run.argv.as_slice().join(" ")));
             let argv = run.argv.as_slice().iter().map(Into::into).collect();
             Job {
@@ -206,10 +213,21 @@ impl Templates {
         file::write_atomic(&dir.join("template.toml"), text.as_bytes(), 0o600)?;
         progress.step("writing to disk");
         root.sync()?;
+        if interrupt::raised() {
+            return Err(interrupted(&record.name));
+        }
         let path = self.place(&record.name, &record.version);
         staging.commit(&path)?;
         Ok(Template { record, path })
     }
+}
+
+/// What is staged goes when it is dropped.
+fn interrupted(name: &TemplateName) -> Error {
+    Error::new(
+        Class::Interrupted,
+        format!("the making of template {name} was interrupted, and is undone"),
+    )
 }
 
 /// Makes the tree by the recipe's tool.
@@ -222,12 +240,6 @@ fn bootstrapped(
     progress: &dyn Progress,
 ) -> Result<Report> {
     let b = &recipe.bootstrap;
-    if let Some(keyring) = b.keyring.as_ref().filter(|k| !Path::new(k.as_str()).exists()) {
-        return Err(
-            Error::new(Class::NotFound, format!("the keyring {keyring} isn't on this host"))
-                .hint("install the package that brings it: ubuntu-keyring, debian-archive-keyring or alpine-keys"),
-        );
-    }
     progress.step(&format!("making the tree by {}", b.tool));
     let package = bootstrap::package_of(b.tool);
     let job = |argv| Job::new(argv, package, temp, log, line);
@@ -256,7 +268,7 @@ fn bootstrapped(
 /// What of a tool's words is worth showing: mmdebstrap and debootstrap mark steps with `I: ` and warnings with `W: `.
 fn tell(text: &str, progress: &dyn Progress) {
     // A tree in the making lies where only root comes, so apt's own sandbox user can't: expected, and no news.
-    if text.contains("Download is performed unsandboxed as root") {
+    if interrupt::raised() || text.contains("Download is performed unsandboxed as root") {
         return;
     }
     if let Some(step) = text.strip_prefix("I: ") {

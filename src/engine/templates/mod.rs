@@ -12,6 +12,7 @@ mod busybox;
 mod copies;
 mod import;
 mod inspect;
+mod needs;
 mod staging;
 #[cfg(test)]
 mod tests;

@@ -170,10 +170,12 @@ fn open(fakes: Fakes) -> Arc<Host> {
         locks: Locks::at(&dirs.locks()).unwrap(),
         journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), BOOT).unwrap(),
         reserve: Reserve::at(dirs.reserve(), dirs.run_reserve()),
+        proc_sys: fakes.dir.path().join("proc/sys"),
         boot_id: BOOT.to_owned(),
         patience: Duration::from_secs(30),
         program: PathBuf::from("/usr/local/bin/hostel"),
         clock: || NOW,
+        resolvers: Vec::new(),
         fakes: Some(Arc::new(fakes)),
         dirs,
         config,
@@ -261,7 +263,14 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
 
 /// What may come, stay or go: locks, tenants' copies of templates (the next VE takes them), space put by, and the
 /// templates themselves.
-const PASSED_OVER: [&str; 5] = ["run/locks", "run/.reserve", "data/tenants", "data/.reserve", "templates"];
+const PASSED_OVER: [&str; 6] = [
+    "run/locks",
+    "run/.reserve",
+    "run/taken.json",
+    "data/tenants",
+    "data/.reserve",
+    "templates",
+];
 
 fn files(dir: &Path, base: &Path, host: &Host, lines: &mut Vec<String>) {
     let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();

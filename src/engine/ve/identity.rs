@@ -6,6 +6,7 @@ use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_system::net::{GATEWAY_V4, GATEWAY_V6};
 use hostel_system::process::Op;
+use hostel_system::resolver;
 
 use super::record::VeState;
 use crate::error::Result;
@@ -26,7 +27,7 @@ impl Host {
                 hostname: ve.hostname.to_string(),
                 fqdn: None,
                 interfaces: interfaces(state),
-                dns: ve.dns.iter().take(NAME_SERVERS).copied().collect(),
+                dns: self.name_servers(ve).into_iter().take(NAME_SERVERS).collect(),
                 search: ve.search.iter().map(ToString::to_string).collect(),
                 // Set once, so that the customer's own change of it stays.
                 password_hash: password.filter(|hash| state.password.as_ref() != Some(hash)),
@@ -37,6 +38,15 @@ impl Host {
                 today: u32::try_from((self.clock)() / 86_400).unwrap_or(0),
             },
         )
+    }
+
+    /// Its own, or its networks', or else this host's: without any, a guest would find nothing by name.
+    fn name_servers(&self, ve: &Effective) -> Vec<IpAddr> {
+        if ve.has_hosts_name_servers() {
+            resolver::name_servers(&self.resolvers)
+        } else {
+            ve.dns.clone()
+        }
     }
 }
 

@@ -5,12 +5,14 @@ use hostel_model::definition::{Addresses, Tenant, Unenforceable};
 use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 use hostel_model::mac::Mac;
-use hostel_model::policy::{Existing, Sort, check};
+use hostel_model::policy::{Existing, Sort, Violation, check};
 use hostel_model::resolve::Effective;
+use hostel_model::units::Bytes;
 use hostel_model::{idmap, ipam};
 
 use super::record::{InterfaceState, VeState};
-use super::registry::{Catalogue, Taken};
+use super::registry::Catalogue;
+use super::taken::Taken;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 
@@ -20,7 +22,8 @@ impl Host {
         let mut catalogue = Catalogue::default();
         let tenant = catalogue.tenant(self, &ve.tenant)?.clone();
         let existing = self.existing(ve, &tenant, &mut catalogue)?;
-        let violations = check(ve, &tenant, &existing);
+        let mut violations = check(ve, &tenant, &existing);
+        violations.extend(self.misfit(ve));
         if let Some(sort) = violations.iter().map(|v| v.sort).min() {
             let class = match sort {
                 Sort::Sense => Class::Usage,
@@ -32,6 +35,33 @@ impl Host {
             return Err(error.because(reasons.join("\n")));
         }
         self.judge_limits(ve)
+    }
+
+    /// How large a disk can be, and how many files it can hold (they take room too), depends on what makes it.
+    fn misfit(&self, ve: &Effective) -> Option<Violation> {
+        let size = ve.disk.size;
+        let largest = *self.disks.sizes().end();
+        if size.get() > largest {
+            return Some(Violation {
+                sort: Sort::Sense,
+                key: "disk.size".into(),
+                problem: format!("{size} is more than a disk of driver {} can have", self.disks.name()),
+                instead: format!("give at most {}", Bytes(largest)),
+            });
+        }
+        let inodes = ve.disk.inodes?;
+        let (least, most) = self.disks.inodes(size.get()).into_inner();
+        let instead = match inodes {
+            n if n > most => format!("have at most {most}, or raise disk.size"),
+            n if n < least => format!("have at least {least}"),
+            _ => return None,
+        };
+        Some(Violation {
+            sort: Sort::Sense,
+            key: "disk.inodes".into(),
+            problem: format!("a disk with the disk.size of {size} can't be made for {inodes} files"),
+            instead,
+        })
     }
 
     /// The other VEs are looked at only where the tenant has a budget that they share.
@@ -135,17 +165,46 @@ impl Host {
         })
     }
 
-    /// Brings what was allocated in line with a definition whose interfaces were changed. True if anything changed.
-    pub fn adjust_interfaces(&self, id: VeId, state: &mut VeState, ve: &Effective) -> Result<bool> {
-        let unchanged = self
-            .interfaces(ve, &state.interfaces, &Taken::default())
-            .is_ok_and(|i| i == state.interfaces);
+    /// Brings what was allocated in line with a definition whose interfaces were changed. What it had stays the VE's
+    /// until [`Self::keep_interfaces`] or [`Self::restore_interfaces`].
+    pub fn adjust_interfaces(&self, id: VeId, state: &mut VeState, ve: &Effective) -> Result<()> {
+        let had = state.former.clone().unwrap_or_else(|| state.interfaces.clone());
+        let unchanged = state.former.is_none() && self.interfaces(ve, &had, &Taken::default()).is_ok_and(|i| i == had);
         if unchanged {
-            return Ok(false);
+            return Ok(());
         }
         let _lock = self.lock_registry("start")?;
-        state.interfaces = self.interfaces(ve, &state.interfaces, &self.taken(Some(id))?)?;
-        state.write(&self.dirs.ve(id))?;
-        Ok(true)
+        let new = self.interfaces(ve, &had, &self.taken(Some(id))?)?;
+        state.former = (new != had).then_some(had);
+        state.interfaces = new;
+        state.write(&self.dirs.ve(id))
+    }
+
+    /// The new interfaces are in force: the former ones' addresses are free.
+    pub fn keep_interfaces(&self, state: &mut VeState) -> Result<()> {
+        match state.former.take() {
+            Some(_) => self.write_somehow(state),
+            None => Ok(()),
+        }
+    }
+
+    /// They never came into force.
+    pub fn restore_interfaces(&self, state: &mut VeState) -> Result<()> {
+        match state.former.take() {
+            Some(former) => {
+                state.interfaces = former;
+                self.write_somehow(state)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// On a full disk too: a record that has to be written gets what was put by.
+    pub fn write_somehow(&self, state: &VeState) -> Result<()> {
+        let dir = self.dirs.ve(state.id);
+        match state.write(&dir) {
+            Err(e) if e.class == Class::Limit && self.reserve.release()? => state.write(&dir),
+            other => other,
+        }
     }
 }

@@ -8,3 +8,4 @@ pub mod reality;
 pub mod record;
 pub mod registry;
 pub mod storage;
+pub mod taken;

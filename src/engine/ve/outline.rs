@@ -2,7 +2,7 @@
 //! is damaged: what is broken must never be what can't be got rid of.
 
 use hostel_model::definition::MAX_INTERFACES;
-use hostel_model::id::{VeId, VeName};
+use hostel_model::id::{TenantName, VeId, VeName};
 use hostel_model::request::VeRef;
 
 use super::record::VeState;
@@ -16,6 +16,8 @@ pub struct Outline {
     pub id: VeId,
     /// Its name.
     pub name: VeName,
+    /// Whose it is, as far as Hostel remembers.
+    pub tenant: Option<TenantName>,
     /// How many interfaces it has; the most that it may have if that can't be told.
     pub interfaces: usize,
     /// Its record can be read.
@@ -27,6 +29,7 @@ impl From<&VeState> for Outline {
         Self {
             id: state.id,
             name: state.name.clone(),
+            tenant: state.tenant.clone(),
             interfaces: state.interfaces.len(),
             whole: true,
         }
@@ -70,6 +73,7 @@ impl Host {
         Outline {
             id,
             name: defined.unwrap_or_else(|| substitute(id)),
+            tenant: None,
             interfaces: MAX_INTERFACES,
             whole: false,
         }

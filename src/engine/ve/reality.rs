@@ -38,11 +38,7 @@ impl Host {
             None => State::Stopped,
         };
         let remains = init.is_none() && (has_group || record.is_some());
-        Ok(Reality {
-            state,
-            init,
-            remains,
-        })
+        Ok(Reality { state, init, remains })
     }
 
     fn is_frozen(&self, id: VeId) -> Result<bool> {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use hostel_model::distribution::{Family, InitKind};
-use hostel_model::id::{NetworkName, VeId, VeName};
+use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
 use hostel_system::file;
 use hostel_system::process::Init;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,9 @@ pub struct VeState {
     pub id: VeId,
     /// Its name.
     pub name: VeName,
+    /// Whose it is, for when its definition can't be read; `None` in a record of a time when this wasn't kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
     /// Its range of ids: the slot's number.
     pub slot: u32,
     /// The template it was made from, with its version: `debian-12/20261122T190000Z`.
@@ -54,6 +57,9 @@ pub struct VeState {
     /// Its interfaces, in the order of its definition.
     #[serde(default, rename = "interface")]
     pub interfaces: Vec<InterfaceState>,
+    /// What its interfaces were, while a start that gives it others is under way: still the VE's, should that fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Vec<InterfaceState>>,
     /// Why this was read from the copy, if it was.
     #[serde(skip)]
     pub damaged: Option<String>,
@@ -71,6 +77,15 @@ pub struct InterfaceState {
 }
 
 impl VeState {
+    /// All addresses that nobody else may have.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let former = self.former.iter().flatten();
+        self.interfaces
+            .iter()
+            .chain(former)
+            .flat_map(|i| i.addresses.iter().copied())
+    }
+
     /// A new one.
     pub fn version() -> u32 {
         VERSION

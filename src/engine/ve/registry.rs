@@ -1,7 +1,5 @@
 //! The VEs of this host: finding them, reading what they should be, and what is taken.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::path::Path;
 
 use hostel_model::definition::{Network, Plan, Tenant, VeDefinition};
@@ -10,7 +8,7 @@ use hostel_model::request::VeRef;
 use hostel_model::resolve::{Effective, resolve};
 use hostel_system::file;
 
-use super::record::{COPY, STATE, VeState};
+use super::record::{STATE, VeState};
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 
@@ -119,28 +117,6 @@ impl Host {
         })
     }
 
-    /// The ids, id ranges and addresses that are in use or being taken, other than those of `except`.
-    pub fn taken(&self, except: Option<VeId>) -> Result<Taken> {
-        let mut taken = Taken::default();
-        let dirs = std::fs::read_dir(self.dirs.ves())
-            .map_err(|e| Error::new(Class::Failed, format!("cannot read {}", self.dirs.ves().display())).because(e))?;
-        for entry in dirs.flatten() {
-            // Also those that are just being made or removed: theirs is not free yet.
-            let id = entry.file_name().to_str().and_then(|n| n.parse::<VeId>().ok());
-            match VeState::read(&entry.path()) {
-                Ok(Some(state)) if Some(state.id) != except => taken.add(state),
-                Ok(Some(_)) => {}
-                // What a damaged record still tells is taken all the same.
-                Ok(None) | Err(_) => {
-                    taken.ids.extend(id);
-                    taken.names.extend(id.and_then(|id| self.outline(id)).map(|o| o.name));
-                    taken.add_damaged(&entry.path());
-                }
-            }
-        }
-        Ok(taken)
-    }
-
     /// What was allocated, as far as it can be read; also for VEs that are just being made or removed: theirs is not
     /// free yet.
     pub fn all_states(&self) -> Result<Vec<VeState>> {
@@ -162,42 +138,6 @@ impl Host {
         let mut names: Vec<String> = entries.filter_map(stem).filter(|n| !n.starts_with('.')).collect();
         names.sort();
         names
-    }
-}
-
-/// What is in use.
-#[derive(Debug, Default)]
-pub struct Taken {
-    /// VEs' ids.
-    pub ids: BTreeSet<VeId>,
-    /// VEs' names.
-    pub names: BTreeSet<VeName>,
-    /// Slots of the id range.
-    pub slots: BTreeSet<u32>,
-    /// Addresses.
-    pub addresses: BTreeSet<IpAddr>,
-}
-
-impl Taken {
-    fn add(&mut self, state: VeState) {
-        self.ids.insert(state.id);
-        self.names.insert(state.name);
-        self.slots.insert(state.slot);
-        self.addresses
-            .extend(state.interfaces.into_iter().flat_map(|i| i.addresses));
-    }
-
-    fn add_damaged(&mut self, dir: &Path) {
-        let text = [STATE, COPY]
-            .map(|file| std::fs::read(dir.join(file)).unwrap_or_default())
-            .concat();
-        for line in String::from_utf8_lossy(&text).lines() {
-            let value = |key: &str| line.strip_prefix(key)?.trim_start().strip_prefix('=').map(str::trim);
-            self.slots.extend(value("slot").and_then(|v| v.parse::<u32>().ok()));
-            let quoted = value("addresses").unwrap_or_default().split('"');
-            self.addresses
-                .extend(quoted.filter_map(|part| part.parse::<IpAddr>().ok()));
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::values::duration;
 /// Many tenants on one Linux host
 ///
 /// Hostel runs virtual environments (VEs): persistent system containers, each with a whole distribution inside,
-/// held to a resource plan, metered, and kept apart from each other.
+/// held to a resource plan and kept apart from each other.
 #[derive(Debug, Parser)]
 #[command(
     name = "hostel",
@@ -224,5 +224,10 @@ pub fn long_text(command: &clap::Command) -> String {
 pub fn parse(typed: &[OsString]) -> Result<Cli, clap::Error> {
     let plain = typed.iter().take_while(|a| *a != "--").any(|a| a == "--no-color");
     let color = if plain { ColorChoice::Never } else { ColorChoice::Auto };
-    Cli::from_arg_matches(&command().color(color).try_get_matches_from(typed)?)
+    Cli::from_arg_matches(
+        &command()
+            .color(color)
+            .try_get_matches_from(typed)
+            .map_err(super::synonym::pointed)?,
+    )
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hostel_engine::facade::CommandEnd;
+use hostel_engine::facade::{CommandEnd, Progress};
 use hostel_engine::{Engine, Error};
 use serde::Serialize;
 
@@ -70,7 +70,7 @@ impl Context {
     /// A command inside has ended; what it could not say itself goes where it would have gone.
     pub fn command_ended(&self, end: CommandEnd) -> Exit {
         if let Some(said) = end.said {
-            let _ = writeln!(io::stderr(), "{said}");
+            let _ = writeln!(io::stderr(), "{}", failure::without_numbers(&said));
         }
         Exit::Command(end.code)
     }
@@ -115,6 +115,14 @@ impl Context {
     /// Prints one JSON document on a line of its own.
     pub fn print_json_line(&self, value: &impl Serialize) -> Result<(), Failure> {
         self.print(&format!("{}\n", serde_json::to_string(value).map_err(io::Error::from)?))
+    }
+}
+
+/// Outside of a verb's own lines: what is passed over is said also to those who want errors only.
+impl Progress for Context {
+    fn step(&self, _: &str) {}
+    fn note(&self, what: &str) {
+        let _ = writeln!(io::stderr(), "warning: {}", failure::visible(what));
     }
 }
 

@@ -35,7 +35,7 @@ pub const CODES: &[(Exit, &str)] = &[
     (Exit::Failed, "tried and failed"),
     (Exit::Usage, "the command line or a definition makes no sense"),
     (Exit::NotFound, "no VE, plan, template, network or tenant by that name"),
-    (Exit::Refused, "not in the state it is in"),
+    (Exit::Refused, "refused: its state forbids it"),
     (Exit::Busy, "another operation holds it"),
     (Exit::Limit, "a limit, quota or budget would be passed"),
     (

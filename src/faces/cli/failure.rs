@@ -85,13 +85,29 @@ fn entry(indent: &str, label: &str, style: Style, text: &str, paint: Paint) -> S
     let margin = " ".repeat(indent.len() + 2);
     let mut out = String::new();
     for (n, line) in text.trim_end().lines().enumerate() {
-        let line = visible(line);
+        let line = visible(&without_numbers(line));
         if n == 0 {
             out.push_str(&format!("{indent}{} {line}\n", paint.with(style, label)));
         } else if line.is_empty() {
             out.push('\n');
         } else {
             out.push_str(&format!("{margin}{line}\n"));
+        }
+    }
+    out
+}
+
+/// The kernel's words without the number that the library puts behind them: "Permission denied (os error 13)".
+pub fn without_numbers(line: &str) -> String {
+    let mut parts = line.split(" (os error ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.bytes().all(|b| b.is_ascii_digit()) => out.push_str(rest),
+            _ => {
+                out.push_str(" (os error ");
+                out.push_str(part);
+            }
         }
     }
     out

@@ -19,6 +19,7 @@ mod parallel;
 mod reference;
 mod secret;
 mod selection;
+mod synonym;
 mod table;
 #[cfg(test)]
 mod tests;

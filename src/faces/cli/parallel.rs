@@ -37,6 +37,14 @@ pub enum Load {
 }
 
 impl Load {
+    /// For so many pieces of work. To count processors takes as long as many a verb's step: not for one.
+    fn workers(self, pieces: usize) -> usize {
+        match pieces {
+            0 | 1 => pieces,
+            many => self.limit().min(many),
+        }
+    }
+
     fn limit(self) -> usize {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         match self {
@@ -99,7 +107,7 @@ pub fn run<T: Send>(
         }
     };
     thread::scope(|scope| {
-        for n in 0..load.limit().min(labels.len()) {
+        for n in 0..load.workers(labels.len()) {
             let (own, work_through) = (events.clone(), &work_through);
             if thread::Builder::new()
                 .spawn_scoped(scope, move || work_through(own))

@@ -16,7 +16,7 @@ mod ve;
 
 use std::sync::LazyLock;
 
-pub(crate) use diagnostic::one_of;
+pub(crate) use diagnostic::{nearest, one_of};
 pub(crate) use value::is_unfit;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Fault};

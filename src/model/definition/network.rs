@@ -170,7 +170,7 @@ impl Record for Draft {
         "exclude": Vec<AddressRange> => exclude,
             "addresses that belong to somebody else", "[\"10.77.0.1\", \"10.77.0.5-10.77.0.9\"]";
         "masquerade": bool => masquerade, "give what leaves the host the host's own address (NAT)", "true";
-        "dns": Vec<IpAddr> => dns, "name servers for its VEs", "[\"9.9.9.9\", \"2620:fe::fe\"]";
+        "dns": Vec<IpAddr> => dns, "name servers for its VEs; if not set, the host's own", "[\"9.9.9.9\", \"2620:fe::fe\"]";
         "search": Vec<Domain> => search, "domains its VEs search short names in", "[\"acme.example\"]";
         "mtu": u16 => mtu, "bytes of the largest packet, 1280 to 65535", "1500";
     };

@@ -198,14 +198,14 @@ impl Record for Draft {
         "template": TemplateRef => template,
             "what it is made from, the newest version or a certain one", "\"debian-12\"", NEVER_TEMPLATE;
         "plan": PlanName => plan, "its plan of resources", "\"small\"";
-        "onboot": bool => onboot, "start it with the host", "true";
+        "onboot": bool => onboot, "start it with the host; nothing acts on that yet", "true";
         "priority": u16 => priority, "order at the host's boot: higher starts first and stops last", "100";
         "hostname": Hostname => hostname,
             "its host name; its name if not set", "\"web1.acme.example\"", When::Restart;
         "share": Share => share,
             "who shares the template's page cache with it: tenant, host or none", "\"tenant\"", NEVER_SHARE;
         "description": String => description, "what it is for, for people", "\"shop front\"";
-        "dns": Vec<IpAddr> => dns, "its name servers; its networks' if not set", "[\"9.9.9.9\"]", When::Restart;
+        "dns": Vec<IpAddr> => dns, "its name servers; if not set, its networks', or else the host's own", "[\"9.9.9.9\"]", When::Restart;
         "search": Vec<Domain> => search,
             "domains to search short names in; its networks' if not set", "[\"acme.example\"]", When::Restart;
         "guest.password_hash": CryptHash => password_hash,

@@ -9,7 +9,7 @@ mod tests;
 
 use serde::Serialize;
 
-use crate::definition::{Diagnostics, KeyDoc, Shape, VeDefinition, is_unfit, key, keys, one_of};
+use crate::definition::{Diagnostics, KeyDoc, Shape, VeDefinition, is_unfit, key, keys, nearest, one_of};
 pub use change::{Change, diff};
 pub use render::{NewVe, render_new};
 
@@ -18,12 +18,12 @@ pub use render::{NewVe, render_new};
 #[serde(rename_all = "lowercase")]
 pub enum EditError {
     /// There is no such key.
-    #[error("unknown key \"{key}\"; expected {expected}")]
+    #[error("unknown key \"{key}\"; {instead}")]
     UnknownKey {
         /// What was asked for.
         key: String,
-        /// The keys there are.
-        expected: String,
+        /// The key that was likely meant, or the keys there are.
+        instead: String,
     },
     /// The change makes no sense for this key or this value.
     #[error("cannot change {key}: {why}")]
@@ -36,6 +36,14 @@ pub enum EditError {
     /// The text, or what it would become, is no right definition.
     #[error(transparent)]
     Wrong(#[from] Diagnostics),
+    /// More than one of these.
+    #[error("{}", lines(.0))]
+    Several(Vec<EditError>),
+}
+
+fn lines(errors: &[EditError]) -> String {
+    let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    all.join("\n")
 }
 
 /// Splits what a person types, `memory.limit=2GiB`, `dns+=9.9.9.9`, at its first `=`. The operator stays with the key:
@@ -61,11 +69,26 @@ pub fn parse_setting(text: &str) -> Result<(String, String), String> {
 /// The result is read again as a definition; if anything in it is wrong, nothing is changed and every mistake is told.
 pub fn edit<K: AsRef<str>, V: AsRef<str>>(file: &str, text: &str, settings: &[(K, V)]) -> Result<String, EditError> {
     let mut text = text.to_owned();
+    let mut wrong: Vec<EditError> = Vec::new();
     for (key, value) in settings {
-        text = apply(file, &text, key.as_ref(), value.as_ref().trim())?;
+        match apply(file, &text, key.as_ref(), value.as_ref().trim()) {
+            Ok(changed) => text = changed,
+            Err(e) if wrong.contains(&e) => {}
+            Err(e) => wrong.push(e),
+        }
     }
-    VeDefinition::parse(file, &text)?;
-    Ok(text)
+    match VeDefinition::parse(file, &text) {
+        Err(e) if !wrong.contains(&EditError::Wrong(e.clone())) => wrong.push(e.into()),
+        _ => {}
+    }
+    match wrong.pop() {
+        None => Ok(text),
+        Some(only) if wrong.is_empty() => Err(only),
+        Some(last) => {
+            wrong.push(last);
+            Err(EditError::Several(wrong))
+        }
+    }
 }
 
 /// What is to become of a key's value.
@@ -105,10 +128,15 @@ fn apply(file: &str, text: &str, typed: &str, value: &str) -> Result<String, Edi
         };
     }
     let Some(doc) = key(path) else {
-        let expected = one_of(path, keys().iter().map(|k| k.key.as_str()));
+        let known = || keys().iter().map(|k| k.key.as_str());
+        // There are many: all of them only where none is near.
+        let instead = match nearest(path, known()) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => format!("expected {}", one_of(path, known())),
+        };
         return Err(EditError::UnknownKey {
             key: path.to_owned(),
-            expected,
+            instead,
         });
     };
     match (act, doc.shape) {

@@ -511,3 +511,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn every_mistake_is_told() {
+    let settings = [
+        ("foo", "1"),
+        ("memory.limit", "2GG"),
+        ("onboot", "maybe"),
+        ("memory.limt", "1GiB"),
+    ];
+    let error = edit(FILE, TEXT, &settings).unwrap_err();
+    let EditError::Several(all) = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(all.len(), 3, "two unknown keys, and what is wrong in the text: {error}");
+    let told = error.to_string();
+    for mistake in [
+        "unknown key \"foo\"; expected one of id, name,",
+        "unknown key \"memory.limt\"; did you mean \"memory.limit\"?",
+        "2GG",
+        "maybe",
+    ] {
+        assert!(told.contains(mistake), "{mistake}: {told}");
+    }
+}

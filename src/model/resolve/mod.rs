@@ -70,6 +70,13 @@ pub struct Effective {
     pub sources: BTreeMap<String, Source>,
 }
 
+impl Effective {
+    /// Neither it nor a network of its says anything of name servers: then it has its host's.
+    pub fn has_hosts_name_servers(&self) -> bool {
+        !self.interfaces.is_empty() && self.sources.get("dns") == Some(&Source::Default)
+    }
+}
+
 /// The disk of a VE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct DiskLimits {

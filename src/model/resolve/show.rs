@@ -53,7 +53,13 @@ impl Effective {
             ("hostname", self.hostname.to_string()),
             ("share", self.share.to_string()),
             ("description", some(self.description.as_ref())),
-            ("dns", list(&self.dns)),
+            (
+                "dns",
+                match self.has_hosts_name_servers() {
+                    true => "the host's own".to_owned(),
+                    false => list(&self.dns),
+                },
+            ),
             ("search", list(&self.search)),
             (
                 "guest.password_hash",

@@ -118,6 +118,14 @@ fn networks_bring_their_name_servers() {
     assert_eq!(setting(&ve, "network.0.addresses"), ("auto".into(), "default".into()));
     let own = effective("", "dns = []\n[[network]]\nnetwork = \"public\"");
     assert_eq!(setting(&own, "dns"), ("none".into(), "ve/web1.toml".into()));
+    assert_eq!(setting(&effective("", ""), "dns"), ("none".into(), "default".into()));
+    let text = "id = 101\nname = \"a\"\ntenant = \"acme\"\ntemplate = \"debian-12\"\nplan = \"small\"\n\
+                [[network]]\nnetwork = \"silent\"";
+    let mut all = catalog("");
+    all.networks =
+        vec![Network::parse("networks/silent.toml", "kind = \"routed\"\npools = [\"10.0.0.0/24\"]").unwrap()];
+    let silent = all.resolve(&VeDefinition::parse("ve/a.toml", text).unwrap()).unwrap();
+    assert_eq!(setting(&silent, "dns"), ("the host's own".into(), "default".into()));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What this host can hold, and why not.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use hostel_model::id::VeId;
 use hostel_model::limits::{CpuSet, Limits};
@@ -39,11 +40,21 @@ pub fn probe(layout: &Layout) -> Facts {
     }
 }
 
+/// What has been looked into so far: every command asks several times.
+#[derive(Debug, Default)]
+pub struct Known([OnceLock<Support>; Limit::ALL.len()]);
+
+impl Known {
+    fn support(&self, layout: &Layout, limit: Limit) -> &Support {
+        self.0[limit as usize].get_or_init(|| support(layout, limit))
+    }
+}
+
 /// Which of the given limits can't be held. Only what is asked for is looked into: a start must not cost more the more
 /// block devices there are.
-pub fn unenforceable(layout: &Layout, limits: &Limits) -> Vec<Unenforceable> {
-    let why_not = |limit: Limit| match support(layout, limit) {
-        Support::No(why) => Some(why),
+pub fn unenforceable(layout: &Layout, limits: &Limits, known: &Known) -> Vec<Unenforceable> {
+    let why_not = |limit: Limit| match known.support(layout, limit) {
+        Support::No(why) => Some(why.clone()),
         Support::Full | Support::Partly(_) => None,
     };
     let mut out: Vec<Unenforceable> = asked(limits)

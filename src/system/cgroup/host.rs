@@ -24,6 +24,7 @@ pub struct Host {
     layout: Layout,
     /// Looked at when first asked for.
     facts: OnceLock<Facts>,
+    known: facts::Known,
 }
 
 impl Host {
@@ -31,6 +32,7 @@ impl Host {
         Self {
             layout,
             facts: OnceLock::new(),
+            known: facts::Known::default(),
         }
     }
 
@@ -103,7 +105,7 @@ impl Cgroups for Host {
     }
 
     fn unenforceable(&self, limits: &Limits) -> Vec<Unenforceable> {
-        facts::unenforceable(&self.layout, limits)
+        facts::unenforceable(&self.layout, limits, &self.known)
     }
 
     fn create(&self, id: VeId, owner: u32) -> Result<()> {

@@ -23,6 +23,7 @@ mod tree;
 mod types;
 mod v1;
 mod v2;
+mod weight;
 
 use std::fmt::Debug;
 use std::path::Path;

@@ -3,14 +3,17 @@
 use std::path::Path;
 
 use super::layout::{Hierarchy, Layout, Unified};
-use super::{files, tree, v1, v2};
+use super::{files, tree, v1, v2, weight};
 use crate::{Kind, Result};
 
 /// Makes `<root>` in the v2 tree and hands the controllers down to it and to what is in it.
 fn prepare_unified(u: &Unified) -> Result<()> {
     v2::enable(&u.base)?;
     for dir in steps(&u.base, &u.root) {
-        tree::make(dir)?;
+        // A group above ours that somebody else made is left as it is.
+        if tree::make(dir)? || dir == u.root {
+            weight::v2(dir)?;
+        }
         v2::enable(dir)?;
     }
     Ok(())
@@ -19,7 +22,9 @@ fn prepare_unified(u: &Unified) -> Result<()> {
 /// Makes `<root>` in a v1 hierarchy, ready for groups in it.
 fn prepare_v1(h: &Hierarchy) -> Result<()> {
     for dir in steps(&h.base, &h.root) {
-        tree::make(dir)?;
+        if tree::make(dir)? {
+            weight::v1(h, dir)?;
+        }
         if has(h, "cpuset") {
             v1::fill_cpuset(dir.parent().unwrap_or(&h.base), dir)?;
             // Groups made in it then come filled, without four more writes for each VE.
@@ -55,6 +60,8 @@ pub fn make(layout: &Layout, name: &str, inner: Option<&str>, made: &mut tree::M
             }
             other => other?,
         }
+        // Always looked at: a crash, or an older Hostel, may have left the root without.
+        weight::v1(h, &h.root)?;
         let inner = inner.map(|i| dir.join(i));
         if let Some(inner) = &inner {
             made.make(inner.clone())?;

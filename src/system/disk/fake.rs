@@ -1,6 +1,7 @@
 //! Disks in memory, for tests of what stands on them: they keep state as real ones do, and fail where told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -142,6 +143,14 @@ fn lend(number: u32, reused: bool) -> Attached {
 impl Disks for FakeDisks {
     fn name(&self) -> &'static str {
         "fake"
+    }
+
+    fn sizes(&self) -> RangeInclusive<u64> {
+        1..=1 << 44
+    }
+
+    fn inodes(&self, size: u64) -> RangeInclusive<u64> {
+        16..=size / 512
     }
 
     fn probe(&self, _dir: &Path) -> std::result::Result<(), String> {

@@ -17,6 +17,7 @@ mod tools;
 mod tests;
 
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -110,6 +111,10 @@ pub trait Disks: Send + Sync + Debug {
     fn probe(&self, dir: &Path) -> std::result::Result<(), String>;
     /// How to mount a disk of this driver.
     fn mount_options(&self) -> MountOptions;
+    /// How many bytes a disk can have.
+    fn sizes(&self) -> RangeInclusive<u64>;
+    /// How many inodes a disk of `size` bytes can be made with.
+    fn inodes(&self, size: u64) -> RangeInclusive<u64>;
     /// Makes a disk. What a killed call left is replaced; a finished disk of the same size is left as it is, one of
     /// another size is `Exists`. `label`: at most 16 bytes, shown by `lsblk -f`.
     fn create(&self, dir: &Path, spec: &DiskSpec, label: &str) -> Result<()>;

@@ -123,6 +123,7 @@ fn overlay(lower: &Path, disk_point: &Path, root: &Path) -> Result<()> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(fail)?;
     // A colon separates layers unless it is escaped.
     let lower = lower.display().to_string().replace('\\', "\\\\").replace(':', "\\:");
+    fsconfig_set_string(&context, "source", "overlay").map_err(fail)?;
     fsconfig_set_string(&context, "lowerdir", lower.as_str()).map_err(fail)?;
     fsconfig_set_string(&context, "upperdir", disk_point.join("upper").as_path()).map_err(fail)?;
     fsconfig_set_string(&context, "workdir", disk_point.join("work").as_path()).map_err(fail)?;

@@ -41,6 +41,16 @@ impl FakeNetwork {
         self.state().foreign.push(name.to_owned());
     }
 
+    /// Turns forwarding off, as a boot of the host does.
+    pub fn forget_forwarding(&self) {
+        self.state().forwarding = false;
+    }
+
+    /// Does the host forward?
+    pub fn forwards(&self) -> bool {
+        self.state().forwarding
+    }
+
     /// Sets what [`Network::counters`] tells of a link.
     pub fn set_counters(&self, host_name: &str, counters: Counters) {
         self.state().counters.insert(host_name.to_owned(), counters);
@@ -127,6 +137,15 @@ impl Network for FakeNetwork {
             vec!["net.ipv4.ip_forward: 0 -> 1".to_owned()]
         } else {
             Vec::new()
+        })
+    }
+
+    fn unprepared(&self) -> Result<Vec<String>> {
+        let state = self.call("unprepared")?;
+        Ok(if state.forwarding {
+            Vec::new()
+        } else {
+            vec!["net.ipv4.ip_forward".to_owned()]
         })
     }
 }

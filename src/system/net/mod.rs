@@ -97,8 +97,8 @@ pub trait Network: Send + Sync + Debug {
     /// from the address of a later link leaves by that link (a rule and a table of its own).
     fn attach(&self, netns: BorrowedFd<'_>, links: &[Link]) -> Result<()>;
 
-    /// Removes links by the names of their host ends. One that is gone is fine; one that isn't ours is an error,
-    /// and then none is removed.
+    /// Removes links by the names of their host ends: those of a VE that has ended go by themselves, which is waited for
+    /// first. One that is gone is fine; one that isn't ours is an error, and then none is removed.
     fn detach(&self, host_names: &[String]) -> Result<()>;
 
     /// Our host ends named `prefix` + VE id + "." + number, in order of name.
@@ -107,7 +107,12 @@ pub trait Network: Send + Sync + Debug {
     /// The counters of a host end; `None` if there is no such link.
     fn counters(&self, host_name: &str) -> Result<Option<Counters>>;
 
-    /// Turns on forwarding, and tells what it changed. An interface that obeys router advertisements keeps obeying
-    /// them (the kernel stops that on forwarding hosts unless `accept_ra` is 2).
+    /// Turns on forwarding where it is off, and tells what it changed. It doesn't outlive a boot of the host, and
+    /// others turn it off; so each start asks for it, and it costs two small reads where all is well. An interface
+    /// that obeys router advertisements keeps obeying them (the kernel stops that on forwarding hosts unless
+    /// `accept_ra` is 2).
     fn prepare_host(&self) -> Result<Vec<String>>;
+
+    /// What [`Network::prepare_host`] would turn on: the names of settings, none if all is as it should be.
+    fn unprepared(&self) -> Result<Vec<String>>;
 }

@@ -282,9 +282,33 @@ fn preparing_the_host_is_told_once() {
         "{changes:?}"
     );
     assert_eq!(prepare(), Vec::<String>::new());
+    let unprepared = || host.run(|| network().unprepared()).unwrap();
+    assert_eq!(unprepared(), Vec::<String>::new());
+    // One of both may be off, and what isn't asked for stays as somebody set it.
+    host.set_sysctl("ipv4/ip_forward", "0");
+    host.set_sysctl("ipv6/conf/up0.5/accept_ra", "0");
+    assert_eq!(unprepared(), ["net.ipv4.ip_forward"]);
+    assert_eq!(prepare(), ["net.ipv4.ip_forward: 0 -> 1"]);
+    assert_eq!(host.sysctl("ipv6/conf/up0.5/accept_ra"), "0");
     assert_eq!(
         (host.sysctl("ipv4/ip_forward"), ve.sysctl("ipv4/ip_forward")),
         ("1".into(), "0".into())
+    );
+}
+
+/// The first VE after a reboot brings forwarding back, or no answer from outside would reach it.
+#[test]
+fn attaching_prepares_the_host() {
+    let (Some(host), Some(ve)) = (Space::new(), Space::new()) else {
+        return;
+    };
+    host.set_sysctl("ipv4/ip_forward", "0");
+    host.set_sysctl("ipv6/conf/all/forwarding", "0");
+    host.run(|| network().attach(ve.fd(), &[link(101, 0, &[V4, V6])]))
+        .unwrap();
+    assert_eq!(
+        (host.sysctl("ipv4/ip_forward"), host.sysctl("ipv6/conf/all/forwarding")),
+        ("1".into(), "1".into())
     );
 }
 

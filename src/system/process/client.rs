@@ -1,12 +1,16 @@
 //! Talking to a VE's monitor on its socket.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hostel_monitor::request::{Answer, Request, SOCKET};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use crate::{Error, Kind, Result};
 
@@ -33,13 +37,9 @@ pub fn ask(run_dir: &Path, request: &Request, patience: Option<Duration>) -> Res
     ask_until(run_dir, request, patience.unwrap_or(PATIENCE), &NEVER)
 }
 
-/// The same, for as long as `interrupted` is not raised.
-pub(super) fn ask_until(
-    run_dir: &Path,
-    request: &Request,
-    patience: Duration,
-    interrupted: &AtomicBool,
-) -> Result<Option<Connection>> {
+/// Says something that isn't answered. The monitor hears it before it acts on anything that happens afterwards. `None`:
+/// there is none.
+pub fn tell(run_dir: &Path, request: &Request) -> Result<Option<UnixStream>> {
     let path = run_dir.join(SOCKET);
     let fail = |e: std::io::Error| Error::os("talk to the monitor at", path.display(), e);
     let stream = match UnixStream::connect(&path) {
@@ -47,13 +47,37 @@ pub(super) fn ask_until(
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ECONNREFUSED)) => return Ok(None),
         Err(e) => return Err(fail(e)),
     };
-    stream.set_read_timeout(Some(LOOK)).map_err(fail)?;
     let mut line = serde_json::to_vec(request).map_err(|e| fail(e.into()))?;
     line.push(b'\n');
     match (&stream).write_all(&line) {
-        Err(e) if matches!(e.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => return Ok(None),
-        sent => sent.map_err(fail)?,
+        Ok(()) => Ok(Some(stream)),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => Ok(None),
+        Err(e) => Err(fail(e)),
     }
+}
+
+/// Sends a byte with a descriptor.
+pub(super) fn send_with(stream: &UnixStream, fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let fds = [fd];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    control.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(stream, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Asks for as long as `interrupted` is not raised.
+pub(super) fn ask_until(
+    run_dir: &Path,
+    request: &Request,
+    patience: Duration,
+    interrupted: &AtomicBool,
+) -> Result<Option<Connection>> {
+    let Some(stream) = tell(run_dir, request)? else {
+        return Ok(None);
+    };
+    let path = run_dir.join(SOCKET);
+    let fail = |e: std::io::Error| Error::os("talk to the monitor at", path.display(), e);
+    stream.set_read_timeout(Some(LOOK)).map_err(fail)?;
     let mut reader = BufReader::new(stream.try_clone().map_err(fail)?);
     let (mut text, end) = (Vec::new(), Instant::now() + patience);
     loop {

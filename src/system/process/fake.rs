@@ -31,6 +31,8 @@ struct State {
     living: BTreeMap<u32, Living>,
     last: u32,
     stubborn: bool,
+    brief: bool,
+    deaf: bool,
     entered: Option<Switches>,
     calls: Calls,
 }
@@ -81,6 +83,16 @@ impl FakeGuests {
     /// Guests that don't heed a request to shut down.
     pub fn stubborn(&self, stubborn: bool) {
         self.state().stubborn = stubborn;
+    }
+
+    /// The next announcement of an end comes too late to be answered.
+    pub fn hear_nothing(&self) {
+        self.state().deaf = true;
+    }
+
+    /// Guests that end as soon as they have a new monitor.
+    pub fn end_when_adopted(&self) {
+        self.state().brief = true;
     }
 
     /// The init of a running VE.
@@ -202,7 +214,7 @@ impl Drop for FakeLaunch {
 }
 
 impl Guests for FakeGuests {
-    fn launch(&self, start: Start) -> Result<Box<dyn Launching>> {
+    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>> {
         let id = start.watch.id;
         let mut state = self.call("launch", id)?;
         let null = std::fs::File::open("/dev/null").map_err(|e| Error::os("open", "/dev/null", e))?;
@@ -220,7 +232,7 @@ impl Guests for FakeGuests {
                 group.ok_or_else(|| Error::new("start VE", id, "it has no control group").kind(Kind::NotFound))?;
             groups.change(group, |g| g.processes.push(init.pid));
         }
-        let device = match start.disk {
+        let device = match disk {
             Disk::Device { node, .. } => Some(node),
             Disk::Directory(_) => None,
         };
@@ -249,6 +261,10 @@ impl Guests for FakeGuests {
         let gone = || Error::new("watch over VE", adopt.watch.id, "it has ended").kind(Kind::NotFound);
         let living = state.living.get_mut(&adopt.watch.id).ok_or_else(gone)?;
         (living.monitored, living.clearer) = (true, None);
+        if std::mem::take(&mut state.brief) {
+            drop(state);
+            self.end(|other, _| other == adopt.watch.id);
+        }
         Ok(())
     }
 
@@ -310,6 +326,14 @@ impl Guests for FakeGuests {
             l.clearer = Some(reader);
             writer.into()
         }))
+    }
+
+    fn announce_end(&self, run_dir: &Path, _init: Init) -> Result<Option<OwnedFd>> {
+        let mut state = self.call("announce_end", "")?;
+        let deaf = std::mem::take(&mut state.deaf);
+        let (_, writer) = std::io::pipe().map_err(|e| Error::os("make", "a pipe", e))?;
+        let living = ve_of(run_dir).and_then(|id| state.living.get(&id));
+        Ok(living.filter(|l| l.monitored && !deaf).map(|_| writer.into()))
     }
 
     fn await_boot(

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::process::{Pid, kill_process};
+use rustix::process::pidfd_send_signal;
 
 use super::Entered;
 use crate::{Error, Result};
@@ -34,7 +34,7 @@ impl Held {
     }
 
     /// Passes on what has come. What a terminal sends, it sends to all of its foreground: the process has it already.
-    pub(super) fn pass_to(&self, process: Pid) {
+    pub(super) fn pass_to(&self, process: BorrowedFd<'_>) {
         while let Ok(Some(info)) = self.waiting.read_signal() {
             self.came.set(true);
             let from_a_person = info.ssi_code <= 0;
@@ -42,7 +42,7 @@ impl Held {
                 .ok()
                 .and_then(rustix::process::Signal::from_named_raw);
             if let (true, Some(signal)) = (from_a_person, signal) {
-                let _ = kill_process(process, signal); // it may just have ended; then there is nobody to tell
+                let _ = pidfd_send_signal(process, signal); // it may just have ended; then there is nobody to tell
             }
         }
     }
@@ -67,8 +67,12 @@ impl Drop for Held {
 }
 
 impl Entered {
-    /// Did a signal that was passed on end the command?
+    /// Did a signal that was passed on end the command, or our waiting for it?
     pub fn interrupted(&self) -> bool {
-        matches!(self, Self::Code(code) if FORWARDED.iter().any(|s| i32::from(*code) == 128 + *s as i32))
+        match self {
+            Self::Code(code) => FORWARDED.iter().any(|s| i32::from(*code) == 128 + *s as i32),
+            Self::Paused => true,
+            Self::NotRun { .. } => false,
+        }
     }
 }

@@ -127,6 +127,11 @@ fn own_depth() -> usize {
     ids.unwrap_or(1)
 }
 
+/// Has this process root's rights on this host?
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// The identity of this boot of the host.
 pub fn boot_id(proc_root: &Path) -> Result<String> {
     Ok(crate::file::read(&proc_root.join("sys/kernel/random/boot_id"))?

@@ -7,6 +7,7 @@ mod forward;
 mod init;
 pub(crate) mod interrupt;
 mod monitor;
+mod spawn;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::Op;
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Start, Switches, Task, Watch};
-pub use init::{Process, boot_id};
+pub use init::{Process, boot_id, is_root};
 pub use interrupt::on_interrupt;
 pub use monitor::Monitors;
 
@@ -34,7 +35,7 @@ use crate::Result;
 /// Starts VEs and looks after their processes.
 pub trait Guests: Send + Sync + Debug {
     /// Makes the VE's first process and its namespaces; init does not run yet. Dropping the answer ends it.
-    fn launch(&self, start: Start) -> Result<Box<dyn Launching>>;
+    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>>;
     /// Gives a running VE that lost its monitor a new one.
     fn adopt(&self, adopt: Adopt) -> Result<()>;
     /// Finds a VE's init among the processes of its cgroup: for a VE whose record was lost.
@@ -55,6 +56,10 @@ pub trait Guests: Send + Sync + Debug {
     /// Takes it upon us to clear up after the VE has ended: its monitor leaves that to us for as long as we hold the
     /// answer. `None` if it has no monitor.
     fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>>;
+    /// Tells the monitor that we are about to end the VE for good: if `init` ends while we hold the answer, the monitor
+    /// clears up, the disk included, and doesn't start it again, whatever the guest wanted. `None` if it has no monitor
+    /// that answers.
+    fn announce_end(&self, run_dir: &Path, init: Init) -> Result<Option<OwnedFd>>;
     /// Waits until the guest says that it has booted. `Ok(None)` when the time is over; an error if it ended, or if
     /// `interrupted` is raised.
     fn await_boot(&self, run_dir: &Path, timeout: Duration, interrupted: &AtomicBool) -> Result<Option<Answer>>;
@@ -83,6 +88,8 @@ pub enum Entered {
         /// There is no such program.
         missing: bool,
     },
+    /// It was told to end, but the VE is paused: it does when that goes on, and wasn't waited for.
+    Paused,
 }
 
 /// A VE between its birth and its init.

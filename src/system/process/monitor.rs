@@ -1,25 +1,28 @@
 //! Running hostel-monitor: from a file that can't be written, with a channel and its orders.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hostel_monitor::Failure;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
-use hostel_monitor::spec::{Adopt, Enter, Init, Role, Start};
+use hostel_monitor::place::is_frozen;
+use hostel_monitor::root::open_disk;
+use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Role, Start};
 use hostel_monitor::sys::mount_setattr;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, MemfdFlags};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use rustix::process::Signal;
 
 use super::forward::Held;
 use super::init::{Process, age, find_init, gone};
+use super::spawn::{Program, Spawned};
 use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
@@ -49,52 +52,58 @@ impl Monitors {
     }
 
     /// Runs a monitor in this role, with these standard streams; `None`: none at all.
-    fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Child, Channel)> {
+    fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Spawned, Channel)> {
         let program = self.shielded()?;
         let orders = orders(role)?;
         let fail = |e: std::io::Error| Error::os("run", self.program.display(), e);
         let (ours, theirs) = Channel::pair().map_err(fail)?;
         // One that stays is not for the terminal's Ctrl-C, not even at its very beginning: a session of its own.
         let stays = streams.is_none();
-        let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
-        command.arg0("hostel-monitor").env_clear();
-        if let Ok(path) = std::env::var("PATH") {
-            command.env("PATH", path);
-        }
-        match streams {
-            None => {
-                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            }
+        let nothing = File::options().read(true).write(true).open("/dev/null").map_err(fail)?;
+        let nothing = Some(nothing.as_fd());
+        let streams = match &streams {
+            None => [nothing; 3],
             Some(Streams { input, output }) => {
-                command.stdin(input.map_or_else(Stdio::inherit, Stdio::from));
-                command.stdout(output.map_or_else(Stdio::inherit, Stdio::from));
+                [input.as_ref().map(AsFd::as_fd), output.as_ref().map(AsFd::as_fd), None]
             }
-        }
+        };
         let passed = [theirs.as_fd().as_raw_fd(), orders.as_raw_fd()];
-        command.args(passed.map(|fd| fd.to_string()));
-        // SAFETY: between fork and exec only setsid and fcntl are called, which are async-signal-safe
-        // (signal-safety(7)), the latter on descriptors that this function keeps open until the child has been
-        // spawned.
-        unsafe {
-            command.pre_exec(move || {
-                if stays {
-                    rustix::process::setsid()?;
-                }
-                passed.iter().try_for_each(|fd| keep_over_exec(*fd))
-            });
+        let [channel, orders_number] = passed.map(|fd| CString::new(fd.to_string()).unwrap_or_default());
+        let path = std::env::var_os("PATH").map(|path| [b"PATH=", path.as_encoded_bytes()].concat());
+        let path = path.and_then(|path| CString::new(path).ok());
+        let child = Program {
+            file: program.as_fd(),
+            argv: &[c"hostel-monitor", &channel, &orders_number],
+            env: path.as_deref().as_slice(),
+            streams,
+            own_session: stays,
+            passed: &passed,
+            group: home(role)?.as_ref().map(AsFd::as_fd),
         }
-        let child = command.spawn().map_err(fail)?;
+        .spawn()
+        .map_err(fail)?;
         Ok((child, ours))
+    }
+
+    /// Why a monitor has ended without a word.
+    fn silence(&self, act: &'static str, id: u32, monitor: &mut Spawned) -> Error {
+        match monitor.failure() {
+            Some(e) => Error::os("run", self.program.display(), e),
+            None => Error::new(act, id, "its monitor ended without a word"),
+        }
     }
 }
 
-/// Lets a descriptor stay open in the program that is to be run.
-fn keep_over_exec(fd: i32) -> std::io::Result<()> {
-    // SAFETY: no memory arguments.
-    match unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } {
-        -1 => Err(std::io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+/// The group that a monitor stays in while its VE runs.
+fn home(role: &Role) -> Result<Option<OwnedFd>> {
+    let watch = match role {
+        Role::Start(start) => &start.watch,
+        Role::Adopt(adopt) => &adopt.watch,
+        Role::Enter(_) => return Ok(None),
+    };
+    let open = |group: &PathBuf| File::open(group).map_err(|e| Error::os("open cgroup", group.display(), e));
+    let group = watch.place.unified.as_ref().map(open).transpose()?;
+    Ok(group.map(OwnedFd::from))
 }
 
 fn orders(role: &Role) -> Result<File> {
@@ -117,29 +126,32 @@ fn from_failure(act: &'static str, object: impl std::fmt::Display, failure: Fail
 }
 
 impl Guests for Monitors {
-    fn launch(&self, start: Start) -> Result<Box<dyn Launching>> {
-        let (act, id) = ("start VE", start.watch.id);
-        let (child, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
-        match hear(&channel, id)? {
-            Some((FromMonitor::Born(init), Some(network))) => Ok(Box::new(Launched {
-                id,
-                child,
-                channel,
-                init,
-                network,
-            })),
-            Some((FromMonitor::Failed(failure), _)) => Err(from_failure(act, id, failure)),
-            _ => Err(Error::new(act, id, "its monitor ended without a word")),
-        }
+    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>> {
+        let id = start.watch.id;
+        std::thread::scope(|scope| {
+            // Mounting takes as long as all that the monitor does until it needs the disk.
+            let mounting = std::thread::Builder::new().spawn_scoped(scope, || open_disk(&disk));
+            let launched = self.give_birth(start)?;
+            let mounted = match mounting {
+                Ok(thread) => thread.join().ok(),
+                Err(_) => None, // this host has no thread to give
+            };
+            let disk = mounted
+                .unwrap_or_else(|| open_disk(&disk))
+                .map_err(|failure| from_failure("start VE", id, failure))?;
+            // A monitor that has ended meanwhile has left a message, which is read next.
+            let _ = launched.channel.send(&ToMonitor::Disk, &[disk.as_fd()]);
+            Ok(Box::new(launched) as Box<dyn Launching>)
+        })
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {
         let (act, id) = ("watch over VE", adopt.watch.id);
-        let (_monitor, channel) = self.spawn(&Role::Adopt(adopt), None)?;
+        let (mut monitor, channel) = self.spawn(&Role::Adopt(adopt), None)?;
         match channel.receive::<FromMonitor>().map_err(|e| Error::os(act, id, e))? {
             Some((FromMonitor::Started, _)) => Ok(()),
             Some((FromMonitor::Failed(failure), _)) => Err(from_failure(act, id, failure)),
-            _ => Err(Error::new(act, id, "its monitor ended without a word")),
+            _ => Err(self.silence(act, id, &mut monitor)),
         }
     }
 
@@ -172,7 +184,24 @@ impl Guests for Monitors {
     }
 
     fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>> {
-        Ok(client::ask(run_dir, &Request::LeaveClearing, None)?.map(|connection| connection.stream.into()))
+        Ok(client::tell(run_dir, &Request::LeaveClearing)?.map(OwnedFd::from))
+    }
+
+    fn announce_end(&self, run_dir: &Path, init: Init) -> Result<Option<OwnedFd>> {
+        let stream = match client::ask(run_dir, &Request::Finish, Some(HEARING)) {
+            Ok(Some(connection)) => connection.stream,
+            Ok(None) => return Ok(None),
+            Err(e) if e.kind == Kind::TimedOut => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        // Only after the answer: in the queue of a monitor that hangs it would keep the disk in use. It has no use
+        // other than speed, so if it can't be had or sent, the end takes longer.
+        let mut path = File::options();
+        let path = path.read(true).custom_flags(libc::O_PATH);
+        if let Ok(root) = path.open(format!("/proc/{}/root", init.pid)) {
+            let _ = client::send_with(&stream, root.as_fd());
+        }
+        Ok(Some(stream.into()))
     }
 
     fn await_boot(&self, run_dir: &Path, timeout: Duration, interrupted: &AtomicBool) -> Result<Option<Answer>> {
@@ -189,16 +218,22 @@ impl Guests for Monitors {
             return Err(gone(enter.init));
         }
         let held = Held::take()?;
-        let (mut child, channel) = self.spawn(&Role::Enter(Box::new(enter)), Some(streams))?;
+        let payload = enter.payload.clone();
+        let (mut entry, channel) = self.spawn(&Role::Enter(Box::new(enter)), Some(streams))?;
         let fail = |e: std::io::Error| Error::os("enter", "the VE", e);
         let mut told = None;
-        forward(&held, &child).map_err(fail)?;
+        if !forward(&held, entry.as_fd(), || is_frozen(&payload)).map_err(fail)? {
+            return Ok(Entered::Paused);
+        }
         while let Some((message, _)) = channel.receive::<FromMonitor>().map_err(fail)? {
-            if matches!(message, FromMonitor::Failed(_) | FromMonitor::NotRun(_)) {
+            if matches!(
+                message,
+                FromMonitor::Failed(_) | FromMonitor::NotRun(_) | FromMonitor::Paused
+            ) {
                 told = Some(message);
             }
         }
-        let status = child.wait().map_err(fail)?;
+        let code = entry.wait().map_err(fail)?;
         match told {
             Some(FromMonitor::Failed(failure)) => {
                 let error = from_failure("run a command in", "the VE", failure);
@@ -212,39 +247,68 @@ impl Guests for Monitors {
                 missing: failure.errno == Some(libc::ENOENT),
                 reason: failure.reason,
             }),
-            _ => Ok(Entered::Code(exit_code(status))),
+            Some(FromMonitor::Paused) => Ok(Entered::Paused),
+            _ => match entry.failure() {
+                Some(e) => Err(Error::os("run", self.program.display(), e)),
+                None => Ok(Entered::Code(code)),
+            },
         }
     }
 }
 
-/// Passes signals on to an entry's process until that has ended.
-fn forward(held: &Held, child: &Child) -> std::io::Result<()> {
-    let pid = rustix::process::Pid::from_child(child);
-    let ended = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;
+/// How long a monitor may take to hear that its VE is about to end.
+const HEARING: Duration = Duration::from_secs(1);
+
+impl Monitors {
+    /// A monitor, and the VE's first process with its namespaces.
+    fn give_birth(&self, start: Start) -> Result<Launched> {
+        let (act, id) = ("start VE", start.watch.id);
+        let (mut monitor, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
+        match hear(&channel, id)? {
+            Some((FromMonitor::Born(init), Some(network))) => Ok(Launched {
+                id,
+                monitor,
+                channel,
+                init,
+                network,
+            }),
+            Some((FromMonitor::Failed(failure), _)) => Err(from_failure(act, id, failure)),
+            _ => Err(self.silence(act, id, &mut monitor)),
+        }
+    }
+}
+
+/// How long an entry's process may take to react to a signal before it is looked whether it can.
+const REACTS_WITHIN: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000_000,
+};
+
+/// Passes signals on to an entry's process until that has ended. False if it was told to end and is frozen itself, as it
+/// is with the VE on a host that has the v1 freezer only.
+fn forward(held: &Held, entry: BorrowedFd<'_>, is_frozen: impl Fn() -> bool) -> std::io::Result<bool> {
+    let mut patience = None;
     loop {
-        let mut fds = [PollFd::new(&ended, PollFlags::IN), PollFd::new(held, PollFlags::IN)];
-        match poll(&mut fds, None) {
+        let mut fds = [PollFd::new(&entry, PollFlags::IN), PollFd::new(held, PollFlags::IN)];
+        let ready = match poll(&mut fds, patience.as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
         };
         if !fds[0].revents().is_empty() {
-            return Ok(());
+            return Ok(true);
         }
-        held.pass_to(pid);
+        if ready == 0 && is_frozen() {
+            return Ok(false);
+        }
+        patience = (ready > 0).then_some(REACTS_WITHIN);
+        held.pass_to(entry);
     }
-}
-
-/// The code of an entry's process, which is that of the command; its own only if somebody killed it.
-fn exit_code(status: std::process::ExitStatus) -> u8 {
-    use std::os::unix::process::ExitStatusExt;
-    let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    code.and_then(|c| u8::try_from(c).ok()).unwrap_or(125)
 }
 
 #[derive(Debug)]
 struct Launched {
     id: u32,
-    child: Child,
+    monitor: Spawned,
     channel: Channel,
     init: Init,
     network: OwnedFd,
@@ -266,7 +330,7 @@ impl Launching for Launched {
         self.network.as_fd()
     }
 
-    fn go(mut self: Box<Self>) -> Result<()> {
+    fn go(self: Box<Self>) -> Result<()> {
         let (act, id) = ("start VE", self.id);
         // A monitor that has failed meanwhile has left its message; the send may fail then.
         let sent = self.channel.send(&ToMonitor::Go, &[]);
@@ -277,11 +341,46 @@ impl Launching for Launched {
         match (hear(&self.channel, id)?, sent) {
             (Some((FromMonitor::Started, _)), _) => Ok(()),
             (Some((FromMonitor::Failed(failure), _)), _) => {
-                let _ = self.child.wait();
+                let _ = self.monitor.wait();
                 Err(from_failure(act, id, failure))
             }
             (_, Err(e)) => Err(Error::os(act, id, e)),
             (_, Ok(())) => Err(Error::new(act, id, "its monitor ended without a word")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    fn watched(child: &Child) -> OwnedFd {
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
+    }
+
+    /// An entry's process that doesn't care for the signal.
+    #[test]
+    fn who_is_told_to_end_and_frozen_is_not_waited_for() {
+        let held = Held::take().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' TERM; exec sleep 30"])
+            .spawn()
+            .unwrap();
+        // SAFETY: no memory arguments, and a thread that surely lives.
+        assert_eq!(unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGTERM) }, 0);
+        let ended = forward(&held, watched(&child).as_fd(), || true);
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert!(!ended.unwrap() && held.any_came());
+        // One that isn't frozen is.
+        let mut child = Command::new("sleep").arg("1").spawn().unwrap();
+        let ended = forward(&held, watched(&child).as_fd(), || {
+            panic!("nobody was told to end since")
+        });
+        child.wait().unwrap();
+        assert!(ended.unwrap());
     }
 }

@@ -48,6 +48,10 @@ impl Guest {
         self.dir.path().join(name)
     }
 
+    fn disk(&self) -> Disk {
+        Disk::Directory(self.path("disk"))
+    }
+
     fn spec(&self) -> Start {
         Start {
             watch: Watch {
@@ -59,7 +63,6 @@ impl Guest {
             },
             id_base: BASE,
             lower: self.path("tree"),
-            disk: Disk::Directory(self.path("disk")),
             payload: Place::default(),
             hostname: "guest".into(),
             init: vec!["/sbin/init".into()],
@@ -72,7 +75,7 @@ impl Guest {
     }
 
     fn start(&mut self) -> Result<Init> {
-        let launching = monitors().launch(self.spec())?;
+        let launching = monitors().launch(self.spec(), self.disk())?;
         let init = launching.init();
         self.init = Some(init);
         launching.go()?;
@@ -171,7 +174,7 @@ fn a_start_that_fails_says_where() {
 #[test]
 fn a_dropped_launch_leaves_nothing() {
     let Some(guest) = Guest::new(TAB) else { return };
-    let launching = monitors().launch(guest.spec()).unwrap();
+    let launching = monitors().launch(guest.spec(), guest.disk()).unwrap();
     let init = launching.init();
     assert!(monitors().alive(init));
     drop(launching);

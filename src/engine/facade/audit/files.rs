@@ -59,9 +59,12 @@ impl Host {
             let Ok(name) = name.parse::<VeName>() else { continue };
             let being_made = self.definition(&name).is_ok_and(|d| inventory.busy.contains(&d.id));
             if !being_made && self.locate(&VeRef::Name(name.clone()))?.is_none() {
-                let why = "it defines a VE that was never created; move it elsewhere and give it to \
-                           hostel create --file, or remove it";
-                found.tell("definition", self.dirs.definition(&name).display(), why);
+                let path = self.dirs.definition(&name);
+                let path = path.display();
+                let why = format!(
+                    "it defines a VE that was never created; make it with: hostel create --file {path}, or remove it"
+                );
+                found.tell("definition", path, why);
             }
         }
         Ok(())

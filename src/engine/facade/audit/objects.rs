@@ -59,6 +59,20 @@ impl Host {
         Ok(())
     }
 
+    /// Somebody turned forwarding off while VEs run that need it.
+    pub(super) fn audit_forwarding<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        if inventory.interfaces().next().is_none() {
+            return Ok(());
+        }
+        for setting in self.network.unprepared()? {
+            let why = "it is off: the VEs that run reach nothing but this host";
+            found.add("setting", setting, why, move || {
+                Ok(self.network.prepare_host().map(drop)?)
+            });
+        }
+        Ok(())
+    }
+
     pub(super) fn audit_firewall<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
         let table = self.config.nft_table.as_str();
         let members: BTreeSet<String> = self.firewall.members(table)?.into_iter().map(|m| m.interface).collect();

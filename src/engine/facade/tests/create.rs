@@ -204,3 +204,47 @@ fn each_way_of_sharing_has_its_tree() {
         act(&host, &start()).unwrap();
     }
 }
+
+/// A person put a definition where Hostel keeps them.
+const DROPPED: &str = "# by hand\ntenant = \"acme\"\ntemplate = \"tiny\" # small\nplan = \"small\"\n";
+
+fn dropped(host: &Arc<Host>) -> hostel_model::request::Create {
+    edit_by_hand(host, DROPPED);
+    hostel_model::request::Create {
+        file: Some(host.dirs.definition(&"web1".parse().unwrap())),
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_definition_that_is_in_its_place_already_becomes_a_ve() {
+    let host = host().make();
+    let request = dropped(&host);
+    let error = refused(&host, Class::Refused, "by another way", |e| {
+        e.create(&order("web1", &[]), &Silent)
+    });
+    assert!(error.hints[0].contains("create --file"), "{error:?}");
+    assert_eq!(engine(&host).create(&request, &Silent).unwrap().id, id(101));
+    let text = definition(&host);
+    assert!(text.contains("# by hand") && text.contains("id = 101"), "{text}");
+    assert_eq!(engine(&host).status(&web1()).unwrap().tenant, "acme");
+    refused(&host, Class::Refused, "again", |e| e.create(&request, &Silent));
+}
+
+#[test]
+fn a_file_that_is_changed_while_a_ve_is_made_of_it_is_never_lost() {
+    let host = host().make();
+    let request = dropped(&host);
+    let planned = engine(&host).plan_create(&request, &Silent).unwrap();
+    edit_by_hand(&host, "# better\n");
+    refused(&host, Class::Busy, "changed", |e| {
+        e.run::<Create>(id(101), &planned, &Silent)
+    });
+    // Nor one that comes to be there only then.
+    std::fs::remove_file(request.file.unwrap()).unwrap();
+    let planned = engine(&host).plan_create(&order("web1", &[]), &Silent).unwrap();
+    edit_by_hand(&host, DROPPED);
+    refused(&host, Class::Busy, "new", |e| {
+        e.run::<Create>(id(101), &planned, &Silent)
+    });
+}

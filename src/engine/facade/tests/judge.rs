@@ -116,6 +116,48 @@ fn what_the_plan_does_not_grant_no_verb_gives() {
     }
 }
 
+/// 1 GiB has room for 2 097 152 files, 64 MiB for 131 072.
+#[test]
+fn more_files_than_the_disk_has_room_for_are_refused_by_every_verb() {
+    let most = "disk.inodes: a disk with the disk.size of 1GiB can't be made for 2097153 files; \
+                have at most 2097152, or raise disk.size";
+    let told = |e: &Error, what: &str| assert!(chain(e).contains(what), "{e:?}");
+    let host = host().make();
+    let e = refused(&host, Class::Usage, "create", |e| {
+        e.create(&order("web1", &[("disk.inodes", "2097153")]), &Silent)
+    });
+    told(&e, most);
+    let e = refused(&host, Class::Usage, "too few", |e| {
+        e.create(&order("web1", &[("disk.inodes", "15")]), &Silent)
+    });
+    told(&e, "have at least 16");
+    let e = refused(&host, Class::Usage, "too large", |e| {
+        e.create(&order("web1", &[("disk.size", "17TiB")]), &Silent)
+    });
+    told(
+        &e,
+        "disk.size: 17TiB is more than a disk of driver fake can have; give at most 16TiB",
+    );
+    with_ve(&host, &[("disk.inodes", "131073")]);
+    let set = |size: &str| vec![("disk.size".to_owned(), size.to_owned())];
+    for dry_run in [true, false] {
+        let e = refused(&host, Class::Usage, "a smaller disk", |e| {
+            e.set(&web1(), &set("64MiB"), dry_run, &Silent)
+        });
+        told(&e, "have at most 131072, or raise disk.size");
+    }
+    engine(&host).set(&web1(), &set("65MiB"), false, &Silent).unwrap();
+    edit_by_hand(&host, &definition(&host).replace("65MiB", "64MiB"));
+    told(
+        &refused(&host, Class::Usage, "start", |_| act(&host, &start())),
+        "131073 files",
+    );
+    // By a plan too, under which no VE can be made.
+    let host = plan("inodes = 2097153\n").make();
+    let e = refused(&host, Class::Usage, "plan", |e| e.create(&order("web1", &[]), &Silent));
+    told(&e, most);
+}
+
 #[test]
 fn what_the_plan_grants_every_verb_gives() {
     for feature in features() {

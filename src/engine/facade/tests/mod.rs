@@ -15,6 +15,23 @@ use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::testing::{engine, id, inventory};
 
+/// Keeps what is worth a line.
+#[derive(Debug, Default)]
+pub(crate) struct Heard(std::sync::Mutex<Vec<String>>);
+
+impl Heard {
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl super::Progress for Heard {
+    fn step(&self, _: &str) {}
+    fn note(&self, what: &str) {
+        self.0.lock().unwrap().push(what.to_owned());
+    }
+}
+
 /// An action on VE 101.
 fn act(host: &Arc<Host>, action: &Action) -> Result<Outcome> {
     engine(host).act(id(101), action, &Silent)

@@ -1,5 +1,7 @@
 //! Changing definitions: all or nothing, at once where it can be.
 
+use hostel_model::request::Selection;
+
 use super::*;
 use crate::facade::SetReport;
 use crate::testing::{fakes, host, started, with_ve};
@@ -147,4 +149,49 @@ fn an_edited_text_is_a_change_like_any_other() {
     });
     let mistakes = crate::error::chain(&error);
     assert!(mistakes.contains("plan") && mistakes.contains("foo"), "{mistakes}");
+}
+
+#[test]
+fn a_broken_definition_is_still_its_tenants() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    let whole = definition(&host);
+    let select = |tenant: &str| {
+        let selection = Selection::Tenant(tenant.parse().unwrap());
+        let heard = Heard::default();
+        let found = engine(&host).select(&selection, &heard).unwrap();
+        (found.iter().map(|ve| ve.id).collect::<Vec<_>>(), heard.notes())
+    };
+    edit_by_hand(&host, "nonsense");
+    assert_eq!(select("default"), (vec![id(101)], vec![]));
+    assert_eq!(select("acme"), (vec![], vec![]));
+    assert_eq!(engine(&host).status(&web1()).unwrap().tenant, "default");
+    // And can't be mended into another's.
+    let other = whole.replace("tenant = \"default\"", "tenant = \"acme\"");
+    let error = refused(&host, Class::Refused, "another's", |e| {
+        e.replace_definition(&web1(), &other, &Silent)
+    });
+    assert!(error.message.contains("tenant of web1 can't be changed"), "{error:?}");
+    engine(&host).replace_definition(&web1(), &whole, &Silent).unwrap();
+    // A record of a time when this wasn't kept: whoever is passed over is named. The next start or change keeps it.
+    let forget = || {
+        let mut state = host.state(id(101)).unwrap();
+        state.tenant = None;
+        state.write(&host.dirs.ve(id(101))).unwrap();
+    };
+    forget();
+    edit_by_hand(&host, "nonsense");
+    let (found, notes) = select("default");
+    assert!(
+        found.is_empty() && notes.len() == 1 && notes[0].contains("VE 101 (web1) is passed over"),
+        "{notes:?}"
+    );
+    edit_by_hand(&host, &whole);
+    let known = || host.state(id(101)).unwrap().tenant.is_some();
+    assert!(!known());
+    set(&host, &[("memory.limit", "300MiB")]).unwrap();
+    assert!(known());
+    forget();
+    started(&host);
+    assert!(known());
 }

@@ -61,3 +61,31 @@ fn a_reboot_is_a_start_and_judged_as_one() {
     let f = fakes(&host);
     assert!(f.guests.inventory().is_empty() && f.cgroups.inventory().is_empty() && f.network.links().is_empty());
 }
+
+/// It loses its monitor, gets a new one from the very command that is to end it, and asks for a reboot right then: the
+/// command has the last word all the same.
+#[test]
+fn an_end_in_the_midst_of_a_stop_is_cleared_up_by_the_stop() {
+    for action in [Action::Stop { timeout: None }, Action::Kill] {
+        let host = host().make();
+        with_ve(&host, &[]);
+        started(&host);
+        fakes(&host).guests.lose_monitor(101);
+        fakes(&host).guests.end_when_adopted();
+        act(&again(&host), &action).unwrap();
+        engine(&again(&host)).settle(id(101), "reboot", &Silent).unwrap();
+        assert_eq!(inventory(&host), stopped(), "{action:?}");
+    }
+}
+
+/// It asks for a reboot in the moment when it is to be killed, and its monitor has seen that first.
+#[test]
+fn a_kill_that_its_monitor_has_not_heard_of_clears_up_itself() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    started(&host);
+    fakes(&host).guests.hear_nothing();
+    act(&host, &Action::Kill).unwrap();
+    engine(&again(&host)).settle(id(101), "reboot", &Silent).unwrap();
+    assert_eq!(inventory(&host), stopped());
+}

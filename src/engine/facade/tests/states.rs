@@ -3,7 +3,7 @@
 use hostel_model::state::{State, Transition, judge};
 
 use super::*;
-use crate::testing::{fakes, host, started, with_ve};
+use crate::testing::{fakes, host, order, started, with_ve};
 
 fn actions() -> Vec<Action> {
     vec![
@@ -42,6 +42,109 @@ fn in_state(state: State) -> Arc<Host> {
     host
 }
 
+/// After a kill the monitor clears up; here we play it.
+fn settled(host: &Arc<Host>, action: &Action) {
+    if *action == Action::Kill {
+        engine(&crate::testing::again(host))
+            .settle(id(101), "signal-9", &Silent)
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_start_turns_on_forwarding_that_a_boot_of_the_host_turned_off() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    let network = &fakes(&host).network;
+    network.forget_forwarding();
+    let heard = Heard::default();
+    engine(&host).act(id(101), &start(), &heard).unwrap();
+    assert!(network.forwards());
+    let notes = heard.notes();
+    assert!(
+        notes.iter().any(|n| n.contains("net.ipv4.ip_forward: 0 -> 1")),
+        "{notes:?}"
+    );
+    // Off again while it runs: the audit says so and mends it, and the next start says nothing.
+    network.forget_forwarding();
+    let found = engine(&host).audit(true).unwrap();
+    assert!(found.iter().any(|o| o.kind == "setting" && o.fixed), "{found:?}");
+    assert!(network.forwards());
+    act(&host, &Action::Kill).unwrap();
+    let heard = Heard::default();
+    engine(&host).act(id(101), &start(), &heard).unwrap();
+    assert_eq!(heard.notes(), Vec::<String>::new());
+}
+
+#[test]
+fn a_ve_without_an_interface_leaves_forwarding_alone() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    let alone: Vec<String> = definition(&host).split("[[network]]").map(str::to_owned).collect();
+    edit_by_hand(&host, &alone[0]);
+    started(&host);
+    assert!(!fakes(&host).network.forwards());
+    let found = engine(&host).audit(false).unwrap();
+    assert!(found.iter().all(|o| o.kind != "setting"), "{found:?}");
+}
+
+/// A VE keeps its addresses until a start with others has succeeded, and nobody else gets either meanwhile.
+#[test]
+fn addresses_changed_by_hand_are_exchanged_when_the_ve_runs() {
+    let host = host().make();
+    let public = |address: &str| format!("[\"{address}\"]");
+    let at = |address: &str| {
+        engine(&host).create(
+            &order(
+                "web2",
+                &[
+                    ("network.0.network", "public"),
+                    ("network.0.addresses", &public(address)),
+                ],
+            ),
+            &Silent,
+        )
+    };
+    let (old, new) = ("203.0.113.5", "203.0.113.6");
+    with_ve(
+        &host,
+        &[("network.0.network", "public"), ("network.0.addresses", &public(old))],
+    );
+    let has = || -> Vec<String> {
+        let state = host.state(id(101)).unwrap();
+        state.addresses().map(|a| a.to_string()).collect()
+    };
+    edit_by_hand(&host, &definition(&host).replace(old, new));
+    fakes(&host).guests.fail_call(1);
+    act(&host, &start()).unwrap_err();
+    assert_eq!(has(), [old]);
+    assert_eq!(at(old).unwrap_err().class, Class::Refused);
+    // A host that lost its power in the middle: the record has both, and the journal is gone.
+    let mut state = host.state(id(101)).unwrap();
+    state.former = Some(state.interfaces.clone());
+    state.interfaces[0].addresses = vec![new.parse().unwrap()];
+    state.write(&host.dirs.ve(id(101))).unwrap();
+    for address in [old, new] {
+        assert_eq!(at(address).unwrap_err().class, Class::Refused, "{address}");
+    }
+    act(&host, &Action::Compact).unwrap();
+    assert_eq!(has(), [old]);
+    act(&host, &start()).unwrap();
+    assert_eq!(has(), [new]);
+    assert_eq!(fakes(&host).network.links()[0].addresses[0].to_string(), new);
+    assert_eq!(at(new).unwrap_err().class, Class::Refused);
+    at(old).unwrap();
+    // The same while it runs: what it has is in force.
+    let mut state = host.state(id(101)).unwrap();
+    state.former = Some(Vec::new());
+    state.write(&host.dirs.ve(id(101))).unwrap();
+    act(&host, &Action::Pause).unwrap();
+    assert_eq!(
+        (has(), host.state(id(101)).unwrap().former),
+        (vec![new.to_owned()], None)
+    );
+}
+
 #[test]
 fn every_action_in_every_state_does_what_it_should() {
     let nothing = inventory(&host().make());
@@ -70,6 +173,7 @@ fn every_action_in_every_state_does_what_it_should() {
                 }
                 Ok(Transition::To(_) | Transition::Stay) => {
                     let done = result.unwrap();
+                    settled(&host, &action);
                     let wanted = match judge(state, &action) {
                         Ok(Transition::To(next)) => next,
                         _ => state,
@@ -103,6 +207,7 @@ fn a_broken_ve_can_be_ended_and_removed_but_not_started() {
         let host = in_state(State::Running);
         edit_by_hand(&host, "nonsense");
         act(&host, &action).unwrap();
+        settled(&host, &action);
         assert!(fakes(&host).guests.inventory().is_empty() && fakes(&host).cgroups.inventory().is_empty());
         refused(&host, Class::Usage, "start", |e| e.act(id(101), &start(), &Silent));
     }

@@ -23,8 +23,9 @@ impl Console {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
         let engine = context.engine()?;
-        context.say(&format!("console of {}; type Ctrl-A q to leave it", self.ve));
-        engine.console(&self.ve)?;
+        engine.console(&self.ve, |name| {
+            context.say(&format!("console of {name}; type Ctrl-A q to leave it"));
+        })?;
         Ok(Exit::Ok)
     }
 }

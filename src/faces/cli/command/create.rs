@@ -83,7 +83,7 @@ pub struct Create {
     #[arg(long, value_name = "WHO")]
     share: Option<Share>,
 
-    /// Start with the host
+    /// Note that it is to start with the host; nothing acts on that yet
     #[arg(long)]
     onboot: bool,
 

@@ -10,7 +10,7 @@ use crate::cli::selection::Selected;
 
 /// Remove VEs and their disks for good
 ///
-/// Nothing is asked and nothing can be brought back. What the VE used stays in the ledger.
+/// Nothing is asked and nothing can be brought back.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel destroy web1\n  hostel destroy --force web1 db1")]
 pub struct Destroy {

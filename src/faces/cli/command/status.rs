@@ -29,7 +29,7 @@ impl Status {
         let engine = context.engine()?;
         let mut exit = Exit::Ok;
         let mut first = true;
-        for ve in engine.select(&self.selected.selection())? {
+        for ve in engine.select(&self.selected.selection(), context)? {
             match engine.status(&VeRef::Id(ve.id)) {
                 Ok(status) if self.json.json => {
                     let fields: Vec<&Field> = FIELDS.iter().collect();

@@ -18,7 +18,7 @@ use crate::cli::selection::Selected;
 /// failure on one VE stops no other.
 pub fn run(context: &Context, selected: &Selected, json: Json, load: Load, action: &Action) -> Done {
     let engine = context.careful_engine()?;
-    let mut ves = engine.select(&selected.selection())?;
+    let mut ves = engine.select(&selected.selection(), context)?;
     ves.sort_by_key(|ve| ve.id);
     ves.dedup_by_key(|ve| ve.id);
     if ves.is_empty() {

@@ -144,3 +144,38 @@ fn a_reader_that_has_gone_is_no_failure() {
     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
     assert!(matches!(Failure::from(full), Failure::Engine(_)));
 }
+
+#[test]
+fn an_unknown_subcommand_is_pointed_to_the_one_that_was_meant() {
+    let tip = |words: &str| {
+        let text = parse(words).unwrap_err().to_string();
+        let tips: Vec<&str> = text.lines().filter_map(|l| l.trim().strip_prefix("tip: ")).collect();
+        assert!(tips.len() < 2, "{text}");
+        tips.first().map(|t| (*t).to_owned())
+    };
+    let to = |name: &str| Some(format!("a similar subcommand exists: '{name}'"));
+    assert_eq!(tip("strat web1"), to("start"));
+    assert_eq!(tip("rm web1"), to("destroy"));
+    assert_eq!(tip("shell web1"), to("enter"));
+    assert_eq!(tip("template delete debian-12"), to("remove"));
+    assert_eq!(tip("template biuld debian-12"), to("build"));
+    assert_ne!(tip("settel 101"), to("settle"), "a hidden one");
+    assert_eq!(tip("qqq"), None);
+}
+
+#[test]
+fn the_numbers_of_kernel_errors_are_left_out() {
+    let error = Error::new(
+        Class::Failed,
+        "cannot read x: No such file or directory (os error 2) at path \"y\"",
+    )
+    .because(link(&[
+        "a: Permission denied (os error 13)",
+        "odd (os error x) and (os error ",
+    ]));
+    assert_eq!(
+        text(&error, None, Paint::OFF),
+        "error: cannot read x: No such file or directory at path \"y\"\n  because: a: Permission denied\n  \
+         because: odd (os error x) and (os error\n"
+    );
+}

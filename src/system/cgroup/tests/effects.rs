@@ -258,6 +258,45 @@ fn pins_move_while_it_runs() {
     assert_eq!(g.cgroups.unenforceable(&l)[0].limit, Limit::CpuPin);
 }
 
+/// Nanoseconds of processor time that a process has had.
+fn ran(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn all_ves_together_outweigh_a_process_of_the_host() {
+    let Some(g) = Ground::new().filter(|g| has(g, "cpu")) else {
+        return;
+    };
+    g.cgroups.create(ve(101), 1_000_000).unwrap();
+    // Where they meet: on one processor.
+    // Bounded, as nobody ends it should this test be killed.
+    let burn = format!("ulimit -t 60; taskset -pc 0 $$ >/dev/null; {BURN}");
+    let inside = g.shell(ve(101), &burn);
+    // A session of its own: the kernel may weigh a session's processes as one (sched_autogroup_enabled), and this
+    // one's are other tests.
+    let host = Guest(Command::new("setsid").args(["sh", "-c", &burn]).spawn().unwrap());
+    let used = || (ran(inside.0.id()), ran(host.0.id()));
+    let mut last = used();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let now = used();
+        let (ve, own) = (now.0 - last.0, now.1 - last.1);
+        if ve + own > 1_000_000_000 {
+            // One busy process of a host that is left alone gets as much as all VEs: 1. Weighed, it is ten and more.
+            let ratio = ve as f64 / own.max(1) as f64;
+            println!("the VE had {ratio:.1} times the processor time of the host's process");
+            if ratio > 5.0 && own > 0 {
+                break;
+            }
+            last = now;
+        }
+        assert!(Instant::now() < deadline, "the host's process gets as much as the VE");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn weights_are_relative_to_a_hundred() {
     let Some(g) = Ground::new().filter(|g| has(g, "cpu")) else {

@@ -219,3 +219,26 @@ fn what_a_guest_made_below_goes_with_it() {
     println!("1530 groups and {depth} nested ones removed in {:?}", begin.elapsed());
     assert!(!g.cgroups.exists(ve(101)));
 }
+
+#[test]
+fn the_root_has_a_weight_until_a_person_gives_it_another() {
+    let Some(g) = Ground::new() else { return };
+    let Some(root) = g.dir("cpu", ve(101)).map(|d| d.parent().unwrap().to_owned()) else {
+        return println!("skipped because the controller cpu isn't to be had here");
+    };
+    g.cgroups.create(ve(101), OWNER).unwrap();
+    let (file, default) = match root.join("cpu.shares") {
+        file if file.exists() => (file, 1024),
+        _ => (root.join("cpu.weight"), 100),
+    };
+    let now = || -> u64 { std::fs::read_to_string(&file).unwrap().trim().parse().unwrap() };
+    let given = now();
+    assert!(given >= 10 * default, "{given}");
+    // As a crash right after it was made leaves it.
+    std::fs::write(&file, default.to_string()).unwrap();
+    g.cgroups.create(ve(102), OWNER).unwrap();
+    assert_eq!(now(), given);
+    std::fs::write(&file, "777").unwrap();
+    g.cgroups.create(ve(103), OWNER).unwrap();
+    assert_eq!(now(), 777);
+}

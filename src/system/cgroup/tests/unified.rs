@@ -193,6 +193,8 @@ fn controllers_go_down_the_path_and_the_payload_is_bounded() {
         p.writes(),
         [
             "cgroup.subtree_control <- +cpuset +io",
+            "hostel/cpu.weight <- 1000",
+            "hostel/io.weight <- default 1000",
             "hostel/cgroup.subtree_control <- +cpu +cpuset +io +memory +pids",
             "hostel/101/cgroup.subtree_control <- +cpu +cpuset +io +memory +pids",
             "hostel/101/cgroup.max.descendants <- 10000",

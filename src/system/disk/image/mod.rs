@@ -10,6 +10,7 @@
 
 mod file;
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,14 +56,18 @@ fn check_size(size: u64, path: &Path) -> Result<u64> {
     Err(Error::new("size the disk", path.display(), why).kind(Kind::Invalid))
 }
 
+/// One inode takes 256 bytes; ext4 counts them in 32 bits. More than half of the disk for the tables is a mistake.
+fn inodes(size: u64) -> RangeInclusive<u64> {
+    16..=(size / 512).min(u64::from(u32::MAX))
+}
+
 fn check_spec(spec: &DiskSpec, label: &str, path: &Path) -> Result<DiskSpec> {
     let size = check_size(spec.size, path)?;
-    // One inode takes 256 bytes; ext4 counts them in 32 bits. Half of the disk for the tables is a mistake.
     if let Some(n) = spec.inodes
-        && !(16..=(size / 512).min(u64::from(u32::MAX))).contains(&n)
+        && !inodes(size).contains(&n)
     {
-        let most = (size / 512).min(u64::from(u32::MAX));
-        let why = format!("a disk of {size} bytes can have 16 to {most} inodes, not {n}");
+        let (least, most) = inodes(size).into_inner();
+        let why = format!("a disk of {size} bytes can have {least} to {most} inodes, not {n}");
         return Err(Error::new("size the disk", path.display(), why).kind(Kind::Invalid));
     }
     if label.len() > 16 || label.starts_with('-') {
@@ -78,6 +83,14 @@ fn check_spec(spec: &DiskSpec, label: &str, path: &Path) -> Result<DiskSpec> {
 impl Disks for ImageDisks {
     fn name(&self) -> &'static str {
         "image"
+    }
+
+    fn sizes(&self) -> RangeInclusive<u64> {
+        MIN_SIZE..=MAX_SIZE
+    }
+
+    fn inodes(&self, size: u64) -> RangeInclusive<u64> {
+        inodes(size)
     }
 
     fn probe(&self, dir: &Path) -> std::result::Result<(), String> {
