@@ -492,7 +492,10 @@ fn on_a_disk_without_inodes_nothing_is_lost_and_everything_can_be_ended() {
 
 /// A file system that is frozen (fsfreeze(8)): whoever writes to it hangs in the kernel, as on a disk that doesn't answer.
 /// It thaws after a minute by itself, so that a command that hangs on it makes its test fail, and not hang as well.
-struct Frozen<'a>(&'a Path, Talk);
+struct Frozen<'a> {
+    point: &'a Path,
+    _thaws: Talk,
+}
 
 impl<'a> Frozen<'a> {
     fn new(point: &'a Path) -> Self {
@@ -508,13 +511,19 @@ impl<'a> Frozen<'a> {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        Self(point, Talk::new(watch))
+        Self {
+            point,
+            _thaws: Talk::new(watch),
+        }
     }
 }
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("fsfreeze").arg("-u").arg(self.0).status();
+        let _ = std::process::Command::new("fsfreeze")
+            .arg("-u")
+            .arg(self.point)
+            .status();
     }
 }
 
