@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use house::House;
+use house::{House, end_of};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn send(pid: u32, signal: Signal) {
@@ -366,12 +366,21 @@ fn a_stop_wins_against_a_reboot_at_the_same_moment() {
     let h = House::new();
     h.busybox("web1");
     for (n, delay) in [0, 2, 5, 10, 20, 40].into_iter().enumerate() {
-        let mut reboot = spawn(&h, &["exec", "web1", "reboot", "-f"]);
+        let reboot = spawn(&h, &["exec", "web1", "reboot", "-f"]);
         std::thread::sleep(Duration::from_millis(delay));
         let verb = [["stop", "web1"], ["kill", "web1"]][n % 2];
-        h.ok(&verb);
-        reboot.wait().unwrap();
+        let ended = h.run(&verb);
+        assert_eq!(ended.code, 0, "{verb:?}: {}", ended.err);
+        let told = end_of(reboot);
         // The guest's wish may have been carried out before ours, but not after.
+        h.until("nobody is at it any more", 30, || settling(&h).is_empty());
+        let state = h.state("web1");
+        assert_eq!(
+            state,
+            "stopped",
+            "number {n}, {verb:?}: {ended:?}; reboot: {told:?}; {}",
+            h.ok(&["log", "web1"])
+        );
         stays_stopped(&h, "web1");
         assert!(h.audit().is_empty());
         h.ok(&["start", "web1"]);

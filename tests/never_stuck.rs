@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use house::{House, Ran, template};
+use house::{House, Ran, Talk, template};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sha2::Digest;
@@ -488,6 +488,93 @@ fn on_a_disk_without_inodes_nothing_is_lost_and_everything_can_be_ended() {
     assert!(rows(h).is_empty() && h.audit().is_empty(), "{:#?}", h.audit());
     std::fs::remove_dir_all(&files).unwrap();
     h.ok(&["create", "web4", "--template", "busybox", "--start"]);
+}
+
+/// A file system that is frozen (fsfreeze(8)): whoever writes to it hangs in the kernel, as on a disk that doesn't answer.
+/// It thaws after a minute by itself, so that a command that hangs on it makes its test fail, and not hang as well.
+struct Frozen<'a> {
+    point: &'a Path,
+    _thaws: Talk,
+}
+
+impl<'a> Frozen<'a> {
+    fn new(point: &'a Path) -> Self {
+        let frozen = std::process::Command::new("fsfreeze").arg("-f").arg(point).status();
+        assert!(frozen.unwrap().success());
+        let mut watch = std::process::Command::new("sh");
+        watch
+            .args(["-c", "timeout 60 cat; fsfreeze -u \"$0\" 2>/dev/null"])
+            .arg(point);
+        let watch = watch
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self {
+            point,
+            _thaws: Talk::new(watch),
+        }
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("fsfreeze")
+            .arg("-u")
+            .arg(self.point)
+            .status();
+    }
+}
+
+#[test]
+fn a_disk_that_hangs_holds_up_only_those_who_write_to_it() {
+    let small = SmallDisk::new();
+    let h = small.house();
+    for name in ["web1", "web2"] {
+        h.ok(&["create", name, "--template", "busybox", "--start"]);
+    }
+    h.ok(&["stop", "web2"]);
+    let frozen = Frozen::new(&small.point);
+    let within = |args: &[&str]| -> Ran {
+        let hostel = h.command(args);
+        let mut timed = h.on_host("timeout");
+        timed
+            .args(["-s", "KILL", "30"])
+            .arg(house::hostel())
+            .args(hostel.get_args().skip_while(|a| *a != "--config"));
+        timed.output().unwrap().into()
+    };
+    let look = |when: &str| {
+        for args in [
+            &["list"][..],
+            &["list", "--json"],
+            &["status", "web1"],
+            &["show", "web2"],
+            &["log", "web1"],
+        ] {
+            let ran = within(args);
+            assert_eq!(ran.code, 0, "{when}: {args:?} {ran:?}");
+        }
+    };
+    look("frozen");
+    // Who ends a VE on it waits for it, and says so to the others; nobody else is held up.
+    let stop = h.spawn(&["stop", "web1", "--timeout", "1s"]);
+    let lock = h.run.join(format!("locks/{ID}.lock"));
+    h.until("the stop is under way", 20, || {
+        std::fs::read_to_string(&lock).is_ok_and(|t| t.contains("\"stop\""))
+    });
+    look("stopping");
+    let busy = within(&["--wait-lock", "0s", "kill", "web1"]);
+    assert!(busy.code == 5 && busy.err.contains("stop"), "{busy:?}");
+    drop(frozen);
+    let stopped = house::end_of(stop);
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    for name in ["web1", "web2"] {
+        h.ok(&["start", name]);
+        assert_eq!(h.sh(name, "hostname"), name);
+    }
+    assert!(h.audit().is_empty(), "{:#?}", h.audit());
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Image {
         }
     }
 
-    fn open_for(dir: &Path, write: bool) -> Result<Self> {
+    pub(super) fn open_for(dir: &Path, write: bool) -> Result<Self> {
         let path = dir.join(IMAGE);
         let file = File::options().read(true).write(write).open(&path);
         let file = file.map_err(|e| {

@@ -272,11 +272,11 @@ impl Disks for ImageDisks {
     }
 
     fn size(&self, dir: &Path) -> Result<u64> {
-        Ok(Image::open(dir)?.superblock()?.size())
+        Ok(Image::open_for(dir, false)?.superblock()?.size())
     }
 
     fn usage(&self, dir: &Path) -> Result<Usage> {
-        let image = Image::open(dir)?;
+        let image = Image::open_for(dir, false)?;
         let host_bytes = Some(image.allocated()?);
         if let Some(device) = image.device()?.filter(|d| ext4::is_mounted(d.number)) {
             let mount = PrivateMount::of(&device.node())?;
