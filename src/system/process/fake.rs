@@ -281,12 +281,12 @@ impl Guests for FakeGuests {
         self.alive(init).then_some(Duration::ZERO)
     }
 
-    fn shut_down(&self, init: Init) -> Result<()> {
+    fn shut_down(&self, init: Init) -> Result<bool> {
         let heeds = !self.call("shut_down", "")?.stubborn;
         if heeds {
             self.end(|_, i| i == init);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn kill(&self, init: Init) -> Result<()> {
