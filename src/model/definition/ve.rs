@@ -205,7 +205,7 @@ impl Record for Draft {
         "share": Share => share,
             "who shares the template's page cache with it: tenant, host or none", "\"tenant\"", NEVER_SHARE;
         "description": String => description, "what it is for, for people", "\"shop front\"";
-        "dns": Vec<IpAddr> => dns, "its name servers; if not set, its networks', or else the host's own; [] leaves resolv.conf to the guest", "[\"9.9.9.9\"]", When::Restart;
+        "dns": Vec<IpAddr> => dns, "its name servers; if not set, its networks', or else the host's own", "[\"9.9.9.9\"]", When::Restart;
         "search": Vec<Domain> => search,
             "domains to search short names in; its networks' if not set", "[\"acme.example\"]", When::Restart;
         "guest.password_hash": CryptHash => password_hash,
