@@ -111,6 +111,21 @@ fn a_guest_that_ignores_the_shutdown_is_killed_when_its_time_is_up() {
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
 }
 
+/// An init that has just begun hears nothing yet.
+#[test]
+fn a_shutdown_right_after_the_start_is_heard() {
+    let h = House::new();
+    for template in ["busybox", "debian-12"] {
+        house::template(template);
+        h.ok(&["create", template, "--template", template, "--plan", "small"]);
+        for _ in 0..6 {
+            h.ok(&["start", template]);
+            let ran = h.run(&["stop", template, "--timeout", "30s"]);
+            assert!(ran.code == 0 && !ran.err.contains("killed"), "{template}: {}", ran.err);
+        }
+    }
+}
+
 #[test]
 fn kill_asks_nobody() {
     let h = House::new();

@@ -110,13 +110,15 @@ impl Stop {
     /// Asks the guest, and waits. False when its time is over.
     fn shut_down(&self, init: Init) -> Result<bool> {
         let guests = &self.host.guests;
-        guests.shut_down(init)?;
+        // An init that was just started hears nothing yet.
+        let mut heard = guests.shut_down(init)?;
         let end = Instant::now() + Duration::from_millis(self.params.grace);
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if guests.wait(init, left.min(Duration::from_millis(200)))? {
                 return Ok(true);
             }
+            heard = heard || guests.shut_down(init)?;
             if left.is_zero() {
                 return Ok(false);
             }

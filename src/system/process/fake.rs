@@ -284,12 +284,12 @@ impl Guests for FakeGuests {
         Some(if self.alive(init) { Duration::ZERO } else { A_WHILE })
     }
 
-    fn shut_down(&self, init: Init) -> Result<()> {
+    fn shut_down(&self, init: Init) -> Result<bool> {
         let heeds = !self.call("shut_down", "")?.stubborn;
         if heeds {
             self.end(|_, i| i == init);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn kill(&self, init: Init) -> Result<()> {

@@ -67,29 +67,40 @@ impl Process {
     }
 
     /// Asks it to shut down in the way it understands: systemd blocks SIGRTMIN+3 (and reads it from a descriptor),
-    /// busybox's init powers off on SIGUSR2, sysvinit and OpenRC act on SIGPWR.
-    pub fn shut_down(&self) -> Result<()> {
+    /// busybox's init powers off on SIGUSR2, sysvinit and OpenRC act on SIGPWR. False if it may not have heard: the
+    /// kernel drops what the first process of a namespace has no handler for, and one that waits for signals
+    /// (sigwaitinfo(2)) doesn't show which.
+    pub fn shut_down(&self) -> Result<bool> {
         const SIGRTMIN_3: i32 = 37;
-        let halt = SIGRTMIN_3 - 1;
-        if self.blocked_signals()? & (1 << halt) != 0 {
+        let blocked = self.signals("SigBlk:")?;
+        if has(blocked, SIGRTMIN_3) {
             // SAFETY: 37 is a realtime signal that no C library on Linux keeps for itself (glibc takes 32 and 33,
             // musl 32 to 34).
-            return self.signal(unsafe { Signal::from_raw_unchecked(SIGRTMIN_3) });
+            self.signal(unsafe { Signal::from_raw_unchecked(SIGRTMIN_3) })?;
+            return Ok(true);
         }
         let exe = std::fs::read_link(format!("/proc/{}/exe", self.init.pid)).unwrap_or_default();
         let busybox = exe
             .file_name()
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"busybox"));
-        self.signal(if busybox { Signal::USR2 } else { Signal::POWER })
+        let signal = if busybox { Signal::USR2 } else { Signal::POWER };
+        let hears = has(blocked | self.signals("SigCgt:")?, signal.as_raw());
+        self.signal(signal)?;
+        Ok(hears)
     }
 
-    fn blocked_signals(&self) -> Result<u64> {
+    /// A set of signals in its status (proc_pid_status(5)).
+    fn signals(&self, set: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.init.pid);
         let status = crate::file::read(Path::new(&path))?;
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+        let mask = status.lines().find_map(|line| line.strip_prefix(set));
         mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok())
-            .ok_or_else(|| Error::new("read blocked signals of process", self.init.pid, "no SigBlk line"))
+            .ok_or_else(|| Error::new("read the signals of process", self.init.pid, format!("no line {set}")))
     }
+}
+
+fn has(set: u64, signal: i32) -> bool {
+    set & (1 << (signal - 1)) != 0
 }
 
 impl AsFd for Process {

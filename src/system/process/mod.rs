@@ -45,8 +45,9 @@ pub trait Guests: Send + Sync + Debug {
     /// How long ago this process began, be it alive or not, whatever was done to the clock meanwhile; `None` if that
     /// can't be told.
     fn age(&self, init: Init) -> Option<Duration>;
-    /// Asks the guest to shut down in its own way.
-    fn shut_down(&self, init: Init) -> Result<()>;
+    /// Asks the guest to shut down in its own way. False if its init, just started, may not
+    /// have heard: ask again, which does no harm.
+    fn shut_down(&self, init: Init) -> Result<bool>;
     /// Kills init, and so everything inside.
     fn kill(&self, init: Init) -> Result<()>;
     /// Waits until init has ended. False when the time is over.

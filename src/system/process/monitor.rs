@@ -167,8 +167,12 @@ impl Guests for Monitors {
         age(init)
     }
 
-    fn shut_down(&self, init: Init) -> Result<()> {
-        Process::open(init)?.map_or(Ok(()), |p| p.shut_down())
+    fn shut_down(&self, init: Init) -> Result<bool> {
+        Process::open(init)?.map_or(Ok(true), |p| match p.shut_down() {
+            // It ended while we looked.
+            Err(_) if !self.alive(init) => Ok(true),
+            asked => asked,
+        })
     }
 
     fn kill(&self, init: Init) -> Result<()> {
