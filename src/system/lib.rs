@@ -15,6 +15,7 @@ mod fake;
 pub mod faults;
 pub mod file;
 pub mod firewall;
+mod helper;
 pub mod mount;
 pub mod net;
 pub mod process;

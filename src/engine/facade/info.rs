@@ -22,14 +22,15 @@ impl Engine {
                 "the kind that this host's init mounted",
             ),
         ];
+        let held = |what: &str, support: &Support| match support {
+            Support::Full => fact(what, "enforced", ""),
+            Support::Partly(why) => fact(what, "in part", why),
+            Support::No(why) => fact(what, "not here", why),
+        };
         for (limit, support) in &facts.limits {
-            let (value, why) = match support {
-                Support::Full => ("enforced", String::new()),
-                Support::Partly(why) => ("in part", why.clone()),
-                Support::No(why) => ("not here", why.clone()),
-            };
-            list.push(fact(&format!("limit {}", limit.key()), value, &why));
+            list.push(held(&format!("limit {}", limit.key()), support));
         }
+        list.push(held("device filter", &facts.devices));
         let (value, why) = match host.disks.probe(&host.dirs.ves()) {
             Err(_) if !host.dirs.ves().exists() => {
                 ("none".to_owned(), "prepare this host with: hostel init".to_owned())

@@ -8,7 +8,7 @@ use hostel_model::limits::{CpuSet, Limits};
 
 use super::layout::{Layout, Place};
 use super::types::{BlockDevice, Controller, Facts, Limit, Support, Unenforceable, Version};
-use super::{files, v2};
+use super::{devices, files, v2};
 use crate::{Error, Kind, Result};
 
 /// Looks at the host once.
@@ -37,6 +37,7 @@ pub fn probe(layout: &Layout) -> Facts {
         kind: layout.kind,
         controllers,
         limits,
+        devices: devices::support(layout),
     }
 }
 

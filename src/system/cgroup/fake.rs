@@ -62,6 +62,7 @@ impl FakeCgroups {
         let limits = Limit::ALL.map(|l| (l, Support::Full)).to_vec();
         let facts = Facts {
             kind: Kind::V2,
+            devices: Support::Full,
             controllers: Vec::new(),
             limits,
         };

@@ -114,8 +114,10 @@ impl Cgroups for Host {
         if let Some(u) = &self.layout.v2 {
             tree::give(&u.root.join(id.to_string()).join("payload"), &DELEGATED, owner)?;
         }
-        if let Some(Place::V1(h)) = self.layout.place("devices") {
-            devices::confine(&h.root.join(id.to_string()).join("payload"))?;
+        match (self.layout.place("devices"), &self.layout.v2) {
+            (Some(Place::V1(h)), _) => devices::confine_v1(&h.root.join(id.to_string()).join("payload"))?,
+            (_, Some(u)) => devices::confine_v2(&u.root.join(id.to_string()))?,
+            _ => {}
         }
         made.keep();
         Ok(())

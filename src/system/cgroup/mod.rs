@@ -8,6 +8,7 @@
 //! where its controller is. Facts about files are from the kernel's admin-guide/cgroup-v2.rst and
 //! admin-guide/cgroup-v1/*.rst.
 
+mod device_program;
 mod devices;
 mod facts;
 mod fake;

@@ -166,6 +166,8 @@ pub struct Facts {
     pub kind: Kind,
     /// The controllers in use, by name.
     pub controllers: Vec<Controller>,
+    /// Is what a VE may open of devices held by its control group too?
+    pub devices: Support,
     /// Each kind of limit, in the order of [`Limit::ALL`].
     pub limits: Vec<(Limit, Support)>,
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::disk::{DiskSpec, FsckOutcome};
+use crate::helper::confined;
 use crate::{Error, Kind, Result};
 
 /// Where the tools lie; root's PATH doesn't always name the sbin directories.
@@ -23,7 +24,6 @@ const TIB: u64 = 1 << 40;
 /// that is half done. `image`, which the caller has locked, is its standard input, so that the lock lives as long
 /// as the tool does even if this process is killed.
 fn tool(name: &'static str, image: &File) -> Result<Command> {
-    use std::os::unix::process::CommandExt;
     let stdin = image.try_clone().map_err(|e| Error::os("hand the disk to", name, e))?;
     let mut command = Command::new(find(name).unwrap_or_else(|| name.into()));
     command
@@ -31,9 +31,8 @@ fn tool(name: &'static str, image: &File) -> Result<Command> {
         .env("LC_ALL", "C")
         .env("PATH", PATH)
         .env("MKE2FS_CONFIG", "/dev/null");
-    command
+    confined(&mut command)
         .env("E2FSCK_CONFIG", "/dev/null")
-        .process_group(0)
         .stdin(Stdio::from(stdin));
     Ok(command)
 }

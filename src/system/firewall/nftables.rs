@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use super::wire::{self, Key, Set};
 use super::{Firewall, Member, Ruleset, ruleset};
 use crate::error::{Error, Kind, Result};
+use crate::helper::confined;
 use crate::net::check;
 use crate::net::netlink::{Netlink, Refusal, Request};
 
@@ -66,7 +66,7 @@ impl Nftables {
         let mut command = Command::new(&self.program);
         command.args(["-f", "-"]).env("PATH", PATH).env("LC_ALL", "C");
         // Ctrl-C is for us, not for a table that is half loaded.
-        command.process_group(0);
+        confined(&mut command);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
