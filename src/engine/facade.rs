@@ -1,13 +1,14 @@
 //! What a face can ask of the engine.
 
+mod act;
 mod audit;
-mod change;
 mod console;
 mod create;
 mod info;
 mod init;
 mod inside;
 mod query;
+mod set;
 mod settle;
 mod template;
 #[cfg(test)]
