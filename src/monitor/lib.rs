@@ -8,6 +8,7 @@
 pub mod error;
 pub mod finisher;
 pub mod guest;
+pub mod memory;
 pub mod message;
 pub mod spec;
 
