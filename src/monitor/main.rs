@@ -10,7 +10,7 @@ use hostel_monitor::error::{Failure, Result, Step};
 use hostel_monitor::message::{Channel, FromMonitor};
 use hostel_monitor::spec::{Adopt, Role, Start, Watch};
 use hostel_monitor::start::Running;
-use hostel_monitor::{adopt, enter, exit, identity, inherit, memory, place, serve, start, sys};
+use hostel_monitor::{adopt, enter, exit, identity, inherit, place, serve, start, sys};
 
 /// Arguments: the numbers of the control socket and of the orders (a [`Role`] as JSON in memory).
 fn main() -> ExitCode {
@@ -100,7 +100,6 @@ fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
 fn watch_over(watch: &Watch, running: Running, listener: std::os::unix::net::UnixListener, notifies: bool) -> u8 {
     // From here on nobody listens for failures; what can't be had is done without. Only now, so that the VE's processes don't inherit it. Needs CAP_SYS_RESOURCE, which some hosts withhold.
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
-    memory::forget_code();
     let outcome = serve::serve(watch, running, listener, notifies);
     let _ = exit::record(&watch.run_dir, outcome.ended);
     if !outcome.clear || watch.after.is_empty() {

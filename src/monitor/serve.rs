@@ -16,7 +16,7 @@ use crate::pace::{self, Pace};
 use crate::request::{Answer, Request, SOCKET};
 use crate::spec::{Init, Watch};
 use crate::start::Running;
-use crate::{identity, sys};
+use crate::{identity, memory, sys};
 
 /// The longest request line.
 const LONGEST: usize = 256;
@@ -80,6 +80,7 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
         clearers: Vec::new(),
         finishers: Vec::new(),
     };
+    memory::forget_code();
     while !monitor.turn() {}
     monitor.hear_last_requests();
     monitor.last_words();
