@@ -541,9 +541,19 @@ fn stop() {
     Sweep::new(Before::Running, &["stop", VE]).everything();
 }
 
+/// It has no steps: there is no way back from it.
 #[test]
 fn kill() {
-    Sweep::new(Before::Running, &["kill", VE]).everything();
+    if has_strace() {
+        Sweep::new(Before::Running, &["kill", VE]).kill_at_system_calls();
+    }
+}
+
+#[test]
+fn kill_with_system_calls_that_fail() {
+    if has_strace() {
+        Sweep::new(Before::Running, &["kill", VE]).fail_system_calls();
+    }
 }
 
 #[test]

@@ -34,9 +34,21 @@ impl Engine {
             }
         };
         if let Some(options) = &request.start {
-            self.act(handle.id, &Action::Start(options.clone()), progress)?;
+            let started = self.act(handle.id, &Action::Start(options.clone()), progress);
+            started.map_err(|e| self.made_but(e, &handle))?;
         }
         Ok(handle)
+    }
+
+    /// An error of the start of a VE that has just been made, with what has become of that.
+    fn made_but(&self, error: Error, ve: &VeHandle) -> Error {
+        match self.host.reality(ve.id) {
+            Ok(reality) if reality.init.is_none() => error.hint(format!(
+                "{0} is stopped; its creation is not undone: start it with: hostel start {0}",
+                ve.name
+            )),
+            _ => error,
+        }
     }
 
     /// The creation or destruction of a VE of the same name (or number, if it was asked for) that was cut short is

@@ -296,22 +296,6 @@ fn preparing_the_host_is_told_once() {
     );
 }
 
-/// The first VE after a reboot brings forwarding back, or no answer from outside would reach it.
-#[test]
-fn attaching_prepares_the_host() {
-    let (Some(host), Some(ve)) = (Space::new(), Space::new()) else {
-        return;
-    };
-    host.set_sysctl("ipv4/ip_forward", "0");
-    host.set_sysctl("ipv6/conf/all/forwarding", "0");
-    host.run(|| network().attach(ve.fd(), &[link(101, 0, &[V4, V6])]))
-        .unwrap();
-    assert_eq!(
-        (host.sysctl("ipv4/ip_forward"), host.sysctl("ipv6/conf/all/forwarding")),
-        ("1".into(), "1".into())
-    );
-}
-
 #[test]
 fn a_second_interface_answers_by_itself() {
     let (Some(host), Some(ve)) = (Space::new(), Space::new()) else {
