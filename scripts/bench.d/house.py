@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from run import ENVIRONMENT, Failed, attempt, output
+from run import ENVIRONMENT, Failed, attempt, output, until
 
 # Every kind of limit, none so low that it slows down what is measured.
 ALL_LIMITS = """
@@ -104,6 +104,20 @@ class House:
         """The process that is a VE's init."""
         return int(self.ok("list", "--name", name, "-H", "-o", "pid"))
 
+    def settled(self):
+        """Waits until nothing is left of VEs that were killed, so that it is no load on what is measured next."""
+        groups = [Path(group) / self.name for group in self._hierarchies()]
+        until("killed VEs are cleared up after", 60, lambda: not [
+            g for group in groups if group.is_dir() for g in group.iterdir() if g.name.isdigit()] and not any(
+                p.name == "run.json" for p in self.run_dir.glob("*/run.json")))
+
+    @staticmethod
+    def _hierarchies():
+        for line in Path("/proc/self/mounts").read_text().splitlines():
+            kind, point = line.split()[2], line.split()[1]
+            if kind in ("cgroup", "cgroup2"):
+                yield point
+
     def orphans(self):
         """What `hostel audit` finds."""
         ran = subprocess.run(self.argv("audit", "--json"), env=ENVIRONMENT, capture_output=True, text=True)
@@ -112,15 +126,22 @@ class House:
         except ValueError as error:
             raise Failed(f"hostel audit: {error}\n{ran.stderr}") from error
 
+    @staticmethod
+    def _removed(group):
+        try:
+            os.rmdir(group)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False  # a monitor is at its end
+        return True
+
     def close(self):
         """Removes all of it."""
         attempt(self.argv("destroy", "--all", "--force"))
         attempt(self.argv("audit", "--fix"))
-        for line in Path("/proc/self/mounts").read_text().splitlines():
-            kind, point = line.split()[2], line.split()[1]
-            if kind in ("cgroup", "cgroup2"):
-                for group in (f"{point}/{self.name}/monitor", f"{point}/{self.name}"):
-                    if os.path.isdir(group):
-                        os.rmdir(group)
+        for point in self._hierarchies():
+            for group in (f"{point}/{self.name}/monitor", f"{point}/{self.name}"):
+                until(f"{group} is empty", 30, lambda group=group: self._removed(group))
         shutil.rmtree(self.run_dir, ignore_errors=True)
         shutil.rmtree(self.dir)

@@ -52,6 +52,7 @@ def life(bench):
         t["exec"].append(clock.time(house.argv("exec", "life", "true")))
         t["monitor"].append(pss(parent(house.pid("life"))))
         t["kill"].append(clock.time(house.argv("kill", "life")))
+        house.settled()
 
     def other(name, label):
         t[f"{label}-start"].append(clock.time(lxc.start(name)))
