@@ -217,7 +217,7 @@ def _crowd(bench, count, template):
     assert not left, f"still running: {left}"
     text = (f"all up in {number(started - began)} s (made in {number(began - made)} s); then the host runs `true` in "
             f"{number(forked)} ms, `exec true` takes {number(answer)} ms, `list` {number(listing)} ms; all stopped in "
-            f"{number(ended - ending)} s; audit {'clean' if not orphans else f'finds {len(orphans)}'}")
+            f"{number(ended - ending)} s; audit {'clean' if not orphans else f'finds {orphans}'}")
     return Row(f"{count} {template} VEs at once", text, unit="", bar="all up, host answers, all stopped, audit clean",
                met=not orphans)
 

@@ -19,9 +19,9 @@ use crate::op;
 /// How long the kernel may take to let go of an orphan.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A VE that has ended is cleared up after by its monitor, which takes a moment: what is found is looked for again
-/// after this long.
-const SECOND_LOOK: Duration = Duration::from_millis(700);
+/// A VE that has ended is cleared up after by its monitor, which takes a moment, and a longer one on a busy host: what
+/// is found is looked for again after each of these.
+const LOOKS: [Duration; 2] = [Duration::from_millis(700), Duration::from_millis(1300)];
 
 /// How an orphan is removed.
 type Remedy<'a> = Box<dyn Fn() -> Result<()> + 'a>;
@@ -68,19 +68,22 @@ impl Engine {
     pub fn audit(&self, fix: bool) -> Result<Vec<Orphan>> {
         // First, as what they have made is theirs to finish or undo.
         let mut all = if fix { self.end_operations()? } else { Vec::new() };
-        let first = self.findings(fix)?;
-        if first.0.is_empty() {
-            return Ok(all);
+        let mut found = self.findings(fix)?.0;
+        for pause in LOOKS {
+            if found.is_empty() {
+                break;
+            }
+            std::thread::sleep(pause);
+            let before = found;
+            found = self.findings(fix)?.0;
+            let was_there = |f: &Found<'_>| {
+                let same =
+                    |old: &Found<'_>| (&old.orphan.kind, &old.orphan.object) == (&f.orphan.kind, &f.orphan.object);
+                before.iter().any(same)
+            };
+            found.retain(was_there);
         }
-        std::thread::sleep(SECOND_LOOK);
-        let still = |f: &Found<'_>| {
-            first
-                .0
-                .iter()
-                .any(|old| (&old.orphan.kind, &old.orphan.object) == (&f.orphan.kind, &f.orphan.object))
-        };
-        let second = self.findings(fix)?;
-        all.extend(second.0.into_iter().filter(still).map(|f| settle(f, fix)));
+        all.extend(found.into_iter().map(|f| settle(f, fix)));
         Ok(all)
     }
 

@@ -50,7 +50,7 @@ impl Load {
         match self {
             Self::Heavy => cores,
             Self::Light => 2 * cores,
-            Self::Waiting => (8 * cores).max(32),
+            Self::Waiting => (64 * cores).max(128),
         }
     }
 }
