@@ -470,7 +470,7 @@ fn host_namespace() -> OwnedFd {
     namespace.into()
 }
 
-/// Removes the groups that this house made; they are empty by now.
+/// Removes the groups that this house made. Nothing is in them but monitors at their end.
 pub fn remove_cgroups(root: &str) {
     let Ok(mounts) = fs::read_to_string("/proc/self/mounts") else {
         return;
@@ -478,8 +478,29 @@ pub fn remove_cgroups(root: &str) {
     for line in mounts.lines().filter(|l| l.contains(" cgroup")) {
         let Some(point) = line.split(' ').nth(1) else { continue };
         let top = Path::new(point).join(root);
-        let _ = fs::remove_dir(top.join("monitor"));
-        let _ = fs::remove_dir(top);
+        for group in [top.join("monitor"), top] {
+            remove_group(&group);
+        }
+    }
+}
+
+/// Waits for the processes in it, and in the end kills them: a test that failed may have stopped them.
+fn remove_group(group: &Path) {
+    let begun = Instant::now();
+    while let Err(e) = fs::remove_dir(group)
+        && e.kind() == std::io::ErrorKind::ResourceBusy
+        && begun.elapsed() < Duration::from_secs(10)
+    {
+        if begun.elapsed() > Duration::from_secs(5) {
+            let pids = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+            for pid in pids
+                .lines()
+                .filter_map(|l| rustix::process::Pid::from_raw(l.parse().ok()?))
+            {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
