@@ -31,6 +31,7 @@ impl Engine {
         let lock = self.lock_ve(id, verb(action), progress)?;
         let Some(ve) = self.host.outline(id) else {
             // An interrupted creation or destruction was just ended; then there is nothing to act on.
+            lock.retire()?;
             return match action {
                 Action::Destroy { .. } => Ok(outcome("is destroyed already", false)),
                 _ => Err(crate::ve::registry::unknown_ve(&VeRef::Id(id))),

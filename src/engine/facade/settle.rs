@@ -48,7 +48,7 @@ impl Engine {
         };
         let lock = self.host.locks.take(Subject::Ve(id), SETTLE, &patience)?;
         if self.host.outline(id).is_none() {
-            return Ok(());
+            return lock.retire(); // it was destroyed while we waited, and its lock with it: this one is ours
         }
         let reality = self.host.reality(id)?;
         if reality.init.is_some() {

@@ -49,6 +49,7 @@ fn who_cleared_up_before_has_the_last_word() {
     let before = inventory(&host);
     engine(&again(&host)).settle(id(101), "reboot", &Silent).unwrap();
     assert_eq!(inventory(&host), before);
+    assert!(!host.dirs.locks().join("101.lock").exists(), "a lock of nobody is left");
 }
 
 /// A reboot into a definition that may not be leaves it stopped and clean.
