@@ -189,8 +189,10 @@ mod tests {
         }
         let expected: Vec<u32> = std::iter::once(0).chain(102..130).collect();
         assert_eq!(slots(&host), expected);
+        // Where files are written slowly, some were old enough by then: those that are left aren't worth an index.
         while host.index().len() < 29 {
             std::thread::sleep(std::time::Duration::from_millis(20));
+            let _ = std::fs::remove_file(host.dirs.index());
             assert_eq!(slots(&host), expected);
         }
         host
