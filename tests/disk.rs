@@ -13,17 +13,6 @@ use house::{House, template};
 
 const MIB: u64 = 1 << 20;
 
-/// A running busybox VE with these settings on top of the tests' plan (128 MiB of disk).
-#[track_caller]
-fn ve(h: &House, name: &str, settings: &[&str]) {
-    template("busybox");
-    let mut args = vec!["create", name, "--template", "busybox", "--start"];
-    for setting in settings {
-        args.extend(["--set", setting]);
-    }
-    h.ok(&args);
-}
-
 /// Its image on the host.
 fn image(h: &House, name: &str) -> PathBuf {
     h.dir.join(format!("data/ve/{}/disk.img", h.status(name, "id")))
@@ -61,7 +50,7 @@ fn grows_live() -> bool {
 #[test]
 fn the_guest_sees_the_disk_that_its_plan_grants() {
     let h = House::new();
-    ve(&h, "disk", &["disk.size=64MiB", "disk.inodes=3000"]);
+    h.busybox_with("disk", &["disk.size=64MiB", "disk.inodes=3000"]);
     has_size(&h, "disk", 64);
     assert_eq!(
         df(&h, "disk", "-i").0,
@@ -79,8 +68,8 @@ fn the_guest_sees_the_disk_that_its_plan_grants() {
 #[test]
 fn a_full_disk_is_full_for_its_ve_alone() {
     let h = House::new();
-    ve(&h, "full", &["disk.size=32MiB"]);
-    ve(&h, "other", &["disk.size=32MiB"]);
+    h.busybox_with("full", &["disk.size=32MiB"]);
+    h.busybox_with("other", &["disk.size=32MiB"]);
     let before = df(&h, "other", "-k");
     let why = h.sh(
         "full",
@@ -110,7 +99,7 @@ fn a_full_disk_is_full_for_its_ve_alone() {
 #[test]
 fn files_end_at_the_number_granted() {
     let h = House::new();
-    ve(&h, "files", &["disk.inodes=512"]);
+    h.busybox_with("files", &["disk.inodes=512"]);
     let (all, used) = df(&h, "files", "-i");
     let said = h.sh(
         "files",
@@ -172,7 +161,7 @@ fn a_disk_is_made_for_as_many_files_as_it_may_have_and_no_more() {
 #[test]
 fn the_number_of_files_cannot_be_changed() {
     let h = House::new();
-    ve(&h, "files", &["disk.inodes=2000"]);
+    h.busybox_with("files", &["disk.inodes=2000"]);
     let before = h.read("etc/ve/files.toml");
     let said = h.fails(4, &["set", "files", "disk.inodes=4000"]);
     assert!(said.contains("disk.inodes of files can't be changed"), "{said}");
@@ -182,7 +171,7 @@ fn the_number_of_files_cannot_be_changed() {
 #[test]
 fn a_disk_grows_while_its_ve_runs() {
     let h = House::new();
-    ve(&h, "grows", &["disk.size=64MiB"]);
+    h.busybox_with("grows", &["disk.size=64MiB"]);
     h.sh("grows", "echo kept >/kept");
     let before = (
         h.read("etc/ve/grows.toml"),
@@ -214,7 +203,7 @@ fn a_disk_grows_while_its_ve_runs() {
 #[test]
 fn a_stopped_disk_grows_and_shrinks_as_far_as_it_fits() {
     let h = House::new();
-    ve(&h, "disk", &["disk.size=64MiB"]);
+    h.busybox_with("disk", &["disk.size=64MiB"]);
     h.sh(
         "disk",
         "dd if=/dev/urandom of=/kept bs=1M count=30 2>/dev/null; sha256sum /kept >/sum",
@@ -294,7 +283,7 @@ fn sizes_edited_by_hand_take_effect_at_start() {
 #[test]
 fn compact_gives_freed_blocks_back() {
     let h = House::new();
-    ve(&h, "compact", &["disk.size=256MiB"]);
+    h.busybox_with("compact", &["disk.size=256MiB"]);
     for running in [true, false] {
         h.sh(
             "compact",
@@ -323,7 +312,7 @@ fn compact_gives_freed_blocks_back() {
 #[test]
 fn what_was_written_is_there_after_every_kind_of_end() {
     let h = House::new();
-    ve(&h, "kept", &[]);
+    h.busybox_with("kept", &[]);
     h.sh("kept", "echo 1 >/one; mkdir /d; ln /one /d/hard; ln -s /one /d/soft; mkfifo /d/fifo; chown 1000:1000 /d/fifo; rm /etc/group");
     let look = "cat /one /d/hard /d/soft; stat -c '%F %u:%g' /d/fifo; ls /etc/group 2>&1 || :";
     let seen = h.sh("kept", look);
@@ -341,7 +330,7 @@ fn what_was_written_is_there_after_every_kind_of_end() {
 #[test]
 fn a_disk_torn_from_a_running_ve_is_repaired_at_start() {
     let h = House::new();
-    ve(&h, "torn", &[]);
+    h.busybox_with("torn", &[]);
     h.sh(
         "torn",
         "echo safe >/safe; sync; for i in $(seq 500); do echo $i >/f$i; done",
@@ -370,7 +359,7 @@ fn a_disk_torn_from_a_running_ve_is_repaired_at_start() {
 #[test]
 fn a_lost_or_ruined_disk_is_a_clear_error() {
     let h = House::new();
-    ve(&h, "lost", &[]);
+    h.busybox_with("lost", &[]);
     // Deleted under a running VE: it runs on, and ends in order.
     let image = image(&h, "lost");
     fs::rename(&image, h.dir.join("away.img")).unwrap();
@@ -396,7 +385,7 @@ fn a_lost_or_ruined_disk_is_a_clear_error() {
     assert!(h.ok(&["list"]).contains("lost"));
     h.ok(&["destroy", "lost"]);
 
-    ve(&h, "ruined", &[]);
+    h.busybox_with("ruined", &[]);
     h.ok(&["stop", "ruined"]);
     let file = File::options().write(true).open(self::image(&h, "ruined")).unwrap();
     file.write_all_at(&[0; 8192], 0).unwrap();
@@ -412,7 +401,7 @@ fn a_lost_or_ruined_disk_is_a_clear_error() {
 #[test]
 fn damage_that_needs_a_person_keeps_a_ve_from_starting() {
     let h = House::new();
-    ve(&h, "hurt", &[]);
+    h.busybox_with("hurt", &[]);
     h.sh("hurt", "mkdir /d; for i in $(seq 40); do echo $i >/d/$i; done; sync");
     h.ok(&["stop", "hurt"]);
     // The root directory's inode is gone, and the file system was not unmounted in order.
@@ -436,7 +425,7 @@ fn damage_that_needs_a_person_keeps_a_ve_from_starting() {
 #[test]
 fn lists_show_what_is_used_running_or_not() {
     let h = House::new();
-    ve(&h, "used", &[]);
+    h.busybox_with("used", &[]);
     h.sh("used", "dd if=/dev/zero of=/big bs=1M count=20 2>/dev/null; sync");
     let listed = || {
         let rows: serde_json::Value = serde_json::from_str(&h.ok(&["list", "--json"])).unwrap();
@@ -459,7 +448,7 @@ fn lists_show_what_is_used_running_or_not() {
 #[test]
 fn disks_are_labelled_with_their_ve() {
     let h = House::new();
-    ve(&h, "label", &[]);
+    h.busybox_with("label", &[]);
     let mut label = [0; 16];
     File::open(image(&h, "label"))
         .unwrap()

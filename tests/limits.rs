@@ -13,17 +13,6 @@ use house::{House, template, until};
 /// How far the kernel may be from what was asked for, in processor time.
 const NEAR: f64 = 0.15;
 
-/// A running busybox VE with these settings on top of the tests' plan.
-#[track_caller]
-fn ve(h: &House, name: &str, settings: &[&str]) {
-    template("busybox");
-    let mut args = vec!["create", name, "--template", "busybox", "--start"];
-    for setting in settings {
-        args.extend(["--set", setting]);
-    }
-    h.ok(&args);
-}
-
 #[track_caller]
 fn set(h: &House, name: &str, settings: &[&str]) {
     let mut args = vec!["set", name];
@@ -98,7 +87,7 @@ fn gets(h: &House, name: &str, cap: f64, count: u32) {
 #[test]
 fn processor_time_stops_at_the_cap() {
     let h = House::new();
-    ve(&h, "cap", &["cpu.cap=0.2"]);
+    h.busybox_with("cap", &["cpu.cap=0.2"]);
     prefer(&h);
     gets(&h, "cap", 0.2, 1);
     set(&h, "cap", &["cpu.cap=40%"]);
@@ -113,8 +102,8 @@ fn processor_time_stops_at_the_cap() {
 fn processor_time_is_shared_by_weight() {
     let h = House::new();
     // On one processor, where they meet.
-    ve(&h, "light", &["cpu.cap=unlimited", "cpu.pin=0", "cpu.weight=50"]);
-    ve(&h, "heavy", &["cpu.cap=unlimited", "cpu.pin=0", "cpu.weight=200"]);
+    h.busybox_with("light", &["cpu.cap=unlimited", "cpu.pin=0", "cpu.weight=50"]);
+    h.busybox_with("heavy", &["cpu.cap=unlimited", "cpu.pin=0", "cpu.weight=200"]);
     for name in ["light", "heavy"] {
         h.sh(name, "(while :; do :; done) >/dev/null 2>&1 & echo $! >/run/burner");
     }
@@ -144,7 +133,7 @@ fn a_pinned_ve_stays_on_its_processors() {
         println!("skipped because there is one processor only");
         return;
     }
-    ve(&h, "pin", &["cpu.pin=1"]);
+    h.busybox_with("pin", &["cpu.pin=1"]);
     // Its init and what it starts, as the scheduler sees them: field 39 of stat is the processor last run on.
     let at = "nproc; grep -h Cpus_allowed_list /proc/1/status /proc/self/status | cut -f2; \
               i=0; while [ $i -lt 20 ]; do i=$((i+1)); cut -d' ' -f39 /proc/self/stat; done | sort -u";
@@ -182,7 +171,7 @@ const KILLED: i32 = 128 + 9;
 #[test]
 fn memory_ends_at_the_limit() {
     let h = House::new();
-    ve(&h, "mem", &["memory.limit=64MiB"]);
+    h.busybox_with("mem", &["memory.limit=64MiB"]);
     assert_eq!(hog(&h, "mem", 52), 0, "below the limit it lives");
     assert_eq!(hog(&h, "mem", 68), KILLED, "above, it doesn't");
     assert_eq!(h.state("mem"), "running", "the guest's init isn't the one to die");
@@ -198,7 +187,7 @@ fn memory_ends_at_the_limit() {
 #[test]
 fn memory_in_use_is_not_taken_away() {
     let h = House::new();
-    ve(&h, "mem", &["memory.limit=128MiB"]);
+    h.busybox_with("mem", &["memory.limit=128MiB"]);
     // What lies in a tmpfs can't be reclaimed where there is no swap for it.
     h.sh("mem", "dd if=/dev/zero of=/dev/shm/kept bs=1M count=50 2>/dev/null");
     let before = h.read("etc/ve/mem.toml");
@@ -230,7 +219,7 @@ fn swap_is_what_was_granted() {
         println!("skipped because swap isn't counted by group here");
         return;
     }
-    ve(&h, "swap", &["memory.limit=64MiB"]);
+    h.busybox_with("swap", &["memory.limit=64MiB"]);
     assert_eq!(hog(&h, "swap", 80), KILLED, "swap that nobody granted is none");
     // Both may move past each other in any direction while it runs.
     set(&h, "swap", &["memory.limit=32MiB", "memory.swap=96MiB"]);
@@ -253,7 +242,7 @@ fn swap_is_what_was_granted() {
 #[test]
 fn a_fork_too_many_is_refused() {
     let h = House::new();
-    ve(&h, "forks", &["processes=20"]);
+    h.busybox_with("forks", &["processes=20"]);
     let processes = || h.status("forks", "processes").as_u64().unwrap();
     let idle = processes();
     // Children until it fails; the subshell gives up then. The guest's init must have reaped them before the next time.
@@ -307,7 +296,7 @@ fn is_free(h: &House, name: &str, args: &str) {
 #[test]
 fn bytes_per_second_of_the_disk_are_held() {
     let h = House::new();
-    ve(&h, "io", &["io.write=2MiB", "io.read=4MiB"]);
+    h.busybox_with("io", &["io.write=2MiB", "io.read=4MiB"]);
     takes(&h, "io", WRITE, 2.0);
     takes(&h, "io", READ, 1.0);
     set(&h, "io", &["io.write=4MiB", "io.read=2MiB"]);
@@ -325,7 +314,7 @@ fn bytes_per_second_of_the_disk_are_held() {
 #[test]
 fn operations_per_second_of_the_disk_are_held() {
     let h = House::new();
-    ve(&h, "ops", &["io.write_ops=30", "io.read_ops=60"]);
+    h.busybox_with("ops", &["io.write_ops=30", "io.read_ops=60"]);
     // Laid out first, so that a write is one operation. With 16 writes it isn't held for long.
     h.sh(
         "ops",
@@ -344,8 +333,8 @@ fn operations_per_second_of_the_disk_are_held() {
 #[test]
 fn one_ves_disk_limit_is_not_its_neighbours() {
     let h = House::new();
-    ve(&h, "slow", &["io.write=1MiB"]);
-    ve(&h, "fast", &[]);
+    h.busybox_with("slow", &["io.write=1MiB"]);
+    h.busybox_with("fast", &[]);
     is_free(&h, "fast", WRITE);
     takes(&h, "slow", "if=/dev/zero of=/big bs=256k count=6 oflag=direct", 1.5);
 }
@@ -366,7 +355,7 @@ fn what_the_host_cannot_hold_is_refused_by_name() {
         let said = h.fails(6, &["create", "no", "--template", "busybox", "--set", setting]);
         assert!(said.contains(&format!("can't enforce {key}: ")), "{said}");
         h.fails(3, &["status", "no"]);
-        ve(&h, "yes", &[]);
+        h.busybox_with("yes", &[]);
         let before = h.read("etc/ve/yes.toml");
         let said = h.fails(6, &["set", "yes", setting]);
         assert!(said.contains(&format!("can't enforce {key}: ")), "{said}");

@@ -9,7 +9,8 @@ pub fn flag() -> &'static AtomicBool {
     &INTERRUPTED
 }
 
-/// From now on SIGINT and SIGTERM raise the flag instead of ending the process. A second one ends it.
+/// From now on SIGINT and SIGTERM raise the flag instead of ending the process. One that comes
+/// more than a second later ends it.
 pub fn watch() -> crate::Result<()> {
     Ok(hostel_system::process::on_interrupt(&INTERRUPTED)?)
 }

@@ -215,8 +215,18 @@ impl House {
     /// A busybox VE that runs.
     #[track_caller]
     pub fn busybox(&self, name: &str) {
+        self.busybox_with(name, &[]);
+    }
+
+    /// One with these settings on top of the tests' plan.
+    #[track_caller]
+    pub fn busybox_with(&self, name: &str, settings: &[&str]) {
         template("busybox");
-        self.ok(&["create", name, "--template", "busybox", "--start"]);
+        let mut args = vec!["create", name, "--template", "busybox", "--start"];
+        for setting in settings {
+            args.extend(["--set", setting]);
+        }
+        self.ok(&args);
     }
 
     /// A Debian VE that has booted.

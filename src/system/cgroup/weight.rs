@@ -29,6 +29,15 @@ struct Weight {
 }
 
 impl Weight {
+    fn new(file: &'static str, default: u64, together: u64) -> Self {
+        Self {
+            file,
+            default,
+            together,
+            label: "",
+        }
+    }
+
     /// A kernel without that file has nothing that weighs.
     fn set(&self, dir: &Path) -> Result<()> {
         let Ok(text) = files::try_read(&dir.join(self.file)) else {
@@ -53,26 +62,18 @@ pub fn v1(hierarchy: &Hierarchy, dir: &Path) -> Result<()> {
     if has("blkio") {
         // BFQ's, and that of CFQ, which left the kernel with 5.0 and went to 1000 at most.
         for (file, default) in [("blkio.bfq.weight", 100), ("blkio.weight", 500)] {
-            let (together, label) = (1000, "");
-            Weight {
-                file,
-                default,
-                together,
-                label,
-            }
-            .set(dir)?;
+            Weight::new(file, default, 1000).set(dir)?;
         }
     }
     Ok(())
 }
 
 fn shares(processors: u64) -> Weight {
-    Weight {
-        file: "cpu.shares",
-        default: 1024,
-        together: processors.saturating_mul(TIMES * 1024).min(MOST_SHARES),
-        label: "",
-    }
+    Weight::new(
+        "cpu.shares",
+        1024,
+        processors.saturating_mul(TIMES * 1024).min(MOST_SHARES),
+    )
 }
 
 fn processors() -> u64 {
@@ -87,14 +88,8 @@ pub fn v2(dir: &Path) -> Result<()> {
         ("io.weight", "default "),
         ("io.bfq.weight", "default "),
     ] {
-        let (default, together) = (100, 100 * TIMES);
-        Weight {
-            file,
-            default,
-            together,
-            label,
-        }
-        .set(dir)?;
+        let weight = Weight::new(file, 100, 100 * TIMES);
+        Weight { label, ..weight }.set(dir)?;
     }
     Ok(())
 }

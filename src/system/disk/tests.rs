@@ -667,39 +667,3 @@ fn many_disks_at_once_get_a_device_each() {
     let distinct: std::collections::BTreeSet<_> = nodes.iter().map(node).collect();
     assert_eq!(distinct.len(), 12);
 }
-
-/// Prints how long each act takes: cargo test -p hostel-system --release disk::tests::timings -- --ignored --nocapture
-#[test]
-#[ignore = "a measurement, not a check"]
-fn timings() {
-    if skipped() {
-        return;
-    }
-    for mib in [1024, 10_240, 102_400] {
-        let mut sums = [Duration::ZERO; 5];
-        const ROUNDS: u32 = 20;
-        for _ in 0..ROUNDS {
-            let dir = Scratch::new();
-            let mut at = Instant::now();
-            let mut lap = |i: usize| {
-                sums[i] += at.elapsed();
-                at = Instant::now();
-            };
-            ImageDisks.create(dir.path(), &spec(mib), "ve-101").unwrap();
-            lap(0);
-            let attached = ImageDisks.attach(dir.path()).unwrap();
-            lap(1);
-            let mount = PrivateMount::of(&node(&attached)).unwrap();
-            lap(2);
-            drop(mount);
-            lap(3);
-            drop(attached);
-            ImageDisks.detach(dir.path(), PATIENCE).unwrap();
-            lap(4);
-        }
-        let [create, attach, mount, umount, detach] = sums.map(|s| s / ROUNDS);
-        println!(
-            "{mib} MiB: create {create:?}, attach {attach:?}, mount {mount:?}, umount {umount:?}, detach {detach:?}"
-        );
-    }
-}

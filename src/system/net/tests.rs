@@ -1,7 +1,5 @@
 //! The network on the real kernel, with `ip` and `ping` as witnesses.
 
-use std::time::Instant;
-
 use super::testing::{Space, add_ve, host_and_ve, link, network};
 use super::{Counters, FakeNetwork, Link, Network};
 use crate::error::Kind;
@@ -342,34 +340,6 @@ fn a_descriptor_that_is_no_namespace_is_refused() {
         .unwrap_err();
     assert_eq!(refused.to_string(), "cannot enter the network namespace of the VE");
     assert!(host.interfaces().is_empty());
-}
-
-#[test]
-#[ignore = "timing: run alone, with --nocapture"]
-fn timing() {
-    let Some(host) = Space::new() else { return };
-    let spaces: Vec<Space> = (0..100).filter_map(|_| Space::new()).collect();
-    let (mut attach, mut detach) = (Vec::new(), Vec::new());
-    host.run(|| {
-        for (space, id) in spaces.iter().zip(101..) {
-            let link = link(id, 0, &[&format!("192.0.2.{}", id - 100), &format!("2001:db8::{id}")]);
-            let start = Instant::now();
-            network().attach(space.fd(), &[link]).unwrap();
-            attach.push(start.elapsed());
-        }
-        for id in 101..201 {
-            let start = Instant::now();
-            network().detach(&[format!("hv{id}.0")]).unwrap();
-            detach.push(start.elapsed());
-        }
-    });
-    for (what, mut times) in [("attach", attach), ("detach", detach)] {
-        times.sort_unstable();
-        println!(
-            "{what}: median {:?}, 95 % {:?}, worst {:?}",
-            times[50], times[95], times[99]
-        );
-    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! SIGINT and SIGTERM as a flag.
 
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
@@ -9,7 +9,37 @@ use crate::{Error, Kind, Result};
 /// The flag that the handler raises.
 static FLAG: AtomicPtr<AtomicBool> = AtomicPtr::new(std::ptr::null_mut());
 
-extern "C" fn raise(_: libc::c_int) {
+/// When the first signal came, in milliseconds of the monotonic clock; 0: none has come.
+static FIRST: AtomicU64 = AtomicU64::new(0);
+
+/// What comes within this many milliseconds is the same wish: timeout(1) and sudo(8) pass on to a command what its
+/// whole process group gets anyway.
+const SAME: u64 = 1000;
+
+/// Is this another wish than the one that was heard first?
+fn is_another(first: u64, now: u64) -> bool {
+    first != 0 && now.saturating_sub(first) > SAME
+}
+
+fn now() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // From 1 on; the clock doesn't go below zero.
+    now.tv_sec.unsigned_abs() * 1000 + now.tv_nsec.unsigned_abs() / 1_000_000 + 1
+}
+
+extern "C" fn raise(signal: libc::c_int) {
+    let (first, now) = (FIRST.load(Ordering::Relaxed), now());
+    if is_another(first, now) {
+        // SAFETY: both calls are async-signal-safe (signal-safety(7)) and take no memory.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal); // comes when this handler returns
+        }
+        return;
+    }
+    if first == 0 {
+        FIRST.store(now, Ordering::Relaxed);
+    }
     let flag = FLAG.load(Ordering::Relaxed);
     // SAFETY: the pointer is null or comes from a &'static AtomicBool, on which only atomic operations are done.
     if let Some(flag) = unsafe { flag.as_ref() } {
@@ -34,14 +64,27 @@ pub(crate) fn given_up(act: &'static str, object: impl std::fmt::Display) -> Err
     Error::new(act, object, "interrupted").kind(Kind::Interrupted)
 }
 
-/// The first SIGINT or SIGTERM raises `flag`; system calls that wait are interrupted. The second has its default
-/// action, for whoever can't wait for the undo.
+/// The first SIGINT or SIGTERM raises `flag`; system calls that wait are interrupted. One that comes more than a second
+/// later has its default action, for whoever can't wait for the undo.
 pub fn on_interrupt(flag: &'static AtomicBool) -> Result<()> {
     FLAG.store(std::ptr::from_ref(flag).cast_mut(), Ordering::Relaxed);
-    let action = SigAction::new(SigHandler::Handler(raise), SaFlags::SA_RESETHAND, SigSet::empty());
+    let action = SigAction::new(SigHandler::Handler(raise), SaFlags::empty(), SigSet::empty());
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        // SAFETY: the handler only touches atomics, which is async-signal-safe (signal-safety(7)).
+        // SAFETY: the handler touches atomics, reads a clock and calls what is async-signal-safe (signal-safety(7)).
         unsafe { sigaction(signal, &action) }.map_err(|e| Error::os("watch for", signal, e))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echo_is_no_second_wish() {
+        assert!(!is_another(0, 5));
+        assert!(!is_another(5, 5) && !is_another(5, 5 + SAME));
+        assert!(is_another(5, 6 + SAME));
+        assert!(now() > 0);
+    }
 }

@@ -1,7 +1,7 @@
 //! The table's life: loaded, checked, mended, filled, emptied, removed.
 
 use std::net::UdpSocket;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
 use crate::error::Kind;
@@ -240,56 +240,6 @@ fn private_addresses_leave_under_the_hosts() {
             .unwrap()
     });
     assert_eq!(receiver.recv_from(&mut [0; 16]).unwrap().1.ip().to_string(), "10.9.0.2");
-}
-
-#[test]
-#[ignore = "timing: run alone, with --nocapture"]
-fn timing() {
-    let Some(host) = Space::new() else { return };
-    let number = |n: u32| {
-        member(
-            n,
-            &[
-                &format!("198.51.{}.{}", n / 250, n % 250 + 1),
-                &format!("2001:db8::{n:x}"),
-            ],
-        )
-    };
-    let print = |what: &str, mut times: Vec<Duration>| {
-        times.sort_unstable();
-        println!(
-            "{what}: median {:?}, worst {:?}",
-            times[times.len() / 2],
-            times[times.len() - 1]
-        );
-    };
-    host.run(|| {
-        for present in [0_u32, 500, 2000] {
-            let members: Vec<Member> = (5000..5000 + present).map(number).collect();
-            let start = Instant::now();
-            firewall().replace(&ruleset(&members)).unwrap();
-            println!("with {present} members: replace {:?}", start.elapsed());
-            let time = |work: &dyn Fn(u32)| {
-                let timed = |n| {
-                    // The kernel clears up after a deletion, and the next transaction waits for that.
-                    std::thread::sleep(Duration::from_millis(30));
-                    let start = Instant::now();
-                    work(n);
-                    start.elapsed()
-                };
-                (101..141).map(timed).collect::<Vec<_>>()
-            };
-            print(
-                "  ensure",
-                time(&|_| assert!(!firewall().ensure(&ruleset(&[])).unwrap())),
-            );
-            print("  admit", time(&|n| firewall().admit(TABLE, &[number(n)]).unwrap()));
-            print(
-                "  expel",
-                time(&|n| firewall().expel(TABLE, &format!("hv{n}.0")).unwrap()),
-            );
-        }
-    });
 }
 
 #[test]
