@@ -41,7 +41,9 @@ impl Engine {
     }
 
     /// An error of the start of a VE that has just been made, with what has become of that.
-    fn made_but(&self, error: Error, ve: &VeHandle) -> Error {
+    fn made_but(&self, mut error: Error, ve: &VeHandle) -> Error {
+        // Nobody has heard of its number yet.
+        error.message = error.message.replace(&format!("VE {}", ve.id), ve.name.as_str());
         match self.host.reality(ve.id) {
             Ok(reality) if reality.init.is_none() => error.hint(format!(
                 "{0} is stopped; its creation is not undone: start it with: hostel start {0}",

@@ -50,7 +50,7 @@ pub const CODES: &[(Exit, &str)] = &[
         Exit::Command(127),
         "exec, enter, runscript: the command is not in the VE",
     ),
-    (Exit::Interrupted, "interrupted, and undone"),
+    (Exit::Interrupted, "interrupted; the error says what became of it"),
 ];
 
 /// What `hostel help exit-codes` says below the table.
