@@ -158,10 +158,15 @@ fn mount(layers: &str) -> Result<OwnedFd> {
     .step(act, "")
 }
 
-/// Makes `root` (a detached mount) the root of this process, with nothing of the old one left.
-pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
+/// Attaches `root` (a detached mount) in this process's mount namespace, over what is its root still: paths go on to lead
+/// to the host's. Before Linux 6.15 nothing can be mounted in a tree that isn't attached (EINVAL).
+pub fn attach_root(root: BorrowedFd<'_>) -> Result<()> {
     rustix::mount::move_mount(root, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .step("attach", "the VE's root")?;
+        .step("attach", "the VE's root")
+}
+
+/// Makes `root`, which [`attach_root`] has attached, the root of this process, with nothing of the old one left.
+pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
     rustix::process::fchdir(root).step("enter", "the VE's root")?;
     rustix::process::pivot_root(".", ".").step("change to", "the VE's root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).step("leave", "the host's root")?;
