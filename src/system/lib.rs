@@ -18,6 +18,7 @@ pub mod firewall;
 mod helper;
 pub mod mount;
 pub mod net;
+pub mod pressure;
 pub mod process;
 pub mod resolver;
 pub mod sysctl;
