@@ -166,8 +166,6 @@ impl Drop for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicUsize;
-
     use super::*;
 
     static GO_ON: AtomicBool = AtomicBool::new(false);
@@ -224,14 +222,13 @@ mod tests {
     /// Lets one after the other begin until nobody has for a while; how many have.
     fn begun_by_now<'a>(turns: &'a Turns, places: &mut Vec<Turn<'a>>, most: usize) -> usize {
         while places.len() < most {
-            let held_back = AtomicUsize::new(0);
             let give_up = AtomicBool::new(false);
             let place = thread::scope(|scope| {
                 scope.spawn(|| {
                     thread::sleep(4 * WINDOW);
                     give_up.store(true, Ordering::Relaxed);
                 });
-                turns.wait(0, &give_up, || drop(held_back.fetch_add(1, Ordering::Relaxed)))
+                turns.wait(0, &give_up, || ())
             });
             match place {
                 Ok(place) => places.push(place),

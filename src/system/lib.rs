@@ -21,6 +21,7 @@ pub mod net;
 pub mod pressure;
 pub mod process;
 pub mod resolver;
+pub mod service;
 pub mod sysctl;
 
 pub use error::{Error, Kind, Result};

@@ -18,7 +18,10 @@ pub fn stalled(dir: &Path) -> Option<Stalled> {
 /// Microseconds in which some task waited.
 fn total(text: &str) -> Option<u64> {
     let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
-    some.split(' ').find_map(|field| field.strip_prefix("total="))?.parse().ok()
+    some.split(' ')
+        .find_map(|field| field.strip_prefix("total="))?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

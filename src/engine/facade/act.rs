@@ -237,7 +237,7 @@ fn is_stopped(error: Error, ve: &Outline) -> Error {
     error.hint(format!("{name} is stopped now; start it with: hostel start {name}"))
 }
 
-fn outcome(done: &str, changed: bool) -> Outcome {
+pub(super) fn outcome(done: &str, changed: bool) -> Outcome {
     Outcome {
         done: done.to_owned(),
         changed,

@@ -63,6 +63,7 @@ impl Engine {
             &format!("{slots} of 65536 from {base}"),
             "one for each VE, for life",
         ));
+        list.push(self.units());
         match self.host.states() {
             Ok(states) => list.push(fact("VEs", &states.len().to_string(), "")),
             Err(e) => list.push(fact("VEs", "unknown", &chain(&e))),

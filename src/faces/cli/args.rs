@@ -90,6 +90,8 @@ pub enum Command {
     Set(c::set::Set),
     Edit(c::edit::Edit),
     Info(c::info::Info),
+    Boot(c::boot::Boot),
+    Shutdown(c::shutdown::Shutdown),
     Audit(c::audit::Audit),
     Template(c::template::Template),
     Completions(c::completions::Completions),
@@ -123,7 +125,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("Look and change", &["list", "status", "show", "set", "edit"]),
     ("Storage", &["mount", "umount", "compact", "template"]),
-    ("Host", &["init", "info", "audit"]),
+    ("Host", &["init", "info", "audit", "boot", "shutdown"]),
     ("Help", &["help", "completions", "man"]),
 ];
 

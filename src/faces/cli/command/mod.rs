@@ -1,6 +1,7 @@
 //! The subcommands, a file each.
 
 pub mod audit;
+pub mod boot;
 pub mod compact;
 pub mod completions;
 pub mod console;
@@ -26,6 +27,7 @@ pub mod runscript;
 pub mod set;
 pub mod settle;
 pub mod show;
+pub mod shutdown;
 pub mod start;
 pub mod status;
 pub mod stop;
@@ -81,6 +83,8 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Set(c) => c.run(context),
         Command::Edit(c) => c.run(context),
         Command::Info(c) => c.run(context),
+        Command::Boot(c) => c.run(context),
+        Command::Shutdown(c) => c.run(context),
         Command::Audit(c) => c.run(context),
         Command::Template(c) => c.run(context),
         Command::Completions(c) => c.run(context),
