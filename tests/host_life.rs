@@ -34,7 +34,11 @@ fn a_boot_starts_what_is_onboot_and_a_shutdown_ends_all() {
     make(&house, "spare", &[]);
     let said = house.run(&["boot"]);
     assert_eq!(said.code, 0, "{}", said.err);
-    assert!(said.err.contains("web: started") && said.err.contains("db: started"), "{}", said.err);
+    assert!(
+        said.err.contains("web: started") && said.err.contains("db: started"),
+        "{}",
+        said.err
+    );
     assert!(began(&house, "db") <= began(&house, "web"));
     assert_eq!(house.state("spare"), "stopped");
     // Again: all run, and that is no failure.
@@ -96,7 +100,12 @@ fn whoever_does_not_shut_down_is_killed_in_time() {
     let said = house.run(&["shutdown", "--timeout", "5s"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(begun.elapsed() < Duration::from_secs(7), "{:?}", begun.elapsed());
-    assert!(said.err.contains("deaf: note: it did not shut down in time and was killed"), "{}", said.err);
+    assert!(
+        said.err
+            .contains("deaf: note: it did not shut down in time and was killed"),
+        "{}",
+        said.err
+    );
     assert!(!said.err.contains("well: note"), "{}", said.err);
     assert_eq!(house.state("deaf"), "stopped");
 }
@@ -111,7 +120,11 @@ fn what_is_to_be_suspended_is_suspended_or_stopped() {
     assert_eq!(said.code, 0, "{}", said.err);
     match house.state("web").as_str() {
         "suspended" => assert!(said.err.contains("web: suspended"), "{}", said.err),
-        "stopped" => assert!(said.err.contains("note: it is stopped instead of suspended"), "{}", said.err),
+        "stopped" => assert!(
+            said.err.contains("note: it is stopped instead of suspended"),
+            "{}",
+            said.err
+        ),
         other => panic!("{other}: {}", said.err),
     }
     house.ok(&["boot"]);
