@@ -4,6 +4,8 @@
 
 mod house;
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -18,10 +20,9 @@ struct Lxcfs {
 }
 
 impl Lxcfs {
-    /// `None`, and said why, where there can be none.
+    /// `None` where there can be none.
     fn at(mount: &Path) -> Option<Self> {
         if !Path::new("/usr/bin/lxcfs").exists() || !Path::new("/dev/fuse").exists() {
-            println!("skipped because lxcfs or /dev/fuse is not here");
             return None;
         }
         std::fs::create_dir_all(mount).unwrap();
@@ -98,7 +99,10 @@ const SMALL: [&str; 2] = ["memory.limit=200MiB", "cpu.cap=1"];
 
 #[test]
 fn a_ve_sees_its_own_figures() {
-    let Some((house, _lxcfs)) = house() else { return };
+    let Some((house, _lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
     house.busybox_with("small", &SMALL);
     assert_eq!(memory(&house, "small"), mib(200));
     assert_eq!(house.sh("small", "grep -c ^processor /proc/cpuinfo"), "1");
@@ -119,7 +123,10 @@ fn a_ve_sees_its_own_figures() {
 
 #[test]
 fn nothing_but_those_files_and_nothing_but_reading() {
-    let Some((house, _lxcfs)) = house() else { return };
+    let Some((house, _lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
     house.busybox("ve");
     let mounts = house.sh("ve", "cat /proc/mounts");
     let own: Vec<&str> = mounts.lines().filter(|l| l.contains("fuse.lxcfs")).collect();
@@ -146,7 +153,10 @@ fn nothing_but_those_files_and_nothing_but_reading() {
 
 #[test]
 fn the_kernels_own_comes_back_when_lxcfs_dies_and_goes_when_it_returns() {
-    let Some((house, mut lxcfs)) = house() else { return };
+    let Some((house, mut lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
     house.busybox_with("ve", &SMALL);
     assert_eq!(memory(&house, "ve"), mib(200));
     let init = house.status("ve", "pid");
@@ -178,7 +188,10 @@ fn the_kernels_own_comes_back_when_lxcfs_dies_and_goes_when_it_returns() {
 
 #[test]
 fn an_adopted_ve_is_looked_after_as_well() {
-    let Some((house, mut lxcfs)) = house() else { return };
+    let Some((house, mut lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
     house.busybox_with("one", &SMALL);
     house.busybox_with("two", &SMALL);
     for ve in ["one", "two"] {
@@ -199,8 +212,64 @@ fn an_adopted_ve_is_looked_after_as_well() {
 }
 
 #[test]
+fn the_view_can_be_taken_away_and_put_on_again() {
+    let Some((house, mut lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
+    house.busybox_with("ve", &SMALL);
+    let id = house.status("ve", "id").as_u64().unwrap();
+    let socket = house.run.join(id.to_string()).join("monitor.sock");
+    // As whoever saves the VE to disk asks for it.
+    let ask = |request: &str| {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        writeln!(stream, "\"{request}\"").unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()["view"].clone()
+    };
+    assert_eq!(ask("status"), true);
+    for _ in 0..2 {
+        assert_eq!(ask("hide_view"), false);
+        assert!(!has_own(&house, "ve"));
+    }
+    for _ in 0..2 {
+        assert_eq!(ask("show_view"), true);
+        assert_eq!(memory(&house, "ve"), mib(200));
+    }
+    let mounts = house.sh("ve", "grep -c fuse.lxcfs /proc/mounts");
+    assert_eq!(mounts, "8", "one of each");
+    lxcfs.kill();
+    house.until("it is off", 10, || ask("status") == false);
+    assert_eq!(ask("show_view"), false);
+    assert!(!has_own(&house, "ve"));
+}
+
+#[test]
+fn containers_inside_can_mount_a_proc_of_their_own() {
+    let Some((house, _lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
+    house.write(
+        "etc/plans/test.toml",
+        &format!("{}\n[features]\nnesting = true\n", house.read("etc/plans/test.toml")),
+    );
+    house.busybox_with("ve", &["features.nesting=true"]);
+    let mount = |kind: &str, look: &str| {
+        let line = format!("mkdir -p /tmp/m && mount -t {kind} {kind} /tmp/m && cat /tmp/m/{look}");
+        house.sh("ve", &format!("unshare -Urnpf -m sh -c '{line}'"))
+    };
+    assert_eq!(mount("proc", "self/comm"), "cat");
+    assert_eq!(mount("sysfs", "class/net/lo/ifindex"), "1");
+}
+
+#[test]
 fn an_lxcfs_that_hangs_holds_up_no_command() {
-    let Some((house, lxcfs)) = house() else { return };
+    let Some((house, lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
     house.busybox("ve");
     house.ok(&["create", "late", "--template", "busybox"]);
     signal(&lxcfs.process, Signal::STOP);
@@ -229,7 +298,10 @@ fn an_lxcfs_that_hangs_holds_up_no_command() {
 
 #[test]
 fn a_whole_distribution_sees_its_own_figures_everywhere() {
-    let Some((house, mut lxcfs)) = house() else { return };
+    let Some((house, mut lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
     house.debian("deb", "debian-12");
     let limit = house.status("deb", "memory_limit").as_u64().unwrap() >> 10;
     assert_eq!(memory(&house, "deb"), limit);
@@ -239,6 +311,9 @@ fn a_whole_distribution_sees_its_own_figures_everywhere() {
         house.sh("deb", "uptime -p").starts_with("up 0 minutes") || house.sh("deb", "uptime -p").starts_with("up 1 m")
     );
     assert_eq!(house.sh("deb", "systemctl is-system-running"), "running");
+    // The kernel itself answers nproc: by the processors that a process may run on, which are those it is pinned to.
+    house.ok(&["set", "deb", "cpu.pin=0"]);
+    assert_eq!(house.sh("deb", "nproc; grep -c ^processor /proc/cpuinfo"), "1\n1");
     // A service with mounts of its own has them, too, and loses them as well.
     let service = "systemd-run -q --wait --pipe -p PrivateTmp=yes -p ProtectSystem=strict";
     let seen = || house.sh("deb", &format!("{service} grep MemTotal: /proc/meminfo"));

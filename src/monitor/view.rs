@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat2};
-use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags, UnmountFlags, mount_change};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change};
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use crate::error::{Failure, Result, Step};
@@ -34,6 +34,10 @@ const FILES: [&str; 8] = [
     "proc/uptime",
     "sys/devices/system/cpu/online",
 ];
+
+/// Where a VE has its /proc and /sys once more, with nothing mounted over any part. Where a user namespace has no such
+/// one, the kernel lets nobody in it mount another (mount_too_revealing), so containers inside would get none.
+const BARE: [(&str, &str); 2] = [("/proc", "/dev/.hostel/proc"), ("/sys", "/dev/.hostel/sys")];
 
 /// What lxcfs is called in mount tables, and as a process.
 const FILE_SYSTEM: &str = "fuse.lxcfs";
@@ -139,7 +143,7 @@ pub fn find_server(mount: &Path) -> Result<Init> {
     let absent = |why: &str| Failure::new(act, format!("lxcfs at {}", mount.display()), why);
     let table = std::fs::read_to_string("/proc/self/mountinfo").step("read", "/proc/self/mountinfo")?;
     let place = mount.to_string_lossy();
-    if !mounts_in(&table).any(|point| point == place) {
+    if !mounts_in(&table).any(|mounted| mounted == (&*place, FILE_SYSTEM)) {
         return Err(absent("it is not mounted there"));
     }
     let processes = std::fs::read_dir("/proc").step("read", "/proc")?;
@@ -161,12 +165,12 @@ fn serves(pid: u32, mount: &str) -> bool {
     arguments.any(|argument| argument == mount || argument.strip_suffix('/') == Some(mount))
 }
 
-/// Where lxcfs is mounted, by a table like /proc/PID/mountinfo (proc_pid_mountinfo(5)). Places of odd names stay as the
-/// kernel writes them.
-fn mounts_in(table: &str) -> impl Iterator<Item = &str> {
+/// What is mounted, by place and kind, in a table like /proc/PID/mountinfo (proc_pid_mountinfo(5)). Places of odd names
+/// stay as the kernel writes them.
+fn mounts_in(table: &str) -> impl Iterator<Item = (&str, &str)> {
     table.lines().filter_map(|line| {
         let (mount, kind) = line.split_once(" - ")?;
-        (kind.split(' ').next() == Some(FILE_SYSTEM)).then(|| mount.split(' ').nth(4))?
+        Some((mount.split(' ').nth(4)?, kind.split(' ').next()?))
     })
 }
 
@@ -176,6 +180,7 @@ fn put_on(init: BorrowedFd<'_>, mount: &Path) -> Result<()> {
         let own = enter(init)?;
         remove_all(&own)?;
         share_mounts()?;
+        keep_bare()?;
         for (path, file) in files {
             // What a guest has made of its /proc itself is left alone.
             match mount_point(path) {
@@ -235,6 +240,19 @@ fn share_mounts() -> Result<()> {
     Ok(())
 }
 
+fn keep_bare() -> Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    for (place, again) in BARE {
+        let bare = rustix::mount::open_tree(CWD, place, flags).step("copy the VE's", place)?;
+        std::fs::create_dir_all(again).step("make directory", again)?;
+        rustix::mount::move_mount(bare, "", CWD, again, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .step("attach a mount at", again)?;
+        // Or what is mounted over parts of the other would come here as well.
+        mount_change(again, MountPropagationFlags::PRIVATE).step("make private", again)?;
+    }
+    Ok(())
+}
+
 /// The kernel's own file in the VE, reached through nothing that a guest can plant.
 fn mount_point(path: &str) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -248,19 +266,21 @@ fn mount_point(path: &str) -> Result<OwnedFd> {
     }
 }
 
-/// Unmounts all of lxcfs's files that are where we put them. Where a guest shares its mounts with namespaces of its
+/// Unmounts all that we have mounted. Where a guest shares its mounts with namespaces of its
 /// own, as systemd does with those of its services, they go there as well.
 fn remove_all(own: &OwnedFd) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let act = "read the VE's";
     let table = rustix::fs::openat(own, "mountinfo", flags, Mode::empty()).step(act, "mount table")?;
     let table = std::io::read_to_string(File::from(table)).step(act, "mount table")?;
-    for point in mounts_in(&table) {
-        if point.strip_prefix('/').is_some_and(|path| FILES.contains(&path)) {
-            // The last lookup of this asks nothing of the file system that is mounted there (path_lookup with
-            // LOOKUP_MOUNTPOINT), so it works if that is dead, too.
-            rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).step("unmount", point)?;
-        }
+    let is_ours = |(point, kind): &(&str, &str)| match point.strip_prefix('/') {
+        Some(path) if FILES.contains(&path) => *kind == FILE_SYSTEM,
+        _ => BARE.iter().any(|(_, again)| again == point),
+    };
+    for (point, _) in mounts_in(&table).filter(is_ours) {
+        // The last lookup of this asks nothing of the file system that is mounted there (path_lookup with
+        // LOOKUP_MOUNTPOINT), so it works if that is dead, too.
+        rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).step("unmount", point)?;
     }
     Ok(())
 }
@@ -327,8 +347,9 @@ nonsense
 
     #[test]
     fn lxcfs_is_found_by_its_kind() {
+        let lxcfs = mounts_in(TABLE).filter(|(_, kind)| *kind == FILE_SYSTEM);
         assert_eq!(
-            mounts_in(TABLE).collect::<Vec<_>>(),
+            lxcfs.map(|(place, _)| place).collect::<Vec<_>>(),
             ["/proc/meminfo", "/srv/fuse.lxcfs"]
         );
     }
