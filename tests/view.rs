@@ -257,7 +257,8 @@ fn containers_inside_can_mount_a_proc_of_their_own() {
     );
     house.busybox_with("ve", &["features.nesting=true"]);
     let mount = |kind: &str, look: &str| {
-        let line = format!("mkdir -p /tmp/m && mount -t {kind} {kind} /tmp/m && cat /tmp/m/{look}");
+        let line =
+            format!("mkdir -p /tmp/m && mount -t {kind} -o ro,nosuid,nodev,noexec {kind} /tmp/m && cat /tmp/m/{look}");
         house.sh("ve", &format!("unshare -Urnpf -m sh -c '{line}'"))
     };
     assert_eq!(mount("proc", "self/comm"), "cat");
