@@ -42,7 +42,10 @@ fn all(
             });
         }
     });
-    (ended.into_inner().unwrap(), heard.notes())
+    // Who is through tells of it when the next are at work already.
+    let mut ended = ended.into_inner().unwrap();
+    ended.sort();
+    (ended, heard.notes())
 }
 
 fn boot(host: &Arc<Host>) -> (Vec<String>, Vec<String>) {
@@ -85,7 +88,10 @@ fn a_boot_starts_what_is_to_run_by_priority_and_leaves_the_rest() {
     let procession = engine(&host).boot(&Silent).unwrap();
     assert_eq!(names(&procession), ["first", "runs", "late"]);
     let (ended, notes) = boot(&host);
-    assert_eq!(ended, ["first: started", "runs: is running already", "late: started"]);
+    assert_eq!(ended, ["first: started", "late: started", "runs: is running already"]);
+    // Process ids rise.
+    let pid = |n: u32| fakes(&host).guests.init(n).unwrap().pid;
+    assert!(pid(103) < pid(101));
     assert_eq!(notes, Vec::<String>::new());
     assert_eq!(state(&host, 102), State::Stopped);
     // Again, and nothing is to be done.
@@ -162,12 +168,11 @@ fn a_shutdown_ends_all_in_reverse_order() {
     }
     engine(&host).act(id(103), &Action::Pause, &Silent).unwrap();
     engine(&host).act(id(105), &Action::Mount, &Silent).unwrap();
-    let (ended, notes) = shutdown(&host, None);
-    assert_eq!(ended.len(), 4, "{ended:?}");
-    let mut side_by_side = [&ended[0][..], &ended[1]];
-    side_by_side.sort_unstable();
-    assert_eq!(side_by_side, ["mounted: unmounted", "web: stopped"]);
-    assert_eq!(ended[2..], ["paused: stopped", "db: stopped"]);
+    let procession = engine(&host).shutdown(None).unwrap();
+    assert_eq!(names(&procession), ["web", "mounted", "paused", "db"]);
+    let (ended, notes) = all(&procession, |n, p| engine(&host).shut_down_one(&procession, n, p));
+    let expected = ["db: stopped", "mounted: unmounted", "paused: stopped", "web: stopped"];
+    assert_eq!(ended, expected);
     assert_eq!(notes, ["it was paused, and goes on so that it can shut down"]);
     assert!((101..=105).all(|n| state(&host, n) == State::Stopped));
     // What ran without being onboot doesn't come back, and there is nothing more to end.
