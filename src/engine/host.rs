@@ -40,6 +40,8 @@ pub struct Host {
     pub reserve: Reserve,
     /// Where the kernel's settings are.
     pub proc_sys: PathBuf,
+    /// Where the kernel tells how long tasks wait for what they need.
+    pub pressure: PathBuf,
     /// Which boot of the host this is.
     pub boot_id: String,
     /// How long to wait for another operation on the same VE.
@@ -117,6 +119,7 @@ impl Host {
             resolvers: resolver::files(Path::new("/")),
             patience,
             proc_sys: proc.join("sys"),
+            pressure: proc.join("pressure"),
             boot_id,
             dirs,
             config,

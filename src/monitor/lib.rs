@@ -33,5 +33,6 @@ pub mod serve;
 pub mod start;
 pub mod sys;
 pub mod user;
+pub mod view;
 
 pub use error::{Failure, Result};

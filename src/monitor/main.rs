@@ -10,6 +10,7 @@ use hostel_monitor::error::{Failure, Result, Step};
 use hostel_monitor::message::{Channel, FromMonitor};
 use hostel_monitor::spec::{Adopt, Role, Start, Watch};
 use hostel_monitor::start::Running;
+use hostel_monitor::view::View;
 use hostel_monitor::{adopt, enter, exit, identity, inherit, place, serve, start, sys};
 
 /// Arguments: the numbers of the control socket and of the orders (a [`Role`] as JSON in memory).
@@ -87,11 +88,17 @@ fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
     report_started(engine);
     // Without one a VE is well enough; the guest may have made it impossible.
     let console = adopt::console(pidfd.as_fd()).ok();
+    let view = spec
+        .watch
+        .view
+        .as_deref()
+        .map(|mount| View::adopted(mount, pidfd.as_fd()));
     let running = Running {
         init: spec.init,
         pidfd,
         console,
         notify: None,
+        view,
     };
     Ok(watch_over(&spec.watch, running, listener, false))
 }

@@ -20,6 +20,8 @@ pub enum FromMonitor {
     /// The VE's first process and its namespaces are there, and its network, which comes with this, may be made. It
     /// waits for `Go`.
     Born(Init),
+    /// Something that the VE was to have could not be had; it starts all the same (start only).
+    Without(Failure),
     /// Init runs.
     Started,
     /// A terminal's master comes with this (entry only).

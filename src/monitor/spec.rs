@@ -78,6 +78,9 @@ pub struct Watch {
     pub place: Place,
     /// The console log is rotated when it has this many bytes.
     pub console_log_size: u64,
+    /// Where lxcfs is mounted, if the VE is to see its own figures in /proc.
+    #[serde(default)]
+    pub view: Option<PathBuf>,
     /// What the monitor becomes when the VE has ended; the exit reason is added as the last argument.
     pub after: Vec<String>,
 }

@@ -18,8 +18,10 @@ pub mod firewall;
 mod helper;
 pub mod mount;
 pub mod net;
+pub mod pressure;
 pub mod process;
 pub mod resolver;
+pub mod service;
 pub mod sysctl;
 
 pub use error::{Error, Kind, Result};

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use hostel_system::cgroup::Support;
+use hostel_system::process::find_lxcfs;
 use hostel_system::resolver;
 
 use super::{Engine, Fact};
@@ -63,6 +64,22 @@ impl Engine {
             &format!("{slots} of 65536 from {base}"),
             "one for each VE, for life",
         ));
+        list.push(match host.lxcfs() {
+            None => fact(
+                "figures in /proc",
+                "the host's",
+                "VEs can have their own: see [proc] in hostel.toml",
+            ),
+            Some(mount) => match find_lxcfs(&mount) {
+                Ok(_) => fact(
+                    "figures in /proc",
+                    "each VE's own",
+                    &format!("by lxcfs at {}", mount.display()),
+                ),
+                Err(why) => fact("figures in /proc", "the host's", &why.to_string()),
+            },
+        });
+        list.push(self.units());
         match self.host.states() {
             Ok(states) => list.push(fact("VEs", &states.len().to_string(), "")),
             Err(e) => list.push(fact("VEs", "unknown", &chain(&e))),

@@ -31,7 +31,7 @@ const EXAMPLES: [(&str, &str); 7] = [
 const HOSTEL_TOML: &str = include_str!("../../../config/hostel.toml");
 
 impl Engine {
-    /// Prepares the host: directories, example definitions, kernel settings. Safe to run twice; what is there stays.
+    /// Prepares the host: directories, example definitions, kernel settings, the host's units. Safe to run twice; what is there stays.
     pub fn init(config: &Path, progress: &dyn Progress) -> Result<()> {
         crate::host::need_root()?;
         if let Some(dir) = config.parent() {
@@ -66,6 +66,6 @@ impl Engine {
         if let Err(why) = engine.host.disks.probe(&engine.host.dirs.ves()) {
             progress.note(&format!("disks can't be made here: {why}"));
         }
-        Ok(())
+        engine.install_units(progress)
     }
 }

@@ -49,7 +49,7 @@ impl Engine {
     }
 
     /// All VEs, the broken ones too: what is done to all is done to the others all the same.
-    fn outlines(&self) -> Result<Vec<Outline>> {
+    pub(super) fn outlines(&self) -> Result<Vec<Outline>> {
         let outline = |(id, state): (VeId, Result<VeState>)| match state {
             Ok(state) => Some(Outline::from(&state)),
             Err(_) => self.host.outline(id),

@@ -1,8 +1,10 @@
 //! Ending what a killed command left: done first by the next operation on the same VE.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hostel_model::definition::View;
 use hostel_model::id::VeId;
 use hostel_system::file;
 use hostel_system::process::{Adopt, Init, Place, Request, Watch};
@@ -190,6 +192,11 @@ impl Host {
         Ok(())
     }
 
+    /// Where lxcfs is mounted, if it is chosen.
+    pub fn lxcfs(&self) -> Option<PathBuf> {
+        (self.config.proc.view == View::Lxcfs).then(|| self.config.proc.lxcfs.clone())
+    }
+
     /// What a monitor has to know for as long as its VE runs.
     pub fn watch(&self, id: VeId) -> Result<Watch> {
         let place = self.cgroups.monitor_placement()?;
@@ -202,6 +209,7 @@ impl Host {
                 tasks: place.join,
                 unified: place.unified,
             },
+            view: self.lxcfs(),
             console_log_size: self.config.console.log_size.get(),
             after: vec![program, "--config".into(), config, "settle".into(), id.to_string()],
         })

@@ -176,7 +176,11 @@ impl Start {
             _ => Vec::new(),
         };
         let limits = host.enforceable(&self.effective()?.limits);
-        Ok(host.cgroups.apply(self.id, &limits, &disks)?)
+        host.cgroups.apply(self.id, &limits, &disks)?;
+        match host.lxcfs() {
+            Some(_) => Ok(host.cgroups.reveal_cap(self.id, limits.cpu.cap_milli)?),
+            None => Ok(()),
+        }
     }
 
     fn remove_group(&mut self) -> Result<()> {
@@ -244,7 +248,7 @@ impl Start {
 
     fn run_init(&mut self) -> Result<()> {
         match self.launching.take() {
-            Some(launching) => launching.go()?,
+            Some(launching) => self.notes.extend(launching.go()?),
             None if self.host.reality(self.id)?.init.is_some() => {} // it runs already
             None => return Err(Error::new(Class::Failed, "the VE's first process is not there")),
         }

@@ -171,6 +171,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
         journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), BOOT).unwrap(),
         reserve: Reserve::at(dirs.reserve(), dirs.run_reserve()),
         proc_sys: fakes.dir.path().join("proc/sys"),
+        pressure: fakes.dir.path().join("proc/pressure"),
         boot_id: BOOT.to_owned(),
         patience: Duration::from_secs(30),
         program: PathBuf::from("/usr/local/bin/hostel"),

@@ -42,6 +42,10 @@ pub struct HostConfig {
     pub defaults: Defaults,
     /// The consoles' logs.
     pub console: Console,
+    /// How the host goes down.
+    pub shutdown: Shutdown,
+    /// What VEs see of the host in their /proc.
+    pub proc: Proc,
     /// The keys that the file sets; all else is built in.
     #[serde(skip)]
     said: BTreeSet<String>,
@@ -95,6 +99,31 @@ pub struct Defaults {
 pub struct Console {
     /// The most that is kept of each.
     pub log_size: Bytes,
+}
+
+/// How the host goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Shutdown {
+    /// How long all its VEs together may take to end.
+    pub timeout: Span,
+}
+
+words! {
+    /// Whose figures a VE finds in its /proc.
+    View, "\"none\" or \"lxcfs\"",
+    /// The kernel's: those of the whole host.
+    None = "none",
+    /// The VE's own, as lxcfs makes them up.
+    Lxcfs = "lxcfs",
+}
+
+/// What VEs see of the host in their /proc.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Proc {
+    /// Whose figures.
+    pub view: View,
+    /// Where lxcfs is mounted.
+    pub lxcfs: PathBuf,
 }
 
 /// An absolute path without `.` and `..`.
@@ -200,6 +229,9 @@ pub(super) struct Draft {
     stop_timeout: Option<Span>,
     start_timeout: Option<Span>,
     log_size: Option<Bytes>,
+    shutdown_timeout: Option<Span>,
+    view: Option<View>,
+    lxcfs: Option<AbsolutePath>,
 }
 
 impl Record for Draft {
@@ -224,6 +256,9 @@ impl Record for Draft {
         "defaults.stop_timeout": Span => stop_timeout, "how long a shutdown may take before the VE is killed", "\"1m\"";
         "defaults.start_timeout": Span => start_timeout, "how long a boot may take", "\"2m\"";
         "console.log_size": Bytes => log_size, "most that is kept of each VE's console", "\"1MiB\"";
+        "shutdown.timeout": Span => shutdown_timeout, "how long all VEs together may take when the host goes down", "\"5m\"";
+        "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
+        "proc.lxcfs": AbsolutePath => lxcfs, "where lxcfs is mounted", "\"/var/lib/lxcfs\"";
     };
 }
 
@@ -310,6 +345,13 @@ impl Draft {
             },
             console: Console {
                 log_size: self.log_size.unwrap_or(Bytes::mib(1)),
+            },
+            shutdown: Shutdown {
+                timeout: self.shutdown_timeout.unwrap_or(Span::seconds(300)),
+            },
+            proc: Proc {
+                view: self.view.unwrap_or(View::None),
+                lxcfs: path(self.lxcfs, Path::new("/var/lib/lxcfs")),
             },
             said,
         }

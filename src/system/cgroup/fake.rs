@@ -23,6 +23,8 @@ pub struct FakeVe {
     pub legacy_owner: Option<u32>,
     /// The limits last applied; `None` before the first time.
     pub limits: Option<Limits>,
+    /// The cap that its payload shows.
+    pub revealed: Option<u32>,
     /// The disks they were applied with.
     pub disks: Vec<BlockDevice>,
     /// The processes in it.
@@ -151,6 +153,13 @@ impl Cgroups for FakeCgroups {
     fn delegate_legacy(&self, id: VeId, owner: u32) -> Result<()> {
         self.on("delegate_legacy", id, |ve| {
             ve.legacy_owner = Some(owner);
+            Ok(())
+        })
+    }
+
+    fn reveal_cap(&self, id: VeId, cap_milli: Option<u32>) -> Result<()> {
+        self.on("reveal_cap", id, |ve| {
+            ve.revealed = cap_milli;
             Ok(())
         })
     }

@@ -148,7 +148,14 @@ impl Cgroups for Host {
             None => {}
         }
         match self.layout.place("cpu") {
-            Some(Place::V1(h)) => v1::cpu(&h.root.join(&name), &limits.cpu)?,
+            Some(Place::V1(h)) => {
+                let dir = h.root.join(&name);
+                // A group's cap must not be above its parent's; where the VE's own was revealed, it must go first.
+                v1::cpu(&dir, &limits.cpu).or_else(|_| {
+                    v1::cap_at(&dir.join("payload"), None)?;
+                    v1::cpu(&dir, &limits.cpu)
+                })?;
+            }
             Some(Place::V2(u)) => v2::cpu(&u.root.join(&name), &limits.cpu)?,
             None => {}
         }
@@ -165,6 +172,15 @@ impl Cgroups for Host {
         match self.layout.place("io") {
             Some(Place::V1(h)) => v1::io(&h.root.join(&name), &limits.io, disks),
             Some(Place::V2(u)) => v2::io(&u.root.join(&name), &limits.io, disks),
+            None => Ok(()),
+        }
+    }
+
+    fn reveal_cap(&self, id: VeId, cap_milli: Option<u32>) -> Result<()> {
+        let payload = |root: &Path| root.join(id.to_string()).join("payload");
+        match self.layout.place("cpu") {
+            Some(Place::V1(h)) => v1::cap_at(&payload(&h.root), cap_milli),
+            Some(Place::V2(u)) => v2::cap_at(&payload(&u.root), cap_milli),
             None => Ok(()),
         }
     }

@@ -62,6 +62,11 @@ pub trait Cgroups: Send + Sync + Debug {
     /// ([`crate::Kind::Busy`]); then nothing has changed.
     fn apply(&self, id: VeId, limits: &Limits, disks: &[BlockDevice]) -> Result<()>;
 
+    /// Gives the payload group the VE's own cap on processors, in thousandths of one, or takes it away there. It limits
+    /// nothing further, but shows those who look only at the group that a VE's processes are in (lxcfs). The cap itself
+    /// must have been applied.
+    fn reveal_cap(&self, id: VeId, cap_milli: Option<u32>) -> Result<()>;
+
     /// Where a starter puts a VE's first process.
     fn placement(&self, id: VeId) -> Placement;
 

@@ -193,7 +193,7 @@ impl Launching for FakeLaunch {
         self.namespace.as_fd()
     }
 
-    fn go(mut self: Box<Self>) -> Result<()> {
+    fn go(mut self: Box<Self>) -> Result<Vec<String>> {
         let mut state = self.guests.call("go", self.id)?;
         match state.living.get_mut(&self.id) {
             Some(living) if living.init == self.init => living.running = true,
@@ -201,7 +201,7 @@ impl Launching for FakeLaunch {
         }
         drop(state);
         self.gone = true;
-        Ok(())
+        Ok(Vec::new())
     }
 }
 
@@ -313,6 +313,7 @@ impl Guests for FakeGuests {
             monitor: 1,
             booted: Some(true),
             console: true,
+            view: false,
         }))
     }
 

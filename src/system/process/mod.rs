@@ -26,6 +26,7 @@ pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::Op;
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Start, Switches, Task, Watch};
+pub use hostel_monitor::view::find_server as find_lxcfs;
 pub use init::{Process, boot_id, is_root};
 pub use interrupt::on_interrupt;
 pub use monitor::Monitors;
@@ -99,6 +100,6 @@ pub trait Launching: Debug {
     fn init(&self) -> Init;
     /// Its network namespace.
     fn network_namespace(&self) -> BorrowedFd<'_>;
-    /// Runs init. On failure nothing is left of the VE's processes.
-    fn go(self: Box<Self>) -> Result<()>;
+    /// Runs init. Answers what the VE has to do without, a line each. On failure nothing is left of the VE's processes.
+    fn go(self: Box<Self>) -> Result<Vec<String>>;
 }

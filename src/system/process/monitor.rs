@@ -334,7 +334,7 @@ impl Launching for Launched {
         self.network.as_fd()
     }
 
-    fn go(self: Box<Self>) -> Result<()> {
+    fn go(self: Box<Self>) -> Result<Vec<String>> {
         let (act, id) = ("start VE", self.id);
         // A monitor that has failed meanwhile has left its message; the send may fail then.
         let sent = self.channel.send(&ToMonitor::Go, &[]);
@@ -342,8 +342,15 @@ impl Launching for Launched {
             // One that is well must not wait for a word that will not come.
             self.channel.fall_silent();
         }
-        match (hear(&self.channel, id)?, sent) {
-            (Some((FromMonitor::Started, _)), _) => Ok(()),
+        let mut without = Vec::new();
+        let heard = loop {
+            match hear(&self.channel, id)? {
+                Some((FromMonitor::Without(failure), _)) => without.push(failure.to_string()),
+                other => break other,
+            }
+        };
+        match (heard, sent) {
+            (Some((FromMonitor::Started, _)), _) => Ok(without),
             (Some((FromMonitor::Failed(failure), _)), _) => {
                 let _ = self.monitor.wait();
                 Err(from_failure(act, id, failure))

@@ -58,6 +58,7 @@ impl Guest {
                 id: 101,
                 run_dir: self.path("run"),
                 place: Place::default(),
+                view: None,
                 console_log_size: 1 << 16,
                 after: vec![],
             },
