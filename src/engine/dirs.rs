@@ -47,6 +47,11 @@ impl Dirs {
         self.ves().join(format!(".destroyed-{id}"))
     }
 
+    /// Where a VE's new disk is made while its disk moves to another driver.
+    pub fn moving(&self, id: VeId) -> PathBuf {
+        self.ve(id).join(".moving")
+    }
+
     /// Space put by.
     pub fn reserve(&self) -> PathBuf {
         self.paths.data.join(".reserve")
