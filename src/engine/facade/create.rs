@@ -102,7 +102,12 @@ impl Engine {
         let mut catalogue = Catalogue::default();
         let effective = self.host.resolve(&definition, &mut catalogue)?;
         let driver = effective.disk.driver.unwrap_or_else(|| self.host.usual_driver());
-        for warning in self.host.judge(&effective, driver)? {
+        let judged = self.host.judge(&effective, driver).map_err(|e| {
+            // Somebody took the number between our look and now: then it is drawn anew.
+            let lost = !names_its_id(request) && self.host.taken(None).is_ok_and(|t| t.ids.contains(&effective.id));
+            if lost { e.class(Class::Busy) } else { e }
+        });
+        for warning in judged? {
             progress.note(&warning);
         }
         self.host.check_driver(driver)?;
