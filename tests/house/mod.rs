@@ -2,7 +2,7 @@
 //! namespace that plays the host. It cleans up after itself also when the test fails, and a test that passes ends
 //! with a clean `hostel audit`.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each test file uses its part of it
+#![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)] // each test file uses its part of it
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -42,18 +42,20 @@ impl House {
 
     /// A fresh one with these lines at the top of its hostel.toml.
     pub fn with(settings: &str) -> Self {
-        Self::at(settings, |_| Ok(())).unwrap()
+        // The same everywhere, whatever this host's file system can; all tests can be tried with another.
+        let driver = std::env::var("HOSTEL_TEST_DRIVER").unwrap_or_else(|_| "image".to_owned());
+        Self::at(settings, &format!("[disk]\ndriver = {driver:?}\n"), |_| Ok(())).unwrap()
     }
 
     /// A fresh one whose data lie on a file system of its own, on a loop device. `None`, with the reason said, where
     /// that can't be had.
     pub fn on(kind: &str, mkfs: &[&str], options: &str) -> Option<Self> {
-        let made = Self::at("", |dir| mount_own(dir, kind, mkfs, options));
+        let made = Self::at("", "", |dir| mount_own(dir, kind, mkfs, options));
         made.map_err(|why| println!("skipped because {kind} with {options} can't be had here: {why}"))
             .ok()
     }
 
-    fn at(settings: &str, prepare: impl FnOnce(&Path) -> Result<(), String>) -> Result<Self, String> {
+    fn at(settings: &str, disk: &str, prepare: impl FnOnce(&Path) -> Result<(), String>) -> Result<Self, String> {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
         let name = format!("ht-{pid}-{n}");
@@ -67,7 +69,7 @@ impl House {
         // Ranges of ids that instances side by side don't share: what the kernel counts per user stays apart.
         let base = (1 << 20) + (pid.wrapping_mul(31).wrapping_add(n) % 400) * 64 * 65_536;
         let text = format!(
-            "{settings}\ncgroup_root = \"hostel-{name}\"\n[paths]\nconfig = \"{dir}/etc\"\ndata = \"{dir}/data\"\n\
+            "{settings}\ncgroup_root = \"hostel-{name}\"\n{disk}[paths]\nconfig = \"{dir}/etc\"\ndata = \"{dir}/data\"\n\
              run = \"{run}\"\ntemplates = \"{templates}\"\nimages = \"{images}\"\n\
              [idmap]\nbase = {base}\ncount = 64\n[defaults]\nnetwork = \"private\"\nshare = \"host\"\nplan = \"test\"\n",
             dir = dir.display(),

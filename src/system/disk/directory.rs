@@ -186,7 +186,7 @@ impl<Q: Quota> Disks for DirectoryDisks<Q> {
     }
 
     fn inodes(&self, size: u64) -> Option<RangeInclusive<u64>> {
-        Q::LIMITS_FILES.then(|| 16..=size / 512)
+        Q::LIMITS_FILES.then_some(16..=size / 512)
     }
 
     fn probe(&self, dir: &Path) -> std::result::Result<(), String> {

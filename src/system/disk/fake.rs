@@ -231,7 +231,7 @@ impl Disks for FakeDisks {
     }
 
     fn inodes(&self, size: u64) -> Option<RangeInclusive<u64>> {
-        (self.name != DriverName::Btrfs).then(|| 16..=size / 512)
+        (self.name != DriverName::Btrfs).then_some(16..=size / 512)
     }
 
     fn probe(&self, _dir: &Path) -> std::result::Result<(), String> {
