@@ -127,6 +127,24 @@ fn dir_of(h: &House, id: u32) -> PathBuf {
     h.dir.join(format!("data/ve/{id}"))
 }
 
+/// The program of attempts, built for this run.
+fn attempts() -> PathBuf {
+    static BUILT: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
+    let dir = BUILT.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/probe/quota.c");
+        let program = dir.path().join("quota");
+        let mut gcc = std::process::Command::new("gcc");
+        gcc.args(["-static", "-O1", "-D_GNU_SOURCE", "-o"])
+            .arg(program)
+            .arg(source);
+        let built = gcc.output().expect("gcc is needed: apt-get install gcc libc6-dev");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        dir
+    });
+    dir.path().join("quota")
+}
+
 #[test]
 fn root_inside_gets_no_further() {
     template("busybox");
@@ -141,7 +159,42 @@ fn root_inside_gets_no_further() {
             assert!(made < 64 * 64, "{made} files where {} may be", 64 * 64);
             h.sh("evil", "rm -f /f*");
         }
-        // By a mapping of memory, by holes that are filled, by names that are removed while open.
+        h.feed(
+            &[
+                "exec",
+                "evil",
+                "--",
+                "/bin/sh",
+                "-c",
+                "cat >/bin/quota; chmod 755 /bin/quota",
+            ],
+            &fs::read(attempts()).unwrap(),
+        );
+        let came = h.sh("evil", "/bin/quota");
+        for what in [
+            "project-of-root",
+            "project-of-file",
+            "inherit-of-root",
+            "flags-of-root",
+            "flags-of-file",
+            "subvolume",
+        ] {
+            // Nothing is changed by taking away what isn't there.
+            if what == "inherit-of-root" && driver_name != "project" {
+                continue;
+            }
+            let line = came.lines().find(|l| l.starts_with(&format!("{what} "))).unwrap();
+            assert!(!line.ends_with("done"), "{driver_name}: {came}");
+        }
+        let mapped: u64 = came
+            .lines()
+            .find_map(|l| l.strip_prefix("mapped "))
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(mapped <= 64, "{came}");
+        h.sh("evil", "rm -f /quota-map; sync");
+        // By holes that are filled, by names that are removed while open.
         h.sh(
             "evil",
             "exec 3>/gone; rm /gone; dd if=/dev/urandom bs=1M count=200 >&3 2>/dev/null; true",
