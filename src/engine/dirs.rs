@@ -52,6 +52,11 @@ impl Dirs {
         self.ve(id).join("dump")
     }
 
+    /// Where a VE's new disk is made while its disk moves to another driver.
+    pub fn moving(&self, id: VeId) -> PathBuf {
+        self.ve(id).join(".moving")
+    }
+
     /// Space put by.
     pub fn reserve(&self) -> PathBuf {
         self.paths.data.join(".reserve")

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use hostel_model::definition::HostConfig;
 use hostel_system::cgroup::Cgroups;
-use hostel_system::disk::Disks;
+use hostel_system::disk::Drivers;
 use hostel_system::firewall::Firewall;
 use hostel_system::mount::RootMounts;
 use hostel_system::net::Network;
 use hostel_system::process::{Guests, boot_id};
-use hostel_system::{cgroup, disk, file, firewall, mount, net, process, resolver};
+use hostel_system::{cgroup, file, firewall, mount, net, process, resolver};
 
 use crate::dirs::Dirs;
 use crate::error::{Class, Error, Result};
@@ -55,7 +55,7 @@ pub struct Host {
     /// Limits.
     pub cgroups: Arc<dyn Cgroups>,
     /// Storage.
-    pub disks: Arc<dyn Disks>,
+    pub disks: Drivers,
     /// Interfaces.
     pub network: Arc<dyn Network>,
     /// Packet rules.
@@ -104,7 +104,7 @@ impl Host {
                 &proc.join("self/cgroup"),
                 root,
             )?),
-            disks: Arc::new(disk::ImageDisks),
+            disks: Drivers::default(),
             network: Arc::new(net::RoutedNetwork::new(proc.to_owned())),
             firewall: Arc::new(firewall::Nftables::default()),
             guests: Arc::new(process::Monitors::new(monitor_program()?)),

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::mount::{
@@ -19,6 +20,9 @@ pub const OVERLAY: [(&str, &str); 3] = [("redirect_dir", "on"), ("index", "on"),
 
 /// CAP_SYS_RESOURCE, which lets a process pass a disk quota on ext4.
 const SYS_RESOURCE: u64 = 1 << 24;
+
+/// How long the kernel may take to let go of a disk.
+const LETTING_GO: Duration = Duration::from_secs(5);
 
 /// Where the layers stand in the monitor's private mount namespace; a tmpfs goes over it first.
 const WORKSHOP: &str = "/run";
@@ -93,8 +97,10 @@ fn open_layer(path: &Path) -> Result<OwnedFd> {
 /// it is a layer, whose own attributes don't count, and for the host it must be inert.
 pub fn open_disk(disk: &Disk) -> Result<OwnedFd> {
     let mount = open_storage(disk)?;
-    let inert =
-        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let inert = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC
+        | MountAttrFlags::MOUNT_ATTR_NOATIME;
     sys::mount_setattr(mount.as_fd(), u64::from(inert.bits()), None).step("make inert", "the VE's disk")?;
     Ok(mount)
 }
@@ -133,10 +139,28 @@ fn mount_as(base: u32, layers: &str) -> Result<OwnedFd> {
     };
     let mounted = sys::capset(lowered)
         .step("set capabilities", "")
-        .and_then(|()| mount(layers));
+        .and_then(|()| mount_when_free(layers));
     sys::set_fs_ids(0);
     sys::capset(held).step("restore capabilities", "")?;
     mounted
+}
+
+/// The kernel takes an upper layer for one overlay only, and lets go of it a moment after the VE that had it has ended.
+/// On a device that was waited for already; a directory of the host is always there.
+fn mount_when_free(layers: &str) -> Result<OwnedFd> {
+    let end = Instant::now() + LETTING_GO;
+    loop {
+        match mount(layers) {
+            Err(e) if e.errno == Some(libc::EBUSY) && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(mut e) if e.errno == Some(libc::EBUSY) => {
+                e.reason = "its disk is in use by a mount of it elsewhere: find and end what has it".into();
+                return Err(e);
+            }
+            other => return other,
+        }
+    }
 }
 
 fn mount(layers: &str) -> Result<OwnedFd> {

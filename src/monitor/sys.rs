@@ -45,12 +45,17 @@ pub fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> 
     }
 }
 
-/// mount_setattr(2) on the mount behind `mount`: sets attributes, and with a user namespace idmaps it.
+/// mount_setattr(2) on the mount behind `mount`: sets attributes, makes it private (what is mounted in the place it was
+/// copied from doesn't appear in it, nor the other way round), and with a user namespace idmaps it.
 pub fn mount_setattr(mount: BorrowedFd<'_>, set: u64, user_namespace: Option<BorrowedFd<'_>>) -> io::Result<()> {
     let mut attr = linux_raw_sys::general::mount_attr {
         attr_set: set,
-        attr_clr: 0,
-        propagation: 0,
+        // One of several kinds of access times can only be set in the place of another.
+        attr_clr: match set & u64::from(linux_raw_sys::general::MOUNT_ATTR_NOATIME) {
+            0 => 0,
+            _ => u64::from(linux_raw_sys::general::MOUNT_ATTR__ATIME),
+        },
+        propagation: libc::MS_PRIVATE,
         userns_fd: 0,
     };
     if let Some(ns) = user_namespace {

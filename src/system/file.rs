@@ -120,6 +120,12 @@ pub fn remove_tree(path: &Path) -> Result<()> {
     }
 }
 
+/// Bytes that root can still write on the file system of a directory.
+pub fn free_space(dir: &Path) -> Result<u64> {
+    let s = rustix::fs::statfs(dir).map_err(|e| Error::os("look for free space in", dir.display(), e))?;
+    Ok(s.f_bavail.saturating_mul(u64::try_from(s.f_bsize).unwrap_or(0)))
+}
+
 /// Makes a file of this size whose blocks are all really there, so that they can be given back later.
 pub fn allocate(path: &Path, size: u64) -> Result<()> {
     let fail = |e: std::io::Error| Error::os("put space by in", path.display(), e);

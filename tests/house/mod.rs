@@ -2,7 +2,7 @@
 //! namespace that plays the host. It cleans up after itself also when the test fails, and a test that passes ends
 //! with a clean `hostel audit`.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)] // each test file uses its part of it
+#![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)] // each test file uses its part of it
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -42,16 +42,34 @@ impl House {
 
     /// A fresh one with these lines at the top of its hostel.toml.
     pub fn with(settings: &str) -> Self {
+        // The same everywhere, whatever this host's file system can; all tests can be tried with another.
+        let driver = std::env::var("HOSTEL_TEST_DRIVER").unwrap_or_else(|_| "image".to_owned());
+        Self::at(settings, &format!("[disk]\ndriver = {driver:?}\n"), |_| Ok(())).unwrap()
+    }
+
+    /// A fresh one whose data lie on a file system of its own, on a loop device. `None`, with the reason said, where
+    /// that can't be had.
+    pub fn on(kind: &str, mkfs: &[&str], options: &str) -> Option<Self> {
+        let made = Self::at("", "", |dir| mount_own(dir, kind, mkfs, options));
+        made.map_err(|why| println!("skipped because {kind} with {options} can't be had here: {why}"))
+            .ok()
+    }
+
+    fn at(settings: &str, disk: &str, prepare: impl FnOnce(&Path) -> Result<(), String>) -> Result<Self, String> {
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let pid = std::process::id();
         let name = format!("ht-{pid}-{n}");
         let dir = PathBuf::from("/var/tmp").join(&name);
         let run = PathBuf::from("/run").join(&name);
         fs::create_dir_all(&dir).unwrap();
+        if let Err(why) = prepare(&dir) {
+            let _ = fs::remove_dir_all(&dir);
+            return Err(why);
+        }
         // Ranges of ids that instances side by side don't share: what the kernel counts per user stays apart.
         let base = (1 << 20) + (pid.wrapping_mul(31).wrapping_add(n) % 400) * 64 * 65_536;
         let text = format!(
-            "{settings}\ncgroup_root = \"hostel-{name}\"\n[paths]\nconfig = \"{dir}/etc\"\ndata = \"{dir}/data\"\n\
+            "{settings}\ncgroup_root = \"hostel-{name}\"\n{disk}[paths]\nconfig = \"{dir}/etc\"\ndata = \"{dir}/data\"\n\
              run = \"{run}\"\ntemplates = \"{templates}\"\nimages = \"{images}\"\n\
              [idmap]\nbase = {base}\ncount = 64\n[defaults]\nnetwork = \"private\"\nshare = \"host\"\nplan = \"test\"\n",
             dir = dir.display(),
@@ -69,7 +87,7 @@ impl House {
         };
         house.ok(&["init"]);
         house.write("etc/plans/test.toml", TEST_PLAN);
-        house
+        Ok(house)
     }
 
     /// A fresh one with a store of templates of its own, which is empty.
@@ -397,10 +415,16 @@ impl Drop for House {
         self.run(&["audit", "--fix"]);
         remove_cgroups(&self.cgroup_root);
         let _ = fs::remove_dir_all(&self.run);
-        let _ = fs::remove_dir_all(&self.dir);
+        let own = Path::new(&self.dir).join("data.img").exists();
+        let unmounted =
+            !own || rustix::mount::unmount(self.dir.join("data"), rustix::mount::UnmountFlags::empty()).is_ok();
+        if unmounted {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
         if self.check && !std::thread::panicking() {
             assert_eq!(destroyed.code, 0, "destroy --all: {}", destroyed.err);
             assert!(orphans.is_empty(), "audit found {orphans:#?}");
+            assert!(unmounted, "its file system is still in use");
         }
     }
 }
@@ -413,6 +437,29 @@ impl From<Output> for Ran {
             err: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
+}
+
+/// Makes a file system in a file and mounts it for the house's data.
+fn mount_own(dir: &Path, kind: &str, mkfs: &[&str], options: &str) -> Result<(), String> {
+    let (image, data) = (dir.join("data.img"), dir.join("data"));
+    File::create(&image).unwrap().set_len(1 << 30).unwrap();
+    fs::create_dir(&data).unwrap();
+    let run = |program: &str, args: &[&std::ffi::OsStr]| {
+        let path = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+        match Command::new(program).args(args).env("PATH", path).output() {
+            Ok(out) if out.status.success() => Ok(()),
+            Ok(out) => Err(String::from_utf8_lossy(&out.stderr).trim().to_owned()),
+            Err(e) => Err(format!("{program}: {e}")),
+        }
+    };
+    let mut args: Vec<&std::ffi::OsStr> = mkfs.iter().map(|a| a.as_ref()).collect();
+    args.push(image.as_ref());
+    run(&format!("mkfs.{kind}"), &args)?;
+    let options = format!("loop,{options}");
+    run(
+        "mount",
+        &["-o".as_ref(), options.as_ref(), image.as_ref(), data.as_ref()],
+    )
 }
 
 /// A small plan, so that tests can hit its limits quickly.

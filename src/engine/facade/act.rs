@@ -108,7 +108,8 @@ impl Engine {
                 .map(|()| outcome("unmounted", true)),
             Action::Compact => {
                 progress.step("giving back freed blocks");
-                let freed = self.host.disks.compact(&self.host.dirs.ve(id))?;
+                let disks = self.host.disks.get(self.host.state(id)?.driver);
+                let freed = disks.compact(&self.host.dirs.ve(id))?;
                 Ok(outcome(&format!("compacted, {} given back", human(freed)), freed > 0))
             }
         }

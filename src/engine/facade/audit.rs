@@ -103,6 +103,7 @@ impl Engine {
         self.host.audit_loop_devices(&inventory, &mut findings)?;
         self.host.audit_mounts(&inventory, &mut findings)?;
         self.host.audit_files(&inventory, &mut findings)?;
+        self.host.audit_disks(&inventory, &mut findings)?;
         self.host.audit_definitions(&inventory, &mut findings)?;
         self.host.audit_allocations(&mut findings)?;
         Ok(findings)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hostel_model::definition::{Addresses, VeDefinition};
+use hostel_model::definition::{Addresses, DriverName, VeDefinition};
 use hostel_model::edit::{NewVe, edit, render_new};
 use hostel_model::id::{VeId, VeName};
 use hostel_model::request::{Action, Create as Request, VeRef};
@@ -101,16 +101,24 @@ impl Engine {
         self.refuse_taken(&definition, &taken, found.is_some())?;
         let mut catalogue = Catalogue::default();
         let effective = self.host.resolve(&definition, &mut catalogue)?;
-        for warning in self.host.judge(&effective)? {
+        let driver = effective.disk.driver.unwrap_or_else(|| self.host.usual_driver());
+        let judged = self.host.judge(&effective, driver).map_err(|e| {
+            // Somebody took the number between our look and now: then it is drawn anew.
+            let lost = !names_its_id(request) && self.host.taken(None).is_ok_and(|t| t.ids.contains(&effective.id));
+            if lost { e.class(Class::Busy) } else { e }
+        });
+        for warning in judged? {
             progress.note(&warning);
         }
-        let state = self.allocate(&effective, &taken)?;
+        self.host.check_driver(driver)?;
+        let state = self.allocate(&effective, driver, &taken)?;
+        let limits_files = self.host.disks.get(driver).inodes(effective.disk.size.get()).is_some();
         Ok(Params {
             state,
             definition: text,
             found,
             disk_size: effective.disk.size.get(),
-            inodes: effective.disk.inodes,
+            inodes: effective.disk.inodes.filter(|_| limits_files),
             share: effective.share,
         })
     }
@@ -248,7 +256,7 @@ impl Engine {
     }
 
     /// Everything that a new VE gets for life.
-    fn allocate(&self, effective: &Effective, taken: &Taken) -> Result<VeState> {
+    fn allocate(&self, effective: &Effective, driver: DriverName, taken: &Taken) -> Result<VeState> {
         let store = self.host.templates();
         let template = store.resolve(&effective.template.to_string())?;
         Ok(VeState {
@@ -261,7 +269,7 @@ impl Engine {
             lower: template.root(),
             family: template.record.family,
             init: template.record.init.kind,
-            driver: self.host.disks.name().to_owned(),
+            driver,
             disk_size: effective.disk.size.get(),
             seed: random_seed()?,
             settled_in: false,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use hostel_model::definition::DriverName;
 use hostel_system::cgroup::Support;
 use hostel_system::process::find_lxcfs;
 use hostel_system::resolver;
@@ -32,14 +33,7 @@ impl Engine {
             list.push(held(&format!("limit {}", limit.key()), support));
         }
         list.push(held("device filter", &facts.devices));
-        let (value, why) = match host.disks.probe(&host.dirs.ves()) {
-            Err(_) if !host.dirs.ves().exists() => {
-                ("none".to_owned(), "prepare this host with: hostel init".to_owned())
-            }
-            Ok(()) => (host.disks.name().to_owned(), "works on every file system".to_owned()),
-            Err(why) => ("none".to_owned(), why),
-        };
-        list.push(fact("disk driver", &value, &why));
+        list.extend(self.drivers());
         list.push(fact(
             "network",
             "routed",
@@ -85,6 +79,43 @@ impl Engine {
             Err(e) => list.push(fact("VEs", "unknown", &chain(&e))),
         }
         Ok(list)
+    }
+}
+
+impl Engine {
+    /// Which driver new VEs' disks are of, and what each can here.
+    fn drivers(&self) -> Vec<Fact> {
+        let (host, ves) = (&self.host, self.host.dirs.ves());
+        if !ves.exists() {
+            return vec![fact("disk driver", "none", "prepare this host with: hostel init")];
+        }
+        let of_each: Vec<_> = host.disks.all().map(|d| (d.name(), d.probe(&ves))).collect();
+        let chosen = host.config.driver.or_else(|| {
+            let able = of_each.iter().find(|(_, can)| can.is_ok());
+            able.map(|(name, _)| *name)
+        });
+        let why = match host.config.driver {
+            Some(_) => "hostel.toml says so; what new VEs get where neither plan nor VE says else",
+            None => "the best that this host can; hostel init writes it into hostel.toml",
+        };
+        let name = chosen.map_or_else(|| "none".to_owned(), |d| d.to_string());
+        let mut list = vec![fact("disk driver", &name, why)];
+        list.extend(of_each.into_iter().map(|(name, can)| {
+            let what = format!("disk driver {name}");
+            match can {
+                Ok(()) => fact(&what, "works", good_for(name)),
+                Err(why) => fact(&what, "not here", &why),
+            }
+        }));
+        list
+    }
+}
+
+fn good_for(driver: DriverName) -> &'static str {
+    match driver {
+        DriverName::Project => "limits space and files; df inside shows the VE's own",
+        DriverName::Btrfs => "limits space, but no files (disk.inodes); df inside shows the host's whole file system",
+        DriverName::Image => "works on every file system; limits space and files; df inside shows the VE's own",
     }
 }
 

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hostel_model::edit;
 use hostel_system::file;
 
 use super::{Engine, Progress};
-use crate::error::Result;
+use crate::error::{Class, Error, Result};
 
 /// What `hostel init` installs, by its name below the configuration directory.
 const EXAMPLES: [(&str, &str); 7] = [
@@ -31,7 +32,8 @@ const EXAMPLES: [(&str, &str); 7] = [
 const HOSTEL_TOML: &str = include_str!("../../../config/hostel.toml");
 
 impl Engine {
-    /// Prepares the host: directories, example definitions, kernel settings, the host's units. Safe to run twice; what is there stays.
+    /// Prepares the host: directories, example definitions, kernel settings, the disk driver, the host's units. Safe to
+    /// run twice; what is there stays.
     pub fn init(config: &Path, progress: &dyn Progress) -> Result<()> {
         crate::host::need_root()?;
         if let Some(dir) = config.parent() {
@@ -63,9 +65,29 @@ impl Engine {
         for line in engine.host.network.prepare_host()? {
             progress.note(&line);
         }
-        if let Err(why) = engine.host.disks.probe(&engine.host.dirs.ves()) {
-            progress.note(&format!("disks can't be made here: {why}"));
-        }
+        engine.choose_driver(config, progress)?;
         engine.install_units(progress)
+    }
+
+    /// Writes into hostel.toml what new VEs' disks are made of, if it doesn't say, and turns on what that needs.
+    fn choose_driver(&self, config: &Path, progress: &dyn Progress) -> Result<()> {
+        let (host, ves) = (&self.host, self.host.dirs.ves());
+        let driver = host.usual_driver();
+        let disks = host.disks.get(driver);
+        if let Err(why) = disks.probe(&ves) {
+            progress.note(&format!("disks of driver {driver} can't be made here: {why}"));
+            return Ok(());
+        }
+        for line in disks.prepare(&ves)? {
+            progress.note(&line);
+        }
+        if host.config.driver.is_none() {
+            let (file, text) = (config.display().to_string(), file::read(config)?);
+            let text = edit::choose_driver(&file, &text, driver)
+                .map_err(|e| Error::new(Class::Usage, format!("{file} has mistakes")).because(e))?;
+            file::write_atomic(config, text.as_bytes(), 0o600)?;
+            progress.note(&format!("new VEs' disks are of driver {driver}, says {file} now"));
+        }
+        Ok(())
     }
 }

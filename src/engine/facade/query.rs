@@ -7,6 +7,7 @@ use hostel_model::id::VeId;
 use hostel_model::request::{Selection, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_model::state::State;
+use hostel_system::disk::Disks;
 use hostel_system::process::{Init, Request};
 
 use super::{Engine, Progress, Setting, TROUBLE, VeHandle, VeStatus};
@@ -150,7 +151,15 @@ impl Engine {
         };
         settings.push(allocated("template.version".into(), state.template.clone()));
         settings.push(allocated("idmap.base".into(), self.host.id_base(&state)?.to_string()));
-        settings.push(allocated("disk.driver".into(), state.driver.clone()));
+        let actual = state.driver.to_string();
+        match effective.disk.driver {
+            Some(asked) if asked == state.driver => {}
+            Some(_) => settings.push(allocated("disk.driver.now".into(), actual)),
+            None => {
+                settings.retain(|s| s.key != "disk.driver");
+                settings.push(allocated("disk.driver".into(), actual));
+            }
+        }
         for (n, interface) in state.interfaces.iter().enumerate() {
             let list: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
             settings.push(allocated(format!("network.{n}.allocated"), list.join(", ")));
@@ -192,7 +201,7 @@ impl Host {
         {
             row.state = reality.state.to_string();
             row.pid = Some(init.pid);
-            self.measured(&mut row, id, init);
+            self.measured(&mut row, id, self.disks.at(&self.dirs.ve(id)), init);
         }
         row
     }
@@ -225,10 +234,10 @@ impl Host {
                     .and_then(|init| self.guests.age(init))
                     .map(|age| age.as_secs());
                 match reality.init {
-                    Some(init) => self.measured(&mut row, state.id, init),
+                    Some(init) => self.measured(&mut row, state.id, self.disks.get(state.driver), init),
                     None => {
                         if reality.state == State::Stopped {
-                            row.disk = self.disks.glance(&self.dirs.ve(state.id), None);
+                            row.disk = self.disks.get(state.driver).glance(&self.dirs.ve(state.id), None);
                         }
                         if row.problem.is_some() {
                             row.state = State::Broken.to_string();
@@ -251,9 +260,9 @@ impl Host {
         row
     }
 
-    fn measured(&self, row: &mut VeStatus, id: VeId, init: Init) {
+    fn measured(&self, row: &mut VeStatus, id: VeId, driver: &dyn Disks, init: Init) {
         let root = PathBuf::from(format!("/proc/{}/root", init.pid));
-        row.disk = self.disks.glance(&self.dirs.ve(id), Some(&root));
+        row.disk = driver.glance(&self.dirs.ve(id), Some(&root));
         if let Ok(usage) = self.cgroups.usage(id) {
             row.memory = usage.memory;
             row.cpu_ns = usage.cpu.total_ns;
@@ -263,7 +272,7 @@ impl Host {
 
     fn closely(&self, row: &mut VeStatus, state: &VeState) {
         let dir = self.dirs.ve(state.id);
-        match self.disks.usage(&dir) {
+        match self.disks.get(state.driver).usage(&dir) {
             Ok(usage) => row.disk = usage.used,
             Err(e) => {
                 row.problem.get_or_insert_with(|| chain(&e));

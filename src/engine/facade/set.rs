@@ -1,16 +1,19 @@
 //! Changes of a VE's definition.
 
-use hostel_model::definition::{VeDefinition, When};
+use hostel_model::definition::{DriverName, VeDefinition, When};
 use hostel_model::edit::{self, EditError};
 use hostel_model::request::VeRef;
 use hostel_model::resolve::{DiskLimits, Effective};
+use hostel_model::state::State;
 use hostel_model::units::{Bytes, human};
 use hostel_system::file;
 
 use super::{Engine, Progress, SetReport};
 use crate::error::{Class, Error, Result};
 use crate::op;
+use crate::op::relocate::Relocate;
 use crate::op::set::Set;
+use crate::ve::reality::Reality;
 use crate::ve::record::VeState;
 use crate::ve::registry::Catalogue;
 
@@ -61,10 +64,12 @@ impl Engine {
         let before = VeDefinition::parse(&file, old)
             .ok()
             .and_then(|d| self.host.resolve(&d, &mut catalogue).ok());
-        for warning in self.host.judge(&after)? {
+        let reality = self.host.reality(state.id)?;
+        let running = reality.init.is_some();
+        let driver = self.new_driver(state, before.as_ref(), &after, &reality, progress)?;
+        for warning in self.host.judge(&after, driver.unwrap_or(state.driver))? {
             progress.note(&warning);
         }
-        let running = self.host.reality(state.id)?.init.is_some();
         let disk_size = self.new_disk_size(state, before.as_ref(), &after, running, progress)?;
         // What the disk has is what changes, whatever was written in the definition or the plan meanwhile.
         let before = before.map(|b| {
@@ -75,6 +80,23 @@ impl Engine {
             }
         });
         let report = plan_change(state, before.as_ref(), &after, running, dry_run)?;
+        if let Some(to) = driver {
+            let size = disk_size.unwrap_or(state.disk_size);
+            let inodes = self.check_move(state, to, size, after.disk.inodes)?;
+            if !dry_run {
+                let (old, new) = (old.to_owned(), new.to_owned());
+                let params = op::relocate::Params {
+                    old,
+                    new,
+                    from: state.driver,
+                    to,
+                    disk_size: size,
+                    inodes,
+                };
+                self.run::<Relocate>(state.id, &params, progress)?;
+            }
+            return Ok(report);
+        }
         if !dry_run && (old != new || disk_size.is_some()) {
             let params = op::set::Params {
                 old: old.to_owned(),
@@ -122,8 +144,96 @@ impl Engine {
         Ok(Some(size))
     }
 
+    /// The driver that its disk moves to by this change; `None` if it stays.
+    fn new_driver(
+        &self,
+        state: &VeState,
+        before: Option<&Effective>,
+        after: &Effective,
+        reality: &Reality,
+        progress: &dyn Progress,
+    ) -> Result<Option<DriverName>> {
+        let Some(to) = after.disk.driver.filter(|to| *to != state.driver) else {
+            return Ok(None);
+        };
+        if reality.state == State::Stopped {
+            self.host.check_driver(to)?;
+            return Ok(Some(to));
+        }
+        let (name, has) = (&state.name, state.driver);
+        if before.is_some_and(|b| b.disk.driver == after.disk.driver) {
+            // Its plan was edited, or its definition by hand; this change is about something else.
+            progress.note(&format!(
+                "its disk is of driver {has}, not the {to} of its definition; stop it to move it"
+            ));
+            return Ok(None);
+        }
+        let was = reality.state;
+        let error = Error::new(
+            Class::Refused,
+            format!("the disk of {name} can't move from {has} to {to} while the VE is {was}"),
+        );
+        Err(match was {
+            State::Mounted => error.hint(format!("unmount it first: hostel umount {name}")),
+            _ => error.hint(format!("stop it first: hostel stop {name}")),
+        })
+    }
+
+    /// Is there room for the other disk beside this one, and in it for what this one holds? Gives the limit of files.
+    fn check_move(&self, state: &VeState, to: DriverName, size: u64, inodes: Option<u64>) -> Result<Option<u64>> {
+        // What file systems keep for themselves of a disk at most: a sixteenth, a journal, and some tables.
+        let room = size - size / 16 - size.min(16 << 20) / 4;
+        let (dir, disks) = (self.host.dirs.ve(state.id), self.host.disks.get(to));
+        if disks.exists(&dir)? {
+            return Err(Error::new(
+                Class::Refused,
+                format!("the disk of {} can't move to driver {to}", state.name),
+            )
+            .because(format!(
+                "there is another disk of that driver in {} already",
+                dir.display()
+            ))
+            .hint("see what is on it, then remove it"));
+        }
+        let usage = self.host.disks.get(state.driver).usage(&dir)?;
+        let inodes = inodes.filter(|_| disks.inodes(size).is_some());
+        let refuse = |why: String, hint: &str| {
+            let what = format!("the disk of {} can't move to driver {to}", state.name);
+            Err(Error::new(Class::Limit, what).because(why).hint(hint))
+        };
+        let (used, files) = (usage.used.unwrap_or(0), usage.inodes_used.unwrap_or(0));
+        if used > room {
+            let why = format!(
+                "{} are in use, and a disk of {} holds {}",
+                human(used),
+                human(size),
+                human(room)
+            );
+            return refuse(why, "remove files inside first, or raise disk.size in the same command");
+        }
+        let most = inodes.or_else(|| disks.inodes(size).map(|_| size / 16384));
+        if most.is_some_and(|most| files > most) {
+            let why = format!("{files} files are on it, and the new one holds {}", most.unwrap_or(0));
+            return refuse(why, "remove files inside first, or raise disk.size in the same command");
+        }
+        let free = file::free_space(&dir)?;
+        let needed = used + used / 16 + (64 << 20);
+        if free < needed {
+            let why = format!(
+                "{} are free on the host, and the copy takes {}",
+                human(free),
+                human(needed)
+            );
+            return refuse(
+                why,
+                "free some space on the host first: both disks are there for a while",
+            );
+        }
+        Ok(inodes)
+    }
+
     fn check_shrink(&self, state: &VeState, size: u64) -> Result<()> {
-        let usage = self.host.disks.usage(&self.host.dirs.ve(state.id))?;
+        let usage = self.host.disks.get(state.driver).usage(&self.host.dirs.ve(state.id))?;
         match usage.used {
             Some(used) if used >= size => Err(Error::new(
                 Class::Limit,

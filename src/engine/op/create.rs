@@ -101,7 +101,7 @@ impl Create {
             .hint("try again"));
         }
         let effective = self.host.resolve(&self.definition()?, &mut Catalogue::default())?;
-        self.host.judge(&effective)?;
+        self.host.judge(&effective, self.state.driver)?;
         if taken.slots.contains(&self.state.slot) {
             self.state.slot = self.host.free_slot(&effective, &taken)?;
         }
@@ -153,9 +153,11 @@ impl Create {
         let spec = DiskSpec {
             size: self.params.disk_size,
             inodes: self.params.inodes,
+            key: self.host.id_base(&self.state)?,
         };
         let staging = self.host.dirs.staging(self.id);
-        Ok(self.host.disks.create(&staging, &spec, &format!("ve{}", self.id))?)
+        let disks = self.host.disks.get(self.state.driver);
+        Ok(disks.create(&staging, &spec, &format!("ve{}", self.id))?)
     }
 
     fn remove_disk(&mut self) -> Result<()> {

@@ -8,6 +8,7 @@ pub mod mount;
 #[cfg(test)]
 mod proofs;
 pub mod recover;
+pub mod relocate;
 pub mod set;
 pub mod start;
 pub mod stop;

@@ -102,8 +102,8 @@ impl Host {
     fn mount(&self, state: &VeState) -> Result<Option<String>> {
         let id = state.id;
         let note = self.check_disk(state)?;
-        let attached = self.disks.attach(&self.dirs.ve(id))?;
-        let orders = self.disk_orders(&attached.source);
+        let attached = self.disks.get(state.driver).attach(&self.dirs.ve(id))?;
+        let orders = self.disk_orders(state.driver, &attached.source);
         self.mounts.mount(
             &state.lower,
             &orders,

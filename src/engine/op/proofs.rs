@@ -3,15 +3,17 @@
 
 use std::sync::Arc;
 
+use hostel_model::definition::DriverName;
 use hostel_model::request::Action;
 
 use super::create::Create;
 use super::destroy::Destroy;
 use super::mount::{Mount, Umount};
+use super::relocate::Relocate;
 use super::set::Set;
 use super::start::Start;
 use super::stop::Stop;
-use super::{destroy, mount, set, start, stop};
+use super::{destroy, mount, relocate, set, start, stop};
 use crate::facade::Silent;
 use crate::host::Host;
 use crate::step::Operation;
@@ -199,4 +201,31 @@ fn set() {
         prove::<Set>(|| running(&[]), change(key, value));
     }
     prove::<Set>(|| made(&[]), change("disk.size", "512MiB"));
+}
+
+/// Whatever fails, there is one whole disk with all that was on it, and the record says of which driver.
+#[test]
+fn move_disk() {
+    let filled = || {
+        let host = made(&[]);
+        let files = fakes(&host).disks.files(&host.dirs.ve(id(101)));
+        std::fs::create_dir_all(files.join("upper/etc")).unwrap();
+        std::fs::write(files.join("upper/etc/motd"), "mine").unwrap();
+        host
+    };
+    for (to, disk_size) in [(DriverName::Project, 1 << 30), (DriverName::Btrfs, 512 << 20)] {
+        let params = |host: &Host| {
+            let old = std::fs::read_to_string(host.dirs.definition(&"web1".parse().unwrap())).unwrap();
+            let new = format!("{old}\n[disk]\nsize = \"{disk_size}\"\ndriver = \"{to}\"\n");
+            relocate::Params {
+                old,
+                new,
+                from: DriverName::Image,
+                to,
+                disk_size,
+                inodes: None,
+            }
+        };
+        prove::<Relocate>(filled, params);
+    }
 }

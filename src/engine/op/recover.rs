@@ -12,6 +12,7 @@ use hostel_system::process::{Adopt, Init, Place, Request, Watch};
 use super::create::Create;
 use super::destroy::Destroy;
 use super::mount::{Mount, Umount};
+use super::relocate::Relocate;
 use super::set::Set;
 use super::start::Start;
 use super::stop::Stop;
@@ -63,6 +64,7 @@ impl Host {
             Destroy::VERB => runner.recover::<Destroy>(self, unfinished),
             Mount::VERB => runner.recover::<Mount>(self, unfinished),
             Umount::VERB => runner.recover::<Umount>(self, unfinished),
+            Relocate::VERB => runner.recover::<Relocate>(self, unfinished),
             Set::VERB => runner.recover::<Set>(self, unfinished),
             verb => {
                 return Err(Error::new(
@@ -78,7 +80,7 @@ impl Host {
 
     /// These begin with the record, and what they leave can be cleared without it.
     fn can_finish(&self, unfinished: &Unfinished) -> bool {
-        let by_record = [Start::VERB, Mount::VERB, Set::VERB].contains(&unfinished.begin.verb.as_str());
+        let by_record = [Start::VERB, Mount::VERB, Set::VERB, Relocate::VERB].contains(&unfinished.begin.verb.as_str());
         !by_record || self.outline(unfinished.begin.id).is_none_or(|ve| ve.whole)
     }
 
@@ -175,6 +177,7 @@ impl Host {
     /// No operation on this VE is unfinished: what lies under a staging name of its then has lost its journal, and
     /// nobody will ever come back for it.
     pub(crate) fn remove_half_made(&self, id: VeId) -> Result<()> {
+        self.remove_moving(id)?;
         for dir in [self.dirs.staging(id), self.dirs.doomed(id)] {
             if !dir.exists() {
                 continue;

@@ -6,8 +6,6 @@ use hostel_model::definition::VeDefinition;
 use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 use hostel_model::resolve::Effective;
-use hostel_system::cgroup::BlockDevice;
-use hostel_system::disk::DiskSource;
 use hostel_system::{Kind, file};
 use serde::{Deserialize, Serialize};
 
@@ -79,11 +77,7 @@ impl Set {
         if self.host.reality(self.id)?.init.is_none() {
             return Ok(());
         }
-        let attached = self.host.disks.attached(&self.host.dirs.ve(self.id))?;
-        let disks: Vec<BlockDevice> = match attached.map(|a| a.source) {
-            Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice { major, minor }],
-            _ => Vec::new(),
-        };
+        let disks = self.host.io_devices(&self.state, None)?;
         let enforced = self.host.enforceable(limits);
         self.host.cgroups.apply(self.id, &enforced, &disks).map_err(|e| {
             if e.kind == Kind::Busy {
@@ -133,7 +127,7 @@ impl Set {
     /// Judged under the lock, so that two changes at once can't pass a tenant's budget together.
     fn write_new(&mut self) -> Result<()> {
         let _lock = self.host.lock_registry(Self::VERB)?;
-        self.host.judge(&self.effective(&self.params.new)?)?;
+        self.host.judge(&self.effective(&self.params.new)?, self.state.driver)?;
         self.write(&self.params.new)
     }
 
@@ -145,11 +139,11 @@ impl Set {
         let Some(size) = self.params.disk_size else {
             return Ok(());
         };
-        let dir = self.host.dirs.ve(self.id);
+        let (dir, disks) = (self.host.dirs.ve(self.id), self.host.disks.get(self.state.driver));
         match size.cmp(&self.state.disk_size) {
-            std::cmp::Ordering::Greater => Ok(self.host.disks.grow(&dir, size)?),
+            std::cmp::Ordering::Greater => Ok(disks.grow(&dir, size)?),
             std::cmp::Ordering::Equal => Ok(()),
-            std::cmp::Ordering::Less => Ok(self.host.disks.shrink(&dir, size)?),
+            std::cmp::Ordering::Less => Ok(disks.shrink(&dir, size)?),
         }
     }
 
@@ -157,11 +151,11 @@ impl Set {
     fn has_resized(&self) -> Result<bool> {
         /// What drivers round sizes to.
         const BLOCK: u64 = 4096;
-        let dir = self.host.dirs.ve(self.id);
-        if self.params.disk_size.is_none() || !self.host.disks.exists(&dir)? {
+        let (dir, disks) = (self.host.dirs.ve(self.id), self.host.disks.get(self.state.driver));
+        if self.params.disk_size.is_none() || !disks.exists(&dir)? {
             return Ok(false);
         }
-        let size = self.host.disks.size(&dir)?;
+        let size = disks.size(&dir)?;
         Ok(size.abs_diff(self.state.disk_size) >= BLOCK)
     }
 

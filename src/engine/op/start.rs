@@ -9,7 +9,7 @@ use hostel_model::distribution::InitKind;
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_model::units::human;
-use hostel_system::cgroup::{BlockDevice, Placement};
+use hostel_system::cgroup::Placement;
 use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::net::{ALIAS_PREFIX, Link};
 use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, Switches};
@@ -100,7 +100,7 @@ impl Start {
     /// Everything that can be known to be wrong is found before anything is touched.
     fn check(&mut self) -> Result<()> {
         let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
-        self.notes.extend(self.host.judge(&effective)?);
+        self.notes.extend(self.host.judge(&effective, self.state.driver)?);
         self.notes.extend(self.host.raise_settings());
         self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
         if !self.state.lower.is_dir() {
@@ -130,7 +130,8 @@ impl Start {
         let dir = self.host.dirs.ve(self.id);
         self.notes.extend(self.host.check_disk(&self.state)?);
         self.fit_disk()?;
-        let Attached { source, keep, .. } = self.host.disks.attach(&dir)?;
+        self.note_driver()?;
+        let Attached { source, keep, .. } = self.host.disks.get(self.state.driver).attach(&dir)?;
         self.disk = Some(source);
         self.keep = keep;
         Ok(())
@@ -141,7 +142,8 @@ impl Start {
     fn fit_disk(&mut self) -> Result<()> {
         let (has, should) = (self.state.disk_size, self.effective()?.disk.size.get());
         if should > has {
-            self.host.disks.grow(&self.host.dirs.ve(self.id), should)?;
+            let disks = self.host.disks.get(self.state.driver);
+            disks.grow(&self.host.dirs.ve(self.id), should)?;
             self.state.disk_size = should;
             self.state.write(&self.host.dirs.ve(self.id))?;
             self.notes
@@ -160,6 +162,19 @@ impl Start {
         Ok(())
     }
 
+    /// The same for what it is made of.
+    fn note_driver(&mut self) -> Result<()> {
+        let (has, should) = (self.state.driver, self.effective()?.disk.driver);
+        if let Some(should) = should.filter(|should| *should != has) {
+            let name = &self.state.name;
+            self.notes.push(format!(
+                "its disk is of driver {has}, not the {should} of its definition; move it while stopped: hostel set \
+                 {name} disk.driver={should}"
+            ));
+        }
+        Ok(())
+    }
+
     fn detach_disk(&mut self) -> Result<()> {
         self.keep = None;
         Ok(self.host.disks.detach(&self.host.dirs.ve(self.id), PATIENCE)?)
@@ -168,13 +183,7 @@ impl Start {
     fn set_limits(&mut self) -> Result<()> {
         let host = &self.host;
         host.cgroups.create(self.id, host.id_base(&self.state)?)?;
-        let disks: Vec<BlockDevice> = match &self.disk {
-            Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice {
-                major: *major,
-                minor: *minor,
-            }],
-            _ => Vec::new(),
-        };
+        let disks = host.io_devices(&self.state, self.disk.as_ref())?;
         let limits = host.enforceable(&self.effective()?.limits);
         host.cgroups.apply(self.id, &limits, &disks)?;
         match host.lxcfs() {
@@ -316,7 +325,7 @@ impl Start {
 
     fn disk_orders(&self) -> Result<Disk> {
         match &self.disk {
-            Some(source) => Ok(self.host.disk_orders(source)),
+            Some(source) => Ok(self.host.disk_orders(self.state.driver, source)),
             None => Err(Error::new(Class::Failed, "the disk is not attached")),
         }
     }

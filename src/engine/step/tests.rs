@@ -61,6 +61,7 @@ fn dir() -> &'static Path {
 const SPEC: DiskSpec = DiskSpec {
     size: 1 << 30,
     inodes: None,
+    key: 0,
 };
 
 #[derive(Debug, Serialize, Deserialize)]

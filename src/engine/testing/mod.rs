@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hostel_model::definition::DriverName;
 use hostel_model::id::VeId;
 use hostel_model::request::{Action, Create, StartOptions};
 use hostel_system::cgroup::FakeCgroups;
-use hostel_system::disk::FakeDisks;
+use hostel_system::disk::{Drivers, FakeDisks};
 use hostel_system::faults;
 use hostel_system::firewall::FakeFirewall;
 use hostel_system::mount::FakeMounts;
@@ -38,7 +39,10 @@ pub(crate) const BOOT: &str = "11111111-2222-4333-8444-555555555555";
 #[derive(Debug)]
 pub(crate) struct Fakes {
     pub cgroups: Arc<FakeCgroups>,
+    /// Those of the image driver, which VEs get if nothing else is said.
     pub disks: Arc<FakeDisks>,
+    pub project: Arc<FakeDisks>,
+    pub btrfs: Arc<FakeDisks>,
     pub network: Arc<FakeNetwork>,
     pub firewall: Arc<FakeFirewall>,
     pub guests: FakeGuests,
@@ -137,9 +141,16 @@ impl Builder {
         );
         let (asked, mounted) = (guests.clone(), mounts.clone());
         disks.ask_for_holders(move |node| asked.holds(node) || mounted.holds(node));
+        let lacking = |name: DriverName| {
+            let fake = Arc::new(FakeDisks::called(name));
+            fake.lack(Some("this fake host has none"));
+            fake
+        };
         open(Fakes {
             cgroups,
             disks,
+            project: lacking(DriverName::Project),
+            btrfs: lacking(DriverName::Btrfs),
             network: Arc::default(),
             firewall: Arc::default(),
             guests,
@@ -162,7 +173,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
     let dirs = Dirs::new(config.paths.clone());
     Arc::new(Host {
         cgroups: fakes.cgroups.clone(),
-        disks: fakes.disks.clone(),
+        disks: Drivers::of(fakes.project.clone(), fakes.btrfs.clone(), fakes.disks.clone()),
         network: fakes.network.clone(),
         firewall: fakes.firewall.clone(),
         guests: Arc::new(fakes.guests.clone()),
@@ -190,6 +201,8 @@ pub(crate) fn again(host: &Host) -> Arc<Host> {
     open(Fakes {
         cgroups: f.cgroups.clone(),
         disks: f.disks.clone(),
+        project: f.project.clone(),
+        btrfs: f.btrfs.clone(),
         network: f.network.clone(),
         firewall: f.firewall.clone(),
         guests: f.guests.clone(),
@@ -239,6 +252,8 @@ pub(crate) fn started(host: &Arc<Host>) {
 pub(crate) const FAIL_CALLS: &[&FailCall<Host>] = &[
     &|h, n| fakes(h).cgroups.fail_call(n),
     &|h, n| fakes(h).disks.fail_call(n),
+    &|h, n| fakes(h).project.fail_call(n),
+    &|h, n| fakes(h).btrfs.fail_call(n),
     &|h, n| fakes(h).network.fail_call(n),
     &|h, n| fakes(h).firewall.fail_call(n),
     &|h, n| fakes(h).guests.fail_call(n),
@@ -252,7 +267,7 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
     let f = fakes(host);
     let base = f.dir.path();
     let mut lines = f.cgroups.inventory();
-    lines.extend(f.disks.inventory());
+    lines.extend([&f.project, &f.btrfs, &f.disks].iter().flat_map(|d| d.inventory()));
     lines.extend(f.network.links().iter().map(|l| format!("{l:?}")));
     lines.extend(f.firewall.inventory());
     lines.extend(f.guests.inventory());
@@ -312,7 +327,7 @@ fn content(path: &Path, host: &Host) -> String {
             )
         }
         // A fake's own.
-        Some("disk.img") => String::new(),
+        Some("disk.img" | "disk.project" | "disk.btrfs") => String::new(),
         _ => {
             let text = std::fs::read_to_string(path).unwrap();
             let drawn = |line: &&str| !line.starts_with("seed = ") && !line.starts_with("# checksum of ");

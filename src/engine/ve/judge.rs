@@ -1,7 +1,7 @@
 //! May a VE be as its definition has it, on this host, beside the others? Asked by every verb that commits to a
 //! definition, right before it does.
 
-use hostel_model::definition::{Addresses, Tenant, Unenforceable};
+use hostel_model::definition::{Addresses, DriverName, Tenant, Unenforceable};
 use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 use hostel_model::mac::Mac;
@@ -17,13 +17,14 @@ use crate::error::{Class, Error, Result};
 use crate::host::Host;
 
 impl Host {
-    /// Everything that is wrong with it as one error; else what is worth a warning.
-    pub fn judge(&self, ve: &Effective) -> Result<Vec<String>> {
+    /// Everything that is wrong with it as one error; else what is worth a warning. `driver`: what its disk is, or will
+    /// be, made of.
+    pub fn judge(&self, ve: &Effective, driver: DriverName) -> Result<Vec<String>> {
         let mut catalogue = Catalogue::default();
         let tenant = catalogue.tenant(self, &ve.tenant)?.clone();
         let existing = self.existing(ve, &tenant, &mut catalogue)?;
         let mut violations = check(ve, &tenant, &existing);
-        violations.extend(self.misfit(ve));
+        violations.extend(self.misfit(ve, driver));
         if let Some(sort) = violations.iter().map(|v| v.sort).min() {
             let class = match sort {
                 Sort::Sense => Class::Usage,
@@ -34,23 +35,24 @@ impl Host {
             let error = Error::new(class, format!("{} may not be as it is defined", ve.name));
             return Err(error.because(reasons.join("\n")));
         }
-        self.judge_limits(ve)
+        self.judge_limits(ve, driver)
     }
 
     /// How large a disk can be, and how many files it can hold (they take room too), depends on what makes it.
-    fn misfit(&self, ve: &Effective) -> Option<Violation> {
+    fn misfit(&self, ve: &Effective, driver: DriverName) -> Option<Violation> {
+        let disks = self.disks.get(driver);
         let size = ve.disk.size;
-        let largest = *self.disks.sizes().end();
+        let largest = *disks.sizes().end();
         if size.get() > largest {
             return Some(Violation {
                 sort: Sort::Sense,
                 key: "disk.size".into(),
-                problem: format!("{size} is more than a disk of driver {} can have", self.disks.name()),
+                problem: format!("{size} is more than a disk of driver {} can have", disks.name()),
                 instead: format!("give at most {}", Bytes(largest)),
             });
         }
         let inodes = ve.disk.inodes?;
-        let (least, most) = self.disks.inodes(size.get()).into_inner();
+        let (least, most) = disks.inodes(size.get())?.into_inner();
         let instead = match inodes {
             n if n > most => format!("have at most {most}, or raise disk.size"),
             n if n < least => format!("have at least {least}"),
@@ -79,11 +81,17 @@ impl Host {
     }
 
     /// Limits that this host can't hold: refused by name, or warned about where hostel.toml says so.
-    fn judge_limits(&self, ve: &Effective) -> Result<Vec<String>> {
-        let cannot = self.cgroups.unenforceable(&ve.limits);
+    fn judge_limits(&self, ve: &Effective, driver: DriverName) -> Result<Vec<String>> {
+        let mut cannot: Vec<(&str, String)> = Vec::new();
+        for one in self.cgroups.unenforceable(&ve.limits) {
+            cannot.push((one.limit.key(), one.why));
+        }
+        if ve.disk.inodes.is_some() && self.disks.get(driver).inodes(ve.disk.size.get()).is_none() {
+            cannot.push(("disk.inodes", format!("the disk driver {driver} can't limit files")));
+        }
         let lines = cannot
             .iter()
-            .map(|u| format!("this host can't enforce {}: {}", u.limit.key(), u.why));
+            .map(|(key, why)| format!("this host can't enforce {key}: {why}"));
         if cannot.is_empty() || self.config.unenforceable == Unenforceable::Warn {
             return Ok(lines.collect());
         }

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use hostel_model::definition::DriverName;
 use hostel_model::distribution::{Family, InitKind};
 use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
 use hostel_system::file;
@@ -42,8 +43,8 @@ pub struct VeState {
     pub family: Family,
     /// What kind of init it has.
     pub init: InitKind,
-    /// The disk driver.
-    pub driver: String,
+    /// What its disk is made of.
+    pub driver: DriverName,
     /// The size of its disk in bytes as last made or changed.
     pub disk_size: u64,
     /// Drawn at random once: what its machine id is made from.

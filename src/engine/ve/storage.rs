@@ -1,5 +1,7 @@
 //! A VE's disk on its way to being mounted.
 
+use hostel_model::definition::DriverName;
+use hostel_system::cgroup::BlockDevice;
 use hostel_system::disk::{DiskSource, FsckOutcome};
 use hostel_system::process::Disk;
 
@@ -10,11 +12,11 @@ use crate::host::Host;
 impl Host {
     /// Brings a disk's file system in order before it is mounted. Gives what is worth a line.
     pub fn check_disk(&self, state: &VeState) -> Result<Option<String>> {
-        let dir = self.dirs.ve(state.id);
-        if self.disks.attached(&dir)?.is_some() {
+        let (dir, disks) = (self.dirs.ve(state.id), self.disks.get(state.driver));
+        if disks.attached(&dir)?.is_some() {
             return Ok(None); // it was checked when it was attached, and is in use perhaps
         }
-        match self.disks.check(&dir)? {
+        match disks.check(&dir)? {
             FsckOutcome::Clean => Ok(None),
             FsckOutcome::Corrected(what) => Ok(Some(format!("the disk was repaired: {}", what.trim()))),
             FsckOutcome::NeedsHand(what) => Err(Error::new(
@@ -29,9 +31,35 @@ impl Host {
         }
     }
 
+    /// What a new VE's disk is made of, where its definition doesn't say.
+    pub fn usual_driver(&self) -> DriverName {
+        self.config.driver.unwrap_or_else(|| self.disks.best(&self.dirs.ves()))
+    }
+
+    /// Can disks of this driver be made? The image driver isn't tried beforehand: that takes as long as to make one.
+    pub fn check_driver(&self, driver: DriverName) -> Result<()> {
+        if driver == DriverName::Image {
+            return Ok(());
+        }
+        self.disks.get(driver).probe(&self.dirs.ves()).map_err(|why| {
+            Error::new(Class::Refused, format!("this host can't have disks of driver {driver}"))
+                .because(why)
+                .hint("see which it can: hostel info")
+                .hint("name one in the VE or its plan (disk.driver), or in hostel.toml ([disk] driver)")
+        })
+    }
+
+    /// The devices that limits of I/O are set for. `source`: what the disk was lent as, if it was just now.
+    pub fn io_devices(&self, state: &VeState, source: Option<&DiskSource>) -> Result<Vec<BlockDevice>> {
+        match source.and_then(DiskSource::device) {
+            Some(device) => Ok(vec![device]),
+            None => Ok(self.disks.get(state.driver).devices(&self.dirs.ve(state.id))?),
+        }
+    }
+
     /// How to mount what the disk driver lent.
-    pub fn disk_orders(&self, source: &DiskSource) -> Disk {
-        let options = self.disks.mount_options();
+    pub fn disk_orders(&self, driver: DriverName, source: &DiskSource) -> Disk {
+        let options = self.disks.get(driver).mount_options();
         match source {
             DiskSource::Directory(path) => Disk::Directory(path.clone()),
             DiskSource::Device { path, .. } => Disk::Device {

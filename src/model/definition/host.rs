@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::diagnostic::Diagnostics;
 use super::field::{Field, Reading, Record, fields};
+use super::resources::DriverName;
 use super::value::{read_text, words};
 use super::ve::Share;
 use crate::id::{NetworkName, PlanName, TemplateRef, TenantName, VeId};
@@ -40,6 +41,8 @@ pub struct HostConfig {
     pub unenforceable: Unenforceable,
     /// What new VEs get where nothing else is said.
     pub defaults: Defaults,
+    /// What the disks of new VEs are made of where nothing else is said; `None`: the best that the host can.
+    pub driver: Option<DriverName>,
     /// The consoles' logs.
     pub console: Console,
     /// How the host goes down.
@@ -228,6 +231,7 @@ pub(super) struct Draft {
     share: Option<Share>,
     stop_timeout: Option<Span>,
     start_timeout: Option<Span>,
+    driver: Option<DriverName>,
     log_size: Option<Bytes>,
     shutdown_timeout: Option<Span>,
     view: Option<View>,
@@ -255,6 +259,8 @@ impl Record for Draft {
         "defaults.share": Share => share, "who shares a template's page cache: tenant, host or none", "\"tenant\"";
         "defaults.stop_timeout": Span => stop_timeout, "how long a shutdown may take before the VE is killed", "\"1m\"";
         "defaults.start_timeout": Span => start_timeout, "how long a boot may take", "\"2m\"";
+        "disk.driver": DriverName => driver,
+            "what new VEs' disks are made of; the best that this host can if not set", "\"project\"";
         "console.log_size": Bytes => log_size, "most that is kept of each VE's console", "\"1MiB\"";
         "shutdown.timeout": Span => shutdown_timeout, "how long all VEs together may take when the host goes down", "\"5m\"";
         "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
@@ -343,6 +349,7 @@ impl Draft {
                 stop_timeout: self.stop_timeout.unwrap_or(Span::seconds(60)),
                 start_timeout: self.start_timeout.unwrap_or(Span::seconds(120)),
             },
+            driver: self.driver,
             console: Console {
                 log_size: self.log_size.unwrap_or(Bytes::mib(1)),
             },

@@ -3,9 +3,20 @@
 use serde::Serialize;
 
 use super::field::{Field, When, fields};
-use super::value::Count;
+use super::value::{Count, words};
 use crate::limits::{Cap, CpuSet, Max, Weight};
 use crate::units::{Bytes, Rate};
+
+words! {
+    /// What a VE's disk is made of.
+    DriverName, "\"project\", \"btrfs\" or \"image\"",
+    /// A directory with a project quota of ext4 or XFS.
+    Project = "project",
+    /// A btrfs subvolume with a quota group.
+    Btrfs = "btrfs",
+    /// A sparse file with an ext4 on a loop device.
+    Image = "image",
+}
 
 /// What a plan grants, or a VE overrides. `None`: the key isn't there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -53,6 +64,8 @@ pub struct DiskKeys {
     pub size: Option<Bytes>,
     /// The most files.
     pub inodes: Option<Max<Count>>,
+    /// What it is made of.
+    pub driver: Option<DriverName>,
 }
 
 /// `[io]`
@@ -148,6 +161,8 @@ const LIMIT_FIELDS: &[Field<Resources>] = fields! {
     "disk.size": Bytes => disk.size, "size of its disk; grows at once, shrinks only while stopped", "\"20GiB\"";
     "disk.inodes": Max<Count> => disk.inodes, "most files and directories; fixed when it is made, grows with disk.size",
         "1000000", NEVER_INODES;
+    "disk.driver": DriverName => disk.driver, "what its disk is made of; changes only while it is stopped",
+        "\"project\"";
     "io.read": Max<Rate> => io.read, "most bytes read from disk per second", "\"50MiB\"";
     "io.write": Max<Rate> => io.write, "most bytes written to disk per second", "\"50MiB\"";
     "io.read_ops": Max<Count> => io.read_ops, "most read operations per second", "1000";

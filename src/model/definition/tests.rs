@@ -421,6 +421,7 @@ fn the_examples_that_init_installs() {
         let mut json = serde_json::to_value(h).unwrap();
         json["defaults"]["template"].take();
         json["defaults"]["network"].take();
+        json["driver"].take();
         json
     };
     assert_eq!(plain(&shown), plain(&HostConfig::default()));

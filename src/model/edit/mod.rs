@@ -8,8 +8,11 @@ mod splice;
 mod tests;
 
 use serde::Serialize;
+use toml_edit::{DocumentMut, Item, Table, TomlError, value};
 
-use crate::definition::{Diagnostics, KeyDoc, Shape, VeDefinition, is_unfit, key, keys, nearest, one_of};
+use crate::definition::{
+    Diagnostics, DriverName, HostConfig, KeyDoc, Shape, VeDefinition, is_unfit, key, keys, nearest, one_of,
+};
 pub use change::{Change, diff};
 pub use render::{NewVe, render_new};
 
@@ -89,6 +92,22 @@ pub fn edit<K: AsRef<str>, V: AsRef<str>>(file: &str, text: &str, settings: &[(K
             Err(EditError::Several(wrong))
         }
     }
+}
+
+/// The text of hostel.toml with its `[disk]` table naming this driver; comments, order and layout stay. A text that
+/// names one already stays as it is.
+pub fn choose_driver(file: &str, text: &str, driver: DriverName) -> Result<String, Diagnostics> {
+    if HostConfig::parse(file, text)?.says("disk.driver") {
+        return Ok(text.to_owned());
+    }
+    let mut document: DocumentMut = text
+        .parse()
+        .map_err(|e: TomlError| Diagnostics::of_syntax(file, text, e.span().unwrap_or(0..0), e.message()))?;
+    let table = document.entry("disk").or_insert_with(|| Item::Table(Table::new()));
+    if let Some(table) = table.as_table_like_mut() {
+        table.insert("driver", value(driver.as_str()));
+    }
+    Ok(document.to_string())
 }
 
 /// What is to become of a key's value.

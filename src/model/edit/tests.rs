@@ -49,6 +49,26 @@ fn with(from: &str, to: &str) -> String {
 }
 
 #[test]
+fn the_choice_of_a_driver_keeps_all_else() {
+    let choose = |text: &str| choose_driver("hostel.toml", text, DriverName::Btrfs).unwrap();
+    let bare =
+        "# Ours.\ncgroup_root = \"a\" # so\n\n[disk]\n# What.\n#driver = \"image\"\n\n[console]\nlog_size = \"1MiB\"\n";
+    let chosen = choose(bare);
+    assert_eq!(
+        chosen,
+        bare.replace("[disk]\n", "[disk]\ndriver = \"btrfs\"\n"),
+        "{chosen}"
+    );
+    assert_eq!(choose(&chosen), chosen);
+    assert_eq!(choose("[disk]\ndriver = \"image\"\n"), "[disk]\ndriver = \"image\"\n");
+    assert_eq!(
+        choose("[idmap]\ncount = 3\n"),
+        "[idmap]\ncount = 3\n\n[disk]\ndriver = \"btrfs\"\n"
+    );
+    assert!(choose_driver("hostel.toml", "[disk]\ndriver = \"zfs\"\n", DriverName::Image).is_err());
+}
+
+#[test]
 fn nothing_to_do_changes_nothing() {
     assert_eq!(changed(&[]), TEXT);
     assert_eq!(changed(&[("processes", ""), ("guest.timezone", "")]), TEXT);

@@ -103,8 +103,9 @@ impl Merge<'_> {
         let (ve, plan) = (&self.ve.overrides.disk, &self.plan.resources.disk);
         let size = self.pick("disk.size", &ve.size, &plan.size);
         let inodes = self.max("disk.inodes", &ve.inodes, &plan.inodes).map(|c| c.get());
+        let driver = self.pick("disk.driver", &ve.driver, &plan.driver);
         match size {
-            Some(size) => Ok(DiskLimits { size, inodes }),
+            Some(size) => Ok(DiskLimits { size, inodes, driver }),
             None => Err(ResolveError::NoDisk {
                 file: self.ve.file.clone(),
                 plan: self.plan.name.clone(),

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::definition::{
-    Addresses, Features, Guest, HostConfig, Network, Plan, Share, StopMode, Tenant, VeDefinition, one_of,
+    Addresses, DriverName, Features, Guest, HostConfig, Network, Plan, Share, StopMode, Tenant, VeDefinition, one_of,
 };
 
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
@@ -84,6 +84,8 @@ pub struct DiskLimits {
     pub size: Bytes,
     /// The most files; `None`: as many as the disk driver gives for the size.
     pub inodes: Option<u64>,
+    /// What it is to be made of; `None`: what hostel.toml says for a new VE, what it is made of for others.
+    pub driver: Option<DriverName>,
 }
 
 /// An interface of a VE.

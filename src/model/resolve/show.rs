@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{Effective, Source};
-use crate::definition::Addresses;
+use crate::definition::{Addresses, DriverName};
 use crate::limits::Limits;
 use crate::units::{Bytes, Rate};
 
@@ -82,6 +82,7 @@ impl Effective {
             ("processes", max(*processes)),
             ("disk.size", self.disk.size.to_string()),
             ("disk.inodes", max(self.disk.inodes)),
+            ("disk.driver", driver(self.disk.driver)),
             ("io.read", rate(io.read_bytes)),
             ("io.write", rate(io.write_bytes)),
             ("io.read_ops", max(io.read_ops)),
@@ -113,6 +114,10 @@ impl Effective {
 
 fn max(limit: Option<impl fmt::Display>) -> String {
     limit.map_or_else(|| "unlimited".to_owned(), |l| l.to_string())
+}
+
+fn driver(asked: Option<DriverName>) -> String {
+    asked.map_or_else(|| "the host's choice".to_owned(), |d| d.to_string())
 }
 
 fn some(value: Option<impl fmt::Display>) -> String {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,59 @@ const QUEUE: usize = 128;
 /// security modules too. Refused: attributes that steer the host's overlay, and what is mounted inside `from`.
 /// After an error `to` holds a part; remove it.
 pub fn copy_tree(from: &Tree, to: &Tree) -> Result<Report> {
+    copy(from, to, Scope::Template)
+}
+
+/// Copies the layers of an overlay (`upper`, `work`) from one disk to another, which is empty, with all that overlayfs
+/// has noted in them: attributes, whiteouts, and the index of files that have several names in the template (kernel:
+/// Documentation/filesystems/overlayfs.rst). What it notes of the place of directories on that very file system is left
+/// behind, as it does without. All of it is on the disk when this returns.
+pub fn copy_layers(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<Report> {
+    let tree = |fd: BorrowedFd<'_>, name: &str| Tree::of(fd, Path::new(name));
+    let report = copy(&tree(from, "the old disk")?, &tree(to, "the new disk")?, Scope::Layers)?;
+    rustix::fs::syncfs(to).map_err(|e| Error::os("sync", "the new disk", e))?;
+    Ok(report)
+}
+
+/// What is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// A distribution's root tree, which nothing of the host's may hide in.
+    Template,
+    /// A VE's disk.
+    Layers,
+}
+
+impl Scope {
+    /// Does what lies at this path come along? Of a disk, what overlayfs knows how to make anew doesn't: temporary
+    /// files, and in the index, directories that say where on the file system another directory is.
+    fn takes(self, path: &[u8], kind: FileType) -> bool {
+        match (self, path.strip_prefix(b"work/index/")) {
+            (Self::Template, _) => true,
+            (Self::Layers, Some(name)) => kind != FileType::Directory && !name.starts_with(b"#"),
+            (Self::Layers, None) => {
+                path.starts_with(b"upper/") || [&b"upper"[..], b"work", b"work/index"].contains(&path)
+            }
+        }
+    }
+
+    fn policy(self, path: &[u8], attribute: &str) -> Policy {
+        if self == Self::Template {
+            return policy(attribute);
+        }
+        let of_index = [&b"work"[..], b"work/index"].contains(&path);
+        match attribute.split_once('.') {
+            // Where the upper layer is on the old file system.
+            Some(("trusted", rest)) if of_index && rest.starts_with("overlay.") => Policy::LeaveOut,
+            // What one file system alone has is no content.
+            Some(("btrfs", _)) => Policy::LeaveOut,
+            Some(("system", rest)) if !rest.starts_with("posix_acl_") => Policy::LeaveOut,
+            _ => Policy::Keep,
+        }
+    }
+}
+
+fn copy(from: &Tree, to: &Tree, scope: Scope) -> Result<Report> {
     let (send, receive) = sync_channel::<FileJob>(QUEUE);
     let receive = Mutex::new(receive);
     let can_clone = AtomicBool::new(true);
@@ -33,6 +87,7 @@ pub fn copy_tree(from: &Tree, to: &Tree) -> Result<Report> {
         .map_err(|e| Error::os("read", from.path().display(), e))?
         .st_dev;
     let mut walk = Walk {
+        scope,
         device,
         send: Some(send),
         linked: HashMap::new(),
@@ -40,9 +95,9 @@ pub fn copy_tree(from: &Tree, to: &Tree) -> Result<Report> {
         directories: Vec::new(),
         report: Report::default(),
     };
-    std::thread::scope(|scope| {
+    std::thread::scope(|threads| {
         let copiers: Vec<_> = (0..COPIERS)
-            .map(|_| scope.spawn(|| copy_files(&receive, &can_clone)))
+            .map(|_| threads.spawn(|| copy_files(&receive, &can_clone, scope)))
             .collect();
         let duplicate = |tree: &Tree| rustix::io::fcntl_dupfd_cloexec(tree.fd(), 0).map(Arc::new);
         let tops = duplicate(from).and_then(|from| Ok((from, duplicate(to)?)));
@@ -62,7 +117,11 @@ pub fn copy_tree(from: &Tree, to: &Tree) -> Result<Report> {
     })?;
     walk.finish(to)?;
     let stat = rustix::fs::fstat(from.fd()).map_err(|e| Error::os("read", from.path().display(), e))?;
-    let xattrs = kept(from.fd(), c".", b"")?;
+    if scope == Scope::Layers {
+        // The top of a disk is its driver's.
+        return Ok(walk.report);
+    }
+    let xattrs = kept(from.fd(), c".", b"", scope)?;
     finish_fd(to.fd(), &stat, &xattrs.0).map_err(|e| Error::os("set the attributes of", to.path().display(), e))?;
     Ok(walk.report)
 }
@@ -79,6 +138,7 @@ struct FileJob {
 }
 
 struct Walk {
+    scope: Scope,
     device: u64,
     send: Option<SyncSender<FileJob>>,
     /// The first name of each file that has several.
@@ -117,12 +177,19 @@ impl Walk {
             .kind(Kind::Invalid)
             .hint("unmount it, or give a tree that nothing is mounted in"));
         }
-        match FileType::from_raw_mode(stat.st_mode) {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if !self.scope.takes(path, kind) {
+            return Ok(());
+        }
+        if kind != FileType::Directory && self.is_further_name(path, &stat) {
+            return Ok(());
+        }
+        match kind {
             FileType::RegularFile => return self.file(from, to, name, path, &stat),
             FileType::Directory => {
                 rustix::fs::mkdirat(to, name, Mode::RWXU).map_err(|e| failed("create", path, e))?;
                 let inner = (open_dir(from, name, path)?, open_dir(to, name, path)?);
-                let (xattrs, labels) = kept(from.as_fd(), name, path)?;
+                let (xattrs, labels) = kept(from.as_fd(), name, path, self.scope)?;
                 self.report.labels_left_out += labels;
                 self.report.directories += 1;
                 self.directories.push((path.clone(), stat, xattrs));
@@ -138,25 +205,36 @@ impl Walk {
                     .map_err(|e| failed("create", path, e))?;
                 self.report.fifos += 1;
             }
+            // Among them whiteouts, which say what is deleted of the template.
+            _ if self.scope == Scope::Layers => {
+                rustix::fs::mknodat(to, name, kind, Mode::RUSR | Mode::WUSR, stat.st_rdev)
+                    .map_err(|e| failed("create", path, e))?;
+            }
             _ => {
                 self.report.leave_out(path);
                 return Ok(());
             }
         }
-        let (xattrs, labels) = kept(from.as_fd(), name, path)?;
+        let (xattrs, labels) = kept(from.as_fd(), name, path, self.scope)?;
         self.report.labels_left_out += labels;
         finish_name(to.as_fd(), name, &stat, &xattrs).map_err(|e| failed("set the attributes of", path, e))
     }
 
-    fn file(&mut self, from: &Arc<OwnedFd>, to: &Arc<OwnedFd>, name: &CStr, path: &[u8], stat: &Stat) -> Result<()> {
-        if stat.st_nlink > 1 {
-            if let Some(first) = self.linked.get(&stat.st_ino) {
-                self.links.push((path.to_vec(), first.clone()));
-                self.report.hard_links += 1;
-                return Ok(());
-            }
-            self.linked.insert(stat.st_ino, path.to_vec());
+    /// Has the walk come by it under another name? Then it is linked there in the end.
+    fn is_further_name(&mut self, path: &[u8], stat: &Stat) -> bool {
+        if stat.st_nlink < 2 {
+            return false;
         }
+        if let Some(first) = self.linked.get(&stat.st_ino) {
+            self.links.push((path.to_vec(), first.clone()));
+            self.report.hard_links += 1;
+            return true;
+        }
+        self.linked.insert(stat.st_ino, path.to_vec());
+        false
+    }
+
+    fn file(&mut self, from: &Arc<OwnedFd>, to: &Arc<OwnedFd>, name: &CStr, path: &[u8], stat: &Stat) -> Result<()> {
         self.report.files += 1;
         self.report.bytes += u64::try_from(stat.st_size).unwrap_or(0);
         let job = FileJob {
@@ -191,12 +269,12 @@ impl Walk {
 }
 
 /// A copier: takes files until there are no more, or one fails.
-fn copy_files(jobs: &Mutex<Receiver<FileJob>>, can_clone: &AtomicBool) -> (Result<()>, u64) {
+fn copy_files(jobs: &Mutex<Receiver<FileJob>>, can_clone: &AtomicBool, scope: Scope) -> (Result<()>, u64) {
     let mut labels = 0;
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return (Ok(()), labels) };
-        match copy_file(&job, can_clone) {
+        match copy_file(&job, can_clone, scope) {
             Ok(left_out) => labels += left_out,
             Err(e) => {
                 // Take the rest away, so that the walk doesn't wait for room in the queue for ever.
@@ -207,7 +285,7 @@ fn copy_files(jobs: &Mutex<Receiver<FileJob>>, can_clone: &AtomicBool) -> (Resul
     }
 }
 
-fn copy_file(job: &FileJob, can_clone: &AtomicBool) -> Result<u64> {
+fn copy_file(job: &FileJob, can_clone: &AtomicBool, scope: Scope) -> Result<u64> {
     let fail = |e: Errno| failed("copy", &job.path, e);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let from = rustix::fs::openat(&job.from, &job.name, flags, Mode::empty()).map_err(fail)?;
@@ -218,7 +296,7 @@ fn copy_file(job: &FileJob, can_clone: &AtomicBool) -> Result<u64> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let to = rustix::fs::openat(&job.to, &job.name, flags, Mode::RUSR | Mode::WUSR).map_err(fail)?;
     copy_content(&from, &to, &stat, can_clone).map_err(fail)?;
-    let (xattrs, labels) = kept(job.from.as_fd(), &job.name, &job.path)?;
+    let (xattrs, labels) = kept(job.from.as_fd(), &job.name, &job.path, scope)?;
     finish_fd(to.as_fd(), &stat, &xattrs).map_err(fail)?;
     Ok(labels)
 }
@@ -277,14 +355,14 @@ fn copy_range(from: &OwnedFd, to: &OwnedFd, start: u64, end: u64) -> std::result
 }
 
 /// The attributes that survive, and how many labels don't.
-fn kept(parent: BorrowedFd<'_>, name: &CStr, path: &[u8]) -> Result<(Attributes, u64)> {
+fn kept(parent: BorrowedFd<'_>, name: &CStr, path: &[u8], scope: Scope) -> Result<(Attributes, u64)> {
     let mut xattrs = list_at(parent, name).map_err(|e| failed("read the attributes of", path, e))?;
-    if let Some((bad, _)) = xattrs.iter().find(|(n, _)| policy(n) == Policy::Refuse) {
+    if let Some((bad, _)) = xattrs.iter().find(|(n, _)| scope.policy(path, n) == Policy::Refuse) {
         let why = format!("a root tree may not carry its attribute \"{}\"", shown(bad.as_bytes()));
         return Err(Error::new("copy", format!("\"{}\"", shown(path)), why).kind(Kind::Invalid));
     }
     let before = xattrs.len();
-    xattrs.retain(|(n, _)| policy(n) == Policy::Keep);
+    xattrs.retain(|(n, _)| scope.policy(path, n) == Policy::Keep);
     let labels = (before - xattrs.len()) as u64;
     Ok((xattrs, labels))
 }
@@ -322,7 +400,7 @@ fn finish_fd(fd: BorrowedFd<'_>, stat: &Stat, xattrs: &[(String, Vec<u8>)]) -> s
     rustix::fs::futimens(fd, &times(stat))
 }
 
-/// The same for a symbolic link or a FIFO, by its name.
+/// The same for what isn't opened, by its name.
 fn finish_name(
     parent: BorrowedFd<'_>,
     name: &CStr,
@@ -331,7 +409,7 @@ fn finish_name(
 ) -> std::result::Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-    if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(parent, name, flags, Mode::empty())?;
         let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);

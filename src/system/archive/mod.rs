@@ -30,12 +30,14 @@ mod tree;
 mod unpack;
 mod walk;
 
-pub use copy::copy_tree;
+pub use copy::{copy_layers, copy_tree};
 pub use import::{Form, Import};
 pub use manifest::{Manifest, manifest, sha256, verify};
 pub use tool::{Job, Output, find_program, is_static_program};
 pub use tree::{Resolved, Tree, rename_new};
 pub use unpack::{unpack, unpack_layer};
+
+use std::os::fd::AsFd;
 
 use crate::Error;
 
@@ -99,6 +101,15 @@ impl Report {
             self.left_out.push(shown(path));
         }
     }
+}
+
+/// Shows all that is below a directory: its path from there, and what stat(2) says of it. Names come in sorted order, a
+/// directory before what is in it; no link is followed, and no other file system entered.
+pub(crate) fn look_at_all(top: &std::fs::File, see: &mut dyn FnMut(&[u8], &rustix::fs::Stat)) -> crate::Result<()> {
+    walk::walk(top.as_fd(), &mut |node| {
+        see(node.path, &node.stat);
+        Ok(())
+    })
 }
 
 /// A path as a person can read it: control characters escaped.

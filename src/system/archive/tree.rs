@@ -51,6 +51,15 @@ impl Tree {
         })
     }
 
+    /// A directory that is open, under a name for messages.
+    pub(super) fn of(fd: BorrowedFd<'_>, path: &Path) -> Result<Self> {
+        let fd = rustix::io::fcntl_dupfd_cloexec(fd, 0).map_err(|e| Error::os("open directory", path.display(), e))?;
+        Ok(Self {
+            fd,
+            path: path.to_owned(),
+        })
+    }
+
     /// Makes a new directory with mode 0755 and opens it. Its parent should have mode 0700, so that no user of
     /// the host reaches a setuid file inside.
     pub fn create(path: &Path) -> Result<Self> {

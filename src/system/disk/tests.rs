@@ -8,7 +8,10 @@ use std::time::Instant;
 
 use super::ext4::{PrivateMount, Superblock};
 use super::*;
+
 use crate::Kind;
+
+mod hosts;
 
 const MIB: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -17,6 +20,7 @@ fn spec(mib: u64) -> DiskSpec {
     DiskSpec {
         size: mib * MIB,
         inodes: None,
+        key: 1 << 20,
     }
 }
 
@@ -84,8 +88,8 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     (0..bytes / 8).flat_map(|_| next().to_le_bytes()).collect()
 }
 
-/// What every driver promises.
-fn contract(disks: &dyn Disks, dir: &Path) {
+/// What every driver promises; `attaches`: its disks have to be attached.
+fn contract(disks: &dyn Disks, dir: &Path, attaches: bool) {
     disks.probe(dir).unwrap();
     let ve = dir.join("101");
     // Nothing there.
@@ -102,34 +106,45 @@ fn contract(disks: &dyn Disks, dir: &Path) {
     assert_eq!(disks.create(&ve, &spec(128), "ve-101").unwrap_err().kind, Kind::Exists);
     assert!(disks.exists(&ve).unwrap());
     assert_eq!(disks.check(&ve).unwrap(), FsckOutcome::Clean);
+    let stamp = disks.stamp(&ve).unwrap();
     // Attached, twice: the same device.
     let first = disks.attach(&ve).unwrap();
     assert!(!first.reused);
     let second = disks.attach(&ve).unwrap();
-    assert!(second.reused);
+    assert_eq!(second.reused, attaches);
     assert_eq!(first.source, second.source);
-    assert_eq!(disks.attached(&ve).unwrap().unwrap().source, first.source);
-    assert_eq!(disks.list(dir).unwrap().len(), 1);
     assert!(disks.list(&dir.join("102")).unwrap().is_empty());
-    // Attached: what must not be done now.
-    assert_eq!(disks.remove(&ve).unwrap_err().kind, Kind::Busy);
-    assert_eq!(disks.shrink(&ve, 32 * MIB).unwrap_err().kind, Kind::Busy);
-    assert_eq!(disks.check(&ve).unwrap_err().kind, Kind::Busy);
+    assert!(!disks.devices(&ve).unwrap().is_empty());
+    if attaches {
+        assert_eq!(disks.attached(&ve).unwrap().unwrap().source, first.source);
+        assert_eq!(disks.list(dir).unwrap().len(), 1);
+        // Attached: what must not be done now.
+        assert_eq!(disks.stamp(&ve).unwrap_err().kind, Kind::Busy);
+        assert_eq!(disks.remove(&ve).unwrap_err().kind, Kind::Busy);
+        assert_eq!(disks.shrink(&ve, 32 * MIB).unwrap_err().kind, Kind::Busy);
+        assert_eq!(disks.check(&ve).unwrap_err().kind, Kind::Busy);
+    }
     drop((first, second));
     disks.detach(&ve, PATIENCE).unwrap();
     disks.detach(&ve, PATIENCE).unwrap();
     assert!(disks.attached(&ve).unwrap().is_none());
     assert!(disks.list(dir).unwrap().is_empty());
+    // Nobody has mounted it: nothing has changed, nor does it by being looked at.
+    disks.usage(&ve).unwrap();
+    assert_eq!(disks.check(&ve).unwrap(), FsckOutcome::Clean);
+    assert_eq!(disks.stamp(&ve).unwrap(), stamp);
     // Sizes.
     let size = |disks: &dyn Disks| disks.usage(&ve).unwrap().size.unwrap();
-    let inodes = disks.usage(&ve).unwrap().inodes.unwrap();
+    let inodes = disks.usage(&ve).unwrap().inodes;
+    assert_eq!(inodes.is_some(), disks.inodes(64 * MIB).is_some());
     let old = size(disks);
     assert_eq!(disks.size(&ve).unwrap(), 64 * MIB);
     disks.grow(&ve, 256 * MIB).unwrap();
     disks.grow(&ve, 256 * MIB).unwrap();
     assert_eq!(disks.size(&ve).unwrap(), 256 * MIB);
+    assert!(!attaches || disks.stamp(&ve).unwrap() != stamp);
     assert!(size(disks) > 3 * old, "{} after {old}", size(disks));
-    assert!(disks.usage(&ve).unwrap().inodes.unwrap() > inodes);
+    assert!(inodes.is_none() || disks.usage(&ve).unwrap().inodes > inodes);
     assert_eq!(disks.grow(&ve, 64 * MIB).unwrap_err().kind, Kind::Invalid);
     assert_eq!(disks.shrink(&ve, 512 * MIB).unwrap_err().kind, Kind::Invalid);
     disks.shrink(&ve, 128 * MIB).unwrap();
@@ -137,15 +152,50 @@ fn contract(disks: &dyn Disks, dir: &Path) {
     assert_eq!(disks.size(&ve).unwrap(), 128 * MIB);
     assert!(size(disks) <= 128 * MIB);
     disks.compact(&ve).unwrap();
+    // Content is seen, counts, stays where the disk is moved, and changes the stamp.
+    let stamp = disks.stamp(&ve).unwrap();
+    let seen = |dir: &Path, act: &dyn Fn(&Path)| {
+        let content = disks.content(dir).unwrap();
+        act(Path::new(&format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            content.root().as_raw_fd()
+        )));
+        rustix::fs::syncfs(content.root()).unwrap();
+        drop(content);
+        disks.detach(dir, PATIENCE).unwrap();
+    };
+    seen(&ve, &|root| fs::write(root.join("kept"), noise(3, 4 << 20)).unwrap());
+    assert!(is_fake(disks) || disks.stamp(&ve).unwrap() != stamp);
+    let used = disks.usage(&ve).unwrap().used.unwrap();
+    assert!(is_fake(disks) || (4 * MIB..16 * MIB).contains(&used), "{used}");
+    assert!(is_fake(disks) || disks.glance(&ve, None).unwrap() >= 4 * MIB);
+    let elsewhere = dir.join("102");
+    fs::create_dir_all(&elsewhere).unwrap();
+    disks.adopt(&ve, &elsewhere).unwrap();
+    disks.adopt(&ve, &elsewhere).unwrap();
+    assert!(!disks.exists(&ve).unwrap() && disks.exists(&elsewhere).unwrap());
+    seen(&elsewhere, &|root| {
+        assert!(fs::read(root.join("kept")).unwrap() == noise(3, 4 << 20))
+    });
+    disks.adopt(&elsewhere, &ve).unwrap();
+    fs::remove_dir(&elsewhere).unwrap();
+    assert_eq!(disks.size(&ve).unwrap(), 128 * MIB);
     // Gone.
     disks.remove(&ve).unwrap();
     disks.remove(&ve).unwrap();
     assert!(!disks.exists(&ve).unwrap());
 }
 
+fn is_fake(disks: &dyn Disks) -> bool {
+    format!("{disks:?}").starts_with("FakeDisks")
+}
+
 #[test]
 fn fake_keeps_the_contract() {
-    contract(&FakeDisks::new(), Path::new("/fake"));
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("101")).unwrap();
+    contract(&FakeDisks::new(), dir.path(), true);
 }
 
 #[test]
@@ -154,7 +204,7 @@ fn image_keeps_the_contract() {
         return;
     }
     let dir = Scratch::new();
-    contract(&ImageDisks, dir.path());
+    contract(&ImageDisks, dir.path(), true);
     assert_eq!(
         fs::read_dir(dir.path().join("101")).unwrap().count(),
         0,
@@ -199,6 +249,7 @@ fn the_guest_sees_what_it_paid_for_and_the_host_stores_little() {
                 &DiskSpec {
                     size: mib * MIB,
                     inodes,
+                    key: 0,
                 },
                 "ve-101",
             )
@@ -316,6 +367,7 @@ fn wrong_sizes_and_labels_are_refused_before_anything_is_touched() {
         DiskSpec {
             size: u64::MAX,
             inodes: None,
+            key: 0,
         },
         "a",
     );
@@ -323,6 +375,7 @@ fn wrong_sizes_and_labels_are_refused_before_anything_is_touched() {
         DiskSpec {
             size: 64 * MIB,
             inodes: Some(3),
+            key: 0,
         },
         "a",
     );
@@ -330,6 +383,7 @@ fn wrong_sizes_and_labels_are_refused_before_anything_is_touched() {
         DiskSpec {
             size: 64 * MIB,
             inodes: Some(64 * MIB),
+            key: 0,
         },
         "a",
     );
@@ -666,4 +720,36 @@ fn many_disks_at_once_get_a_device_each() {
     });
     let distinct: std::collections::BTreeSet<_> = nodes.iter().map(node).collect();
     assert_eq!(distinct.len(), 12);
+}
+
+#[test]
+fn a_stamp_tells_each_change() {
+    if skipped() {
+        return;
+    }
+    let dir = Scratch::new();
+    ImageDisks.create(dir.path(), &spec(64), "ve-101").unwrap();
+    let mut seen = vec![ImageDisks.stamp(dir.path()).unwrap()];
+    let mut changed = |how: &str| {
+        let stamp = ImageDisks.stamp(dir.path()).unwrap();
+        assert!(!seen.contains(&stamp), "{how} left the stamp as it was");
+        seen.push(stamp);
+    };
+    with_mounted(dir.path(), |root| fs::write(root.join("a"), "one").unwrap());
+    changed("a new file");
+    with_mounted(dir.path(), |root| fs::write(root.join("a"), "two").unwrap());
+    changed("a file of the same length");
+    with_mounted(dir.path(), |_| ());
+    changed("a mount for writing");
+    let image = File::options().write(true).open(dir.path().join("disk.img")).unwrap();
+    image.write_all_at(b"x", 40 * MIB).unwrap();
+    changed("a byte written past the file system");
+    // Read-only by another's hand: nothing is written.
+    let before = ImageDisks.stamp(dir.path()).unwrap();
+    let attached = ImageDisks.attach(dir.path()).unwrap();
+    let mount = PrivateMount::new(&node(&attached), true).unwrap();
+    assert_eq!(fs::read(reach(&mount).join("a")).unwrap(), b"two");
+    drop((mount, attached));
+    ImageDisks.detach(dir.path(), PATIENCE).unwrap();
+    assert_eq!(ImageDisks.stamp(dir.path()).unwrap(), before);
 }

@@ -83,10 +83,14 @@ pub fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(points)
 }
 
-/// The fifth field of a line of mountinfo (proc_pid_mountinfo(5)); space, tab, newline and backslash stand there as
-/// three octal digits behind a backslash.
+/// The fifth field of a line of mountinfo (proc_pid_mountinfo(5)).
 fn mount_point(line: &str) -> Option<PathBuf> {
-    let field = line.split(' ').nth(4)?.as_bytes();
+    line.split(' ').nth(4).map(unescape)
+}
+
+/// A path in mountinfo: space, tab, newline and backslash stand there as three octal digits behind a backslash.
+pub(crate) fn unescape(field: &str) -> PathBuf {
+    let field = field.as_bytes();
     let mut bytes = Vec::with_capacity(field.len());
     let mut at = 0;
     while let Some(byte) = field.get(at) {
@@ -96,7 +100,7 @@ fn mount_point(line: &str) -> Option<PathBuf> {
             None => (bytes.push(*byte), at += 1),
         };
     }
-    Some(PathBuf::from(OsString::from_vec(bytes)))
+    PathBuf::from(OsString::from_vec(bytes))
 }
 
 /// Mounts the root made of `lower` and `disk` at `root`; the disk itself goes to `disk_point`. Both are made if

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use hostel_model::definition::DriverName;
 use hostel_model::id::{VeId, VeName};
 use hostel_model::request::VeRef;
 use hostel_system::file;
@@ -48,6 +49,37 @@ impl Host {
             found.add("journal", path.display(), why, {
                 let path = path.clone();
                 move || Ok(file::remove_file(&path)?)
+            });
+        }
+        Ok(())
+    }
+
+    /// What disks and their moves left behind. A disk is never removed that a VE may have been moved from.
+    pub(super) fn audit_disks<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        for &id in inventory.known.iter().filter(|id| !inventory.busy.contains(id)) {
+            if self.dirs.moving(id).exists() {
+                let why = "left by a move of the VE's disk that was killed";
+                let path = self.dirs.moving(id);
+                found.add("staging file", path.display(), why, move || self.remove_moving(id));
+            }
+            let Ok(Some(state)) = self.state_of(id) else { continue };
+            let others = DriverName::ALL.iter().filter(|name| **name != state.driver);
+            for name in others {
+                if self.disks.get(*name).exists(&self.dirs.ve(id))? {
+                    let why = format!(
+                        "its disk is of driver {}, and there is one of driver {name} too; see what is on it, then remove it",
+                        state.driver
+                    );
+                    found.tell("disk", format!("of VE {id}"), why);
+                }
+            }
+        }
+        let ids = self.config.idmap;
+        let keys = ids.base..ids.base.saturating_add(ids.count.saturating_mul(65_536));
+        for (driver, leftover) in self.disks.leftovers(&self.dirs.ves(), keys)? {
+            let why = "no file belongs to it any more: its disk was removed by other hands";
+            found.add("quota", leftover, why, move || {
+                Ok(self.disks.get(driver).clear(&self.dirs.ves(), &leftover)?)
             });
         }
         Ok(())

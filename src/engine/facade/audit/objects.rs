@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use hostel_model::definition::DriverName;
 use hostel_model::id::VeId;
 use hostel_system::process::{Adopt, Request};
 
@@ -108,9 +109,10 @@ impl Host {
         for device in self.disks.list(&ves)? {
             let dir = device
                 .backing
-                .parent()
-                .and_then(|d| d.file_name())
-                .and_then(|n| n.to_str())
+                .ancestors()
+                .skip(1)
+                .filter_map(|d| d.file_name()?.to_str())
+                .find(|name| *name != ".moving")
                 .unwrap_or_default();
             let name = [".creating-", ".destroyed-"]
                 .iter()
@@ -128,7 +130,8 @@ impl Host {
                 "no VE that runs or is mounted uses it"
             };
             found.add("loop device", object, why, move || {
-                Ok(self.disks.release(&device, PATIENCE)?)
+                let image = self.disks.get(DriverName::Image);
+                Ok(image.release(&device, PATIENCE)?)
             });
         }
         Ok(())

@@ -136,7 +136,7 @@ fn more_files_than_the_disk_has_room_for_are_refused_by_every_verb() {
     });
     told(
         &e,
-        "disk.size: 17TiB is more than a disk of driver fake can have; give at most 16TiB",
+        "disk.size: 17TiB is more than a disk of driver image can have; give at most 16TiB",
     );
     with_ve(&host, &[("disk.inodes", "131073")]);
     let set = |size: &str| vec![("disk.size".to_owned(), size.to_owned())];

@@ -10,14 +10,19 @@
 
 mod file;
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::time::Duration;
 
+use hostel_model::definition::DriverName;
 use rustix::mount::MountAttrFlags;
 
 use super::ext4::{self, PrivateMount};
-use super::{Attached, DiskSource, DiskSpec, Disks, FsckOutcome, LoopDevice, MountOptions, Usage, loopdev, tools};
+use super::{
+    Attached, Content, DiskSource, DiskSpec, Disks, FsckOutcome, Leftover, LoopDevice, MountOptions, Usage, loopdev,
+    tools,
+};
+use crate::cgroup::BlockDevice;
 use crate::file::{make_dir, remove_file, sync_dir};
 use crate::{Error, Kind, Result};
 use file::{Image, check_sound, grow_attached, grow_detached, make_image, wait_released};
@@ -74,23 +79,24 @@ fn check_spec(spec: &DiskSpec, label: &str, path: &Path) -> Result<DiskSpec> {
         let why = format!("\"{label}\" is no label: at most 16 bytes, no dash first");
         return Err(Error::new("label the disk", path.display(), why).kind(Kind::Invalid));
     }
-    Ok(DiskSpec {
-        size,
-        inodes: spec.inodes,
-    })
+    Ok(DiskSpec { size, ..*spec })
 }
 
 impl Disks for ImageDisks {
-    fn name(&self) -> &'static str {
-        "image"
+    fn name(&self) -> DriverName {
+        DriverName::Image
+    }
+
+    fn prepare(&self, _dir: &Path) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     fn sizes(&self) -> RangeInclusive<u64> {
         MIN_SIZE..=MAX_SIZE
     }
 
-    fn inodes(&self, size: u64) -> RangeInclusive<u64> {
-        inodes(size)
+    fn inodes(&self, size: u64) -> Option<RangeInclusive<u64>> {
+        Some(inodes(size))
     }
 
     fn probe(&self, dir: &Path) -> std::result::Result<(), String> {
@@ -115,6 +121,7 @@ impl Disks for ImageDisks {
                 &DiskSpec {
                     size: MIN_SIZE,
                     inodes: None,
+                    key: 0,
                 },
                 "probe",
             )?;
@@ -300,6 +307,17 @@ impl Disks for ImageDisks {
         })
     }
 
+    fn stamp(&self, dir: &Path) -> Result<String> {
+        let image = Image::open_for(dir, false)?;
+        if let Some(device) = image.device()? {
+            let why = format!("it is attached as {}", device.node().display());
+            return Err(Error::new("stamp", image.path.display(), why)
+                .kind(Kind::Busy)
+                .hint("stop the VE first"));
+        }
+        image.stamp()
+    }
+
     fn glance(&self, dir: &Path, root: Option<&Path>) -> Option<u64> {
         match root {
             Some(root) => super::used_of_overlay(root),
@@ -308,6 +326,23 @@ impl Disks for ImageDisks {
                 ext4::Superblock::read(&image).ok()?.map(|s| s.used())
             }
         }
+    }
+
+    fn devices(&self, dir: &Path) -> Result<Vec<BlockDevice>> {
+        let attached = self.attached(dir)?.map(|a| a.source);
+        Ok(attached.iter().filter_map(DiskSource::device).collect())
+    }
+
+    fn content(&self, dir: &Path) -> Result<Content> {
+        let (device, _) = Image::open(dir)?.attach()?;
+        let mount = PrivateMount::of(&device.node())?;
+        let root = rustix::io::fcntl_dupfd_cloexec(mount.root(), 0)
+            .map_err(|e| Error::os("open the disk", dir.display(), e))?;
+        Ok(Content::new(root, device))
+    }
+
+    fn adopt(&self, from: &Path, to: &Path) -> Result<()> {
+        super::adopt(&from.join(IMAGE), &to.join(IMAGE))
     }
 
     fn compact(&self, dir: &Path) -> Result<u64> {
@@ -340,5 +375,13 @@ impl Disks for ImageDisks {
         let mut devices = loopdev::all()?;
         devices.retain(|d| d.backing.starts_with(&real) || d.backing.starts_with(under));
         Ok(devices)
+    }
+
+    fn leftovers(&self, _under: &Path, _keys: Range<u32>) -> Result<Vec<Leftover>> {
+        Ok(Vec::new())
+    }
+
+    fn clear(&self, _under: &Path, leftover: &Leftover) -> Result<()> {
+        Err(Error::new("clear", leftover, "it is none of this driver's").kind(Kind::Invalid))
     }
 }
