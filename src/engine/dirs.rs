@@ -47,6 +47,11 @@ impl Dirs {
         self.ves().join(format!(".destroyed-{id}"))
     }
 
+    /// What ran in a VE when it was suspended.
+    pub fn dump(&self, id: VeId) -> PathBuf {
+        self.ve(id).join("dump")
+    }
+
     /// Space put by.
     pub fn reserve(&self) -> PathBuf {
         self.paths.data.join(".reserve")

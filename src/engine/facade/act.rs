@@ -93,6 +93,8 @@ impl Engine {
                 .thaw(id)
                 .map(|()| outcome("unpaused", true))
                 .map_err(Into::into),
+            Action::Suspend => Err(Error::new(Class::Refused, format!("{} can't be suspended", ve.name))),
+            Action::Resume => Err(Error::new(Class::Refused, format!("{} can't be resumed", ve.name))),
             Action::Destroy { .. } => self.destroy(ve, was, progress),
             Action::Mount => {
                 self.run::<Mount>(id, &op::mount::Params {}, progress)?;
@@ -169,7 +171,7 @@ impl Engine {
         match was {
             State::Running | State::Paused => self.stop(ve.id, None, progress)?,
             State::Mounted => self.run::<Umount>(ve.id, &op::mount::Params {}, progress)?,
-            State::Stopped | State::Broken => self.host.clear(ve)?,
+            State::Stopped | State::Suspended | State::Broken => self.host.clear(ve)?,
         }
         let params = op::destroy::Params { name: ve.name.clone() };
         match self.making_room(|| self.run::<Destroy>(ve.id, &params, progress)) {
@@ -177,7 +179,9 @@ impl Engine {
             Err(e) if e.class == Class::Limit && self.host.journals.look(ve.id) == Look::Nothing => {
                 Destroy::without_journal(&self.host, ve.id, params)?;
             }
-            Err(e) if e.class == Class::Interrupted && was != State::Stopped => return Err(is_stopped(e, ve)),
+            Err(e) if e.class == Class::Interrupted && !matches!(was, State::Stopped | State::Suspended) => {
+                return Err(is_stopped(e, ve));
+            }
             other => other?,
         }
         Ok(outcome("destroyed", true))
@@ -249,6 +253,8 @@ fn verb(action: &Action) -> &'static str {
         Action::Restart { .. } => "restart",
         Action::Pause => "pause",
         Action::Unpause => "unpause",
+        Action::Suspend => "suspend",
+        Action::Resume => "resume",
         Action::Destroy { .. } => "destroy",
         Action::Mount => "mount",
         Action::Umount => "umount",

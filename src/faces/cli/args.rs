@@ -71,6 +71,8 @@ pub enum Command {
     Restart(c::restart::Restart),
     Pause(c::pause::Pause),
     Unpause(c::unpause::Unpause),
+    Suspend(c::suspend::Suspend),
+    Resume(c::resume::Resume),
     Destroy(c::destroy::Destroy),
     Mount(c::mount::Mount),
     Umount(c::umount::Umount),
@@ -112,7 +114,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     (
         "Life of a VE",
         &[
-            "create", "start", "stop", "restart", "kill", "pause", "unpause", "destroy",
+            "create", "start", "stop", "restart", "kill", "pause", "unpause", "suspend", "resume", "destroy",
         ],
     ),
     (

@@ -21,6 +21,7 @@ pub mod pause;
 pub mod pull;
 pub mod push;
 pub mod restart;
+pub mod resume;
 pub mod runscript;
 pub mod set;
 pub mod settle;
@@ -28,6 +29,7 @@ pub mod show;
 pub mod start;
 pub mod status;
 pub mod stop;
+pub mod suspend;
 pub mod template;
 pub mod umount;
 pub mod unpause;
@@ -60,6 +62,8 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Restart(c) => c.run(context),
         Command::Pause(c) => c.run(context),
         Command::Unpause(c) => c.run(context),
+        Command::Suspend(c) => c.run(context),
+        Command::Resume(c) => c.run(context),
         Command::Destroy(c) => c.run(context),
         Command::Mount(c) => c.run(context),
         Command::Umount(c) => c.run(context),
