@@ -51,9 +51,8 @@ impl Superblock {
 
     /// Reads it from an image or a device; `None` if there is no ext4.
     pub(super) fn read(image: &File) -> io::Result<Option<Self>> {
-        let mut raw = [0u8; 1024];
-        match image.read_exact_at(&mut raw, 1024) {
-            Ok(()) => Ok(Self::parse(&raw)),
+        match read_raw(image) {
+            Ok(raw) => Ok(Self::parse(&raw)),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
             Err(e) => Err(e),
         }
@@ -85,6 +84,13 @@ impl Superblock {
             clean: state & STATE_CLEAN != 0 && state & STATE_ERRORS == 0 && incompat & INCOMPAT_RECOVER == 0,
         })
     }
+}
+
+/// The superblock as it lies there. Each mount for writing changes it (times, count of mounts), and so do the tools.
+pub(super) fn read_raw(image: &File) -> io::Result<[u8; 1024]> {
+    let mut raw = [0u8; 1024];
+    image.read_exact_at(&mut raw, 1024)?;
+    Ok(raw)
 }
 
 /// Is a file system on this device mounted, in whatever mount namespace? The kernel shows each live ext4 in sysfs.

@@ -42,6 +42,8 @@ struct Disk {
     mounted: bool,
     used: u64,
     unclean: bool,
+    /// How often its content has changed.
+    changes: u64,
 }
 
 steered!(FakeDisks);
@@ -82,6 +84,7 @@ impl FakeDisks {
     pub fn fill(&self, dir: &Path, used: u64) {
         if let Some(disk) = self.state().disks.get_mut(&key(dir)) {
             disk.used = used;
+            disk.changes += 1;
         }
     }
 
@@ -90,6 +93,7 @@ impl FakeDisks {
         if let Some(disk) = self.state().disks.get_mut(&key(dir)) {
             disk.mounted = mounted;
             disk.unclean = mounted;
+            disk.changes += 1;
         }
     }
 
@@ -181,6 +185,7 @@ impl Disks for FakeDisks {
                     mounted: false,
                     used: 0,
                     unclean: false,
+                    changes: 0,
                 };
                 let name = match dir.is_dir() {
                     // A directory of that name may have held another disk before.
@@ -249,6 +254,7 @@ impl Disks for FakeDisks {
         let mut state = self.call("check", dir)?;
         let disk = state.detached("check", dir)?;
         Ok(if std::mem::take(&mut disk.unclean) {
+            disk.changes += 1;
             FsckOutcome::Corrected("recovering journal".into())
         } else {
             FsckOutcome::Clean
@@ -261,6 +267,7 @@ impl Disks for FakeDisks {
         if size < disk.spec.size {
             return Err(Error::new("grow", dir.display(), "that would be less").kind(Kind::Invalid));
         }
+        disk.changes += u64::from(disk.spec.size != size);
         disk.spec.size = size;
         Ok(())
     }
@@ -275,8 +282,15 @@ impl Disks for FakeDisks {
             let why = format!("{} bytes are in use", disk.used);
             return Err(Error::new("shrink", dir.display(), why).kind(Kind::NoSpace));
         }
+        disk.changes += u64::from(disk.spec.size != size);
         disk.spec.size = size;
         Ok(())
+    }
+
+    fn stamp(&self, dir: &Path) -> Result<String> {
+        let mut state = self.call("stamp", dir)?;
+        let disk = state.detached("stamp", dir)?;
+        Ok(format!("fake {} {}", disk.label, disk.changes))
     }
 
     fn glance(&self, dir: &Path, _: Option<&Path>) -> Option<u64> {

@@ -139,6 +139,10 @@ pub trait Disks: Send + Sync + Debug {
     fn size(&self, dir: &Path) -> Result<u64>;
     /// How full it is, mounted or not.
     fn usage(&self, dir: &Path) -> Result<Usage>;
+    /// An opaque text that is another one as soon as anything on the detached disk has changed, by whomever: who saved
+    /// the processes that work on a disk may let them go on only if it is the same. To attach and detach it without a
+    /// mount, or to look at it, changes nothing. `Busy` while attached.
+    fn stamp(&self, dir: &Path) -> Result<String>;
     /// Bytes in use inside, at a glance, for lists of many VEs; `None` if that can't be told cheaply. `root` is the root
     /// of a running guest as the kernel shows it (`/proc/PID/root`); `None` if the disk isn't mounted.
     fn glance(&self, dir: &Path, root: Option<&Path>) -> Option<u64>;

@@ -102,6 +102,7 @@ fn contract(disks: &dyn Disks, dir: &Path) {
     assert_eq!(disks.create(&ve, &spec(128), "ve-101").unwrap_err().kind, Kind::Exists);
     assert!(disks.exists(&ve).unwrap());
     assert_eq!(disks.check(&ve).unwrap(), FsckOutcome::Clean);
+    let stamp = disks.stamp(&ve).unwrap();
     // Attached, twice: the same device.
     let first = disks.attach(&ve).unwrap();
     assert!(!first.reused);
@@ -110,6 +111,7 @@ fn contract(disks: &dyn Disks, dir: &Path) {
     assert_eq!(first.source, second.source);
     assert_eq!(disks.attached(&ve).unwrap().unwrap().source, first.source);
     assert_eq!(disks.list(dir).unwrap().len(), 1);
+    assert_eq!(disks.stamp(&ve).unwrap_err().kind, Kind::Busy);
     assert!(disks.list(&dir.join("102")).unwrap().is_empty());
     // Attached: what must not be done now.
     assert_eq!(disks.remove(&ve).unwrap_err().kind, Kind::Busy);
@@ -120,6 +122,10 @@ fn contract(disks: &dyn Disks, dir: &Path) {
     disks.detach(&ve, PATIENCE).unwrap();
     assert!(disks.attached(&ve).unwrap().is_none());
     assert!(disks.list(dir).unwrap().is_empty());
+    // Nobody has mounted it: nothing has changed, nor does it by being looked at.
+    disks.usage(&ve).unwrap();
+    assert_eq!(disks.check(&ve).unwrap(), FsckOutcome::Clean);
+    assert_eq!(disks.stamp(&ve).unwrap(), stamp);
     // Sizes.
     let size = |disks: &dyn Disks| disks.usage(&ve).unwrap().size.unwrap();
     let inodes = disks.usage(&ve).unwrap().inodes.unwrap();
@@ -128,6 +134,7 @@ fn contract(disks: &dyn Disks, dir: &Path) {
     disks.grow(&ve, 256 * MIB).unwrap();
     disks.grow(&ve, 256 * MIB).unwrap();
     assert_eq!(disks.size(&ve).unwrap(), 256 * MIB);
+    assert_ne!(disks.stamp(&ve).unwrap(), stamp);
     assert!(size(disks) > 3 * old, "{} after {old}", size(disks));
     assert!(disks.usage(&ve).unwrap().inodes.unwrap() > inodes);
     assert_eq!(disks.grow(&ve, 64 * MIB).unwrap_err().kind, Kind::Invalid);
@@ -666,4 +673,36 @@ fn many_disks_at_once_get_a_device_each() {
     });
     let distinct: std::collections::BTreeSet<_> = nodes.iter().map(node).collect();
     assert_eq!(distinct.len(), 12);
+}
+
+#[test]
+fn a_stamp_tells_each_change() {
+    if skipped() {
+        return;
+    }
+    let dir = Scratch::new();
+    ImageDisks.create(dir.path(), &spec(64), "ve-101").unwrap();
+    let mut seen = vec![ImageDisks.stamp(dir.path()).unwrap()];
+    let mut changed = |how: &str| {
+        let stamp = ImageDisks.stamp(dir.path()).unwrap();
+        assert!(!seen.contains(&stamp), "{how} left the stamp as it was");
+        seen.push(stamp);
+    };
+    with_mounted(dir.path(), |root| fs::write(root.join("a"), "one").unwrap());
+    changed("a new file");
+    with_mounted(dir.path(), |root| fs::write(root.join("a"), "two").unwrap());
+    changed("a file of the same length");
+    with_mounted(dir.path(), |_| ());
+    changed("a mount for writing");
+    let image = File::options().write(true).open(dir.path().join("disk.img")).unwrap();
+    image.write_all_at(b"x", 40 * MIB).unwrap();
+    changed("a byte written past the file system");
+    // Read-only by another's hand: nothing is written.
+    let before = ImageDisks.stamp(dir.path()).unwrap();
+    let attached = ImageDisks.attach(dir.path()).unwrap();
+    let mount = PrivateMount::new(&node(&attached), true).unwrap();
+    assert_eq!(fs::read(reach(&mount).join("a")).unwrap(), b"two");
+    drop((mount, attached));
+    ImageDisks.detach(dir.path(), PATIENCE).unwrap();
+    assert_eq!(ImageDisks.stamp(dir.path()).unwrap(), before);
 }

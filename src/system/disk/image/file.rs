@@ -6,8 +6,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use super::{IMAGE, UNDO};
-use crate::disk::ext4::{PrivateMount, Superblock};
+use crate::disk::ext4::{self, PrivateMount, Superblock};
 use crate::disk::{DiskSpec, FsckOutcome, loopdev, tools};
 use crate::file::{open_own, remove_file, sync_dir};
 use crate::{Error, Kind, Result};
@@ -92,6 +94,19 @@ impl Image {
                 )
                 .hint("restore the disk from a backup, or look at it with e2fsck -b 32768")
             })
+    }
+
+    /// What is another as soon as somebody has mounted the file system for writing, a tool has worked on it, or the
+    /// file was written to. The time of its last change of attributes doesn't count: to attach it is one.
+    pub(super) fn stamp(&self) -> Result<String> {
+        let raw = ext4::read_raw(&self.file).map_err(|e| self.fail("read the superblock of", e))?;
+        let file = self.file.metadata().map_err(|e| self.fail("look at", e))?;
+        let mut digest = Sha256::new();
+        digest.update(raw);
+        for number in [file.size().cast_signed(), file.mtime(), file.mtime_nsec()] {
+            digest.update(number.to_le_bytes());
+        }
+        Ok(format!("image {:x}", digest.finalize()))
     }
 
     fn length(&self) -> Result<u64> {

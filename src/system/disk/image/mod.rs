@@ -300,6 +300,17 @@ impl Disks for ImageDisks {
         })
     }
 
+    fn stamp(&self, dir: &Path) -> Result<String> {
+        let image = Image::open_for(dir, false)?;
+        if let Some(device) = image.device()? {
+            let why = format!("it is attached as {}", device.node().display());
+            return Err(Error::new("stamp", image.path.display(), why)
+                .kind(Kind::Busy)
+                .hint("stop the VE first"));
+        }
+        image.stamp()
+    }
+
     fn glance(&self, dir: &Path, root: Option<&Path>) -> Option<u64> {
         match root {
             Some(root) => super::used_of_overlay(root),
