@@ -40,8 +40,14 @@ pub enum FromMonitor {
 pub enum ToMonitor {
     /// The VE's disk comes with this, as a detached mount. Nothing comes after it but `Go`.
     Disk,
-    /// The network is ready: run init.
+    /// The network is ready: run init. (Resume: let it go on.)
     Go,
+    /// The socket that CRIU is to listen to comes with this (resume only).
+    Criu,
+    /// The process that becomes init is there (resume only); answered by `Born`.
+    Tree(u32),
+    /// The console's master comes with this (resume only).
+    Console,
 }
 
 /// Child to monitor.

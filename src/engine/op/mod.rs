@@ -8,9 +8,11 @@ pub mod mount;
 #[cfg(test)]
 mod proofs;
 pub mod recover;
+pub mod resume;
 pub mod set;
 pub mod start;
 pub mod stop;
+pub mod suspend;
 
 use hostel_model::id::VeName;
 

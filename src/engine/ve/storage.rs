@@ -1,5 +1,6 @@
 //! A VE's disk on its way to being mounted.
 
+use hostel_system::cgroup::BlockDevice;
 use hostel_system::disk::{DiskSource, FsckOutcome};
 use hostel_system::process::Disk;
 
@@ -26,6 +27,17 @@ impl Host {
                 "check it by hand: e2fsck -f {}",
                 dir.join("disk.img").display()
             ))),
+        }
+    }
+
+    /// The block devices that a VE's input and output is counted on.
+    pub fn block_devices(&self, source: Option<&DiskSource>) -> Vec<BlockDevice> {
+        match source {
+            Some(DiskSource::Device { major, minor, .. }) => vec![BlockDevice {
+                major: *major,
+                minor: *minor,
+            }],
+            _ => Vec::new(),
         }
     }
 

@@ -42,6 +42,8 @@ pub struct HostConfig {
     pub defaults: Defaults,
     /// The consoles' logs.
     pub console: Console,
+    /// CRIU, which suspends and resumes VEs: a path, or a name in the usual directories.
+    pub criu: Program,
     /// The keys that the file sets; all else is built in.
     #[serde(skip)]
     said: BTreeSet<String>,
@@ -162,6 +164,10 @@ checked! {
                 && !part.starts_with(b"cgroup.")
         })
     };
+    /// A program.
+    Program, "an absolute path or a plain name, such as \"criu\"", |t| {
+        !t.is_empty() && t.len() <= 4000 && (t[0] == b'/' || !t.contains(&b'/')) && !t.contains(&0)
+    };
     /// A name of an nftables table.
     NftTable, "1 to 31 letters, digits and underscores, a letter first, such as \"hostel\"", |t| {
         (1..=31).contains(&t.len())
@@ -200,6 +206,7 @@ pub(super) struct Draft {
     stop_timeout: Option<Span>,
     start_timeout: Option<Span>,
     log_size: Option<Bytes>,
+    criu: Option<Program>,
 }
 
 impl Record for Draft {
@@ -223,6 +230,7 @@ impl Record for Draft {
         "defaults.share": Share => share, "who shares a template's page cache: tenant, host or none", "\"tenant\"";
         "defaults.stop_timeout": Span => stop_timeout, "how long a shutdown may take before the VE is killed", "\"1m\"";
         "defaults.start_timeout": Span => start_timeout, "how long a boot may take", "\"2m\"";
+        "criu.program": Program => criu, "the program that suspends and resumes VEs: its path, or its name", "\"criu\"";
         "console.log_size": Bytes => log_size, "most that is kept of each VE's console", "\"1MiB\"";
     };
 }
@@ -311,6 +319,7 @@ impl Draft {
             console: Console {
                 log_size: self.log_size.unwrap_or(Bytes::mib(1)),
             },
+            criu: self.criu.unwrap_or_else(|| Program("criu".into())),
             said,
         }
     }

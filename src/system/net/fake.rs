@@ -97,6 +97,13 @@ impl Network for FakeNetwork {
         Ok(())
     }
 
+    fn lay(&self, links: &[Link]) -> Result<Vec<String>> {
+        drop(self.call("lay")?);
+        let here = std::fs::File::open("/dev/null").map_err(|e| Error::os("open", "/dev/null", e))?;
+        self.attach(std::os::fd::AsFd::as_fd(&here), links)?;
+        Ok((0..links.len()).map(|n| format!("end{n}")).collect())
+    }
+
     fn detach(&self, host_names: &[String]) -> Result<()> {
         let mut state = self.call("detach")?;
         host_names.iter().try_for_each(|name| check::interface_name(name))?;

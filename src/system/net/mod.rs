@@ -97,6 +97,10 @@ pub trait Network: Send + Sync + Debug {
     /// from the address of a later link leaves by that link (a rule and a table of its own).
     fn attach(&self, netns: BorrowedFd<'_>, links: &[Link]) -> Result<()>;
 
+    /// Makes the links of a VE that CRIU is to restore, with both ends on this host and the host's one set up; all of
+    /// them or none. The answer names, for each link in order, the end that becomes the VE's.
+    fn lay(&self, links: &[Link]) -> Result<Vec<String>>;
+
     /// Removes links by the names of their host ends: those of a VE that has ended go by themselves, which is waited for
     /// first. One that is gone is fine; one that isn't ours is an error, and then none is removed.
     fn detach(&self, host_names: &[String]) -> Result<()>;
