@@ -20,6 +20,8 @@ pub enum FromMonitor {
     /// The VE's first process and its namespaces are there, and its network, which comes with this, may be made. It
     /// waits for `Go`.
     Born(Init),
+    /// CRIU runs, and the way to it comes with this (resume only). The number is of this monitor's descriptor of the images.
+    Criu(i32),
     /// Init runs.
     Started,
     /// A terminal's master comes with this (entry only).
@@ -42,8 +44,6 @@ pub enum ToMonitor {
     Disk,
     /// The network is ready: run init. (Resume: let it go on.)
     Go,
-    /// The socket that CRIU is to listen to comes with this (resume only).
-    Criu,
     /// The process that becomes init is there (resume only); answered by `Born`.
     Tree(u32),
     /// The console's master comes with this (resume only).

@@ -19,13 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Resumes the VE. On failure whatever was begun has ended. CRIU comes back too: it ends soon.
 pub fn resume(spec: &Resume, engine: &Channel) -> Result<(Running, OwnedFd)> {
     let disk = receive(engine, |m| *m == ToMonitor::Disk)?;
-    let socket = receive(engine, |m| *m == ToMonitor::Criu)?;
     let namespace = user_namespace(spec.id_base)?;
     let home = root::lay_out(spec, disk.as_fd(), namespace.as_fd())?;
     drop(disk);
-    let criu = run_criu(spec, socket.as_fd());
+    // In this mount namespace, and for CRIU to open through this process: it mounts below its working directory.
+    let images = std::fs::File::open(&spec.images).step("open", spec.images.display());
+    let criu = run_criu(spec);
     sys::setns(home.as_fd(), libc::CLONE_NEWNS).step("return to", "the host's mount namespace")?;
-    let criu = criu?;
+    let (images, (criu, socket)) = (images?, criu?);
+    engine
+        .send(&FromMonitor::Criu(images.as_raw_fd()), &[socket.as_fd()])
+        .step("report to", "the engine")?;
     drop(socket);
     let mut tree = None;
     match attend(spec, engine, &mut tree) {
@@ -100,10 +104,13 @@ fn map_and_open(pid: u32, base: u32) -> Result<std::fs::File> {
     std::fs::File::open(&path).step("open", path)
 }
 
-fn run_criu(spec: &Resume, socket: BorrowedFd<'_>) -> Result<OwnedFd> {
+/// Runs CRIU; its process, and the way to it.
+fn run_criu(spec: &Resume) -> Result<(OwnedFd, OwnedFd)> {
     let program = spec.criu.display().to_string();
+    let (ours, socket) = Channel::pair().step("make", "a channel to CRIU")?;
+    let socket = socket.as_fd();
     match sys::clone3(0, None).step("run", &program)? {
-        Cloned::Parent(_, pidfd) => Ok(pidfd),
+        Cloned::Parent(_, pidfd) => Ok((pidfd, ours.into())),
         Cloned::Child => {
             let number = socket.as_raw_fd();
             let ready = sys::close_all_but(&[number])

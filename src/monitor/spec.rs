@@ -127,6 +127,8 @@ pub struct Resume {
     pub switches: Switches,
     /// The CRIU program.
     pub criu: PathBuf,
+    /// The directory of its images.
+    pub images: PathBuf,
     /// Had init told that it has booted? `None`: it is not one that says so.
     pub booted: Option<bool>,
 }

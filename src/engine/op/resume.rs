@@ -8,7 +8,7 @@ use hostel_model::id::VeId;
 use hostel_system::criu::Machine;
 use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::file;
-use hostel_system::process::{Relaunching, Request, Restored, Resume as Orders};
+use hostel_system::process::{Relaunching, Request, Resume as Orders};
 use serde::{Deserialize, Serialize};
 
 use super::start::switches;
@@ -187,16 +187,13 @@ impl Resume {
             lower: self.state.lower.clone(),
             switches: switches(&effective),
             criu: host.usable_criu(&self.state)?,
+            images,
             booted: manifest.booted,
-        };
-        let dump = Restored {
-            images: &images,
-            links: &self.ends,
         };
         let name = &self.state.name;
         let restored = host
             .guests
-            .relaunch(orders, host.disk_orders(source), &dump)
+            .relaunch(orders, host.disk_orders(source), &self.ends)
             .map_err(|e| {
                 Error::from(e)
                     .hint(format!("{name} stays suspended, with all that ran in it"))

@@ -98,6 +98,8 @@ impl Suspend {
         let images = host.dirs.dump_staging(id);
         file::remove_tree(&images)?;
         file::make_dir(&images)?;
+        // CRIU reads some of the images as a user of the VE's.
+        file::open_up(&images)?;
         let (_, version) = host.criu.usable()?;
         let answer = host.guests.ask(&host.dirs.run(id), &Request::Status);
         let booted = answer.ok().flatten().and_then(|a| a.booted);

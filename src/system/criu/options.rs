@@ -18,10 +18,10 @@ const LOCK_SKIP: u64 = 3;
 /// Enough for its errors to be understood; they name paths and descriptors.
 const LOG_LEVEL: u64 = 4;
 
-/// What a dump and its restore share. `images` is a descriptor of this process.
-fn common(images: BorrowedFd<'_>, log: &str) -> Message {
+/// What a dump and its restore share. `images` is a descriptor of whoever made CRIU's socket.
+fn common(images: i32, log: &str) -> Message {
     let options = Message::default()
-        .number(1, images.as_raw_fd() as u64)
+        .number(1, images.unsigned_abs().into())
         .number(5, 1) // established TCP connections
         .number(8, 1) // file locks
         .number(9, LOG_LEVEL)
@@ -40,7 +40,7 @@ fn common(images: BorrowedFd<'_>, log: &str) -> Message {
 
 /// For a dump of the tree below `init`, whose processes are stopped by this control group.
 pub fn dump(init: u32, images: BorrowedFd<'_>, freezer: Option<&Path>) -> Message {
-    let mut options = common(images, super::DUMP_LOG)
+    let mut options = common(images.as_raw_fd(), super::DUMP_LOG)
         .number(2, init.into())
         .number(45, TIMEOUT);
     if let Some(group) = freezer {
@@ -52,12 +52,7 @@ pub fn dump(init: u32, images: BorrowedFd<'_>, freezer: Option<&Path>) -> Messag
 
 /// For a restore whose root is mounted at `root`, with these other devices and their nodes, and these interfaces
 /// of the VE and the ends of pairs that are to become them.
-pub fn restore(
-    images: BorrowedFd<'_>,
-    root: &str,
-    devices: &[(String, String)],
-    links: &[(String, String)],
-) -> Message {
+pub fn restore(images: i32, root: &str, devices: &[(String, String)], links: &[(String, String)]) -> Message {
     let mut options = common(images, super::RESTORE_LOG)
         .bytes(13, root.as_bytes())
         .number(26, 1) // init becomes a child of CRIU's parent

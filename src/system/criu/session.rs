@@ -35,6 +35,12 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Session(OwnedFd);
 
+impl From<OwnedFd> for Session {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
 impl Session {
     /// Our end and CRIU's, which is closed at exec unless that is changed. It looks up descriptors that the request
     /// names in this process.

@@ -11,8 +11,8 @@ use hostel_model::id::VeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    Adopt, Answer, Disk, Enter, Entered, Guests, Init, Launching, Relaunching, Request, Restored, Resume, Start,
-    Streams, Switches,
+    Adopt, Answer, Disk, Enter, Entered, Guests, Init, Launching, Relaunching, Request, Resume, Start, Streams,
+    Switches,
 };
 use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
@@ -279,8 +279,8 @@ impl Guests for FakeGuests {
         Ok(Box::new(born))
     }
 
-    fn relaunch(&self, resume: Resume, disk: Disk, dump: &Restored<'_>) -> Result<Box<dyn Relaunching>> {
-        crate::file::read(&dump.images.join("core-1.img"))?;
+    fn relaunch(&self, resume: Resume, disk: Disk, _links: &[(String, String)]) -> Result<Box<dyn Relaunching>> {
+        crate::file::read(&resume.images.join("core-1.img"))?;
         let born = self.give_birth("relaunch", resume.watch.id, disk, resume.switches)?;
         Ok(Box::new(born))
     }

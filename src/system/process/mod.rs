@@ -37,8 +37,9 @@ use crate::Result;
 pub trait Guests: Send + Sync + Debug {
     /// Makes the VE's first process and its namespaces; init does not run yet. Dropping the answer ends it.
     fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>>;
-    /// Brings a VE back from a dump of CRIU's; its processes don't run yet. Dropping the answer ends them.
-    fn relaunch(&self, resume: Resume, disk: Disk, dump: &Restored<'_>) -> Result<Box<dyn Relaunching>>;
+    /// Brings a VE back from a dump of CRIU's; its processes don't run yet. `links` are its interfaces and the ends of
+    /// pairs on this host that are to become them. Dropping the answer ends the VE.
+    fn relaunch(&self, resume: Resume, disk: Disk, links: &[(String, String)]) -> Result<Box<dyn Relaunching>>;
     /// Gives a running VE that lost its monitor a new one.
     fn adopt(&self, adopt: Adopt) -> Result<()>;
     /// Finds a VE's init among the processes of its cgroup: for a VE whose record was lost.
@@ -94,15 +95,6 @@ pub enum Entered {
     },
     /// It was told to end, but the VE is paused: it does when that goes on, and wasn't waited for.
     Paused,
-}
-
-/// What a VE is restored from.
-#[derive(Debug, Clone, Copy)]
-pub struct Restored<'a> {
-    /// The images.
-    pub images: &'a Path,
-    /// Its interfaces and the ends of pairs on this host that are to become them.
-    pub links: &'a [(String, String)],
 }
 
 /// A VE whose processes have been restored and stand still.

@@ -24,7 +24,7 @@ use super::forward::Held;
 use super::init::{Process, age, find_init, gone};
 use super::relaunch::Restore;
 use super::spawn::{Program, Spawned};
-use super::{Answer, Entered, Guests, Launching, Relaunching, Request, Restored, Streams, client};
+use super::{Answer, Entered, Guests, Launching, Relaunching, Request, Streams, client};
 use crate::criu::options;
 use crate::criu::session::Session;
 use crate::{Error, Kind, Result};
@@ -149,26 +149,28 @@ impl Guests for Monitors {
         })
     }
 
-    fn relaunch(&self, resume: Resume, disk: Disk, dump: &Restored<'_>) -> Result<Box<dyn Relaunching>> {
+    fn relaunch(&self, resume: Resume, disk: Disk, links: &[(String, String)]) -> Result<Box<dyn Relaunching>> {
         let id = resume.watch.id;
         let fail = |e: std::io::Error| Error::os("restore VE", id, e);
-        let images = File::open(dump.images).map_err(|e| Error::os("open", dump.images.display(), e))?;
-        let devices = hostel_monitor::dev::nodes(resume.switches);
-        let options = options::restore(images.as_fd(), hostel_monitor::root::RESTORED, &devices, dump.links);
+        let (path, switches) = (resume.images.clone(), resume.switches);
         let disk = open_disk(&disk).map_err(|failure| from_failure("restore VE", id, failure))?;
-        let (session, theirs) = Session::pair().map_err(fail)?;
-        let (monitor, channel) = self.spawn(&Role::Resume(Box::new(resume)), None)?;
-        // A monitor that has ended meanwhile has left a message, and CRIU's socket is closed then.
+        let (mut monitor, channel) = self.spawn(&Role::Resume(Box::new(resume)), None)?;
+        // A monitor that has ended meanwhile has left a message, which is read next.
         let _ = channel.send(&ToMonitor::Disk, &[disk.as_fd()]);
-        let _ = channel.send(&ToMonitor::Criu, &[theirs.as_fd()]);
-        drop((disk, theirs));
+        drop(disk);
+        let (session, images) = match channel.receive::<FromMonitor>().map_err(fail)? {
+            Some((FromMonitor::Criu(images), Some(session))) => (Session::from(session), images),
+            Some((FromMonitor::Failed(failure), _)) => return Err(from_failure("restore VE", id, failure)),
+            _ => return Err(self.silence("restore VE", id, &mut monitor)),
+        };
+        let devices = hostel_monitor::dev::nodes(switches);
+        let options = options::restore(images, hostel_monitor::root::RESTORED, &devices, links);
         let restore = Restore {
             id,
             monitor,
             channel,
             session,
-            images,
-            path: dump.images.to_owned(),
+            path,
             init: None,
             console: None,
         };

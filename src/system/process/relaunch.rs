@@ -1,6 +1,5 @@
 //! Steering CRIU, which the VE's monitor runs, through a restore.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
@@ -24,9 +23,7 @@ pub struct Restore {
     pub channel: Channel,
     /// The way to CRIU.
     pub session: Session,
-    /// Where the images are. CRIU opens it through this process.
-    pub images: File,
-    /// The same, to be read.
+    /// Where the images are.
     pub path: std::path::PathBuf,
     /// Init, when it is there.
     pub init: Option<Init>,
@@ -134,13 +131,7 @@ impl Relaunching for Standing {
     }
 
     fn go(self: Box<Self>) -> Result<()> {
-        let Restore {
-            id,
-            session,
-            path,
-            images: _images,
-            ..
-        } = self.restore;
+        let Restore { id, session, path, .. } = self.restore;
         let fail = |e: std::io::Error| Error::os("resume VE", id, e);
         session.reply(true).map_err(fail)?;
         loop {
