@@ -118,6 +118,8 @@ fn run_criu(spec: &Resume) -> Result<(OwnedFd, OwnedFd)> {
             if ready.is_ok() {
                 let argv = [program.clone(), "swrk".into(), number.to_string()];
                 let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
+                // The groups that it makes are the guest's too.
+                rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
                 let _ = sys::restore_signals();
                 let _ = sys::exec(&program, &argv, &[path]);
             }

@@ -140,9 +140,10 @@ impl Resume {
         let effective = host.effective(&self.state.name, &mut Catalogue::default())?;
         host.cgroups.create(self.id, host.id_base(&self.state)?)?;
         let limits = host.enforceable(&effective.limits);
-        Ok(host
-            .cgroups
-            .apply(self.id, &limits, &host.block_devices(self.disk.as_ref()))?)
+        let disks = host.block_devices(self.disk.as_ref());
+        host.cgroups.apply(self.id, &limits, &disks)?;
+        let manifest = Manifest::read(&host.dirs.dump(self.id))?;
+        Ok(host.cgroups.make_inner(self.id, &manifest.groups)?)
     }
 
     fn remove_group(&mut self) -> Result<()> {

@@ -102,7 +102,13 @@ impl Suspend {
         file::open_up(&images)?;
         let (_, version) = host.criu.usable()?;
         let answer = host.guests.ask(&host.dirs.run(id), &Request::Status);
-        let booted = answer.ok().flatten().and_then(|a| a.booted);
+        let mut manifest = Manifest::of(
+            version.to_string(),
+            Machine::this()?,
+            host.id_base(&self.state)?,
+            &self.state,
+        );
+        manifest.booted = answer.ok().flatten().and_then(|a| a.booted);
         let freezer = freezer(&host.cgroups.placement(id));
         let what = Dump {
             init,
@@ -111,14 +117,7 @@ impl Suspend {
         };
         let dumped = host.criu.dump(&what).map_err(|e| self.blocked(e))?;
         self.dumped = Some(dumped);
-        let manifest = Manifest::of(
-            &images,
-            version.to_string(),
-            Machine::this()?,
-            host.id_base(&self.state)?,
-            &self.state,
-            booted,
-        )?;
+        manifest.groups = host.cgroups.inner(id)?;
         manifest.write(&images)
     }
 

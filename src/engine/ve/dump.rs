@@ -14,6 +14,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use hostel_model::id::VeId;
+use hostel_system::cgroup::Inner;
 use hostel_system::criu::Machine;
 use hostel_system::file;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct Manifest {
     /// Had init told that it has booted? `None`: it is not one that says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booted: Option<bool>,
+    /// The control groups that its guest had made.
+    #[serde(default, rename = "group")]
+    pub groups: Vec<Inner>,
     /// Its interfaces.
     #[serde(default, rename = "interface")]
     pub interfaces: Vec<InterfaceState>,
@@ -57,31 +61,26 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Of the images in `dir`, for a VE on this machine.
-    pub fn of(
-        dir: &Path,
-        criu: String,
-        machine: Machine,
-        id_base: u32,
-        state: &VeState,
-        booted: Option<bool>,
-    ) -> Result<Self> {
-        Ok(Self {
+    /// Of a VE on this machine, for images that are to come.
+    pub fn of(criu: String, machine: Machine, id_base: u32, state: &VeState) -> Self {
+        Self {
             version: VERSION,
             criu,
             kernel: machine.kernel,
             cpu: machine.features,
             id_base,
             lower: state.lower.clone(),
-            booted,
+            booted: None,
+            groups: Vec::new(),
             interfaces: state.interfaces.clone(),
-            files: checksums(dir)?,
-        })
+            files: BTreeMap::new(),
+        }
     }
 
-    /// Writes it; all files in `dir` are on the disk then.
-    pub fn write(&self, dir: &Path) -> Result<()> {
-        let text = toml::to_string(self)
+    /// Writes it for the images in `dir`, which are on the disk then.
+    pub fn write(mut self, dir: &Path) -> Result<()> {
+        self.files = checksums(dir)?;
+        let text = toml::to_string(&self)
             .map_err(|e| Error::new(Class::Failed, "cannot write the dump's manifest").because(e.to_string()))?;
         for name in self.files.keys() {
             let path = dir.join(name);

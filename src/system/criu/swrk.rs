@@ -83,13 +83,15 @@ impl Criu for Swrk {
         command.arg("swrk").arg(number.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let pass = move || {
+            // The images are read as a user of the VE's later.
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
             // SAFETY: no memory arguments; the descriptor is this process's copy of `theirs`.
             match unsafe { libc::fcntl(number, libc::F_SETFD, 0) } {
                 -1 => Err(std::io::Error::last_os_error()),
                 _ => Ok(()),
             }
         };
-        // SAFETY: between fork and exec only fcntl is called, which allocates nothing and takes no lock. A group of its
+        // SAFETY: between fork and exec only umask and fcntl are called, which allocate nothing and take no lock. A group of its
         // own: Ctrl-C is for us, who then let the VE run on.
         let child = unsafe { command.process_group(0).pre_exec(pass) }
             .spawn()
