@@ -8,10 +8,12 @@ use hostel_model::request::Action;
 use super::create::Create;
 use super::destroy::Destroy;
 use super::mount::{Mount, Umount};
+use super::resume::Resume;
 use super::set::Set;
 use super::start::Start;
 use super::stop::Stop;
-use super::{destroy, mount, set, start, stop};
+use super::suspend::Suspend;
+use super::{destroy, mount, resume, set, start, stop, suspend};
 use crate::facade::Silent;
 use crate::host::Host;
 use crate::step::Operation;
@@ -152,6 +154,21 @@ fn stop() {
         host
     };
     prove::<Stop>(paused, |_| stop::Params { grace: 0 });
+}
+
+#[test]
+fn suspend() {
+    prove::<Suspend>(|| running(RICH), |_| suspend::Params {});
+}
+
+#[test]
+fn resume() {
+    let suspended = || {
+        let host = running(RICH);
+        engine(&host).act(id(101), &Action::Suspend, &Silent).unwrap();
+        host
+    };
+    prove::<Resume>(suspended, |_| resume::Params {});
 }
 
 #[test]

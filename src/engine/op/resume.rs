@@ -244,8 +244,14 @@ impl Resume {
         relaunching.stay()?;
         let dirs = &self.host.dirs;
         file::remove_tree(&dirs.dump_resumed(self.id))?;
-        file::rename(&dirs.dump(self.id), &dirs.dump_resumed(self.id))?;
-        relaunching.go()?;
+        let gone = file::rename(&dirs.dump(self.id), &dirs.dump_resumed(self.id)).and_then(|()| relaunching.go());
+        if let Err(e) = gone {
+            // Nothing has run, so it can be tried again.
+            if e.kind != hostel_system::Kind::Interrupted && dirs.dump_resumed(self.id).exists() {
+                file::rename(&dirs.dump_resumed(self.id), &dirs.dump(self.id))?;
+            }
+            return Err(e.into());
+        }
         self.keep = None;
         Ok(())
     }

@@ -101,14 +101,14 @@ impl Suspend {
         // CRIU reads some of the images as a user of the VE's.
         file::open_up(&images)?;
         let (_, version) = host.criu.usable()?;
-        let answer = host.guests.ask(&host.dirs.run(id), &Request::Status);
+        let answer = host.guests.ask(&host.dirs.run(id), &Request::Status)?;
         let mut manifest = Manifest::of(
             version.to_string(),
             Machine::this()?,
             host.id_base(&self.state)?,
             &self.state,
         );
-        manifest.booted = answer.ok().flatten().and_then(|a| a.booted);
+        manifest.booted = answer.and_then(|a| a.booted);
         let freezer = freezer(&host.cgroups.placement(id));
         let what = Dump {
             init,

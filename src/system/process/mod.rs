@@ -103,7 +103,8 @@ pub trait Relaunching: Debug {
     fn init(&self) -> Init;
     /// Has its monitor stay with it, whatever becomes of us: without us all ends, and nothing has run.
     fn stay(&mut self) -> Result<()>;
-    /// Lets it go on, once its monitor stays. If this fails, its processes may have run all the same, and have ended.
+    /// Lets it go on, once its monitor stays. If this fails, its processes have ended without having run; only if the
+    /// error is [`crate::Kind::Interrupted`] they may have run before.
     fn go(self: Box<Self>) -> Result<()>;
 }
 

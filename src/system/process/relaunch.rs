@@ -10,7 +10,7 @@ use super::monitor::from_failure;
 use super::spawn::Spawned;
 use crate::criu::session::{Event, Session};
 use crate::criu::{RESTORE_LOG, reason};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// A restore under way.
 #[derive(Debug)]
@@ -134,14 +134,26 @@ impl Relaunching for Standing {
         let Restore { id, session, path, .. } = self.restore;
         let fail = |e: std::io::Error| Error::os("resume VE", id, e);
         session.reply(true).map_err(fail)?;
+        let unknown = |e: std::io::Error| fail(e).kind(Kind::Interrupted);
+        // At its last stage before they run, all is restored; it ends them before it answers that something failed.
+        let mut runs = false;
         loop {
-            match session.hear().map_err(fail)? {
-                Event::Stage { .. } => session.reply(true).map_err(fail)?,
+            match session.hear().map_err(unknown)? {
+                Event::Stage { name, .. } => {
+                    runs |= name == "pre-resume";
+                    session.reply(true).map_err(unknown)?;
+                }
                 Event::Answer(true) => return Ok(()),
-                Event::Answer(false) | Event::Gone => {
+                // It can't be asked any more, and its last act is to let them go: they run, as their monitor will tell.
+                Event::Gone if runs => return Ok(()),
+                said @ (Event::Answer(false) | Event::Gone) => {
+                    let kind = match said {
+                        Event::Answer(_) if !runs => Kind::Failed,
+                        _ => Kind::Interrupted,
+                    };
                     let log = std::fs::read_to_string(path.join(RESTORE_LOG)).unwrap_or_default();
                     let why = reason(&log).unwrap_or_else(|| "CRIU ended without a word".into());
-                    return Err(Error::new("resume VE", id, why));
+                    return Err(Error::new("resume VE", id, why).kind(kind));
                 }
             }
         }
