@@ -56,7 +56,7 @@ fn counting(h: &House, ve: &str) {
 
 /// What of a process must be as it was.
 fn restrictions(h: &House, ve: &str) -> String {
-    let kept = "^(Uid|Gid|Groups|NSpid|Cap|NoNewPrivs|Seccomp|Umask|SigBlk|SigIgn|SigCgt)";
+    let kept = "^(Uid|Gid|Groups|NSpid|Cap|NoNewPrivs|Seccomp|Umask|SigIgn|SigCgt)";
     let status = h.sh(ve, &format!("grep -E '{kept}' /proc/1/status"));
     let others = "cat /proc/1/limits /proc/1/oom_score_adj /proc/1/oom_adj; grep -r . /proc/sys/user /proc/sys/net/ipv4/conf/eth0 \
                   /proc/sys/net/ipv6/conf/eth0 2>/dev/null | grep -v -e mc_forwarding -e stable_secret; hostname; id; \
@@ -215,11 +215,17 @@ fn what_does_not_fit_is_refused_and_the_dump_is_kept() {
 #[test]
 fn what_stands_in_the_way_is_named_and_it_runs_on() {
     let Some(h) = house() else { return };
-    h.busybox_with("ve", &["features.nesting=true"]);
+    h.busybox("ve");
     counting(&h, "ve");
     h.sh("ve", "unshare -u sleep 1000 </dev/null >/dev/null 2>&1 &");
     h.until("it is there", 10, || h.sh("ve", "ps").contains("sleep 1000"));
     let pid = h.status("ve", "pid");
+    let told = h.run(&["suspend", "--check", "ve"]);
+    assert_eq!(told.code, 4, "{told:?}");
+    assert!(
+        told.out.contains("ve: sleep (process") && told.out.contains("host name of its own"),
+        "{told:?}"
+    );
     let said = h.fails(1, &["suspend", "ve"]);
     assert!(
         said.contains("host name of its own") && said.contains("runs on"),
@@ -229,6 +235,7 @@ fn what_stands_in_the_way_is_named_and_it_runs_on() {
     let now = count(&h, "ve");
     h.until("it counts on", 5, || count(&h, "ve") > now);
     h.sh("ve", "killall sleep; echo said-after > /dev/console");
+    assert_eq!(h.ok(&["suspend", "--check", "ve"]), "ve: nothing stands in the way\n");
     h.until("the console works", 10, || h.ok(&["log", "ve"]).contains("said-after"));
     h.ok(&["suspend", "ve"]);
     h.ok(&["resume", "ve"]);

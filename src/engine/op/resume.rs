@@ -178,7 +178,7 @@ impl Resume {
         host.fresh_run_dir(id)?;
         let effective = host.effective(&self.state.name, &mut Catalogue::default())?;
         let images = host.dirs.dump(id);
-        let manifest = Manifest::read(&images)?;
+        let Manifest { booted, settings, .. } = Manifest::read(&images)?;
         let Some(source) = &self.disk else {
             return Err(Error::new(Class::Failed, "the disk is not attached"));
         };
@@ -189,7 +189,7 @@ impl Resume {
             switches: switches(&effective),
             criu: host.usable_criu(&self.state)?,
             images,
-            booted: manifest.booted,
+            booted,
         };
         let name = &self.state.name;
         let restored = host
@@ -200,7 +200,14 @@ impl Resume {
                     .hint(format!("{name} stays suspended, with all that ran in it"))
                     .hint(format!("give that up and boot anew: hostel start --discard {name}"))
             })?;
+        let refused = host.network.set_settings(restored.init().pid, &settings)?;
         self.relaunching = Some(restored);
+        if !refused.is_empty() {
+            let list = refused.join(", ");
+            self.notes.push(format!(
+                "settings of its network that the kernel wouldn't take back: {list}"
+            ));
+        }
         Ok(())
     }
 

@@ -118,6 +118,7 @@ impl Suspend {
         let dumped = host.criu.dump(&what).map_err(|e| self.blocked(e))?;
         self.dumped = Some(dumped);
         manifest.groups = host.cgroups.inner(id)?;
+        manifest.settings = host.network.settings(init.pid)?;
         manifest.write(&images)
     }
 

@@ -56,6 +56,9 @@ pub struct Manifest {
     /// Its interfaces.
     #[serde(default, rename = "interface")]
     pub interfaces: Vec<InterfaceState>,
+    /// The kernel settings of its network.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
     /// The SHA-256 of each file.
     pub files: BTreeMap<String, String>,
 }
@@ -73,6 +76,7 @@ impl Manifest {
             booted: None,
             groups: Vec::new(),
             interfaces: state.interfaces.clone(),
+            settings: BTreeMap::new(),
             files: BTreeMap::new(),
         }
     }

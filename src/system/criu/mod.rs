@@ -5,6 +5,7 @@
 //! `process::Guests::relaunch`).
 
 mod blocker;
+mod check;
 mod fake;
 pub(crate) mod options;
 pub(crate) mod session;
@@ -20,6 +21,7 @@ use hostel_monitor::spec::Init;
 use crate::Result;
 
 pub use blocker::reason;
+pub use check::blockers;
 pub use fake::FakeCriu;
 pub use swrk::Swrk;
 pub use version::{Machine, Version};

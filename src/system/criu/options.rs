@@ -8,7 +8,7 @@ use super::wire::Message;
 /// Devices of the host's that every VE has bound in, below /dev.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// The largest file without a name that is saved, in bytes.
-const GHOST_LIMIT: u64 = 256 << 20;
+pub(super) const GHOST_LIMIT: u64 = 256 << 20;
 /// How long freezing may take, in seconds.
 const TIMEOUT: u64 = 60;
 /// `FULL` of criu_cg_mode: all groups below the VE's own are made again as they were.

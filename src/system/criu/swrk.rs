@@ -38,7 +38,7 @@ impl Swrk {
             Some(self.program.clone()).filter(|p| p.is_file())
         } else {
             let beside = |dir: &&str| Path::new(dir).join(&self.program);
-            DIRECTORIES.iter().map(|d| beside(&d)).find(|p| p.is_file())
+            DIRECTORIES.iter().map(|d| beside(d)).find(|p| p.is_file())
         };
         found.ok_or_else(|| {
             Error::new("find", self.program.display(), "there is no such program on this host")
@@ -142,12 +142,9 @@ impl Dumped for Standing {
         let fail = |e: std::io::Error| Error::os("end", "the processes that were saved", e);
         self.over = true;
         self.session.reply(true).map_err(fail)?;
-        loop {
-            match self.session.hear().map_err(fail)? {
-                Event::Stage { .. } => self.session.reply(true).map_err(fail)?,
-                // Whatever it says: the images are complete, and what is left of the processes is killed next.
-                Event::Answer(_) | Event::Gone => break,
-            }
+        // Whatever it says in the end: the images are complete, and what is left of the processes is killed next.
+        while let Event::Stage { .. } = self.session.hear().map_err(fail)? {
+            self.session.reply(true).map_err(fail)?;
         }
         let _ = self.child.wait(); // it has answered, or is gone
         Ok(())

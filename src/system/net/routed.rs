@@ -1,5 +1,6 @@
 //! Making and removing the links of routed VEs by netlink.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use rtnetlink::packet_route::address::AddressScope;
 use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
-use super::{Counters, FoundLink, Link, Network, check, message, namespace, prepare};
+use super::{Counters, FoundLink, Link, Network, check, message, namespace, prepare, settings};
 use crate::error::{Error, Kind, Result};
 
 /// `lo` has this index in every network namespace.
@@ -100,6 +101,14 @@ impl Network for RoutedNetwork {
             );
         }
         Ok(ends)
+    }
+
+    fn settings(&self, init: u32) -> Result<BTreeMap<String, String>> {
+        settings::read(init)
+    }
+
+    fn set_settings(&self, init: u32, settings: &BTreeMap<String, String>) -> Result<Vec<String>> {
+        settings::write(init, settings)
     }
 
     fn detach(&self, host_names: &[String]) -> Result<()> {
