@@ -57,6 +57,16 @@ impl Dirs {
         self.ve(id).join(".moving")
     }
 
+    /// Where that is written before it is complete.
+    pub fn dump_staging(&self, id: VeId) -> PathBuf {
+        self.ve(id).join(".dump")
+    }
+
+    /// Where it goes when the VE goes on.
+    pub fn dump_resumed(&self, id: VeId) -> PathBuf {
+        self.ve(id).join(".resumed")
+    }
+
     /// Space put by.
     pub fn reserve(&self) -> PathBuf {
         self.paths.data.join(".reserve")

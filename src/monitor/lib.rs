@@ -27,6 +27,7 @@ pub mod place;
 pub mod privilege;
 pub mod relay;
 pub mod request;
+pub mod resume;
 pub mod root;
 pub mod seccomp;
 pub mod serve;

@@ -65,7 +65,7 @@ pub fn listen(watch: &Watch) -> Result<UnixListener> {
 }
 
 /// Serves until init has ended.
-pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: bool) -> Outcome {
+pub fn serve(watch: &Watch, running: Running, listener: UnixListener, booted: Option<bool>) -> Outcome {
     let log = watch.run_dir.join(console::LOG);
     let size = watch.console_log_size;
     let mut monitor = Monitor {
@@ -79,7 +79,7 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
         viewers: Vec::new(),
         askers: Vec::new(),
         waiting: Vec::new(),
-        booted: notifies.then_some(false),
+        booted,
         clearers: Vec::new(),
         finishers: Vec::new(),
     };

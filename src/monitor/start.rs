@@ -71,7 +71,7 @@ fn give_birth(start: &Start) -> Result<(OwnedFd, Init, Channel)> {
     place::join_v1(&start.payload)?;
     let group = place::open_v2(&start.payload)?;
     sys::prctl(libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0).step("keep capabilities over", "a change of user")?;
-    sys::set_effective(start.id_base).step("become user", start.id_base)?;
+    sys::set_effective(start.owner).step("become user", start.owner)?;
     let born = sys::clone3(NAMESPACES as u64, group.as_ref().map(AsFd::as_fd));
     if let Ok(Cloned::Child) = born {
         child::run(start, &theirs);

@@ -16,8 +16,10 @@ use crate::journal::Look;
 use crate::op;
 use crate::op::destroy::Destroy;
 use crate::op::mount::{Mount, Umount};
+use crate::op::resume::Resume;
 use crate::op::start::Start;
 use crate::op::stop::Stop;
+use crate::op::suspend::Suspend;
 use crate::step::Operation;
 use crate::ve::outline::Outline;
 use crate::ve::registry::Catalogue;
@@ -66,6 +68,9 @@ impl Engine {
     fn perform(&self, ve: &Outline, was: State, action: &Action, progress: &dyn Progress) -> Result<Outcome> {
         let id = ve.id;
         match action {
+            Action::Start(options) if was == State::Suspended && !options.discard => self
+                .run::<Resume>(id, &op::resume::Params {}, progress)
+                .map(|()| outcome("resumed", true)),
             Action::Start(_) => self
                 .run::<Start>(id, &op::start::Params {}, progress)
                 .map(|()| outcome("started", true)),
@@ -93,8 +98,12 @@ impl Engine {
                 .thaw(id)
                 .map(|()| outcome("unpaused", true))
                 .map_err(Into::into),
-            Action::Suspend => Err(Error::new(Class::Refused, format!("{} can't be suspended", ve.name))),
-            Action::Resume => Err(Error::new(Class::Refused, format!("{} can't be resumed", ve.name))),
+            Action::Suspend => self
+                .run::<Suspend>(id, &op::suspend::Params {}, progress)
+                .map(|()| outcome("suspended", true)),
+            Action::Resume => self
+                .run::<Resume>(id, &op::resume::Params {}, progress)
+                .map(|()| outcome("resumed", true)),
             Action::Destroy { .. } => self.destroy(ve, was, progress),
             Action::Mount => {
                 self.run::<Mount>(id, &op::mount::Params {}, progress)?;

@@ -39,6 +39,17 @@ impl Engine {
             "routed",
             "veth, a link-local gateway, nftables against spoofing",
         ));
+        list.push(match host.criu.usable() {
+            Ok((program, version)) => {
+                let why = format!("{} suspends and resumes VEs on this kernel", program.display());
+                fact("suspend", &format!("by CRIU {version}"), &why)
+            }
+            Err(e) => {
+                let e = Error::from(e);
+                let hints = e.hints.join("; ");
+                fact("suspend", "not here", &format!("{}; {hints}", chain(&e)))
+            }
+        });
         list.push(name_servers(&resolver::name_servers(&host.resolvers)));
         list.push(match host.network.unprepared() {
             Ok(missing) if missing.is_empty() => fact("forwarding", "on", ""),

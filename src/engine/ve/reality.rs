@@ -4,7 +4,6 @@ use hostel_model::id::VeId;
 use hostel_model::state::State;
 use hostel_system::process::Init;
 
-use super::dump::MANIFEST;
 use super::record::RunRecord;
 use crate::error::Result;
 use crate::host::Host;
@@ -36,7 +35,7 @@ impl Host {
             Some(_) if self.is_frozen(id)? => State::Paused,
             Some(_) => State::Running,
             None if self.is_mounted(id) => State::Mounted,
-            None if self.dirs.dump(id).join(MANIFEST).exists() => State::Suspended,
+            None if self.is_suspended(id) => State::Suspended,
             None => State::Stopped,
         };
         let remains = init.is_none() && (has_group || record.is_some());

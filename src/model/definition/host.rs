@@ -49,6 +49,8 @@ pub struct HostConfig {
     pub shutdown: Shutdown,
     /// What VEs see of the host in their /proc.
     pub proc: Proc,
+    /// CRIU, which suspends and resumes VEs: a path, or a name in the usual directories.
+    pub criu: Program,
     /// The keys that the file sets; all else is built in.
     #[serde(skip)]
     said: BTreeSet<String>,
@@ -194,6 +196,10 @@ checked! {
                 && !part.starts_with(b"cgroup.")
         })
     };
+    /// A program.
+    Program, "an absolute path or a plain name, such as \"criu\"", |t| {
+        !t.is_empty() && t.len() <= 4000 && (t[0] == b'/' || !t.contains(&b'/')) && !t.contains(&0)
+    };
     /// A name of an nftables table.
     NftTable, "1 to 31 letters, digits and underscores, a letter first, such as \"hostel\"", |t| {
         (1..=31).contains(&t.len())
@@ -236,6 +242,7 @@ pub(super) struct Draft {
     shutdown_timeout: Option<Span>,
     view: Option<View>,
     lxcfs: Option<AbsolutePath>,
+    criu: Option<Program>,
 }
 
 impl Record for Draft {
@@ -261,6 +268,7 @@ impl Record for Draft {
         "defaults.start_timeout": Span => start_timeout, "how long a boot may take", "\"2m\"";
         "disk.driver": DriverName => driver,
             "what new VEs' disks are made of; the best that this host can if not set", "\"project\"";
+        "criu.program": Program => criu, "the program that suspends and resumes VEs: its path, or its name", "\"criu\"";
         "console.log_size": Bytes => log_size, "most that is kept of each VE's console", "\"1MiB\"";
         "shutdown.timeout": Span => shutdown_timeout, "how long all VEs together may take when the host goes down", "\"5m\"";
         "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
@@ -360,6 +368,7 @@ impl Draft {
                 view: self.view.unwrap_or(View::None),
                 lxcfs: path(self.lxcfs, Path::new("/var/lib/lxcfs")),
             },
+            criu: self.criu.unwrap_or_else(|| Program("criu".into())),
             said,
         }
     }

@@ -10,6 +10,7 @@ use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 
 use super::Cgroups;
+use super::inner::Inner;
 use super::types::{BlockDevice, Facts, Kind, Limit, Placement, Support, Unenforceable, Usage};
 use crate::fake::{Calls, steered};
 use crate::{Error, Result, error};
@@ -130,6 +131,14 @@ impl FakeCgroups {
 }
 
 impl Cgroups for FakeCgroups {
+    fn inner(&self, id: VeId) -> Result<Vec<Inner>> {
+        self.call("inner", Some(id)).map(|_| Vec::new())
+    }
+
+    fn make_inner(&self, id: VeId, _: &[Inner]) -> Result<()> {
+        self.call("make_inner", Some(id)).map(drop)
+    }
+
     fn facts(&self) -> &Facts {
         &self.facts
     }

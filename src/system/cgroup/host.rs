@@ -10,6 +10,7 @@ use hostel_model::limits::Limits;
 
 use super::files;
 use super::freeze::{self, Freezer};
+use super::inner::{self, Inner};
 use super::layout::{Layout, Place};
 use super::types::{BlockDevice, Facts, Placement, Unenforceable, Usage};
 use super::{Cgroups, devices, facts, prepare, read, tree, v1, v2};
@@ -100,6 +101,20 @@ fn collect(failures: Vec<Error>) -> Result<()> {
 }
 
 impl Cgroups for Host {
+    fn inner(&self, id: VeId) -> Result<Vec<Inner>> {
+        match self.placement(id).unified {
+            Some(payload) => inner::read(&payload),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn make_inner(&self, id: VeId, groups: &[Inner]) -> Result<()> {
+        match self.placement(id).unified {
+            Some(payload) => inner::make(&payload, groups),
+            None => Ok(()),
+        }
+    }
+
     fn facts(&self) -> &Facts {
         self.facts.get_or_init(|| facts::probe(&self.layout))
     }

@@ -15,6 +15,7 @@ mod fake;
 mod files;
 mod freeze;
 mod host;
+mod inner;
 mod layout;
 mod prepare;
 mod read;
@@ -34,6 +35,7 @@ use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 
 pub use fake::{FakeCgroups, FakeVe};
+pub use inner::Inner;
 pub use types::{
     BlockDevice, Controller, CpuTime, DeviceIo, Facts, Kind, Limit, Placement, Pressure, Support, Throttled,
     Unenforceable, Usage, Version,
@@ -96,6 +98,12 @@ pub trait Cgroups: Send + Sync + Debug {
 
     /// Sends SIGKILL to every process of a VE, frozen ones too, and leaves it thawed. Doesn't wait for their end.
     fn kill(&self, id: VeId) -> Result<()>;
+
+    /// The groups that the guest has made in the v2 tree, its own first; empty if there is none.
+    fn inner(&self, id: VeId) -> Result<Vec<Inner>>;
+
+    /// Makes them again in a VE that has been created.
+    fn make_inner(&self, id: VeId, groups: &[Inner]) -> Result<()>;
 
     /// Whether a VE has a group in any hierarchy.
     fn exists(&self, id: VeId) -> bool;

@@ -1,5 +1,6 @@
 //! Making and removing the links of routed VEs by netlink.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use rtnetlink::packet_route::address::AddressScope;
 use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
-use super::{Counters, FoundLink, Link, Network, check, message, namespace, prepare};
+use super::{Counters, FoundLink, Link, Network, check, message, namespace, prepare, settings};
 use crate::error::{Error, Kind, Result};
 
 /// `lo` has this index in every network namespace.
@@ -79,6 +80,37 @@ impl Network for RoutedNetwork {
         })
     }
 
+    fn lay(&self, links: &[Link]) -> Result<Vec<String>> {
+        check::links(links)?;
+        let mut host = inspect::open()?;
+        remove_ours(&mut host, links.iter().map(|l| l.host_name.as_str()))?;
+        // No other process of this host makes such names: the ends leave it, or go with their pairs.
+        let end = |n: usize| format!("he{}.{n}", std::process::id());
+        let ends: Vec<String> = (0..links.len()).map(end).collect();
+        let laid = links
+            .iter()
+            .zip(&ends)
+            .try_for_each(|(link, end)| self.lay_one(&mut host, link, end));
+        if let Err(e) = laid {
+            // What isn't ours has been looked for before.
+            return Err(
+                match remove_ours(&mut host, links.iter().map(|l| l.host_name.as_str())) {
+                    Ok(()) => e,
+                    Err(undo) => e.hint(format!("{undo} either; remove it by hand")),
+                },
+            );
+        }
+        Ok(ends)
+    }
+
+    fn settings(&self, init: u32) -> Result<BTreeMap<String, String>> {
+        settings::read(init)
+    }
+
+    fn set_settings(&self, init: u32, settings: &BTreeMap<String, String>) -> Result<Vec<String>> {
+        settings::write(init, settings)
+    }
+
     fn detach(&self, host_names: &[String]) -> Result<()> {
         host_names.iter().try_for_each(|name| check::interface_name(name))?;
         let mut netlink = inspect::open()?;
@@ -107,6 +139,27 @@ impl Network for RoutedNetwork {
 
     fn unprepared(&self) -> Result<Vec<String>> {
         prepare::unprepared(&self.sysctl)
+    }
+}
+
+impl RoutedNetwork {
+    fn lay_one(&self, host: &mut Netlink, link: &Link, end: &str) -> Result<()> {
+        let name = &link.host_name;
+        let step = |act, object: &str, request| Step {
+            act,
+            object: object.to_owned(),
+            request,
+        };
+        let pair = step("create interface", name, message::create_pair_here(link, end));
+        apply(host, &[pair])?;
+        let (index, peer) = (existing(host, name)?, existing(host, end)?);
+        let ipv6 = self.sysctl.has_ipv6();
+        let mark = message::mark_host_end(index, &link.alias, ipv6);
+        apply(host, &[step("set the alias of", name, mark)])?;
+        configure(&self.sysctl, ipv6, link)?;
+        apply(host, &[step("bring up interface", end, message::up(peer))])?;
+        apply(host, &host_steps(link, index))?;
+        until_ready(host, name)
     }
 }
 
@@ -222,30 +275,13 @@ impl Attachment<'_> {
                 request: mark,
             }],
         )?;
-        self.configure(link)?;
+        configure(self.sysctl, self.ipv6, link)?;
         // The VE's end is up before the host's: so the link is ready when the host's addresses come.
         apply(&mut self.guest, &guest_steps(link, guest))?;
         apply(&mut self.host, &host_steps(link, host))?;
         self.route_guest(link, guest, table)?;
         until_ready(&mut self.guest, &link.guest_name)?;
         until_ready(&mut self.host, name)
-    }
-
-    fn configure(&self, link: &Link) -> Result<()> {
-        let name = &link.host_name;
-        let set = |family: &str, settings: &[(&str, &str)]| {
-            settings
-                .iter()
-                .try_for_each(|(key, value)| self.sysctl.set(&format!("{family}/conf/{name}/{key}"), value).map(drop))
-        };
-        set("ipv4", IPV4_SETTINGS)?;
-        if !self.ipv6 {
-            return Ok(());
-        }
-        if link.addresses.iter().any(IpAddr::is_ipv6) {
-            set("ipv6", &[("disable_ipv6", "0")])?;
-        }
-        set("ipv6", IPV6_SETTINGS)
     }
 
     fn route_guest(&mut self, link: &Link, guest: u32, table: u32) -> Result<()> {
@@ -333,6 +369,24 @@ fn host_steps(link: &Link, host: u32) -> Vec<Step> {
         });
     }
     steps
+}
+
+/// The settings of a host end before it comes up.
+fn configure(sysctl: &Sysctl, ipv6: bool, link: &Link) -> Result<()> {
+    let name = &link.host_name;
+    let set = |family: &str, settings: &[(&str, &str)]| {
+        settings
+            .iter()
+            .try_for_each(|(key, value)| sysctl.set(&format!("{family}/conf/{name}/{key}"), value).map(drop))
+    };
+    set("ipv4", IPV4_SETTINGS)?;
+    if !ipv6 {
+        return Ok(());
+    }
+    if link.addresses.iter().any(IpAddr::is_ipv6) {
+        set("ipv6", &[("disable_ipv6", "0")])?;
+    }
+    set("ipv6", IPV6_SETTINGS)
 }
 
 fn host_prefix(address: IpAddr) -> u8 {

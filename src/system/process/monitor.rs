@@ -13,7 +13,7 @@ use hostel_monitor::Failure;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
 use hostel_monitor::place::is_frozen;
 use hostel_monitor::root::open_disk;
-use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Role, Start};
+use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Resume, Role, Start};
 use hostel_monitor::sys::mount_setattr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, MemfdFlags};
@@ -22,8 +22,11 @@ use rustix::process::Signal;
 
 use super::forward::Held;
 use super::init::{Process, age, find_init, gone};
+use super::relaunch::Restore;
 use super::spawn::{Program, Spawned};
-use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
+use super::{Answer, Entered, Guests, Launching, Relaunching, Request, Streams, client};
+use crate::criu::options;
+use crate::criu::session::Session;
 use crate::{Error, Kind, Result};
 
 /// The real thing: monitors as processes of this host.
@@ -98,6 +101,7 @@ impl Monitors {
 fn home(role: &Role) -> Result<Option<OwnedFd>> {
     let watch = match role {
         Role::Start(start) => &start.watch,
+        Role::Resume(resume) => &resume.watch,
         Role::Adopt(adopt) => &adopt.watch,
         Role::Enter(_) => return Ok(None),
     };
@@ -116,7 +120,7 @@ fn orders(role: &Role) -> Result<File> {
 }
 
 /// Makes a monitor's failure ours, with what it means to a person.
-fn from_failure(act: &'static str, object: impl std::fmt::Display, failure: Failure) -> Error {
+pub(super) fn from_failure(act: &'static str, object: impl std::fmt::Display, failure: Failure) -> Error {
     let kind = match failure.errno {
         Some(libc::ENOENT | libc::ESRCH) => Kind::NotFound,
         Some(libc::ENOSPC | libc::EDQUOT) => Kind::NoSpace,
@@ -143,6 +147,35 @@ impl Guests for Monitors {
             let _ = launched.channel.send(&ToMonitor::Disk, &[disk.as_fd()]);
             Ok(Box::new(launched) as Box<dyn Launching>)
         })
+    }
+
+    fn relaunch(&self, resume: Resume, disk: Disk, links: &[(String, String)]) -> Result<Box<dyn Relaunching>> {
+        let id = resume.watch.id;
+        let fail = |e: std::io::Error| Error::os("restore VE", id, e);
+        let (path, switches) = (resume.images.clone(), resume.switches);
+        let disk = open_disk(&disk).map_err(|failure| from_failure("restore VE", id, failure))?;
+        let (mut monitor, channel) = self.spawn(&Role::Resume(Box::new(resume)), None)?;
+        // A monitor that has ended meanwhile has left a message, which is read next.
+        let _ = channel.send(&ToMonitor::Disk, &[disk.as_fd()]);
+        drop(disk);
+        let (session, images) = match channel.receive::<FromMonitor>().map_err(fail)? {
+            Some((FromMonitor::Criu(images), Some(session))) => (Session::from(session), images),
+            Some((FromMonitor::Failed(failure), _)) => return Err(from_failure("restore VE", id, failure)),
+            _ => return Err(self.silence("restore VE", id, &mut monitor)),
+        };
+        let devices = hostel_monitor::dev::nodes(switches);
+        let options = options::restore(images, hostel_monitor::root::RESTORED, &devices, links);
+        let restore = Restore {
+            id,
+            monitor,
+            channel,
+            session,
+            path,
+            init: None,
+            console: None,
+        };
+        restore.session.restore(&options).map_err(fail)?;
+        restore.bring_back()
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {

@@ -63,6 +63,7 @@ impl Guest {
                 after: vec![],
             },
             id_base: BASE,
+            owner: BASE,
             lower: self.path("tree"),
             payload: Place::default(),
             hostname: "guest".into(),

@@ -16,6 +16,12 @@ fn actions() -> Vec<Action> {
         },
         Action::Pause,
         Action::Unpause,
+        Action::Suspend,
+        Action::Resume,
+        Action::Start(StartOptions {
+            discard: true,
+            ..StartOptions::default()
+        }),
         Action::Destroy { force: false },
         Action::Destroy { force: true },
         Action::Mount,
@@ -36,9 +42,8 @@ fn in_state(state: State) -> Arc<Host> {
             act(&host, &Action::Pause).unwrap();
         }
         State::Suspended => {
-            let dump = host.dirs.dump(id(101));
-            std::fs::create_dir(&dump).unwrap();
-            std::fs::write(dump.join(crate::ve::dump::MANIFEST), "").unwrap();
+            started(&host);
+            act(&host, &Action::Suspend).unwrap();
         }
         State::Mounted => drop(act(&host, &Action::Mount).unwrap()),
         State::Broken => edit_by_hand(&host, "id = [\n"),
