@@ -195,3 +195,18 @@ fn a_broken_definition_is_still_its_tenants() {
     started(&host);
     assert!(known());
 }
+
+#[test]
+fn a_cap_shows_in_the_payload_where_lxcfs_is_to_see_it() {
+    let revealed = |lxcfs: bool| {
+        let lines = if lxcfs { "proc.view = \"lxcfs\"\n" } else { "" };
+        let host = host().hostel(lines).make();
+        with_ve(&host, &[("cpu.cap", "1.5")]);
+        started(&host);
+        let at_start = fakes(&host).cgroups.ve(id(101)).unwrap().revealed;
+        set(&host, &[("cpu.cap", "2")]).unwrap();
+        (at_start, fakes(&host).cgroups.ve(id(101)).unwrap().revealed)
+    };
+    assert_eq!(revealed(true), (Some(1500), Some(2000)));
+    assert_eq!(revealed(false), (None, None));
+}
