@@ -44,7 +44,7 @@ impl Swrk {
             Some(self.program.clone()).filter(|p| p.is_file())
         } else {
             let beside = |dir: &&str| Path::new(dir).join(&self.program);
-            DIRECTORIES.iter().map(|d| beside(d)).find(|p| p.is_file())
+            DIRECTORIES.iter().map(beside).find(|p| p.is_file())
         };
         found.ok_or_else(|| {
             Error::new("find", self.program.display(), "there is no such program on this host")
