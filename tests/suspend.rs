@@ -1,42 +1,13 @@
 //! Suspending VEs to disk and resuming them, with a real CRIU.
 
-mod house;
+#![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
+mod house;
 
 use house::House;
 
-/// A CRIU that does for this kernel; `None`, with a word of it, if there is none to be had.
-fn criu() -> Option<PathBuf> {
-    static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let found = FOUND.get_or_init(|| {
-        let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-criu");
-        let output = Command::new(script).output().map_err(|e| e.to_string())?;
-        match output.status.success() {
-            true => Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())),
-            false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        }
-    });
-    match found {
-        Ok(path) => Some(path.clone()),
-        Err(why) => {
-            println!("skipped because no CRIU for this kernel can be had: {why}");
-            None
-        }
-    }
-}
-
 fn house() -> Option<House> {
-    let criu = criu()?;
-    let house = House::new();
-    let settings = house.read("hostel.toml");
-    house.write(
-        "hostel.toml",
-        &format!("{settings}[criu]\nprogram = \"{}\"\n", criu.display()),
-    );
-    Some(house)
+    House::with_criu()
 }
 
 /// Counts up in a file, a few times a second.

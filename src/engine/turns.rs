@@ -2,7 +2,8 @@
 //! as many at once as the host bears.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -22,9 +23,18 @@ const GLANCE: Duration = Duration::from_millis(200);
 pub struct Turns {
     state: Mutex<State>,
     changed: Condvar,
-    /// Where the kernel tells of pressure, if that is to be heeded.
-    pressure: Option<PathBuf>,
+    /// What tells of pressure, if that is to be heeded.
+    pressure: Option<Gauge>,
     processors: usize,
+}
+
+/// Tells how long the host's work has been held up in all; `None`: it can't be told.
+struct Gauge(Box<dyn Fn() -> Option<Stalled> + Send + Sync>);
+
+impl fmt::Debug for Gauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gauge")
+    }
 }
 
 #[derive(Debug)]
@@ -72,12 +82,18 @@ impl Turns {
     /// Of those whose turn it is, as many may be at work as the host bears, by its pressure stall information in this
     /// directory; where there is none, as many as it has processors.
     pub fn as_the_host_bears(numbers: impl IntoIterator<Item = u32>, pressure: &Path) -> Self {
+        let directory = pressure.to_owned();
+        Self::by_gauge(numbers, Gauge(Box::new(move || pressure::stalled(&directory))))
+    }
+
+    fn by_gauge(numbers: impl IntoIterator<Item = u32>, gauge: Gauge) -> Self {
+        let stalled = gauge.0();
         let turns = Self {
-            pressure: Some(pressure.to_owned()),
+            pressure: Some(gauge),
             processors: thread::available_parallelism().map_or(1, usize::from),
             ..Self::new(numbers)
         };
-        turns.state().stalled = pressure::stalled(pressure);
+        turns.state().stalled = stalled;
         turns
     }
 
@@ -132,7 +148,7 @@ impl Turns {
         };
         let window = state.looked.elapsed();
         if window >= WINDOW {
-            let now = pressure::stalled(pressure).unwrap_or(before);
+            let now = pressure.0().unwrap_or(before);
             // A window without pressure shows that there is room, but not how much: so it is felt for.
             state.room = if bears(before, now, window) { self.processors } else { 0 };
             (state.looked, state.stalled) = (Instant::now(), Some(now));
@@ -166,6 +182,9 @@ impl Drop for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+
     use super::*;
 
     static GO_ON: AtomicBool = AtomicBool::new(false);
@@ -175,15 +194,6 @@ mod tests {
         while !condition() {
             assert!(Instant::now() < end, "{what}");
             thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn write(dir: &Path, cpu: u64) {
-        for (file, total) in [("cpu", cpu), ("io", 0), ("memory", 0)] {
-            // In one piece: it is read at any time.
-            let (new, text) = (dir.join("new"), format!("some avg10=0.00 total={total}\n"));
-            std::fs::write(&new, text).unwrap();
-            std::fs::rename(new, dir.join(file)).unwrap();
         }
     }
 
@@ -219,16 +229,21 @@ mod tests {
         assert_eq!(turns.state().left.keys().copied().collect::<Vec<_>>(), [1, 3]);
     }
 
-    /// Lets one after the other begin until nobody has for a while; how many have.
-    fn begun_by_now<'a>(turns: &'a Turns, places: &mut Vec<Turn<'a>>, most: usize) -> usize {
+    /// Lets one after the other begin, until as many have or nobody has for so many windows; how many have.
+    fn begun<'a>(turns: &'a Turns, places: &mut Vec<Turn<'a>>, most: usize, windows: u32) -> usize {
         while places.len() < most {
-            let give_up = AtomicBool::new(false);
+            let (give_up, begins) = (AtomicBool::new(false), AtomicBool::new(false));
             let place = thread::scope(|scope| {
                 scope.spawn(|| {
-                    thread::sleep(4 * WINDOW);
+                    let end = Instant::now() + windows * WINDOW;
+                    while Instant::now() < end && !begins.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(1));
+                    }
                     give_up.store(true, Ordering::Relaxed);
                 });
-                turns.wait(0, &give_up, || ())
+                let place = turns.wait(0, &give_up, || ());
+                begins.store(true, Ordering::Relaxed);
+                place
             });
             match place {
                 Ok(place) => places.push(place),
@@ -240,30 +255,26 @@ mod tests {
 
     #[test]
     fn pressure_holds_back_all_but_one_and_its_end_lets_more_in() {
-        let dir = tempfile::tempdir().unwrap();
-        let begin = Instant::now();
-        // From now on something waits for a processor all the time.
-        let (hard, stop) = (AtomicBool::new(true), AtomicBool::new(false));
-        write(dir.path(), 0);
-        let turns = Turns::as_the_host_bears([0; 12], dir.path());
+        let hard = Arc::new(AtomicBool::new(true));
+        let (is_hard, begin, total) = (Arc::clone(&hard), Instant::now(), AtomicU64::new(0));
+        let gauge = move || {
+            // Something waits for a processor all the time.
+            if is_hard.load(Ordering::Relaxed) {
+                let elapsed = u64::try_from(begin.elapsed().as_micros()).unwrap();
+                total.store(elapsed, Ordering::Relaxed);
+            }
+            Some(Stalled {
+                cpu: total.load(Ordering::Relaxed),
+                io: 0,
+                memory: 0,
+            })
+        };
+        let turns = Turns::by_gauge([0; 12], Gauge(Box::new(gauge)));
         assert!(turns.is_told_of_pressure());
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                let mut total = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    if hard.load(Ordering::Relaxed) {
-                        total = u64::try_from(begin.elapsed().as_micros()).unwrap();
-                    }
-                    write(dir.path(), total);
-                    thread::sleep(Duration::from_millis(1));
-                }
-            });
-            let mut places = Vec::new();
-            assert_eq!(begun_by_now(&turns, &mut places, 2), 1, "one is always at work");
-            hard.store(false, Ordering::Relaxed);
-            assert_eq!(begun_by_now(&turns, &mut places, 6), 6);
-            stop.store(true, Ordering::Relaxed);
-        });
+        let mut places = Vec::new();
+        assert_eq!(begun(&turns, &mut places, 2, 4), 1, "one is always at work");
+        hard.store(false, Ordering::Relaxed);
+        assert_eq!(begun(&turns, &mut places, 6, 100), 6);
     }
 
     #[test]
@@ -275,8 +286,8 @@ mod tests {
         };
         assert!(!turns.is_told_of_pressure());
         let mut places = Vec::new();
-        assert_eq!(begun_by_now(&turns, &mut places, 5), 3);
+        assert_eq!(begun(&turns, &mut places, 5, 4), 3);
         places.pop();
-        assert_eq!(begun_by_now(&turns, &mut places, 5), 3);
+        assert_eq!(begun(&turns, &mut places, 5, 4), 3);
     }
 }

@@ -132,8 +132,9 @@ impl Suspend {
     fn let_live(&mut self) -> Result<()> {
         self.dumped = None;
         self.clearing = None;
-        if self.host.reality(self.id)?.init.is_some() && self.host.cgroups.is_frozen(self.id)? {
-            self.host.cgroups.thaw(self.id)?;
+        self.host.criu.await_end(&self.host.dirs.dump_staging(self.id))?;
+        if self.host.reality(self.id)?.init.is_some() {
+            self.host.cgroups.thaw_guest(self.id)?;
         }
         if self.host.reality(self.id)?.init.is_some() {
             self.show_view(true)?;
@@ -170,7 +171,9 @@ impl Suspend {
         }
     }
 
+    /// Only when CRIU has ended too: it may be about to end the processes.
     fn has_ended(&self) -> Result<bool> {
+        self.host.criu.await_end(&self.host.dirs.dump_staging(self.id))?;
         Ok(self.host.reality(self.id)?.init.is_none())
     }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use hostel_model::id::VeId;
 use hostel_system::cgroup::Inner;
-use hostel_system::criu::Machine;
+use hostel_system::criu::{LOCK, Machine};
 use hostel_system::file;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -136,8 +136,8 @@ fn checksums(dir: &Path) -> Result<BTreeMap<String, String>> {
     for entry in std::fs::read_dir(dir).map_err(fail)? {
         let entry = entry.map_err(fail)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        // Logs are written by every attempt; the other two are ours.
-        if name.ends_with(".log") || name.starts_with("stats-") || name == MANIFEST || name == STAMP {
+        // Logs are written by every attempt; the others are ours.
+        if name.ends_with(".log") || name.starts_with("stats-") || name == MANIFEST || name == STAMP || name == LOCK {
             continue;
         }
         let mut file = File::open(entry.path()).map_err(fail)?;

@@ -131,6 +131,10 @@ impl FakeCgroups {
 }
 
 impl Cgroups for FakeCgroups {
+    fn thaw_guest(&self, id: VeId) -> Result<()> {
+        self.call("thaw_guest", Some(id)).map(drop)
+    }
+
     fn inner(&self, id: VeId) -> Result<Vec<Inner>> {
         self.call("inner", Some(id)).map(|_| Vec::new())
     }

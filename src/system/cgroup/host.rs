@@ -43,8 +43,7 @@ impl Host {
         self.layout.roots().map(|root| root.join(&name)).collect()
     }
 
-    fn freezer<T>(&self, id: VeId, act: impl FnOnce(Freezer<'_>) -> Result<T>) -> Result<T> {
-        let name = id.to_string();
+    fn freezer<T>(&self, name: &str, act: impl FnOnce(Freezer<'_>) -> Result<T>) -> Result<T> {
         if let Some(u) = &self.layout.v2 {
             return act(Freezer::V2(&u.root.join(name)));
         }
@@ -52,7 +51,7 @@ impl Host {
             Some(Place::V1(h)) => act(Freezer::V1(&h.root.join(name))),
             _ => Err(Error::new(
                 "freeze",
-                id,
+                name,
                 "this host has no freezer: neither a v2 tree nor the v1 controller",
             )
             .kind(Kind::Unsupported)),
@@ -101,6 +100,10 @@ fn collect(failures: Vec<Error>) -> Result<()> {
 }
 
 impl Cgroups for Host {
+    fn thaw_guest(&self, id: VeId) -> Result<()> {
+        self.freezer(&format!("{id}/payload"), |f| f.thaw())
+    }
+
     fn inner(&self, id: VeId) -> Result<Vec<Inner>> {
         match self.placement(id).unified {
             Some(payload) => inner::read(&payload),
@@ -253,15 +256,15 @@ impl Cgroups for Host {
     }
 
     fn freeze(&self, id: VeId, timeout: Duration) -> Result<()> {
-        self.freezer(id, |f| f.freeze(timeout))
+        self.freezer(&id.to_string(), |f| f.freeze(timeout))
     }
 
     fn thaw(&self, id: VeId) -> Result<()> {
-        self.freezer(id, |f| f.thaw())
+        self.freezer(&id.to_string(), |f| f.thaw())
     }
 
     fn is_frozen(&self, id: VeId) -> Result<bool> {
-        self.freezer(id, |f| f.is_frozen())
+        self.freezer(&id.to_string(), |f| f.is_frozen())
     }
 
     fn kill(&self, id: VeId) -> Result<()> {

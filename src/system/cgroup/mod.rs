@@ -93,6 +93,9 @@ pub trait Cgroups: Send + Sync + Debug {
     /// Lets them run again.
     fn thaw(&self, id: VeId) -> Result<()>;
 
+    /// Lets those run again that stand still in the guest's own group, where CRIU stops them; fine if none do.
+    fn thaw_guest(&self, id: VeId) -> Result<()>;
+
     /// Whether all processes of a VE are stopped.
     fn is_frozen(&self, id: VeId) -> Result<bool>;
 

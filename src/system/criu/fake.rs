@@ -1,6 +1,6 @@
 //! A CRIU that saves nothing, for tests of the floors above.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Criu, DUMP_LOG, Dump, Dumped, Version};
@@ -54,6 +54,10 @@ impl Criu for FakeCriu {
             true => Err(Error::new("find", "criu", "there is no such program on this host").kind(Kind::NotFound)),
             false => Ok(("/usr/sbin/criu".into(), Version(4, 2))),
         }
+    }
+
+    fn await_end(&self, _images: &Path) -> Result<()> {
+        self.call("await_end").map(drop)
     }
 
     fn dump(&self, dump: &Dump) -> Result<Box<dyn Dumped>> {

@@ -14,7 +14,7 @@ mod version;
 pub mod wire;
 
 use std::fmt::Debug;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hostel_monitor::spec::Init;
 
@@ -28,6 +28,8 @@ pub use version::{Machine, Version};
 
 /// CRIU's log of a dump, beside the images.
 pub const DUMP_LOG: &str = "dump.log";
+/// Locked in the images' directory for as long as a dump is under way.
+pub const LOCK: &str = "criu.lock";
 /// CRIU's log of a restore.
 pub const RESTORE_LOG: &str = "restore.log";
 
@@ -50,6 +52,9 @@ pub trait Criu: Send + Sync + Debug {
     /// Saves a VE. When this returns, the images are complete and all processes stand still; what becomes of them is
     /// decided by the answer. On failure they run on, and the error names what stands in the way.
     fn dump(&self, dump: &Dump) -> Result<Box<dyn Dumped>>;
+    /// Waits until no dump to this directory is under way any more: that of a command that was killed goes on until CRIU
+    /// misses it. An error if that takes too long.
+    fn await_end(&self, images: &Path) -> Result<()>;
 }
 
 /// A VE that is saved and stands still. Dropping this lets it run on.

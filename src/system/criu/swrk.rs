@@ -5,10 +5,13 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
 
 use super::session::{Event, Session};
 use super::version::least;
-use super::{Criu, DUMP_LOG, Dump, Dumped, Version, options, reason};
+use super::{Criu, DUMP_LOG, Dump, Dumped, LOCK, Version, options, reason};
 use crate::{Error, Kind, Result};
 
 /// Where a program that is given by its name may be; the caller's PATH isn't trusted.
@@ -20,6 +23,9 @@ const DIRECTORIES: [&str; 6] = [
     "/sbin",
     "/bin",
 ];
+
+/// How long a dump that nobody waits for may go on.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// CRIU as a program of this host.
 #[derive(Debug)]
@@ -38,7 +44,7 @@ impl Swrk {
             Some(self.program.clone()).filter(|p| p.is_file())
         } else {
             let beside = |dir: &&str| Path::new(dir).join(&self.program);
-            DIRECTORIES.iter().map(|d| beside(d)).find(|p| p.is_file())
+            DIRECTORIES.iter().map(beside).find(|p| p.is_file())
         };
         found.ok_or_else(|| {
             Error::new("find", self.program.display(), "there is no such program on this host")
@@ -73,20 +79,43 @@ impl Criu for Swrk {
         Ok((program, version))
     }
 
+    fn await_end(&self, images: &Path) -> Result<()> {
+        let path = images.join(LOCK);
+        let Ok(lock) = File::options().read(true).write(true).open(&path) else {
+            return Ok(()); // none was begun
+        };
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(()),
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(e) => return Err(Error::os("wait for CRIU, which holds", path.display(), e)),
+            }
+        }
+    }
+
     fn dump(&self, dump: &Dump) -> Result<Box<dyn Dumped>> {
         let (program, _) = self.usable()?;
         let fail = |e: std::io::Error| Error::os("run", program.display(), e);
         let (session, theirs) = Session::pair().map_err(fail)?;
         let images = File::open(&dump.images).map_err(|e| Error::os("open", dump.images.display(), e))?;
         let number = theirs.as_raw_fd();
+        let path = dump.images.join(LOCK);
+        let lock = crate::file::open_own(&path)?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|e| Error::os("lock", path.display(), e))?;
+        // CRIU inherits it, so it is held until that ends, whatever becomes of us.
+        let held = lock.as_raw_fd();
         let mut command = Command::new(&program);
         command.arg("swrk").arg(number.to_string());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let pass = move || {
             // The images are read as a user of the VE's later.
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-            // SAFETY: no memory arguments; the descriptor is this process's copy of `theirs`.
-            match unsafe { libc::fcntl(number, libc::F_SETFD, 0) } {
+            // SAFETY: no memory arguments; the descriptors are this process's copies of `theirs` and `lock`.
+            match unsafe { libc::fcntl(number, libc::F_SETFD, 0) | libc::fcntl(held, libc::F_SETFD, 0) } {
                 -1 => Err(std::io::Error::last_os_error()),
                 _ => Ok(()),
             }
@@ -96,7 +125,7 @@ impl Criu for Swrk {
         let child = unsafe { command.process_group(0).pre_exec(pass) }
             .spawn()
             .map_err(fail)?;
-        drop(theirs);
+        drop((theirs, lock));
         let mut standing = Standing {
             session,
             child,

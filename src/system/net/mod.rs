@@ -23,6 +23,7 @@ use crate::Result;
 pub mod check;
 mod fake;
 mod inspect;
+mod lay;
 mod message;
 mod namespace;
 pub(crate) mod netlink;

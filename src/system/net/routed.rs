@@ -11,7 +11,7 @@ use rtnetlink::packet_route::address::AddressScope;
 use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
-use super::{Counters, FoundLink, Link, Network, check, message, namespace, prepare, settings};
+use super::{Counters, FoundLink, Link, Network, check, lay, message, namespace, prepare, settings};
 use crate::error::{Error, Kind, Result};
 
 /// `lo` has this index in every network namespace.
@@ -81,26 +81,7 @@ impl Network for RoutedNetwork {
     }
 
     fn lay(&self, links: &[Link]) -> Result<Vec<String>> {
-        check::links(links)?;
-        let mut host = inspect::open()?;
-        remove_ours(&mut host, links.iter().map(|l| l.host_name.as_str()))?;
-        // No other process of this host makes such names: the ends leave it, or go with their pairs.
-        let end = |n: usize| format!("he{}.{n}", std::process::id());
-        let ends: Vec<String> = (0..links.len()).map(end).collect();
-        let laid = links
-            .iter()
-            .zip(&ends)
-            .try_for_each(|(link, end)| self.lay_one(&mut host, link, end));
-        if let Err(e) = laid {
-            // What isn't ours has been looked for before.
-            return Err(
-                match remove_ours(&mut host, links.iter().map(|l| l.host_name.as_str())) {
-                    Ok(()) => e,
-                    Err(undo) => e.hint(format!("{undo} either; remove it by hand")),
-                },
-            );
-        }
-        Ok(ends)
+        lay::lay(&self.sysctl, links)
     }
 
     fn settings(&self, init: u32) -> Result<BTreeMap<String, String>> {
@@ -142,34 +123,12 @@ impl Network for RoutedNetwork {
     }
 }
 
-impl RoutedNetwork {
-    fn lay_one(&self, host: &mut Netlink, link: &Link, end: &str) -> Result<()> {
-        let name = &link.host_name;
-        let step = |act, object: &str, request| Step {
-            act,
-            object: object.to_owned(),
-            request,
-        };
-        let pair = step("create interface", name, message::create_pair_here(link, end));
-        apply(host, &[pair])?;
-        let (index, peer) = (existing(host, name)?, existing(host, end)?);
-        let ipv6 = self.sysctl.has_ipv6();
-        let mark = message::mark_host_end(index, &link.alias, ipv6);
-        apply(host, &[step("set the alias of", name, mark)])?;
-        configure(&self.sysctl, ipv6, link)?;
-        apply(host, &[step("bring up interface", end, message::up(peer))])?;
-        apply(host, &host_steps(link, index))?;
-        until_ready(host, name)
-    }
-}
-
 /// How long a VE's interfaces may take to go by themselves. The kernel removes them with the namespace of a VE that has
-/// ended, and those of many at once; who removes them one by one has all others wait for each (a VE's end costs 40 ms of
-/// the lock on all interfaces of the host).
+/// ended, many at once; who removes them one by one has all wait for the lock on all interfaces (40 ms each).
 const GOING: Duration = Duration::from_secs(1);
 
 /// Removes those of the named interfaces that exist, if all of them are ours.
-fn remove_ours<'a>(netlink: &mut Netlink, names: impl Iterator<Item = &'a str>) -> Result<()> {
+pub(super) fn remove_ours<'a>(netlink: &mut Netlink, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let found = find_ours(netlink, names)?;
     found.iter().try_for_each(|interface| remove(netlink, interface))
 }
@@ -216,10 +175,10 @@ impl Defaults {
 }
 
 /// What one request is for, to be told if it is refused.
-struct Step {
-    act: &'static str,
-    object: String,
-    request: Request,
+pub(super) struct Step {
+    pub act: &'static str,
+    pub object: String,
+    pub request: Request,
 }
 
 /// The making of one VE's links.
@@ -338,7 +297,7 @@ fn guest_steps(link: &Link, guest: u32) -> Vec<Step> {
 }
 
 /// On the host: the interface up, with the gateways that the VE needs, and the routes to its addresses.
-fn host_steps(link: &Link, host: u32) -> Vec<Step> {
+pub(super) fn host_steps(link: &Link, host: u32) -> Vec<Step> {
     let mut steps = vec![Step {
         act: "bring up interface",
         object: link.host_name.clone(),
@@ -372,7 +331,7 @@ fn host_steps(link: &Link, host: u32) -> Vec<Step> {
 }
 
 /// The settings of a host end before it comes up.
-fn configure(sysctl: &Sysctl, ipv6: bool, link: &Link) -> Result<()> {
+pub(super) fn configure(sysctl: &Sysctl, ipv6: bool, link: &Link) -> Result<()> {
     let name = &link.host_name;
     let set = |family: &str, settings: &[(&str, &str)]| {
         settings
@@ -393,7 +352,7 @@ fn host_prefix(address: IpAddr) -> u8 {
     if address.is_ipv6() { 128 } else { 32 }
 }
 
-fn existing(netlink: &mut Netlink, name: &str) -> Result<u32> {
+pub(super) fn existing(netlink: &mut Netlink, name: &str) -> Result<u32> {
     let gone = || Error::new("look up interface", name, "it vanished while it was set up").kind(Kind::NotFound);
     Ok(inspect::find(netlink, name, false)?.ok_or_else(gone)?.index)
 }
@@ -401,7 +360,7 @@ fn existing(netlink: &mut Netlink, name: &str) -> Result<u32> {
 /// Waits until an interface can send. The end that came up first gets its queue from a work of the kernel's that runs
 /// some time later, and drops all until then: a VE that starts at once would lose its first packets. Kernels from 6.8 do
 /// that work when they are asked for the interface, so there is nothing to wait for.
-fn until_ready(netlink: &mut Netlink, name: &str) -> Result<()> {
+pub(super) fn until_ready(netlink: &mut Netlink, name: &str) -> Result<()> {
     let end = Instant::now() + READY_WITHIN;
     while !inspect::find(netlink, name, false)?.is_some_and(|i| i.is_ready()) {
         if Instant::now() > end {
@@ -414,7 +373,7 @@ fn until_ready(netlink: &mut Netlink, name: &str) -> Result<()> {
 }
 
 /// Sends the steps in one go; the error names the one that was refused.
-fn apply(netlink: &mut Netlink, steps: &[Step]) -> Result<()> {
+pub(super) fn apply(netlink: &mut Netlink, steps: &[Step]) -> Result<()> {
     let requests: Vec<Request> = steps.iter().map(|s| s.request.clone()).collect();
     netlink.apply(&requests).map_err(|refusal| {
         let (act, object) = steps

@@ -22,11 +22,9 @@ use rustix::process::Signal;
 
 use super::forward::Held;
 use super::init::{Process, age, find_init, gone};
-use super::relaunch::Restore;
+use super::relaunch::relaunch;
 use super::spawn::{Program, Spawned};
 use super::{Answer, Entered, Guests, Launching, Relaunching, Request, Streams, client};
-use crate::criu::options;
-use crate::criu::session::Session;
 use crate::{Error, Kind, Result};
 
 /// The real thing: monitors as processes of this host.
@@ -55,7 +53,7 @@ impl Monitors {
     }
 
     /// Runs a monitor in this role, with these standard streams; `None`: none at all.
-    fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Spawned, Channel)> {
+    pub(super) fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Spawned, Channel)> {
         let program = self.shielded()?;
         let orders = orders(role)?;
         let fail = |e: std::io::Error| Error::os("run", self.program.display(), e);
@@ -89,7 +87,7 @@ impl Monitors {
     }
 
     /// Why a monitor has ended without a word.
-    fn silence(&self, act: &'static str, id: u32, monitor: &mut Spawned) -> Error {
+    pub(super) fn silence(&self, act: &'static str, id: u32, monitor: &mut Spawned) -> Error {
         match monitor.failure() {
             Some(e) => Error::os("run", self.program.display(), e),
             None => Error::new(act, id, "its monitor ended without a word"),
@@ -150,32 +148,7 @@ impl Guests for Monitors {
     }
 
     fn relaunch(&self, resume: Resume, disk: Disk, links: &[(String, String)]) -> Result<Box<dyn Relaunching>> {
-        let id = resume.watch.id;
-        let fail = |e: std::io::Error| Error::os("restore VE", id, e);
-        let (path, switches) = (resume.images.clone(), resume.switches);
-        let disk = open_disk(&disk).map_err(|failure| from_failure("restore VE", id, failure))?;
-        let (mut monitor, channel) = self.spawn(&Role::Resume(Box::new(resume)), None)?;
-        // A monitor that has ended meanwhile has left a message, which is read next.
-        let _ = channel.send(&ToMonitor::Disk, &[disk.as_fd()]);
-        drop(disk);
-        let (session, images) = match channel.receive::<FromMonitor>().map_err(fail)? {
-            Some((FromMonitor::Criu(images), Some(session))) => (Session::from(session), images),
-            Some((FromMonitor::Failed(failure), _)) => return Err(from_failure("restore VE", id, failure)),
-            _ => return Err(self.silence("restore VE", id, &mut monitor)),
-        };
-        let devices = hostel_monitor::dev::nodes(switches);
-        let options = options::restore(images, hostel_monitor::root::RESTORED, &devices, links);
-        let restore = Restore {
-            id,
-            monitor,
-            channel,
-            session,
-            path,
-            init: None,
-            console: None,
-        };
-        restore.session.restore(&options).map_err(fail)?;
-        restore.bring_back()
+        relaunch(self, resume, &disk, links)
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {

@@ -3,37 +3,74 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
-use hostel_monitor::spec::Init;
+use hostel_monitor::root::open_disk;
+use hostel_monitor::spec::{Disk, Init, Resume, Role};
 
 use super::Relaunching;
-use super::monitor::from_failure;
+use super::monitor::{Monitors, from_failure};
 use super::spawn::Spawned;
+use crate::criu::options;
 use crate::criu::session::{Event, Session};
 use crate::criu::{RESTORE_LOG, reason};
 use crate::{Error, Kind, Result};
 
+/// As [`super::Guests::relaunch`].
+pub(super) fn relaunch(
+    monitors: &Monitors,
+    resume: Resume,
+    disk: &Disk,
+    links: &[(String, String)],
+) -> Result<Box<dyn Relaunching>> {
+    let id = resume.watch.id;
+    let fail = |e: std::io::Error| Error::os("restore VE", id, e);
+    let (path, switches) = (resume.images.clone(), resume.switches);
+    let disk = open_disk(disk).map_err(|failure| from_failure("restore VE", id, failure))?;
+    let (mut monitor, channel) = monitors.spawn(&Role::Resume(Box::new(resume)), None)?;
+    // A monitor that has ended meanwhile has left a message, which is read next.
+    let _ = channel.send(&ToMonitor::Disk, &[disk.as_fd()]);
+    drop(disk);
+    let (session, images) = match channel.receive::<FromMonitor>().map_err(fail)? {
+        Some((FromMonitor::Criu(images), Some(session))) => (Session::from(session), images),
+        Some((FromMonitor::Failed(failure), _)) => return Err(from_failure("restore VE", id, failure)),
+        _ => return Err(monitors.silence("restore VE", id, &mut monitor)),
+    };
+    let devices = hostel_monitor::dev::nodes(switches);
+    let options = options::restore(images, hostel_monitor::root::RESTORED, &devices, links);
+    let restore = Restore {
+        id,
+        monitor,
+        channel,
+        session,
+        path,
+        init: None,
+        console: None,
+    };
+    restore.session.restore(&options).map_err(fail)?;
+    restore.bring_back()
+}
+
 /// A restore under way.
 #[derive(Debug)]
-pub struct Restore {
+struct Restore {
     /// The VE's number.
-    pub id: u32,
+    id: u32,
     /// Its monitor.
-    pub monitor: Spawned,
+    monitor: Spawned,
     /// The way to it.
-    pub channel: Channel,
+    channel: Channel,
     /// The way to CRIU.
-    pub session: Session,
+    session: Session,
     /// Where the images are.
-    pub path: std::path::PathBuf,
+    path: std::path::PathBuf,
     /// Init, when it is there.
-    pub init: Option<Init>,
+    init: Option<Init>,
     /// The console's master, when it is there.
-    pub console: Option<OwnedFd>,
+    console: Option<OwnedFd>,
 }
 
 impl Restore {
     /// Until all is restored and nothing runs.
-    pub fn bring_back(mut self) -> Result<Box<dyn Relaunching>> {
+    fn bring_back(mut self) -> Result<Box<dyn Relaunching>> {
         match self.until_restored() {
             Ok(init) => Ok(Box::new(Standing { init, restore: self })),
             Err(e) => {
