@@ -63,8 +63,11 @@ const CREATE: &[&str] = &["create", VE, "--template", "busybox"];
 
 impl Sweep {
     fn new(before: Before, args: &[&'static str]) -> Self {
+        Self::within(House::new(), before, args)
+    }
+
+    fn within(house: House, before: Before, args: &[&'static str]) -> Self {
         template("busybox");
-        let house = House::new();
         house.write("etc/plans/test.toml", SMALL_PLAN);
         house.busybox(NEIGHBOUR);
         let neighbour = house.status(NEIGHBOUR, "pid").as_u64().unwrap();
@@ -579,6 +582,22 @@ fn umount() {
 #[test]
 fn set_on_a_running_ve() {
     Sweep::new(Before::Running, &["set", VE, "memory.limit=80MiB", "processes=50"]).everything();
+}
+
+#[test]
+fn move_of_the_disk() {
+    for (kind, mkfs, options) in [
+        ("btrfs", &["-q"][..], "noatime"),
+        (
+            "ext4",
+            &["-q", "-O", "quota,project", "-E", "quotatype=prjquota"],
+            "prjquota",
+        ),
+    ] {
+        if let Some(house) = House::on(kind, mkfs, options) {
+            Sweep::within(house, Before::Stopped, &["set", VE, "disk.driver=image"]).everything();
+        }
+    }
 }
 
 #[test]
