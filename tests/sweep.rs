@@ -605,6 +605,22 @@ fn set_on_a_running_ve() {
 }
 
 #[test]
+fn move_of_the_disk() {
+    for (kind, mkfs, options) in [
+        ("btrfs", &["-q"][..], "noatime"),
+        (
+            "ext4",
+            &["-q", "-O", "quota,project", "-E", "quotatype=prjquota"],
+            "prjquota",
+        ),
+    ] {
+        if let Some(house) = House::on(kind, mkfs, options) {
+            Sweep::within(house, Before::Stopped, &["set", VE, "disk.driver=image"]).everything();
+        }
+    }
+}
+
+#[test]
 fn set_of_the_disk() {
     Sweep::new(Before::Stopped, &["set", VE, "disk.size=48MiB"]).everything();
 }

@@ -107,7 +107,10 @@ impl House {
                 let house = Self::new();
                 let settings = house.read("hostel.toml");
                 let program = path.display();
-                house.write("hostel.toml", &format!("{settings}[criu]\nprogram = \"{program}\"\n"));
+                house.write(
+                    "hostel.toml",
+                    &format!("{settings}[criu]\nprogram = \"{program}\"\nroot_owns_namespaces = true\n"),
+                );
                 Some(house)
             }
             Err(why) => {

@@ -147,6 +147,7 @@ impl Engine {
         if let Err(e) = self.host.criu.usable() {
             lines.push(chain(&Error::from(e)));
         }
+        lines.extend(self.host.withheld().map(str::to_owned));
         if let Some(init) = reality.init {
             lines.extend(blockers(init.pid, &self.host.cgroups.processes(found.id)?));
         }

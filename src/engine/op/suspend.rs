@@ -74,7 +74,15 @@ impl Operation for Suspend {
 impl Suspend {
     fn check(&mut self) -> Result<()> {
         self.host.usable_criu(&self.state)?;
-        Ok(())
+        match self.host.withheld() {
+            Some(why) => Err(Error::new(
+                Class::Refused,
+                format!("{} can't be suspended on this host", self.state.name),
+            )
+            .because(why)
+            .hint("choose root_owns_namespaces = true below [criu] in hostel.toml, and restart the VE")),
+            None => Ok(()),
+        }
     }
 
     fn hold(&mut self) -> Result<()> {
@@ -206,6 +214,14 @@ impl Host {
     /// The firewall's table that holds a VE's interfaces.
     pub fn held(&self, id: VeId) -> String {
         format!("{}_held_{id}", self.config.nft_table)
+    }
+
+    /// What this host withholds from root that CRIU needs.
+    pub fn withheld(&self) -> Option<&'static str> {
+        let able = self.config.root_owns_namespaces || hostel_system::process::has_sys_resource();
+        (!able).then_some(
+            "root lacks CAP_SYS_RESOURCE here, and without it CRIU saves only VEs whose namespaces root owns",
+        )
     }
 
     /// CRIU must be there and do for this kernel.

@@ -126,7 +126,7 @@ impl Builder {
         let place = |part: &str| base.join(part).display().to_string();
         let text = format!(
             "{}\n[paths]\nconfig = {:?}\ndata = {:?}\nrun = {:?}\ntemplates = {:?}\nimages = {:?}\n\
-             [defaults]\ntemplate = \"tiny\"\nnetwork = \"private\"\n",
+             [defaults]\ntemplate = \"tiny\"\nnetwork = \"private\"\n[criu]\nroot_owns_namespaces = true\n",
             self.hostel,
             place("etc"),
             place("data"),

@@ -159,12 +159,13 @@ impl Host {
             .map_err(|e| Error::new(Class::Limit, format!("cannot give {} a range of user ids", ve.name)).because(e))
     }
 
-    /// Whom the kernel counts a VE's namespaces against. CRIU asks for the limits of each process, which takes
-    /// CAP_SYS_RESOURCE or the ownership of its namespace, and some hosts withhold the first from root.
+    /// Whom the kernel counts a VE's namespaces and inotify instances against: the VE's own first user, so that none
+    /// starves the next. CRIU asks for the limits of each process, which takes CAP_SYS_RESOURCE or the ownership of its
+    /// namespace (prlimit(2)); where root lacks the first, hostel.toml can choose the second.
     pub fn owner(&self, state: &VeState) -> Result<u32> {
-        match process::has_sys_resource() {
-            true => self.id_base(state),
-            false => Ok(0),
+        match self.config.root_owns_namespaces && !process::has_sys_resource() {
+            true => Ok(0),
+            false => self.id_base(state),
         }
     }
 

@@ -51,6 +51,8 @@ pub struct HostConfig {
     pub proc: Proc,
     /// CRIU, which suspends and resumes VEs: a path, or a name in the usual directories.
     pub criu: Program,
+    /// Where root lacks CAP_SYS_RESOURCE: let root own VEs' user namespaces, without which CRIU can't save them there.
+    pub root_owns_namespaces: bool,
     /// The keys that the file sets; all else is built in.
     #[serde(skip)]
     said: BTreeSet<String>,
@@ -243,6 +245,7 @@ pub(super) struct Draft {
     view: Option<View>,
     lxcfs: Option<AbsolutePath>,
     criu: Option<Program>,
+    root_owns_namespaces: Option<bool>,
 }
 
 impl Record for Draft {
@@ -269,6 +272,8 @@ impl Record for Draft {
         "disk.driver": DriverName => driver,
             "what new VEs' disks are made of; the best that this host can if not set", "\"project\"";
         "criu.program": Program => criu, "the program that suspends and resumes VEs: its path, or its name", "\"criu\"";
+        "criu.root_owns_namespaces": bool => root_owns_namespaces,
+            "where root lacks CAP_SYS_RESOURCE: suspend all the same, at the price of shared counters", "false";
         "console.log_size": Bytes => log_size, "most that is kept of each VE's console", "\"1MiB\"";
         "shutdown.timeout": Span => shutdown_timeout, "how long all VEs together may take when the host goes down", "\"5m\"";
         "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
@@ -369,6 +374,7 @@ impl Draft {
                 lxcfs: path(self.lxcfs, Path::new("/var/lib/lxcfs")),
             },
             criu: self.criu.unwrap_or_else(|| Program("criu".into())),
+            root_owns_namespaces: self.root_owns_namespaces.unwrap_or(false),
             said,
         }
     }

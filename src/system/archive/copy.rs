@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::attributes::{Policy, list_at, policy, set_at};
+use super::attributes::{Policy, list_at, set_at};
+use super::scope::Scope;
 use super::walk::names;
 use super::{Report, Tree, refused, shown};
 use crate::process::interrupt;
@@ -39,44 +40,6 @@ pub fn copy_layers(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<Report> {
     let report = copy(&tree(from, "the old disk")?, &tree(to, "the new disk")?, Scope::Layers)?;
     rustix::fs::syncfs(to).map_err(|e| Error::os("sync", "the new disk", e))?;
     Ok(report)
-}
-
-/// What is copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    /// A distribution's root tree, which nothing of the host's may hide in.
-    Template,
-    /// A VE's disk.
-    Layers,
-}
-
-impl Scope {
-    /// Does what lies at this path come along? Of a disk, what overlayfs knows how to make anew doesn't: temporary
-    /// files, and in the index, directories that say where on the file system another directory is.
-    fn takes(self, path: &[u8], kind: FileType) -> bool {
-        match (self, path.strip_prefix(b"work/index/")) {
-            (Self::Template, _) => true,
-            (Self::Layers, Some(name)) => kind != FileType::Directory && !name.starts_with(b"#"),
-            (Self::Layers, None) => {
-                path.starts_with(b"upper/") || [&b"upper"[..], b"work", b"work/index"].contains(&path)
-            }
-        }
-    }
-
-    fn policy(self, path: &[u8], attribute: &str) -> Policy {
-        if self == Self::Template {
-            return policy(attribute);
-        }
-        let of_index = [&b"work"[..], b"work/index"].contains(&path);
-        match attribute.split_once('.') {
-            // Where the upper layer is on the old file system.
-            Some(("trusted", rest)) if of_index && rest.starts_with("overlay.") => Policy::LeaveOut,
-            // What one file system alone has is no content.
-            Some(("btrfs", _)) => Policy::LeaveOut,
-            Some(("system", rest)) if !rest.starts_with("posix_acl_") => Policy::LeaveOut,
-            _ => Policy::Keep,
-        }
-    }
 }
 
 fn copy(from: &Tree, to: &Tree, scope: Scope) -> Result<Report> {

@@ -22,6 +22,7 @@ mod oci;
 mod path;
 mod pax;
 mod place;
+mod scope;
 mod sparse;
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,10 @@
 //! Changing definitions: all or nothing, at once where it can be.
 
+use hostel_model::definition::DriverName;
 use hostel_model::request::Selection;
 
 use super::*;
+use crate::error::chain;
 use crate::facade::SetReport;
 use crate::testing::{fakes, host, started, with_ve};
 
@@ -209,4 +211,80 @@ fn a_cap_shows_in_the_payload_where_lxcfs_is_to_see_it() {
     };
     assert_eq!(revealed(true), (Some(1500), Some(2000)));
     assert_eq!(revealed(false), (None, None));
+}
+
+/// A host whose file system has project quotas too.
+fn two_drivers() -> Arc<Host> {
+    let host = host().make();
+    with_ve(&host, &[]);
+    fakes(&host).project.lack(None);
+    host
+}
+
+#[test]
+fn a_stopped_ves_disk_moves() {
+    let host = two_drivers();
+    let files = fakes(&host).disks.files(&host.dirs.ve(id(101)));
+    std::fs::create_dir_all(files.join("upper")).unwrap();
+    std::fs::write(files.join("upper/kept"), "x").unwrap();
+    let change = |host: &Arc<Host>| set(host, &[("disk.driver", "project"), ("disk.size", "2GiB")]);
+    let report = engine(&host)
+        .set(&web1(), &[("disk.driver".into(), "project".into())], true, &Silent)
+        .unwrap();
+    assert_eq!(keys(&report.applied), ["disk.driver"]);
+    assert_eq!(
+        host.state(id(101)).unwrap().driver,
+        DriverName::Image,
+        "that was a dry run"
+    );
+    let report = change(&host).unwrap();
+    assert_eq!(keys(&report.applied), ["disk.size", "disk.driver"]);
+    let state = host.state(id(101)).unwrap();
+    assert_eq!((state.driver, state.disk_size), (DriverName::Project, 2 << 30));
+    let files = fakes(&host).project.files(&host.dirs.ve(id(101)));
+    assert_eq!(std::fs::read_to_string(files.join("upper/kept")).unwrap(), "x");
+    assert!(engine(&host).audit(false).unwrap().is_empty());
+    // Once more: there it is. And what can be done with it now is done by the driver that has it.
+    assert!(change(&host).unwrap().applied.is_empty());
+    started(&host);
+    set(&host, &[("disk.size", "3GiB")]).unwrap();
+    assert_eq!(host.state(id(101)).unwrap().disk_size, 3 << 30);
+    assert!(fakes(&host).disks.inventory().is_empty());
+}
+
+#[test]
+fn a_disk_stays_where_a_move_would_be_wrong() {
+    let told = |host: &Arc<Host>, class: Class, what: &str| {
+        let before = crate::testing::inventory(host);
+        let error = set(host, &[("disk.driver", "project")]).unwrap_err();
+        assert_eq!(error.class, class, "{error:?}");
+        let text = format!("{} {:?}", chain(&error), error.hints);
+        assert!(text.contains(what), "{text}");
+        assert_eq!(crate::testing::inventory(host), before);
+    };
+    let host = two_drivers();
+    started(&host);
+    told(&host, Class::Refused, "hostel stop web1");
+    let host = two_drivers();
+    fakes(&host).project.lack(Some("no quotas there"));
+    told(&host, Class::Refused, "no quotas there");
+    let host = two_drivers();
+    fakes(&host).disks.fill(&host.dirs.ve(id(101)), (1 << 30) - 4096);
+    told(&host, Class::Limit, "raise disk.size");
+    // A default that has changed concerns new VEs alone.
+    let host = two_drivers();
+    set(&host, &[("memory.limit", "300MiB")]).unwrap();
+    assert_eq!(host.state(id(101)).unwrap().driver, DriverName::Image);
+    assert_eq!(host.usual_driver(), DriverName::Project);
+}
+
+#[test]
+fn limits_that_quotas_of_other_hands_left_are_found() {
+    let host = two_drivers();
+    fakes(&host).project.leave(1 << 20);
+    fakes(&host).project.leave(5);
+    let found = engine(&host).audit(true).unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].kind == "quota" && found[0].fixed);
+    assert!(engine(&host).audit(false).unwrap().is_empty());
 }
