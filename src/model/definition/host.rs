@@ -273,7 +273,7 @@ impl Record for Draft {
             "what new VEs' disks are made of; the best that this host can if not set", "\"project\"";
         "criu.program": Program => criu, "the program that suspends and resumes VEs: its path, or its name", "\"criu\"";
         "criu.root_owns_namespaces": bool => root_owns_namespaces,
-            "where root lacks CAP_SYS_RESOURCE: suspend all the same, at the price of shared counters", "false";
+            "suspend where root lacks CAP_SYS_RESOURCE, with counters shared by VEs", "false";
         "console.log_size": Bytes => log_size, "most that is kept of each VE's console", "\"1MiB\"";
         "shutdown.timeout": Span => shutdown_timeout, "how long all VEs together may take when the host goes down", "\"5m\"";
         "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
