@@ -22,6 +22,7 @@ enum Before {
     Stopped,
     Running,
     Mounted,
+    Suspended,
 }
 
 impl Before {
@@ -31,6 +32,7 @@ impl Before {
             Self::Stopped => "stopped",
             Self::Running => "running",
             Self::Mounted => "mounted",
+            Self::Suspended => "suspended",
         }
     }
 }
@@ -86,11 +88,15 @@ impl Sweep {
         h.run(&["destroy", VE, "--force"]);
         match self.before {
             Before::Absent => return,
-            Before::Stopped | Before::Running | Before::Mounted => h.ok(CREATE),
+            Before::Stopped | Before::Running | Before::Mounted | Before::Suspended => h.ok(CREATE),
         };
         match self.before {
             Before::Running => h.ok(&["start", VE]),
             Before::Mounted => h.ok(&["mount", VE]),
+            Before::Suspended => {
+                h.ok(&["start", VE]);
+                h.ok(&["suspend", VE])
+            }
             Before::Absent | Before::Stopped => String::new(),
         };
     }
@@ -157,9 +163,11 @@ impl Sweep {
         let ran = h.run(next);
         let absent_is_fine = self.before == Before::Absent || self.args[0] == "destroy";
         let mounted = self.before == Before::Mounted || self.args[0] == "mount";
+        let suspended = ["suspend", "resume"].contains(&self.args[0]);
         let fine = ran.code == 0
             || (ran.code == 3 && absent_is_fine)
-            || (ran.code == 4 && mounted && ran.err.contains("umount it"));
+            || (ran.code == 4 && mounted && ran.err.contains("umount it"))
+            || (ran.code == 4 && suspended && ran.err.contains("it is suspended"));
         assert!(fine, "{story}, then {next:?}: {} {}{}", ran.code, ran.out, ran.err);
         ran.code
     }
@@ -545,6 +553,18 @@ fn stop() {
 }
 
 /// It has no steps: there is no way back from it.
+#[test]
+fn suspend() {
+    let Some(house) = House::with_criu() else { return };
+    Sweep::within(house, Before::Running, &["suspend", VE]).everything();
+}
+
+#[test]
+fn resume() {
+    let Some(house) = House::with_criu() else { return };
+    Sweep::within(house, Before::Suspended, &["resume", VE]).everything();
+}
+
 #[test]
 fn kill() {
     if has_strace() {

@@ -47,9 +47,24 @@ impl Dirs {
         self.ves().join(format!(".destroyed-{id}"))
     }
 
+    /// What ran in a VE when it was suspended.
+    pub fn dump(&self, id: VeId) -> PathBuf {
+        self.ve(id).join("dump")
+    }
+
     /// Where a VE's new disk is made while its disk moves to another driver.
     pub fn moving(&self, id: VeId) -> PathBuf {
         self.ve(id).join(".moving")
+    }
+
+    /// Where that is written before it is complete.
+    pub fn dump_staging(&self, id: VeId) -> PathBuf {
+        self.ve(id).join(".dump")
+    }
+
+    /// Where it goes when the VE goes on.
+    pub fn dump_resumed(&self, id: VeId) -> PathBuf {
+        self.ve(id).join(".resumed")
     }
 
     /// Space put by.

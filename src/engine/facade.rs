@@ -4,6 +4,7 @@ mod act;
 mod audit;
 mod console;
 mod create;
+mod host_life;
 mod info;
 mod init;
 mod inside;
@@ -13,6 +14,7 @@ mod settle;
 mod template;
 #[cfg(test)]
 pub(crate) mod tests;
+mod units;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use hostel_model::id::{TemplateName, VeId, VeName};
 use serde::Serialize;
 
+pub use host_life::Procession;
 pub(crate) use settle::TROUBLE;
 
 use crate::error::{Class, Result};

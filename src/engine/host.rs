@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use hostel_model::definition::HostConfig;
 use hostel_system::cgroup::Cgroups;
+use hostel_system::criu::Criu;
 use hostel_system::disk::Drivers;
 use hostel_system::firewall::Firewall;
 use hostel_system::mount::RootMounts;
 use hostel_system::net::Network;
 use hostel_system::process::{Guests, boot_id};
-use hostel_system::{cgroup, file, firewall, mount, net, process, resolver};
+use hostel_system::{cgroup, criu, file, firewall, mount, net, process, resolver};
 
 use crate::dirs::Dirs;
 use crate::error::{Class, Error, Result};
@@ -40,6 +41,8 @@ pub struct Host {
     pub reserve: Reserve,
     /// Where the kernel's settings are.
     pub proc_sys: PathBuf,
+    /// Where the kernel tells how long tasks wait for what they need.
+    pub pressure: PathBuf,
     /// Which boot of the host this is.
     pub boot_id: String,
     /// How long to wait for another operation on the same VE.
@@ -60,6 +63,8 @@ pub struct Host {
     pub firewall: Arc<dyn Firewall>,
     /// Processes.
     pub guests: Arc<dyn Guests>,
+    /// Saving them.
+    pub criu: Arc<dyn Criu>,
     /// Roots of stopped VEs.
     pub mounts: Arc<dyn RootMounts>,
     /// What the adapters are in a test.
@@ -106,6 +111,7 @@ impl Host {
             network: Arc::new(net::RoutedNetwork::new(proc.to_owned())),
             firewall: Arc::new(firewall::Nftables::default()),
             guests: Arc::new(process::Monitors::new(monitor_program()?)),
+            criu: Arc::new(criu::Swrk::new(PathBuf::from(config.criu.as_str()))),
             mounts: Arc::new(mount::KernelMounts),
             #[cfg(test)]
             fakes: None,
@@ -117,6 +123,7 @@ impl Host {
             resolvers: resolver::files(Path::new("/")),
             patience,
             proc_sys: proc.join("sys"),
+            pressure: proc.join("pressure"),
             boot_id,
             dirs,
             config,

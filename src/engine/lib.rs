@@ -15,6 +15,7 @@ pub mod step;
 pub mod templates;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod turns;
 pub mod ve;
 
 pub use error::{Class, Error, Result};

@@ -6,6 +6,7 @@
 pub mod definition;
 pub mod distribution;
 pub mod edit;
+pub mod host_life;
 mod hostname;
 pub mod id;
 pub mod idmap;

@@ -74,6 +74,10 @@ pub enum Action {
     Pause,
     /// Let them go on.
     Unpause,
+    /// Write all its processes and their memory to the host's disk, and free what they hold.
+    Suspend,
+    /// Let it go on from there.
+    Resume,
     /// Remove it and its disk for good.
     Destroy {
         /// Kill it first if it runs.
@@ -94,6 +98,8 @@ pub struct StartOptions {
     pub wait: bool,
     /// How long `wait` waits; `None`: two minutes.
     pub timeout: Option<Duration>,
+    /// Boot it even if it was suspended; what ran then is given up as soon as init runs.
+    pub discard: bool,
 }
 
 /// A VE to be made.

@@ -16,6 +16,8 @@ pub enum State {
     Running,
     /// Its init is alive and all its processes are frozen.
     Paused,
+    /// Nothing of it runs, and what ran lies complete in its dump directory, to go on from there.
+    Suspended,
     /// It doesn't run, and its root is mounted on the host for repair.
     Mounted,
     /// Something it needs is missing, or something is left over that no other state explains.
@@ -24,7 +26,14 @@ pub enum State {
 
 impl State {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Stopped, Self::Running, Self::Paused, Self::Mounted, Self::Broken];
+    pub const ALL: [Self; 6] = [
+        Self::Stopped,
+        Self::Running,
+        Self::Paused,
+        Self::Suspended,
+        Self::Mounted,
+        Self::Broken,
+    ];
 }
 
 impl fmt::Display for State {
@@ -33,6 +42,7 @@ impl fmt::Display for State {
             Self::Stopped => "stopped",
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Suspended => "suspended",
             Self::Mounted => "mounted",
             Self::Broken => "broken",
         })
@@ -65,15 +75,20 @@ pub struct Refusal {
 }
 
 const UNPAUSE: &str = "unpause it first";
+const RESUME: &str = "resume it first";
+/// Its disk must stay as its processes remember it.
+const RESUME_OR_DISCARD: &str = "resume it and stop it first, or give up what ran with start --discard";
 const UMOUNT: &str = "umount it first";
 const START: &str = "start it first";
+/// Nothing of it runs; that nobody takes it for stopped, it is called by its name.
+const SUSPENDED: &str = "is suspended and doesn't run";
 const STOP: &str = "stop it first";
 const FORCE: &str = "stop it first, or use --force";
 const REPAIR: &str = "status says what is wrong with it; kill clears what is left of it";
 
 /// May this action be done in this state, and what comes of it?
 pub fn judge(state: State, action: &Action) -> Result<Transition, Refusal> {
-    use State::{Broken, Mounted, Paused, Running, Stopped};
+    use State::{Broken, Mounted, Paused, Running, Stopped, Suspended};
     use Transition::{AlreadyDone, Gone, Stay, To};
     let refuse = |asked, instead| {
         Err(Refusal {
@@ -84,7 +99,8 @@ pub fn judge(state: State, action: &Action) -> Result<Transition, Refusal> {
     };
     match action {
         Action::Start(_) => match state {
-            Stopped => Ok(To(Running)),
+            // What was suspended goes on from there, unless that is to be discarded.
+            Stopped | Suspended => Ok(To(Running)),
             Running => Ok(AlreadyDone("is running already")),
             Paused => refuse("started", UNPAUSE),
             Mounted => refuse("started", UMOUNT),
@@ -93,6 +109,7 @@ pub fn judge(state: State, action: &Action) -> Result<Transition, Refusal> {
         Action::Stop { .. } => match state {
             Running => Ok(To(Stopped)),
             Stopped => Ok(AlreadyDone("is stopped already")),
+            Suspended => Ok(AlreadyDone(SUSPENDED)),
             // A frozen guest can't shut down; thawing it unasked would let it run again.
             Paused => refuse("stopped", "unpause it first, or kill it"),
             Mounted => refuse("stopped", "it doesn't run; umount it"),
@@ -102,11 +119,13 @@ pub fn judge(state: State, action: &Action) -> Result<Transition, Refusal> {
             // Broken too: this is how what is left over is cleared away.
             Running | Paused | Broken => Ok(To(Stopped)),
             Stopped => Ok(AlreadyDone("is stopped already")),
+            Suspended => Ok(AlreadyDone(SUSPENDED)),
             Mounted => refuse("killed", "it doesn't run; umount it"),
         },
         Action::Restart { .. } => match state {
             Running | Stopped => Ok(To(Running)),
             Paused => refuse("restarted", UNPAUSE),
+            Suspended => refuse("restarted", "resume it, or boot it cold with start --discard"),
             Mounted => refuse("restarted", UMOUNT),
             Broken => refuse("restarted", REPAIR),
         },
@@ -114,6 +133,7 @@ pub fn judge(state: State, action: &Action) -> Result<Transition, Refusal> {
             Running => Ok(To(Paused)),
             Paused => Ok(AlreadyDone("is paused already")),
             Stopped => refuse("paused", START),
+            Suspended => refuse("paused", RESUME),
             Mounted => refuse("paused", "umount it and start it first"),
             Broken => refuse("paused", REPAIR),
         },
@@ -121,11 +141,28 @@ pub fn judge(state: State, action: &Action) -> Result<Transition, Refusal> {
             Paused => Ok(To(Running)),
             Running => Ok(AlreadyDone("is running already")),
             Stopped => refuse("unpaused", START),
+            Suspended => refuse("unpaused", "it isn't paused; resume it"),
             Mounted => refuse("unpaused", "umount it and start it first"),
             Broken => refuse("unpaused", REPAIR),
         },
+        Action::Suspend => match state {
+            Running => Ok(To(Suspended)),
+            Suspended => Ok(AlreadyDone("is suspended already")),
+            Stopped => refuse("suspended", START),
+            Paused => refuse("suspended", UNPAUSE),
+            Mounted => refuse("suspended", "umount it and start it first"),
+            Broken => refuse("suspended", REPAIR),
+        },
+        Action::Resume => match state {
+            Suspended => Ok(To(Running)),
+            Running => Ok(AlreadyDone("is running already")),
+            Stopped => refuse("resumed", "it was not suspended; start it"),
+            Paused => refuse("resumed", "it is only paused; unpause it"),
+            Mounted => refuse("resumed", "it was not suspended; umount it and start it"),
+            Broken => refuse("resumed", REPAIR),
+        },
         Action::Destroy { force } => match (state, force) {
-            (Stopped, _) | (Running | Paused | Mounted | Broken, true) => Ok(Gone),
+            (Stopped | Suspended, _) | (Running | Paused | Mounted | Broken, true) => Ok(Gone),
             (Running, false) => refuse("destroyed", FORCE),
             (Paused, false) => refuse("destroyed", "kill it first, or use --force"),
             (Mounted, false) => refuse("destroyed", "umount it first, or use --force"),
@@ -136,17 +173,19 @@ pub fn judge(state: State, action: &Action) -> Result<Transition, Refusal> {
             Mounted => Ok(AlreadyDone("is mounted already")),
             Running => refuse("mounted", STOP),
             Paused => refuse("mounted", "unpause and stop it first"),
+            Suspended => refuse("mounted", RESUME_OR_DISCARD),
             Broken => refuse("mounted", REPAIR),
         },
         Action::Umount => match state {
             Mounted => Ok(To(Stopped)),
-            Stopped => Ok(AlreadyDone("is not mounted")),
+            Stopped | Suspended => Ok(AlreadyDone("is not mounted")),
             Running | Paused => refuse("umounted", "its root is in use as long as it runs; stop it"),
             Broken => refuse("umounted", REPAIR),
         },
         Action::Compact => match state {
             Stopped | Running | Mounted => Ok(Stay),
             Paused => refuse("compacted", UNPAUSE),
+            Suspended => refuse("compacted", RESUME),
             Broken => refuse("compacted", REPAIR),
         },
     }
@@ -157,21 +196,23 @@ mod tests {
     use super::*;
     use crate::request::StartOptions;
 
-    /// A line for each action, a column for each state: `T` to a state (its first letter), `=` already done, `.` stays,
+    /// A line for each action, a column for each state: `T` to a state (its first letter, `U` for suspended), `=` already done, `.` stays,
     /// `x` gone, `-` refused. Read it against the documentation, not against the code.
     const TABLE: &str = "
-        action          Stopped Running Paused Mounted Broken
-        start           R       =       -      -       -
-        stop            =       S       -      -       -
-        kill            =       S       S      -       S
-        restart         R       R       -      -       -
-        pause           -       P       =      -       -
-        unpause         -       =       R      -       -
-        destroy         x       -       -      -       -
-        destroy-force   x       x       x      x       x
-        mount           M       -       -      =       -
-        umount          =       -       -      S       -
-        compact         .       .       -      .       -
+        action          Stopped Running Paused Suspended Mounted Broken
+        start           R       =       -      R         -       -
+        stop            =       S       -      =         -       -
+        kill            =       S       S      =         -       S
+        restart         R       R       -      -         -       -
+        pause           -       P       =      -         -       -
+        unpause         -       =       R      -         -       -
+        suspend         -       U       -      =         -       -
+        resume          -       =       -      R         -       -
+        destroy         x       -       -      x         -       -
+        destroy-force   x       x       x      x         x       x
+        mount           M       -       -      -         =       -
+        umount          =       -       -      =         S       -
+        compact         .       .       -      -         .       -
     ";
 
     fn action(word: &str) -> Action {
@@ -185,6 +226,8 @@ mod tests {
             },
             "pause" => Action::Pause,
             "unpause" => Action::Unpause,
+            "suspend" => Action::Suspend,
+            "resume" => Action::Resume,
             "destroy" => Action::Destroy { force: false },
             "destroy-force" => Action::Destroy { force: true },
             "mount" => Action::Mount,
@@ -205,6 +248,7 @@ mod tests {
                     Ok(Transition::To(State::Stopped)) => "S",
                     Ok(Transition::To(State::Running)) => "R",
                     Ok(Transition::To(State::Paused)) => "P",
+                    Ok(Transition::To(State::Suspended)) => "U",
                     Ok(Transition::To(State::Mounted)) => "M",
                     Ok(Transition::To(State::Broken)) => "B",
                     Ok(Transition::Stay) => ".",
@@ -216,7 +260,7 @@ mod tests {
                 checked += 1;
             }
         }
-        assert_eq!(checked, 11 * 5);
+        assert_eq!(checked, 13 * 6);
     }
 
     #[test]

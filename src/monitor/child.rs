@@ -38,6 +38,7 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
     sys::unshare(libc::CLONE_NEWCGROUP).step("make", "the cgroup namespace")?;
     rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
         .step("make private", "the mounts")?;
+    root::attach_root(root.as_fd())?;
     let console = furnish(root.as_fd(), &devices, start)?;
     monitor
         .send(&FromChild::Console, &[console.as_fd()])

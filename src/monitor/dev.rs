@@ -43,14 +43,23 @@ pub struct Device {
     pub mount: OwnedFd,
 }
 
+/// The devices that these switches add, by their names below /dev, and where [`make`] puts their nodes.
+pub fn nodes(switches: Switches) -> Vec<(String, String)> {
+    let node = |(name, major, minor): &(&str, u32, u32)| ((*name).to_owned(), format!("/run/{major}-{minor}"));
+    wanted(switches).map(|device| node(&device)).collect()
+}
+
+fn wanted(switches: Switches) -> impl Iterator<Item = (&'static str, u32, u32)> {
+    ON_DEMAND.into_iter().filter(move |(name, ..)| match *name {
+        "fuse" => switches.fuse,
+        _ => switches.tun,
+    })
+}
+
 /// Makes the nodes of the devices that the plan adds, in an empty directory of the monitor's that allows devices.
 /// That the host has the same is the sign that its kernel has the driver.
 pub fn make(directory: BorrowedFd<'_>, switches: Switches) -> Result<Vec<Device>> {
-    let wanted = ON_DEMAND.into_iter().filter(|(name, ..)| match *name {
-        "fuse" => switches.fuse,
-        _ => switches.tun,
-    });
-    wanted
+    wanted(switches)
         .map(|(name, major, minor)| make_one(directory, name, major, minor))
         .collect()
 }

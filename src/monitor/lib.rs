@@ -27,11 +27,13 @@ pub mod place;
 pub mod privilege;
 pub mod relay;
 pub mod request;
+pub mod resume;
 pub mod root;
 pub mod seccomp;
 pub mod serve;
 pub mod start;
 pub mod sys;
 pub mod user;
+pub mod view;
 
 pub use error::{Failure, Result};

@@ -8,9 +8,10 @@ use std::process::ExitCode;
 
 use hostel_monitor::error::{Failure, Result, Step};
 use hostel_monitor::message::{Channel, FromMonitor};
-use hostel_monitor::spec::{Adopt, Role, Start, Watch};
+use hostel_monitor::spec::{Adopt, Resume, Role, Start, Watch};
 use hostel_monitor::start::Running;
-use hostel_monitor::{adopt, enter, exit, identity, inherit, place, serve, start, sys};
+use hostel_monitor::view::View;
+use hostel_monitor::{adopt, enter, exit, identity, inherit, place, resume, serve, start, sys};
 
 /// Arguments: the numbers of the control socket and of the orders (a [`Role`] as JSON in memory).
 fn main() -> ExitCode {
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
             inherit::reset()?;
             match role {
                 Role::Start(spec) => run_start(*spec, &engine),
+                Role::Resume(spec) => run_resume(&spec, &engine),
                 Role::Adopt(spec) => run_adopt(spec, &engine),
                 Role::Enter(spec) => enter::enter(*spec, &engine),
             }
@@ -76,7 +78,17 @@ fn run_start(spec: Start, engine: &Channel) -> Result<u8> {
     let running = start::start(&spec, engine)?;
     report_started(engine);
     let Start { watch, notifies, .. } = spec;
-    Ok(watch_over(&watch, running, listener, notifies))
+    Ok(watch_over(&watch, running, listener, notifies.then_some(false)))
+}
+
+fn run_resume(spec: &Resume, engine: &Channel) -> Result<u8> {
+    detach()?;
+    place::join_v1(&spec.watch.place)?;
+    let listener = serve::listen(&spec.watch)?;
+    let (running, criu) = resume::resume(spec, engine)?;
+    report_started(engine);
+    resume::await_end(criu);
+    Ok(watch_over(&spec.watch, running, listener, spec.booted))
 }
 
 fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
@@ -87,20 +99,26 @@ fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
     report_started(engine);
     // Without one a VE is well enough; the guest may have made it impossible.
     let console = adopt::console(pidfd.as_fd()).ok();
+    let view = spec
+        .watch
+        .view
+        .as_deref()
+        .map(|mount| View::adopted(mount, pidfd.as_fd()));
     let running = Running {
         init: spec.init,
         pidfd,
         console,
         notify: None,
+        view,
     };
-    Ok(watch_over(&spec.watch, running, listener, false))
+    Ok(watch_over(&spec.watch, running, listener, None))
 }
 
 /// Serves until the VE ends, then becomes the command that clears up after it.
-fn watch_over(watch: &Watch, running: Running, listener: std::os::unix::net::UnixListener, notifies: bool) -> u8 {
+fn watch_over(watch: &Watch, running: Running, listener: std::os::unix::net::UnixListener, booted: Option<bool>) -> u8 {
     // From here on nobody listens for failures; what can't be had is done without. Only now, so that the VE's processes don't inherit it. Needs CAP_SYS_RESOURCE, which some hosts withhold.
     let _ = std::fs::write("/proc/self/oom_score_adj", "-1000");
-    let outcome = serve::serve(watch, running, listener, notifies);
+    let outcome = serve::serve(watch, running, listener, booted);
     let _ = exit::record(&watch.run_dir, outcome.ended);
     if !outcome.clear || watch.after.is_empty() {
         return 0;

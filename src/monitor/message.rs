@@ -20,6 +20,10 @@ pub enum FromMonitor {
     /// The VE's first process and its namespaces are there, and its network, which comes with this, may be made. It
     /// waits for `Go`.
     Born(Init),
+    /// Something that the VE was to have could not be had; it starts all the same (start only).
+    Without(Failure),
+    /// CRIU runs, and the way to it comes with this (resume only). The number is of this monitor's descriptor of the images.
+    Criu(i32),
     /// Init runs.
     Started,
     /// A terminal's master comes with this (entry only).
@@ -40,8 +44,12 @@ pub enum FromMonitor {
 pub enum ToMonitor {
     /// The VE's disk comes with this, as a detached mount. Nothing comes after it but `Go`.
     Disk,
-    /// The network is ready: run init.
+    /// The network is ready: run init. (Resume: let it go on.)
     Go,
+    /// The process that becomes init is there (resume only); answered by `Born`.
+    Tree(u32),
+    /// The console's master comes with this (resume only).
+    Console,
 }
 
 /// Child to monitor.

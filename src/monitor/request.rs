@@ -23,6 +23,10 @@ pub enum Request {
     },
     /// The console has this many rows and columns.
     Resize(u16, u16),
+    /// Take lxcfs's files out of the VE's /proc, until they are wanted again.
+    HideView,
+    /// Put them there again, if the VE is to have them.
+    ShowView,
     /// The asker clears up after the VE has ended, if it is still there then: for as long as this connection is open.
     /// Not answered; heard even if init ends right after it was said.
     LeaveClearing,
@@ -44,4 +48,7 @@ pub struct Answer {
     pub booted: Option<bool>,
     /// Is there a console to attach to?
     pub console: bool,
+    /// Are lxcfs's files in the VE's /proc?
+    #[serde(default)]
+    pub view: bool,
 }

@@ -11,7 +11,7 @@ use rustix::mount::{
 
 use crate::dev::{self, Device};
 use crate::error::{Result, Step};
-use crate::spec::{Disk, Start};
+use crate::spec::{Disk, Resume, Start};
 use crate::sys;
 
 /// Overlay options: `redirect_dir` and `index` keep renames and hard links right, `nfs_export` gives file handles,
@@ -43,6 +43,23 @@ pub fn assemble(start: &Start, disk: BorrowedFd<'_>, user_namespace: BorrowedFd<
     });
     sys::setns(home.as_fd(), libc::CLONE_NEWNS).step("return to", "the host's mount namespace")?;
     made
+}
+
+/// Where a VE's root stands for CRIU, in the mount namespace that [`lay_out`] makes.
+pub const RESTORED: &str = "/run/root";
+
+/// Puts the root together for CRIU and mounts it at [`RESTORED`], with the nodes of the devices that the plan adds at
+/// [`dev::nodes`], in a private mount namespace in which this process stays. The namespace that it was in comes back.
+pub fn lay_out(resume: &Resume, disk: BorrowedFd<'_>, user_namespace: BorrowedFd<'_>) -> Result<std::fs::File> {
+    let home = std::fs::File::open("/proc/self/ns/mnt").step("open", "the host's mount namespace")?;
+    sys::unshare(libc::CLONE_NEWNS).step("make", "a private mount namespace")?;
+    rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE)
+        .step("make private", "the mounts")?;
+    let workshop = open_workshop()?;
+    let root = overlay(&resume.lower, disk, user_namespace, resume.id_base)?;
+    attach(root.as_fd(), "root")?;
+    dev::make(workshop.as_fd(), resume.switches)?;
+    Ok(home)
 }
 
 fn open_workshop() -> Result<OwnedFd> {
@@ -182,10 +199,15 @@ fn mount(layers: &str) -> Result<OwnedFd> {
     .step(act, "")
 }
 
-/// Makes `root` (a detached mount) the root of this process, with nothing of the old one left.
-pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
+/// Attaches `root` (a detached mount) in this process's mount namespace, over what is its root still: paths go on to lead
+/// to the host's. Before Linux 6.15 nothing can be mounted in a tree that isn't attached (EINVAL).
+pub fn attach_root(root: BorrowedFd<'_>) -> Result<()> {
     rustix::mount::move_mount(root, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .step("attach", "the VE's root")?;
+        .step("attach", "the VE's root")
+}
+
+/// Makes `root`, which [`attach_root`] has attached, the root of this process, with nothing of the old one left.
+pub fn pivot(root: BorrowedFd<'_>) -> Result<()> {
     rustix::process::fchdir(root).step("enter", "the VE's root")?;
     rustix::process::pivot_root(".", ".").step("change to", "the VE's root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).step("leave", "the host's root")?;

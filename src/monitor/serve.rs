@@ -16,6 +16,7 @@ use crate::pace::{self, Pace};
 use crate::request::{Answer, Request, SOCKET};
 use crate::spec::{Init, Watch};
 use crate::start::Running;
+use crate::view::View;
 use crate::{identity, memory, sys};
 
 /// The longest request line.
@@ -42,6 +43,7 @@ struct Monitor {
     pidfd: OwnedFd,
     console: Option<Console>,
     notify: Option<Notify>,
+    view: Option<View>,
     pace: Pace,
     listener: UnixListener,
     viewers: Vec<Viewer>,
@@ -63,7 +65,7 @@ pub fn listen(watch: &Watch) -> Result<UnixListener> {
 }
 
 /// Serves until init has ended.
-pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: bool) -> Outcome {
+pub fn serve(watch: &Watch, running: Running, listener: UnixListener, booted: Option<bool>) -> Outcome {
     let log = watch.run_dir.join(console::LOG);
     let size = watch.console_log_size;
     let mut monitor = Monitor {
@@ -71,12 +73,13 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, notifies: 
         pidfd: running.pidfd,
         console: running.console.and_then(|master| Console::new(master, log, size).ok()),
         notify: running.notify.map(Notify::new),
+        view: running.view,
         pace: Pace::new(),
         listener,
         viewers: Vec::new(),
         askers: Vec::new(),
         waiting: Vec::new(),
-        booted: notifies.then_some(false),
+        booted,
         clearers: Vec::new(),
         finishers: Vec::new(),
     };
@@ -145,6 +148,11 @@ impl Monitor {
                     self.accept();
                 }
                 Source::Others => self.hear_others(),
+                Source::View => {
+                    if let Some(view) = &mut self.view {
+                        view.react(self.pidfd.as_fd());
+                    }
+                }
                 Source::Init => {}
             }
         }
@@ -164,6 +172,10 @@ impl Monitor {
         if let (Some(notify), None) = (&self.notify, pause) {
             fds.push(PollFd::new(notify, PollFlags::IN));
             sources.push(Source::Notify);
+        }
+        if let Some(fd) = self.view.as_ref().and_then(View::wait_for) {
+            fds.push(fd);
+            sources.push(Source::View);
         }
         fds.extend(self.viewers.iter().map(|v| PollFd::new(v, PollFlags::IN)));
         fds.extend(self.askers.iter().map(|(s, _)| PollFd::new(s, PollFlags::IN)));
@@ -307,6 +319,14 @@ impl Monitor {
                     console.resize(rows, columns);
                 }
             }
+            // Whether it could be done is in the answer.
+            Request::HideView | Request::ShowView => {
+                let init = self.pidfd.as_fd();
+                let _ = self.view.as_mut().map(|view| match request {
+                    Request::HideView => view.hide(init),
+                    _ => view.show(init),
+                });
+            }
             Request::LeaveClearing => return self.clearers.push(stream),
             Request::Finish => {
                 reply(&stream, &self.answer());
@@ -334,6 +354,7 @@ impl Monitor {
             monitor,
             booted: self.booted,
             console: self.console.is_some(),
+            view: self.view.as_ref().is_some_and(View::is_on),
         }
     }
 
@@ -355,6 +376,7 @@ enum Source {
     Console,
     Notify,
     Listener,
+    View,
     Others,
 }
 

@@ -16,6 +16,8 @@ pub const ID_RANGE: u32 = 65_536;
 pub enum Role {
     /// Start a VE and stay as its init's parent.
     Start(Box<Start>),
+    /// Bring back a VE that was suspended, and stay as its init's parent.
+    Resume(Box<Resume>),
     /// Watch over a running VE whose monitor was killed.
     Adopt(Adopt),
     /// Run a command inside a running VE.
@@ -78,6 +80,9 @@ pub struct Watch {
     pub place: Place,
     /// The console log is rotated when it has this many bytes.
     pub console_log_size: u64,
+    /// Where lxcfs is mounted, if the VE is to see its own figures in /proc.
+    #[serde(default)]
+    pub view: Option<PathBuf>,
     /// What the monitor becomes when the VE has ended; the exit reason is added as the last argument.
     pub after: Vec<String>,
 }
@@ -89,6 +94,9 @@ pub struct Start {
     pub watch: Watch,
     /// The first host id of the VE's range.
     pub id_base: u32,
+    /// The user whom the kernel counts the VE's namespaces against: `id_base`, so that no VE starves the next, or root
+    /// where a namespace of another's could not be suspended.
+    pub owner: u32,
     /// The template's tree.
     pub lower: PathBuf,
     /// Where the guest lives.
@@ -107,6 +115,25 @@ pub struct Start {
     pub switches: Switches,
     /// Bytes for each of /run and /dev/shm.
     pub tmpfs_size: u64,
+}
+
+/// A resume: what CRIU can't make by itself. What it restores it is told by the engine.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Resume {
+    /// What stays.
+    pub watch: Watch,
+    /// The first host id of the VE's range.
+    pub id_base: u32,
+    /// The template's tree.
+    pub lower: PathBuf,
+    /// What the plan allows.
+    pub switches: Switches,
+    /// The CRIU program.
+    pub criu: PathBuf,
+    /// The directory of its images.
+    pub images: PathBuf,
+    /// Had init told that it has booted? `None`: it is not one that says so.
+    pub booted: Option<bool>,
 }
 
 /// Which process is a VE's init, for certain: a number alone may have been given to another since.

@@ -7,6 +7,7 @@ use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromChild, FromMonitor, ToChild, ToMonitor};
 use crate::spec::{ID_RANGE, Init, Start};
 use crate::sys::{self, Cloned};
+use crate::view::View;
 use crate::{child, identity, place, root};
 
 /// A VE whose init runs, as its monitor holds it.
@@ -20,6 +21,8 @@ pub struct Running {
     pub console: Option<OwnedFd>,
     /// Where init tells that it has booted.
     pub notify: Option<OwnedFd>,
+    /// Its view of /proc, if it is to have one.
+    pub view: Option<View>,
 }
 
 /// All namespaces but the cgroup one, which the child makes when it stands in its group.
@@ -36,13 +39,14 @@ const NO_SETUID_FIXUP: u64 = 4;
 /// Starts the VE. On failure whatever was begun has ended: the child dies with its channel at the latest.
 pub fn start(start: &Start, engine: &Channel) -> Result<Running> {
     let (pidfd, init, child) = give_birth(start)?;
-    let begun = bring_up(start, engine, &child, init);
+    let begun = bring_up(start, engine, &child, init, pidfd.as_fd());
     match begun {
-        Ok((console, notify)) => Ok(Running {
+        Ok((console, notify, view)) => Ok(Running {
             init,
             pidfd,
             console,
             notify,
+            view,
         }),
         Err(failure) => {
             end(pidfd.as_fd());
@@ -67,7 +71,7 @@ fn give_birth(start: &Start) -> Result<(OwnedFd, Init, Channel)> {
     place::join_v1(&start.payload)?;
     let group = place::open_v2(&start.payload)?;
     sys::prctl(libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0).step("keep capabilities over", "a change of user")?;
-    sys::set_effective(start.id_base).step("become user", start.id_base)?;
+    sys::set_effective(start.owner).step("become user", start.owner)?;
     let born = sys::clone3(NAMESPACES as u64, group.as_ref().map(AsFd::as_fd));
     if let Ok(Cloned::Child) = born {
         child::run(start, &theirs);
@@ -85,7 +89,13 @@ fn give_birth(start: &Start) -> Result<(OwnedFd, Init, Channel)> {
 
 type Held = (Option<OwnedFd>, Option<OwnedFd>);
 
-fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init) -> Result<Held> {
+fn bring_up(
+    start: &Start,
+    engine: &Channel,
+    child: &Channel,
+    init: Init,
+    pidfd: BorrowedFd<'_>,
+) -> Result<(Option<OwnedFd>, Option<OwnedFd>, Option<View>)> {
     map_ids(init.pid, start.id_base)?;
     let path = format!("/proc/{}/ns/user", init.pid);
     let user_namespace = std::fs::File::open(&path).step("open", path)?;
@@ -118,7 +128,14 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init) -> Res
         .send(&ToChild::Root, &[tree.as_fd()])
         .step("hand over", "the VE's root")?;
     drop(tree);
-    let held = await_ready(child)?;
+    let (console, notify) = await_ready(child)?;
+    let view = start.watch.view.as_deref().map(|mount| View::new(mount, pidfd));
+    if let Some((_, Err(failure))) = &view {
+        // The VE is well without.
+        engine
+            .send(&FromMonitor::Without(failure.clone()), &[])
+            .step("report to", "the engine")?;
+    }
     match engine.receive::<ToMonitor>().step("hear from", "the engine")? {
         Some((ToMonitor::Go, _)) => {}
         Some(_) => return Err(Failure::new("start", "init", "the engine spoke out of turn")),
@@ -127,7 +144,7 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init) -> Res
     child.send(&ToChild::Go, &[]).step("release", "the child")?;
     // Its end of the channel closes at exec; before that only a failure can come.
     match child.receive::<FromChild>().step("hear from", "the child")? {
-        None => Ok(held),
+        None => Ok((console, notify, view.map(|(view, _)| view))),
         Some((FromChild::Failed(failure), _)) => Err(failure),
         Some(_) => Err(Failure::new("run", "init", "the child spoke out of turn")),
     }

@@ -102,6 +102,12 @@ pub fn make_dir(path: &Path) -> Result<()> {
         .map_err(|e| Error::os("create directory", path.display(), e))
 }
 
+/// Lets others look into a directory of our own: whoever comes by a descriptor of it, as its parents are closed to them.
+pub fn open_up(path: &Path) -> Result<()> {
+    reach("open up", path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).map_err(|e| Error::os("open up", path.display(), e))
+}
+
 /// Removes a file; content if there is none.
 pub fn remove_file(path: &Path) -> Result<()> {
     reach("remove", path)?;

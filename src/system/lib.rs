@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod cgroup;
 pub mod crash;
+pub mod criu;
 pub mod disk;
 pub mod error;
 mod fake;
@@ -18,8 +19,10 @@ pub mod firewall;
 mod helper;
 pub mod mount;
 pub mod net;
+pub mod pressure;
 pub mod process;
 pub mod resolver;
+pub mod service;
 pub mod sysctl;
 
 pub use error::{Error, Kind, Result};

@@ -90,6 +90,33 @@ impl House {
         Ok(house)
     }
 
+    /// A fresh one with a CRIU that does for this kernel; `None`, with a word of it, if there is none to be had.
+    pub fn with_criu() -> Option<Self> {
+        static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        let found = FOUND.get_or_init(|| {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-criu");
+            let output = Command::new(script).output().map_err(|e| e.to_string())?;
+            let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+            match output.status.success() {
+                true => Ok(PathBuf::from(said(&output.stdout))),
+                false => Err(said(&output.stderr)),
+            }
+        });
+        match found {
+            Ok(path) => {
+                let house = Self::new();
+                let settings = house.read("hostel.toml");
+                let program = path.display();
+                house.write("hostel.toml", &format!("{settings}[criu]\nprogram = \"{program}\"\n"));
+                Some(house)
+            }
+            Err(why) => {
+                println!("skipped because no CRIU for this kernel can be had: {why}");
+                None
+            }
+        }
+    }
+
     /// A fresh one with a store of templates of its own, which is empty.
     pub fn with_own_templates() -> Self {
         let house = Self::new();

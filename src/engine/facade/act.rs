@@ -16,8 +16,10 @@ use crate::journal::Look;
 use crate::op;
 use crate::op::destroy::Destroy;
 use crate::op::mount::{Mount, Umount};
+use crate::op::resume::Resume;
 use crate::op::start::Start;
 use crate::op::stop::Stop;
+use crate::op::suspend::Suspend;
 use crate::step::Operation;
 use crate::ve::outline::Outline;
 use crate::ve::registry::Catalogue;
@@ -66,6 +68,9 @@ impl Engine {
     fn perform(&self, ve: &Outline, was: State, action: &Action, progress: &dyn Progress) -> Result<Outcome> {
         let id = ve.id;
         match action {
+            Action::Start(options) if was == State::Suspended && !options.discard => self
+                .run::<Resume>(id, &op::resume::Params {}, progress)
+                .map(|()| outcome("resumed", true)),
             Action::Start(_) => self
                 .run::<Start>(id, &op::start::Params {}, progress)
                 .map(|()| outcome("started", true)),
@@ -93,6 +98,12 @@ impl Engine {
                 .thaw(id)
                 .map(|()| outcome("unpaused", true))
                 .map_err(Into::into),
+            Action::Suspend => self
+                .run::<Suspend>(id, &op::suspend::Params {}, progress)
+                .map(|()| outcome("suspended", true)),
+            Action::Resume => self
+                .run::<Resume>(id, &op::resume::Params {}, progress)
+                .map(|()| outcome("resumed", true)),
             Action::Destroy { .. } => self.destroy(ve, was, progress),
             Action::Mount => {
                 self.run::<Mount>(id, &op::mount::Params {}, progress)?;
@@ -170,7 +181,7 @@ impl Engine {
         match was {
             State::Running | State::Paused => self.stop(ve.id, None, progress)?,
             State::Mounted => self.run::<Umount>(ve.id, &op::mount::Params {}, progress)?,
-            State::Stopped | State::Broken => self.host.clear(ve)?,
+            State::Stopped | State::Suspended | State::Broken => self.host.clear(ve)?,
         }
         let params = op::destroy::Params { name: ve.name.clone() };
         match self.making_room(|| self.run::<Destroy>(ve.id, &params, progress)) {
@@ -178,7 +189,9 @@ impl Engine {
             Err(e) if e.class == Class::Limit && self.host.journals.look(ve.id) == Look::Nothing => {
                 Destroy::without_journal(&self.host, ve.id, params)?;
             }
-            Err(e) if e.class == Class::Interrupted && was != State::Stopped => return Err(is_stopped(e, ve)),
+            Err(e) if e.class == Class::Interrupted && !matches!(was, State::Stopped | State::Suspended) => {
+                return Err(is_stopped(e, ve));
+            }
             other => other?,
         }
         Ok(outcome("destroyed", true))
@@ -234,7 +247,7 @@ fn is_stopped(error: Error, ve: &Outline) -> Error {
     error.hint(format!("{name} is stopped now; start it with: hostel start {name}"))
 }
 
-fn outcome(done: &str, changed: bool) -> Outcome {
+pub(super) fn outcome(done: &str, changed: bool) -> Outcome {
     Outcome {
         done: done.to_owned(),
         changed,
@@ -250,6 +263,8 @@ fn verb(action: &Action) -> &'static str {
         Action::Restart { .. } => "restart",
         Action::Pause => "pause",
         Action::Unpause => "unpause",
+        Action::Suspend => "suspend",
+        Action::Resume => "resume",
         Action::Destroy { .. } => "destroy",
         Action::Mount => "mount",
         Action::Umount => "umount",

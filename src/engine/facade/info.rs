@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use hostel_model::definition::DriverName;
 use hostel_system::cgroup::Support;
+use hostel_system::process::find_lxcfs;
 use hostel_system::resolver;
 
 use super::{Engine, Fact};
@@ -38,6 +39,17 @@ impl Engine {
             "routed",
             "veth, a link-local gateway, nftables against spoofing",
         ));
+        list.push(match host.criu.usable() {
+            Ok((program, version)) => {
+                let why = format!("{} suspends and resumes VEs on this kernel", program.display());
+                fact("suspend", &format!("by CRIU {version}"), &why)
+            }
+            Err(e) => {
+                let e = Error::from(e);
+                let hints = e.hints.join("; ");
+                fact("suspend", "not here", &format!("{}; {hints}", chain(&e)))
+            }
+        });
         list.push(name_servers(&resolver::name_servers(&host.resolvers)));
         list.push(match host.network.unprepared() {
             Ok(missing) if missing.is_empty() => fact("forwarding", "on", ""),
@@ -57,6 +69,22 @@ impl Engine {
             &format!("{slots} of 65536 from {base}"),
             "one for each VE, for life",
         ));
+        list.push(match host.lxcfs() {
+            None => fact(
+                "figures in /proc",
+                "the host's",
+                "VEs can have their own: see [proc] in hostel.toml",
+            ),
+            Some(mount) => match find_lxcfs(&mount) {
+                Ok(_) => fact(
+                    "figures in /proc",
+                    "each VE's own",
+                    &format!("by lxcfs at {}", mount.display()),
+                ),
+                Err(why) => fact("figures in /proc", "the host's", &why.to_string()),
+            },
+        });
+        list.push(self.units());
         match self.host.states() {
             Ok(states) => list.push(fact("VEs", &states.len().to_string(), "")),
             Err(e) => list.push(fact("VEs", "unknown", &chain(&e))),

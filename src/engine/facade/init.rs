@@ -32,7 +32,8 @@ const EXAMPLES: [(&str, &str); 7] = [
 const HOSTEL_TOML: &str = include_str!("../../../config/hostel.toml");
 
 impl Engine {
-    /// Prepares the host: directories, example definitions, kernel settings. Safe to run twice; what is there stays.
+    /// Prepares the host: directories, example definitions, kernel settings, the disk driver, the host's units. Safe to
+    /// run twice; what is there stays.
     pub fn init(config: &Path, progress: &dyn Progress) -> Result<()> {
         crate::host::need_root()?;
         if let Some(dir) = config.parent() {
@@ -64,7 +65,8 @@ impl Engine {
         for line in engine.host.network.prepare_host()? {
             progress.note(&line);
         }
-        engine.choose_driver(config, progress)
+        engine.choose_driver(config, progress)?;
+        engine.install_units(progress)
     }
 
     /// Writes into hostel.toml what new VEs' disks are made of, if it doesn't say, and turns on what that needs.

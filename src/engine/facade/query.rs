@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use hostel_model::id::VeId;
-use hostel_model::request::{Selection, VeRef};
+use hostel_model::request::{Action, Selection, VeRef};
 use hostel_model::resolve::Effective;
-use hostel_model::state::State;
+use hostel_model::state::{State, judge};
+use hostel_system::criu::blockers;
 use hostel_system::disk::Disks;
 use hostel_system::process::{Init, Request};
 
@@ -50,7 +51,7 @@ impl Engine {
     }
 
     /// All VEs, the broken ones too: what is done to all is done to the others all the same.
-    fn outlines(&self) -> Result<Vec<Outline>> {
+    pub(super) fn outlines(&self) -> Result<Vec<Outline>> {
         let outline = |(id, state): (VeId, Result<VeState>)| match state {
             Ok(state) => Some(Outline::from(&state)),
             Err(_) => self.host.outline(id),
@@ -133,6 +134,23 @@ impl Engine {
             Ok(state) => self.host.status_of(&state, &mut Catalogue::default(), true),
             Err(e) => self.host.status_of_broken(found.id, &e),
         })
+    }
+
+    /// What stands in the way of suspending a VE that runs, as far as it can be told without doing it: a line each.
+    pub fn obstacles(&self, ve: &VeRef) -> Result<Vec<String>> {
+        let Some(found) = self.host.locate(ve)? else {
+            return Err(unknown_ve(ve));
+        };
+        let reality = self.host.reality(found.id)?;
+        let refusal = judge(reality.state, &Action::Suspend).err();
+        let mut lines: Vec<String> = refusal.iter().map(|r| format!("{r}; {}", r.instead)).collect();
+        if let Err(e) = self.host.criu.usable() {
+            lines.push(chain(&Error::from(e)));
+        }
+        if let Some(init) = reality.init {
+            lines.extend(blockers(init.pid, &self.host.cgroups.processes(found.id)?));
+        }
+        Ok(lines)
     }
 
     /// Effective settings and where each came from.

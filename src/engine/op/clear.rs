@@ -55,6 +55,7 @@ impl Host {
         failures.keep(self.disks.detach(&self.dirs.ve(id), PATIENCE));
         // Last, as its interfaces are going meanwhile.
         failures.keep(self.clear_network(id, ve.interfaces));
+        failures.keep(self.firewall.release(&self.held(id)));
         // Its monitor has gone, or is about to. To remove a socket takes the kernel longer than all else that a start
         // does there.
         failures.keep(file::remove_file(&self.dirs.run(id).join(SOCKET)));

@@ -9,9 +9,11 @@ pub mod mount;
 mod proofs;
 pub mod recover;
 pub mod relocate;
+pub mod resume;
 pub mod set;
 pub mod start;
 pub mod stop;
+pub mod suspend;
 
 use hostel_model::id::VeName;
 

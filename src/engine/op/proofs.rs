@@ -10,10 +10,12 @@ use super::create::Create;
 use super::destroy::Destroy;
 use super::mount::{Mount, Umount};
 use super::relocate::Relocate;
+use super::resume::Resume;
 use super::set::Set;
 use super::start::Start;
 use super::stop::Stop;
-use super::{destroy, mount, relocate, set, start, stop};
+use super::suspend::Suspend;
+use super::{destroy, mount, relocate, resume, set, start, stop, suspend};
 use crate::facade::Silent;
 use crate::host::Host;
 use crate::step::Operation;
@@ -154,6 +156,21 @@ fn stop() {
         host
     };
     prove::<Stop>(paused, |_| stop::Params { grace: 0 });
+}
+
+#[test]
+fn suspend() {
+    prove::<Suspend>(|| running(RICH), |_| suspend::Params {});
+}
+
+#[test]
+fn resume() {
+    let suspended = || {
+        let host = running(RICH);
+        engine(&host).act(id(101), &Action::Suspend, &Silent).unwrap();
+        host
+    };
+    prove::<Resume>(suspended, |_| resume::Params {});
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Ending what a killed command left: done first by the next operation on the same VE.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hostel_model::definition::View;
 use hostel_model::id::VeId;
 use hostel_system::file;
 use hostel_system::process::{Adopt, Init, Place, Request, Watch};
@@ -11,9 +13,11 @@ use super::create::Create;
 use super::destroy::Destroy;
 use super::mount::{Mount, Umount};
 use super::relocate::Relocate;
+use super::resume::Resume;
 use super::set::Set;
 use super::start::Start;
 use super::stop::Stop;
+use super::suspend::Suspend;
 use crate::error::{Class, Error, Result, chain};
 use crate::facade::Progress;
 use crate::host::Host;
@@ -64,6 +68,8 @@ impl Host {
             Umount::VERB => runner.recover::<Umount>(self, unfinished),
             Relocate::VERB => runner.recover::<Relocate>(self, unfinished),
             Set::VERB => runner.recover::<Set>(self, unfinished),
+            Suspend::VERB => runner.recover::<Suspend>(self, unfinished),
+            Resume::VERB => runner.recover::<Resume>(self, unfinished),
             verb => {
                 return Err(Error::new(
                     Class::Failed,
@@ -78,7 +84,15 @@ impl Host {
 
     /// These begin with the record, and what they leave can be cleared without it.
     fn can_finish(&self, unfinished: &Unfinished) -> bool {
-        let by_record = [Start::VERB, Mount::VERB, Set::VERB, Relocate::VERB].contains(&unfinished.begin.verb.as_str());
+        let by_record = [
+            Start::VERB,
+            Mount::VERB,
+            Set::VERB,
+            Relocate::VERB,
+            Suspend::VERB,
+            Resume::VERB,
+        ]
+        .contains(&unfinished.begin.verb.as_str());
         !by_record || self.outline(unfinished.begin.id).is_none_or(|ve| ve.whole)
     }
 
@@ -133,8 +147,10 @@ impl Host {
         let (id, reality) = (ve.id, self.reality(ve.id)?);
         if reality.remains {
             progress.step("clearing up after its last run");
-            return self.clear(ve);
+            self.clear(ve)?;
+            return self.remove_stale_dumps(id, false);
         }
+        self.remove_stale_dumps(id, reality.init.is_some())?;
         let Some(init) = reality.init else { return Ok(()) };
         let run_dir = self.dirs.run(id);
         if RunRecord::read(&run_dir).is_none_or(|r| r.init != init || r.boot_id != self.boot_id) {
@@ -193,6 +209,11 @@ impl Host {
         Ok(())
     }
 
+    /// Where lxcfs is mounted, if it is chosen.
+    pub fn lxcfs(&self) -> Option<PathBuf> {
+        (self.config.proc.view == View::Lxcfs).then(|| self.config.proc.lxcfs.clone())
+    }
+
     /// What a monitor has to know for as long as its VE runs.
     pub fn watch(&self, id: VeId) -> Result<Watch> {
         let place = self.cgroups.monitor_placement()?;
@@ -205,6 +226,7 @@ impl Host {
                 tasks: place.join,
                 unified: place.unified,
             },
+            view: self.lxcfs(),
             console_log_size: self.config.console.log_size.get(),
             after: vec![program, "--config".into(), config, "settle".into(), id.to_string()],
         })

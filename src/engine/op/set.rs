@@ -78,14 +78,17 @@ impl Set {
             return Ok(());
         }
         let disks = self.host.io_devices(&self.state, None)?;
-        let applied = self.host.cgroups.apply(self.id, &self.host.enforceable(limits), &disks);
-        applied.map_err(|e| {
+        let enforced = self.host.enforceable(limits);
+        self.host.cgroups.apply(self.id, &enforced, &disks).map_err(|e| {
             if e.kind == Kind::Busy {
                 self.memory_in_use(limits, e)
             } else {
                 e.into()
             }
-        })
+        })?;
+        // Also where lxcfs isn't chosen any more: what was revealed before must not stay.
+        let shown = self.host.lxcfs().and(enforced.cpu.cap_milli);
+        Ok(self.host.cgroups.reveal_cap(self.id, shown)?)
     }
 
     /// The kernel takes no memory away that is in use and can't be freed; nothing has changed then.

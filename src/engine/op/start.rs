@@ -11,7 +11,6 @@ use hostel_model::resolve::Effective;
 use hostel_model::units::human;
 use hostel_system::cgroup::Placement;
 use hostel_system::disk::{Attached, DiskSource};
-use hostel_system::net::{ALIAS_PREFIX, Link};
 use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, Switches};
 use serde::{Deserialize, Serialize};
 
@@ -185,7 +184,11 @@ impl Start {
         host.cgroups.create(self.id, host.id_base(&self.state)?)?;
         let disks = host.io_devices(&self.state, self.disk.as_ref())?;
         let limits = host.enforceable(&self.effective()?.limits);
-        Ok(host.cgroups.apply(self.id, &limits, &disks)?)
+        host.cgroups.apply(self.id, &limits, &disks)?;
+        match host.lxcfs() {
+            Some(_) => Ok(host.cgroups.reveal_cap(self.id, limits.cpu.cap_milli)?),
+            None => Ok(()),
+        }
     }
 
     fn remove_group(&mut self) -> Result<()> {
@@ -218,7 +221,7 @@ impl Start {
         let Some(launching) = &self.launching else {
             return Err(Error::new(Class::Failed, "the VE's namespaces are not there"));
         };
-        let links = self.links()?;
+        let links = self.host.links(self.id, &self.state)?;
         if links.is_empty() {
             return Ok(());
         }
@@ -253,7 +256,7 @@ impl Start {
 
     fn run_init(&mut self) -> Result<()> {
         match self.launching.take() {
-            Some(launching) => launching.go()?,
+            Some(launching) => self.notes.extend(launching.go()?),
             None if self.host.reality(self.id)?.init.is_some() => {} // it runs already
             None => return Err(Error::new(Class::Failed, "the VE's first process is not there")),
         }
@@ -270,6 +273,8 @@ impl Start {
 
     /// A fresh VE has its identity now; what is written once is not written again.
     fn settle_in(&mut self) -> Result<()> {
+        // What ran before it was suspended can't go on beside what runs now.
+        self.host.give_up_dump(self.id)?;
         let (password, tenant) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
             Ok(ve) => (
                 ve.guest.password_hash.map(|hash| hash.expose().to_owned()),
@@ -307,6 +312,7 @@ impl Start {
         Ok(Orders {
             watch: host.watch(self.id)?,
             id_base: host.id_base(&self.state)?,
+            owner: host.owner(&self.state)?,
             lower: self.state.lower.clone(),
             payload: place(host.cgroups.placement(self.id)),
             hostname: effective.hostname.to_string(),
@@ -324,24 +330,6 @@ impl Start {
             Some(source) => Ok(self.host.disk_orders(self.state.driver, source)),
             None => Err(Error::new(Class::Failed, "the disk is not attached")),
         }
-    }
-
-    fn links(&self) -> Result<Vec<Link>> {
-        let names = self.host.interface_names(self.id, self.state.interfaces.len());
-        let mut catalogue = Catalogue::default();
-        let mut links = Vec::new();
-        for (n, (host_name, interface)) in names.into_iter().zip(&self.state.interfaces).enumerate() {
-            let network = catalogue.network(&self.host, &interface.network)?;
-            links.push(Link {
-                host_name,
-                guest_name: format!("eth{n}"),
-                mac: hostel_model::mac::Mac::guest(self.id, n as u8).bytes(),
-                mtu: network.mtu.map(u32::from),
-                addresses: interface.addresses.clone(),
-                alias: format!("{ALIAS_PREFIX}{}", self.id),
-            });
-        }
-        Ok(links)
     }
 }
 

@@ -11,6 +11,7 @@ use hostel_model::definition::DriverName;
 use hostel_model::id::VeId;
 use hostel_model::request::{Action, Create, StartOptions};
 use hostel_system::cgroup::FakeCgroups;
+use hostel_system::criu::FakeCriu;
 use hostel_system::disk::{Drivers, FakeDisks};
 use hostel_system::faults;
 use hostel_system::firewall::FakeFirewall;
@@ -47,6 +48,7 @@ pub(crate) struct Fakes {
     pub firewall: Arc<FakeFirewall>,
     pub guests: FakeGuests,
     pub mounts: Arc<FakeMounts>,
+    pub criu: FakeCriu,
     dir: Arc<TempDir>,
 }
 
@@ -153,6 +155,7 @@ impl Builder {
             btrfs: lacking(DriverName::Btrfs),
             network: Arc::default(),
             firewall: Arc::default(),
+            criu: FakeCriu::of(guests.clone()),
             guests,
             mounts,
             dir: Arc::new(dir),
@@ -177,11 +180,13 @@ fn open(fakes: Fakes) -> Arc<Host> {
         network: fakes.network.clone(),
         firewall: fakes.firewall.clone(),
         guests: Arc::new(fakes.guests.clone()),
+        criu: Arc::new(fakes.criu.clone()),
         mounts: fakes.mounts.clone(),
         locks: Locks::at(&dirs.locks()).unwrap(),
         journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), BOOT).unwrap(),
         reserve: Reserve::at(dirs.reserve(), dirs.run_reserve()),
         proc_sys: fakes.dir.path().join("proc/sys"),
+        pressure: fakes.dir.path().join("proc/pressure"),
         boot_id: BOOT.to_owned(),
         patience: Duration::from_secs(30),
         program: PathBuf::from("/usr/local/bin/hostel"),
@@ -206,6 +211,7 @@ pub(crate) fn again(host: &Host) -> Arc<Host> {
         firewall: f.firewall.clone(),
         guests: f.guests.clone(),
         mounts: f.mounts.clone(),
+        criu: f.criu.clone(),
         dir: f.dir.clone(),
     })
 }

@@ -9,6 +9,7 @@ use hostel_model::policy::{Existing, Sort, Violation, check};
 use hostel_model::resolve::Effective;
 use hostel_model::units::Bytes;
 use hostel_model::{idmap, ipam};
+use hostel_system::process;
 
 use super::record::{InterfaceState, VeState};
 use super::registry::Catalogue;
@@ -156,6 +157,15 @@ impl Host {
         let slot = self.config.idmap.allocate(&used);
         slot.map(|slot| slot.0)
             .map_err(|e| Error::new(Class::Limit, format!("cannot give {} a range of user ids", ve.name)).because(e))
+    }
+
+    /// Whom the kernel counts a VE's namespaces against. CRIU asks for the limits of each process, which takes
+    /// CAP_SYS_RESOURCE or the ownership of its namespace, and some hosts withhold the first from root.
+    pub fn owner(&self, state: &VeState) -> Result<u32> {
+        match process::has_sys_resource() {
+            true => self.id_base(state),
+            false => Ok(0),
+        }
     }
 
     /// The first host id of a VE's range.

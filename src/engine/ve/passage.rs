@@ -1,13 +1,34 @@
 //! What the firewall is to know of VEs: whose packets may pass.
 
+use hostel_model::id::VeId;
 use hostel_system::firewall::{MasqueradePool, Member, Ruleset};
-use hostel_system::net::Link;
+use hostel_system::net::{ALIAS_PREFIX, Link};
 
+use super::record::VeState;
 use super::registry::Catalogue;
 use crate::error::Result;
 use crate::host::Host;
 
 impl Host {
+    /// The links of a VE.
+    pub fn links(&self, id: VeId, state: &VeState) -> Result<Vec<Link>> {
+        let names = self.interface_names(id, state.interfaces.len());
+        let mut catalogue = Catalogue::default();
+        let mut links = Vec::new();
+        for (n, (host_name, interface)) in names.into_iter().zip(&state.interfaces).enumerate() {
+            let network = catalogue.network(self, &interface.network)?;
+            links.push(Link {
+                host_name,
+                guest_name: format!("eth{n}"),
+                mac: hostel_model::mac::Mac::guest(id, n as u8).bytes(),
+                mtu: network.mtu.map(u32::from),
+                addresses: interface.addresses.clone(),
+                alias: format!("{ALIAS_PREFIX}{id}"),
+            });
+        }
+        Ok(links)
+    }
+
     /// Lets packets of these links pass: the table is there, then each link's addresses are.
     pub fn admit(&self, links: &[Link]) -> Result<()> {
         let members: Vec<Member> = links

@@ -35,6 +35,7 @@ impl Host {
             Some(_) if self.is_frozen(id)? => State::Paused,
             Some(_) => State::Running,
             None if self.is_mounted(id) => State::Mounted,
+            None if self.is_suspended(id) => State::Suspended,
             None => State::Stopped,
         };
         let remains = init.is_none() && (has_group || record.is_some());

@@ -71,6 +71,8 @@ pub enum Command {
     Restart(c::restart::Restart),
     Pause(c::pause::Pause),
     Unpause(c::unpause::Unpause),
+    Suspend(c::suspend::Suspend),
+    Resume(c::resume::Resume),
     Destroy(c::destroy::Destroy),
     Mount(c::mount::Mount),
     Umount(c::umount::Umount),
@@ -88,6 +90,8 @@ pub enum Command {
     Set(c::set::Set),
     Edit(c::edit::Edit),
     Info(c::info::Info),
+    Boot(c::boot::Boot),
+    Shutdown(c::shutdown::Shutdown),
     Audit(c::audit::Audit),
     Template(c::template::Template),
     Completions(c::completions::Completions),
@@ -112,7 +116,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     (
         "Life of a VE",
         &[
-            "create", "start", "stop", "restart", "kill", "pause", "unpause", "destroy",
+            "create", "start", "stop", "restart", "kill", "pause", "unpause", "suspend", "resume", "destroy",
         ],
     ),
     (
@@ -121,7 +125,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("Look and change", &["list", "status", "show", "set", "edit"]),
     ("Storage", &["mount", "umount", "compact", "template"]),
-    ("Host", &["init", "info", "audit"]),
+    ("Host", &["init", "info", "audit", "boot", "shutdown"]),
     ("Help", &["help", "completions", "man"]),
 ];
 

@@ -85,7 +85,7 @@ pub const FIELDS: &[Field] = &[
     Field {
         name: "state",
         header: "STATE",
-        about: "running, stopped, paused, mounted or broken",
+        about: "running, stopped, paused, suspended, mounted or broken",
         default: Some(0),
         value: |v| json!(v.state),
         cell: |v| Cell::new(&*v.state).styled(state_style(&v.state)),
@@ -285,7 +285,7 @@ fn addresses(ve: &VeStatus) -> Cell {
 fn state_style(state: &str) -> Style {
     let colour = match state {
         "running" => AnsiColor::Green,
-        "paused" | "mounted" => AnsiColor::Yellow,
+        "paused" | "suspended" | "mounted" => AnsiColor::Yellow,
         "broken" => AnsiColor::Red,
         _ => return Style::new(),
     };

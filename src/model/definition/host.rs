@@ -45,6 +45,12 @@ pub struct HostConfig {
     pub driver: Option<DriverName>,
     /// The consoles' logs.
     pub console: Console,
+    /// How the host goes down.
+    pub shutdown: Shutdown,
+    /// What VEs see of the host in their /proc.
+    pub proc: Proc,
+    /// CRIU, which suspends and resumes VEs: a path, or a name in the usual directories.
+    pub criu: Program,
     /// The keys that the file sets; all else is built in.
     #[serde(skip)]
     said: BTreeSet<String>,
@@ -98,6 +104,31 @@ pub struct Defaults {
 pub struct Console {
     /// The most that is kept of each.
     pub log_size: Bytes,
+}
+
+/// How the host goes down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Shutdown {
+    /// How long all its VEs together may take to end.
+    pub timeout: Span,
+}
+
+words! {
+    /// Whose figures a VE finds in its /proc.
+    View, "\"none\" or \"lxcfs\"",
+    /// The kernel's: those of the whole host.
+    None = "none",
+    /// The VE's own, as lxcfs makes them up.
+    Lxcfs = "lxcfs",
+}
+
+/// What VEs see of the host in their /proc.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Proc {
+    /// Whose figures.
+    pub view: View,
+    /// Where lxcfs is mounted.
+    pub lxcfs: PathBuf,
 }
 
 /// An absolute path without `.` and `..`.
@@ -165,6 +196,10 @@ checked! {
                 && !part.starts_with(b"cgroup.")
         })
     };
+    /// A program.
+    Program, "an absolute path or a plain name, such as \"criu\"", |t| {
+        !t.is_empty() && t.len() <= 4000 && (t[0] == b'/' || !t.contains(&b'/')) && !t.contains(&0)
+    };
     /// A name of an nftables table.
     NftTable, "1 to 31 letters, digits and underscores, a letter first, such as \"hostel\"", |t| {
         (1..=31).contains(&t.len())
@@ -204,6 +239,10 @@ pub(super) struct Draft {
     start_timeout: Option<Span>,
     driver: Option<DriverName>,
     log_size: Option<Bytes>,
+    shutdown_timeout: Option<Span>,
+    view: Option<View>,
+    lxcfs: Option<AbsolutePath>,
+    criu: Option<Program>,
 }
 
 impl Record for Draft {
@@ -229,7 +268,11 @@ impl Record for Draft {
         "defaults.start_timeout": Span => start_timeout, "how long a boot may take", "\"2m\"";
         "disk.driver": DriverName => driver,
             "what new VEs' disks are made of; the best that this host can if not set", "\"project\"";
+        "criu.program": Program => criu, "the program that suspends and resumes VEs: its path, or its name", "\"criu\"";
         "console.log_size": Bytes => log_size, "most that is kept of each VE's console", "\"1MiB\"";
+        "shutdown.timeout": Span => shutdown_timeout, "how long all VEs together may take when the host goes down", "\"5m\"";
+        "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
+        "proc.lxcfs": AbsolutePath => lxcfs, "where lxcfs is mounted", "\"/var/lib/lxcfs\"";
     };
 }
 
@@ -318,6 +361,14 @@ impl Draft {
             console: Console {
                 log_size: self.log_size.unwrap_or(Bytes::mib(1)),
             },
+            shutdown: Shutdown {
+                timeout: self.shutdown_timeout.unwrap_or(Span::seconds(300)),
+            },
+            proc: Proc {
+                view: self.view.unwrap_or(View::None),
+                lxcfs: path(self.lxcfs, Path::new("/var/lib/lxcfs")),
+            },
+            criu: self.criu.unwrap_or_else(|| Program("criu".into())),
             said,
         }
     }

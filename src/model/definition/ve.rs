@@ -31,9 +31,11 @@ words! {
 
 words! {
     /// What becomes of a VE when the host goes down.
-    StopMode, "\"stop\"",
+    StopMode, "\"stop\" or \"suspend\"",
     /// It is shut down.
     Stop = "stop",
+    /// It is suspended to disk, and goes on when the host has booted.
+    Suspend = "suspend",
 }
 
 /// A VE's definition.
@@ -198,7 +200,7 @@ impl Record for Draft {
         "template": TemplateRef => template,
             "what it is made from, the newest version or a certain one", "\"debian-12\"", NEVER_TEMPLATE;
         "plan": PlanName => plan, "its plan of resources", "\"small\"";
-        "onboot": bool => onboot, "start it with the host; nothing acts on that yet", "true";
+        "onboot": bool => onboot, "start it with the host", "true";
         "priority": u16 => priority, "order at the host's boot: higher starts first and stops last", "100";
         "hostname": Hostname => hostname,
             "its host name; its name if not set", "\"web1.acme.example\"", When::Restart;
@@ -216,7 +218,7 @@ impl Record for Draft {
             "its time zone; the template's if not set", "\"Europe/Berlin\"", When::Restart;
         "start.timeout": Span => start_timeout, "how long a boot may take", "\"2m\"";
         "stop.timeout": Span => stop_timeout, "how long a shutdown may take before it is killed", "\"1m\"";
-        "stop.mode": StopMode => stop_mode, "what becomes of it when the host goes down", "\"stop\"";
+        "stop.mode": StopMode => stop_mode, "what becomes of it when the host goes down: stop or suspend", "\"stop\"";
         "network": Vec<InterfaceDraft> => interfaces,
             "an interface on a network, a [[network]] each", "\"private\"", When::Restart;
     };

@@ -10,6 +10,7 @@ use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 
 use super::Cgroups;
+use super::inner::Inner;
 use super::types::{BlockDevice, Facts, Kind, Limit, Placement, Support, Unenforceable, Usage};
 use crate::fake::{Calls, steered};
 use crate::{Error, Result, error};
@@ -23,6 +24,8 @@ pub struct FakeVe {
     pub legacy_owner: Option<u32>,
     /// The limits last applied; `None` before the first time.
     pub limits: Option<Limits>,
+    /// The cap that its payload shows.
+    pub revealed: Option<u32>,
     /// The disks they were applied with.
     pub disks: Vec<BlockDevice>,
     /// The processes in it.
@@ -128,6 +131,18 @@ impl FakeCgroups {
 }
 
 impl Cgroups for FakeCgroups {
+    fn thaw_guest(&self, id: VeId) -> Result<()> {
+        self.call("thaw_guest", Some(id)).map(drop)
+    }
+
+    fn inner(&self, id: VeId) -> Result<Vec<Inner>> {
+        self.call("inner", Some(id)).map(|_| Vec::new())
+    }
+
+    fn make_inner(&self, id: VeId, _: &[Inner]) -> Result<()> {
+        self.call("make_inner", Some(id)).map(drop)
+    }
+
     fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -151,6 +166,13 @@ impl Cgroups for FakeCgroups {
     fn delegate_legacy(&self, id: VeId, owner: u32) -> Result<()> {
         self.on("delegate_legacy", id, |ve| {
             ve.legacy_owner = Some(owner);
+            Ok(())
+        })
+    }
+
+    fn reveal_cap(&self, id: VeId, cap_milli: Option<u32>) -> Result<()> {
+        self.on("reveal_cap", id, |ve| {
+            ve.revealed = cap_milli;
             Ok(())
         })
     }

@@ -10,6 +10,7 @@ use hostel_model::limits::Limits;
 
 use super::files;
 use super::freeze::{self, Freezer};
+use super::inner::{self, Inner};
 use super::layout::{Layout, Place};
 use super::types::{BlockDevice, Facts, Placement, Unenforceable, Usage};
 use super::{Cgroups, devices, facts, prepare, read, tree, v1, v2};
@@ -42,8 +43,7 @@ impl Host {
         self.layout.roots().map(|root| root.join(&name)).collect()
     }
 
-    fn freezer<T>(&self, id: VeId, act: impl FnOnce(Freezer<'_>) -> Result<T>) -> Result<T> {
-        let name = id.to_string();
+    fn freezer<T>(&self, name: &str, act: impl FnOnce(Freezer<'_>) -> Result<T>) -> Result<T> {
         if let Some(u) = &self.layout.v2 {
             return act(Freezer::V2(&u.root.join(name)));
         }
@@ -51,7 +51,7 @@ impl Host {
             Some(Place::V1(h)) => act(Freezer::V1(&h.root.join(name))),
             _ => Err(Error::new(
                 "freeze",
-                id,
+                name,
                 "this host has no freezer: neither a v2 tree nor the v1 controller",
             )
             .kind(Kind::Unsupported)),
@@ -100,6 +100,24 @@ fn collect(failures: Vec<Error>) -> Result<()> {
 }
 
 impl Cgroups for Host {
+    fn thaw_guest(&self, id: VeId) -> Result<()> {
+        self.freezer(&format!("{id}/payload"), |f| f.thaw())
+    }
+
+    fn inner(&self, id: VeId) -> Result<Vec<Inner>> {
+        match self.placement(id).unified {
+            Some(payload) => inner::read(&payload),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn make_inner(&self, id: VeId, groups: &[Inner]) -> Result<()> {
+        match self.placement(id).unified {
+            Some(payload) => inner::make(&payload, groups),
+            None => Ok(()),
+        }
+    }
+
     fn facts(&self) -> &Facts {
         self.facts.get_or_init(|| facts::probe(&self.layout))
     }
@@ -148,7 +166,14 @@ impl Cgroups for Host {
             None => {}
         }
         match self.layout.place("cpu") {
-            Some(Place::V1(h)) => v1::cpu(&h.root.join(&name), &limits.cpu)?,
+            Some(Place::V1(h)) => {
+                let dir = h.root.join(&name);
+                // A group's cap must not be above its parent's; where the VE's own was revealed, it must go first.
+                v1::cpu(&dir, &limits.cpu).or_else(|_| {
+                    v1::cap_at(&dir.join("payload"), None)?;
+                    v1::cpu(&dir, &limits.cpu)
+                })?;
+            }
             Some(Place::V2(u)) => v2::cpu(&u.root.join(&name), &limits.cpu)?,
             None => {}
         }
@@ -165,6 +190,15 @@ impl Cgroups for Host {
         match self.layout.place("io") {
             Some(Place::V1(h)) => v1::io(&h.root.join(&name), &limits.io, disks),
             Some(Place::V2(u)) => v2::io(&u.root.join(&name), &limits.io, disks),
+            None => Ok(()),
+        }
+    }
+
+    fn reveal_cap(&self, id: VeId, cap_milli: Option<u32>) -> Result<()> {
+        let payload = |root: &Path| root.join(id.to_string()).join("payload");
+        match self.layout.place("cpu") {
+            Some(Place::V1(h)) => v1::cap_at(&payload(&h.root), cap_milli),
+            Some(Place::V2(u)) => v2::cap_at(&payload(&u.root), cap_milli),
             None => Ok(()),
         }
     }
@@ -222,15 +256,15 @@ impl Cgroups for Host {
     }
 
     fn freeze(&self, id: VeId, timeout: Duration) -> Result<()> {
-        self.freezer(id, |f| f.freeze(timeout))
+        self.freezer(&id.to_string(), |f| f.freeze(timeout))
     }
 
     fn thaw(&self, id: VeId) -> Result<()> {
-        self.freezer(id, |f| f.thaw())
+        self.freezer(&id.to_string(), |f| f.thaw())
     }
 
     fn is_frozen(&self, id: VeId) -> Result<bool> {
-        self.freezer(id, |f| f.is_frozen())
+        self.freezer(&id.to_string(), |f| f.is_frozen())
     }
 
     fn kill(&self, id: VeId) -> Result<()> {

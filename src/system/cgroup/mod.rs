@@ -15,6 +15,7 @@ mod fake;
 mod files;
 mod freeze;
 mod host;
+mod inner;
 mod layout;
 mod prepare;
 mod read;
@@ -34,6 +35,7 @@ use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 
 pub use fake::{FakeCgroups, FakeVe};
+pub use inner::Inner;
 pub use types::{
     BlockDevice, Controller, CpuTime, DeviceIo, Facts, Kind, Limit, Placement, Pressure, Support, Throttled,
     Unenforceable, Usage, Version,
@@ -62,6 +64,11 @@ pub trait Cgroups: Send + Sync + Debug {
     /// ([`crate::Kind::Busy`]); then nothing has changed.
     fn apply(&self, id: VeId, limits: &Limits, disks: &[BlockDevice]) -> Result<()>;
 
+    /// Gives the payload group the VE's own cap on processors, in thousandths of one, or takes it away there. It limits
+    /// nothing further, but shows those who look only at the group that a VE's processes are in (lxcfs). The cap itself
+    /// must have been applied.
+    fn reveal_cap(&self, id: VeId, cap_milli: Option<u32>) -> Result<()>;
+
     /// Where a starter puts a VE's first process.
     fn placement(&self, id: VeId) -> Placement;
 
@@ -86,11 +93,20 @@ pub trait Cgroups: Send + Sync + Debug {
     /// Lets them run again.
     fn thaw(&self, id: VeId) -> Result<()>;
 
+    /// Lets those run again that stand still in the guest's own group, where CRIU stops them; fine if none do.
+    fn thaw_guest(&self, id: VeId) -> Result<()>;
+
     /// Whether all processes of a VE are stopped.
     fn is_frozen(&self, id: VeId) -> Result<bool>;
 
     /// Sends SIGKILL to every process of a VE, frozen ones too, and leaves it thawed. Doesn't wait for their end.
     fn kill(&self, id: VeId) -> Result<()>;
+
+    /// The groups that the guest has made in the v2 tree, its own first; empty if there is none.
+    fn inner(&self, id: VeId) -> Result<Vec<Inner>>;
+
+    /// Makes them again in a VE that has been created.
+    fn make_inner(&self, id: VeId, groups: &[Inner]) -> Result<()>;
 
     /// Whether a VE has a group in any hierarchy.
     fn exists(&self, id: VeId) -> bool;

@@ -74,8 +74,19 @@ fn number(dir: &Path, file: &str) -> Option<u64> {
 
 /// Cap and weight.
 pub fn cpu(dir: &Path, limits: &CpuLimits) -> Result<()> {
+    cap_at(dir, limits.cap_milli)?;
+    let shares = shares(limits.weight.unwrap_or(100));
+    if number(dir, "cpu.shares") != Some(shares) {
+        let controller = CpuController::new(dir.into(), dir.into(), false);
+        set(dir, "cpu.shares", shares, controller.set_shares(shares))?;
+    }
+    Ok(())
+}
+
+/// A cap in thousandths of a processor.
+pub fn cap_at(dir: &Path, cap_milli: Option<u32>) -> Result<()> {
     let controller = CpuController::new(dir.into(), dir.into(), false);
-    let (quota, period) = limits.cap_milli.map_or((-1, PERIOD_US), |milli| {
+    let (quota, period) = cap_milli.map_or((-1, PERIOD_US), |milli| {
         let (quota, period) = cap(milli);
         (quota.cast_signed(), period)
     });
@@ -87,10 +98,6 @@ pub fn cpu(dir: &Path, limits: &CpuLimits) -> Result<()> {
         .and_then(|t| t.trim_end().parse::<i64>().ok());
     if now != Some(quota) {
         set(dir, "cpu.cfs_quota_us", quota, controller.set_cfs_quota(quota))?;
-    }
-    let shares = shares(limits.weight.unwrap_or(100));
-    if number(dir, "cpu.shares") != Some(shares) {
-        set(dir, "cpu.shares", shares, controller.set_shares(shares))?;
     }
     Ok(())
 }

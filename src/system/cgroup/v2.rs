@@ -52,15 +52,20 @@ pub fn bound(dir: &Path) -> Result<()> {
 
 /// Cap and weight.
 pub fn cpu(dir: &Path, limits: &CpuLimits) -> Result<()> {
-    let max = limits.cap_milli.map_or_else(
+    cap_at(dir, limits.cap_milli)?;
+    files::write_if_new(dir, "cpu.weight", &limits.weight.unwrap_or(100).to_string())
+}
+
+/// A cap in thousandths of a processor.
+pub fn cap_at(dir: &Path, cap_milli: Option<u32>) -> Result<()> {
+    let max = cap_milli.map_or_else(
         || format!("max {PERIOD_US}"),
         |milli| {
             let (quota, period) = cap(milli);
             format!("{quota} {period}")
         },
     );
-    files::write_if_new(dir, "cpu.max", &max)?;
-    files::write_if_new(dir, "cpu.weight", &limits.weight.unwrap_or(100).to_string())
+    files::write_if_new(dir, "cpu.max", &max)
 }
 
 /// Pins a VE. An empty set means that of the parent (the kernel wants a line end at least); but some kernels (6.1,

@@ -17,6 +17,7 @@ pub struct FakeFirewall {
 #[derive(Debug, Default)]
 struct State {
     tables: BTreeMap<String, Table>,
+    held: BTreeMap<String, Vec<String>>,
     calls: Calls,
 }
 
@@ -46,8 +47,10 @@ impl FakeFirewall {
             .tables
             .iter()
             .flat_map(|(name, t)| t.members.values().map(move |m| (name, m)));
-        members
-            .map(|(table, member)| format!("member of {table}: {member:?}"))
+        let held = state.held.iter().map(|(name, list)| format!("{name} holds {list:?}"));
+        let members: Vec<_> = members.collect();
+        let members = members.into_iter();
+        held.chain(members.map(|(table, member)| format!("member of {table}: {member:?}")))
             .collect()
     }
 
@@ -86,6 +89,16 @@ impl State {
 }
 
 impl Firewall for FakeFirewall {
+    fn hold(&self, held: &str, interfaces: &[String]) -> Result<()> {
+        self.call("hold")?.held.insert(held.to_owned(), interfaces.to_vec());
+        Ok(())
+    }
+
+    fn release(&self, held: &str) -> Result<()> {
+        self.call("release")?.held.remove(held);
+        Ok(())
+    }
+
     fn replace(&self, ruleset: &Ruleset) -> Result<()> {
         self.call("replace")?.load(ruleset)
     }

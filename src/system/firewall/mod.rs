@@ -82,6 +82,13 @@ pub trait Firewall: Send + Sync + Debug {
     /// The members in the kernel's table, in order of interface; none if there is no table.
     fn members(&self, table: &str) -> Result<Vec<Member>>;
 
+    /// Drops everything to and from these interfaces, there or yet to come, until [`Firewall::release`]: for a VE whose
+    /// connections must not change. The rules are a table of their own, `held`; what it held before is held no more.
+    fn hold(&self, held: &str, interfaces: &[String]) -> Result<()>;
+
+    /// Ends [`Firewall::hold`]; fine if nothing is held.
+    fn release(&self, held: &str) -> Result<()>;
+
     /// The text that [`Firewall::replace`] loads.
     fn text(&self, ruleset: &Ruleset) -> Result<String>;
 

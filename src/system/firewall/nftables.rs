@@ -212,7 +212,32 @@ fn no_table(table: &str) -> Error {
         .hint("somebody removed it; \"hostel audit --fix\" loads it again")
 }
 
+/// The rules that hold interfaces: before all else where packets come in, after all else where they leave.
+fn holding(held: &str, interfaces: &[String]) -> String {
+    let list: Vec<String> = interfaces.iter().map(|i| format!("\"{i}\"")).collect();
+    let list = list.join(", ");
+    format!(
+        "table inet {held}\ndelete table inet {held}\ntable inet {held} {{\n\
+         \tchain from {{\n\t\ttype filter hook prerouting priority -500; policy accept;\n\
+         \t\tiifname {{ {list} }} drop\n\t}}\n\
+         \tchain to {{\n\t\ttype filter hook postrouting priority 500; policy accept;\n\
+         \t\toifname {{ {list} }} drop\n\t}}\n}}\n"
+    )
+}
+
 impl Firewall for Nftables {
+    fn hold(&self, held: &str, interfaces: &[String]) -> Result<()> {
+        interfaces.iter().try_for_each(|name| check::interface_name(name))?;
+        if interfaces.is_empty() {
+            return Ok(());
+        }
+        self.load(held, &holding(held, interfaces))
+    }
+
+    fn release(&self, held: &str) -> Result<()> {
+        self.remove(held)
+    }
+
     fn replace(&self, ruleset: &Ruleset) -> Result<()> {
         let table = &ruleset.table;
         self.load(table, &ruleset::text(ruleset)?)?;

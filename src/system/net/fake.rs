@@ -97,6 +97,21 @@ impl Network for FakeNetwork {
         Ok(())
     }
 
+    fn lay(&self, links: &[Link]) -> Result<Vec<String>> {
+        drop(self.call("lay")?);
+        let here = std::fs::File::open("/dev/null").map_err(|e| Error::os("open", "/dev/null", e))?;
+        self.attach(std::os::fd::AsFd::as_fd(&here), links)?;
+        Ok((0..links.len()).map(|n| format!("end{n}")).collect())
+    }
+
+    fn settings(&self, _init: u32) -> Result<BTreeMap<String, String>> {
+        self.call("settings").map(|_| BTreeMap::new())
+    }
+
+    fn set_settings(&self, _init: u32, _settings: &BTreeMap<String, String>) -> Result<Vec<String>> {
+        self.call("set_settings").map(|_| Vec::new())
+    }
+
     fn detach(&self, host_names: &[String]) -> Result<()> {
         let mut state = self.call("detach")?;
         host_names.iter().try_for_each(|name| check::interface_name(name))?;

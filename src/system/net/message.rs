@@ -49,6 +49,22 @@ pub(super) fn create_pair(link: &Link, netns: RawFd) -> Request {
     request(&RouteNetlinkMessage::NewLink(host), CREATE)
 }
 
+/// Makes the pair with both ends in this namespace; the VE's is called `end`.
+pub(super) fn create_pair_here(link: &Link, end: &str) -> Request {
+    let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
+        .name(end.to_owned())
+        .address(link.mac.to_vec());
+    let mut host = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
+        .name(link.host_name.clone())
+        .link_group(GROUP);
+    if let Some(mtu) = link.mtu {
+        peer = peer.mtu(mtu);
+        host = host.mtu(mtu);
+    }
+    let host = host.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build()))).build();
+    request(&RouteNetlinkMessage::NewLink(host), CREATE)
+}
+
 /// Gives the host's end its alias, and stops the kernel from giving it a link-local address of its own making.
 pub(super) fn mark_host_end(index: u32, alias: &str, ipv6: bool) -> Request {
     let mut link = LinkUnspec::new_with_index(index).alias(alias);

@@ -13,6 +13,7 @@
 //! ("hostel VE 101"), the device group ([`GROUP`], there from the first moment, so that a link is known even if we
 //! died before the alias was set) and the route protocol ([`ROUTE_PROTOCOL`]). What lacks them is never touched.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
@@ -22,11 +23,13 @@ use crate::Result;
 pub mod check;
 mod fake;
 mod inspect;
+mod lay;
 mod message;
 mod namespace;
 pub(crate) mod netlink;
 mod prepare;
 mod routed;
+mod settings;
 mod sysctl;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -96,6 +99,16 @@ pub trait Network: Send + Sync + Debug {
     /// error. The first link with an address of a family carries the VE's default route of that family; what comes
     /// from the address of a later link leaves by that link (a rule and a table of its own).
     fn attach(&self, netns: BorrowedFd<'_>, links: &[Link]) -> Result<()>;
+
+    /// Makes the links of a VE that CRIU is to restore, with both ends on this host and the host's one set up; all of
+    /// them or none. The answer names, for each link in order, the end that becomes the VE's.
+    fn lay(&self, links: &[Link]) -> Result<Vec<String>>;
+
+    /// The kernel settings (/proc/sys/net) in the network namespace of this process, a VE's init.
+    fn settings(&self, init: u32) -> Result<BTreeMap<String, String>>;
+
+    /// Writes those of them that differ. The answer names the settings that the kernel wouldn't take.
+    fn set_settings(&self, init: u32, settings: &BTreeMap<String, String>) -> Result<Vec<String>>;
 
     /// Removes links by the names of their host ends: those of a VE that has ended go by themselves, which is waited for
     /// first. One that is gone is fine; one that isn't ours is an error, and then none is removed.

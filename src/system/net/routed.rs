@@ -1,5 +1,6 @@
 //! Making and removing the links of routed VEs by netlink.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use rtnetlink::packet_route::address::AddressScope;
 use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
-use super::{Counters, FoundLink, Link, Network, check, message, namespace, prepare};
+use super::{Counters, FoundLink, Link, Network, check, lay, message, namespace, prepare, settings};
 use crate::error::{Error, Kind, Result};
 
 /// `lo` has this index in every network namespace.
@@ -79,6 +80,18 @@ impl Network for RoutedNetwork {
         })
     }
 
+    fn lay(&self, links: &[Link]) -> Result<Vec<String>> {
+        lay::lay(&self.sysctl, links)
+    }
+
+    fn settings(&self, init: u32) -> Result<BTreeMap<String, String>> {
+        settings::read(init)
+    }
+
+    fn set_settings(&self, init: u32, settings: &BTreeMap<String, String>) -> Result<Vec<String>> {
+        settings::write(init, settings)
+    }
+
     fn detach(&self, host_names: &[String]) -> Result<()> {
         host_names.iter().try_for_each(|name| check::interface_name(name))?;
         let mut netlink = inspect::open()?;
@@ -111,12 +124,11 @@ impl Network for RoutedNetwork {
 }
 
 /// How long a VE's interfaces may take to go by themselves. The kernel removes them with the namespace of a VE that has
-/// ended, and those of many at once; who removes them one by one has all others wait for each (a VE's end costs 40 ms of
-/// the lock on all interfaces of the host).
+/// ended, many at once; who removes them one by one has all wait for the lock on all interfaces (40 ms each).
 const GOING: Duration = Duration::from_secs(1);
 
 /// Removes those of the named interfaces that exist, if all of them are ours.
-fn remove_ours<'a>(netlink: &mut Netlink, names: impl Iterator<Item = &'a str>) -> Result<()> {
+pub(super) fn remove_ours<'a>(netlink: &mut Netlink, names: impl Iterator<Item = &'a str>) -> Result<()> {
     let found = find_ours(netlink, names)?;
     found.iter().try_for_each(|interface| remove(netlink, interface))
 }
@@ -163,10 +175,10 @@ impl Defaults {
 }
 
 /// What one request is for, to be told if it is refused.
-struct Step {
-    act: &'static str,
-    object: String,
-    request: Request,
+pub(super) struct Step {
+    pub act: &'static str,
+    pub object: String,
+    pub request: Request,
 }
 
 /// The making of one VE's links.
@@ -222,30 +234,13 @@ impl Attachment<'_> {
                 request: mark,
             }],
         )?;
-        self.configure(link)?;
+        configure(self.sysctl, self.ipv6, link)?;
         // The VE's end is up before the host's: so the link is ready when the host's addresses come.
         apply(&mut self.guest, &guest_steps(link, guest))?;
         apply(&mut self.host, &host_steps(link, host))?;
         self.route_guest(link, guest, table)?;
         until_ready(&mut self.guest, &link.guest_name)?;
         until_ready(&mut self.host, name)
-    }
-
-    fn configure(&self, link: &Link) -> Result<()> {
-        let name = &link.host_name;
-        let set = |family: &str, settings: &[(&str, &str)]| {
-            settings
-                .iter()
-                .try_for_each(|(key, value)| self.sysctl.set(&format!("{family}/conf/{name}/{key}"), value).map(drop))
-        };
-        set("ipv4", IPV4_SETTINGS)?;
-        if !self.ipv6 {
-            return Ok(());
-        }
-        if link.addresses.iter().any(IpAddr::is_ipv6) {
-            set("ipv6", &[("disable_ipv6", "0")])?;
-        }
-        set("ipv6", IPV6_SETTINGS)
     }
 
     fn route_guest(&mut self, link: &Link, guest: u32, table: u32) -> Result<()> {
@@ -302,7 +297,7 @@ fn guest_steps(link: &Link, guest: u32) -> Vec<Step> {
 }
 
 /// On the host: the interface up, with the gateways that the VE needs, and the routes to its addresses.
-fn host_steps(link: &Link, host: u32) -> Vec<Step> {
+pub(super) fn host_steps(link: &Link, host: u32) -> Vec<Step> {
     let mut steps = vec![Step {
         act: "bring up interface",
         object: link.host_name.clone(),
@@ -335,11 +330,29 @@ fn host_steps(link: &Link, host: u32) -> Vec<Step> {
     steps
 }
 
+/// The settings of a host end before it comes up.
+pub(super) fn configure(sysctl: &Sysctl, ipv6: bool, link: &Link) -> Result<()> {
+    let name = &link.host_name;
+    let set = |family: &str, settings: &[(&str, &str)]| {
+        settings
+            .iter()
+            .try_for_each(|(key, value)| sysctl.set(&format!("{family}/conf/{name}/{key}"), value).map(drop))
+    };
+    set("ipv4", IPV4_SETTINGS)?;
+    if !ipv6 {
+        return Ok(());
+    }
+    if link.addresses.iter().any(IpAddr::is_ipv6) {
+        set("ipv6", &[("disable_ipv6", "0")])?;
+    }
+    set("ipv6", IPV6_SETTINGS)
+}
+
 fn host_prefix(address: IpAddr) -> u8 {
     if address.is_ipv6() { 128 } else { 32 }
 }
 
-fn existing(netlink: &mut Netlink, name: &str) -> Result<u32> {
+pub(super) fn existing(netlink: &mut Netlink, name: &str) -> Result<u32> {
     let gone = || Error::new("look up interface", name, "it vanished while it was set up").kind(Kind::NotFound);
     Ok(inspect::find(netlink, name, false)?.ok_or_else(gone)?.index)
 }
@@ -347,7 +360,7 @@ fn existing(netlink: &mut Netlink, name: &str) -> Result<u32> {
 /// Waits until an interface can send. The end that came up first gets its queue from a work of the kernel's that runs
 /// some time later, and drops all until then: a VE that starts at once would lose its first packets. Kernels from 6.8 do
 /// that work when they are asked for the interface, so there is nothing to wait for.
-fn until_ready(netlink: &mut Netlink, name: &str) -> Result<()> {
+pub(super) fn until_ready(netlink: &mut Netlink, name: &str) -> Result<()> {
     let end = Instant::now() + READY_WITHIN;
     while !inspect::find(netlink, name, false)?.is_some_and(|i| i.is_ready()) {
         if Instant::now() > end {
@@ -360,7 +373,7 @@ fn until_ready(netlink: &mut Netlink, name: &str) -> Result<()> {
 }
 
 /// Sends the steps in one go; the error names the one that was refused.
-fn apply(netlink: &mut Netlink, steps: &[Step]) -> Result<()> {
+pub(super) fn apply(netlink: &mut Netlink, steps: &[Step]) -> Result<()> {
     let requests: Vec<Request> = steps.iter().map(|s| s.request.clone()).collect();
     netlink.apply(&requests).map_err(|refusal| {
         let (act, object) = steps

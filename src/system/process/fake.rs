@@ -10,7 +10,10 @@ use std::time::Duration;
 use hostel_model::id::VeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::{Adopt, Answer, Disk, Enter, Entered, Guests, Init, Launching, Request, Start, Streams, Switches};
+use super::{
+    Adopt, Answer, Disk, Enter, Entered, Guests, Init, Launching, Relaunching, Request, Resume, Start, Streams,
+    Switches,
+};
 use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
 use crate::{Error, Kind, Result};
@@ -193,7 +196,7 @@ impl Launching for FakeLaunch {
         self.namespace.as_fd()
     }
 
-    fn go(mut self: Box<Self>) -> Result<()> {
+    fn go(mut self: Box<Self>) -> Result<Vec<String>> {
         let mut state = self.guests.call("go", self.id)?;
         match state.living.get_mut(&self.id) {
             Some(living) if living.init == self.init => living.running = true,
@@ -201,7 +204,7 @@ impl Launching for FakeLaunch {
         }
         drop(state);
         self.gone = true;
-        Ok(())
+        Ok(Vec::new())
     }
 }
 
@@ -213,10 +216,23 @@ impl Drop for FakeLaunch {
     }
 }
 
-impl Guests for FakeGuests {
-    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>> {
-        let id = start.watch.id;
-        let mut state = self.call("launch", id)?;
+impl Relaunching for FakeLaunch {
+    fn init(&self) -> Init {
+        self.init
+    }
+
+    fn stay(&mut self) -> Result<()> {
+        self.guests.call("stay", self.id).map(drop)
+    }
+
+    fn go(self: Box<Self>) -> Result<()> {
+        Launching::go(self).map(drop)
+    }
+}
+
+impl FakeGuests {
+    fn give_birth(&self, method: &'static str, id: u32, disk: Disk, switches: Switches) -> Result<FakeLaunch> {
+        let mut state = self.call(method, id)?;
         let null = std::fs::File::open("/dev/null").map_err(|e| Error::os("open", "/dev/null", e))?;
         if state.living.contains_key(&id) {
             return Err(Error::new("start VE", id, "it lives already").kind(Kind::Exists));
@@ -244,16 +260,29 @@ impl Guests for FakeGuests {
                 monitored: true,
                 clearer: None,
                 device,
-                switches: start.switches,
+                switches,
             },
         );
-        Ok(Box::new(FakeLaunch {
+        Ok(FakeLaunch {
             guests: self.clone(),
             id,
             init,
             namespace: null.into(),
             gone: false,
-        }))
+        })
+    }
+}
+
+impl Guests for FakeGuests {
+    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>> {
+        let born = self.give_birth("launch", start.watch.id, disk, start.switches)?;
+        Ok(Box::new(born))
+    }
+
+    fn relaunch(&self, resume: Resume, disk: Disk, _links: &[(String, String)]) -> Result<Box<dyn Relaunching>> {
+        crate::file::read(&resume.images.join("core-1.img"))?;
+        let born = self.give_birth("relaunch", resume.watch.id, disk, resume.switches)?;
+        Ok(Box::new(born))
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {
@@ -313,6 +342,7 @@ impl Guests for FakeGuests {
             monitor: 1,
             booted: Some(true),
             console: true,
+            view: false,
         }))
     }
 

@@ -143,6 +143,12 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Has root CAP_SYS_RESOURCE here? Some containers and sandboxes withhold it.
+pub fn has_sys_resource() -> bool {
+    const SYS_RESOURCE: u64 = 1 << 24;
+    hostel_monitor::sys::capget().is_ok_and(|held| held.effective & SYS_RESOURCE != 0)
+}
+
 /// The identity of this boot of the host.
 pub fn boot_id(proc_root: &Path) -> Result<String> {
     Ok(crate::file::read(&proc_root.join("sys/kernel/random/boot_id"))?

@@ -7,6 +7,7 @@ mod forward;
 mod init;
 pub(crate) mod interrupt;
 mod monitor;
+mod relaunch;
 mod spawn;
 pub mod terminal;
 #[cfg(test)]
@@ -25,8 +26,9 @@ pub use hostel_monitor::console::LOG as CONSOLE_LOG;
 pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::Op;
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
-pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Start, Switches, Task, Watch};
-pub use init::{Process, boot_id, is_root};
+pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Resume, Start, Switches, Task, Watch};
+pub use hostel_monitor::view::find_server as find_lxcfs;
+pub use init::{Process, boot_id, has_sys_resource, is_root};
 pub use interrupt::on_interrupt;
 pub use monitor::Monitors;
 
@@ -36,6 +38,9 @@ use crate::Result;
 pub trait Guests: Send + Sync + Debug {
     /// Makes the VE's first process and its namespaces; init does not run yet. Dropping the answer ends it.
     fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>>;
+    /// Brings a VE back from a dump of CRIU's; its processes don't run yet. `links` are its interfaces and the ends of
+    /// pairs on this host that are to become them. Dropping the answer ends the VE.
+    fn relaunch(&self, resume: Resume, disk: Disk, links: &[(String, String)]) -> Result<Box<dyn Relaunching>>;
     /// Gives a running VE that lost its monitor a new one.
     fn adopt(&self, adopt: Adopt) -> Result<()>;
     /// Finds a VE's init among the processes of its cgroup: for a VE whose record was lost.
@@ -93,12 +98,23 @@ pub enum Entered {
     Paused,
 }
 
+/// A VE whose processes have been restored and stand still.
+pub trait Relaunching: Debug {
+    /// Its init.
+    fn init(&self) -> Init;
+    /// Has its monitor stay with it, whatever becomes of us: without us all ends, and nothing has run.
+    fn stay(&mut self) -> Result<()>;
+    /// Lets it go on, once its monitor stays. If this fails, its processes have ended without having run; only if the
+    /// error is [`crate::Kind::Interrupted`] they may have run before.
+    fn go(self: Box<Self>) -> Result<()>;
+}
+
 /// A VE between its birth and its init.
 pub trait Launching: Debug {
     /// Its first process.
     fn init(&self) -> Init;
     /// Its network namespace.
     fn network_namespace(&self) -> BorrowedFd<'_>;
-    /// Runs init. On failure nothing is left of the VE's processes.
-    fn go(self: Box<Self>) -> Result<()>;
+    /// Runs init. Answers what the VE has to do without, a line each. On failure nothing is left of the VE's processes.
+    fn go(self: Box<Self>) -> Result<Vec<String>>;
 }

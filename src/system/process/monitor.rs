@@ -13,7 +13,7 @@ use hostel_monitor::Failure;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
 use hostel_monitor::place::is_frozen;
 use hostel_monitor::root::open_disk;
-use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Role, Start};
+use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Resume, Role, Start};
 use hostel_monitor::sys::mount_setattr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, MemfdFlags};
@@ -22,8 +22,9 @@ use rustix::process::Signal;
 
 use super::forward::Held;
 use super::init::{Process, age, find_init, gone};
+use super::relaunch::relaunch;
 use super::spawn::{Program, Spawned};
-use super::{Answer, Entered, Guests, Launching, Request, Streams, client};
+use super::{Answer, Entered, Guests, Launching, Relaunching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
 /// The real thing: monitors as processes of this host.
@@ -52,7 +53,7 @@ impl Monitors {
     }
 
     /// Runs a monitor in this role, with these standard streams; `None`: none at all.
-    fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Spawned, Channel)> {
+    pub(super) fn spawn(&self, role: &Role, streams: Option<Streams>) -> Result<(Spawned, Channel)> {
         let program = self.shielded()?;
         let orders = orders(role)?;
         let fail = |e: std::io::Error| Error::os("run", self.program.display(), e);
@@ -86,7 +87,7 @@ impl Monitors {
     }
 
     /// Why a monitor has ended without a word.
-    fn silence(&self, act: &'static str, id: u32, monitor: &mut Spawned) -> Error {
+    pub(super) fn silence(&self, act: &'static str, id: u32, monitor: &mut Spawned) -> Error {
         match monitor.failure() {
             Some(e) => Error::os("run", self.program.display(), e),
             None => Error::new(act, id, "its monitor ended without a word"),
@@ -98,6 +99,7 @@ impl Monitors {
 fn home(role: &Role) -> Result<Option<OwnedFd>> {
     let watch = match role {
         Role::Start(start) => &start.watch,
+        Role::Resume(resume) => &resume.watch,
         Role::Adopt(adopt) => &adopt.watch,
         Role::Enter(_) => return Ok(None),
     };
@@ -116,7 +118,7 @@ fn orders(role: &Role) -> Result<File> {
 }
 
 /// Makes a monitor's failure ours, with what it means to a person.
-fn from_failure(act: &'static str, object: impl std::fmt::Display, failure: Failure) -> Error {
+pub(super) fn from_failure(act: &'static str, object: impl std::fmt::Display, failure: Failure) -> Error {
     let kind = match failure.errno {
         Some(libc::ENOENT | libc::ESRCH) => Kind::NotFound,
         Some(libc::ENOSPC | libc::EDQUOT) => Kind::NoSpace,
@@ -143,6 +145,10 @@ impl Guests for Monitors {
             let _ = launched.channel.send(&ToMonitor::Disk, &[disk.as_fd()]);
             Ok(Box::new(launched) as Box<dyn Launching>)
         })
+    }
+
+    fn relaunch(&self, resume: Resume, disk: Disk, links: &[(String, String)]) -> Result<Box<dyn Relaunching>> {
+        relaunch(self, resume, &disk, links)
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {
@@ -334,7 +340,7 @@ impl Launching for Launched {
         self.network.as_fd()
     }
 
-    fn go(self: Box<Self>) -> Result<()> {
+    fn go(self: Box<Self>) -> Result<Vec<String>> {
         let (act, id) = ("start VE", self.id);
         // A monitor that has failed meanwhile has left its message; the send may fail then.
         let sent = self.channel.send(&ToMonitor::Go, &[]);
@@ -342,8 +348,15 @@ impl Launching for Launched {
             // One that is well must not wait for a word that will not come.
             self.channel.fall_silent();
         }
-        match (hear(&self.channel, id)?, sent) {
-            (Some((FromMonitor::Started, _)), _) => Ok(()),
+        let mut without = Vec::new();
+        let heard = loop {
+            match hear(&self.channel, id)? {
+                Some((FromMonitor::Without(failure), _)) => without.push(failure.to_string()),
+                other => break other,
+            }
+        };
+        match (heard, sent) {
+            (Some((FromMonitor::Started, _)), _) => Ok(without),
             (Some((FromMonitor::Failed(failure), _)), _) => {
                 let _ = self.monitor.wait();
                 Err(from_failure(act, id, failure))

@@ -1,6 +1,7 @@
 //! The facade on hosts of fakes: what each request does, refuses, and leaves.
 
 mod create;
+mod host_life;
 mod judge;
 mod set;
 mod settle;

@@ -136,6 +136,7 @@ impl Create {
         let start = StartOptions {
             wait: self.wait,
             timeout: self.timeout,
+            ..StartOptions::default()
         };
         Ok(request::Create {
             name: self.name.clone().map(String::from),

@@ -37,7 +37,7 @@ pub struct List {
 
     /// Show only VEs in STATE
     #[arg(long, value_name = "STATE", value_delimiter = ',',
-          value_parser = ["running", "stopped", "paused", "mounted", "broken"])]
+          value_parser = ["running", "stopped", "paused", "suspended", "mounted", "broken"])]
     state: Vec<String>,
 
     /// Show only VEs of TENANT

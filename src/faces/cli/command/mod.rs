@@ -1,6 +1,7 @@
 //! The subcommands, a file each.
 
 pub mod audit;
+pub mod boot;
 pub mod compact;
 pub mod completions;
 pub mod console;
@@ -21,13 +22,16 @@ pub mod pause;
 pub mod pull;
 pub mod push;
 pub mod restart;
+pub mod resume;
 pub mod runscript;
 pub mod set;
 pub mod settle;
 pub mod show;
+pub mod shutdown;
 pub mod start;
 pub mod status;
 pub mod stop;
+pub mod suspend;
 pub mod template;
 pub mod umount;
 pub mod unpause;
@@ -60,6 +64,8 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Restart(c) => c.run(context),
         Command::Pause(c) => c.run(context),
         Command::Unpause(c) => c.run(context),
+        Command::Suspend(c) => c.run(context),
+        Command::Resume(c) => c.run(context),
         Command::Destroy(c) => c.run(context),
         Command::Mount(c) => c.run(context),
         Command::Umount(c) => c.run(context),
@@ -77,6 +83,8 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Set(c) => c.run(context),
         Command::Edit(c) => c.run(context),
         Command::Info(c) => c.run(context),
+        Command::Boot(c) => c.run(context),
+        Command::Shutdown(c) => c.run(context),
         Command::Audit(c) => c.run(context),
         Command::Template(c) => c.run(context),
         Command::Completions(c) => c.run(context),

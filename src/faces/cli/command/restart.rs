@@ -44,6 +44,7 @@ impl Restart {
         let start = StartOptions {
             wait: self.wait,
             timeout: self.boot_timeout,
+            ..StartOptions::default()
         };
         Action::Restart {
             timeout: self.timeout,

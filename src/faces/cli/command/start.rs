@@ -14,7 +14,7 @@ use crate::cli::values::duration;
 /// Boot VEs
 ///
 /// Returns when init runs in each VE; with --wait, when the guest says that it has booted. A VE that runs already
-/// is left alone, and that is no failure.
+/// is left alone, and that is no failure. A suspended VE goes on where it was, unless --discard says otherwise.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  hostel start web1\n  hostel start --tenant acme --wait --timeout 90s\n  hostel start --all"
@@ -31,6 +31,10 @@ pub struct Start {
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "wait")]
     timeout: Option<Duration>,
 
+    /// Boot a suspended VE anew; what ran in it is lost
+    #[arg(long)]
+    discard: bool,
+
     #[command(flatten)]
     json: Json,
 }
@@ -41,6 +45,7 @@ impl Start {
         Action::Start(StartOptions {
             wait: self.wait,
             timeout: self.timeout,
+            discard: self.discard,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 use hostel_engine::Error;
-use hostel_engine::facade::{Outcome, VeHandle};
+use hostel_engine::facade::{Outcome, Progress, VeHandle};
 use hostel_model::request::Action;
 use serde_json::{Value, json};
 
@@ -25,6 +25,19 @@ pub fn run(context: &Context, selected: &Selected, json: Json, load: Load, actio
         context.say("there is no VE to do this to");
         return Ok(Exit::Ok);
     }
+    each(context, &ves, json, load, &|n, progress| {
+        engine.act(ves[n].id, action, progress)
+    })
+}
+
+/// Does `work` for each of these, told by their place in the list.
+pub fn each(
+    context: &Context,
+    ves: &[VeHandle],
+    json: Json,
+    load: Load,
+    work: &(dyn Fn(usize, &dyn Progress) -> Result<Outcome, Error> + Sync),
+) -> Done {
     let labels: Vec<String> = ves.iter().map(|ve| ve.name.to_string()).collect();
     // Objects on standard output and a live block on standard error would mix on a terminal.
     let show = Show {
@@ -36,21 +49,15 @@ pub fn run(context: &Context, selected: &Selected, json: Json, load: Load, actio
         broken: None,
         paths: Vec::new(),
     };
-    parallel::run(
-        show,
-        &labels,
-        load,
-        &|n, progress| engine.act(ves[n].id, action, progress),
-        &mut |n, result| {
-            ends.exit = ends.exit.worse(result.as_ref().map_or_else(Exit::of, |_| Exit::Ok));
-            if json.json {
-                ends.keep(context.print_json_line(&object(&ves[n], &result)));
-            } else if let Ok(Outcome { path: Some(path), .. }) = &result {
-                ends.paths.push((n, path.display().to_string()));
-            }
-            line(&labels[n], &result, show)
-        },
-    );
+    parallel::run(show, &labels, load, work, &mut |n, result| {
+        ends.exit = ends.exit.worse(result.as_ref().map_or_else(Exit::of, |_| Exit::Ok));
+        if json.json {
+            ends.keep(context.print_json_line(&object(&ves[n], &result)));
+        } else if let Ok(Outcome { path: Some(path), .. }) = &result {
+            ends.paths.push((n, path.display().to_string()));
+        }
+        line(&labels[n], &result, show)
+    });
     ends.paths.sort();
     for (_, path) in std::mem::take(&mut ends.paths) {
         ends.keep(context.print(&format!("{path}\n")));

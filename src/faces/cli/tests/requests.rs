@@ -16,6 +16,8 @@ fn action(words: &str) -> Action {
         Command::Restart(c) => c.action(),
         Command::Pause(c) => c.action(),
         Command::Unpause(c) => c.action(),
+        Command::Suspend(c) => c.action(),
+        Command::Resume(c) => c.action(),
         Command::Destroy(c) => c.action(),
         Command::Mount(c) => c.action(),
         Command::Umount(c) => c.action(),
@@ -30,9 +32,20 @@ fn secs(n: u64) -> Option<Duration> {
 
 #[test]
 fn verbs_become_actions() {
-    let waiting = |timeout| StartOptions { wait: true, timeout };
+    let waiting = |timeout| StartOptions {
+        wait: true,
+        timeout,
+        ..StartOptions::default()
+    };
     let table = [
         ("start web1", Action::Start(StartOptions::default())),
+        (
+            "start --discard web1",
+            Action::Start(StartOptions {
+                discard: true,
+                ..StartOptions::default()
+            }),
+        ),
         ("start --wait 101", Action::Start(waiting(None))),
         ("start web1 --wait --timeout 90s", Action::Start(waiting(secs(90)))),
         ("start web1 --wait --timeout 1m30s", Action::Start(waiting(secs(90)))),
@@ -55,6 +68,8 @@ fn verbs_become_actions() {
         ),
         ("pause web1", Action::Pause),
         ("unpause web1", Action::Unpause),
+        ("suspend web1", Action::Suspend),
+        ("resume --all", Action::Resume),
         ("destroy web1", Action::Destroy { force: false }),
         ("destroy -f web1", Action::Destroy { force: true }),
         ("mount web1", Action::Mount),
@@ -155,7 +170,8 @@ fn create_becomes_settings() {
         request.start,
         Some(StartOptions {
             wait: true,
-            timeout: secs(90)
+            timeout: secs(90),
+            discard: false
         })
     );
 }

@@ -1,0 +1,224 @@
+//! Saving what runs in a VE and ending it: `hostel suspend`.
+//!
+//! CRIU holds all processes still while their dump is put in order. Until they are ended it lets them run on if we
+//! fail, or vanish; so the end of init is the point of no return.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hostel_model::id::VeId;
+use hostel_system::cgroup::Placement;
+use hostel_system::criu::{Dump, Dumped, Machine};
+use hostel_system::file;
+use hostel_system::process::Request;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Class, Error, Result};
+use crate::host::Host;
+use crate::step::{Home, Operation, Step, nothing};
+use crate::ve::dump::Manifest;
+use crate::ve::outline::Outline;
+use crate::ve::record::VeState;
+
+/// How long the kernel may take to end processes that have been saved.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A suspension under way.
+#[derive(Debug)]
+pub struct Suspend {
+    host: Arc<Host>,
+    id: VeId,
+    state: VeState,
+    dumped: Option<Box<dyn Dumped>>,
+    /// As long as we hold this, clearing up is our affair and not the monitor's.
+    clearing: Option<OwnedFd>,
+}
+
+/// Nothing but the VE itself is needed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Params {}
+
+impl Operation for Suspend {
+    const VERB: &'static str = "suspend";
+    const HOME: Home = Home::Volatile;
+    type Host = Host;
+    type Params = Params;
+
+    fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
+        let state = host.state(id)?;
+        Ok(Self {
+            host,
+            id,
+            state,
+            dumped: None,
+            clearing: None,
+        })
+    }
+
+    fn steps() -> &'static [Step<Self>] {
+        const {
+            &[
+                Step::new("check", "checking", Suspend::check, nothing),
+                Step::new("hold", "holding the network", Suspend::hold, Suspend::release),
+                Step::new("dump", "saving processes and memory", Suspend::dump, Suspend::let_live),
+                Step::new("end", "ending the processes", Suspend::end, Suspend::let_live)
+                    .irrevocable(Suspend::has_ended),
+                Step::new("keep", "keeping the dump", Suspend::keep, nothing),
+                Step::new("clear", "clearing up", Suspend::clear, nothing),
+            ]
+        }
+    }
+}
+
+impl Suspend {
+    fn check(&mut self) -> Result<()> {
+        self.host.usable_criu(&self.state)?;
+        Ok(())
+    }
+
+    fn hold(&mut self) -> Result<()> {
+        let names = self.host.interface_names(self.id, self.state.interfaces.len());
+        Ok(self.host.firewall.hold(&self.host.held(self.id), &names)?)
+    }
+
+    fn release(&mut self) -> Result<()> {
+        Ok(self.host.firewall.release(&self.host.held(self.id))?)
+    }
+
+    fn dump(&mut self) -> Result<()> {
+        let (host, id) = (&self.host, self.id);
+        self.dumped = None; // if this is taken twice, there is one already
+        let Some(init) = host.reality(id)?.init else {
+            return Err(Error::new(
+                Class::Refused,
+                format!("{} is not running", self.state.name),
+            ));
+        };
+        let images = host.dirs.dump_staging(id);
+        file::remove_tree(&images)?;
+        file::make_dir(&images)?;
+        // CRIU reads some of the images as a user of the VE's.
+        file::open_up(&images)?;
+        let (_, version) = host.criu.usable()?;
+        let answer = host.guests.ask(&host.dirs.run(id), &Request::Status)?;
+        let mut manifest = Manifest::of(
+            version.to_string(),
+            Machine::this()?,
+            host.id_base(&self.state)?,
+            &self.state,
+        );
+        manifest.booted = answer.and_then(|a| a.booted);
+        let freezer = freezer(&host.cgroups.placement(id));
+        let what = Dump {
+            init,
+            images: images.clone(),
+            freezer,
+        };
+        self.show_view(false)?;
+        let dumped = host.criu.dump(&what).map_err(|e| self.blocked(e))?;
+        self.dumped = Some(dumped);
+        manifest.groups = host.cgroups.inner(id)?;
+        manifest.settings = host.network.settings(init.pid)?;
+        manifest.write(&images)
+    }
+
+    fn blocked(&self, e: hostel_system::Error) -> Error {
+        let name = &self.state.name;
+        Error::from(e).hint(format!("{name} runs on as before"))
+    }
+
+    /// CRIU lets the processes go as soon as nobody answers it.
+    fn let_live(&mut self) -> Result<()> {
+        self.dumped = None;
+        self.clearing = None;
+        self.host.criu.await_end(&self.host.dirs.dump_staging(self.id))?;
+        if self.host.reality(self.id)?.init.is_some() {
+            self.host.cgroups.thaw_guest(self.id)?;
+        }
+        if self.host.reality(self.id)?.init.is_some() {
+            self.show_view(true)?;
+        }
+        Ok(file::remove_tree(&self.host.dirs.dump_staging(self.id))?)
+    }
+
+    /// Files of lxcfs can't be saved: they are taken off before, and are there again with the monitor of the resume.
+    fn show_view(&self, on: bool) -> Result<()> {
+        if self.host.lxcfs().is_some() {
+            let request = if on { Request::ShowView } else { Request::HideView };
+            self.host.guests.ask(&self.host.dirs.run(self.id), &request)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(init) = self.host.reality(self.id)?.init else {
+            return Ok(());
+        };
+        let Some(dumped) = self.dumped.take() else {
+            return Err(Error::new(Class::Failed, "the processes have not been saved"));
+        };
+        self.clearing = self
+            .host
+            .guests
+            .take_over_clearing(&self.host.dirs.run(self.id))
+            .unwrap_or_default();
+        dumped.end()?;
+        match self.host.guests.wait(init, PATIENCE)? {
+            true => Ok(()),
+            // They stand still and are saved: they must not go on.
+            false => self.host.end_by_force(&Outline::from(&self.state), init),
+        }
+    }
+
+    /// Only when CRIU has ended too: it may be about to end the processes.
+    fn has_ended(&self) -> Result<bool> {
+        self.host.criu.await_end(&self.host.dirs.dump_staging(self.id))?;
+        Ok(self.host.reality(self.id)?.init.is_none())
+    }
+
+    fn keep(&mut self) -> Result<()> {
+        let dirs = &self.host.dirs;
+        match dirs.dump_staging(self.id).exists() {
+            true => Ok(file::rename(&dirs.dump_staging(self.id), &dirs.dump(self.id))?),
+            false => Ok(()),
+        }
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        self.host.clear(&Outline::from(&self.state))?;
+        match self.host.is_suspended(self.id) {
+            true => self.host.stamp_dump(self.id),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The group that stops the VE's processes for CRIU: v1's where there is one, as CRIU looks for that first.
+fn freezer(placement: &Placement) -> Option<std::path::PathBuf> {
+    let v1 = placement.join.iter().filter_map(|tasks| tasks.parent());
+    let v1 = v1.into_iter().find(|group| group.join("freezer.state").exists());
+    v1.map(std::path::Path::to_path_buf)
+        .or_else(|| placement.unified.clone())
+}
+
+impl Host {
+    /// The firewall's table that holds a VE's interfaces.
+    pub fn held(&self, id: VeId) -> String {
+        format!("{}_held_{id}", self.config.nft_table)
+    }
+
+    /// CRIU must be there and do for this kernel.
+    pub fn usable_criu(&self, state: &VeState) -> Result<std::path::PathBuf> {
+        match self.criu.usable() {
+            Ok((program, _)) => Ok(program),
+            Err(e) => {
+                let what = format!("{} can't be suspended or resumed on this host", state.name);
+                let hints = Error::from(e);
+                let mut error = Error::new(Class::Refused, what).because(crate::error::chain(&hints));
+                error.hints = hints.hints;
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What a suspended VE leaves in its directory: CRIU's images, and what they need to go on.
+//!
+//! ```text
+//! .dump/         a dump that is being made; nobody relies on it
+//! dump/          a complete one: the VE is suspended
+//!   manifest.toml    what it is, with the checksum of every file
+//!   disk.stamp       the state of the disk that it belongs to; not there while the disk is in Hostel's own hands
+//! .resumed/      one whose VE has gone on; on its way out
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use hostel_model::id::VeId;
+use hostel_system::cgroup::Inner;
+use hostel_system::criu::{LOCK, Machine};
+use hostel_system::file;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::record::{InterfaceState, VeState};
+use crate::error::{Class, Error, Result};
+use crate::host::Host;
+
+/// The file that says what a dump is and where it may go on. It is renamed into place with the whole directory, so
+/// where it is, the dump is complete.
+pub const MANIFEST: &str = "manifest.toml";
+/// The file that says which state of the disk it belongs to.
+const STAMP: &str = "disk.stamp";
+/// The version that this program writes, and the only one it reads.
+const VERSION: u32 = 1;
+
+/// What a dump is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of this file's form.
+    pub version: u32,
+    /// The CRIU that made it.
+    pub criu: String,
+    /// The kernel's release then.
+    pub kernel: String,
+    /// The processor's features then.
+    pub cpu: BTreeSet<String>,
+    /// The first id of the VE's range.
+    pub id_base: u32,
+    /// The template's tree below the disk.
+    pub lower: PathBuf,
+    /// Had init told that it has booted? `None`: it is not one that says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub booted: Option<bool>,
+    /// The control groups that its guest had made.
+    #[serde(default, rename = "group")]
+    pub groups: Vec<Inner>,
+    /// Its interfaces.
+    #[serde(default, rename = "interface")]
+    pub interfaces: Vec<InterfaceState>,
+    /// The kernel settings of its network.
+    #[serde(default)]
+    pub settings: BTreeMap<String, String>,
+    /// The SHA-256 of each file.
+    pub files: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// Of a VE on this machine, for images that are to come.
+    pub fn of(criu: String, machine: Machine, id_base: u32, state: &VeState) -> Self {
+        Self {
+            version: VERSION,
+            criu,
+            kernel: machine.kernel,
+            cpu: machine.features,
+            id_base,
+            lower: state.lower.clone(),
+            booted: None,
+            groups: Vec::new(),
+            interfaces: state.interfaces.clone(),
+            settings: BTreeMap::new(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Writes it for the images in `dir`, which are on the disk then.
+    pub fn write(mut self, dir: &Path) -> Result<()> {
+        self.files = checksums(dir)?;
+        let text = toml::to_string(&self)
+            .map_err(|e| Error::new(Class::Failed, "cannot write the dump's manifest").because(e.to_string()))?;
+        for name in self.files.keys() {
+            let path = dir.join(name);
+            let fail = |e: std::io::Error| hostel_system::Error::os("write", path.display(), e);
+            File::open(&path).and_then(|f| f.sync_all()).map_err(fail)?;
+        }
+        Ok(file::write_atomic(&dir.join(MANIFEST), text.as_bytes(), 0o600)?)
+    }
+
+    /// Reads it.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(MANIFEST);
+        let text = file::read(&path)?;
+        let bad = |why: String| Error::new(Class::Failed, format!("cannot understand {}", path.display())).because(why);
+        let manifest: Self = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
+        match manifest.version {
+            VERSION => Ok(manifest),
+            other => Err(bad(format!("it has version {other}, and this hostel knows {VERSION}"))),
+        }
+    }
+
+    /// Why its VE can't go on here, if it can't.
+    pub fn misfit(&self, dir: &Path, machine: &Machine, id_base: u32, state: &VeState) -> Result<Option<String>> {
+        let missing: Vec<&str> = self.cpu.difference(&machine.features).map(String::as_str).collect();
+        Ok(if self.kernel != machine.kernel {
+            // What the kernel tells CRIU of a socket or a mapping may differ.
+            Some(format!(
+                "it was suspended on Linux {}, and this is {}",
+                self.kernel, machine.kernel
+            ))
+        } else if !missing.is_empty() {
+            Some(format!("this processor lacks {}", missing.join(", ")))
+        } else if self.id_base != id_base {
+            Some(format!("its ids began at {} and begin at {id_base} now", self.id_base))
+        } else if self.lower != state.lower || self.interfaces != state.interfaces {
+            Some("its template or its addresses have been changed since".to_owned())
+        } else if checksums(dir)? != self.files {
+            Some("its dump has been damaged or changed".to_owned())
+        } else {
+            None
+        })
+    }
+}
+
+/// Name and SHA-256 of every file of CRIU's in a dump.
+fn checksums(dir: &Path) -> Result<BTreeMap<String, String>> {
+    let fail = |e: std::io::Error| hostel_system::Error::os("read", dir.display(), e);
+    let mut sums = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Logs are written by every attempt; the others are ours.
+        if name.ends_with(".log") || name.starts_with("stats-") || name == MANIFEST || name == STAMP || name == LOCK {
+            continue;
+        }
+        let mut file = File::open(entry.path()).map_err(fail)?;
+        let (mut hash, mut buffer) = (Sha256::new(), vec![0u8; 1 << 20]);
+        loop {
+            match file.read(&mut buffer).map_err(fail)? {
+                0 => break,
+                n => hash.update(&buffer[..n]),
+            }
+        }
+        let sum = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        sums.insert(name, sum);
+    }
+    Ok(sums)
+}
+
+impl Host {
+    /// Is there a complete dump?
+    pub fn is_suspended(&self, id: VeId) -> bool {
+        self.dirs.dump(id).join(MANIFEST).exists()
+    }
+
+    /// Notes the state that the disk of a suspended VE is in.
+    pub fn stamp_dump(&self, id: VeId) -> Result<()> {
+        let stamp = self.disk_stamp(id)?;
+        Ok(file::write_atomic(
+            &self.dirs.dump(id).join(STAMP),
+            stamp.as_bytes(),
+            0o600,
+        )?)
+    }
+
+    fn disk_stamp(&self, id: VeId) -> Result<String> {
+        let dir = self.dirs.ve(id);
+        Ok(self.disks.at(&dir).stamp(&dir)?)
+    }
+
+    /// From here on it is Hostel that changes the disk, by mounting it: what state it is in is noted anew afterwards.
+    pub fn unstamp_dump(&self, id: VeId) -> Result<()> {
+        file::remove_file(&self.dirs.dump(id).join(STAMP))?;
+        Ok(file::sync_dir(&self.dirs.dump(id))?)
+    }
+
+    /// Is the disk as it was when the VE was suspended?
+    pub fn disk_is_as_dumped(&self, id: VeId) -> Result<bool> {
+        match file::read_opt(&self.dirs.dump(id).join(STAMP))? {
+            Some(stamp) => Ok(stamp == self.disk_stamp(id)?),
+            None => Ok(true),
+        }
+    }
+
+    /// Removes dumps that are of no use any more: one that was not finished, and those of a VE that has gone on.
+    pub fn remove_stale_dumps(&self, id: VeId, runs: bool) -> Result<()> {
+        for stale in [self.dirs.dump_staging(id), self.dirs.dump_resumed(id)] {
+            if stale.exists() {
+                file::remove_tree(&stale)?;
+            }
+        }
+        if self.is_suspended(id) {
+            if runs {
+                return self.give_up_dump(id);
+            }
+            if !self.dirs.dump(id).join(STAMP).exists() {
+                self.stamp_dump(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The VE has gone on, or begins anew: its dump must never be used again.
+    pub fn give_up_dump(&self, id: VeId) -> Result<()> {
+        let (dump, away) = (self.dirs.dump(id), self.dirs.dump_resumed(id));
+        if dump.exists() {
+            file::remove_tree(&away)?;
+            file::rename(&dump, &away)?;
+        }
+        Ok(file::remove_tree(&away)?)
+    }
+}

@@ -1,0 +1,127 @@
+//! The groups that a guest has made below its own in the v2 tree: read before it is suspended and made again before
+//! it goes on. CRIU makes only those that hold a process, and a guest's systemd watches empty ones too.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Settings that are kept, in the order in which they are written (cgroup-v2.rst). What others set (the state of the
+/// freezer) or what names devices isn't among them.
+const KEPT: [&str; 14] = [
+    "cgroup.subtree_control",
+    "cgroup.max.depth",
+    "cgroup.max.descendants",
+    "cpu.weight",
+    "cpu.max",
+    "io.weight",
+    "memory.min",
+    "memory.low",
+    "memory.high",
+    "memory.max",
+    "memory.swap.max",
+    "memory.oom.group",
+    "pids.max",
+    "cpuset.cpus",
+];
+
+/// One group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inner {
+    /// Its path below the guest's own group; empty for that itself.
+    pub path: PathBuf,
+    /// Whose it is: a user and a group of the host.
+    pub owner: (u32, u32),
+    /// Its settings, with what they hold.
+    pub settings: Vec<(String, String)>,
+}
+
+/// The guest's group and all below it, parents first.
+pub fn read(payload: &Path) -> Result<Vec<Inner>> {
+    let mut found = Vec::new();
+    let mut left = vec![PathBuf::new()];
+    while let Some(path) = left.pop() {
+        let dir = payload.join(&path);
+        let fail = |e: std::io::Error| Error::os("read cgroup", dir.display(), e);
+        let metadata = std::fs::metadata(&dir).map_err(fail)?;
+        for entry in std::fs::read_dir(&dir).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            if entry.file_type().map_err(fail)?.is_dir() {
+                left.push(path.join(entry.file_name()));
+            }
+        }
+        let value = |name: &&str| Some(((*name).to_owned(), std::fs::read_to_string(dir.join(name)).ok()?));
+        found.push(Inner {
+            path,
+            owner: (metadata.uid(), metadata.gid()),
+            settings: KEPT.iter().filter_map(value).collect(),
+        });
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+/// Makes them again; those that are there are only given their owner and settings.
+pub fn make(payload: &Path, groups: &[Inner]) -> Result<()> {
+    for Inner { path, owner, settings } in groups {
+        let dir = payload.join(path);
+        let fail = |e: std::io::Error| Error::os("make cgroup", dir.display(), e);
+        match std::fs::create_dir(&dir) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => return Err(fail(e)),
+            _ => {}
+        }
+        for (name, value) in settings {
+            let value = if name == "cgroup.subtree_control" {
+                // Read as "cpu io", written as "+cpu +io".
+                value.split_whitespace().map(|c| format!("+{c} ")).collect()
+            } else {
+                value.trim().to_owned()
+            };
+            // The guest's own group has limits above it; and the root of a tree lacks some files.
+            let file = dir.join(name);
+            if value.is_empty() || !file.exists() || std::fs::read_to_string(&file).is_ok_and(|v| v.trim() == value) {
+                continue;
+            }
+            std::fs::write(&file, value).map_err(|e| Error::os("restore the setting", file.display(), e))?;
+        }
+        if path.as_os_str().is_empty() {
+            continue; // its files' owners are decided where it is made
+        }
+        let own = |path: &Path| std::os::unix::fs::chown(path, Some(owner.0), Some(owner.1)).map_err(fail);
+        own(&dir)?;
+        for entry in std::fs::read_dir(&dir).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            if entry.file_type().map_err(fail)?.is_file() {
+                own(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_made_again() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(from.path().join("system.slice/empty.slice")).unwrap();
+        std::fs::write(from.path().join("system.slice/pids.max"), "77\n").unwrap();
+        let read_back = read(from.path()).unwrap();
+        let paths: Vec<_> = read_back.iter().map(|g| g.path.to_str().unwrap()).collect();
+        assert_eq!(paths, ["", "system.slice", "system.slice/empty.slice"]);
+        make(to.path(), &read_back).unwrap();
+        make(to.path(), &read_back).unwrap();
+        assert!(to.path().join("system.slice/empty.slice").is_dir());
+        // In a real tree the file comes with the group; here it isn't there, and so not written.
+        std::fs::write(to.path().join("system.slice/pids.max"), "max\n").unwrap();
+        make(to.path(), &read_back).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(to.path().join("system.slice/pids.max")).unwrap(),
+            "77"
+        );
+    }
+}

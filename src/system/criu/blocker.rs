@@ -1,0 +1,83 @@
+//! What CRIU's log says of why it failed, in plain words.
+
+/// A piece of an error in CRIU's log, and what it means to a person.
+const MEANINGS: &[(&str, &str)] = &[
+    (
+        "nested uts",
+        "a process has a host name of its own (a UTS namespace inside the VE)",
+    ),
+    ("nested ipc", "a process has an IPC namespace of its own"),
+    (
+        "nested user",
+        "a process has a user namespace of its own (a container inside, or a sandbox)",
+    ),
+    (
+        "nested pid",
+        "a process has a pid namespace of its own (a container inside)",
+    ),
+    ("nested time", "a process has a time namespace of its own"),
+    (
+        "slave external peer",
+        "a terminal from outside is in use: leave hostel enter and exec --pty first",
+    ),
+    ("io_uring", "a process uses io_uring"),
+    ("anon_inode:bpf", "a process holds a BPF program"),
+    (
+        "ghost file",
+        "a deleted file that is still open is too large to be saved",
+    ),
+    (
+        "Can't dump ghost file",
+        "a deleted file that is still open is too large to be saved",
+    ),
+    ("fuse", "a FUSE file system is mounted"),
+    ("tun", "a process uses /dev/net/tun"),
+    ("Unknown filesystem", "a file system is mounted that can't be saved"),
+];
+
+/// Noise: what is logged as an error and doesn't matter here, or only repeats that something failed.
+const NOISE: &[&str] = &[
+    "RLIMIT_NOFILE for self",
+    "address already assigned",
+    "Address already assigned",
+    "Dumping FAILED",
+    "Restoring FAILED",
+    "failed with -1",
+    "Unable to detach",
+    "action scripts failed",
+    "RPC client reported script error",
+];
+
+/// The reason of a failure from CRIU's log: what it means if that is known, and the log's own words.
+pub fn reason(log: &str) -> Option<String> {
+    let error = |line: &str| Some(line.split_once("Error (")?.1.split_once("): ")?.1.trim().to_owned());
+    let told = log
+        .lines()
+        .filter_map(error)
+        .find(|said| !NOISE.iter().any(|noise| said.contains(noise)))?;
+    let lower = told.to_lowercase();
+    let meaning = MEANINGS.iter().find(|(piece, _)| lower.contains(&piece.to_lowercase()));
+    Some(match meaning {
+        Some((_, meaning)) => format!("{meaning}; CRIU says: {told}"),
+        None => format!("CRIU says: {told}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_error_that_matters_is_told() {
+        let log = "(00.037812) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not \
+                   permitted\n(00.16) Warn  (x): y\n(00.17) Error (criu/namespaces.c:604): Can't dump nested uts \
+                   namespace for 12\n(00.2) Error (criu/cr-dump.c:1982): Dumping FAILED.\n";
+        let told = reason(log).unwrap();
+        assert!(told.starts_with("a process has a host name of its own"), "{told}");
+        assert!(
+            told.ends_with("CRIU says: Can't dump nested uts namespace for 12"),
+            "{told}"
+        );
+        assert_eq!(reason("(00.1) all is well\n"), None);
+    }
+}

@@ -1,0 +1,138 @@
+//! A conversation with `criu swrk`: one request, notifications in between, one answer.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
+
+use super::wire::{Message, Value, fields};
+
+const DUMP: u64 = 1;
+const RESTORE: u64 = 2;
+const NOTIFY: u64 = 6;
+
+/// What CRIU says.
+#[derive(Debug)]
+pub enum Event {
+    /// It has come to a stage, and waits for our word.
+    Stage {
+        /// Which: "post-dump".
+        name: String,
+        /// The first process of the tree, where there is one by now.
+        pid: Option<u32>,
+        /// What comes with it: a terminal's master.
+        fd: Option<OwnedFd>,
+    },
+    /// It is over.
+    Answer(bool),
+    /// It has ended without an answer.
+    Gone,
+}
+
+/// Our end.
+#[derive(Debug)]
+pub struct Session(OwnedFd);
+
+impl From<OwnedFd> for Session {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+impl Session {
+    /// Our end and CRIU's, which is closed at exec unless that is changed. It looks up descriptors that the request
+    /// names in this process.
+    pub fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Self(ours), theirs))
+    }
+
+    /// Asks for a dump.
+    pub fn dump(&self, options: &Message) -> io::Result<()> {
+        self.send(&Message::default().number(1, DUMP).message(2, options))
+    }
+
+    /// Asks for a restore.
+    pub fn restore(&self, options: &Message) -> io::Result<()> {
+        self.send(&Message::default().number(1, RESTORE).message(2, options))
+    }
+
+    /// Answers a stage: go on, or give up.
+    pub fn reply(&self, go_on: bool) -> io::Result<()> {
+        self.send(&Message::default().number(1, NOTIFY).number(3, go_on.into()))
+    }
+
+    /// Waits for what it says next.
+    pub fn hear(&self) -> io::Result<Event> {
+        let mut buffer = vec![0u8; 64 * 1024];
+        let mut space = nix::cmsg_space!([i32; 1]);
+        let mut slices = [IoSliceMut::new(&mut buffer)];
+        let (bytes, fd) = loop {
+            match recvmsg::<()>(
+                self.0.as_raw_fd(),
+                &mut slices,
+                Some(&mut space),
+                MsgFlags::MSG_CMSG_CLOEXEC,
+            ) {
+                Err(nix::Error::EINTR) => {}
+                Err(nix::Error::ECONNRESET) => return Ok(Event::Gone),
+                Err(e) => return Err(e.into()),
+                Ok(message) => {
+                    let mut fd = None;
+                    for control in message.cmsgs()? {
+                        if let ControlMessageOwned::ScmRights(list) = control {
+                            for raw in list {
+                                // SAFETY: the kernel has just installed this descriptor for us.
+                                fd = Some(unsafe { OwnedFd::from_raw_fd(raw) });
+                            }
+                        }
+                    }
+                    break (message.bytes, fd);
+                }
+            }
+        };
+        if bytes == 0 {
+            return Ok(Event::Gone);
+        }
+        let strange = || io::Error::new(io::ErrorKind::InvalidData, "it said something that makes no sense");
+        event(&buffer[..bytes], fd).ok_or_else(strange)
+    }
+
+    fn send(&self, message: &Message) -> io::Result<()> {
+        let flags = MsgFlags::MSG_NOSIGNAL;
+        sendmsg::<()>(
+            self.0.as_fd().as_raw_fd(),
+            &[IoSlice::new(message.as_bytes())],
+            &[],
+            flags,
+            None,
+        )?;
+        Ok(())
+    }
+}
+
+fn event(message: &[u8], fd: Option<OwnedFd>) -> Option<Event> {
+    let (mut kind, mut success, mut stage) = (None, None, None);
+    for field in fields(message)? {
+        match field {
+            (1, Value::Number(n)) => kind = Some(n),
+            (2, Value::Number(n)) => success = Some(n != 0),
+            (5, Value::Bytes(inner)) => stage = Some(fields(inner)?),
+            _ => {}
+        }
+    }
+    if kind? != NOTIFY {
+        return success.map(Event::Answer);
+    }
+    let (mut name, mut pid) = (String::new(), None);
+    for field in stage? {
+        match field {
+            (1, Value::Bytes(text)) => name = String::from_utf8_lossy(text).into_owned(),
+            (2, Value::Number(n)) => pid = u32::try_from(n).ok(),
+            _ => {}
+        }
+    }
+    Some(Event::Stage { name, pid, fd })
+}

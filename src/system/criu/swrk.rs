@@ -1,0 +1,194 @@
+//! The real thing.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FlockOperation;
+
+use super::session::{Event, Session};
+use super::version::least;
+use super::{Criu, DUMP_LOG, Dump, Dumped, LOCK, Version, options, reason};
+use crate::{Error, Kind, Result};
+
+/// Where a program that is given by its name may be; the caller's PATH isn't trusted.
+const DIRECTORIES: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// How long a dump that nobody waits for may go on.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// CRIU as a program of this host.
+#[derive(Debug)]
+pub struct Swrk {
+    program: PathBuf,
+}
+
+impl Swrk {
+    /// `program`: its path, or its name in the usual directories.
+    pub fn new(program: PathBuf) -> Self {
+        Self { program }
+    }
+
+    fn find(&self) -> Result<PathBuf> {
+        let found = if self.program.is_absolute() {
+            Some(self.program.clone()).filter(|p| p.is_file())
+        } else {
+            let beside = |dir: &&str| Path::new(dir).join(&self.program);
+            DIRECTORIES.iter().map(beside).find(|p| p.is_file())
+        };
+        found.ok_or_else(|| {
+            Error::new("find", self.program.display(), "there is no such program on this host")
+                .kind(Kind::NotFound)
+                .hint(
+                    "install the package criu, or name the program in hostel.toml: [criu] program = \"/path/to/criu\"",
+                )
+        })
+    }
+}
+
+impl Criu for Swrk {
+    fn usable(&self) -> Result<(PathBuf, Version)> {
+        let program = self.find()?;
+        let fail = |e: std::io::Error| Error::os("run", program.display(), e);
+        let output = Command::new(&program).arg("--version").output().map_err(fail)?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let told = said.lines().find_map(|l| l.strip_prefix("Version:"));
+        let strange = || Error::new("ask for the version of", program.display(), said.trim().to_owned());
+        let version: Version = told.and_then(|v| v.parse().ok()).ok_or_else(strange)?;
+        let kernel = crate::file::read(Path::new("/proc/sys/kernel/osrelease"))?;
+        let needed = kernel.parse().map_or(Version(3, 14), least);
+        if version < needed {
+            let why = format!(
+                "it is CRIU {version}, and Linux {} needs {needed} or later",
+                kernel.trim()
+            );
+            return Err(Error::new("use", program.display(), why)
+                .kind(Kind::Unsupported)
+                .hint("name a later one in hostel.toml: [criu] program = \"/path/to/criu\""));
+        }
+        Ok((program, version))
+    }
+
+    fn await_end(&self, images: &Path) -> Result<()> {
+        let path = images.join(LOCK);
+        let Ok(lock) = File::options().read(true).write(true).open(&path) else {
+            return Ok(()); // none was begun
+        };
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(()),
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(e) => return Err(Error::os("wait for CRIU, which holds", path.display(), e)),
+            }
+        }
+    }
+
+    fn dump(&self, dump: &Dump) -> Result<Box<dyn Dumped>> {
+        let (program, _) = self.usable()?;
+        let fail = |e: std::io::Error| Error::os("run", program.display(), e);
+        let (session, theirs) = Session::pair().map_err(fail)?;
+        let images = File::open(&dump.images).map_err(|e| Error::os("open", dump.images.display(), e))?;
+        let number = theirs.as_raw_fd();
+        let path = dump.images.join(LOCK);
+        let lock = crate::file::open_own(&path)?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|e| Error::os("lock", path.display(), e))?;
+        // CRIU inherits it, so it is held until that ends, whatever becomes of us.
+        let held = lock.as_raw_fd();
+        let mut command = Command::new(&program);
+        command.arg("swrk").arg(number.to_string());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let pass = move || {
+            // The images are read as a user of the VE's later.
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+            // SAFETY: no memory arguments; the descriptors are this process's copies of `theirs` and `lock`.
+            match unsafe { libc::fcntl(number, libc::F_SETFD, 0) | libc::fcntl(held, libc::F_SETFD, 0) } {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            }
+        };
+        // SAFETY: between fork and exec only umask and fcntl are called, which allocate nothing and take no lock. A group of its
+        // own: Ctrl-C is for us, who then let the VE run on.
+        let child = unsafe { command.process_group(0).pre_exec(pass) }
+            .spawn()
+            .map_err(fail)?;
+        drop((theirs, lock));
+        let mut standing = Standing {
+            session,
+            child,
+            images: dump.images.clone(),
+            over: false,
+        };
+        let options = options::dump(dump.init.pid, images.as_fd(), dump.freezer.as_deref());
+        standing.session.dump(&options).map_err(fail)?;
+        standing.until_saved(dump.init.pid)?;
+        Ok(Box::new(standing))
+    }
+}
+
+/// A dump, with CRIU waiting for our word.
+#[derive(Debug)]
+struct Standing {
+    session: Session,
+    child: Child,
+    images: PathBuf,
+    over: bool,
+}
+
+impl Standing {
+    fn until_saved(&mut self, init: u32) -> Result<()> {
+        let fail = |e: std::io::Error| Error::os("save the processes of init", init, e);
+        loop {
+            match self.session.hear().map_err(fail)? {
+                Event::Stage { name, .. } if name == "post-dump" => return Ok(()),
+                Event::Stage { .. } => self.session.reply(true).map_err(fail)?,
+                Event::Answer(_) | Event::Gone => {
+                    self.over = true;
+                    let log = std::fs::read_to_string(self.images.join(DUMP_LOG)).unwrap_or_default();
+                    let why = reason(&log).unwrap_or_else(|| "CRIU ended without a word".into());
+                    return Err(Error::new("save the processes of init", init, why));
+                }
+            }
+        }
+    }
+}
+
+impl Dumped for Standing {
+    fn end(mut self: Box<Self>) -> Result<()> {
+        let fail = |e: std::io::Error| Error::os("end", "the processes that were saved", e);
+        self.over = true;
+        self.session.reply(true).map_err(fail)?;
+        // Whatever it says in the end: the images are complete, and what is left of the processes is killed next.
+        while let Event::Stage { .. } = self.session.hear().map_err(fail)? {
+            self.session.reply(true).map_err(fail)?;
+        }
+        let _ = self.child.wait(); // it has answered, or is gone
+        Ok(())
+    }
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        if !self.over && self.session.reply(false).is_ok() {
+            while let Ok(Event::Stage { .. }) = self.session.hear() {
+                if self.session.reply(true).is_err() {
+                    break;
+                }
+            }
+        }
+        let _ = self.child.wait();
+    }
+}

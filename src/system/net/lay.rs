@@ -1,0 +1,50 @@
+//! The links of a VE that CRIU is to restore: both ends on this host, until CRIU moves one of them inside.
+
+use super::netlink::Netlink;
+use super::routed::{Step, apply, configure, existing, host_steps, remove_ours, until_ready};
+use super::sysctl::Sysctl;
+use super::{Link, check, inspect, message};
+use crate::error::Result;
+
+/// As [`super::Network::lay`].
+pub(super) fn lay(sysctl: &Sysctl, links: &[Link]) -> Result<Vec<String>> {
+    check::links(links)?;
+    let mut host = inspect::open()?;
+    remove_ours(&mut host, links.iter().map(|l| l.host_name.as_str()))?;
+    // No other process of this host makes such names: the ends leave it, or go with their pairs.
+    let end = |n: usize| format!("he{}.{n}", std::process::id());
+    let ends: Vec<String> = (0..links.len()).map(end).collect();
+    let laid = links
+        .iter()
+        .zip(&ends)
+        .try_for_each(|(link, end)| lay_one(sysctl, &mut host, link, end));
+    if let Err(e) = laid {
+        // What isn't ours has been looked for before.
+        return Err(
+            match remove_ours(&mut host, links.iter().map(|l| l.host_name.as_str())) {
+                Ok(()) => e,
+                Err(undo) => e.hint(format!("{undo} either; remove it by hand")),
+            },
+        );
+    }
+    Ok(ends)
+}
+
+fn lay_one(sysctl: &Sysctl, host: &mut Netlink, link: &Link, end: &str) -> Result<()> {
+    let name = &link.host_name;
+    let step = |act, object: &str, request| Step {
+        act,
+        object: object.to_owned(),
+        request,
+    };
+    let pair = step("create interface", name, message::create_pair_here(link, end));
+    apply(host, &[pair])?;
+    let (index, peer) = (existing(host, name)?, existing(host, end)?);
+    let ipv6 = sysctl.has_ipv6();
+    let mark = message::mark_host_end(index, &link.alias, ipv6);
+    apply(host, &[step("set the alias of", name, mark)])?;
+    configure(sysctl, ipv6, link)?;
+    apply(host, &[step("bring up interface", end, message::up(peer))])?;
+    apply(host, &host_steps(link, index))?;
+    until_ready(host, name)
+}

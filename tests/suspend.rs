@@ -1,0 +1,242 @@
+//! Suspending VEs to disk and resuming them, with a real CRIU.
+
+#![allow(clippy::unwrap_used)]
+
+mod house;
+
+use house::House;
+
+fn house() -> Option<House> {
+    House::with_criu()
+}
+
+/// Counts up in a file, a few times a second.
+const COUNTER: &str = "(i=0; while true; do i=$((i+1)); echo $i > /root/count.new; mv /root/count.new /root/count; \
+                       sleep 0.1; done) </dev/null >/dev/null 2>&1 &";
+
+fn count(h: &House, ve: &str) -> u32 {
+    h.sh(ve, "cat /root/count").parse().unwrap()
+}
+
+fn counting(h: &House, ve: &str) {
+    h.sh(ve, COUNTER);
+    h.until("it counts", 10, || {
+        h.run(&["exec", ve, "--", "cat", "/root/count"]).code == 0
+    });
+}
+
+/// What of a process must be as it was.
+fn restrictions(h: &House, ve: &str) -> String {
+    let kept = "^(Uid|Gid|Groups|NSpid|Cap|NoNewPrivs|Seccomp|Umask|SigIgn|SigCgt)";
+    let status = h.sh(ve, &format!("grep -E '{kept}' /proc/1/status"));
+    let others = "cat /proc/1/limits /proc/1/oom_score_adj /proc/1/oom_adj; grep -r . /proc/sys/user /proc/sys/net/ipv4/conf/eth0 \
+                  /proc/sys/net/ipv6/conf/eth0 2>/dev/null | grep -v -e mc_forwarding -e stable_secret; hostname; id; \
+                  cat /proc/1/mountinfo | cut -d' ' -f4-6 | sort; cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu; \
+                  busybox ip addr show eth0 | grep inet; busybox ip route; stat -c '%n %a %U %G' /dev/console /dev/null /dev/shm /run";
+    format!("{status}\n{}", h.sh(ve, others))
+}
+
+#[test]
+fn a_counter_goes_on_and_all_is_as_it_was() {
+    let Some(h) = house() else { return };
+    h.busybox("ve");
+    counting(&h, "ve");
+    h.sh(
+        "ve",
+        "echo kept > /dev/shm/kept; sysctl -w net.ipv4.ip_local_port_range='20000 30000' >/dev/null",
+    );
+    let before = restrictions(&h, "ve");
+    let limits = h.status("ve", "memory_limit");
+    for _ in 0..3 {
+        let last = count(&h, "ve");
+        h.ok(&["suspend", "ve"]);
+        assert_eq!(h.state("ve"), "suspended");
+        assert_eq!(h.status("ve", "pid"), serde_json::Value::Null);
+        // Nothing of it is left in the kernel.
+        assert!(!h.host_sh("ip -o link").contains("hv101"));
+        assert!(h.audit().is_empty(), "{:?}", h.audit());
+        h.ok(&["resume", "ve"]);
+        assert_eq!(h.state("ve"), "running");
+        let next = count(&h, "ve");
+        assert!((last..last + 30).contains(&next), "{last} {next}");
+        h.until("it counts on", 5, || count(&h, "ve") > next);
+    }
+    assert_eq!(restrictions(&h, "ve"), before);
+    assert_eq!(
+        h.sh("ve", "cat /dev/shm/kept; cat /proc/sys/net/ipv4/ip_local_port_range"),
+        "kept\n20000\t30000"
+    );
+    assert_eq!(h.status("ve", "memory_limit"), limits);
+    // The limit is a real one: beyond it, processes die.
+    let eaten = h.run(&[
+        "exec",
+        "ve",
+        "--",
+        "sh",
+        "-c",
+        "head -c 300M /dev/zero | tail -c 300M >/dev/null",
+    ]);
+    assert_ne!(eaten.code, 0, "{eaten:?}");
+    assert!(!h.dir.join("data/ve/101/dump").exists() && !h.dir.join("data/ve/101/.resumed").exists());
+    h.ok(&["stop", "ve"]);
+    h.ok(&["start", "ve"]);
+}
+
+#[test]
+fn start_goes_on_and_discard_does_not() {
+    let Some(h) = house() else { return };
+    h.busybox("ve");
+    counting(&h, "ve");
+    h.ok(&["suspend", "ve"]);
+    h.fails(4, &["mount", "ve"]);
+    h.fails(4, &["compact", "ve"]);
+    h.fails(4, &["restart", "ve"]);
+    h.ok(&["stop", "ve"]);
+    assert_eq!(h.state("ve"), "suspended");
+    h.ok(&["start", "ve"]);
+    let now = count(&h, "ve");
+    h.until("it counts on", 5, || count(&h, "ve") > now);
+    h.ok(&["suspend", "ve"]);
+    h.ok(&["start", "--discard", "ve"]);
+    let now = count(&h, "ve");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(count(&h, "ve"), now, "it counts, though it was booted anew");
+    assert!(!h.dir.join("data/ve/101/dump").exists());
+    h.ok(&["suspend", "ve"]);
+    h.ok(&["destroy", "ve"]);
+}
+
+#[test]
+fn the_console_is_there_before_and_after() {
+    let Some(h) = house() else { return };
+    h.busybox("ve");
+    h.ok(&["suspend", "ve"]);
+    h.ok(&["resume", "ve"]);
+    h.sh("ve", "echo said-after > /dev/console");
+    h.until("the console's log has it", 10, || {
+        h.ok(&["log", "ve"]).contains("said-after")
+    });
+}
+
+#[test]
+fn a_connection_survives() {
+    let Some(h) = house() else { return };
+    h.busybox("ve");
+    // A server that answers each line with the count of lines of this connection.
+    h.sh(
+        "ve",
+        "nc -l -p 7000 -e sh -c 'n=0; while read l; do n=$((n+1)); echo $n; done' </dev/null >/dev/null 2>&1 &",
+    );
+    let address = h.status("ve", "addresses")[0].as_str().unwrap().to_owned();
+    let script = "import socket,sys\ns=socket.create_connection((sys.argv[1],7000),timeout=30)\nf=s.makefile('rw')\n\
+                  for line in sys.stdin:\n f.write(line);f.flush();print(f.readline().strip(),flush=True)\n";
+    if h.on_host("python3").arg("--version").output().is_err() {
+        println!("skipped because there is no python3 to connect with");
+        return;
+    }
+    h.until("it listens", 10, || h.sh("ve", "netstat -tln").contains(":7000"));
+    let client = h
+        .on_host("python3")
+        .args(["-c", script, &address])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut talk = house::Talk::new(client);
+    talk.say("one\n");
+    talk.hear("1\n");
+    for n in 2..=11 {
+        h.ok(&["suspend", "ve"]);
+        talk.say("more\n"); // while nobody is there
+        h.ok(&["resume", "ve"]);
+        talk.hear(&format!("\n{n}\n"));
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_and_the_dump_is_kept() {
+    let Some(h) = house() else { return };
+    h.busybox("ve");
+    counting(&h, "ve");
+    h.ok(&["suspend", "ve"]);
+    let image = h.dir.join("data/ve/101/dump/pstree.img");
+    let whole = std::fs::read(&image).unwrap();
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(&image, changed).unwrap();
+    let said = h.fails(4, &["resume", "ve"]);
+    assert!(
+        said.contains("damaged or changed") && said.contains("start --discard ve"),
+        "{said}"
+    );
+    assert_eq!(h.state("ve"), "suspended");
+    std::fs::write(&image, whole).unwrap();
+    // A disk that somebody has written to behind Hostel's back.
+    let stamp = h.dir.join("data/ve/101/dump/disk.stamp");
+    let right = std::fs::read_to_string(&stamp).unwrap();
+    std::fs::write(&stamp, format!("{right}x")).unwrap();
+    let said = h.fails(4, &["resume", "ve"]);
+    assert!(said.contains("disk has been changed"), "{said}");
+    std::fs::write(&stamp, right).unwrap();
+    h.ok(&["resume", "ve"]);
+    let now = count(&h, "ve");
+    h.until("it counts on", 5, || count(&h, "ve") > now);
+}
+
+#[test]
+fn what_stands_in_the_way_is_named_and_it_runs_on() {
+    let Some(h) = house() else { return };
+    h.busybox("ve");
+    counting(&h, "ve");
+    h.sh("ve", "unshare -u sleep 1000 </dev/null >/dev/null 2>&1 &");
+    h.until("it is there", 10, || h.sh("ve", "ps").contains("sleep 1000"));
+    let pid = h.status("ve", "pid");
+    let told = h.run(&["suspend", "--check", "ve"]);
+    assert_eq!(told.code, 4, "{told:?}");
+    assert!(
+        told.out.contains("ve: sleep (process") && told.out.contains("host name of its own"),
+        "{told:?}"
+    );
+    let said = h.fails(1, &["suspend", "ve"]);
+    assert!(
+        said.contains("host name of its own") && said.contains("runs on"),
+        "{said}"
+    );
+    assert_eq!((h.state("ve").as_str(), h.status("ve", "pid")), ("running", pid));
+    let now = count(&h, "ve");
+    h.until("it counts on", 5, || count(&h, "ve") > now);
+    h.sh("ve", "killall sleep; echo said-after > /dev/console");
+    assert_eq!(h.ok(&["suspend", "--check", "ve"]), "ve: nothing stands in the way\n");
+    h.until("the console works", 10, || h.ok(&["log", "ve"]).contains("said-after"));
+    h.ok(&["suspend", "ve"]);
+    h.ok(&["resume", "ve"]);
+}
+
+#[test]
+fn a_systemd_guest_goes_on() {
+    let Some(h) = house() else { return };
+    h.debian("deb", "debian-12");
+    for _ in 0..3 {
+        h.ok(&["suspend", "deb"]);
+        h.ok(&["resume", "deb"]);
+        assert_eq!(h.sh("deb", "systemctl is-system-running"), "running");
+        h.sh("deb", "systemd-run --wait -q /bin/true");
+        assert_eq!(h.status("deb", "booted"), serde_json::Value::Bool(true));
+    }
+    h.sh("deb", "systemctl restart cron");
+    h.ok(&["stop", "deb"]);
+}
+
+#[test]
+fn without_a_criu_nothing_is_touched() {
+    let h = House::new();
+    let settings = h.read("hostel.toml");
+    h.write(
+        "hostel.toml",
+        &format!("{settings}[criu]\nprogram = \"/nonexistent/criu\"\n"),
+    );
+    h.busybox("ve");
+    let said = h.fails(4, &["suspend", "ve"]);
+    assert!(said.contains("no such program") && said.contains("[criu]"), "{said}");
+    assert_eq!(h.state("ve"), "running");
+}

@@ -1,0 +1,329 @@
+//! What a VE sees in its /proc: its own figures by lxcfs, and the kernel's again when that ends.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod house;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use house::{House, signal};
+use rustix::process::Signal;
+
+/// An lxcfs of a test's own.
+struct Lxcfs {
+    mount: PathBuf,
+    process: Child,
+}
+
+impl Lxcfs {
+    /// `None` where there can be none.
+    fn at(mount: &Path) -> Option<Self> {
+        if !Path::new("/usr/bin/lxcfs").exists() || !Path::new("/dev/fuse").exists() {
+            return None;
+        }
+        std::fs::create_dir_all(mount).unwrap();
+        let process = Command::new("/usr/bin/lxcfs")
+            .args(["--enable-cfs", "--enable-loadavg", "-f", "-p"])
+            .arg(mount.with_extension("pid"))
+            .arg(mount)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lxcfs = Self {
+            mount: mount.to_owned(),
+            process,
+        };
+        house::until("lxcfs is there", 20, || {
+            assert_eq!(lxcfs.process.try_wait().unwrap(), None, "lxcfs has ended");
+            is_mounted(mount)
+        });
+        Some(lxcfs)
+    }
+
+    /// It dies, and leaves its mount behind.
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Lxcfs {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = Command::new("umount").arg("-l").arg(&self.mount).output();
+    }
+}
+
+fn is_mounted(mount: &Path) -> bool {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    table
+        .lines()
+        .any(|l| l.contains(" - fuse.lxcfs ") && l.split(' ').nth(4) == mount.to_str())
+}
+
+/// A house whose VEs see what an lxcfs of its own shows.
+fn house() -> Option<(House, Lxcfs)> {
+    let house = House::new();
+    let mount = house.dir.join("lxcfs");
+    let settings = house.read("hostel.toml");
+    house.write(
+        "hostel.toml",
+        &format!("{settings}[proc]\nview = \"lxcfs\"\nlxcfs = \"{}\"\n", mount.display()),
+    );
+    let lxcfs = Lxcfs::at(&mount)?;
+    Some((house, lxcfs))
+}
+
+fn memory(house: &House, ve: &str) -> u64 {
+    let line = house.sh(ve, "grep MemTotal: /proc/meminfo");
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn mib(n: u64) -> u64 {
+    n << 10
+}
+
+fn has_own(house: &House, ve: &str) -> bool {
+    house.sh(ve, "cat /proc/mounts").contains("fuse.lxcfs /")
+        || house.sh(ve, "cat /proc/mounts").contains(" fuse.lxcfs ")
+}
+
+const SMALL: [&str; 2] = ["memory.limit=200MiB", "cpu.cap=1"];
+
+#[test]
+fn a_ve_sees_its_own_figures() {
+    let Some((house, _lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
+    house.busybox_with("small", &SMALL);
+    assert_eq!(memory(&house, "small"), mib(200));
+    assert_eq!(house.sh("small", "grep -c ^processor /proc/cpuinfo"), "1");
+    assert_eq!(house.sh("small", "grep -c '^cpu[0-9]' /proc/stat"), "1");
+    assert_eq!(house.sh("small", "cat /sys/devices/system/cpu/online"), "0");
+    let uptime: f64 = house.sh("small", "cut -d. -f1 /proc/uptime").parse().unwrap();
+    assert!(uptime < 120.0, "{uptime}");
+    // Changed while it runs, up and down.
+    house.ok(&["set", "small", "memory.limit=300MiB"]);
+    assert_eq!(memory(&house, "small"), mib(300));
+    house.ok(&["set", "small", "cpu.cap=2"]);
+    house.ok(&["set", "small", "cpu.cap=0.5"]);
+    assert_eq!(house.sh("small", "grep -c ^processor /proc/cpuinfo"), "1");
+    // It starts itself anew, and has its own again.
+    house.ok(&["restart", "small"]);
+    assert_eq!(memory(&house, "small"), mib(300));
+}
+
+#[test]
+fn nothing_but_those_files_and_nothing_but_reading() {
+    let Some((house, _lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
+    house.busybox("ve");
+    let mounts = house.sh("ve", "cat /proc/mounts");
+    let own: Vec<&str> = mounts.lines().filter(|l| l.contains("fuse.lxcfs")).collect();
+    assert_eq!(own.len(), 8, "{mounts}");
+    for line in own {
+        let fields: Vec<&str> = line.split(' ').collect();
+        assert!(
+            ["/proc/", "/sys/devices/system/cpu/online"]
+                .iter()
+                .any(|p| fields[1].starts_with(p)),
+            "{line}"
+        );
+        assert!(fields[3].starts_with("ro,nosuid,nodev,noexec"), "{line}");
+    }
+    // Even to root inside, who may make his mounts writable again, there is nothing behind a file.
+    house.sh("ve", "mount -o remount,bind,rw /proc/meminfo; ! echo 1 > /proc/meminfo");
+    house.sh("ve", "! ls /proc/meminfo/.. 2>/dev/null");
+    // Another /proc can be mounted inside, as containers there do.
+    house.sh(
+        "ve",
+        "mkdir -p /x && mount -t proc proc /x && grep MemTotal: /x/meminfo && umount /x",
+    );
+}
+
+#[test]
+fn the_kernels_own_comes_back_when_lxcfs_dies_and_goes_when_it_returns() {
+    let Some((house, mut lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
+    house.busybox_with("ve", &SMALL);
+    assert_eq!(memory(&house, "ve"), mib(200));
+    let init = house.status("ve", "pid");
+    lxcfs.kill();
+    let begun = Instant::now();
+    house.until("the kernel's /proc is back", 10, || !has_own(&house, "ve"));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(memory(&house, "ve") > mib(200));
+    assert_eq!(
+        house.sh(
+            "ve",
+            "cat /proc/uptime /proc/stat /proc/cpuinfo >/dev/null && echo well"
+        ),
+        "well"
+    );
+    assert_eq!(house.status("ve", "pid"), init);
+    // One that starts meanwhile is told that it goes without.
+    let without = house.run(&["restart", "ve"]);
+    assert_eq!(without.code, 0, "{}", without.err);
+    assert!(without.err.contains("its process does not run"), "{}", without.err);
+    let mount = lxcfs.mount.clone();
+    drop(lxcfs);
+    let again = Lxcfs::at(&mount).unwrap();
+    house.until("its own figures are back", 10, || has_own(&house, "ve"));
+    assert_eq!(memory(&house, "ve"), mib(200));
+    drop(again);
+    house.until("the kernel's /proc is back again", 10, || !has_own(&house, "ve"));
+}
+
+#[test]
+fn an_adopted_ve_is_looked_after_as_well() {
+    let Some((house, mut lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
+    house.busybox_with("one", &SMALL);
+    house.busybox_with("two", &SMALL);
+    for ve in ["one", "two"] {
+        let pid = house.status(ve, "pid").as_u64().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let monitor = status.lines().find_map(|l| l.strip_prefix("PPid:\t")).unwrap();
+        house.host_sh(&format!("kill -KILL {monitor}"));
+    }
+    // The next command gives it a new monitor.
+    house.ok(&["set", "one", "memory.limit=300MiB"]);
+    assert_eq!(memory(&house, "one"), mib(300));
+    lxcfs.kill();
+    house.until("the kernel's /proc is back", 10, || !has_own(&house, "one"));
+    // Nobody was there for this one when lxcfs died.
+    assert!(house.run(&["exec", "two", "--", "cat", "/proc/meminfo"]).code != 0);
+    house.ok(&["set", "two", "memory.limit=300MiB"]);
+    assert!(memory(&house, "two") > mib(300));
+}
+
+#[test]
+fn the_view_can_be_taken_away_and_put_on_again() {
+    let Some((house, mut lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
+    house.busybox_with("ve", &SMALL);
+    let id = house.status("ve", "id").as_u64().unwrap();
+    let socket = house.run.join(id.to_string()).join("monitor.sock");
+    // As whoever saves the VE to disk asks for it.
+    let ask = |request: &str| {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        writeln!(stream, "\"{request}\"").unwrap();
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).unwrap();
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()["view"].clone()
+    };
+    assert_eq!(ask("status"), true);
+    for _ in 0..2 {
+        assert_eq!(ask("hide_view"), false);
+        assert!(!has_own(&house, "ve"));
+    }
+    for _ in 0..2 {
+        assert_eq!(ask("show_view"), true);
+        assert_eq!(memory(&house, "ve"), mib(200));
+    }
+    let mounts = house.sh("ve", "grep -c fuse.lxcfs /proc/mounts");
+    assert_eq!(mounts, "8", "one of each");
+    lxcfs.kill();
+    house.until("it is off", 10, || ask("status") == false);
+    assert_eq!(ask("show_view"), false);
+    assert!(!has_own(&house, "ve"));
+}
+
+#[test]
+fn containers_inside_can_mount_a_proc_of_their_own() {
+    let Some((house, _lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
+    house.write(
+        "etc/plans/test.toml",
+        &format!("{}\n[features]\nnesting = true\n", house.read("etc/plans/test.toml")),
+    );
+    house.busybox_with("ve", &["features.nesting=true"]);
+    let mount = |kind: &str, look: &str| {
+        let line =
+            format!("mkdir -p /tmp/m && mount -t {kind} -o ro,nosuid,nodev,noexec {kind} /tmp/m && cat /tmp/m/{look}");
+        house.sh("ve", &format!("unshare -Urnpf -m sh -c '{line}'"))
+    };
+    assert_eq!(mount("proc", "self/comm"), "cat");
+    assert_eq!(mount("sysfs", "class/net/lo/ifindex"), "1");
+}
+
+#[test]
+fn an_lxcfs_that_hangs_holds_up_no_command() {
+    let Some((house, lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
+    house.busybox("ve");
+    house.ok(&["create", "late", "--template", "busybox"]);
+    signal(&lxcfs.process, Signal::STOP);
+    let soon = |args: &[&str], seconds: u64| {
+        let begun = Instant::now();
+        let ran = house.run(args);
+        assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
+        assert!(
+            begun.elapsed() < Duration::from_secs(seconds),
+            "{args:?} took {:?}",
+            begun.elapsed()
+        );
+        ran.err
+    };
+    soon(&["list"], 2);
+    soon(&["status", "ve"], 2);
+    soon(&["info"], 5);
+    soon(&["exec", "ve", "--", "true"], 2);
+    let said = soon(&["start", "late"], 4);
+    assert!(said.contains("doesn't answer"), "{said}");
+    assert!(memory(&house, "late") > 0);
+    soon(&["stop", "ve"], 10);
+    soon(&["kill", "late"], 5);
+    signal(&lxcfs.process, Signal::CONT);
+}
+
+#[test]
+fn a_whole_distribution_sees_its_own_figures_everywhere() {
+    let Some((house, mut lxcfs)) = house() else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
+    house.debian("deb", "debian-12");
+    let limit = house.status("deb", "memory_limit").as_u64().unwrap() >> 10;
+    assert_eq!(memory(&house, "deb"), limit);
+    assert!(house.sh("deb", "free -k | grep Mem:").contains(&limit.to_string()));
+    assert!(house.sh("deb", "top -bn1 | grep 'Mem :'").contains("total"));
+    assert!(
+        house.sh("deb", "uptime -p").starts_with("up 0 minutes") || house.sh("deb", "uptime -p").starts_with("up 1 m")
+    );
+    assert_eq!(house.sh("deb", "systemctl is-system-running"), "running");
+    // The kernel itself answers nproc: by the processors that a process may run on, which are those it is pinned to.
+    house.ok(&["set", "deb", "cpu.pin=0"]);
+    assert_eq!(house.sh("deb", "nproc; grep -c ^processor /proc/cpuinfo"), "1\n1");
+    // A service with mounts of its own has them, too, and loses them as well.
+    let service = "systemd-run -q --wait --pipe -p PrivateTmp=yes -p ProtectSystem=strict";
+    let seen = || house.sh("deb", &format!("{service} grep MemTotal: /proc/meminfo"));
+    assert!(seen().contains(&limit.to_string()), "{}", seen());
+    house.sh("deb", "systemd-run -q -p PrivateTmp=yes --unit stays sleep 1000");
+    lxcfs.kill();
+    house.until("the kernel's /proc is back", 10, || !has_own(&house, "deb"));
+    let pid = house.sh("deb", "systemctl show -P MainPID stays");
+    let inside = house.sh("deb", &format!("nsenter -m -t {pid} grep MemTotal: /proc/meminfo"));
+    assert!(!inside.contains(&limit.to_string()), "{inside}");
+    assert_eq!(house.sh("deb", "systemctl is-system-running"), "running");
+}
