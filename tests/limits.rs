@@ -117,7 +117,9 @@ fn processor_time_is_shared_by_weight() {
         until("a second of processor time is used", 60, || {
             used("light") + used("heavy") > enough
         });
-        (used("heavy") - heavy) / (used("light") - light)
+        let ratio = (used("heavy") - heavy) / (used("light") - light);
+        println!("{ratio}"); // what is shown if it doesn't come near
+        ratio
     };
     let near = |ratio: f64, want: f64| (ratio / want).max(want / ratio) < 1.3;
     until("200 gets four times as much as 50", 60, || near(ratio(), 4.0));

@@ -175,6 +175,9 @@ impl Engine {
         );
         Err(match was {
             State::Mounted => error.hint(format!("unmount it first: hostel umount {name}")),
+            State::Suspended => error.hint(format!(
+                "its memory was saved for that very disk: resume it, then stop it: hostel resume {name}"
+            )),
             _ => error.hint(format!("stop it first: hostel stop {name}")),
         })
     }

@@ -198,21 +198,6 @@ fn a_broken_definition_is_still_its_tenants() {
     assert!(known());
 }
 
-#[test]
-fn a_cap_shows_in_the_payload_where_lxcfs_is_to_see_it() {
-    let revealed = |lxcfs: bool| {
-        let lines = if lxcfs { "proc.view = \"lxcfs\"\n" } else { "" };
-        let host = host().hostel(lines).make();
-        with_ve(&host, &[("cpu.cap", "1.5")]);
-        started(&host);
-        let at_start = fakes(&host).cgroups.ve(id(101)).unwrap().revealed;
-        set(&host, &[("cpu.cap", "2")]).unwrap();
-        (at_start, fakes(&host).cgroups.ve(id(101)).unwrap().revealed)
-    };
-    assert_eq!(revealed(true), (Some(1500), Some(2000)));
-    assert_eq!(revealed(false), (None, None));
-}
-
 /// A host whose file system has project quotas too.
 fn two_drivers() -> Arc<Host> {
     let host = host().make();
@@ -287,4 +272,19 @@ fn limits_that_quotas_of_other_hands_left_are_found() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].kind == "quota" && found[0].fixed);
     assert!(engine(&host).audit(false).unwrap().is_empty());
+}
+
+#[test]
+fn a_cap_shows_in_the_payload_where_lxcfs_is_to_see_it() {
+    let revealed = |lxcfs: bool| {
+        let lines = if lxcfs { "proc.view = \"lxcfs\"\n" } else { "" };
+        let host = host().hostel(lines).make();
+        with_ve(&host, &[("cpu.cap", "1.5")]);
+        started(&host);
+        let at_start = fakes(&host).cgroups.ve(id(101)).unwrap().revealed;
+        set(&host, &[("cpu.cap", "2")]).unwrap();
+        (at_start, fakes(&host).cgroups.ve(id(101)).unwrap().revealed)
+    };
+    assert_eq!(revealed(true), (Some(1500), Some(2000)));
+    assert_eq!(revealed(false), (None, None));
 }
