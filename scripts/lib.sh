@@ -117,9 +117,9 @@ template_store() {
     printf '/var/cache/hostel-test/templates-%s\n' "$key"
 }
 
-# Builds a template in that store if it is not there, with a Hostel of its own: PROGRAM STORE NAME WORKDIR
+# Builds a template in that store if it is not there, with a Hostel of its own: PROGRAM STORE NAME WORKDIR [RECIPE]
 ensure_template() {
-    local program=$1 store=$2 name=$3 own=$4/build
+    local program=$1 store=$2 name=$3 own=$4/build recipe=${5-$3}
     mkdir -p "$store"
     (
         flock 9
@@ -128,7 +128,7 @@ ensure_template() {
             mkdir -p "$own/etc" "$own/data" "$own/run"
             printf '[paths]\nconfig = "%s/etc"\ndata = "%s/data"\nrun = "%s/run"\ntemplates = "%s"\nimages = "%s"\n' \
                 "$own" "$own" "$own" "$store" "$PWD/images" >"$own/hostel.toml"
-            "$program" --config "$own/hostel.toml" template build "$name"
+            "$program" --config "$own/hostel.toml" template build "$recipe"
         fi
     ) 9>"$store/.test-$name.lock"
 }

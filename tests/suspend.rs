@@ -227,6 +227,71 @@ fn a_systemd_guest_goes_on() {
     h.ok(&["stop", "deb"]);
 }
 
+/// A program in a VE that is talked to.
+fn talk(h: &House, ve: &str, line: &str) -> house::Talk {
+    let mut command = h.command(&["exec", ve, "--", "/bin/bash", "-c", line]);
+    let piped = std::process::Stdio::piped;
+    house::Talk::new(command.stdin(piped()).stdout(piped()).spawn().unwrap())
+}
+
+#[test]
+fn a_database_and_a_web_server_keep_their_clients() {
+    let Some(h) = house() else { return };
+    let template = house::web_template();
+    for name in ["server", "client"] {
+        h.ok(&[
+            "create",
+            name,
+            "--template",
+            template,
+            "--plan",
+            "small",
+            "--start",
+            "--wait",
+        ]);
+    }
+    h.sh(
+        "server",
+        "cd /etc/postgresql/*/main && echo \"listen_addresses = '*'\" >>postgresql.conf && \
+         echo 'host all all all trust' >>pg_hba.conf && systemctl restart 'postgresql@*' && \
+         runuser -u postgres -- psql -qc 'create table kept (n int)'",
+    );
+    let address = h.status("server", "addresses")[0].as_str().unwrap().to_owned();
+    let mut database = talk(&h, "client", &format!("psql -qAt -h {address} -U postgres"));
+    database.say("begin; insert into kept values (0); select 'rows=' || count(*) from kept;\n");
+    database.hear("rows=1\n");
+    // One connection for all requests: its number is in what the server's log says of each.
+    let mut web = talk(
+        &h,
+        "client",
+        &format!(
+            "exec 3<>/dev/tcp/{address}/80; while read n; do printf 'HEAD / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3; \
+             read -u3 http code rest; while read -u3 line && [ \"$line\" != $'\\r' ]; do :; done; echo $n: $code; done"
+        ),
+    );
+    web.say("0\n");
+    web.hear("0: 200\n");
+    for n in 1..=10 {
+        h.ok(&["suspend", "server"]);
+        assert_eq!(h.state("server"), "suspended");
+        h.ok(&["resume", "server"]);
+        database.say(&format!(
+            "insert into kept values ({n}); select 'rows=' || count(*) from kept;\n"
+        ));
+        database.hear(&format!("rows={}\n", n + 1));
+        web.say(&format!("{n}\n"));
+        web.hear(&format!("{n}: 200\n"));
+        let rows = h.sh("server", "runuser -u postgres -- psql -Atc 'select count(*) from kept'");
+        assert_eq!(rows, "0", "the transaction is open still");
+    }
+    database.say("commit;\nselect 'done';\n");
+    database.hear("done\n");
+    let rows = h.sh("server", "runuser -u postgres -- psql -Atc 'select count(*) from kept'");
+    assert_eq!(rows, "11");
+    assert_eq!(h.sh("server", "systemctl is-system-running"), "running");
+    h.sh("server", "systemd-run --wait -q /bin/true");
+}
+
 #[test]
 fn without_a_criu_nothing_is_touched() {
     let h = House::new();

@@ -524,6 +524,26 @@ pub fn templates() -> PathBuf {
 /// Makes sure that a template is in the shared store; the first test that needs it builds it, others wait.
 #[track_caller]
 pub fn template(name: &str) {
+    template_by(name, |_| name.to_owned());
+}
+
+/// The template "debian-12-web": debian-12 with nginx and PostgreSQL. scripts/vm knows it too.
+#[track_caller]
+pub fn web_template() -> &'static str {
+    let name = "debian-12-web";
+    template_by(name, |house| {
+        let recipe = fs::read_to_string(images().join("debian-12.toml")).unwrap();
+        let recipe = recipe
+            .replace("name = \"debian-12\"", "name = \"debian-12-web\"")
+            .replace("packages = [", "packages = [\"nginx-light\", \"postgresql\",");
+        house.write("web.toml", &recipe);
+        house.dir.join("web.toml").display().to_string()
+    });
+    name
+}
+
+#[track_caller]
+fn template_by(name: &str, recipe: impl FnOnce(&House) -> String) {
     let store = templates();
     let lock = File::create(store.join(format!(".test-{name}.lock"))).unwrap();
     lock.lock().unwrap();
@@ -536,7 +556,8 @@ pub fn template(name: &str) {
         // On the real host's network: the bootstrap tools fetch packages.
         let mut build = Command::new(hostel());
         build.arg("--config").arg(house.dir.join("hostel.toml"));
-        let built: Ran = build.args(["template", "build", name]).output().unwrap().into();
+        let recipe = recipe(&house);
+        let built: Ran = build.args(["template", "build", &recipe]).output().unwrap().into();
         assert_eq!(built.code, 0, "building {name}\n{}{}", built.out, built.err);
     }
 }
