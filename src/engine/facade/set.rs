@@ -70,7 +70,7 @@ impl Engine {
         for warning in self.host.judge(&after, driver.unwrap_or(state.driver))? {
             progress.note(&warning);
         }
-        let disk_size = self.new_disk_size(state, before.as_ref(), &after, running, progress)?;
+        let disk_size = self.new_disk_size(state, before.as_ref(), &after, &reality, progress)?;
         // What the disk has is what changes, whatever was written in the definition or the plan meanwhile.
         let before = before.map(|b| {
             let size = disk_size.map_or(after.disk.size, |_| Bytes(state.disk_size));
@@ -115,14 +115,15 @@ impl Engine {
         state: &VeState,
         before: Option<&Effective>,
         after: &Effective,
-        running: bool,
+        reality: &Reality,
         progress: &dyn Progress,
     ) -> Result<Option<u64>> {
         let size = after.disk.size.get();
         if size == state.disk_size {
             return Ok(None);
         }
-        if running && before.is_some_and(|b| b.disk.size == after.disk.size) {
+        let (running, suspended) = (reality.init.is_some(), reality.state == State::Suspended);
+        if (running || suspended) && before.is_some_and(|b| b.disk.size == after.disk.size) {
             // Its plan was edited, or its definition by hand; this change is about something else.
             let (has, should) = (human(state.disk_size), human(size));
             progress.note(&match size > state.disk_size {
@@ -130,6 +131,16 @@ impl Engine {
                 false => format!("its disk has {has}, not the {should} of its definition; stop it to shrink it"),
             });
             return Ok(None);
+        }
+        if suspended {
+            let name = &state.name;
+            return Err(Error::new(
+                Class::Refused,
+                format!("the disk of {name} can't be resized while the VE is suspended"),
+            )
+            .because("its memory was saved for the disk as it is")
+            .hint(format!("resume it first: hostel resume {name}"))
+            .hint(format!("or give up what ran in it: hostel start --discard {name}")));
         }
         if size < state.disk_size {
             if running {

@@ -288,3 +288,17 @@ fn a_cap_shows_in_the_payload_where_lxcfs_is_to_see_it() {
     assert_eq!(revealed(true), (Some(1500), Some(2000)));
     assert_eq!(revealed(false), (None, None));
 }
+
+#[test]
+fn a_suspended_ves_disk_keeps_its_size() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    started(&host);
+    act(&host, &Action::Suspend).unwrap();
+    let error = set(&host, &[("disk.size", "20GiB")]).unwrap_err();
+    assert_eq!(error.class, Class::Refused);
+    assert!(error.to_string().contains("suspended"), "{error}");
+    set(&host, &[("processes", "50")]).unwrap();
+    act(&host, &Action::Resume).unwrap();
+    set(&host, &[("disk.size", "20GiB")]).unwrap();
+}
