@@ -14,12 +14,20 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 use crate::{Error, Kind, Result};
 
+/// What a group's directory is open for, whatever the caller's umask is: in kernels such as 6.1, a guest that mounts its
+/// tree walks down to it from the top by its own rights (cgroup_do_get_tree).
+const OPEN: Mode = Mode::from_raw_mode(0o755);
+
 /// Makes a group; says whether it wasn't there before.
 pub fn make(dir: &Path) -> Result<bool> {
-    match rustix::fs::mkdir(dir, Mode::from_raw_mode(0o755)) {
-        Ok(()) => Ok(true),
+    let act = "create control group";
+    match rustix::fs::mkdir(dir, OPEN) {
+        Ok(()) => {
+            rustix::fs::chmod(dir, OPEN).map_err(|e| Error::os(act, dir.display(), e))?;
+            Ok(true)
+        }
         Err(rustix::io::Errno::EXIST) => Ok(false),
-        Err(e) => Err(Error::os("create control group", dir.display(), e)),
+        Err(e) => Err(Error::os(act, dir.display(), e)),
     }
 }
 

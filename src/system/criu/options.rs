@@ -3,6 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
+use super::Version;
 use super::wire::Message;
 
 /// Devices of the host's that every VE has bound in, below /dev.
@@ -13,8 +14,10 @@ pub(super) const GHOST_LIMIT: u64 = 256 << 20;
 const TIMEOUT: u64 = 60;
 /// `FULL` of criu_cg_mode: all groups below the VE's own are made again as they were.
 const CGROUPS_FULL: u64 = 4;
-/// `SKIP` of criu_network_lock_method: the host's side is held by us.
+/// `SKIP` of criu_network_lock_method: the host's side is held by us. Images tell a restore of it.
 const LOCK_SKIP: u64 = 3;
+/// The first CRIU that knows it. Earlier ones hold the network by rules inside the VE, which does no harm.
+const KNOWS_SKIP: Version = Version(3, 18);
 /// Enough for its errors to be understood; they name paths and descriptors.
 const LOG_LEVEL: u64 = 4;
 
@@ -31,18 +34,20 @@ fn common(images: i32, log: &str) -> Message {
         .number(34, CGROUPS_FULL)
         .number(35, GHOST_LIMIT)
         .number(46, 1) // connections that are just being made are left out
-        .number(50, 1) // the console's master is ours
-        .number(64, LOCK_SKIP);
+        .number(50, 1); // the console's master is ours
     ["hugetlbfs", "tracefs"]
         .iter()
         .fold(options, |o, fs| o.bytes(32, fs.as_bytes()))
 }
 
-/// For a dump of the tree below `init`, whose processes are stopped by this control group.
-pub fn dump(init: u32, images: BorrowedFd<'_>, freezer: Option<&Path>) -> Message {
+/// For a dump by this version of CRIU of the tree below `init`, whose processes are stopped by this control group.
+pub fn dump(version: Version, init: u32, images: BorrowedFd<'_>, freezer: Option<&Path>) -> Message {
     let mut options = common(images.as_raw_fd(), super::DUMP_LOG)
         .number(2, init.into())
         .number(45, TIMEOUT);
+    if version >= KNOWS_SKIP {
+        options = options.number(64, LOCK_SKIP);
+    }
     if let Some(group) = freezer {
         options = options.bytes(44, group.as_os_str().as_encoded_bytes());
     }

@@ -97,7 +97,7 @@ impl Criu for Swrk {
     }
 
     fn dump(&self, dump: &Dump) -> Result<Box<dyn Dumped>> {
-        let (program, _) = self.usable()?;
+        let (program, version) = self.usable()?;
         let fail = |e: std::io::Error| Error::os("run", program.display(), e);
         let (session, theirs) = Session::pair().map_err(fail)?;
         let images = File::open(&dump.images).map_err(|e| Error::os("open", dump.images.display(), e))?;
@@ -132,7 +132,7 @@ impl Criu for Swrk {
             images: dump.images.clone(),
             over: false,
         };
-        let options = options::dump(dump.init.pid, images.as_fd(), dump.freezer.as_deref());
+        let options = options::dump(version, dump.init.pid, images.as_fd(), dump.freezer.as_deref());
         standing.session.dump(&options).map_err(fail)?;
         standing.until_saved(dump.init.pid)?;
         Ok(Box::new(standing))
