@@ -320,6 +320,8 @@ fn a_full_host_is_a_typed_error_and_leaves_nothing() {
         ImageDisks.remove(&ve).unwrap();
         drop(filler);
         fs::remove_file(host.join("filler")).unwrap();
+        // Blocks can be had again when the journal has been written.
+        rustix::fs::syncfs(File::open(host).unwrap()).unwrap();
         ImageDisks.create(&ve, &spec(64), "ve-101").unwrap();
         with_mounted(&ve, |inner| fs::write(inner.join("works"), "in two floors").unwrap());
     });
