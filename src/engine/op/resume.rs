@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hostel_model::id::VeId;
+use hostel_system::cgroup::Inner;
 use hostel_system::criu::Machine;
 use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::file;
@@ -150,7 +151,10 @@ impl Resume {
             host.cgroups.reveal_cap(self.id, limits.cpu.cap_milli)?;
         }
         let manifest = Manifest::read(&host.dirs.dump(self.id))?;
-        Ok(host.cgroups.make_inner(self.id, &manifest.groups)?)
+        // A group whose controllers are turned on for those below takes no process, and CRIU begins at the top: what
+        // the groups are set to comes when all are in their places.
+        let bare: Vec<Inner> = manifest.groups.into_iter().map(Inner::without_settings).collect();
+        Ok(host.cgroups.make_inner(self.id, &bare)?)
     }
 
     fn remove_group(&mut self) -> Result<()> {
@@ -185,7 +189,12 @@ impl Resume {
         host.fresh_run_dir(id)?;
         let effective = host.effective(&self.state.name, &mut Catalogue::default())?;
         let images = host.dirs.dump(id);
-        let Manifest { booted, settings, .. } = Manifest::read(&images)?;
+        let Manifest {
+            booted,
+            settings,
+            groups,
+            ..
+        } = Manifest::read(&images)?;
         let Some(source) = &self.disk else {
             return Err(Error::new(Class::Failed, "the disk is not attached"));
         };
@@ -207,6 +216,7 @@ impl Resume {
                     .hint(format!("{name} stays suspended, with all that ran in it"))
                     .hint(format!("give that up and boot anew: hostel start --discard {name}"))
             })?;
+        host.cgroups.make_inner(id, &groups)?;
         let refused = host.network.set_settings(restored.init().pid, &settings)?;
         self.relaunching = Some(restored);
         if !refused.is_empty() {

@@ -38,6 +38,16 @@ pub struct Inner {
     pub settings: Vec<(String, String)>,
 }
 
+impl Inner {
+    /// The group alone, as it is made.
+    pub fn without_settings(self) -> Self {
+        Self {
+            settings: Vec::new(),
+            ..self
+        }
+    }
+}
+
 /// The guest's group and all below it, parents first.
 pub fn read(payload: &Path) -> Result<Vec<Inner>> {
     let mut found = Vec::new();
