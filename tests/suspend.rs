@@ -216,6 +216,33 @@ fn what_stands_in_the_way_is_named_and_it_runs_on() {
     h.ok(&["resume", "ve"]);
 }
 
+/// What `exec` runs isn't below the VE's init: it is no obstacle, and isn't saved.
+#[test]
+fn a_command_from_outside_ends() {
+    let Some(h) = house() else { return };
+    h.busybox("ve");
+    counting(&h, "ve");
+    let mut command = h.command(&["exec", "ve", "--", "sleep", "1000"]).spawn().unwrap();
+    h.until("it is there", 10, || h.sh("ve", "ps").contains("sleep 1000"));
+    let told = h.ok(&["suspend", "--check", "ve"]);
+    assert!(told.contains("ve: note: it would end sleep (process"), "{told}");
+    assert!(told.ends_with("ve: nothing stands in the way\n"), "{told}");
+    let ran = h.run(&["suspend", "ve"]);
+    assert!(ran.code == 0 && ran.err.contains("it ends sleep (process"), "{ran:?}");
+    assert_ne!(command.wait().unwrap().code(), Some(0));
+    h.ok(&["resume", "ve"]);
+    assert!(!h.sh("ve", "ps").contains("sleep 1000"));
+    let now = count(&h, "ve");
+    h.until("it counts on", 5, || count(&h, "ve") > now);
+    // A VE that was resumed is one like any other.
+    let pid = h.status("ve", "pid");
+    h.sh("ve", "reboot");
+    h.until("it has rebooted", 20, || {
+        h.state("ve") == "running" && h.status("ve", "pid") != pid
+    });
+    h.ok(&["stop", "ve"]);
+}
+
 #[test]
 fn a_systemd_guest_goes_on() {
     let Some(h) = house() else { return };

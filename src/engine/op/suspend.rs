@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hostel_model::id::VeId;
 use hostel_system::cgroup::Placement;
-use hostel_system::criu::{Dump, Dumped, Machine, Version, unkept_ipc};
+use hostel_system::criu::{Dump, Dumped, Machine, Version, unkept_ipc, visitors};
 use hostel_system::file;
 use hostel_system::process::Request;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,7 @@ pub struct Suspend {
     dumped: Option<Box<dyn Dumped>>,
     /// As long as we hold this, clearing up is our affair and not the monitor's.
     clearing: Option<OwnedFd>,
+    notes: Vec<String>,
 }
 
 /// Nothing but the VE itself is needed.
@@ -53,7 +54,12 @@ impl Operation for Suspend {
             state,
             dumped: None,
             clearing: None,
+            notes: Vec::new(),
         })
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     fn steps() -> &'static [Step<Self>] {
@@ -183,6 +189,11 @@ impl Suspend {
         let Some(dumped) = self.dumped.take() else {
             return Err(Error::new(Class::Failed, "the processes have not been saved"));
         };
+        let visitors = visitors(init.pid, &self.host.cgroups.processes(self.id)?);
+        let ended = visitors
+            .iter()
+            .map(|v| format!("it ends {v}, which exec or enter runs"));
+        self.notes = ended.collect();
         self.clearing = self
             .host
             .guests

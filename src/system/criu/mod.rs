@@ -22,7 +22,7 @@ use hostel_monitor::spec::Init;
 use crate::Result;
 
 pub use blocker::reason;
-pub use check::blockers;
+pub use check::{blockers, visitors};
 pub use fake::FakeCriu;
 pub use ipc::{loses_ipc, unkept_ipc};
 pub use swrk::Swrk;
