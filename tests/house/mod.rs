@@ -433,6 +433,12 @@ fn end_of_raw(child: Child) -> Output {
 /// Waits for a condition, looking often.
 #[track_caller]
 pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
+    // An emulated machine, with its load beside it, takes many times as long as a real one.
+    let seconds = if std::env::var_os("HOSTEL_VM_BOOT").is_some() {
+        seconds * 6
+    } else {
+        seconds
+    };
     let end = Instant::now() + Duration::from_secs(seconds);
     while !condition() {
         assert!(Instant::now() < end, "not within {seconds} s: {what}");
