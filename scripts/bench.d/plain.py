@@ -99,10 +99,11 @@ class Plain:
         for group in self.groups:
             (group / "cgroup.procs").write_text("0")
 
-    def run(self, *command):
-        """Runs a command inside."""
+    def run(self, *command, stays):
+        """Runs a command inside; `stays`: it leaves a process that is to be in the guest's control group."""
         ran = subprocess.run(["nsenter", "--all", "--target", str(self.init), *command], env=ENVIRONMENT,
-                             stdin=subprocess.DEVNULL, capture_output=True, text=True, preexec_fn=self._join)
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                             preexec_fn=self._join if stays else None)
         if ran.returncode != 0:
             raise Failed(f"{' '.join(command)}: status {ran.returncode}\n{ran.stdout}{ran.stderr}")
 
