@@ -4,14 +4,20 @@ import argparse
 import os
 import platform
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import rows
+from disks import Btrfs
 from house import House
 from peers import Lxc, Nspawn
+from plain import Plain
 from run import Clock, Failed, output
 from table import markdown
+
+# What asks us to end. Ctrl-C too: the shell has us ignore it, as it runs us in the background.
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Bench:
@@ -24,13 +30,29 @@ class Bench:
         self.clock = Clock(self.work / "log")
         self.things = []
         self.house = None
-        self.store, self.program = args.store, args.program
+        self.store, self.program, self.criu = args.store, args.program, args.criu
 
     def open(self):
         """Prepares our Hostel."""
         output(["ip", "link", "set", "lo", "up"])
-        self.house = self._with(House(self.work, self.program, self.store))
-        self.house.prepare()
+        self.house = self._house(self.work, "image")
+
+    def btrfs(self):
+        """A second Hostel, all of it on a btrfs of its own; None where there is none."""
+        place = self._with(Btrfs(self.work))
+        return self._house(place.dir, "btrfs") if place.prepare() else None
+
+    def _house(self, place, driver):
+        number = sum(isinstance(thing, House) for thing in self.things)
+        house = self._with(House(place, self.work.name, number, driver, self.program, self.store))
+        house.prepare()
+        return house
+
+    def plain(self, template):
+        """A guest for CRIU by itself, on a copy of this template's tree."""
+        plain = self._with(Plain(self.work, template, self.criu))
+        plain.prepare(self.house.tree(template))
+        return plain
 
     def lxc(self):
         """LXC, on a copy of the busybox tree."""
@@ -49,7 +71,7 @@ class Bench:
         for thing in reversed(self.things):
             try:
                 thing.close()
-            except (OSError, Failed) as error:
+            except (OSError, subprocess.SubprocessError, Failed) as error:
                 print(f"cleaning up: {error}", file=sys.stderr)
 
 
@@ -58,6 +80,7 @@ def arguments():
     parser.add_argument("work")
     parser.add_argument("program")
     parser.add_argument("store")
+    parser.add_argument("criu", help="its path; empty if there is none")
     parser.add_argument("--quick", action="store_true", help="5 rounds instead of 25")
     parser.add_argument("--rounds", type=int, metavar="N")
     parser.add_argument("row", nargs="*", metavar="ROW", help=f"one of {', '.join(rows.ALL)}")
@@ -80,8 +103,8 @@ def main():
     if unknown := [name for name in args.row if name not in rows.ALL]:
         print(f"error: no row {', '.join(unknown)}; there are {', '.join(rows.ALL)}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGHUP, stop)
+    for number in ENDINGS:
+        signal.signal(number, stop)
     bench, before = Bench(args), os.getloadavg()[0]
     done, table = [], []
     try:
@@ -101,7 +124,8 @@ def main():
         print("interrupted", file=sys.stderr)
         return 130
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in ENDINGS:
+            signal.signal(number, signal.SIG_IGN)
         bench.close()
         if table:
             print(markdown(table))

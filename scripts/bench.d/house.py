@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from run import ENVIRONMENT, Failed, attempt, output, until
+from run import ENVIRONMENT, Failed, attempt, hierarchies, output, until
 
 # Every kind of limit, none so low that it slows down what is measured.
 ALL_LIMITS = """
@@ -34,26 +34,27 @@ WORK_LIMITS = "processes = 500\n[memory]\nlimit = \"2GiB\"\n[disk]\nsize = \"4Gi
 
 NETWORK = """
 kind = "routed"
-pools = ["10.78.0.0/16", "fd77:7c3e:9a51:78::/64"]
+pools = ["10.{net}.0.0/16", "fd77:7c3e:9a51:{net}::/64"]
 masquerade = true
 """
 
 
 class House:
-    """Runs hostel commands on a configuration below `work`."""
+    """Runs hostel commands on a configuration of its own in `place`, with disks of one driver. Houses of a run share a
+    name and the network namespace, and are told apart by `number`."""
 
-    def __init__(self, work, program, store):
-        self.dir = Path(work) / "house"
-        self.name = Path(work).name
+    def __init__(self, place, name, number, driver, program, store):
+        self.dir = Path(place) / "house"
+        self.name, self.number, self.driver = f"{name}-{number}", number, driver
         self.run_dir = Path("/run") / self.name
         self.program = program
         self.config = self.dir / "hostel.toml"
         self.store = Path(store)
         self.lacks = []
-        self.dir.mkdir()
 
     def prepare(self):
         """Makes it ready for use."""
+        self.dir.mkdir()
         # Templates of our own: some that are measured are not for the tests' store.
         for name in ("busybox", "debian-12"):
             output(["cp", "-a", str(self.store / name), str(self.templates(name).parent)])
@@ -61,7 +62,7 @@ class House:
         self.ok("init")
         self._define("plans/bench", ALL_LIMITS.format(last_cpu=(os.cpu_count() or 1) - 1))
         self._define("plans/work", WORK_LIMITS)
-        self._define("networks/bench", NETWORK)
+        self._define("networks/bench", NETWORK.format(net=78 + self.number))
         facts = json.loads(output(self.argv("info", "--json")))
         self.lacks = [f["what"] for f in facts if f["what"].startswith("limit ") and f["value"] == "not here"]
 
@@ -77,13 +78,18 @@ class House:
 
     def _settings(self):
         return (
-            f'cgroup_root = "{self.name}"\nunenforceable = "warn"\n[paths]\n'
-            f'config = "{self.dir}/etc"\ndata = "{self.dir}/data"\nrun = "{self.run_dir}"\n'
-            f'templates = "{self.dir}/templates"\n'
+            f'cgroup_root = "{self.name}"\nnft_table = "hostel{self.number}"\ninterface_prefix = "h{chr(ord("a") + self.number)}"\n'
+            f'unenforceable = "warn"\n[paths]\nconfig = "{self.dir}/etc"\ndata = "{self.dir}/data"\n'
+            f'run = "{self.run_dir}"\ntemplates = "{self.dir}/templates"\n'
             # A range that the tests don't use, so that what the kernel counts per user is this run's alone.
-            "[idmap]\nbase = 1800011776\ncount = 1024\n"
-            '[defaults]\nplan = "bench"\nnetwork = "bench"\n'
+            f"[idmap]\nbase = {1800011776 + self.number * 1024 * 65536}\ncount = 1024\n"
+            f'[disk]\ndriver = "{self.driver}"\n[defaults]\nplan = "bench"\nnetwork = "bench"\n'
         )
+
+    def use_criu(self, program):
+        """From now on VEs can be suspended, also where root lacks CAP_SYS_RESOURCE."""
+        self.config.write_text(
+            f'{self._settings()}[criu]\nprogram = "{program}"\nroot_owns_namespaces = true\n')
 
     def _define(self, name, text):
         (self.dir / f"etc/{name}.toml").write_text(text)
@@ -100,23 +106,20 @@ class House:
         """Makes a VE."""
         self.ok("create", name, "--template", template, *options)
 
+    def dump_size(self):
+        """Bytes of the dump of the only VE that is suspended."""
+        return sum(file.stat().st_size for file in self.dir.glob("data/ve/*/dump/*"))
+
     def pid(self, name):
         """The process that is a VE's init."""
         return int(self.ok("list", "--name", name, "-H", "-o", "pid"))
 
     def settled(self):
         """Waits until nothing is left of VEs that were killed, so that it is no load on what is measured next."""
-        groups = [Path(group) / self.name for group in self._hierarchies()]
+        groups = [Path(group) / self.name for group in hierarchies()]
         until("killed VEs are cleared up after", 60, lambda: not [
             g for group in groups if group.is_dir() for g in group.iterdir() if g.name.isdigit()] and not any(
                 p.name == "run.json" for p in self.run_dir.glob("*/run.json")))
-
-    @staticmethod
-    def _hierarchies():
-        for line in Path("/proc/self/mounts").read_text().splitlines():
-            kind, point = line.split()[2], line.split()[1]
-            if kind in ("cgroup", "cgroup2"):
-                yield point
 
     def orphans(self):
         """What `hostel audit` finds."""
@@ -140,8 +143,8 @@ class House:
         """Removes all of it."""
         attempt(self.argv("destroy", "--all", "--force"))
         attempt(self.argv("audit", "--fix"))
-        for point in self._hierarchies():
+        for point in hierarchies():
             for group in (f"{point}/{self.name}/monitor", f"{point}/{self.name}"):
                 until(f"{group} is empty", 30, lambda group=group: self._removed(group))
         shutil.rmtree(self.run_dir, ignore_errors=True)
-        shutil.rmtree(self.dir)
+        shutil.rmtree(self.dir, ignore_errors=True)

@@ -1,5 +1,6 @@
 //! Work of a known size, timed by itself, to be run on the host and inside a VE: `load cpu`, `load copy`,
-//! `load write FILE`, `load read FILE`, `load cold FILE`. Prints nanoseconds.
+//! `load write FILE`, `load read FILE`, `load cold FILE`. Prints nanoseconds. `load hold MIB FILE` holds that much memory
+//! until it is ended, and makes the file when it is filled.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -36,6 +37,23 @@ fn copy() {
     }
 }
 
+/// Memory in which no page is like another, so that nothing of it can be left out of a dump.
+fn hold(mib: usize, ready: &str) {
+    let mut x = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        x
+    };
+    let memory: Vec<u64> = (0..mib << 17).map(|_| next()).collect();
+    File::create(ready).expect("make the file");
+    loop {
+        std::thread::park();
+        black_box(&memory);
+    }
+}
+
 fn write(path: &str) {
     let mut file = File::create(path).expect("make the file");
     let block: Vec<u8> = (0..BUFFER).map(|i| (i * 31 >> 3) as u8).collect();
@@ -69,6 +87,7 @@ fn main() {
     match args.first().map(String::as_str) {
         Some("cpu") => time(&mut compute),
         Some("copy") => time(&mut copy),
+        Some("hold") => hold(args[1].parse().expect("a number of MiB"), &args[2]),
         Some("write") => time(&mut || write(&args[1])),
         Some("read") => {
             let mut file = file();

@@ -9,7 +9,7 @@ from pathlib import Path
 from run import ENVIRONMENT, Failed, attempt, output, until
 
 # Ids for their user namespaces, outside the range of our own Hostel.
-ID_BASE = 1900019712
+ID_BASE, ID_COUNT = 1900019712, 65536
 
 
 # Where a systemd guest keeps its processes apart: on hosts with version 1, with both, with version 2.
@@ -45,7 +45,7 @@ class Lxc:
         ]
         if alike:
             lines += ["lxc.include = /usr/share/lxc/config/userns.conf", "lxc.rootfs.options = idmap=container"]
-            lines += [f"lxc.idmap = {kind} 0 {ID_BASE} 65536" for kind in "ug"]
+            lines += [f"lxc.idmap = {kind} 0 {ID_BASE} {ID_COUNT}" for kind in "ug"]
         (self.dir / name).mkdir()
         (self.dir / name / "config").write_text("\n".join(lines) + "\n")
         self.names.append(name)
@@ -115,7 +115,7 @@ class Nspawn:
     def _spawn(self, log):
         return subprocess.Popen(
             ["systemd-nspawn", "--quiet", "--boot", "--keep-unit", "--register=no", "--private-network",
-             f"--private-users={ID_BASE}:65536", "--private-users-ownership=map", "--console=pipe",
+             f"--private-users={ID_BASE}:{ID_COUNT}", "--private-users-ownership=map", "--console=pipe",
              f"--machine={self.machine}", "-D", str(self.tree)],
             env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=self._join)
 
@@ -128,7 +128,7 @@ class Nspawn:
         def leader():
             if self.process.poll() is not None:
                 raise Failed(f"systemd-nspawn has ended: {self.log.read_text(errors='replace')}")
-            for line in _children(self.process.pid):
+            for line in children(self.process.pid):
                 if os.path.exists(f"/proc/{line}/root/run/systemd/private"):
                     return line
             return None
@@ -161,6 +161,7 @@ def remove_group(top):
         os.rmdir(directory)
 
 
-def _children(pid):
+def children(pid):
+    """The children of a process."""
     with open(f"/proc/{pid}/task/{pid}/children") as children:
         return [int(p) for p in children.read().split()]

@@ -7,7 +7,9 @@ import subprocess
 import time
 from pathlib import Path
 
+from inside import disk, work
 from run import booted, output, parent, pss, until
+from saving import saving
 from table import Row, number, spread
 
 
@@ -153,38 +155,6 @@ def list_(bench):
                         1, "KiB", ("aim 300 KiB", statistics.median(monitors) <= 300))]
 
 
-def work(bench):
-    """The same work inside and on the host: speed inside over speed outside."""
-    house = bench.house
-    house.create("work", "busybox", "--plan", "work")
-    house.ok("start", "work")
-    load = bench.work / "load"
-    house.ok("push", "work", str(load), "/root/load")
-    house.ok("exec", "work", "/root/load", "write", "/root/data")
-    output([str(load), "write", str(bench.work / "data")])
-    rows = []
-    for name, task in [("CPU", ["cpu"]), ("memory copy", ["copy"]),
-                       ("file reads from the page cache", ["read", "data"]),
-                       ("file reads from the disk", ["cold", "data"])]:
-        def inside():
-            args = [task[0], *(f"/root/{f}" for f in task[1:])]
-            return int(house.ok("exec", "work", "/root/load", *args))
-
-        def outside():
-            return int(output([str(load), task[0], *(str(bench.work / f) for f in task[1:])]))
-
-        ours, theirs = [], []
-        for n in range(min(bench.rounds, 11)):
-            for samples, run in [(ours, inside), (theirs, outside)][::1 if n % 2 else -1]:
-                samples.append(run() / 1e6)
-        speed = statistics.median(theirs) / statistics.median(ours)
-        rows.append(Row(f"{name} inside the VE: time", spread(ours), "the same on the host", spread(theirs),
-                        bar="speed ≥ 0.97×", ratio=speed, met=speed >= 0.97))
-    house.ok("kill", "work")
-    house.ok("destroy", "work")
-    return rows
-
-
 def many(bench):
     """500 busybox VEs at once, then 60 Debian VEs."""
     return [_crowd(bench, 500, "busybox"), _crowd(bench, 60, "debian-12")]
@@ -225,7 +195,7 @@ def _crowd(bench, count, template):
 # Rows by name; several names share a function where they are measured together.
 ALL = {
     "create": create, "start": life, "exec": life, "kill": life, "monitor": life, "boot": boot, "list": list_,
-    "work": work, "many": many,
+    "work": work, "disk": disk, "suspend": saving, "many": many,
 }
 # Too long for every day.
 ON_REQUEST = ["many"]

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import time
+from pathlib import Path
 
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
@@ -60,6 +61,14 @@ def until(what, seconds, condition):
         if time.monotonic() > end:
             raise Failed(f"not within {seconds} s: {what}")
         time.sleep(0.001)
+
+
+def hierarchies():
+    """Where the control groups of this host are mounted."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        kind, point = line.split()[2], line.split()[1]
+        if kind in ("cgroup", "cgroup2"):
+            yield point
 
 
 def parent(pid):

@@ -1,7 +1,8 @@
 //! Files of our own: written whole or not at all, and locks that die with their holder.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -49,6 +50,16 @@ fn beside(path: &Path, content: &[u8], mode: u32) -> Result<NamedTempFile> {
         .set_permissions(fs::Permissions::from_mode(mode))
         .map_err(fail)?;
     Ok(file)
+}
+
+/// Has the kernel begin to write what of a file isn't on the disk yet, and doesn't wait. For many files that are to be
+/// synced: the disk is given all of them at once, and one commit of its journal does for all.
+pub fn begin_sync(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and no memory is passed.
+    match unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Makes what happened in a directory durable.

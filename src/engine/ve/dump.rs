@@ -83,6 +83,10 @@ impl Manifest {
 
     /// Writes it for the images in `dir`, which are on the disk then.
     pub fn write(mut self, dir: &Path) -> Result<()> {
+        for path in images(dir)?.values() {
+            let fail = |e: std::io::Error| hostel_system::Error::os("write", path.display(), e);
+            File::open(path).and_then(|f| file::begin_sync(&f)).map_err(fail)?;
+        }
         self.files = checksums(dir)?;
         let text = toml::to_string(&self)
             .map_err(|e| Error::new(Class::Failed, "cannot write the dump's manifest").because(e.to_string()))?;
@@ -129,10 +133,10 @@ impl Manifest {
     }
 }
 
-/// Name and SHA-256 of every file of CRIU's in a dump.
-fn checksums(dir: &Path) -> Result<BTreeMap<String, String>> {
+/// The files of CRIU's in a dump, by their names.
+fn images(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let fail = |e: std::io::Error| hostel_system::Error::os("read", dir.display(), e);
-    let mut sums = BTreeMap::new();
+    let mut images = BTreeMap::new();
     for entry in std::fs::read_dir(dir).map_err(fail)? {
         let entry = entry.map_err(fail)?;
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -140,8 +144,17 @@ fn checksums(dir: &Path) -> Result<BTreeMap<String, String>> {
         if name.ends_with(".log") || name.starts_with("stats-") || name == MANIFEST || name == STAMP || name == LOCK {
             continue;
         }
-        let mut file = File::open(entry.path()).map_err(fail)?;
-        let (mut hash, mut buffer) = (Sha256::new(), vec![0u8; 1 << 20]);
+        images.insert(name, entry.path());
+    }
+    Ok(images)
+}
+
+/// Name and SHA-256 of every file of CRIU's in a dump.
+fn checksums(dir: &Path) -> Result<BTreeMap<String, String>> {
+    let mut buffer = vec![0u8; 1 << 20];
+    let sum = |(name, path): (String, PathBuf)| {
+        let fail = |e: std::io::Error| hostel_system::Error::os("read", path.display(), e);
+        let (mut file, mut hash) = (File::open(&path).map_err(fail)?, Sha256::new());
         loop {
             match file.read(&mut buffer).map_err(fail)? {
                 0 => break,
@@ -149,9 +162,9 @@ fn checksums(dir: &Path) -> Result<BTreeMap<String, String>> {
             }
         }
         let sum = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-        sums.insert(name, sum);
-    }
-    Ok(sums)
+        Ok((name, sum))
+    };
+    images(dir)?.into_iter().map(sum).collect()
 }
 
 impl Host {

@@ -21,6 +21,7 @@ use hostel_monitor::spec::Init;
 
 use crate::Result;
 
+use blocker::passes;
 pub use blocker::reason;
 pub use check::{blockers, visitors};
 pub use fake::FakeCriu;

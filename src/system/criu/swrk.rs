@@ -11,7 +11,7 @@ use rustix::fs::FlockOperation;
 
 use super::session::{Event, Session};
 use super::version::least;
-use super::{Criu, DUMP_LOG, Dump, Dumped, LOCK, Version, options, reason};
+use super::{Criu, DUMP_LOG, Dump, Dumped, LOCK, Version, options, passes, reason};
 use crate::{Error, Kind, Result};
 
 /// Where a program that is given by its name may be; the caller's PATH isn't trusted.
@@ -26,6 +26,11 @@ const DIRECTORIES: [&str; 6] = [
 
 /// How long a dump that nobody waits for may go on.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a dump is tried again that has failed by what is over in a moment, and the time between two attempts, in
+/// which the VE goes on.
+const PERSISTENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// CRIU as a program of this host.
 #[derive(Debug)]
@@ -97,6 +102,22 @@ impl Criu for Swrk {
     }
 
     fn dump(&self, dump: &Dump) -> Result<Box<dyn Dumped>> {
+        let end = Instant::now() + PERSISTENCE;
+        loop {
+            match self.attempt(dump) {
+                Err(_) if passes(&log_of(&dump.images)) && Instant::now() < end => {
+                    std::thread::sleep(PAUSE);
+                    remove_images(&dump.images)?;
+                }
+                done => return done,
+            }
+        }
+    }
+}
+
+impl Swrk {
+    /// One dump.
+    fn attempt(&self, dump: &Dump) -> Result<Box<dyn Dumped>> {
         let (program, version) = self.usable()?;
         let fail = |e: std::io::Error| Error::os("run", program.display(), e);
         let (session, theirs) = Session::pair().map_err(fail)?;
@@ -139,6 +160,23 @@ impl Criu for Swrk {
     }
 }
 
+/// What CRIU has said of a dump; nothing if it hasn't begun.
+fn log_of(images: &Path) -> String {
+    std::fs::read_to_string(images.join(DUMP_LOG)).unwrap_or_default()
+}
+
+/// Removes what an attempt has left; the lock stays the one that others wait for.
+fn remove_images(dir: &Path) -> Result<()> {
+    let fail = |e: std::io::Error| Error::os("empty", dir.display(), e);
+    for entry in std::fs::read_dir(dir).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        if entry.file_name() != LOCK {
+            std::fs::remove_file(entry.path()).map_err(fail)?;
+        }
+    }
+    Ok(())
+}
+
 /// A dump, with CRIU waiting for our word.
 #[derive(Debug)]
 struct Standing {
@@ -157,8 +195,7 @@ impl Standing {
                 Event::Stage { .. } => self.session.reply(true).map_err(fail)?,
                 Event::Answer(_) | Event::Gone => {
                     self.over = true;
-                    let log = std::fs::read_to_string(self.images.join(DUMP_LOG)).unwrap_or_default();
-                    let why = reason(&log).unwrap_or_else(|| "CRIU ended without a word".into());
+                    let why = reason(&log_of(&self.images)).unwrap_or_else(|| "CRIU ended without a word".into());
                     return Err(Error::new("save the processes of init", init, why));
                 }
             }

@@ -1,0 +1,68 @@
+"""Rows of work inside a VE, and of what its disk is made of."""
+
+import statistics
+import sys
+
+from run import output
+from table import Row, spread
+
+
+def work(bench):
+    """The same work inside and on the host: speed inside over speed outside."""
+    return _compare(bench, bench.house, bench.work, {"CPU": "cpu", "memory copy": "copy"})
+
+
+def disk(bench):
+    """File reads by disk driver, each beside the host on the same file system; create and start by driver."""
+    houses = [(bench.house, bench.work)]
+    if native := bench.btrfs():
+        houses.append((native, native.dir))
+    else:
+        print("no btrfs on this host, so its driver is not measured", file=sys.stderr)
+    tasks = {"file reads from the page cache": "read", "file reads from the disk": "cold"}
+    rows = [row for house, beside in houses for row in _compare(bench, house, beside, tasks, f" (`{house.driver}`)")]
+    return rows + (_drivers(bench, bench.house, native) if native else [])
+
+
+def _compare(bench, house, beside, tasks, more=""):
+    """A row for each task, run in a VE of this house and in a directory of the host on the same file system."""
+    house.create("work", "busybox", "--plan", "work")
+    house.ok("start", "work")
+    load, data = str(bench.work / "load"), str(beside / "load.data")
+    house.ok("push", "work", load, "/root/load")
+    house.ok("exec", "work", "/root/load", "write", "/root/data")
+    output([load, "write", data])
+    rows = []
+    for name, task in tasks.items():
+        inside, outside = house.argv("exec", "work", "/root/load", task, "/root/data"), [load, task, data]
+        ours, theirs = [], []
+        for n in range(min(bench.rounds, 11)):
+            for samples, argv in [(ours, inside), (theirs, outside)][::1 if n % 2 else -1]:
+                samples.append(int(output(argv)) / 1e6)
+        speed = statistics.median(theirs) / statistics.median(ours)
+        rows.append(Row(f"{name} inside the VE{more}: time", spread(ours), "the same on the host", spread(theirs),
+                        bar="speed ≥ 0.97×", ratio=speed, met=speed >= 0.97))
+    house.ok("kill", "work")
+    house.ok("destroy", "work")
+    return rows
+
+
+def _drivers(bench, image, native):
+    """What making and starting a VE takes with the one and with the other."""
+    clock, create, start = bench.clock, {image: [], native: []}, {image: [], native: []}
+    for n in range(bench.rounds + 1):
+        for house in (image, native)[::1 if n % 2 else -1]:
+            create[house].append(clock.time(house.argv("create", "new", "--template", "busybox")))
+            start[house].append(clock.time(house.argv("start", "new")))
+            house.ok("kill", "new")
+            house.settled()
+            house.ok("destroy", "new")
+        if n == 0:
+            for list_ in (*create.values(), *start.values()):
+                list_.clear()  # the tenant's copy of the template was made
+    rows = []
+    for what, samples in (("`create` of a busybox VE", create), ("`start` of it", start)):
+        ratio = statistics.median(samples[native]) / statistics.median(samples[image])
+        rows.append(Row(f"{what}, disk driver `{native.driver}`", spread(samples[native]), f"driver `{image.driver}`",
+                        spread(samples[image]), ratio=ratio))
+    return rows
