@@ -7,6 +7,7 @@ mod house;
 use std::fs;
 use std::path::PathBuf;
 
+use house::pace::{READ, WRITE, is_free, takes};
 use house::{House, template};
 
 const MIB: u64 = 1 << 20;
@@ -120,6 +121,23 @@ fn a_ve_is_held_to_its_disk() {
         h.ok(&["restart", "one"]);
         h.ok(&["destroy", "one", "--force"]);
         assert!(!dir_of(&h, 101).exists());
+    }
+}
+
+/// Limits of I/O are set on the devices below the host's file system, whose own threads may do the writing.
+#[test]
+fn a_ve_is_held_to_its_pace() {
+    template("busybox");
+    for (driver_name, h) in houses() {
+        h.busybox_with("io", &["io.write=2MiB", "io.read=4MiB"]);
+        assert_eq!(driver(&h, "io"), driver_name);
+        takes(&h, "io", WRITE, 2.0);
+        takes(&h, "io", READ, 1.0);
+        h.ok(&["set", "io", "io.write=unlimited", "io.read=2MiB"]);
+        is_free(&h, "io", WRITE);
+        takes(&h, "io", READ, 2.0);
+        h.busybox_with("other", &[]);
+        is_free(&h, "other", WRITE);
     }
 }
 

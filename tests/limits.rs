@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use house::pace::{READ, READS, WRITE, WRITES, is_free, takes};
 use house::{House, template, until};
 
 /// How far the kernel may be from what was asked for, in processor time.
@@ -270,37 +271,6 @@ fn a_fork_too_many_is_refused() {
     assert_eq!(count(), at_20 + 20, "twenty more at once");
     set(&h, "forks", &["processes=unlimited"]);
     assert_eq!(count(), 60);
-}
-
-/// Seconds that a dd inside takes. Direct, so that it is the disk that is measured.
-#[track_caller]
-fn dd(h: &House, name: &str, args: &str) -> f64 {
-    let line = format!(
-        "now() {{ read u x </proc/uptime; t=${{u%.*}}${{u#*.}}; }}; \
-                        now; t0=$t; dd {args} 2>/dev/null || exit 9; now; echo $((t - t0))"
-    );
-    h.sh(name, &line).parse::<f64>().unwrap() / 100.0
-}
-
-/// It takes as long as the limit makes it: never less, and not much more as soon as the host's other load lets it.
-#[track_caller]
-fn takes(h: &House, name: &str, args: &str, seconds: f64) {
-    until(&format!("dd {args} takes {seconds} s"), 40, || {
-        let took = dd(h, name, args);
-        // The kernel lets through what has gathered in the first slice of time (100 ms) at once.
-        assert!(took >= seconds * 0.8, "dd {args} took {took} s, not {seconds}");
-        took <= seconds * 1.3
-    });
-}
-
-const WRITE: &str = "if=/dev/zero of=/big bs=256k count=16 oflag=direct conv=notrunc";
-const READ: &str = "if=/big of=/dev/null bs=256k count=16 iflag=direct";
-const WRITES: &str = "if=/dev/zero of=/big bs=4k count=60 oflag=direct conv=notrunc";
-const READS: &str = "if=/big of=/dev/null bs=4k count=60 iflag=direct";
-
-#[track_caller]
-fn is_free(h: &House, name: &str, args: &str) {
-    until(&format!("dd {args} is not held back"), 40, || dd(h, name, args) < 0.5);
 }
 
 #[test]

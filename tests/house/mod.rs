@@ -4,6 +4,8 @@
 
 #![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)] // each test file uses its part of it
 
+pub mod pace;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
