@@ -12,6 +12,10 @@ const ALIAS_MAX: usize = 255;
 /// The smallest MTU that carries IPv6 (RFC 8200), and the largest of a veth.
 const MTU: std::ops::RangeInclusive<u32> = 1280..=65535;
 
+/// What to do about an address that isn't ours to route.
+pub(super) const ELSEWHERE: &str =
+    "the address is routed elsewhere already: see \"ip route\", and \"hostel audit\" for what is left over";
+
 fn wrong(act: &'static str, object: impl std::fmt::Display, why: impl Into<String>) -> Error {
     Error::new(act, object, why.into()).kind(Kind::Invalid)
 }

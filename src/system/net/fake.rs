@@ -97,6 +97,22 @@ impl Network for FakeNetwork {
         Ok(())
     }
 
+    fn readdress(&self, _init: u32, _old: &[Link], new: &[Link]) -> Result<()> {
+        let mut state = self.call("readdress")?;
+        check::links(new)?;
+        for link in new {
+            let others = state.links.values().filter(|l| l.host_name != link.host_name);
+            if let Some(address) = others.flat_map(|l| &l.addresses).find(|a| link.addresses.contains(a)) {
+                let object = format!("the route to {address} by {}", link.host_name);
+                return Err(Error::new("add", object, "it is routed elsewhere").kind(Kind::Exists));
+            }
+            let missing = || Error::new("look up interface", &link.host_name, "it isn't there").kind(Kind::NotFound);
+            let there = state.links.get_mut(&link.host_name).ok_or_else(missing)?;
+            there.addresses.clone_from(&link.addresses);
+        }
+        Ok(())
+    }
+
     fn lay(&self, links: &[Link]) -> Result<Vec<String>> {
         drop(self.call("lay")?);
         let here = std::fs::File::open("/dev/null").map_err(|e| Error::os("open", "/dev/null", e))?;

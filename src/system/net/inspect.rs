@@ -80,7 +80,7 @@ pub(super) fn list(prefix: &str) -> Result<Vec<FoundLink>> {
 }
 
 /// The addresses that we route, by the index of the interface.
-fn our_routes(netlink: &mut Netlink) -> Result<BTreeMap<u32, Vec<IpAddr>>> {
+pub(super) fn our_routes(netlink: &mut Netlink) -> Result<BTreeMap<u32, Vec<IpAddr>>> {
     let mut routes: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
     for ipv6 in [false, true] {
         let answers = match netlink.dump(&message::list_routes(ipv6)) {

@@ -32,6 +32,16 @@ fn request(message: &RouteNetlinkMessage, flags: u16) -> Request {
     }
 }
 
+/// Removes what this request adds: an address, a route, a rule or a neighbour. The kernel numbers the two messages one
+/// after the other (rtnetlink(7)).
+pub(super) fn removal(added: Request) -> Request {
+    Request {
+        kind: added.kind + 1,
+        flags: ACK,
+        body: added.body,
+    }
+}
+
 /// Makes the pair, the VE's end directly in its namespace. Nothing is up yet.
 pub(super) fn create_pair(link: &Link, netns: RawFd) -> Request {
     let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
@@ -137,6 +147,11 @@ pub(super) fn add_address(index: u32, address: IpAddr, prefix_len: u8, scope: Ad
         }
     };
     request(&RouteNetlinkMessage::NewAddress(message), CREATE)
+}
+
+/// The prefix length of one address alone.
+pub(super) fn host_prefix(address: IpAddr) -> u8 {
+    if address.is_ipv6() { 128 } else { 32 }
 }
 
 /// The gateway's address on the host's end, for VEs with addresses of this family.

@@ -27,6 +27,7 @@ mod lay;
 mod message;
 pub(crate) mod netlink;
 mod prepare;
+mod readdress;
 mod routed;
 mod settings;
 mod sysctl;
@@ -98,6 +99,11 @@ pub trait Network: Send + Sync + Debug {
     /// error. The first link with an address of a family carries the VE's default route of that family; what comes
     /// from the address of a later link leaves by that link (a rule and a table of its own).
     fn attach(&self, netns: BorrowedFd<'_>, links: &[Link]) -> Result<()>;
+
+    /// Gives the links of a VE that runs other addresses, in the network namespace of this process (its init) and on
+    /// the host. `old` and `new` are the same links in the same order. On an error it may be done in part: the same the
+    /// other way round takes it back. What is so already is left as it is.
+    fn readdress(&self, init: u32, old: &[Link], new: &[Link]) -> Result<()>;
 
     /// Makes the links of a VE that CRIU is to restore, with both ends on this host and the host's one set up; all of
     /// them or none. The answer names, for each link in order, the end that becomes the VE's.

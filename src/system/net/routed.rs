@@ -12,14 +12,14 @@ use rtnetlink::packet_route::address::AddressScope;
 use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
-use super::{Counters, FoundLink, Link, Network, check, lay, message, prepare, settings};
+use super::{Counters, FoundLink, Link, Network, check, lay, message, prepare, readdress, settings};
 use crate::error::{Error, Kind, Result};
 use crate::namespace;
 
 /// `lo` has this index in every network namespace.
 const LOOPBACK: u32 = 1;
 /// The table, and the priority of the rule, of a VE's second interface; its third has the next.
-const FIRST_TABLE: u32 = 1000;
+pub(super) const FIRST_TABLE: u32 = 1000;
 
 /// How long an interface may take to become able to send.
 const READY_WITHIN: Duration = Duration::from_secs(5);
@@ -80,6 +80,10 @@ impl Network for RoutedNetwork {
                 names(links)
             )),
         })
+    }
+
+    fn readdress(&self, init: u32, old: &[Link], new: &[Link]) -> Result<()> {
+        readdress::readdress(&self.sysctl, init, old, new)
     }
 
     fn lay(&self, links: &[Link]) -> Result<Vec<String>> {
@@ -293,7 +297,7 @@ fn guest_steps(link: &Link, guest: u32) -> Vec<Step> {
     steps.extend(link.addresses.iter().map(|address| Step {
         act: "add address in the VE",
         object: format!("{address} to {}", link.guest_name),
-        request: message::add_address(guest, *address, host_prefix(*address), AddressScope::Universe),
+        request: message::add_address(guest, *address, message::host_prefix(*address), AddressScope::Universe),
     }));
     steps
 }
@@ -350,10 +354,6 @@ pub(super) fn configure(sysctl: &Sysctl, ipv6: bool, link: &Link) -> Result<()> 
     set("ipv6", IPV6_SETTINGS)
 }
 
-fn host_prefix(address: IpAddr) -> u8 {
-    if address.is_ipv6() { 128 } else { 32 }
-}
-
 pub(super) fn existing(netlink: &mut Netlink, name: &str) -> Result<u32> {
     let gone = || Error::new("look up interface", name, "it vanished while it was set up").kind(Kind::NotFound);
     Ok(inspect::find(netlink, name, false)?.ok_or_else(gone)?.index)
@@ -383,9 +383,7 @@ pub(super) fn apply(netlink: &mut Netlink, steps: &[Step]) -> Result<()> {
             .map_or(("set up", "the link"), |s| (s.act, s.object.as_str()));
         let error = refusal.into_error(act, object);
         match error.kind {
-            Kind::Exists if act == "add route to" => error.hint(
-                "the address is routed elsewhere already: see \"ip route\", and \"hostel audit\" for what is left over",
-            ),
+            Kind::Exists if act == "add route to" => error.hint(check::ELSEWHERE),
             _ => error,
         }
     })

@@ -1,0 +1,322 @@
+//! Other addresses for the links of a VE that runs. What each link needs is a list of objects in the kernel; what only
+//! the old addresses need is removed, what only the new ones need is added. Both leave alone what is so already, so the
+//! change may be made twice, go on after it was cut short, or be taken back from wherever it stopped.
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sched::CloneFlags;
+use rtnetlink::packet_route::address::AddressScope;
+
+use super::inspect;
+use super::netlink::{Netlink, Refusal, Request};
+use super::routed::{FIRST_TABLE, configure, existing};
+use super::sysctl::Sysctl;
+use super::{Link, check, message};
+use crate::error::{Error, Kind, Result};
+use crate::namespace;
+
+/// One thing that an address needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Object {
+    /// On the host's end: the gateway of a family.
+    Gateway { ipv6: bool },
+    /// On the host: the VE's MAC for an address.
+    Neighbour(IpAddr),
+    /// On the host: the way to an address.
+    Route(IpAddr),
+    /// In the VE.
+    Address(IpAddr),
+    /// In the VE: the default route of a family, in the main table or one of the link's own.
+    Default { ipv6: bool, table: Option<u32> },
+    /// In the VE: what comes from an address goes by that table.
+    Rule(IpAddr, u32),
+}
+
+impl Object {
+    fn is_inside(self) -> bool {
+        matches!(self, Self::Address(_) | Self::Default { .. } | Self::Rule(..))
+    }
+
+    /// Routes inside come after the addresses, and go before them.
+    fn is_way_out(self) -> bool {
+        matches!(self, Self::Default { .. } | Self::Rule(..))
+    }
+
+    /// In words, for errors.
+    fn of(self, link: &Link) -> String {
+        let (host, guest) = (&link.host_name, &link.guest_name);
+        match self {
+            Self::Gateway { .. } => format!("the gateway's address of {host}"),
+            Self::Neighbour(address) => format!("neighbour {address} by {host}"),
+            Self::Route(address) => format!("the route to {address} by {host}"),
+            Self::Address(address) => format!("address {address} of {guest} in the VE"),
+            Self::Default { .. } => format!("the VE's default route by {guest}"),
+            Self::Rule(address, _) => format!("a rule of the VE for {address}"),
+        }
+    }
+
+    fn request(self, link: &Link, index: u32) -> Request {
+        match self {
+            Self::Gateway { ipv6 } => message::add_gateway(index, ipv6),
+            Self::Neighbour(address) => message::neighbour(index, address, link.mac),
+            Self::Route(address) => message::route_to_ve(index, address),
+            Self::Address(address) => {
+                message::add_address(index, address, message::host_prefix(address), AddressScope::Universe)
+            }
+            Self::Default { ipv6, table } => message::default_route(index, ipv6, table),
+            Self::Rule(address, table) => message::rule_from(address, table),
+        }
+    }
+}
+
+/// All that these links need, by the number of the link; as `attach` lays it.
+fn objects(links: &[Link]) -> Vec<(usize, Object)> {
+    let mut all = Vec::new();
+    let mut defaults = [false; 2];
+    for (n, (link, table)) in links.iter().zip(FIRST_TABLE..).enumerate() {
+        for ipv6 in [false, true] {
+            let own: Vec<IpAddr> = link.addresses.iter().copied().filter(|a| a.is_ipv6() == ipv6).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let first = !std::mem::replace(&mut defaults[usize::from(ipv6)], true);
+            let table = (!first).then_some(table);
+            all.push((n, Object::Gateway { ipv6 }));
+            all.push((n, Object::Default { ipv6, table }));
+            for address in own {
+                all.extend([Object::Neighbour, Object::Route, Object::Address].map(|make| (n, make(address))));
+                all.extend(table.map(|table| (n, Object::Rule(address, table))));
+            }
+        }
+    }
+    all
+}
+
+/// As [`super::Network::readdress`].
+pub(super) fn readdress(sysctl: &Sysctl, init: u32, old: &[Link], new: &[Link]) -> Result<()> {
+    let path = format!("/proc/{init}/ns/net");
+    let namespace = File::open(&path).map_err(|e| Error::os("open", path, e))?;
+    readdress_in(sysctl, namespace.as_fd(), old, new)
+}
+
+fn readdress_in(sysctl: &Sysctl, netns: BorrowedFd<'_>, old: &[Link], new: &[Link]) -> Result<()> {
+    check::links(new)?;
+    let same = |a: &Link, b: &Link| (&a.host_name, &a.guest_name, a.mac) == (&b.host_name, &b.guest_name, b.mac);
+    if old.len() != new.len() || !old.iter().zip(new).all(|(a, b)| same(a, b)) {
+        let why = "they aren't the same links as before";
+        return Err(Error::new("change the addresses of", "links", why).kind(Kind::Invalid));
+    }
+    let ipv6 = sysctl.has_ipv6();
+    if let Some(address) = new.iter().flat_map(|l| &l.addresses).find(|a| a.is_ipv6() && !ipv6) {
+        let no = "this kernel has no IPv6, or it is turned off";
+        return Err(Error::new("give a VE", address, no).kind(Kind::Unsupported));
+    }
+    for (_, link) in old.iter().zip(new).filter(|(a, b)| a.addresses != b.addresses) {
+        configure(sysctl, ipv6, link)?;
+    }
+    let guest = namespace::within(netns, CloneFlags::CLONE_NEWNET, inspect::open)?;
+    let mut change = Change {
+        host: inspect::open()?,
+        guest,
+        links: new,
+    };
+    let (before, after) = (objects(old), objects(new));
+    let only = |of: &[(usize, Object)], not: &[(usize, Object)], way_out: bool| -> Vec<(usize, Object)> {
+        let wanted = |o: &&(usize, Object)| o.1.is_way_out() == way_out && !not.contains(o);
+        of.iter().filter(wanted).copied().collect()
+    };
+    // The last IPv4 address of an interface takes all routes by it along when it goes, so new ones come first.
+    change.remove(&only(&before, &after, true))?;
+    change.add(&only(&after, &before, false))?;
+    change.remove(&only(&before, &after, false))?;
+    change.add(&only(&after, &before, true))
+}
+
+/// The ends of the links, and where they are.
+struct Change<'a> {
+    host: Netlink,
+    guest: Netlink,
+    links: &'a [Link],
+}
+
+impl Change<'_> {
+    fn add(&mut self, objects: &[(usize, Object)]) -> Result<()> {
+        for (n, object) in objects {
+            match self.send(*n, *object, |request| request)? {
+                None => {}
+                Some(refusal) if refusal.errno() != libc::EEXIST => {
+                    return Err(refusal.into_error("add", object.of(&self.links[*n])));
+                }
+                // Its own, or somebody else's?
+                Some(refusal) => match object {
+                    Object::Route(address) if !self.routes(*n, *address)? => {
+                        let error = refusal.into_error("add", object.of(&self.links[*n]));
+                        return Err(error.hint(check::ELSEWHERE));
+                    }
+                    _ => {}
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, objects: &[(usize, Object)]) -> Result<()> {
+        for (n, object) in objects.iter().rev() {
+            match self.send(*n, *object, message::removal)? {
+                Some(refusal) if !is_gone(&refusal) => {
+                    return Err(refusal.into_error("remove", object.of(&self.links[*n])));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is about an object; what the kernel has against it.
+    fn send(&mut self, n: usize, object: Object, make: impl FnOnce(Request) -> Request) -> Result<Option<Refusal>> {
+        let link = &self.links[n];
+        let (netlink, name) = match object.is_inside() {
+            true => (&mut self.guest, &link.guest_name),
+            false => (&mut self.host, &link.host_name),
+        };
+        let index = existing(netlink, name)?;
+        Ok(netlink.apply(&[make(object.request(link, index))]).err())
+    }
+
+    /// Do we route this address to this link?
+    fn routes(&mut self, n: usize, address: IpAddr) -> Result<bool> {
+        let index = existing(&mut self.host, &self.links[n].host_name)?;
+        let routes = inspect::our_routes(&mut self.host)?;
+        Ok(routes.get(&index).is_some_and(|list| list.contains(&address)))
+    }
+}
+
+/// By an earlier attempt, or the guest's root took it away.
+fn is_gone(refusal: &Refusal) -> bool {
+    matches!(refusal.errno(), libc::ENOENT | libc::ESRCH | libc::EADDRNOTAVAIL)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::net::Network;
+    use crate::net::testing::{Space, add_ve, host_and_ve, link, network};
+
+    /// What a VE may have on its two interfaces, one after the other, there and back: families come and go, the default
+    /// route moves from one interface to the other, all at once.
+    const LIVES: &[[&[&str]; 2]] = &[
+        [&["192.0.2.10"], &[]],
+        [&["192.0.2.10", "192.0.2.11", "2001:db8::10"], &[]],
+        [&["192.0.2.11"], &["198.51.100.8", "2001:db8:8::8"]],
+        [&["192.0.2.12", "2001:db8::10"], &["198.51.100.8", "2001:db8:8::9"]],
+        [&[], &["192.0.2.10", "2001:db8:8::9"]],
+        [&[], &[]],
+        [&["2001:db8::10"], &["198.51.100.9"]],
+    ];
+
+    fn links(life: &[&[&str]; 2]) -> [Link; 2] {
+        [link(101, 0, life[0]), link(101, 1, life[1])]
+    }
+
+    /// All that the kernel has of it, in an order of our own.
+    fn laid(host: &Space, ve: &Space) -> Vec<String> {
+        let mut all = Vec::new();
+        for (space, args) in [
+            (host, "addr show"),
+            (host, "neigh show nud permanent"),
+            (host, "route show proto 104"),
+            (host, "-6 route show proto 104"),
+            (ve, "addr show"),
+            (ve, "-4 route show table all proto static"),
+            (ve, "-4 route show table all proto boot"),
+            (ve, "-6 route show table all proto static"),
+            (ve, "-6 route show table all proto boot"),
+            (ve, "-4 rule"),
+            (ve, "-6 rule"),
+        ] {
+            let text = space.ip(&format!("-o {args}"));
+            let mut lines: Vec<String> = text
+                .lines()
+                // Interfaces are numbered in each namespace anew, and a link-local address of the kernel's comes late.
+                .map(|l| l.split_once(": ").map_or(l, |(_, rest)| rest).trim().to_owned())
+                .filter(|l| !l.contains("scope link") || l.contains("hv101"))
+                .collect();
+            lines.sort();
+            all.extend(lines.into_iter().map(|l| format!("{args}: {l}")));
+        }
+        all
+    }
+
+    fn change(host: &Space, ve: &Space, old: &[Link], new: &[Link]) -> Result<()> {
+        host.run(|| readdress_in(&Sysctl::new(Path::new("/proc")), ve.fd(), old, new))
+    }
+
+    #[test]
+    fn each_change_leaves_what_a_start_would_have_laid() {
+        let Some(probe) = Space::new() else { return };
+        drop(probe);
+        let fresh = |life: &[&[&str]; 2]| {
+            let (host, ve) = (Space::new().unwrap(), Space::new().unwrap());
+            host.run(|| network().prepare_host()).unwrap();
+            host.run(|| network().attach(ve.fd(), &links(life))).unwrap();
+            (host, ve)
+        };
+        let expected: Vec<_> = LIVES.iter().map(fresh).map(|(h, v)| laid(&h, &v)).collect();
+        let (host, ve) = fresh(&LIVES[0]);
+        for (n, m) in (0..LIVES.len() - 1)
+            .map(|n| (n, n + 1))
+            .chain((1..LIVES.len()).rev().map(|n| (n, n - 1)))
+        {
+            let (old, new) = (links(&LIVES[n]), links(&LIVES[m]));
+            for round in ["once", "again"] {
+                change(&host, &ve, &old, &new).unwrap();
+                assert_eq!(laid(&host, &ve), expected[m], "from {n} to {m}, {round}");
+            }
+            for address in new.iter().flat_map(|l| &l.addresses) {
+                assert!(host.ping(&address.to_string(), 1), "from {n} to {m}: {address}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_routed_elsewhere_is_refused_and_taken_back() {
+        let Some((host, ve)) = host_and_ve(101, &["192.0.2.10"]) else {
+            return;
+        };
+        let Some(_other) = add_ve(&host, 102, &["192.0.2.20"]) else {
+            return;
+        };
+        let before = laid(&host, &ve);
+        let (old, new) = (
+            [link(101, 0, &["192.0.2.10"])],
+            [link(101, 0, &["2001:db8::10", "192.0.2.20"])],
+        );
+        let refused = change(&host, &ve, &old, &new).unwrap_err();
+        assert_eq!(refused.kind, Kind::Exists, "{refused}");
+        change(&host, &ve, &new, &old).unwrap();
+        assert_eq!(laid(&host, &ve), before);
+        assert!(host.ping("192.0.2.10", 1) && host.ping("192.0.2.20", 1));
+        // Nor other links than those that are there.
+        let others = [link(101, 0, &[]), link(101, 1, &[])];
+        assert_eq!(change(&host, &ve, &old, &others).unwrap_err().kind, Kind::Invalid);
+    }
+
+    #[test]
+    fn what_the_guests_root_has_done_is_no_obstacle() {
+        let Some((host, ve)) = host_and_ve(101, &["192.0.2.10", "192.0.2.11"]) else {
+            return;
+        };
+        ve.ip("addr del 192.0.2.11/32 dev eth0");
+        ve.ip("addr add 192.0.2.12/32 dev eth0");
+        let (old, new) = (
+            [link(101, 0, &["192.0.2.10", "192.0.2.11"])],
+            [link(101, 0, &["192.0.2.10", "192.0.2.12"])],
+        );
+        change(&host, &ve, &old, &new).unwrap();
+        assert!(host.ping("192.0.2.12", 1) && host.ping("192.0.2.10", 1) && !host.ping("192.0.2.11", 1));
+    }
+}
