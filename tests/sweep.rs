@@ -605,6 +605,13 @@ fn set_on_a_running_ve() {
 }
 
 #[test]
+fn addresses_of_a_running_ve() {
+    let others = "network.0.addresses=10.77.0.98,fd77:7c3e:9a51:77::98";
+    Sweep::new(Before::Running, &["set", VE, others]).everything();
+    Sweep::new(Before::Stopped, &["address", "add", VE, "10.77.0.99"]).kill_everywhere(&[]);
+}
+
+#[test]
 fn move_of_the_disk() {
     for (kind, mkfs, options) in [
         ("btrfs", &["-q"][..], "noatime"),

@@ -77,6 +77,11 @@ impl Dirs {
         self.paths.run.join("taken.json")
     }
 
+    /// Addresses that VEs gave back a short while ago.
+    pub fn aside(&self) -> PathBuf {
+        self.paths.data.join("aside.json")
+    }
+
     /// Kernel locks.
     pub fn locks(&self) -> PathBuf {
         self.paths.run.join("locks")

@@ -1,6 +1,7 @@
 //! What a face can ask of the engine.
 
 mod act;
+mod address;
 mod audit;
 mod console;
 mod create;
@@ -8,6 +9,7 @@ mod host_life;
 mod info;
 mod init;
 mod inside;
+mod network;
 mod query;
 mod set;
 mod settle;
@@ -23,7 +25,9 @@ use std::time::Duration;
 use hostel_model::id::{TemplateName, VeId, VeName};
 use serde::Serialize;
 
+pub use address::AddressReport;
 pub use host_life::Procession;
+pub use network::{AddressState, NetworkStatus};
 pub(crate) use settle::TROUBLE;
 
 use crate::error::{Class, Result};

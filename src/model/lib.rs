@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock, or knows Linux. Everything that comes from a person or a file
 //! becomes one of these types at the door, or an error that names the text and what was expected.
 
+pub mod aside;
 pub mod definition;
 pub mod distribution;
 pub mod edit;

@@ -2,10 +2,14 @@
 //! these, and the engine matches it exhaustively.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::id::{TenantName, VeId, VeName};
+use crate::ipam::Family;
 
 /// How a person names one VE.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,4 +132,37 @@ pub struct Exec {
     pub cwd: Option<String>,
     /// Give it a terminal of its own.
     pub pty: bool,
+}
+
+/// The address that a VE is to be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// This one.
+    One(IpAddr),
+    /// A free one: of this family, or of each that the network has.
+    Auto(Option<Family>),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto(None)),
+            "auto4" => Ok(Self::Auto(Some(Family::V4))),
+            "auto6" => Ok(Self::Auto(Some(Family::V6))),
+            _ => text.parse().map(Self::One).map_err(|_| {
+                format!("\"{text}\" is no address; write one without a prefix length, or auto, auto4 or auto6")
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(address) => address.fmt(f),
+            Self::Auto(None) => f.pad("an address"),
+            Self::Auto(Some(family)) => write!(f, "an {family} address"),
+        }
+    }
 }

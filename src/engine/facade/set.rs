@@ -12,7 +12,7 @@ use super::{Engine, Progress, SetReport};
 use crate::error::{Class, Error, Result};
 use crate::op;
 use crate::op::relocate::Relocate;
-use crate::op::set::Set;
+use crate::op::set::{Interfaces, Set};
 use crate::ve::reality::Reality;
 use crate::ve::record::VeState;
 use crate::ve::registry::Catalogue;
@@ -48,7 +48,7 @@ impl Engine {
         self.change(&state, &old, text, false, progress)
     }
 
-    fn change(
+    pub(super) fn change(
         &self,
         state: &VeState,
         old: &str,
@@ -79,7 +79,8 @@ impl Engine {
                 ..b
             }
         });
-        let report = plan_change(state, before.as_ref(), &after, running, dry_run)?;
+        let interfaces = self.new_interfaces(state, before.as_ref(), &after, &reality)?;
+        let report = plan_change(state, before.as_ref(), &after, running, interfaces.is_some(), dry_run)?;
         if let Some(to) = driver {
             let size = disk_size.unwrap_or(state.disk_size);
             let inodes = self.check_move(state, to, size, after.disk.inodes)?;
@@ -102,6 +103,7 @@ impl Engine {
                 old: old.to_owned(),
                 new: new.to_owned(),
                 disk_size,
+                interfaces,
             };
             self.run::<Set>(state.id, &params, progress)?;
         }
@@ -153,6 +155,35 @@ impl Engine {
             self.check_shrink(state, size)?;
         }
         Ok(Some(size))
+    }
+
+    /// Its interfaces by this change, if they change now: a VE that runs can get other addresses, and what is stopped
+    /// can get anything. What waits for a start is allocated then, so that a dump in which addresses stand stays right.
+    fn new_interfaces(
+        &self,
+        state: &VeState,
+        before: Option<&Effective>,
+        after: &Effective,
+        reality: &Reality,
+    ) -> Result<Option<Interfaces>> {
+        let networks = |ve: &Effective| ve.interfaces.iter().map(|i| i.network.name.clone()).collect::<Vec<_>>();
+        let asked = |ve: &Effective| ve.interfaces.iter().map(|i| i.addresses.clone()).collect::<Vec<_>>();
+        if before.is_none_or(|b| (networks(b), asked(b)) == (networks(after), asked(after))) {
+            return Ok(None);
+        }
+        let now = match reality.state {
+            State::Running | State::Paused => state.interfaces.iter().map(|i| &i.network).eq(&networks(after)),
+            State::Stopped | State::Mounted => true,
+            State::Suspended | State::Broken => false,
+        };
+        if !now {
+            return Ok(None);
+        }
+        let new = self
+            .host
+            .interfaces(after, &state.interfaces, &self.host.taken(Some(state.id))?)?;
+        let old = state.interfaces.clone();
+        Ok((new != old).then_some(Interfaces { old, new }))
     }
 
     /// The driver that its disk moves to by this change; `None` if it stays.
@@ -266,6 +297,7 @@ fn plan_change(
     before: Option<&Effective>,
     after: &Effective,
     running: bool,
+    addresses_now: bool,
     dry_run: bool,
 ) -> Result<SetReport> {
     let mut report = SetReport {
@@ -285,9 +317,10 @@ fn plan_change(
     }
     for change in before.map(|b| edit::diff(b, after)).unwrap_or_default() {
         let line = (change.key.clone(), change.old, change.new);
+        let now = addresses_now && change.key.starts_with("network.");
         match change.when {
             When::Never(why) => return Err(never(state, &change.key, why)),
-            When::Restart if running => report.waiting.push(line),
+            When::Restart if running && !now => report.waiting.push(line),
             When::Restart | When::Live => report.applied.push(line),
         }
     }

@@ -28,6 +28,7 @@ pub struct Create {
     params: Params,
     /// Held from the judgement until others can see the definition that was judged.
     registry: Option<Lock>,
+    notes: Vec<String>,
 }
 
 /// The whole VE as it will be, so that the next process can undo or finish it.
@@ -63,7 +64,12 @@ impl Operation for Create {
             state,
             params,
             registry: None,
+            notes: Vec::new(),
         })
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     fn steps() -> &'static [Step<Self>] {
@@ -114,6 +120,7 @@ impl Create {
         {
             self.state.interfaces = self.host.interfaces(&effective, &[], &taken)?;
         }
+        self.notes = self.host.given_again(&self.state.name, &self.state.interfaces, &taken);
         let staging = self.host.dirs.staging(self.id);
         file::make_dir(&staging)?;
         self.state.write(&staging)

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::host::Host;
 use crate::step::{Home, Operation, Step, nothing};
+use crate::ve::record::VeState;
 
 /// How long the kernel may take to let go of the disk.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,8 +55,23 @@ impl Operation for Destroy {
                     nothing,
                 ),
                 Step::new("disk", "removing the disk", Destroy::remove_disk, nothing),
+                // By now there is room to write it down.
+                Step::new("aside", "putting its addresses aside", Destroy::put_aside, nothing),
                 Step::new("traces", "removing traces", Destroy::remove_traces, nothing),
             ]
+        }
+    }
+}
+
+impl Host {
+    /// Puts aside what a VE had that is just being removed. What a record doesn't tell any more can't be.
+    pub(crate) fn put_doomed_aside(&self, id: VeId, verb: &str) -> Result<()> {
+        match VeState::read(&self.dirs.doomed(id)) {
+            Ok(Some(state)) => {
+                let had = [state.interfaces, state.former.unwrap_or_default()].concat();
+                self.put_aside(&state.name, &had, &[], verb)
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -97,6 +113,11 @@ impl Destroy {
             self.host.disks.remove(&dir)?;
         }
         Ok(())
+    }
+
+    /// Its record holds them until then.
+    fn put_aside(&mut self) -> Result<()> {
+        self.host.put_doomed_aside(self.id, Self::VERB)
     }
 
     fn remove_traces(&mut self) -> Result<()> {

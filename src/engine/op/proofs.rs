@@ -207,7 +207,12 @@ fn change(key: &'static str, value: &'static str) -> impl Fn(&Host) -> set::Para
         let new = hostel_model::edit::edit("web1.toml", &old, &[(key, value)]).unwrap();
         let size = |v: &str| v.parse::<hostel_model::units::Bytes>().unwrap().get();
         let disk_size = (key == "disk.size").then(|| size(value));
-        set::Params { old, new, disk_size }
+        set::Params {
+            old,
+            new,
+            disk_size,
+            interfaces: None,
+        }
     }
 }
 
@@ -218,6 +223,29 @@ fn set() {
         prove::<Set>(|| running(&[]), change(key, value));
     }
     prove::<Set>(|| made(&[]), change("disk.size", "512MiB"));
+}
+
+/// Addresses: of a VE that is stopped, and of one that runs; some come, some go.
+#[test]
+fn set_addresses() {
+    let params = |host: &Host| {
+        let set::Params { old, .. } = change("hostname", "www")(host);
+        let key = |n: usize| format!("network.{n}.addresses");
+        let settings = [(key(0), "10.77.0.2,10.77.0.9"), (key(1), "203.0.113.5")];
+        let new = hostel_model::edit::edit("web1.toml", &old, &settings).unwrap();
+        let had = host.state(id(101)).unwrap().interfaces;
+        let mut has = had.clone();
+        has[0].addresses.push("10.77.0.9".parse().unwrap());
+        has[1].addresses = vec!["203.0.113.5".parse().unwrap()];
+        set::Params {
+            old,
+            new,
+            disk_size: None,
+            interfaces: Some(set::Interfaces { old: had, new: has }),
+        }
+    };
+    prove::<Set>(|| made(RICH), params);
+    prove::<Set>(|| running(RICH), params);
 }
 
 /// Whatever fails, there is one whole disk with all that was on it, and the record says of which driver.

@@ -204,6 +204,9 @@ impl Host {
             }
             self.disks.detach(&dir, PATIENCE)?;
             self.disks.remove(&dir)?;
+            if dir == self.dirs.doomed(id) {
+                self.put_doomed_aside(id, "recover")?;
+            }
             file::remove_tree(&dir)?;
         }
         Ok(())

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step, nothing};
-use crate::ve::record::VeState;
+use crate::ve::record::{InterfaceState, VeState};
 use crate::ve::registry::Catalogue;
 
 /// A change under way.
@@ -22,6 +22,7 @@ pub struct Set {
     id: VeId,
     state: VeState,
     params: Params,
+    notes: Vec<String>,
 }
 
 /// Both texts, so that the next process can go on or back.
@@ -34,6 +35,18 @@ pub struct Params {
     /// The size that its disk is to have, if another than now.
     #[serde(default)]
     pub disk_size: Option<u64>,
+    /// Its interfaces, if they change now and not at its next start.
+    #[serde(default)]
+    pub interfaces: Option<Interfaces>,
+}
+
+/// What was allocated for its interfaces, and what is to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interfaces {
+    /// Until now.
+    pub old: Vec<InterfaceState>,
+    /// From now on.
+    pub new: Vec<InterfaceState>,
 }
 
 impl Operation for Set {
@@ -49,16 +62,24 @@ impl Operation for Set {
             id,
             state,
             params,
+            notes: Vec::new(),
         })
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     fn steps() -> &'static [Step<Self>] {
         const {
             &[
+                Step::new("reserve", "reserving addresses", Set::reserve, Set::release),
                 Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
                 Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
+                Step::new("network", "changing addresses", Set::readdress, Set::address_back),
                 // Last, because a disk that has grown can't shrink while it is in use.
                 Step::new("disk", "changing the disk", Set::resize, nothing).irrevocable(Set::has_resized),
+                Step::new("aside", "putting addresses aside", Set::put_aside, nothing),
                 Step::new("record", "recording", Set::record, nothing),
             ]
         }
@@ -116,6 +137,75 @@ impl Set {
         }
     }
 
+    /// From here on both the old and the new addresses are the VE's. They were chosen before, without a lock.
+    fn reserve(&mut self) -> Result<()> {
+        let Some(Interfaces { old, new }) = self.params.interfaces.clone() else {
+            return Ok(());
+        };
+        let _lock = self.host.lock_registry(Self::VERB)?;
+        let taken = self.host.taken(Some(self.id))?;
+        if let Some(lost) = new
+            .iter()
+            .flat_map(|i| &i.addresses)
+            .find(|a| taken.addresses.contains(a))
+        {
+            let message = format!("another VE took {lost} just now");
+            return Err(Error::new(Class::Busy, message).hint("try again"));
+        }
+        self.notes = self.host.given_again(&self.state.name, &new, &taken);
+        self.state.former = Some(old);
+        self.state.interfaces = new;
+        self.state.write(&self.host.dirs.ve(self.id))
+    }
+
+    fn release(&mut self) -> Result<()> {
+        let Some(Interfaces { old, .. }) = self.params.interfaces.clone() else {
+            return Ok(());
+        };
+        self.state.former = None;
+        self.state.interfaces = old;
+        self.state.write(&self.host.dirs.ve(self.id))
+    }
+
+    /// From the first of these interfaces to the second, in a VE that runs.
+    fn change_links(&self, from: &[InterfaceState], to: &[InterfaceState]) -> Result<()> {
+        let Some(init) = self.host.reality(self.id)?.init else {
+            return Ok(());
+        };
+        let links = |interfaces: &[InterfaceState]| {
+            let interfaces = interfaces.to_vec();
+            let state = VeState {
+                interfaces,
+                ..self.state.clone()
+            };
+            self.host.links(self.id, &state)
+        };
+        let (old, new) = (links(from)?, links(to)?);
+        self.host.network.readdress(init.pid, &old, &new)?;
+        self.host.admit(&new)
+    }
+
+    fn readdress(&mut self) -> Result<()> {
+        match &self.params.interfaces {
+            Some(Interfaces { old, new }) => self.change_links(old, new),
+            None => Ok(()),
+        }
+    }
+
+    fn address_back(&mut self) -> Result<()> {
+        match &self.params.interfaces {
+            Some(Interfaces { old, new }) => self.change_links(new, old),
+            None => Ok(()),
+        }
+    }
+
+    fn put_aside(&mut self) -> Result<()> {
+        match &self.params.interfaces {
+            Some(Interfaces { old, new }) => self.host.put_aside(&self.state.name, old, new, Self::VERB),
+            None => Ok(()),
+        }
+    }
+
     fn write(&self, text: &str) -> Result<()> {
         Ok(file::write_atomic(
             &self.host.dirs.definition(&self.state.name),
@@ -162,8 +252,13 @@ impl Set {
     fn record(&mut self) -> Result<()> {
         let size = self.params.disk_size.unwrap_or(self.state.disk_size);
         let tenant = Some(self.effective(&self.params.new)?.tenant);
-        if (size, &tenant) == (self.state.disk_size, &self.state.tenant) {
+        let settled = self.params.interfaces.is_none();
+        if settled && (size, &tenant) == (self.state.disk_size, &self.state.tenant) {
             return Ok(());
+        }
+        if let Some(interfaces) = &self.params.interfaces {
+            self.state.interfaces.clone_from(&interfaces.new);
+            self.state.former = None;
         }
         self.state.disk_size = size;
         self.state.tenant = tenant;

@@ -101,7 +101,8 @@ impl Start {
         let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
         self.notes.extend(self.host.judge(&effective, self.state.driver)?);
         self.notes.extend(self.host.raise_settings());
-        self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
+        let told = self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
+        self.notes.extend(told);
         if !self.state.lower.is_dir() {
             let lower = self.state.lower.display();
             return Err(Error::new(
@@ -290,6 +291,7 @@ impl Start {
             self.state.settled_in = true;
             self.state.password = password;
             self.state.tenant = tenant;
+            self.host.put_former_aside(&self.state)?;
             self.state.former = None;
             // The VE runs by now, whatever room there is.
             return self.host.write_somehow(&self.state);

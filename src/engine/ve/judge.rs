@@ -135,7 +135,7 @@ impl Host {
                 }
                 Addresses::Auto => match has.iter().find(|i| i.network == network.name) {
                     Some(old) if !old.addresses.is_empty() => old.addresses.clone(),
-                    _ => ipam::allocate(network, &used).map_err(|e| {
+                    _ => ipam::allocate(network, &used, &taken.aside, taken.now).map_err(|e| {
                         Error::new(Class::Limit, format!("cannot give {} an address", ve.name)).because(e)
                     })?,
                 },
@@ -185,22 +185,25 @@ impl Host {
     }
 
     /// Brings what was allocated in line with a definition whose interfaces were changed. What it had stays the VE's
-    /// until [`Self::keep_interfaces`] or [`Self::restore_interfaces`].
-    pub fn adjust_interfaces(&self, id: VeId, state: &mut VeState, ve: &Effective) -> Result<()> {
+    /// until [`Self::keep_interfaces`] or [`Self::restore_interfaces`]. The answer is what is worth a line.
+    pub fn adjust_interfaces(&self, id: VeId, state: &mut VeState, ve: &Effective) -> Result<Vec<String>> {
         let had = state.former.clone().unwrap_or_else(|| state.interfaces.clone());
         let unchanged = state.former.is_none() && self.interfaces(ve, &had, &Taken::default()).is_ok_and(|i| i == had);
         if unchanged {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let _lock = self.lock_registry("start")?;
-        let new = self.interfaces(ve, &had, &self.taken(Some(id))?)?;
+        let taken = self.taken(Some(id))?;
+        let new = self.interfaces(ve, &had, &taken)?;
         state.former = (new != had).then_some(had);
         state.interfaces = new;
-        state.write(&self.dirs.ve(id))
+        state.write(&self.dirs.ve(id))?;
+        Ok(self.given_again(&state.name, &state.interfaces, &taken))
     }
 
-    /// The new interfaces are in force: the former ones' addresses are free.
+    /// The new interfaces are in force: the former ones' addresses are put aside.
     pub fn keep_interfaces(&self, state: &mut VeState) -> Result<()> {
+        self.put_former_aside(state)?;
         match state.former.take() {
             Some(_) => self.write_somehow(state),
             None => Ok(()),

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use hostel_model::aside::Aside;
 use hostel_model::id::{VeId, VeName};
 use hostel_system::file;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,10 @@ pub struct Taken {
     pub slots: BTreeSet<u32>,
     /// Addresses.
     pub addresses: BTreeSet<IpAddr>,
+    /// Addresses that were in use a short while ago.
+    pub aside: Aside,
+    /// When that was looked up, in seconds since 1970.
+    pub now: i64,
 }
 
 /// What tells a record from its successor, which is another file with that name.
@@ -74,7 +79,11 @@ impl Host {
             .map_err(|e| Error::new(Class::Failed, format!("cannot read {}", ves.display())).because(e))?;
         let (mut known, mut index, mut read) = (self.index(), Index::new(), 0);
         let now = UNIX_EPOCH.elapsed().map_or(0, |t| t.as_nanos().cast_signed());
-        let mut taken = Taken::default();
+        let mut taken = Taken {
+            aside: self.aside()?,
+            now: (self.clock)(),
+            ..Taken::default()
+        };
         // Also those that are just being made or removed: theirs is not free yet.
         for entry in dirs.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();

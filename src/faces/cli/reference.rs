@@ -30,6 +30,15 @@ a line, in the order in which they are done
                         or interrupted
 show --json             an array of {key, value, source}
 set --json              {dry_run, applied: [], waiting: []}, of {key, old, new}
+network list --json     an array of what network show gives, without addresses
+network show --json     {name, problem, description, kind, pools: [], dns: [],
+                        search: [], masquerade, mtu, quarantine, ves,
+                        addresses: []}
+                        pools: of {pool, used, aside, left}, where left is at
+                        most 18446744073709551615; addresses: of {address,
+                        state, ve, id, interface, routed, admitted, left}
+address add and remove --json: {id, name, interface, network, addresses: [],
+                        changed, live}
 info --json             an array of {what, value, why}
 audit --json            an array of {kind, object, why, fixed, error}
 template list --json    an array of what template show gives

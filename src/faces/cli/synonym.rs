@@ -23,6 +23,8 @@ const SYNONYMS: &[(&[&str], &str)] = &[
     (&["cp", "copy", "upload"], "push"),
     (&["download"], "pull"),
     (&["image", "images", "templates"], "template"),
+    (&["net", "networks", "pool", "pools"], "network"),
+    (&["ip", "ipadd", "ipdel", "addresses"], "address"),
     (&["check", "fsck", "doctor", "gc"], "audit"),
     (&["setup", "install"], "init"),
 ];

@@ -204,6 +204,11 @@ impl<'a> Reading<'a> {
         self.places.get(key).cloned().unwrap_or(0..0)
     }
 
+    /// Notes where an element of a list stands.
+    pub(crate) fn note(&mut self, key: &str, place: Range<usize>) {
+        self.places.insert(key.to_owned(), place);
+    }
+
     /// Was the key there?
     pub(crate) fn has(&self, key: &str) -> bool {
         self.places.contains_key(key)

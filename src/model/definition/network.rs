@@ -12,6 +12,11 @@ use super::field::{Field, Reading, Record, Shape, fields};
 use super::name_of_file;
 use super::value::{Cell, Read, read_list, read_text, words};
 use crate::id::{Domain, NetworkName};
+use crate::units::Span;
+
+/// How long a freed address is kept aside if the network doesn't say: longer than the caches of neighbours, name servers
+/// and clients usually remember whose it was.
+const QUARANTINE: Span = Span::seconds(3600);
 
 words! {
     /// The way to reach a network's addresses.
@@ -36,6 +41,8 @@ pub struct Network {
     pub ranges: Vec<AddressRange>,
     /// Addresses that belong to somebody else.
     pub exclude: Vec<AddressRange>,
+    /// How long an address that a VE gave back is kept from others.
+    pub quarantine: Span,
     /// Rewrite the source of what leaves the host to the host's own address?
     pub masquerade: bool,
     /// Name servers for its VEs.
@@ -67,6 +74,10 @@ impl AddressRange {
     pub fn contains(&self, address: IpAddr) -> bool {
         // IpAddr orders IPv4 before IPv6, so the other family is never between.
         (self.first..=self.last).contains(&address)
+    }
+    /// Has it an address in common with the other?
+    fn overlaps(&self, other: &Self) -> bool {
+        self.contains(other.first) || other.contains(self.first)
     }
 }
 
@@ -154,6 +165,7 @@ pub(super) struct Draft {
     pools: Option<Vec<IpNetwork>>,
     ranges: Option<Vec<AddressRange>>,
     exclude: Option<Vec<AddressRange>>,
+    quarantine: Option<Span>,
     masquerade: Option<bool>,
     dns: Option<Vec<IpAddr>>,
     search: Option<Vec<Domain>>,
@@ -169,6 +181,8 @@ impl Record for Draft {
             "where \"auto\" addresses are taken from; the whole pools if not set", "[\"10.77.0.100-10.77.0.199\"]";
         "exclude": Vec<AddressRange> => exclude,
             "addresses that belong to somebody else", "[\"10.77.0.1\", \"10.77.0.5-10.77.0.9\"]";
+        "quarantine": Span => quarantine,
+            "how long an address that a VE gave back is kept from others; 0s for not at all", "\"1h\"";
         "masquerade": bool => masquerade, "give what leaves the host the host's own address (NAT)", "true";
         "dns": Vec<IpAddr> => dns, "name servers for its VEs; if not set, the host's own", "[\"9.9.9.9\", \"2620:fe::fe\"]";
         "search": Vec<Domain> => search, "domains its VEs search short names in", "[\"acme.example\"]";
@@ -191,6 +205,7 @@ impl Network {
                 pools,
                 ranges: draft.ranges.unwrap_or_default(),
                 exclude: draft.exclude.unwrap_or_default(),
+                quarantine: draft.quarantine.unwrap_or(QUARANTINE),
                 masquerade: draft.masquerade.unwrap_or(false),
                 dns: draft.dns.unwrap_or_default(),
                 search: draft.search.unwrap_or_default(),
@@ -223,24 +238,32 @@ impl Draft {
         if pools.is_empty() && reading.reports.is_empty() {
             reading.wrong("pools", "at least one prefix");
         }
+        // With a mistake in a list, its elements aren't where they were written.
+        if !reading.reports.is_empty() {
+            return;
+        }
         for (i, pool) in pools.iter().enumerate() {
             if let Some(other) = pools[..i]
                 .iter()
                 .find(|o| o.contains(pool.ip()) || pool.contains(o.ip()))
             {
-                reading.wrong(
-                    "pools",
-                    format!("prefixes that don't overlap, unlike {other} and {pool}"),
-                );
+                let expected = format!("prefixes that don't overlap, unlike {other} and {pool}");
+                reading.wrong(&format!("pools.{i}"), expected);
             }
         }
         for (key, ranges) in [("ranges", &self.ranges), ("exclude", &self.exclude)] {
-            for range in ranges.iter().flatten() {
-                if !pools.iter().any(|p| p.contains(range.first) && p.contains(range.last))
-                    && reading.reports.is_empty()
-                {
-                    reading.wrong(key, format!("ranges inside one of the pools, unlike {range}"));
+            for (i, range) in ranges.iter().flatten().enumerate() {
+                let key = format!("{key}.{i}");
+                if !pools.iter().any(|p| p.contains(range.first) && p.contains(range.last)) {
+                    reading.wrong(&key, format!("ranges inside one of the pools, unlike {range}"));
                 }
+            }
+        }
+        let ranges = self.ranges.as_deref().unwrap_or_default();
+        for (i, range) in ranges.iter().enumerate() {
+            if let Some(other) = ranges[..i].iter().find(|o| o.overlaps(range)) {
+                let expected = format!("ranges that don't overlap, unlike {other} and {range}");
+                reading.wrong(&format!("ranges.{i}"), expected);
             }
         }
     }

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::units::Span;
 
 const VE: &str = "id = 101\nname = \"web1\"\ntenant = \"acme\"\ntemplate = \"debian-12\"\nplan = \"small\"\n";
 
@@ -261,6 +262,7 @@ fn networks() {
     let network = |text: &str| Network::parse("networks/n.toml", text);
     let good = network("kind = \"routed\"\npools = [\"10.77.0.0/24\", \"2001:db8:77::/64\"]\nexclude = [\"10.77.0.1\", \"10.77.0.5-10.77.0.9\"]").unwrap();
     assert!(good.contains("10.77.0.9".parse().unwrap()) && good.excludes("10.77.0.9".parse().unwrap()));
+    assert_eq!(good.quarantine, Span::seconds(3600));
     assert!(!good.contains("10.77.1.1".parse().unwrap()) && !good.excludes("10.77.0.10".parse().unwrap()));
     for (text, key, expected) in [
         (
@@ -303,13 +305,33 @@ fn networks() {
         ("kind = \"routed\"\npools = [\"::/0\"]", "pools.0", "at least 16"),
         (
             "kind = \"routed\"\npools = [\"10.0.0.0/8\", \"10.1.0.0/16\"]",
-            "pools",
+            "pools.1",
             "don't overlap",
         ),
         (
             "kind = \"routed\"\npools = [\"10.0.0.0/8\"]\nranges = [\"192.0.2.1\"]",
-            "ranges",
+            "ranges.0",
             "inside one of the pools",
+        ),
+        (
+            "kind = \"routed\"\npools = [\"10.0.0.0/8\"]\nranges = [\"2001:db8::1-2001:db8::5\"]",
+            "ranges.0",
+            "inside one of the pools",
+        ),
+        (
+            "kind = \"routed\"\npools = [\"10.0.0.0/8\"]\nranges = [\"10.0.0.1-10.0.0.5\", \"10.0.0.9\", \"10.0.0.4-10.0.0.6\"]",
+            "ranges.2",
+            "unlike 10.0.0.1-10.0.0.5 and 10.0.0.4-10.0.0.6",
+        ),
+        (
+            "kind = \"routed\"\npools = [\"10.0.0.0/8\"]\nexclude = [\"10.0.0.1\", \"9.255.255.250-10.0.0.5\"]",
+            "exclude.1",
+            "inside one of the pools",
+        ),
+        (
+            "kind = \"routed\"\npools = [\"10.0.0.0/8\"]\nquarantine = \"soon\"",
+            "quarantine",
+            "a length of time",
         ),
         (
             "kind = \"routed\"\npools = [\"10.0.0.0/8\"]\nexclude = [\"10.0.0.9-10.0.0.1\"]",
@@ -326,6 +348,14 @@ fn networks() {
         );
         assert!(wrong.to_string().contains(expected), "{expected}\nis not in\n{wrong}");
     }
+}
+
+#[test]
+fn a_wrong_element_is_shown_in_its_own_line() {
+    let text = "kind = \"routed\"\npools = [\n  \"10.0.0.0/24\",\n]\nranges = [\n  \"10.0.0.1-10.0.0.5\",\n  \"10.0.1.9\",\n]\n";
+    let wrong = Network::parse("networks/n.toml", text).unwrap_err();
+    let found: Vec<_> = wrong.iter().map(|d| (d.key.as_str(), d.line, d.column)).collect();
+    assert_eq!(found, [("ranges.1", 7, 3)], "{wrong}");
 }
 
 #[test]

@@ -124,6 +124,7 @@ impl<'c, 'a> Cell<'c, 'a> {
         let mut all = Vec::new();
         for (i, value) in array.iter().enumerate() {
             let key = format!("{}.{i}", self.key);
+            self.reading.note(&key, value.span());
             let mut cell = Cell::new(self.reading, value, key, V::EXPECTED, self.secret);
             all.extend(V::read(&mut cell));
         }

@@ -58,7 +58,7 @@ impl Nftables {
             said
         };
         Err(Error::new("load firewall table", table, said).hint(
-            "the kernel needs nf_tables with the families inet and nat; \"hostel network show\" prints the table",
+            "the kernel needs nf_tables with the families inet and nat; \"hostel network show NAME --rules\" prints the table",
         ))
     }
 

@@ -1,5 +1,6 @@
 //! The subcommands, a file each.
 
+pub mod address;
 pub mod audit;
 pub mod boot;
 pub mod compact;
@@ -18,6 +19,7 @@ pub mod list;
 pub mod log;
 pub mod man;
 pub mod mount;
+pub mod network;
 pub mod pause;
 pub mod pull;
 pub mod push;
@@ -85,6 +87,8 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Info(c) => c.run(context),
         Command::Boot(c) => c.run(context),
         Command::Shutdown(c) => c.run(context),
+        Command::Network(c) => c.run(context),
+        Command::Address(c) => c.run(context),
         Command::Audit(c) => c.run(context),
         Command::Template(c) => c.run(context),
         Command::Completions(c) => c.run(context),

@@ -6,6 +6,7 @@ mod errors;
 mod golden;
 mod list;
 mod markdown;
+mod network;
 mod requests;
 mod small;
 

@@ -1,0 +1,54 @@
+//! `hostel network`: a file for each of its subcommands.
+
+pub mod list;
+pub mod show;
+
+use clap::{Args, Subcommand};
+use hostel_engine::facade::NetworkStatus;
+
+use super::{Done, Json};
+use crate::cli::context::Context;
+
+/// Show networks and who has their addresses
+///
+/// A network is one or more pools of addresses and the way to reach them: a file in networks/ beside hostel.toml.
+#[derive(Debug, Args)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub struct Network {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    List(list::List),
+    Show(show::Show),
+}
+
+impl Network {
+    /// Does it.
+    pub fn run(&self, context: &Context) -> Done {
+        match &self.what {
+            What::List(c) => c.run(context),
+            What::Show(c) => c.run(context),
+        }
+    }
+}
+
+/// How many addresses; those of IPv6 would take the whole line.
+pub fn count(n: u64) -> String {
+    const MANY: u64 = 1 << 32;
+    if n < MANY {
+        return n.to_string();
+    }
+    format!("~2^{:.0}", (n as f64).log2())
+}
+
+/// Its kind; one whose definition has mistakes has none.
+pub fn kind(network: &NetworkStatus) -> &str {
+    network.kind.as_deref().unwrap_or("broken")
+}
