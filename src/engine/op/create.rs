@@ -120,7 +120,9 @@ impl Create {
         {
             self.state.interfaces = self.host.interfaces(&effective, &[], &taken)?;
         }
-        self.notes = self.host.given_again(&self.state.name, &self.state.interfaces, &taken);
+        self.notes = self
+            .host
+            .given_again(&self.state.name, &[], &self.state.interfaces, &taken);
         let staging = self.host.dirs.staging(self.id);
         file::make_dir(&staging)?;
         self.state.write(&staging)

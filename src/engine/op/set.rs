@@ -152,7 +152,7 @@ impl Set {
             let message = format!("another VE took {lost} just now");
             return Err(Error::new(Class::Busy, message).hint("try again"));
         }
-        self.notes = self.host.given_again(&self.state.name, &new, &taken);
+        self.notes = self.host.given_again(&self.state.name, &old, &new, &taken);
         self.state.former = Some(old);
         self.state.interfaces = new;
         self.state.write(&self.host.dirs.ve(self.id))

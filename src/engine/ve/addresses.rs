@@ -52,14 +52,21 @@ impl Host {
         }
     }
 
-    /// A word about each address that was somebody else's a short while ago.
-    pub fn given_again(&self, ve: &VeName, has: &[InterfaceState], taken: &Taken) -> Vec<String> {
+    /// A word about each address that is new to a VE and was somebody else's a short while ago.
+    pub fn given_again(
+        &self,
+        ve: &VeName,
+        had: &[InterfaceState],
+        has: &[InterfaceState],
+        taken: &Taken,
+    ) -> Vec<String> {
+        let new = |address: &&IpAddr| !had.iter().any(|i| i.addresses.contains(address));
         let (mut catalogue, mut notes) = (Catalogue::default(), Vec::new());
         for interface in has {
             let Ok(network) = catalogue.network(self, &interface.network) else {
                 continue;
             };
-            for address in &interface.addresses {
+            for address in interface.addresses.iter().filter(new) {
                 match taken.aside.get(network, *address, taken.now) {
                     Some(freed) if freed.ve != *ve => notes.push(format!(
                         "{address} was {}'s until {} ago; who knew it may not have noticed yet",
@@ -108,14 +115,16 @@ mod tests {
             .unwrap()
             .clone();
         assert!(taken.aside.get(&network, address, taken.now).is_some());
-        let told = host.given_again(&"web2".parse().unwrap(), &state.interfaces, &taken);
+        let told = host.given_again(&"web2".parse().unwrap(), &[], &state.interfaces, &taken);
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(
             told[0].contains(&address.to_string()) && told[0].contains("web1's"),
             "{told:?}"
         );
-        // To have one's own again is nothing to tell of.
-        assert!(host.given_again(&state.name, &state.interfaces, &taken).is_empty());
+        // To have one's own again is nothing to tell of, nor to keep what one has.
+        let has = &state.interfaces;
+        assert!(host.given_again(&"web2".parse().unwrap(), has, has, &taken).is_empty());
+        assert!(host.given_again(&state.name, &[], &state.interfaces, &taken).is_empty());
         // A damaged file keeps nobody from anything.
         std::fs::write(host.dirs.aside(), "nonsense").unwrap();
         assert_eq!(host.aside().unwrap(), Aside::default());

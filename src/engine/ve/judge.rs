@@ -195,10 +195,11 @@ impl Host {
         let _lock = self.lock_registry("start")?;
         let taken = self.taken(Some(id))?;
         let new = self.interfaces(ve, &had, &taken)?;
+        let told = self.given_again(&state.name, &had, &new, &taken);
         state.former = (new != had).then_some(had);
         state.interfaces = new;
         state.write(&self.dirs.ve(id))?;
-        Ok(self.given_again(&state.name, &state.interfaces, &taken))
+        Ok(told)
     }
 
     /// The new interfaces are in force: the former ones' addresses are put aside.
