@@ -65,7 +65,8 @@ impl Host {
         }
     }
 
-    /// The processors that a VE is to run on, `None` for all. `root` is where the cpuset controller has the VEs.
+    /// The processors that a VE is to run on, `None` for all. `root` is where the cpuset controller has the VEs. Two that
+    /// start at the same moment may get the same ones; those that come after make up for it.
     fn bound_to(&self, root: &Path, id: VeId, limits: &Limits) -> Result<Option<CpuSet>> {
         let Some(all) = facts::processors(&self.layout).filter(|_| limits.cpu.count.is_some()) else {
             return Ok(limits.cpu.pin.clone());
