@@ -45,8 +45,11 @@ fn a_counter_goes_on_and_all_is_as_it_was() {
         "ve",
         "echo kept > /dev/shm/kept; sysctl -w net.ipv4.ip_local_port_range='20000 30000' >/dev/null",
     );
-    let tentative = || h.sh("ve", "busybox ip addr show eth0").contains("tentative");
-    h.until("its addresses are its own", 10, || !tentative());
+    let own_addresses = || {
+        let tentative = || h.sh("ve", "busybox ip addr show eth0").contains("tentative");
+        h.until("nobody else has its addresses", 10, || !tentative());
+    };
+    own_addresses();
     let before = restrictions(&h, "ve");
     let limits = h.status("ve", "memory_limit");
     for _ in 0..3 {
@@ -63,6 +66,7 @@ fn a_counter_goes_on_and_all_is_as_it_was() {
         assert!((last..last + 30).contains(&next), "{last} {next}");
         h.until("it counts on", 5, || count(&h, "ve") > next);
     }
+    own_addresses();
     assert_eq!(restrictions(&h, "ve"), before);
     assert_eq!(
         h.sh("ve", "cat /dev/shm/kept; cat /proc/sys/net/ipv4/ip_local_port_range"),
