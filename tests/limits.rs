@@ -293,6 +293,8 @@ fn a_fork_too_many_is_refused() {
     let h = House::new();
     h.busybox_with("forks", &["processes=20"]);
     let processes = || h.status("forks", "processes").as_u64().unwrap();
+    // What its boot runs is gone when init offers the console.
+    h.until("it has booted", 20, || h.ok(&["log", "forks"]).contains("press Enter"));
     let idle = processes();
     // Children until it fails; the subshell gives up then. The guest's init must have reaped them before the next time.
     let count = || -> u32 {

@@ -125,7 +125,11 @@ fn run_criu(spec: &Resume) -> Result<(OwnedFd, OwnedFd)> {
                 // The groups that it makes are the guest's too.
                 rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
                 let _ = sys::restore_signals();
-                let _ = sys::exec(&program, &argv, &[path]);
+                // Before 3.18 it takes the VE's kernel.shmmax and the like for the host's on Linux 5.19 and later, and
+                // sets them where it runs itself.
+                if sys::unshare(libc::CLONE_NEWIPC).is_ok() {
+                    let _ = sys::exec(&program, &argv, &[path]);
+                }
             }
             sys::exit_at_once() // the engine hears that its socket is closed
         }

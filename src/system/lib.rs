@@ -18,6 +18,7 @@ pub mod file;
 pub mod firewall;
 mod helper;
 pub mod mount;
+mod namespace;
 pub mod net;
 pub mod pressure;
 pub mod process;

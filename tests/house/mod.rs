@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use sha2::Digest;
@@ -92,21 +92,27 @@ impl House {
 
     /// A fresh one with a CRIU that does for this kernel; `None`, with a word of it, if there is none to be had.
     pub fn with_criu() -> Option<Self> {
-        static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-        let found = FOUND.get_or_init(|| {
+        Self::with_criu_from("0")
+    }
+
+    /// With no earlier CRIU than this version.
+    pub fn with_criu_from(version: &str) -> Option<Self> {
+        // One is enough to fetch it, and tests beside this one wait for it.
+        static FETCHING: Mutex<()> = Mutex::new(());
+        let found = {
+            let _alone = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
             let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-criu");
-            let output = Command::new(script).output().map_err(|e| e.to_string())?;
+            let output = Command::new(script).arg(version).output().unwrap();
             let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
             match output.status.success() {
-                true => Ok(PathBuf::from(said(&output.stdout))),
+                true => Ok(said(&output.stdout)),
                 false => Err(said(&output.stderr)),
             }
-        });
+        };
         match found {
-            Ok(path) => {
+            Ok(program) => {
                 let house = Self::new();
                 let settings = house.read("hostel.toml");
-                let program = path.display();
                 house.write(
                     "hostel.toml",
                     &format!("{settings}[criu]\nprogram = \"{program}\"\nroot_owns_namespaces = true\n"),

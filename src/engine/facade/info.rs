@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use hostel_model::definition::DriverName;
 use hostel_system::cgroup::Support;
+use hostel_system::criu::loses_ipc;
 use hostel_system::process::find_lxcfs;
 use hostel_system::resolver;
 
@@ -41,7 +42,11 @@ impl Engine {
         ));
         list.push(match host.criu.usable() {
             Ok((program, version)) => {
-                let why = format!("{} suspends and resumes VEs on this kernel", program.display());
+                let but = match loses_ipc(version) {
+                    Ok(true) => ", but none that uses System V IPC, as PostgreSQL does: that takes CRIU 3.18 or later",
+                    _ => "",
+                };
+                let why = format!("{} suspends and resumes VEs on this kernel{but}", program.display());
                 fact("suspend", &format!("by CRIU {version}"), &why)
             }
             Err(e) => {

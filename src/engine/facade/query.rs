@@ -7,7 +7,7 @@ use hostel_model::id::VeId;
 use hostel_model::request::{Action, Selection, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_model::state::{State, judge};
-use hostel_system::criu::blockers;
+use hostel_system::criu::{blockers, unkept_ipc, visitors};
 use hostel_system::disk::Disks;
 use hostel_system::process::{Init, Request};
 
@@ -144,14 +144,27 @@ impl Engine {
         let reality = self.host.reality(found.id)?;
         let refusal = judge(reality.state, &Action::Suspend).err();
         let mut lines: Vec<String> = refusal.iter().map(|r| format!("{r}; {}", r.instead)).collect();
-        if let Err(e) = self.host.criu.usable() {
-            lines.push(chain(&Error::from(e)));
+        match (self.host.criu.usable(), reality.init) {
+            (Err(e), _) => lines.push(chain(&Error::from(e))),
+            (Ok((_, criu)), Some(init)) => lines.extend(unkept_ipc(criu, init.pid)?),
+            (Ok(_), None) => {}
         }
         lines.extend(self.host.withheld().map(str::to_owned));
         if let Some(init) = reality.init {
             lines.extend(blockers(init.pid, &self.host.cgroups.processes(found.id)?));
         }
         Ok(lines)
+    }
+
+    /// Commands that run in a VE from outside, by `exec` and `enter`; a suspension ends them.
+    pub fn visitors(&self, ve: &VeRef) -> Result<Vec<String>> {
+        let Some(found) = self.host.locate(ve)? else {
+            return Err(unknown_ve(ve));
+        };
+        match self.host.reality(found.id)?.init {
+            Some(init) => Ok(visitors(init.pid, &self.host.cgroups.processes(found.id)?)),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Effective settings and where each came from.

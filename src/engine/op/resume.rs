@@ -9,7 +9,7 @@ use hostel_system::cgroup::Inner;
 use hostel_system::criu::Machine;
 use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::file;
-use hostel_system::process::{Relaunching, Request, Resume as Orders};
+use hostel_system::process::{Around, Relaunching, Request, Resume as Orders};
 use serde::{Deserialize, Serialize};
 
 use super::start::switches;
@@ -151,8 +151,7 @@ impl Resume {
             host.cgroups.reveal_cap(self.id, limits.cpu.cap_milli)?;
         }
         let manifest = Manifest::read(&host.dirs.dump(self.id))?;
-        // A group whose controllers are turned on for those below takes no process, and CRIU begins at the top: what
-        // the groups are set to comes when all are in their places.
+        // What they are set to comes when init is in its place.
         let bare: Vec<Inner> = manifest.groups.into_iter().map(Inner::without_settings).collect();
         Ok(host.cgroups.make_inner(self.id, &bare)?)
     }
@@ -207,16 +206,19 @@ impl Resume {
             images,
             booted,
         };
+        let around = Around {
+            links: &self.ends,
+            set_groups: &|| host.cgroups.make_inner(id, &groups),
+        };
         let name = &self.state.name;
         let restored = host
             .guests
-            .relaunch(orders, host.disk_orders(self.state.driver, source), &self.ends)
+            .relaunch(orders, host.disk_orders(self.state.driver, source), &around)
             .map_err(|e| {
                 Error::from(e)
                     .hint(format!("{name} stays suspended, with all that ran in it"))
                     .hint(format!("give that up and boot anew: hostel start --discard {name}"))
             })?;
-        host.cgroups.make_inner(id, &groups)?;
         let refused = host.network.set_settings(restored.init().pid, &settings)?;
         self.relaunching = Some(restored);
         if !refused.is_empty() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hostel_model::id::VeId;
 use hostel_system::cgroup::Placement;
-use hostel_system::criu::{Dump, Dumped, Machine};
+use hostel_system::criu::{Dump, Dumped, Machine, Version, unkept_ipc, visitors};
 use hostel_system::file;
 use hostel_system::process::Request;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,7 @@ pub struct Suspend {
     dumped: Option<Box<dyn Dumped>>,
     /// As long as we hold this, clearing up is our affair and not the monitor's.
     clearing: Option<OwnedFd>,
+    notes: Vec<String>,
 }
 
 /// Nothing but the VE itself is needed.
@@ -53,7 +54,12 @@ impl Operation for Suspend {
             state,
             dumped: None,
             clearing: None,
+            notes: Vec::new(),
         })
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     fn steps() -> &'static [Step<Self>] {
@@ -74,13 +80,28 @@ impl Operation for Suspend {
 impl Suspend {
     fn check(&mut self) -> Result<()> {
         self.host.usable_criu(&self.state)?;
-        match self.host.withheld() {
-            Some(why) => Err(Error::new(
-                Class::Refused,
-                format!("{} can't be suspended on this host", self.state.name),
-            )
-            .because(why)
-            .hint("choose root_owns_namespaces = true below [criu] in hostel.toml, and restart the VE")),
+        if let Some(why) = self.host.withheld() {
+            return Err(self
+                .refusal(why)
+                .hint("choose root_owns_namespaces = true below [criu] in hostel.toml, and restart the VE"));
+        }
+        let (_, version) = self.host.criu.usable()?;
+        match self.host.reality(self.id)?.init {
+            Some(init) => self.keeps_ipc(version, init.pid),
+            None => Ok(()), // said when it is to be dumped
+        }
+    }
+
+    fn refusal(&self, why: &str) -> Error {
+        let what = format!("{} can't be suspended on this host", self.state.name);
+        Error::new(Class::Refused, what).because(why)
+    }
+
+    fn keeps_ipc(&self, version: Version, init: u32) -> Result<()> {
+        match unkept_ipc(version, init)? {
+            Some(why) => Err(self
+                .refusal(&why)
+                .hint("name a later CRIU in hostel.toml: [criu] program = \"/path/to/criu\"")),
             None => Ok(()),
         }
     }
@@ -126,6 +147,8 @@ impl Suspend {
         self.show_view(false)?;
         let dumped = host.criu.dump(&what).map_err(|e| self.blocked(e))?;
         self.dumped = Some(dumped);
+        // Nothing can be made any more: now it counts.
+        self.keeps_ipc(version, init.pid)?;
         manifest.groups = host.cgroups.inner(id)?;
         manifest.settings = host.network.settings(init.pid)?;
         manifest.write(&images)
@@ -166,6 +189,11 @@ impl Suspend {
         let Some(dumped) = self.dumped.take() else {
             return Err(Error::new(Class::Failed, "the processes have not been saved"));
         };
+        let visitors = visitors(init.pid, &self.host.cgroups.processes(self.id)?);
+        let ended = visitors
+            .iter()
+            .map(|v| format!("it ends {v}, which exec or enter runs"));
+        self.notes = ended.collect();
         self.clearing = self
             .host
             .guests

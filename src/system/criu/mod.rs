@@ -7,6 +7,7 @@
 mod blocker;
 mod check;
 mod fake;
+mod ipc;
 pub(crate) mod options;
 pub(crate) mod session;
 mod swrk;
@@ -21,8 +22,9 @@ use hostel_monitor::spec::Init;
 use crate::Result;
 
 pub use blocker::reason;
-pub use check::blockers;
+pub use check::{blockers, visitors};
 pub use fake::FakeCriu;
+pub use ipc::{loses_ipc, unkept_ipc};
 pub use swrk::Swrk;
 pub use version::{Machine, Version};
 

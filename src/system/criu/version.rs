@@ -66,6 +66,13 @@ pub fn least(kernel: Version) -> Version {
     }
 }
 
+/// Does this CRIU bring back System V IPC objects of a VE on this kernel? Since Linux 5.19 a file of /proc/sys/kernel
+/// belongs to the IPC namespace in which it was opened (commits 1f5c135ee5, 0889f44e28). CRIU opens the one that chooses
+/// an object's id in the host's, and only from 3.18 on in the VE's (CRIU's commit 840735aa08).
+pub fn keeps_ipc(criu: Version, kernel: Version) -> bool {
+    criu >= Version(3, 18) || kernel < Version(5, 19)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +93,7 @@ mod tests {
         assert_eq!(least(Version(6, 15)), Version(4, 1));
         assert_eq!(least(Version(6, 1)), Version(3, 14));
         assert!(Version(3, 17) < Version(4, 0));
+        assert!(!keeps_ipc(Version(3, 17), Version(6, 1)));
+        assert!(keeps_ipc(Version(3, 17), Version(5, 10)) && keeps_ipc(Version(3, 18), Version(6, 1)));
     }
 }

@@ -25,7 +25,6 @@ mod fake;
 mod inspect;
 mod lay;
 mod message;
-mod namespace;
 pub(crate) mod netlink;
 mod prepare;
 mod routed;

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::namespace;
-use crate::{Error, Result};
+use nix::sched::CloneFlags;
+
+use crate::{Error, Result, namespace};
 
 /// Where a network namespace's settings are, for a thread in it.
 const ROOT: &str = "/proc/sys/net";
@@ -15,7 +17,7 @@ const ROOT: &str = "/proc/sys/net";
 fn inside<T: Send>(init: u32, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let path = format!("/proc/{init}/ns/net");
     let namespace = File::open(&path).map_err(|e| Error::os("open", path, e))?;
-    namespace::within(std::os::fd::AsFd::as_fd(&namespace), work)
+    namespace::within(namespace.as_fd(), CloneFlags::CLONE_NEWNET, work)
 }
 
 /// Every setting that can be read and written, by its path below [`ROOT`].

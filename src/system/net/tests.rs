@@ -338,7 +338,7 @@ fn a_descriptor_that_is_no_namespace_is_refused() {
     let refused = host
         .run(|| network().attach(std::os::fd::AsFd::as_fd(&file), &[link(101, 0, &[V4])]))
         .unwrap_err();
-    assert_eq!(refused.to_string(), "cannot enter the network namespace of the VE");
+    assert_eq!(refused.to_string(), "cannot enter a namespace of the VE");
     assert!(host.interfaces().is_empty());
 }
 

@@ -11,7 +11,7 @@ use hostel_model::id::VeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    Adopt, Answer, Disk, Enter, Entered, Guests, Init, Launching, Relaunching, Request, Resume, Start, Streams,
+    Adopt, Answer, Around, Disk, Enter, Entered, Guests, Init, Launching, Relaunching, Request, Resume, Start, Streams,
     Switches,
 };
 use crate::cgroup::FakeCgroups;
@@ -279,9 +279,10 @@ impl Guests for FakeGuests {
         Ok(Box::new(born))
     }
 
-    fn relaunch(&self, resume: Resume, disk: Disk, _links: &[(String, String)]) -> Result<Box<dyn Relaunching>> {
+    fn relaunch(&self, resume: Resume, disk: Disk, around: &Around<'_>) -> Result<Box<dyn Relaunching>> {
         crate::file::read(&resume.images.join("core-1.img"))?;
         let born = self.give_birth("relaunch", resume.watch.id, disk, resume.switches)?;
+        (around.set_groups)()?;
         Ok(Box::new(born))
     }
 

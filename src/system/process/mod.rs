@@ -34,13 +34,30 @@ pub use monitor::Monitors;
 
 use crate::Result;
 
+/// What a VE that is brought back finds around it.
+pub struct Around<'a> {
+    /// Its interfaces, and the ends of pairs on this host that are to become them.
+    pub links: &'a [(String, String)],
+    /// Sets its control groups to what they were. It is called when init is in its place and no other process is there:
+    /// earlier, CRIU couldn't begin in the topmost group, which takes no process once controllers are turned on for
+    /// those below; later, files that only those controllers bring would be missing to whoever watches them.
+    pub set_groups: &'a dyn Fn() -> Result<()>,
+}
+
+impl Debug for Around<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Around")
+            .field("links", &self.links)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Starts VEs and looks after their processes.
 pub trait Guests: Send + Sync + Debug {
     /// Makes the VE's first process and its namespaces; init does not run yet. Dropping the answer ends it.
     fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>>;
-    /// Brings a VE back from a dump of CRIU's; its processes don't run yet. `links` are its interfaces and the ends of
-    /// pairs on this host that are to become them. Dropping the answer ends the VE.
-    fn relaunch(&self, resume: Resume, disk: Disk, links: &[(String, String)]) -> Result<Box<dyn Relaunching>>;
+    /// Brings a VE back from a dump of CRIU's; its processes don't run yet. Dropping the answer ends the VE.
+    fn relaunch(&self, resume: Resume, disk: Disk, around: &Around<'_>) -> Result<Box<dyn Relaunching>>;
     /// Gives a running VE that lost its monitor a new one.
     fn adopt(&self, adopt: Adopt) -> Result<()>;
     /// Finds a VE's init among the processes of its cgroup: for a VE whose record was lost.

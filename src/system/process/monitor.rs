@@ -24,7 +24,7 @@ use super::forward::Held;
 use super::init::{Process, age, find_init, gone};
 use super::relaunch::relaunch;
 use super::spawn::{Program, Spawned};
-use super::{Answer, Entered, Guests, Launching, Relaunching, Request, Streams, client};
+use super::{Answer, Around, Entered, Guests, Launching, Relaunching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
 /// The real thing: monitors as processes of this host.
@@ -147,8 +147,8 @@ impl Guests for Monitors {
         })
     }
 
-    fn relaunch(&self, resume: Resume, disk: Disk, links: &[(String, String)]) -> Result<Box<dyn Relaunching>> {
-        relaunch(self, resume, &disk, links)
+    fn relaunch(&self, resume: Resume, disk: Disk, around: &Around<'_>) -> Result<Box<dyn Relaunching>> {
+        relaunch(self, resume, &disk, around)
     }
 
     fn adopt(&self, adopt: Adopt) -> Result<()> {

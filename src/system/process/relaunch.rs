@@ -6,9 +6,9 @@ use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
 use hostel_monitor::root::open_disk;
 use hostel_monitor::spec::{Disk, Init, Resume, Role};
 
-use super::Relaunching;
 use super::monitor::{Monitors, from_failure};
 use super::spawn::Spawned;
+use super::{Around, Relaunching};
 use crate::criu::options;
 use crate::criu::session::{Event, Session};
 use crate::criu::{RESTORE_LOG, reason};
@@ -19,7 +19,7 @@ pub(super) fn relaunch(
     monitors: &Monitors,
     resume: Resume,
     disk: &Disk,
-    links: &[(String, String)],
+    around: &Around<'_>,
 ) -> Result<Box<dyn Relaunching>> {
     let id = resume.watch.id;
     let fail = |e: std::io::Error| Error::os("restore VE", id, e);
@@ -35,7 +35,7 @@ pub(super) fn relaunch(
         _ => return Err(monitors.silence("restore VE", id, &mut monitor)),
     };
     let devices = hostel_monitor::dev::nodes(switches);
-    let options = options::restore(images, hostel_monitor::root::RESTORED, &devices, links);
+    let options = options::restore(images, hostel_monitor::root::RESTORED, &devices, around.links);
     let restore = Restore {
         id,
         monitor,
@@ -46,7 +46,7 @@ pub(super) fn relaunch(
         console: None,
     };
     restore.session.restore(&options).map_err(fail)?;
-    restore.bring_back()
+    restore.bring_back(around)
 }
 
 /// A restore under way.
@@ -70,8 +70,8 @@ struct Restore {
 
 impl Restore {
     /// Until all is restored and nothing runs.
-    fn bring_back(mut self) -> Result<Box<dyn Relaunching>> {
-        match self.until_restored() {
+    fn bring_back(mut self, around: &Around<'_>) -> Result<Box<dyn Relaunching>> {
+        match self.until_restored(around) {
             Ok(init) => Ok(Box::new(Standing { init, restore: self })),
             Err(e) => {
                 self.give_up();
@@ -80,7 +80,7 @@ impl Restore {
         }
     }
 
-    fn until_restored(&mut self) -> Result<Init> {
+    fn until_restored(&mut self, around: &Around<'_>) -> Result<Init> {
         let fail = |e: std::io::Error| Error::os("restore VE", self.id, e);
         loop {
             match self.session.hear().map_err(fail)? {
@@ -91,6 +91,10 @@ impl Restore {
                             Some((FromMonitor::Born(init), _)) => self.init = Some(init),
                             other => return Err(self.silence(other.map(|(m, _)| m))),
                         }
+                        self.session.reply(true).map_err(fail)?;
+                    }
+                    ("post-setup-namespaces", ..) => {
+                        (around.set_groups)()?;
                         self.session.reply(true).map_err(fail)?;
                     }
                     ("orphan-pts-master", ..) => {

@@ -13,6 +13,7 @@ use crate::cli::selection::Selected;
 /// Write what runs in VEs to disk and free their memory
 ///
 /// Processes, memory, open files and connections are kept, also over a boot of the host, and go on at resume or start.
+/// Commands that exec or enter run in it from outside end.
 /// If it can't be done, the VE runs on and the error names what stands in the way.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel suspend web1\n  hostel suspend --check web1\n  hostel suspend --all")]
@@ -48,6 +49,13 @@ impl Suspend {
         let mut exit = Exit::Ok;
         for ve in engine.select(&self.selected.selection(), context)? {
             let obstacles = engine.obstacles(&VeRef::Id(ve.id))?;
+            for visitor in engine.visitors(&VeRef::Id(ve.id))? {
+                let visitor = failure::visible(&visitor);
+                context.print(&format!(
+                    "{}: note: it would end {visitor}, which exec or enter runs\n",
+                    ve.name
+                ))?;
+            }
             if obstacles.is_empty() {
                 context.print(&format!("{}: nothing stands in the way\n", ve.name))?;
             } else {
