@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use hostel_model::id::VeId;
-use hostel_model::limits::Limits;
+use hostel_model::limits::{CpuSet, Limits};
 
 use super::files;
 use super::freeze::{self, Freezer};
@@ -63,6 +63,20 @@ impl Host {
             join: self.layout.v1.iter().map(|h| h.root.join(name).join("tasks")).collect(),
             unified: self.layout.v2.as_ref().map(|u| u.root.join(name)),
         }
+    }
+
+    /// The processors that a VE is to run on, `None` for all. `root` is where the cpuset controller has the VEs. Two that
+    /// start at the same moment may get the same ones; those that come after make up for it.
+    fn bound_to(&self, root: &Path, id: VeId, limits: &Limits) -> Result<Option<CpuSet>> {
+        let Some(all) = facts::processors(&self.layout).filter(|_| limits.cpu.count.is_some()) else {
+            return Ok(limits.cpu.pin.clone());
+        };
+        let set = |id: VeId| files::read(&root.join(id.to_string()), "cpuset.cpus").map(|t| t.trim().parse().ok());
+        let now = set(id)?.unwrap_or_default();
+        // Others may vanish meanwhile; and an empty set is all.
+        let others = self.list()?.into_iter().filter(|other| *other != id);
+        let others: Vec<CpuSet> = others.filter_map(|other| set(other).ok().flatten()).collect();
+        Ok(limits.cpu.bound_to(&all, &now, &others))
     }
 
     /// Removes one group of `<root>` in every hierarchy; all are tried, and all failures told.
@@ -178,8 +192,16 @@ impl Cgroups for Host {
             None => {}
         }
         match self.layout.place("cpuset") {
-            Some(Place::V1(h)) => v1::pin(&h.root, &h.root.join(&name), limits.cpu.pin.as_ref())?,
-            Some(Place::V2(u)) => v2::pin(&u.root, &u.root.join(&name), limits.cpu.pin.as_ref())?,
+            Some(Place::V1(h)) => v1::pin(
+                &h.root,
+                &h.root.join(&name),
+                self.bound_to(&h.root, id, limits)?.as_ref(),
+            )?,
+            Some(Place::V2(u)) => v2::pin(
+                &u.root,
+                &u.root.join(&name),
+                self.bound_to(&u.root, id, limits)?.as_ref(),
+            )?,
             None => {}
         }
         match self.layout.place("pids") {
