@@ -6,6 +6,8 @@ pub mod destroy;
 pub mod kill;
 pub mod mount;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod proofs;
 pub mod recover;
 pub mod relocate;
