@@ -89,20 +89,31 @@ impl Sweep {
         (ran, self.house.read("strace.log"))
     }
 
+    /// All calls of one; first the one at which the guest's groups are frozen and its first process is to be held.
     #[track_caller]
     fn calls(&self, verb: &str) -> Calls {
         let (ran, log) = self.below_strace(verb, "trace=all");
         assert_eq!(ran.code, 0, "{ran:?}");
         let mut counts = BTreeMap::<&str, usize>::new();
-        let names = log.lines().filter_map(|l| Some(l.split_once('(')?.0));
-        names
-            .filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))
-            .map(|name| {
-                let count = counts.entry(name).or_default();
-                *count += 1;
-                (name.to_owned(), *count)
-            })
-            .collect()
+        let (mut all, mut freezes, mut held) = (Vec::new(), false, None);
+        for line in log.lines() {
+            let Some((name, arguments)) = line.split_once('(') else {
+                continue;
+            };
+            if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                continue;
+            }
+            let count = counts.entry(name).or_default();
+            *count += 1;
+            let call = (name.to_owned(), *count);
+            freezes |= name == "openat" && ["freezer.state", "cgroup.freeze"].iter().any(|f| arguments.contains(f));
+            if freezes && held.is_none() && arguments.starts_with("PTRACE_SEIZE") {
+                held = Some(call.clone());
+            }
+            all.push(call);
+        }
+        assert_eq!(held.is_some(), verb == "suspend", "{log}");
+        held.into_iter().chain(all).collect()
     }
 
     /// The VE runs as if nothing had happened.
@@ -144,7 +155,7 @@ fn chosen(calls: &Calls) -> Calls {
         spread(all.len()).into_iter().map(move |n| all[n - 1].clone())
     };
     let (mut words, mut holds, mut others) = (of(0), of(1), of(2));
-    let mut chosen = Vec::new();
+    let mut chosen: Calls = calls.first().cloned().into_iter().collect();
     loop {
         let next: Vec<_> = [words.next(), holds.next(), others.next()]
             .into_iter()

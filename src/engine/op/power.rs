@@ -10,7 +10,6 @@ use hostel_model::state::State;
 
 use super::resume::Resume;
 use super::suspend::Suspend;
-use super::{resume, suspend};
 use crate::error::Result;
 use crate::facade::Silent;
 use crate::host::Host;
@@ -89,7 +88,7 @@ fn a_suspend_keeps_its_dump_from_the_moment_it_has_its_name() {
     let mut kept = false;
     for (step, side) in places::<Suspend>() {
         kept |= (step, side) == ("keep", Side::After);
-        let host = loses_power::<Suspend>(&running(), &suspend::Params {}, step, side);
+        let host = loses_power::<Suspend>(&running(), &super::VeAlone {}, step, side);
         let wanted = if kept { State::Suspended } else { State::Stopped };
         assert_eq!(state(&host), wanted, "{step} {side}");
         let start = Action::Start(StartOptions::default());
@@ -104,7 +103,7 @@ fn a_resume_keeps_its_dump_until_anything_may_run() {
     let mut gone = false;
     for (step, side) in places::<Resume>() {
         gone |= (step, side) == ("go", Side::After);
-        let host = loses_power::<Resume>(&suspended(), &resume::Params {}, step, side);
+        let host = loses_power::<Resume>(&suspended(), &super::VeAlone {}, step, side);
         let wanted = if gone { State::Stopped } else { State::Suspended };
         assert_eq!(state(&host), wanted, "{step} {side}");
     }

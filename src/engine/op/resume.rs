@@ -10,8 +10,8 @@ use hostel_system::criu::Machine;
 use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::file;
 use hostel_system::process::{Around, Relaunching, Resume as Orders};
-use serde::{Deserialize, Serialize};
 
+use super::VeAlone;
 use super::start::switches;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
@@ -39,17 +39,13 @@ pub struct Resume {
     notes: Vec<String>,
 }
 
-/// Nothing but the VE itself is needed.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Params {}
-
 impl Operation for Resume {
     const VERB: &'static str = "resume";
     const HOME: Home = Home::Volatile;
     type Host = Host;
-    type Params = Params;
+    type Params = VeAlone;
 
-    fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
+    fn resume(host: Arc<Host>, id: VeId, _: VeAlone) -> Result<Self> {
         let state = host.state(id)?;
         Ok(Self {
             host,

@@ -13,8 +13,8 @@ use hostel_system::cgroup::Placement;
 use hostel_system::criu::{Dump, Dumped, Machine, Version, unkept_ipc, visitors};
 use hostel_system::file;
 use hostel_system::process::Request;
-use serde::{Deserialize, Serialize};
 
+use super::VeAlone;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step, nothing};
@@ -37,17 +37,13 @@ pub struct Suspend {
     notes: Vec<String>,
 }
 
-/// Nothing but the VE itself is needed.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Params {}
-
 impl Operation for Suspend {
     const VERB: &'static str = "suspend";
     const HOME: Home = Home::Volatile;
     type Host = Host;
-    type Params = Params;
+    type Params = VeAlone;
 
-    fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
+    fn resume(host: Arc<Host>, id: VeId, _: VeAlone) -> Result<Self> {
         let state = host.state(id)?;
         Ok(Self {
             host,

@@ -14,6 +14,7 @@ use super::inner::{self, Inner};
 use super::layout::{Layout, Place};
 use super::types::{BlockDevice, Facts, Placement, Unenforceable, Usage};
 use super::{Cgroups, devices, facts, prepare, read, tree, v1, v2};
+use crate::error::together;
 use crate::{Error, Kind, Result, file};
 
 /// What a delegated group of the v2 tree needs besides itself (cgroup-v2.rst, "Model of Delegation").
@@ -86,36 +87,18 @@ impl Host {
             .roots()
             .filter_map(|root| tree::remove(&root.join(name), deadline).err())
             .collect();
-        collect(failures)
+        together(failures)
     }
-}
-
-/// One error out of many: the first, with the others in its reason.
-fn collect(failures: Vec<Error>) -> Result<()> {
-    let mut failures = failures.into_iter();
-    let Some(first) = failures.next() else { return Ok(()) };
-    let more: Vec<String> = failures
-        .map(|e| match std::error::Error::source(&e) {
-            Some(source) => format!("{e}: {source}"),
-            None => e.to_string(),
-        })
-        .collect();
-    if more.is_empty() {
-        return Err(first);
-    }
-    let hint = first
-        .hint
-        .iter()
-        .cloned()
-        .chain([format!("also: {}", more.join("; "))])
-        .collect::<Vec<_>>()
-        .join("; ");
-    Err(first.hint(hint))
 }
 
 impl Cgroups for Host {
     fn thaw_guest(&self, id: VeId) -> Result<()> {
-        self.freezer(&format!("{id}/payload"), |f| f.thaw())
+        let payload = format!("{id}/payload");
+        // CRIU stops a guest by version 1's freezer where there is one, also where we don't.
+        if let Some(Place::V1(h)) = self.layout.place("freezer") {
+            Freezer::V1(&h.root.join(&payload)).thaw()?;
+        }
+        self.freezer(&payload, |f| f.thaw())
     }
 
     fn inner(&self, id: VeId) -> Result<Vec<Inner>> {
@@ -372,7 +355,7 @@ impl Cgroups for Host {
                 Err(e) => Some(Error::os("remove control group", root.display(), e)),
             })
             .collect();
-        collect(failures)
+        together(failures)
     }
 }
 
