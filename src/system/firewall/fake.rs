@@ -99,6 +99,12 @@ impl Firewall for FakeFirewall {
         Ok(())
     }
 
+    fn tables(&self, prefix: &str) -> Result<Vec<String>> {
+        let state = self.call("tables")?;
+        let names = state.held.keys().chain(state.tables.keys());
+        Ok(names.filter(|name| name.starts_with(prefix)).cloned().collect())
+    }
+
     fn replace(&self, ruleset: &Ruleset) -> Result<()> {
         self.call("replace")?.load(ruleset)
     }

@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sched::CloneFlags;
 use rtnetlink::packet_route::address::AddressScope;
 
 use super::inspect::{self, Interface};
@@ -14,7 +13,6 @@ use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
 use super::{Counters, FoundLink, Link, Network, check, lay, message, prepare, readdress, settings};
 use crate::error::{Error, Kind, Result};
-use crate::namespace;
 
 /// `lo` has this index in every network namespace.
 const LOOPBACK: u32 = 1;
@@ -55,7 +53,7 @@ impl Network for RoutedNetwork {
         if links.is_empty() {
             return Ok(());
         }
-        let guest = namespace::within(netns, CloneFlags::CLONE_NEWNET, inspect::open)?;
+        let guest = crate::namespace::within_network(netns, inspect::open)?;
         let mut attachment = Attachment {
             host: inspect::open()?,
             guest,
