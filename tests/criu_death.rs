@@ -106,7 +106,9 @@ impl Sweep {
             let count = counts.entry(name).or_default();
             *count += 1;
             let call = (name.to_owned(), *count);
-            freezes |= name == "openat" && ["freezer.state", "cgroup.freeze"].iter().any(|f| arguments.contains(f));
+            freezes |= verb == "suspend"
+                && name == "openat"
+                && ["freezer.state", "cgroup.freeze"].iter().any(|f| arguments.contains(f));
             if freezes && held.is_none() && arguments.starts_with("PTRACE_SEIZE") {
                 held = Some(call.clone());
             }

@@ -565,6 +565,39 @@ fn resume() {
     Sweep::within(house, Before::Suspended, &["resume", VE]).everything();
 }
 
+/// From the moment on that it is cut off, a VE's monitor sees to it that nobody has to come for it to live on, or to end
+/// when it has been saved.
+#[test]
+fn suspend_and_resume_need_no_next_command() {
+    let Some(house) = House::with_criu() else { return };
+    let mut sweep = Sweep::within(house, Before::Running, &["suspend", VE]);
+    for (before, verb, from) in [
+        (Before::Running, "suspend", "suspend.hold:after"),
+        (Before::Suspended, "resume", "resume.go:after"),
+    ] {
+        (sweep.before, sweep.args) = (before, vec![verb, VE]);
+        let places = sweep.places(&[]);
+        let first = places.iter().position(|p| p == from).unwrap();
+        for place in &places[first..] {
+            sweep.prepare();
+            let (signal, ran) = sweep.run(&[("HOSTEL_CRASH_AT", place)]);
+            assert_eq!(signal, Some(9), "{place}: {ran:?}");
+            let h = &sweep.house;
+            // Whoever is at it holds the lock, and is nobody's orphan.
+            let lock = h.run.join(format!("locks/{}.lock", h.status(VE, "id")));
+            let free = || h.host_sh(&format!("flock -n {} echo free || echo held", lock.display())) == "free";
+            h.until(&format!("what was killed at {place} is put in order"), 30, || {
+                free() && h.audit().is_empty()
+            });
+            let state = h.state(VE);
+            assert!(["running", "suspended"].contains(&state.as_str()), "{place}: {state}");
+            if state == "running" {
+                assert_eq!(h.sh(VE, "echo alive"), "alive");
+            }
+        }
+    }
+}
+
 #[test]
 fn kill() {
     if has_strace() {
