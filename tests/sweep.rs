@@ -571,14 +571,15 @@ fn resume() {
 fn suspend_and_resume_need_no_next_command() {
     let Some(house) = House::with_criu() else { return };
     let mut sweep = Sweep::within(house, Before::Running, &["suspend", VE]);
-    for (before, verb, from) in [
-        (Before::Running, "suspend", "suspend.hold:after"),
-        (Before::Suspended, "resume", "resume.go:after"),
+    // Once it has ended, what is left of it bears the next command as that of any VE that was stopped.
+    for (before, verb, from, to) in [
+        (Before::Running, "suspend", "suspend.hold:after", "suspend.end:before"),
+        (Before::Suspended, "resume", "resume.go:after", "resume.settle:after"),
     ] {
         (sweep.before, sweep.args) = (before, vec![verb, VE]);
         let places = sweep.places(&[]);
-        let first = places.iter().position(|p| p == from).unwrap();
-        for place in &places[first..] {
+        let at = |place: &str| places.iter().position(|p| p == place).unwrap();
+        for place in &places[at(from)..=at(to)] {
             sweep.prepare();
             let (signal, ran) = sweep.run(&[("HOSTEL_CRASH_AT", place)]);
             assert_eq!(signal, Some(9), "{place}: {ran:?}");

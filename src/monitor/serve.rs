@@ -286,7 +286,7 @@ impl Monitor {
                 Ok(n) => {
                     line.extend_from_slice(&buffer[..n]);
                     match line.iter().position(|b| *b == b'\n') {
-                        Some(end) => self.handle(stream, &line[..end]),
+                        Some(end) => self.handle(stream, &line[..end], line.len() > end + 1),
                         None if line.len() < LONGEST => self.askers.push((stream, line)),
                         None => {}
                     }
@@ -297,7 +297,8 @@ impl Monitor {
         }
     }
 
-    fn handle(&mut self, stream: UnixStream, line: &[u8]) {
+    /// `more`: something came with it.
+    fn handle(&mut self, stream: UnixStream, line: &[u8], more: bool) {
         let Ok(request) = serde_json::from_slice::<Request>(line) else {
             return;
         };
@@ -319,6 +320,7 @@ impl Monitor {
                 });
             }
             Request::LeaveClearing => return self.clearers.push(stream),
+            Request::Mend if more => return, // it has done by now
             Request::Mend => return self.menders.push(stream),
             Request::Finish => {
                 reply(&stream, &self.answer());
