@@ -233,7 +233,12 @@ impl Sweep {
                 // that may be its monitor.
                 if !self.house.audit().iter().any(|o| o["kind"] == "operation") {
                     self.judge(&format!("{story}: audit is silent"));
-                    assert_eq!(self.state(), "stopped", "{story}: audit is silent");
+                    let then = match self.args[0] {
+                        "suspend" => "suspended",
+                        "resume" => "running",
+                        _ => "stopped",
+                    };
+                    assert_eq!(self.state(), then, "{story}: audit is silent");
                 }
             } else {
                 self.judge(&story);
