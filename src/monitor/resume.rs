@@ -25,6 +25,8 @@ pub fn resume(spec: &Resume, engine: &Channel) -> Result<(Running, OwnedFd)> {
     drop(disk);
     // In this mount namespace, and for CRIU to open through this process: it mounts below its working directory.
     let images = std::fs::File::open(&spec.images).step("open", spec.images.display());
+    // Should CRIU be killed, its helpers become ours, and can be ended.
+    sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0).step("become", "the parent of orphans")?;
     let criu = run_criu(spec);
     sys::setns(home.as_fd(), libc::CLONE_NEWNS).step("return to", "the host's mount namespace")?;
     let (images, (criu, socket)) = (images?, criu?);
@@ -34,10 +36,12 @@ pub fn resume(spec: &Resume, engine: &Channel) -> Result<(Running, OwnedFd)> {
     let mut tree = None;
     // As long as we hold its socket, CRIU doesn't hear of the engine's end: at its last stages it would let go what it
     // has restored, and nothing must run that nobody has decided on.
-    let attended = attend(spec, engine, &mut tree);
+    let attended = attend(spec, engine, criu.as_fd(), &mut tree);
     match attended {
         Ok(console) => match tree {
             Some((init, pidfd)) => {
+                // What the guest leaves without a parent is its init's, and the host's orphans are the host's.
+                let _ = sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0);
                 let view = spec.watch.view.as_deref();
                 let view = view.map(|mount| View::adopted(mount, pidfd.as_fd()));
                 let running = Running {
@@ -63,7 +67,7 @@ pub fn resume(spec: &Resume, engine: &Channel) -> Result<(Running, OwnedFd)> {
     }
 }
 
-/// Ends all children of this process, which are what CRIU has restored, or was about to.
+/// Ends all children of this process, which are what CRIU has restored, or was about to, and its helpers.
 fn end_children() {
     let path = format!("/proc/self/task/{}/children", std::process::id());
     loop {
@@ -158,10 +162,30 @@ fn run_criu(spec: &Resume) -> Result<(OwnedFd, OwnedFd)> {
     }
 }
 
+/// Waits for the engine to say something. It in turn waits for CRIU, and wouldn't hear of its end: helpers of CRIU's
+/// keep the socket open and wait for the processes that are half restored, and these for CRIU.
+fn await_word(engine: &Channel, criu: BorrowedFd<'_>) -> Result<()> {
+    loop {
+        let mut fds = [PollFd::new(engine, PollFlags::IN), PollFd::new(&criu, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e).step("wait for", "the engine"),
+            Ok(_) if !fds[0].revents().is_empty() => return Ok(()),
+            Ok(_) => return Err(Failure::new("resume", "init", "CRIU has ended before its time")),
+        }
+    }
+}
+
 /// Follows the engine through the restore, until it says that the VE goes on. The console's master.
-fn attend(spec: &Resume, engine: &Channel, tree: &mut Option<(Init, OwnedFd)>) -> Result<Option<OwnedFd>> {
+fn attend(
+    spec: &Resume,
+    engine: &Channel,
+    criu: BorrowedFd<'_>,
+    tree: &mut Option<(Init, OwnedFd)>,
+) -> Result<Option<OwnedFd>> {
     let mut console = None;
     loop {
+        await_word(engine, criu)?;
         match engine.receive::<ToMonitor>().step("hear from", "the engine")? {
             Some((ToMonitor::Tree(pid), _)) => {
                 let init = identity::identify(pid)?;
