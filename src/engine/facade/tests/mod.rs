@@ -1,5 +1,6 @@
 //! The facade on hosts of fakes: what each request does, refuses, and leaves.
 
+mod bridge;
 mod create;
 mod host_life;
 mod judge;
