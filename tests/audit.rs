@@ -314,6 +314,35 @@ fn staging_directories() {
     assert!(!half_built.exists());
 }
 
+#[test]
+fn a_dump_and_a_firewall_table_of_a_suspend_that_is_forgotten() {
+    let h = House::new();
+    h.busybox("web1");
+    h.ok(&["create", "web2", "--template", "busybox"]);
+    // A dump that is complete is stale only if its VE runs.
+    for (id, name) in [(ID, ".dump"), (ID, "dump"), (ID + 1, ".dump"), (ID + 1, ".resumed")] {
+        let dir = format!("data/ve/{id}/{name}");
+        h.write(&format!("{dir}/manifest.toml"), "version = 1\n");
+        planted(&h).is_found_and_removed("dump", &dir);
+        assert!(!h.dir.join(&dir).exists());
+    }
+    for id in [ID, NOBODY] {
+        let table = format!("{}_held_{id}", table(&h));
+        on_host(
+            &h,
+            &format!("nft add table inet {table}; nft add table inet {table}_of_others"),
+        );
+        planted(&h).is_found_and_removed("firewall table", &table);
+        let left = on_host(&h, "nft list tables");
+        assert!(
+            left.ends_with(&format!("{table}_of_others")) && !left.contains(&format!("{table}\n")),
+            "{left}"
+        );
+        on_host(&h, &format!("nft delete table inet {table}_of_others"));
+    }
+    assert_eq!((h.state("web1"), h.state("web2")), ("running".into(), "stopped".into()));
+}
+
 /// Where the copies of a tenant lie (the store of all templates is shared with other tests).
 fn templates_of(h: &House) -> PathBuf {
     h.dir.join("data/tenants/default/templates")

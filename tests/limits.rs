@@ -7,6 +7,7 @@ mod house;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use house::pace::{READ, READS, WRITE, WRITES, is_free, takes};
 use house::{House, template, until};
@@ -158,6 +159,46 @@ fn a_pinned_ve_stays_on_its_processors() {
     assert_eq!(h.sh("pin", "nproc"), String::from_utf8_lossy(&all.stdout).trim());
     let said = h.fails(6, &["set", "pin", "cpu.pin=0,4095"]);
     assert!(said.contains("cpu.pin") && said.contains("4095"), "{said}");
+}
+
+#[test]
+fn a_ve_with_a_count_of_processors_sees_and_uses_no_more() {
+    let h = House::new();
+    let all = String::from_utf8_lossy(&h.on_host("nproc").output().unwrap().stdout)
+        .trim()
+        .to_owned();
+    if all == "1" {
+        println!("skipped because there is one processor only");
+        return;
+    }
+    let at = "nproc; grep Cpus_allowed_list /proc/1/status | cut -f2";
+    h.busybox_with("first", &["cpu.cap=unlimited", "cpu.count=1"]);
+    h.busybox_with("second", &["cpu.cap=unlimited", "cpu.count=1"]);
+    // The second is where the first isn't, and stays whatever else is set.
+    assert_eq!(h.sh("first", at), "1\n0");
+    assert_eq!(h.sh("second", at), "1\n1");
+    h.ok(&["stop", "first"]);
+    set(&h, "second", &["processes=300"]);
+    assert_eq!(h.sh("second", at), "1\n1");
+    // Two loops get what one processor has.
+    let burn = "end=$(($(cut -d. -f1 /proc/uptime) + 3)); for n in 1 2; do \
+                (while [ $(cut -d. -f1 /proc/uptime) -lt $end ]; do :; done) & done; wait; \
+                cut -d' ' -f1 /proc/uptime";
+    let used = |h: &House| h.status("second", "cpu_ns").as_u64().unwrap();
+    let (begun, before) = (Instant::now(), used(&h));
+    h.sh("second", burn);
+    let (passed, got) = (begun.elapsed(), Duration::from_nanos(used(&h) - before));
+    println!("in {passed:?} it used {got:?}");
+    assert!(got < passed.mul_f64(1.05), "{got:?} in {passed:?}");
+    // While it runs: more, and as many as there are.
+    set(&h, "second", &["cpu.count=2"]);
+    assert_eq!(h.sh("second", at).lines().next(), Some("2"));
+    set(&h, "second", &["cpu.count=4096"]);
+    assert_eq!(h.sh("second", "nproc"), all);
+    set(&h, "second", &["cpu.pin=1", "cpu.count=1"]);
+    assert_eq!(h.sh("second", at), "1\n1");
+    set(&h, "second", &["cpu.pin=unlimited", "cpu.count=unlimited"]);
+    assert_eq!(h.sh("second", "nproc"), all);
 }
 
 /// Fills as many MiB of memory at once; the shell's own exit status tells whether it lived.

@@ -278,6 +278,19 @@ fn whoever_clears_up_may_be_killed_at_any_moment() {
     }
 }
 
+/// Waits until a stop is under way and has asked the guest, which stands still, to shut down: a signal waits for it.
+fn asked(h: &House, pid: u32) {
+    let lock = h.run.join(format!("locks/{ID}.lock"));
+    h.until("the stop is under way", 10, || {
+        std::fs::read_to_string(&lock).is_ok_and(|t| t.contains("\"stop\""))
+    });
+    h.until("the guest is asked", 10, || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let waiting = status.lines().find_map(|l| l.strip_prefix("ShdPnd:")).unwrap();
+        waiting.trim().bytes().any(|digit| digit != b'0')
+    });
+}
+
 #[test]
 fn command_and_monitor_killed_together() {
     let h = House::new();
@@ -286,11 +299,7 @@ fn command_and_monitor_killed_together() {
     // A guest that doesn't heed the request: the stop waits.
     send(pid, Signal::STOP);
     let mut stop = spawn(&h, &["stop", "web1", "--timeout", "60s"]);
-    let lock = h.run.join(format!("locks/{ID}.lock"));
-    h.until("the stop is under way", 10, || {
-        std::fs::read_to_string(&lock).is_ok_and(|t| t.contains("\"stop\""))
-    });
-    std::thread::sleep(Duration::from_millis(200));
+    asked(&h, pid);
     let watch = monitor(&h).unwrap();
     stop.kill().unwrap();
     send(watch, Signal::KILL);
@@ -311,11 +320,7 @@ fn a_stop_that_is_killed_leaves_the_clearing_to_the_monitor() {
     for signal in [Signal::KILL, Signal::INT] {
         send(pid, Signal::STOP);
         let mut stop = spawn(&h, &["stop", "web1", "--timeout", "60s"]);
-        let lock = h.run.join(format!("locks/{ID}.lock"));
-        h.until("the stop is under way", 10, || {
-            std::fs::read_to_string(&lock).is_ok_and(|t| t.contains("\"stop\""))
-        });
-        std::thread::sleep(Duration::from_millis(200));
+        asked(&h, pid);
         send(stop.id(), signal);
         stop.wait().unwrap();
         assert_eq!(h.state("web1"), "running", "it was not killed, only asked");

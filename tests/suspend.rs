@@ -41,12 +41,17 @@ fn restrictions(h: &House, ve: &str) -> String {
 #[test]
 fn a_counter_goes_on_and_all_is_as_it_was() {
     let Some(h) = house() else { return };
-    h.busybox("ve");
+    h.busybox_with("ve", &["cpu.count=1"]);
     counting(&h, "ve");
     h.sh(
         "ve",
         "echo kept > /dev/shm/kept; sysctl -w net.ipv4.ip_local_port_range='20000 30000' >/dev/null",
     );
+    let own_addresses = || {
+        let tentative = || h.sh("ve", "busybox ip addr show eth0").contains("tentative");
+        h.until("nobody else has its addresses", 10, || !tentative());
+    };
+    own_addresses();
     let before = restrictions(&h, "ve");
     let limits = h.status("ve", "memory_limit");
     for _ in 0..3 {
@@ -65,12 +70,14 @@ fn a_counter_goes_on_and_all_is_as_it_was() {
         assert!((last..=most).contains(&next), "{last} {next} {most}");
         h.until("it counts on", 5, || count(&h, "ve") > next);
     }
+    own_addresses();
     assert_eq!(restrictions(&h, "ve"), before);
     assert_eq!(
         h.sh("ve", "cat /dev/shm/kept; cat /proc/sys/net/ipv4/ip_local_port_range"),
         "kept\n20000\t30000"
     );
     assert_eq!(h.status("ve", "memory_limit"), limits);
+    assert_eq!(h.sh("ve", "nproc"), "1");
     // The limit is a real one: beyond it, processes die.
     let eaten = h.run(&[
         "exec",

@@ -91,8 +91,30 @@ fn mib(n: u64) -> u64 {
 }
 
 fn has_own(house: &House, ve: &str) -> bool {
-    house.sh(ve, "cat /proc/mounts").contains("fuse.lxcfs /")
-        || house.sh(ve, "cat /proc/mounts").contains(" fuse.lxcfs ")
+    has_files(house.status(ve, "pid").as_u64().unwrap())
+}
+
+/// Are files of lxcfs where this process is? The kernel tells, nothing inside is asked.
+fn has_files(pid: u64) -> bool {
+    let mounts = std::fs::read_to_string(format!("/proc/{pid}/mounts")).unwrap();
+    mounts.contains(" fuse.lxcfs ")
+}
+
+/// Whether lxcfs can tell how much of each processor a VE has used: no file of version 2 of control groups says it.
+fn usage_is_told_by_processor() -> bool {
+    !Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// A busy machine may start a VE without, and put it on a little later.
+fn until_own(house: &House, ve: &str) {
+    house.until("it has its own", 60, || has_own(house, ve));
+}
+
+/// How fast this machine is: what it takes to join a VE for a command.
+fn pace(house: &House, ve: &str) -> Duration {
+    let begun = Instant::now();
+    house.sh(ve, "true");
+    begun.elapsed()
 }
 
 const SMALL: [&str; 2] = ["memory.limit=200MiB", "cpu.cap=1"];
@@ -104,10 +126,19 @@ fn a_ve_sees_its_own_figures() {
         return;
     };
     house.busybox_with("small", &SMALL);
+    until_own(&house, "small");
     assert_eq!(memory(&house, "small"), mib(200));
     assert_eq!(house.sh("small", "grep -c ^processor /proc/cpuinfo"), "1");
-    assert_eq!(house.sh("small", "grep -c '^cpu[0-9]' /proc/stat"), "1");
     assert_eq!(house.sh("small", "cat /sys/devices/system/cpu/online"), "0");
+    let in_stat = || house.sh("small", "grep -c '^cpu[0-9]' /proc/stat");
+    if usage_is_told_by_processor() {
+        assert_eq!(in_stat(), "1");
+    }
+    // Here lxcfs shows the processors that the VE runs on, in any case.
+    house.ok(&["set", "small", "cpu.count=1"]);
+    assert_eq!(in_stat(), "1");
+    assert_eq!(house.sh("small", "nproc"), "1");
+    house.ok(&["set", "small", "cpu.count=unlimited"]);
     let uptime: f64 = house.sh("small", "cut -d. -f1 /proc/uptime").parse().unwrap();
     assert!(uptime < 120.0, "{uptime}");
     // Changed while it runs, up and down.
@@ -118,6 +149,7 @@ fn a_ve_sees_its_own_figures() {
     assert_eq!(house.sh("small", "grep -c ^processor /proc/cpuinfo"), "1");
     // It starts itself anew, and has its own again.
     house.ok(&["restart", "small"]);
+    until_own(&house, "small");
     assert_eq!(memory(&house, "small"), mib(300));
 }
 
@@ -128,6 +160,7 @@ fn nothing_but_those_files_and_nothing_but_reading() {
         return;
     };
     house.busybox("ve");
+    until_own(&house, "ve");
     let mounts = house.sh("ve", "cat /proc/mounts");
     let own: Vec<&str> = mounts.lines().filter(|l| l.contains("fuse.lxcfs")).collect();
     assert_eq!(own.len(), 8, "{mounts}");
@@ -158,12 +191,16 @@ fn the_kernels_own_comes_back_when_lxcfs_dies_and_goes_when_it_returns() {
         return;
     };
     house.busybox_with("ve", &SMALL);
+    until_own(&house, "ve");
     assert_eq!(memory(&house, "ve"), mib(200));
     let init = house.status("ve", "pid");
-    lxcfs.kill();
+    let pace = pace(&house, "ve");
     let begun = Instant::now();
-    house.until("the kernel's /proc is back", 10, || !has_own(&house, "ve"));
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    lxcfs.kill();
+    house.until("the kernel's /proc is back", 10, || !has_files(init.as_u64().unwrap()));
+    let took = begun.elapsed();
+    println!("the kernel's /proc was back {took:?} after lxcfs's end; a command inside took {pace:?}");
+    assert!(took < Duration::from_millis(500) + 2 * pace, "{took:?}");
     assert!(memory(&house, "ve") > mib(200));
     assert_eq!(
         house.sh(
@@ -180,7 +217,7 @@ fn the_kernels_own_comes_back_when_lxcfs_dies_and_goes_when_it_returns() {
     let mount = lxcfs.mount.clone();
     drop(lxcfs);
     let again = Lxcfs::at(&mount).unwrap();
-    house.until("its own figures are back", 10, || has_own(&house, "ve"));
+    until_own(&house, "ve");
     assert_eq!(memory(&house, "ve"), mib(200));
     drop(again);
     house.until("the kernel's /proc is back again", 10, || !has_own(&house, "ve"));
@@ -194,6 +231,8 @@ fn an_adopted_ve_is_looked_after_as_well() {
     };
     house.busybox_with("one", &SMALL);
     house.busybox_with("two", &SMALL);
+    until_own(&house, "one");
+    until_own(&house, "two");
     for ve in ["one", "two"] {
         let pid = house.status(ve, "pid").as_u64().unwrap();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -202,7 +241,7 @@ fn an_adopted_ve_is_looked_after_as_well() {
     }
     // The next command gives it a new monitor.
     house.ok(&["set", "one", "memory.limit=300MiB"]);
-    assert_eq!(memory(&house, "one"), mib(300));
+    house.until("it has its own", 60, || memory(&house, "one") == mib(300));
     lxcfs.kill();
     house.until("the kernel's /proc is back", 10, || !has_own(&house, "one"));
     // Nobody was there for this one when lxcfs died.
@@ -228,13 +267,14 @@ fn the_view_can_be_taken_away_and_put_on_again() {
         BufReader::new(stream).read_line(&mut line).unwrap();
         serde_json::from_str::<serde_json::Value>(&line).unwrap()["view"].clone()
     };
-    assert_eq!(ask("status"), true);
+    house.until("it has its own", 60, || ask("status") == true);
     for _ in 0..2 {
         assert_eq!(ask("hide_view"), false);
         assert!(!has_own(&house, "ve"));
     }
     for _ in 0..2 {
-        assert_eq!(ask("show_view"), true);
+        ask("show_view");
+        house.until("it has its own", 60, || ask("status") == true);
         assert_eq!(memory(&house, "ve"), mib(200));
     }
     let mounts = house.sh("ve", "grep -c fuse.lxcfs /proc/mounts");
@@ -256,6 +296,7 @@ fn containers_inside_can_mount_a_proc_of_their_own() {
         &format!("{}\n[features]\nnesting = true\n", house.read("etc/plans/test.toml")),
     );
     house.busybox_with("ve", &["features.nesting=true"]);
+    until_own(&house, "ve");
     let mount = |kind: &str, look: &str| {
         let line =
             format!("mkdir -p /tmp/m && mount -t {kind} -o ro,nosuid,nodev,noexec {kind} /tmp/m && cat /tmp/m/{look}");
@@ -273,16 +314,14 @@ fn an_lxcfs_that_hangs_holds_up_no_command() {
     };
     house.busybox("ve");
     house.ok(&["create", "late", "--template", "busybox"]);
+    let pace = pace(&house, "ve");
     signal(&lxcfs.process, Signal::STOP);
     let soon = |args: &[&str], seconds: u64| {
         let begun = Instant::now();
         let ran = house.run(args);
         assert_eq!(ran.code, 0, "{args:?}: {}", ran.err);
-        assert!(
-            begun.elapsed() < Duration::from_secs(seconds),
-            "{args:?} took {:?}",
-            begun.elapsed()
-        );
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(seconds) + 5 * pace, "{args:?} took {took:?}");
         ran.err
     };
     soon(&["list"], 2);
@@ -293,6 +332,11 @@ fn an_lxcfs_that_hangs_holds_up_no_command() {
     assert!(said.contains("doesn't answer"), "{said}");
     assert!(memory(&house, "late") > 0);
     soon(&["stop", "ve"], 10);
+    // Nothing but the time tells a VE that lxcfs answers again.
+    assert!(!has_own(&house, "late"));
+    signal(&lxcfs.process, Signal::CONT);
+    until_own(&house, "late");
+    signal(&lxcfs.process, Signal::STOP);
     soon(&["kill", "late"], 5);
     signal(&lxcfs.process, Signal::CONT);
 }
@@ -304,6 +348,7 @@ fn a_whole_distribution_sees_its_own_figures_everywhere() {
         return;
     };
     house.debian("deb", "debian-12");
+    until_own(&house, "deb");
     let limit = house.status("deb", "memory_limit").as_u64().unwrap() >> 10;
     assert_eq!(memory(&house, "deb"), limit);
     assert!(house.sh("deb", "free -k | grep Mem:").contains(&limit.to_string()));
@@ -312,9 +357,20 @@ fn a_whole_distribution_sees_its_own_figures_everywhere() {
         house.sh("deb", "uptime -p").starts_with("up 0 minutes") || house.sh("deb", "uptime -p").starts_with("up 1 m")
     );
     assert_eq!(house.sh("deb", "systemctl is-system-running"), "running");
-    // The kernel itself answers nproc: by the processors that a process may run on, which are those it is pinned to.
-    house.ok(&["set", "deb", "cpu.pin=0"]);
-    assert_eq!(house.sh("deb", "nproc; grep -c ^processor /proc/cpuinfo"), "1\n1");
+    // The kernel itself answers nproc: by the processors that a process may run on, not by how long it may.
+    let host = house.host_sh("nproc");
+    let processors = || {
+        house.sh(
+            "deb",
+            "nproc; getconf _NPROCESSORS_ONLN; grep -c ^processor /proc/cpuinfo",
+        )
+    };
+    house.ok(&["set", "deb", "cpu.cap=1"]);
+    assert_eq!(processors(), format!("{}\n1\n1", host.trim()));
+    house.ok(&["set", "deb", "cpu.cap=unlimited", "cpu.count=1"]);
+    assert_eq!(processors(), "1\n1\n1");
+    house.ok(&["set", "deb", "cpu.count=unlimited", "cpu.pin=0"]);
+    assert_eq!(processors(), "1\n1\n1");
     // A service with mounts of its own has them, too, and loses them as well.
     let service = "systemd-run -q --wait --pipe -p PrivateTmp=yes -p ProtectSystem=strict";
     let seen = || house.sh("deb", &format!("{service} grep MemTotal: /proc/meminfo"));

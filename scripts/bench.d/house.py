@@ -78,7 +78,8 @@ class House:
 
     def _settings(self):
         return (
-            f'cgroup_root = "{self.name}"\nnft_table = "hostel{self.number}"\ninterface_prefix = "h{chr(ord("a") + self.number)}"\n'
+            f'cgroup_root = "{self.name}"\nnft_table = "hostel{self.number}"\n'
+            f'interface_prefix = "h{"vw"[self.number]}"\n'
             f'unenforceable = "warn"\n[paths]\nconfig = "{self.dir}/etc"\ndata = "{self.dir}/data"\n'
             f'run = "{self.run_dir}"\ntemplates = "{self.dir}/templates"\n'
             # A range that the tests don't use, so that what the kernel counts per user is this run's alone.

@@ -31,6 +31,13 @@ class Lxc:
         for name in ("dev", "proc", "sys", "run"):
             (self.tree / name).mkdir(exist_ok=True)
         self.names = []
+        # Where the package uidmap is installed, lxc-start has its programs write the maps, and they know only what is in
+        # /etc/subuid. Those that it finds first here have no privilege, so that it writes the maps itself.
+        self.path = ENVIRONMENT["PATH"]
+        (self.dir / "bin").mkdir()
+        for name in ("newuidmap", "newgidmap"):
+            (self.dir / "bin" / name).touch(0o755)
+        ENVIRONMENT["PATH"] = f"{self.dir}/bin:{self.path}"
 
     def make(self, suffix, alike=False):
         """Defines a container; `alike`: with what Hostel gives every VE and LXC can do simply: a user namespace of its
@@ -80,6 +87,7 @@ class Lxc:
         for name in self.names:
             attempt(self.kill(name))
         self.names = []
+        ENVIRONMENT["PATH"] = self.path
         for group in Path("/sys/fs/cgroup").glob(f"*/lxc.*.{self.prefix}-*"):
             remove_group(group)  # of one that failed to start
         for pivot in set(Path("/sys/fs/cgroup").glob("*/lxc.pivot")) - self.pivots:

@@ -66,7 +66,8 @@ def _beside(bench, template):
         _row(f"`suspend` of {template} that holds {HELD} MiB", samples["suspend"],
              "criu dump, no checksums, nothing synced", samples["dump"]),
         _row("its dump", samples["size"], "that of criu dump", samples["plain size"], "KiB"),
-        _row("its `resume`", samples["resume"], "criu restore, no checksums, no network, no limits", samples["restore"]),
+        _row("its `resume`", samples["resume"],
+             "criu restore, no checksums, no network, no limits", samples["restore"]),
     ]
 
 

@@ -26,6 +26,37 @@ pub struct CpuLimits {
     pub weight: Option<u16>,
     /// The processors the VE may run on.
     pub pin: Option<CpuSet>,
+    /// On how many processors it runs, out of those.
+    pub count: Option<u64>,
+}
+
+impl CpuLimits {
+    /// The processors to bind a VE to; `None`: to none, it runs on `all` of the host's. `now` is what it is bound to,
+    /// `others` what the other VEs that run are.
+    ///
+    /// With a count, it gets those that the fewest others are bound to. It keeps what it has if that is as many as it
+    /// may have: a setting of something else mustn't move it. Of nodes of memory and of cores that share their parts
+    /// nothing is known here; whoever has to care pins.
+    pub fn bound_to(&self, all: &CpuSet, now: &CpuSet, others: &[CpuSet]) -> Option<CpuSet> {
+        let allowed = self.pin.as_ref().unwrap_or(all);
+        let count = usize::try_from(self.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        if count >= allowed.len() {
+            return self.pin.clone();
+        }
+        if now.len() == count && now.is_within(allowed) {
+            return Some(now.clone());
+        }
+        // Who may run on all is everywhere alike.
+        let bound = |cpu: &u32| {
+            others
+                .iter()
+                .filter(|o| o.len() < all.len() && o.0.contains(cpu))
+                .count()
+        };
+        let mut best: Vec<u32> = allowed.iter().collect();
+        best.sort_by_cached_key(|cpu| (bound(cpu), !now.0.contains(cpu), *cpu));
+        Some(CpuSet(best.into_iter().take(count).collect()))
+    }
 }
 
 /// A set of processor numbers, written as the kernel does: `0-3,8`.
@@ -46,6 +77,10 @@ impl CpuSet {
     /// How many processors.
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+    /// Whether all of these are among those.
+    pub fn is_within(&self, those: &Self) -> bool {
+        self.0.is_subset(&those.0)
     }
     /// Never true for a parsed set.
     pub fn is_empty(&self) -> bool {
@@ -293,6 +328,36 @@ mod tests {
         for text in ["", ",", "3-1", "a", "0-", "-1", "0-9999", "1,,2"] {
             assert!(text.parse::<CpuSet>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_count_takes_the_processors_with_the_fewest_others() {
+        let set = |text: &str| text.parse::<CpuSet>().unwrap_or_default();
+        let bound = |count, pin: &str, now: &str, others: &[&str]| {
+            let limits = CpuLimits {
+                count,
+                pin: pin.parse().ok(),
+                ..CpuLimits::default()
+            };
+            let others: Vec<CpuSet> = others.iter().map(|o| set(o)).collect();
+            let to = limits.bound_to(&set("0-3"), &set(now), &others);
+            to.map_or_else(|| "all".to_owned(), String::from)
+        };
+        assert_eq!(bound(None, "", "0-3", &["0"]), "all");
+        assert_eq!(bound(None, "1,2", "0", &[]), "1-2");
+        assert_eq!(bound(Some(2), "", "0-3", &[]), "0-1");
+        assert_eq!(bound(Some(2), "", "0-3", &["0", "2", "0-3", "0-3"]), "1,3");
+        assert_eq!(bound(Some(1), "", "", &["0", "0", "1", "1", "2", "3"]), "2");
+        // As many as there are, or more.
+        assert_eq!(bound(Some(4), "", "1", &["0"]), "all");
+        assert_eq!(bound(Some(9), "1,2", "1", &[]), "1-2");
+        // Out of those it is pinned to.
+        assert_eq!(bound(Some(1), "1,2", "0-3", &["1"]), "2");
+        assert_eq!(bound(Some(1), "1,2", "0", &[]), "1");
+        // What it has it keeps; but a change takes the best.
+        assert_eq!(bound(Some(1), "", "2", &["2", "2"]), "2");
+        assert_eq!(bound(Some(2), "", "2", &["2"]), "0-1");
+        assert_eq!(bound(Some(1), "", "1-2", &["0"]), "1");
     }
 
     proptest! {

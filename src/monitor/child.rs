@@ -51,8 +51,7 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
     if start.notifies {
         offer_notify_socket(monitor)?;
     }
-    guest::apply(std::path::Path::new("/"), &start.identity)
-        .map_err(|e| Failure::new("write the VE's identity", "", e))?;
+    guest::apply(std::path::Path::new("/"), &start.identity).map_err(Failure::from)?;
     let init = find_init(&start.init)?;
     monitor.send(&FromChild::Ready, &[]).step("report to", "the monitor")?;
     match monitor.receive::<ToChild>().step("hear from", "the monitor")? {

@@ -65,7 +65,7 @@ impl<T, E: Into<std::io::Error>> Step<T> for std::result::Result<T, E> {
 }
 
 /// The number and the words of an error that may wrap the system's own (as those of an archive do).
-fn causes(e: &std::io::Error) -> (Option<i32>, String) {
+pub(crate) fn causes(e: &std::io::Error) -> (Option<i32>, String) {
     let (mut errno, mut reason) = (e.raw_os_error(), e.to_string());
     let mut deeper = std::error::Error::source(e);
     while let Some(cause) = deeper {

@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use place::{Found, Root};
 
+use crate::error::causes;
+
 /// The largest file that is read or written, in bytes.
 pub const MAX_SIZE: usize = 1 << 20;
 
@@ -152,6 +154,19 @@ pub struct Failure {
     pub path: String,
     /// Why it failed.
     pub source: io::Error,
+}
+
+impl From<Failure> for crate::error::Failure {
+    /// With the system's number, by which the engine tells a full disk from other faults.
+    fn from(failure: Failure) -> Self {
+        let (errno, reason) = causes(&failure.source);
+        Self {
+            act: failure.op.to_owned(),
+            object: format!("{} inside the VE", failure.path),
+            errno,
+            reason,
+        }
+    }
 }
 
 /// Makes the changes in order, below `root` ("/" in the child). The outcomes are in the order of `ops`. Every

@@ -117,36 +117,41 @@ impl Channel {
     /// Receives the next message and the descriptor that came with it; `None` when the other end is closed.
     pub fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Option<OwnedFd>)>> {
         let mut buffer = vec![0u8; LONGEST];
-        let mut space = nix::cmsg_space!([i32; 1]);
         let (bytes, fd) = loop {
-            let mut io = [IoSliceMut::new(&mut buffer)];
-            match recvmsg::<()>(
-                self.0.as_raw_fd(),
-                &mut io,
-                Some(&mut space),
-                MsgFlags::MSG_CMSG_CLOEXEC,
-            ) {
+            match receive(self.0.as_fd(), &mut buffer) {
                 // A peer that ended without reading our last message leaves this once; what it said before comes next.
-                Err(nix::Error::EINTR | nix::Error::ECONNRESET) => {}
-                Err(e) => return Err(e.into()),
-                Ok(message) => {
-                    let mut fd = None;
-                    for control in message.cmsgs()? {
-                        if let ControlMessageOwned::ScmRights(list) = control {
-                            for raw in list {
-                                // SAFETY: the kernel has just installed this descriptor for us.
-                                fd = Some(unsafe { OwnedFd::from_raw_fd(raw) });
-                            }
-                        }
-                    }
-                    break (message.bytes, fd);
-                }
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset => {}
+                received => break received?,
             }
         };
         if bytes == 0 {
             return Ok(None);
         }
         Ok(Some((serde_json::from_slice(&buffer[..bytes])?, fd)))
+    }
+}
+
+/// The next message of a socket that keeps their bounds: how many bytes of it are in the buffer, none if the other end is
+/// closed, and the last descriptor that came with it.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
+    let mut space = nix::cmsg_space!([i32; 1]);
+    loop {
+        let mut io = [IoSliceMut::new(buffer)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let message = match recvmsg::<()>(socket.as_raw_fd(), &mut io, Some(&mut space), flags) {
+            Err(nix::Error::EINTR) => continue,
+            received => received?,
+        };
+        let mut fd = None;
+        for control in message.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(list) = control {
+                for raw in list {
+                    // SAFETY: the kernel has just installed this descriptor for us.
+                    fd = Some(unsafe { OwnedFd::from_raw_fd(raw) });
+                }
+            }
+        }
+        return Ok((message.bytes, fd));
     }
 }
 

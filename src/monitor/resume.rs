@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, pidfd_send_signal, wait, waitid};
 
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromMonitor, ToMonitor};
@@ -31,9 +31,11 @@ pub fn resume(spec: &Resume, engine: &Channel) -> Result<(Running, OwnedFd)> {
     engine
         .send(&FromMonitor::Criu(images.as_raw_fd()), &[socket.as_fd()])
         .step("report to", "the engine")?;
-    drop(socket);
     let mut tree = None;
-    match attend(spec, engine, &mut tree) {
+    // As long as we hold its socket, CRIU doesn't hear of the engine's end: at its last stages it would let go what it
+    // has restored, and nothing must run that nobody has decided on.
+    let attended = attend(spec, engine, &mut tree);
+    match attended {
         Ok(console) => match tree {
             Some((init, pidfd)) => {
                 let view = spec.watch.view.as_deref();
@@ -50,13 +52,33 @@ pub fn resume(spec: &Resume, engine: &Channel) -> Result<(Running, OwnedFd)> {
             None => Err(Failure::new("resume", "init", "the engine spoke out of turn")),
         },
         Err(failure) => {
-            // It ends the tree itself when nobody answers it any more, unless it is gone too.
-            await_end(criu);
-            if let Some((_, pidfd)) = tree {
-                end(pidfd.as_fd());
+            if let Some((_, pidfd)) = &tree {
+                let _ = pidfd_send_signal(pidfd, Signal::KILL); // CRIU may have done so
             }
+            drop(socket);
+            await_end(criu);
+            end_children();
             Err(failure)
         }
+    }
+}
+
+/// Ends all children of this process, which are what CRIU has restored, or was about to.
+fn end_children() {
+    let path = format!("/proc/self/task/{}/children", std::process::id());
+    loop {
+        let children = std::fs::read_to_string(&path).unwrap_or_default();
+        let mut pids = children
+            .split_whitespace()
+            .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+            .peekable();
+        if pids.peek().is_none() {
+            break;
+        }
+        for pid in pids {
+            let _ = kill_process(pid, Signal::KILL); // its number is its own until we have waited for it
+        }
+        let _ = wait(WaitOptions::empty()); // whichever it is, the next look tells
     }
 }
 

@@ -6,61 +6,50 @@
 //! process instead, and when that ends has a child take the mounts away, so that the VE has the kernel's own files
 //! again.
 
+mod mounts;
+
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat2};
-use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime};
 
+use self::mounts::{put_on, take_off};
 use crate::error::{Failure, Result, Step};
-use crate::message::{Channel, FromChild};
+use crate::identity;
 use crate::spec::Init;
-use crate::sys::{self, Cloned};
-use crate::{identity, root};
-
-/// The files, by their path in lxcfs and in a VE alike. `slabinfo` is not for guests, and of `sys` only this one file
-/// differs from the kernel's.
-const FILES: [&str; 8] = [
-    "proc/cpuinfo",
-    "proc/diskstats",
-    "proc/loadavg",
-    "proc/meminfo",
-    "proc/stat",
-    "proc/swaps",
-    "proc/uptime",
-    "sys/devices/system/cpu/online",
-];
-
-/// Where a VE has its /proc and /sys once more, with nothing mounted over any part. Where a user namespace has no such
-/// one, the kernel lets nobody in it mount another (mount_too_revealing), so containers inside would get none.
-const BARE: [(&str, &str); 2] = [("/proc", "/dev/.hostel/proc"), ("/sys", "/dev/.hostel/sys")];
 
 /// What lxcfs is called in mount tables, and as a process.
 const FILE_SYSTEM: &str = "fuse.lxcfs";
 const PROGRAM: &str = "lxcfs";
 
-/// Kernel: include/uapi/linux/magic.h.
-const PROC_MAGIC: u64 = 0x9fa0;
-const SYSFS_MAGIC: u64 = 0x6265_6572;
-
-/// How long a child may take. One that does its work needs a millisecond.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long one that was killed may take to end: if it hangs in the kernel, it is left to that.
-const DYING: Duration = Duration::from_millis(200);
+/// How long a view that couldn't be put on is left alone at first, while lxcfs runs.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// A VE's view, as its monitor looks after it.
 #[derive(Debug)]
 pub struct View {
     /// Where lxcfs is mounted on the host.
     mount: PathBuf,
-    /// lxcfs, as long as its files are in the VE.
-    server: Option<OwnedFd>,
-    /// The host's mount table, to hear of lxcfs coming back.
-    table: Option<File>,
+    state: State,
+    /// How long to wait when lxcfs doesn't answer the next time. Twice as long each time: a child that has asked an
+    /// lxcfs that hangs may stay for as long as that does, and they must not pile up.
+    again: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The files are in the VE. This process serves them.
+    On(OwnedFd),
+    /// lxcfs isn't there. The host's mount table tells when it comes back.
+    Away(File),
+    /// It is there but doesn't answer, as when it has just come back to a host full of VEs. A timer tells when to look
+    /// again.
+    Slow(OwnedFd),
+    /// Nobody wants it, or nothing can be waited for.
+    Off,
 }
 
 impl View {
@@ -68,8 +57,8 @@ impl View {
     pub fn new(mount: &Path, init: BorrowedFd<'_>) -> (Self, Result<()>) {
         let mut view = Self {
             mount: mount.to_owned(),
-            server: None,
-            table: None,
+            state: State::Off,
+            again: AGAIN,
         };
         let done = view.show(init);
         (view, done)
@@ -87,27 +76,31 @@ impl View {
 
     /// Takes the view away, until [`View::show`].
     pub fn hide(&mut self, init: BorrowedFd<'_>) -> Result<()> {
-        (self.server, self.table) = (None, None);
+        (self.state, self.again) = (State::Off, AGAIN);
         take_off(init)
     }
 
-    /// Puts it on. If lxcfs isn't there, that is done when it comes back.
+    /// Puts it on. If lxcfs isn't there, that is done when it comes back, and if it doesn't answer, later.
     pub fn show(&mut self, init: BorrowedFd<'_>) -> Result<()> {
         // Opened before we look, so that lxcfs can't come back unnoticed.
-        let opened = File::open("/proc/self/mountinfo").ok();
-        let done = find_server(&self.mount).and_then(|server| {
-            // Held before its files are, so that its end can't go unnoticed.
-            let server = identity::open(server)?;
-            put_on(init, &self.mount).inspect_err(|_| drop(take_off(init)))?;
-            Ok(server)
-        });
-        match done {
-            Ok(server) => {
-                (self.server, self.table) = (Some(server), None);
+        let opened = File::open("/proc/self/mountinfo");
+        // Held before its files are, so that its end can't go unnoticed.
+        let server = match find_server(&self.mount).and_then(identity::open) {
+            Ok(server) => server,
+            Err(failure) => {
+                self.state = opened.map_or(State::Off, State::Away);
+                return Err(failure);
+            }
+        };
+        match put_on(init, &self.mount) {
+            Ok(()) => {
+                (self.state, self.again) = (State::On(server), AGAIN);
                 Ok(())
             }
             Err(failure) => {
-                (self.server, self.table) = (None, opened);
+                let _ = take_off(init);
+                self.state = timer(self.again).map_or(State::Off, State::Slow);
+                self.again = self.again.saturating_mul(2);
                 Err(failure)
             }
         }
@@ -115,26 +108,42 @@ impl View {
 
     /// Is it on, as far as we have to do with it?
     pub fn is_on(&self) -> bool {
-        self.server.is_some()
+        matches!(self.state, State::On(_))
     }
 
-    /// What to wait for: lxcfs's end, or, without it, a change of the host's mounts.
+    /// What to wait for.
     pub fn wait_for(&self) -> Option<PollFd<'_>> {
-        match (&self.server, &self.table) {
-            (Some(server), _) => Some(PollFd::new(server, PollFlags::IN)),
-            (None, Some(table)) => Some(PollFd::new(table, PollFlags::PRI)),
-            (None, None) => None,
+        match &self.state {
+            State::On(server) => Some(PollFd::new(server, PollFlags::IN)),
+            State::Away(table) => Some(PollFd::new(table, PollFlags::PRI)),
+            State::Slow(timer) => Some(PollFd::new(timer, PollFlags::IN)),
+            State::Off => None,
         }
     }
 
     /// What was waited for has come. A failure leaves the VE with the kernel's files, or, if even that can't be had,
     /// with files that answer nothing; there is nobody to be told.
     pub fn react(&mut self, init: BorrowedFd<'_>) {
-        if self.server.take().is_some() {
+        if self.is_on() {
             let _ = take_off(init);
         }
         let _ = self.show(init);
     }
+}
+
+/// Readable when this time has passed.
+fn timer(after: Duration) -> Result<OwnedFd> {
+    let fd = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC).step("make", "a timer")?;
+    let never = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let once = Itimerspec {
+        it_interval: never,
+        it_value: Timespec::try_from(after).unwrap_or(Timespec {
+            tv_sec: i64::MAX,
+            tv_nsec: 0,
+        }),
+    };
+    timerfd_settime(&fd, TimerfdTimerFlags::empty(), &once).step("set", "a timer")?;
+    Ok(fd)
 }
 
 /// The process that serves the lxcfs mounted here. Nothing of the mount itself is touched.
@@ -172,163 +181,6 @@ fn mounts_in(table: &str) -> impl Iterator<Item = (&str, &str)> {
         let (mount, kind) = line.split_once(" - ")?;
         Some((mount.split(' ').nth(4)?, kind.split(' ').next()?))
     })
-}
-
-fn put_on(init: BorrowedFd<'_>, mount: &Path) -> Result<()> {
-    by_child(init, "show a VE its own /proc", |init| {
-        let files = take_files(mount)?;
-        let own = enter(init)?;
-        remove_all(&own)?;
-        share_mounts()?;
-        keep_bare()?;
-        for (path, file) in files {
-            // What a guest has made of its /proc itself is left alone.
-            match mount_point(path) {
-                Ok(point) => root::place(file.as_fd(), point.as_fd())?,
-                Err(failure) if path.starts_with("proc/") => return Err(failure),
-                Err(_) => {}
-            }
-        }
-        Ok(())
-    })
-}
-
-fn take_off(init: BorrowedFd<'_>) -> Result<()> {
-    by_child(init, "give a VE the kernel's /proc", |init| remove_all(&enter(init)?))
-}
-
-/// Joins the VE. Returns this process's own directory of the host's /proc: the VE's may be anything.
-fn enter(init: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let own = rustix::fs::open("/proc/self", flags, Mode::empty()).step("open", "/proc/self")?;
-    sys::setns(init, libc::CLONE_NEWUSER | libc::CLONE_NEWNS).step("join", "the VE's namespaces")?;
-    sys::become_user(0, 0, &[]).step("become", "the VE's root")?;
-    Ok(own)
-}
-
-/// Detached mounts of lxcfs's files, with which nobody can do anything but read. Those that this version of lxcfs
-/// doesn't have are left out.
-fn take_files(mount: &Path) -> Result<Vec<(&'static str, OwnedFd)>> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    let inert = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let mut files = Vec::new();
-    for path in FILES {
-        let from = mount.join(path);
-        let file = match rustix::mount::open_tree(CWD, &from, flags) {
-            Err(rustix::io::Errno::NOENT) => continue,
-            other => other.step("open", from.display())?,
-        };
-        sys::mount_setattr(file.as_fd(), inert.bits().into(), None).step("make inert", from.display())?;
-        files.push((path, file));
-    }
-    // All that was so far may have come from what the kernel remembers. Only this shows that lxcfs answers.
-    let asked = mount.join("proc/uptime");
-    std::fs::read(&asked).step("read", asked.display())?;
-    Ok(files)
-}
-
-/// From now on what is mounted in the VE's /proc and /sys, and unmounted there, is so in the mount namespaces that come
-/// of this one as well, such as those of services: else these would keep the files of an lxcfs that has died. systemd
-/// leaves it to its container manager to have mounts shared.
-fn share_mounts() -> Result<()> {
-    for place in ["/proc", "/sys"] {
-        mount_change(place, MountPropagationFlags::SHARED).step("share the VE's mounts in", place)?;
-    }
-    Ok(())
-}
-
-fn keep_bare() -> Result<()> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    for (place, again) in BARE {
-        let bare = rustix::mount::open_tree(CWD, place, flags).step("copy the VE's", place)?;
-        std::fs::create_dir_all(again).step("make directory", again)?;
-        rustix::mount::move_mount(bare, "", CWD, again, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .step("attach a mount at", again)?;
-        // Or what is mounted over parts of the other would come here as well.
-        mount_change(again, MountPropagationFlags::PRIVATE).step("make private", again)?;
-    }
-    Ok(())
-}
-
-/// The kernel's own file in the VE, reached through nothing that a guest can plant.
-fn mount_point(path: &str) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let how = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let (act, object) = ("open the VE's", format!("/{path}"));
-    let point = openat2(CWD, object.as_str(), flags, Mode::empty(), how).step(act, &object)?;
-    let kind = fstatfs(&point).step(act, &object)?.f_type as u64;
-    match kind {
-        PROC_MAGIC | SYSFS_MAGIC => Ok(point),
-        _ => Err(Failure::new(act, object, "the guest has put something else there")),
-    }
-}
-
-/// Unmounts all that we have mounted. Where a guest shares its mounts with namespaces of its
-/// own, as systemd does with those of its services, they go there as well.
-fn remove_all(own: &OwnedFd) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let act = "read the VE's";
-    let table = rustix::fs::openat(own, "mountinfo", flags, Mode::empty()).step(act, "mount table")?;
-    let table = std::io::read_to_string(File::from(table)).step(act, "mount table")?;
-    let is_ours = |(point, kind): &(&str, &str)| match point.strip_prefix('/') {
-        Some(path) if FILES.contains(&path) => *kind == FILE_SYSTEM,
-        _ => BARE.iter().any(|(_, again)| again == point),
-    };
-    for (point, _) in mounts_in(&table).filter(is_ours) {
-        // The last lookup of this asks nothing of the file system that is mounted there (path_lookup with
-        // LOOKUP_MOUNTPOINT), so it works if that is dead, too.
-        rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).step("unmount", point)?;
-    }
-    Ok(())
-}
-
-/// Has a child do this, in the host's pid namespace, where nobody inside can see it.
-fn by_child(init: BorrowedFd<'_>, what: &str, work: impl FnOnce(BorrowedFd<'_>) -> Result<()>) -> Result<()> {
-    let (ours, theirs) = Channel::pair().step("make", "a channel to the child")?;
-    match sys::clone3(0, None).step("start a process to", what)? {
-        Cloned::Child => {
-            // Nothing of the monitor's must stay open, should it never end. Nor may anybody inside look into it.
-            let done = sys::prctl(libc::PR_SET_DUMPABLE, 0, 0)
-                .and_then(|_| sys::close_all_but(&[init.as_raw_fd(), theirs.as_fd().as_raw_fd()]))
-                .step("shield the process to", what)
-                .and_then(|()| work(init));
-            let message = match done {
-                Ok(()) => FromChild::Ready,
-                Err(failure) => FromChild::Failed(failure),
-            };
-            let _ = theirs.send(&message, &[]);
-            sys::exit_at_once()
-        }
-        Cloned::Parent(_, child) => {
-            drop(theirs);
-            let heard = hear(&ours, what);
-            // It has done its work, or never will.
-            let _ = pidfd_send_signal(&child, Signal::KILL);
-            if readable(&child, DYING) {
-                let _ = waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
-            }
-            heard
-        }
-    }
-}
-
-fn hear(child: &Channel, what: &str) -> Result<()> {
-    if !readable(child, PATIENCE) {
-        return Err(Failure::new(what, "", "lxcfs or the VE's /proc doesn't answer"));
-    }
-    match child.receive::<FromChild>().step("hear from the process to", what)? {
-        Some((FromChild::Ready, _)) => Ok(()),
-        Some((FromChild::Failed(failure), _)) => Err(failure),
-        _ => Err(Failure::new(what, "", "the process for it ended without a word")),
-    }
-}
-
-fn readable(fd: &impl AsFd, patience: Duration) -> bool {
-    let patience = Timespec::try_from(patience).ok();
-    poll(&mut [PollFd::new(fd, PollFlags::IN)], patience.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 #[cfg(test)]

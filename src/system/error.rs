@@ -112,3 +112,26 @@ impl std::error::Error for Error {
         self.source.as_deref().map(|s| s as _)
     }
 }
+
+/// One error out of many: the first, with the others in its reason.
+pub(crate) fn together(failures: Vec<Error>) -> Result<()> {
+    let mut failures = failures.into_iter();
+    let Some(first) = failures.next() else { return Ok(()) };
+    let more: Vec<String> = failures
+        .map(|e| match std::error::Error::source(&e) {
+            Some(source) => format!("{e}: {source}"),
+            None => e.to_string(),
+        })
+        .collect();
+    if more.is_empty() {
+        return Err(first);
+    }
+    let hint = first
+        .hint
+        .iter()
+        .cloned()
+        .chain([format!("also: {}", more.join("; "))])
+        .collect::<Vec<_>>()
+        .join("; ");
+    Err(first.hint(hint))
+}

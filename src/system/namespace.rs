@@ -7,6 +7,11 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::{Error, Result};
 
+/// As [`within`], in a network namespace.
+pub fn within_network<T: Send>(namespace: BorrowedFd<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    within(namespace, CloneFlags::CLONE_NEWNET, work)
+}
+
 /// Runs `work` in a thread that has entered the VE's namespace, of this kind, and ends with it, so that no thread of
 /// ours is ever left in the wrong namespace.
 pub fn within<T: Send>(

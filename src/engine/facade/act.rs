@@ -69,10 +69,10 @@ impl Engine {
         let id = ve.id;
         match action {
             Action::Start(options) if was == State::Suspended && !options.discard => self
-                .run::<Resume>(id, &op::resume::Params {}, progress)
+                .run::<Resume>(id, &op::VeAlone {}, progress)
                 .map(|()| outcome("resumed", true)),
             Action::Start(_) => self
-                .run::<Start>(id, &op::start::Params {}, progress)
+                .run::<Start>(id, &op::VeAlone {}, progress)
                 .map(|()| outcome("started", true)),
             Action::Stop { timeout } => self
                 .stop(id, Some(self.grace(ve, *timeout)), progress)
@@ -82,7 +82,7 @@ impl Engine {
                 if was == State::Running {
                     self.stop(id, Some(self.grace(ve, *timeout)), progress)?;
                 }
-                self.run::<Start>(id, &op::start::Params {}, progress)
+                self.run::<Start>(id, &op::VeAlone {}, progress)
                     .map(|()| outcome("restarted", true))
                     .map_err(|e| if was == State::Running { is_stopped(e, ve) } else { e })
             }
@@ -99,21 +99,21 @@ impl Engine {
                 .map(|()| outcome("unpaused", true))
                 .map_err(Into::into),
             Action::Suspend => self
-                .run::<Suspend>(id, &op::suspend::Params {}, progress)
+                .run::<Suspend>(id, &op::VeAlone {}, progress)
                 .map(|()| outcome("suspended", true)),
             Action::Resume => self
-                .run::<Resume>(id, &op::resume::Params {}, progress)
+                .run::<Resume>(id, &op::VeAlone {}, progress)
                 .map(|()| outcome("resumed", true)),
             Action::Destroy { .. } => self.destroy(ve, was, progress),
             Action::Mount => {
-                self.run::<Mount>(id, &op::mount::Params {}, progress)?;
+                self.run::<Mount>(id, &op::VeAlone {}, progress)?;
                 Ok(Outcome {
                     path: Some(self.host.dirs.mount(id)),
                     ..outcome("mounted", true)
                 })
             }
             Action::Umount => self
-                .run::<Umount>(id, &op::mount::Params {}, progress)
+                .run::<Umount>(id, &op::VeAlone {}, progress)
                 .map(|()| outcome("unmounted", true)),
             Action::Compact => {
                 progress.step("giving back freed blocks");
@@ -180,7 +180,7 @@ impl Engine {
     fn destroy(&self, ve: &Outline, was: State, progress: &dyn Progress) -> Result<Outcome> {
         match was {
             State::Running | State::Paused => self.stop(ve.id, None, progress)?,
-            State::Mounted => self.run::<Umount>(ve.id, &op::mount::Params {}, progress)?,
+            State::Mounted => self.run::<Umount>(ve.id, &op::VeAlone {}, progress)?,
             State::Stopped | State::Suspended | State::Broken => self.host.clear(ve)?,
         }
         let params = op::destroy::Params { name: ve.name.clone() };

@@ -12,8 +12,9 @@ use hostel_model::id::VeId;
 use super::{Engine, Orphan, Silent};
 use crate::error::{Result, chain};
 use crate::host::Host;
+use crate::interrupt;
 use crate::journal::Look;
-use crate::lock::Subject;
+use crate::lock::{Lock, Patience, Subject};
 use crate::op;
 
 /// How long the kernel may take to let go of an orphan.
@@ -101,9 +102,11 @@ impl Engine {
         self.host.audit_bridges(&inventory, &mut findings)?;
         self.host.audit_forwarding(&inventory, &mut findings)?;
         self.host.audit_firewall(&inventory, &mut findings)?;
+        self.host.audit_held(&inventory, &mut findings)?;
         self.host.audit_loop_devices(&inventory, &mut findings)?;
         self.host.audit_mounts(&inventory, &mut findings)?;
         self.host.audit_files(&inventory, &mut findings)?;
+        self.host.audit_dumps(&inventory, &mut findings);
         self.host.audit_disks(&inventory, &mut findings)?;
         self.host.audit_definitions(&inventory, &mut findings)?;
         self.host.audit_allocations(&mut findings)?;
@@ -146,6 +149,16 @@ impl Engine {
 }
 
 impl Host {
+    /// For putting something of a VE in order that nobody works on: whoever begins meanwhile is waited for.
+    fn lock_idle(&self, id: VeId) -> Result<Lock> {
+        let patience = Patience {
+            wait: PATIENCE,
+            progress: &Silent,
+            interrupted: interrupt::flag(),
+        };
+        self.locks.take(Subject::Ve(id), "audit", &patience)
+    }
+
     /// Is somebody working on this VE right now?
     fn is_held(&self, id: VeId) -> bool {
         matches!(self.locks.holder(Subject::Ve(id)), Ok(Some(_)))

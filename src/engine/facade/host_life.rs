@@ -15,12 +15,9 @@ use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
 use crate::interrupt;
 use crate::turns::Turns;
+use crate::ve::dump::BY_SHUTDOWN;
 use crate::ve::outline::Outline;
 use crate::ve::registry::Catalogue;
-
-/// In a dump directory: it was the host's shutdown that suspended the VE, and so its boot lets it go on. It goes with
-/// the dump, so it can't outlive what it is about.
-const BY_SHUTDOWN: &str = "by-shutdown";
 
 /// How long is waited between two looks at a VE that another operation holds.
 const BUSY: Duration = Duration::from_millis(100);

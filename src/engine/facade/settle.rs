@@ -8,7 +8,8 @@ use super::{Engine, Progress};
 use crate::error::{Class, Error, Result, chain};
 use crate::interrupt;
 use crate::lock::{Patience, SETTLE, Subject};
-use crate::op::start::{Params, Start};
+use crate::op::VeAlone;
+use crate::op::start::Start;
 use crate::ve::record::RunRecord;
 
 /// Whoever holds the VE's lock for longer than this clears up himself: it is the first thing every operation does.
@@ -58,7 +59,7 @@ impl Engine {
         let was_ours = reality.remains;
         self.host.recover(id, &self.runner(progress))?;
         if reason == REBOOT && was_ours {
-            self.run::<Start>(id, &Params {}, progress)?;
+            self.run::<Start>(id, &VeAlone {}, progress)?;
         }
         drop(lock);
         Ok(())

@@ -6,6 +6,8 @@ pub mod destroy;
 pub mod kill;
 pub mod mount;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod proofs;
 pub mod recover;
 pub mod relocate;
@@ -16,9 +18,14 @@ pub mod stop;
 pub mod suspend;
 
 use hostel_model::id::VeName;
+use serde::{Deserialize, Serialize};
 
 use crate::journal::Begin;
 use crate::step::Operation;
+
+/// All that is needed to go on with an operation, or back: the VE itself. The rest is found.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct VeAlone {}
 
 /// The name of the VE that an operation makes or removes: while it is unfinished, its journal may be all that knows it.
 pub fn name_in(begin: &Begin) -> Option<VeName> {

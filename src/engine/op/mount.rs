@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hostel_model::id::VeId;
-use serde::{Deserialize, Serialize};
 
+use super::VeAlone;
 use crate::error::Result;
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
@@ -23,17 +23,13 @@ pub struct Mount {
     notes: Vec<String>,
 }
 
-/// Nothing but the VE is needed.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Params {}
-
 impl Operation for Mount {
     const VERB: &'static str = "mount";
     const HOME: Home = Home::Volatile;
     type Host = Host;
-    type Params = Params;
+    type Params = VeAlone;
 
-    fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
+    fn resume(host: Arc<Host>, id: VeId, _: VeAlone) -> Result<Self> {
         let state = host.state(id)?;
         Ok(Self {
             host,
@@ -75,9 +71,9 @@ impl Operation for Umount {
     const VERB: &'static str = "umount";
     const HOME: Home = Home::Volatile;
     type Host = Host;
-    type Params = Params;
+    type Params = VeAlone;
 
-    fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
+    fn resume(host: Arc<Host>, id: VeId, _: VeAlone) -> Result<Self> {
         let state = host.state(id)?;
         Ok(Self { host, id, state })
     }

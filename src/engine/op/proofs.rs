@@ -15,7 +15,7 @@ use super::set::Set;
 use super::start::Start;
 use super::stop::Stop;
 use super::suspend::Suspend;
-use super::{destroy, mount, relocate, resume, set, start, stop, suspend};
+use super::{destroy, relocate, set, stop};
 use crate::facade::Silent;
 use crate::host::Host;
 use crate::step::Operation;
@@ -102,7 +102,7 @@ fn start() {
         host.reserve.refill();
         host
     };
-    prove::<Start>(host, |_| start::Params {});
+    prove::<Start>(host, |_| super::VeAlone {});
 }
 
 /// One whose interfaces were changed by hand: if it fails, the VE has what it had.
@@ -135,7 +135,7 @@ fn start_with_other_interfaces() {
             std::fs::write(&path, changed).unwrap();
             host
         };
-        prove::<Start>(host, |_| start::Params {});
+        prove::<Start>(host, |_| super::VeAlone {});
     }
 }
 
@@ -160,7 +160,7 @@ fn stop() {
 
 #[test]
 fn suspend() {
-    prove::<Suspend>(|| running(RICH), |_| suspend::Params {});
+    prove::<Suspend>(|| running(RICH), |_| super::VeAlone {});
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn resume() {
         engine(&host).act(id(101), &Action::Suspend, &Silent).unwrap();
         host
     };
-    prove::<Resume>(suspended, |_| resume::Params {});
+    prove::<Resume>(suspended, |_| super::VeAlone {});
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn destroy() {
 
 #[test]
 fn mount() {
-    prove::<Mount>(|| made(&[]), |_| mount::Params {});
+    prove::<Mount>(|| made(&[]), |_| super::VeAlone {});
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn umount() {
         engine(&host).act(id(101), &Action::Mount, &Silent).unwrap();
         host
     };
-    prove::<Umount>(mounted, |_| mount::Params {});
+    prove::<Umount>(mounted, |_| super::VeAlone {});
 }
 
 fn change(key: &'static str, value: &'static str) -> impl Fn(&Host) -> set::Params {

@@ -9,9 +9,9 @@ use hostel_system::cgroup::Inner;
 use hostel_system::criu::Machine;
 use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::file;
-use hostel_system::process::{Around, Relaunching, Request, Resume as Orders};
-use serde::{Deserialize, Serialize};
+use hostel_system::process::{Around, Relaunching, Resume as Orders};
 
+use super::VeAlone;
 use super::start::switches;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
@@ -22,6 +22,8 @@ use crate::ve::registry::Catalogue;
 
 /// How long the kernel may take to let go.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long processes that CRIU holds may take to be frozen.
+const FREEZE: Duration = Duration::from_secs(10);
 
 /// A resume under way. Until it goes on, its dump stays as it is.
 #[derive(Debug)]
@@ -37,17 +39,13 @@ pub struct Resume {
     notes: Vec<String>,
 }
 
-/// Nothing but the VE itself is needed.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Params {}
-
 impl Operation for Resume {
     const VERB: &'static str = "resume";
     const HOME: Home = Home::Volatile;
     type Host = Host;
-    type Params = Params;
+    type Params = VeAlone;
 
-    fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
+    fn resume(host: Arc<Host>, id: VeId, _: VeAlone) -> Result<Self> {
         let state = host.state(id)?;
         Ok(Self {
             host,
@@ -80,7 +78,7 @@ impl Operation for Resume {
                     Resume::end,
                 ),
                 Step::new("record", "recording", Resume::record, Resume::forget),
-                Step::new("go", "letting it go on", Resume::go, Resume::end).irrevocable(Resume::is_watched),
+                Step::new("go", "letting it go on", Resume::go, Resume::end).irrevocable(Resume::has_gone),
                 Step::new("settle", "finishing", Resume::settle, crate::step::nothing),
             ]
         }
@@ -188,6 +186,7 @@ impl Resume {
         self.relaunching = None; // if this is taken twice, there is one already
         let (host, id) = (&self.host, self.id);
         host.fresh_run_dir(id)?;
+        host.remove_strays(id)?;
         let effective = host.effective(&self.state.name, &mut Catalogue::default())?;
         let images = host.dirs.dump(id);
         let Manifest {
@@ -232,12 +231,12 @@ impl Resume {
         Ok(())
     }
 
-    /// Ends whatever of the VE is there.
+    /// Ends whatever of the VE is there, before CRIU hears that nobody wants it any more.
     fn end(&mut self) -> Result<()> {
-        let init = self.relaunching.take().map(|r| r.init());
         if self.host.cgroups.exists(self.id) {
             self.host.cgroups.kill(self.id)?;
         }
+        let init = self.relaunching.take().map(|r| r.init());
         if let Some(init) = init.or(self.host.reality(self.id)?.init) {
             self.host.guests.kill(init)?;
             self.host.guests.wait(init, PATIENCE)?;
@@ -261,36 +260,62 @@ impl Resume {
         RunRecord::remove(&self.host.dirs.run(self.id))
     }
 
-    /// The dump is out of the way before any process runs: it must never be gone on from twice.
+    /// The dump is out of the way before any process runs: it must never be gone on from twice. Between the two the VE
+    /// is frozen, so that neither our death nor CRIU's lets anything run.
     fn go(&mut self) -> Result<()> {
-        let Some(mut relaunching) = self.relaunching.take() else {
+        let Some(relaunching) = &mut self.relaunching else {
             return match self.host.reality(self.id)?.init {
                 Some(_) => Ok(()), // it runs already
                 None => Err(Error::new(Class::Failed, "the VE's first process is not there")),
             };
         };
+        if let Err(e) = relaunching.ready() {
+            self.end()?;
+            return Err(match e.kind {
+                hostel_system::Kind::Interrupted => self.lost(e)?,
+                _ => e.into(),
+            });
+        }
+        self.host.cgroups.freeze(self.id, FREEZE)?;
         relaunching.stay()?;
         let dirs = &self.host.dirs;
-        file::remove_tree(&dirs.dump_resumed(self.id))?;
-        let gone = file::rename(&dirs.dump(self.id), &dirs.dump_resumed(self.id)).and_then(|()| relaunching.go());
+        let (dump, resumed) = (dirs.dump(self.id), dirs.dump_resumed(self.id));
+        file::remove_tree(&resumed)?;
+        let mut gone = file::rename(&dump, &resumed);
+        if gone.is_ok()
+            && let Some(relaunching) = self.relaunching.take()
+        {
+            gone = relaunching.go();
+        }
         if let Err(e) = gone {
             // Nothing has run, so it can be tried again.
-            if e.kind != hostel_system::Kind::Interrupted && dirs.dump_resumed(self.id).exists() {
-                file::rename(&dirs.dump_resumed(self.id), &dirs.dump(self.id))?;
+            if !dump.exists() {
+                file::rename(&resumed, &dump)?;
             }
             return Err(e.into());
         }
         self.keep = None;
-        Ok(())
+        Ok(self.host.cgroups.thaw(self.id)?)
     }
 
-    /// Only a monitor that stays with its VE answers.
-    fn is_watched(&self) -> Result<bool> {
-        let asked = self.host.guests.ask(&self.host.dirs.run(self.id), &Request::Status);
-        Ok(matches!(asked, Ok(Some(_))) && !self.host.is_suspended(self.id))
+    /// CRIU has died when it was just about to let the processes go: they may have run for a moment.
+    fn lost(&self, e: hostel_system::Error) -> Result<Error> {
+        self.host.give_up_dump(self.id)?;
+        let name = &self.state.name;
+        Ok(Error::from(e.kind(hostel_system::Kind::Failed))
+            .hint(format!(
+                "{name} may have run for a moment, and can't go on from the same dump again: it is stopped"
+            ))
+            .hint(format!("boot it anew: hostel start {name}")))
+    }
+
+    /// Its monitor stays with it, and its dump is out of the way.
+    fn has_gone(&self) -> Result<bool> {
+        Ok(!self.host.is_suspended(self.id) && self.host.reality(self.id)?.init.is_some())
     }
 
     fn settle(&mut self) -> Result<()> {
+        self.host.cgroups.thaw(self.id)?;
         self.host.firewall.release(&self.host.held(self.id))?;
         self.host.give_up_dump(self.id)
     }

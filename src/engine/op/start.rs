@@ -12,8 +12,8 @@ use hostel_model::units::human;
 use hostel_system::cgroup::Placement;
 use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, Switches};
-use serde::{Deserialize, Serialize};
 
+use super::VeAlone;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
@@ -46,17 +46,13 @@ pub struct Start {
     notes: Vec<String>,
 }
 
-/// Nothing but the VE itself is needed to resume a start: it is undone from what is found.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Params {}
-
 impl Operation for Start {
     const VERB: &'static str = "start";
     const HOME: Home = Home::Volatile;
     type Host = Host;
-    type Params = Params;
+    type Params = VeAlone;
 
-    fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
+    fn resume(host: Arc<Host>, id: VeId, _: VeAlone) -> Result<Self> {
         let state = host.state(id)?;
         Ok(Self {
             host,

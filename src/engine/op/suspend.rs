@@ -1,7 +1,8 @@
 //! Saving what runs in a VE and ending it: `hostel suspend`.
 //!
-//! CRIU holds all processes still while their dump is put in order. Until they are ended it lets them run on if we
-//! fail, or vanish; so the end of init is the point of no return.
+//! CRIU holds all processes still while their dump is put in order, and lets them run on if we fail, or vanish. When
+//! all is written, the VE is frozen and CRIU is ended: from then on nothing of the VE can run whoever dies, and the dump
+//! gets its name, which is the point of no return (see `ve::dump`). Then the processes are ended.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use hostel_system::cgroup::Placement;
 use hostel_system::criu::{Dump, Dumped, Machine, Version, unkept_ipc, visitors};
 use hostel_system::file;
 use hostel_system::process::Request;
-use serde::{Deserialize, Serialize};
 
+use super::VeAlone;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step, nothing};
@@ -21,8 +22,8 @@ use crate::ve::dump::Manifest;
 use crate::ve::outline::Outline;
 use crate::ve::record::VeState;
 
-/// How long the kernel may take to end processes that have been saved.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long processes that CRIU holds may take to be frozen.
+const FREEZE: Duration = Duration::from_secs(10);
 
 /// A suspension under way.
 #[derive(Debug)]
@@ -36,17 +37,13 @@ pub struct Suspend {
     notes: Vec<String>,
 }
 
-/// Nothing but the VE itself is needed.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Params {}
-
 impl Operation for Suspend {
     const VERB: &'static str = "suspend";
     const HOME: Home = Home::Volatile;
     type Host = Host;
-    type Params = Params;
+    type Params = VeAlone;
 
-    fn resume(host: Arc<Host>, id: VeId, _: Params) -> Result<Self> {
+    fn resume(host: Arc<Host>, id: VeId, _: VeAlone) -> Result<Self> {
         let state = host.state(id)?;
         Ok(Self {
             host,
@@ -68,9 +65,9 @@ impl Operation for Suspend {
                 Step::new("check", "checking", Suspend::check, nothing),
                 Step::new("hold", "holding the network", Suspend::hold, Suspend::release),
                 Step::new("dump", "saving processes and memory", Suspend::dump, Suspend::let_live),
-                Step::new("end", "ending the processes", Suspend::end, Suspend::let_live)
-                    .irrevocable(Suspend::has_ended),
-                Step::new("keep", "keeping the dump", Suspend::keep, nothing),
+                Step::new("still", "holding all still", Suspend::hold_still, Suspend::let_live),
+                Step::new("keep", "keeping the dump", Suspend::keep, Suspend::let_live).irrevocable(Suspend::is_kept),
+                Step::new("end", "ending the processes", Suspend::end, nothing),
                 Step::new("clear", "clearing up", Suspend::clear, nothing),
             ]
         }
@@ -146,7 +143,10 @@ impl Suspend {
             freezer,
         };
         self.show_view(false)?;
-        let dumped = host.criu.dump(&what).map_err(|e| self.blocked(e))?;
+        let gone = || {
+            let _ = host.cgroups.freeze(id, FREEZE);
+        };
+        let dumped = host.criu.dump(&what, &gone).map_err(|e| self.blocked(e))?;
         self.dumped = Some(dumped);
         // Nothing can be made any more: now it counts.
         self.keeps_ipc(version, init.pid)?;
@@ -160,18 +160,19 @@ impl Suspend {
         Error::from(e).hint(format!("{name} runs on as before"))
     }
 
-    /// CRIU lets the processes go as soon as nobody answers it.
+    /// CRIU lets the processes go as soon as nobody answers it. One that was killed has left them as they were at that
+    /// moment.
     fn let_live(&mut self) -> Result<()> {
+        let host = &self.host;
         self.dumped = None;
-        self.clearing = None;
-        self.host.criu.await_end(&self.host.dirs.dump_staging(self.id))?;
-        if self.host.reality(self.id)?.init.is_some() {
-            self.host.cgroups.thaw_guest(self.id)?;
-        }
-        if self.host.reality(self.id)?.init.is_some() {
+        host.criu.await_end(&host.dirs.dump_staging(self.id))?;
+        if let Some(init) = host.reality(self.id)?.init {
+            host.criu.mend(init.pid, &host.cgroups.processes(self.id)?)?;
+            host.cgroups.thaw_guest(self.id)?;
+            host.cgroups.thaw(self.id)?;
             self.show_view(true)?;
         }
-        Ok(file::remove_tree(&self.host.dirs.dump_staging(self.id))?)
+        Ok(file::remove_tree(&host.dirs.dump_staging(self.id))?)
     }
 
     /// Files of lxcfs can't be saved: they are taken off before, and are there again with the monitor of the resume.
@@ -183,43 +184,51 @@ impl Suspend {
         Ok(())
     }
 
+    /// The disk is written out first: if the host loses its power from here on, it must be as the processes knew it.
+    fn hold_still(&mut self) -> Result<()> {
+        let host = &self.host;
+        if let Some(init) = host.reality(self.id)?.init {
+            host.guests.write_out(init)?;
+        }
+        Ok(host.cgroups.freeze(self.id, FREEZE)?)
+    }
+
+    /// Without CRIU, which would let them go or take away what the dump needs when it hears no more of us.
+    fn keep(&mut self) -> Result<()> {
+        let dirs = &self.host.dirs;
+        let (staging, dump) = (dirs.dump_staging(self.id), dirs.dump(self.id));
+        match self.dumped.take() {
+            Some(dumped) => dumped.leave()?,
+            None if self.host.is_suspended(self.id) => return Ok(()),
+            None => return Err(Error::new(Class::Failed, "the processes have not been saved")),
+        }
+        let kept = file::rename(&staging, &dump);
+        if kept.is_err() && dump.exists() {
+            // It has its name, but perhaps not on the disk.
+            file::rename(&dump, &staging)?;
+        }
+        Ok(kept?)
+    }
+
+    fn is_kept(&self) -> Result<bool> {
+        Ok(self.host.is_suspended(self.id))
+    }
+
     fn end(&mut self) -> Result<()> {
-        let Some(init) = self.host.reality(self.id)?.init else {
+        let host = &self.host;
+        let Some(init) = host.reality(self.id)?.init else {
             return Ok(());
         };
-        let Some(dumped) = self.dumped.take() else {
-            return Err(Error::new(Class::Failed, "the processes have not been saved"));
-        };
-        let visitors = visitors(init.pid, &self.host.cgroups.processes(self.id)?);
+        let visitors = visitors(init.pid, &host.cgroups.processes(self.id)?);
         let ended = visitors
             .iter()
             .map(|v| format!("it ends {v}, which exec or enter runs"));
         self.notes = ended.collect();
-        self.clearing = self
-            .host
+        self.clearing = host
             .guests
-            .take_over_clearing(&self.host.dirs.run(self.id))
+            .take_over_clearing(&host.dirs.run(self.id))
             .unwrap_or_default();
-        dumped.end()?;
-        match self.host.guests.wait(init, PATIENCE)? {
-            true => Ok(()),
-            // They stand still and are saved: they must not go on.
-            false => self.host.end_by_force(&Outline::from(&self.state), init),
-        }
-    }
-
-    /// Only when CRIU has ended too: it may be about to end the processes.
-    fn has_ended(&self) -> Result<bool> {
-        self.host.criu.await_end(&self.host.dirs.dump_staging(self.id))?;
-        Ok(self.host.reality(self.id)?.init.is_none())
-    }
-
-    fn keep(&mut self) -> Result<()> {
-        let dirs = &self.host.dirs;
-        match dirs.dump_staging(self.id).exists() {
-            true => Ok(file::rename(&dirs.dump_staging(self.id), &dirs.dump(self.id))?),
-            false => Ok(()),
-        }
+        host.end_by_force(&Outline::from(&self.state), init)
     }
 
     fn clear(&mut self) -> Result<()> {
@@ -242,7 +251,12 @@ fn freezer(placement: &Placement) -> Option<std::path::PathBuf> {
 impl Host {
     /// The firewall's table that holds a VE's interfaces.
     pub fn held(&self, id: VeId) -> String {
-        format!("{}_held_{id}", self.config.nft_table)
+        format!("{}{id}", self.held_prefix())
+    }
+
+    /// What the names of all such tables begin with.
+    pub fn held_prefix(&self) -> String {
+        format!("{}_held_", self.config.nft_table)
     }
 
     /// What this host withholds from root that CRIU needs.

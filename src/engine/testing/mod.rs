@@ -263,6 +263,7 @@ pub(crate) const FAIL_CALLS: &[&FailCall<Host>] = &[
     &|h, n| fakes(h).firewall.fail_call(n),
     &|h, n| fakes(h).guests.fail_call(n),
     &|h, n| fakes(h).mounts.fail_call(n),
+    &|h, n| fakes(h).criu.fail_call(n),
     &|_, n| faults::fail_call(n),
 ];
 

@@ -1,12 +1,28 @@
 //! What a suspended VE leaves in its directory: CRIU's images, and what they need to go on.
 //!
 //! ```text
-//! .dump/         a dump that is being made; nobody relies on it
-//! dump/          a complete one: the VE is suspended
+//! .dump/         a dump that is being made; it is never gone on from
+//! dump/          a complete one: the VE is suspended, or about to be ended or to go on
 //!   manifest.toml    what it is, with the checksum of every file
 //!   disk.stamp       the state of the disk that it belongs to; not there while the disk is in Hostel's own hands
+//!   by-shutdown      it was the host's shutdown that suspended the VE
 //! .resumed/      one whose VE has gone on; on its way out
 //! ```
+//!
+//! No process may run both before and after a dump is taken for the VE's state: it would send and write things twice.
+//! So a dump gets its name `dump`, and loses it, only while the VE is frozen and whole on the disk:
+//!
+//! - Suspend: `.dump` with its manifest is on the disk, and so is all that the VE has written to its own; the VE is
+//!   frozen; CRIU, which would let it go when it misses us, is ended; then the name changes; then the processes are
+//!   ended. If the command, CRIU or the host's power goes before the change, the VE runs on (or has ended with the host)
+//!   and `.dump` is thrown away. After it, what is left of the processes stands still until somebody ends it.
+//! - Resume: CRIU has restored all and holds it; the VE is frozen; its monitor stays with it; then the name changes;
+//!   then CRIU lets go and the VE is thawed. Whatever goes before the change ends what was restored, and the dump is as
+//!   it was. After it, the VE stands still until somebody thaws it.
+//!
+//! Two moments remain in which what ran is lost rather than doubled: the host's power goes between the change of a
+//! resume and the thaw after it; or CRIU dies after it has let connections go and before it holds each process at the end of
+//! its restorer (some ten milliseconds), for then the processes may have run a little.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -29,6 +45,11 @@ use crate::host::Host;
 pub const MANIFEST: &str = "manifest.toml";
 /// The file that says which state of the disk it belongs to.
 const STAMP: &str = "disk.stamp";
+/// The file that says that it was the host's shutdown that suspended the VE, and so its boot lets it go on. It goes with
+/// the dump, so it can't outlive what it is about.
+pub const BY_SHUTDOWN: &str = "by-shutdown";
+/// Files of ours among CRIU's.
+const OURS: [&str; 4] = [MANIFEST, STAMP, BY_SHUTDOWN, LOCK];
 /// The version that this program writes, and the only one it reads.
 const VERSION: u32 = 1;
 
@@ -139,9 +160,12 @@ fn images(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut images = BTreeMap::new();
     for entry in std::fs::read_dir(dir).map_err(fail)? {
         let entry = entry.map_err(fail)?;
+        if entry.file_type().map_err(fail)?.is_dir() {
+            continue; // what a CRIU that was killed had mounted on; see remove_strays
+        }
         let name = entry.file_name().to_string_lossy().into_owned();
-        // Logs are written by every attempt; the others are ours.
-        if name.ends_with(".log") || name.starts_with("stats-") || name == MANIFEST || name == STAMP || name == LOCK {
+        // Logs are written by every attempt.
+        if name.ends_with(".log") || name.starts_with("stats-") || OURS.contains(&name.as_str()) {
             continue;
         }
         images.insert(name, entry.path());
@@ -200,6 +224,19 @@ impl Host {
             Some(stamp) => Ok(stamp == self.disk_stamp(id)?),
             None => Ok(true),
         }
+    }
+
+    /// Removes what a restore that was killed has left in the dump: empty directories that it had mounted on.
+    pub fn remove_strays(&self, id: VeId) -> Result<()> {
+        let dir = self.dirs.dump(id);
+        let fail = |e: std::io::Error| hostel_system::Error::os("tidy up", dir.display(), e);
+        for entry in std::fs::read_dir(&dir).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            if entry.file_type().map_err(fail)?.is_dir() {
+                std::fs::remove_dir(entry.path()).map_err(fail)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes dumps that are of no use any more: one that was not finished, and those of a VE that has gone on.

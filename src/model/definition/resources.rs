@@ -44,6 +44,8 @@ pub struct CpuKeys {
     pub weight: Option<Weight>,
     /// The processors it may run on.
     pub pin: Option<Max<CpuSet>>,
+    /// On how many processors it runs.
+    pub count: Option<Max<Count>>,
 }
 
 /// `[memory]`
@@ -154,6 +156,7 @@ const LIMIT_FIELDS: &[Field<Resources>] = fields! {
     "cpu.cap": Max<Cap> => cpu.cap, "most processor time, in processors or percent of one", "1.5";
     "cpu.weight": Weight => cpu.weight, "share of the processors under contention; 100 is everybody's default", "200";
     "cpu.pin": Max<CpuSet> => cpu.pin, "the only processors it runs on", "\"0-3\"";
+    "cpu.count": Max<Count> => cpu.count, "how many processors it runs on and sees; Hostel chooses the least taken", "2";
     "memory.limit": Max<Bytes> => memory.limit, "most memory; above it the VE's own OOM killer acts", "\"2GiB\"";
     "memory.swap": Max<Bytes> => memory.swap, "most swap besides the memory; none if not set, all if memory is unlimited", "\"512MiB\"";
     "memory.guarantee": Bytes => memory.guarantee, "memory never taken from it while others are short", "\"256MiB\"";

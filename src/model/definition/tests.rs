@@ -114,6 +114,7 @@ fn values_of_the_wrong_kind() {
         ("cpu.cap = inf", "cpu.cap"),
         ("cpu.weight = 10001", "cpu.weight"),
         ("cpu.pin = \"3-1\"", "cpu.pin"),
+        ("cpu.count = 0", "cpu.count"),
         ("priority = 65536", "priority"),
         ("priority = 99999999999999999999999999", "priority"),
         ("description = \"a\\u001b[2J\"", "description"),

@@ -73,6 +73,7 @@ impl Merge<'_> {
                     .pick("cpu.weight", &ve.cpu.weight, &plan.cpu.weight)
                     .map(|w| w.get()),
                 pin: self.max("cpu.pin", &ve.cpu.pin, &plan.cpu.pin),
+                count: self.max("cpu.count", &ve.cpu.count, &plan.cpu.count).map(|c| c.get()),
             },
             memory: MemoryLimits {
                 limit: memory,

@@ -78,6 +78,7 @@ impl Effective {
             ),
             ("cpu.weight", weight(cpu.weight)),
             ("cpu.pin", max(cpu.pin.as_ref())),
+            ("cpu.count", max(cpu.count)),
             ("memory.limit", max(memory.limit)),
             ("memory.swap", max(memory.swap)),
             ("memory.guarantee", some(memory.guarantee)),

@@ -57,7 +57,7 @@ fn setting(ve: &Effective, key: &str) -> (String, String) {
 #[test]
 fn an_override_wins_over_the_plan() {
     let ve = effective(
-        "[cpu]\ncap = 2\nweight = 50\n[memory]\nswap = \"1GiB\"\n[io]\nread = \"50MiB\"",
+        "[cpu]\ncap = 2\nweight = 50\ncount = 2\n[memory]\nswap = \"1GiB\"\n[io]\nread = \"50MiB\"",
         "[cpu]\ncap = \"150%\"\n[memory]\nlimit = \"2GiB\"\n[io]\nread = \"unlimited\"",
     );
     assert_eq!(ve.limits.cpu.cap_milli, Some(1500));
@@ -67,6 +67,7 @@ fn an_override_wins_over_the_plan() {
     for (key, value, source) in [
         ("cpu.cap", "1.5", "override in ve/web1.toml"),
         ("cpu.weight", "50", "plan \"small\""),
+        ("cpu.count", "2", "plan \"small\""),
         ("io.read", "unlimited", "override in ve/web1.toml"),
         ("io.weight", "100", "default"),
         ("memory.limit", "2GiB", "override in ve/web1.toml"),

@@ -624,3 +624,18 @@ proptest! {
         prop_assert_eq!(&text::set_shadow(&new, "root", HASH, 6), &new);
     }
 }
+
+#[test]
+fn a_full_disk_is_told_as_one() {
+    let failure = crate::error::Failure::from(Failure {
+        op: "write",
+        path: "/etc/hostname".into(),
+        source: io::Error::from_raw_os_error(libc::ENOSPC),
+    });
+    assert_eq!(failure.errno, Some(libc::ENOSPC));
+    let told = failure.to_string();
+    assert!(
+        told.contains("write /etc/hostname inside the VE") && told.contains("No space left"),
+        "{told}"
+    );
+}

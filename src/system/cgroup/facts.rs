@@ -74,7 +74,7 @@ pub fn unenforceable(layout: &Layout, limits: &Limits, known: &Known) -> Vec<Une
         );
     }
     if let Some((pin, here)) = limits.cpu.pin.as_ref().zip(processors(layout))
-        && pin.iter().any(|cpu| !here.iter().any(|h| h == cpu))
+        && !pin.is_within(&here)
     {
         also(
             Limit::CpuPin,
@@ -93,6 +93,9 @@ pub fn check(id: VeId, limits: &Limits, disks: &[BlockDevice], cannot: &[Unenfor
     }
     if limits.cpu.cap_milli == Some(0) {
         return refuse(Kind::Invalid, "a cap of no processor time at all".into());
+    }
+    if limits.cpu.count == Some(0) {
+        return refuse(Kind::Invalid, "no processor at all".into());
     }
     let weights = [("cpu.weight", limits.cpu.weight), ("io.weight", limits.io.weight)];
     for (key, weight) in weights.iter().filter_map(|(k, w)| Some((k, (*w)?))) {
@@ -124,7 +127,7 @@ pub(super) fn asked(limits: &Limits) -> impl Iterator<Item = Limit> {
 }
 
 /// The processors that VEs may be given.
-fn processors(layout: &Layout) -> Option<CpuSet> {
+pub(super) fn processors(layout: &Layout) -> Option<CpuSet> {
     let text = match layout.place("cpuset")? {
         Place::V1(h) => files::read(&h.base, "cpuset.cpus"),
         Place::V2(u) => files::read(&u.base, "cpuset.cpus.effective"),
@@ -136,7 +139,7 @@ fn support(layout: &Layout, limit: Limit) -> Support {
     match limit {
         Limit::CpuCap => file(layout, "cpu", "cpu.cfs_quota_us", "CONFIG_CFS_BANDWIDTH"),
         Limit::CpuWeight => file(layout, "cpu", "cpu.shares", "CONFIG_FAIR_GROUP_SCHED"),
-        Limit::CpuPin => file(layout, "cpuset", "cpuset.cpus", "CONFIG_CPUSETS"),
+        Limit::CpuPin | Limit::CpuCount => file(layout, "cpuset", "cpuset.cpus", "CONFIG_CPUSETS"),
         Limit::Memory => file(layout, "memory", "memory.limit_in_bytes", "CONFIG_MEMCG"),
         Limit::Swap => swap(layout),
         Limit::Guarantee => guarantee(layout),

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use hostel_model::id::VeId;
-use hostel_model::limits::Limits;
+use hostel_model::limits::{CpuSet, Limits};
 
 use super::files;
 use super::freeze::{self, Freezer};
@@ -14,6 +14,7 @@ use super::inner::{self, Inner};
 use super::layout::{Layout, Place};
 use super::types::{BlockDevice, Facts, Placement, Unenforceable, Usage};
 use super::{Cgroups, devices, facts, prepare, read, tree, v1, v2};
+use crate::error::together;
 use crate::{Error, Kind, Result, file};
 
 /// What a delegated group of the v2 tree needs besides itself (cgroup-v2.rst, "Model of Delegation").
@@ -65,6 +66,20 @@ impl Host {
         }
     }
 
+    /// The processors that a VE is to run on, `None` for all. `root` is where the cpuset controller has the VEs. Two that
+    /// start at the same moment may get the same ones; those that come after make up for it.
+    fn bound_to(&self, root: &Path, id: VeId, limits: &Limits) -> Result<Option<CpuSet>> {
+        let Some(all) = facts::processors(&self.layout).filter(|_| limits.cpu.count.is_some()) else {
+            return Ok(limits.cpu.pin.clone());
+        };
+        let set = |id: VeId| files::read(&root.join(id.to_string()), "cpuset.cpus").map(|t| t.trim().parse().ok());
+        let now = set(id)?.unwrap_or_default();
+        // Others may vanish meanwhile; and an empty set is all.
+        let others = self.list()?.into_iter().filter(|other| *other != id);
+        let others: Vec<CpuSet> = others.filter_map(|other| set(other).ok().flatten()).collect();
+        Ok(limits.cpu.bound_to(&all, &now, &others))
+    }
+
     /// Removes one group of `<root>` in every hierarchy; all are tried, and all failures told.
     fn remove_all(&self, name: &str, deadline: Instant) -> Result<()> {
         let failures: Vec<Error> = self
@@ -72,36 +87,18 @@ impl Host {
             .roots()
             .filter_map(|root| tree::remove(&root.join(name), deadline).err())
             .collect();
-        collect(failures)
+        together(failures)
     }
-}
-
-/// One error out of many: the first, with the others in its reason.
-fn collect(failures: Vec<Error>) -> Result<()> {
-    let mut failures = failures.into_iter();
-    let Some(first) = failures.next() else { return Ok(()) };
-    let more: Vec<String> = failures
-        .map(|e| match std::error::Error::source(&e) {
-            Some(source) => format!("{e}: {source}"),
-            None => e.to_string(),
-        })
-        .collect();
-    if more.is_empty() {
-        return Err(first);
-    }
-    let hint = first
-        .hint
-        .iter()
-        .cloned()
-        .chain([format!("also: {}", more.join("; "))])
-        .collect::<Vec<_>>()
-        .join("; ");
-    Err(first.hint(hint))
 }
 
 impl Cgroups for Host {
     fn thaw_guest(&self, id: VeId) -> Result<()> {
-        self.freezer(&format!("{id}/payload"), |f| f.thaw())
+        let payload = format!("{id}/payload");
+        // CRIU stops a guest by version 1's freezer where there is one, also where we don't.
+        if let Some(Place::V1(h)) = self.layout.place("freezer") {
+            Freezer::V1(&h.root.join(&payload)).thaw()?;
+        }
+        self.freezer(&payload, |f| f.thaw())
     }
 
     fn inner(&self, id: VeId) -> Result<Vec<Inner>> {
@@ -178,8 +175,16 @@ impl Cgroups for Host {
             None => {}
         }
         match self.layout.place("cpuset") {
-            Some(Place::V1(h)) => v1::pin(&h.root, &h.root.join(&name), limits.cpu.pin.as_ref())?,
-            Some(Place::V2(u)) => v2::pin(&u.root, &u.root.join(&name), limits.cpu.pin.as_ref())?,
+            Some(Place::V1(h)) => v1::pin(
+                &h.root,
+                &h.root.join(&name),
+                self.bound_to(&h.root, id, limits)?.as_ref(),
+            )?,
+            Some(Place::V2(u)) => v2::pin(
+                &u.root,
+                &u.root.join(&name),
+                self.bound_to(&u.root, id, limits)?.as_ref(),
+            )?,
             None => {}
         }
         match self.layout.place("pids") {
@@ -350,7 +355,7 @@ impl Cgroups for Host {
                 Err(e) => Some(Error::os("remove control group", root.display(), e)),
             })
             .collect();
-        collect(failures)
+        together(failures)
     }
 }
 

@@ -83,13 +83,17 @@ pub fn make(payload: &Path, groups: &[Inner]) -> Result<()> {
             _ => {}
         }
         for (name, value) in settings {
+            // All else of the guest's own group is the host's to set, and may be another now: the cap that is shown
+            // there, for one.
+            if path.as_os_str().is_empty() && name != "cgroup.subtree_control" {
+                continue;
+            }
             let value = if name == "cgroup.subtree_control" {
                 // Read as "cpu io", written as "+cpu +io".
                 value.split_whitespace().map(|c| format!("+{c} ")).collect()
             } else {
                 value.trim().to_owned()
             };
-            // The guest's own group has limits above it; and the root of a tree lacks some files.
             let file = dir.join(name);
             if value.is_empty() || !file.exists() || std::fs::read_to_string(&file).is_ok_and(|v| v.trim() == value) {
                 continue;
@@ -120,6 +124,8 @@ mod tests {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::create_dir_all(from.path().join("system.slice/empty.slice")).unwrap();
         std::fs::write(from.path().join("system.slice/pids.max"), "77\n").unwrap();
+        std::fs::write(from.path().join("cpu.max"), "50000 100000\n").unwrap();
+        std::fs::write(from.path().join("cgroup.subtree_control"), "cpu io\n").unwrap();
         let read_back = read(from.path()).unwrap();
         let paths: Vec<_> = read_back.iter().map(|g| g.path.to_str().unwrap()).collect();
         assert_eq!(paths, ["", "system.slice", "system.slice/empty.slice"]);
@@ -128,10 +134,15 @@ mod tests {
         assert!(to.path().join("system.slice/empty.slice").is_dir());
         // In a real tree the file comes with the group; here it isn't there, and so not written.
         std::fs::write(to.path().join("system.slice/pids.max"), "max\n").unwrap();
+        std::fs::write(to.path().join("cpu.max"), "200000 100000\n").unwrap();
+        std::fs::write(to.path().join("cgroup.subtree_control"), "\n").unwrap();
         make(to.path(), &read_back).unwrap();
         assert_eq!(
             std::fs::read_to_string(to.path().join("system.slice/pids.max")).unwrap(),
             "77"
         );
+        let own = |file| std::fs::read_to_string(to.path().join(file)).unwrap();
+        assert_eq!(own("cgroup.subtree_control"), "+cpu +io ");
+        assert_eq!(own("cpu.max"), "200000 100000\n", "the host's");
     }
 }

@@ -53,6 +53,7 @@ pub enum Limit {
     CpuCap,
     CpuWeight,
     CpuPin,
+    CpuCount,
     Memory,
     Swap,
     Guarantee,
@@ -66,10 +67,11 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CpuCap,
         Self::CpuWeight,
         Self::CpuPin,
+        Self::CpuCount,
         Self::Memory,
         Self::Swap,
         Self::Guarantee,
@@ -87,6 +89,7 @@ impl Limit {
             Self::CpuCap => "cpu.cap",
             Self::CpuWeight => "cpu.weight",
             Self::CpuPin => "cpu.pin",
+            Self::CpuCount => "cpu.count",
             Self::Memory => "memory.limit",
             Self::Swap => "memory.swap",
             Self::Guarantee => "memory.guarantee",
@@ -111,6 +114,7 @@ impl Limit {
             Self::CpuCap => cpu.cap_milli.is_some(),
             Self::CpuWeight => cpu.weight.is_some(),
             Self::CpuPin => cpu.pin.is_some(),
+            Self::CpuCount => cpu.count.is_some(),
             Self::Memory => memory.limit.is_some(),
             Self::Swap => memory.swap.is_some(),
             Self::Guarantee => memory.guarantee.is_some(),
@@ -135,6 +139,7 @@ impl Limit {
             Self::CpuCap => cpu.cap_milli = None,
             Self::CpuWeight => cpu.weight = None,
             Self::CpuPin => cpu.pin = None,
+            Self::CpuCount => cpu.count = None,
             Self::Memory => memory.limit = None,
             Self::Swap => memory.swap = None,
             Self::Guarantee => memory.guarantee = None,
@@ -362,6 +367,7 @@ mod tests {
         limits.cpu.cap_milli = Some(1);
         limits.cpu.weight = Some(1);
         limits.cpu.pin = "0".parse::<CpuSet>().ok();
+        limits.cpu.count = Some(1);
         limits.memory.limit = Some(Bytes(1));
         limits.memory.swap = Some(Bytes(1));
         limits.memory.guarantee = Some(Bytes(1));

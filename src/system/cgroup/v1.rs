@@ -139,7 +139,7 @@ pub fn pin(root: &Path, dir: &Path, pin: Option<&CpuSet>) -> Result<()> {
     };
     let text = new.to_string();
     if new != inner {
-        if !within(&new, &outer) {
+        if !new.is_within(&outer) {
             // The kernel takes overlapping lists as their union.
             write(
                 dir,
@@ -152,15 +152,11 @@ pub fn pin(root: &Path, dir: &Path, pin: Option<&CpuSet>) -> Result<()> {
         }
         write(&payload, &text)?;
     }
-    if outer != new && !(within(&outer, &new) && inner != new) {
+    if outer != new && !(outer.is_within(&new) && inner != new) {
         write(dir, &text)
     } else {
         Ok(())
     }
-}
-
-fn within(a: &CpuSet, b: &CpuSet) -> bool {
-    a.iter().all(|cpu| b.iter().any(|c| c == cpu))
 }
 
 /// Memory, and memory with swap (`memsw`) where the kernel counts swap.

@@ -8,7 +8,7 @@ use crate::fake::{Calls, steered};
 use crate::process::{FakeGuests, Guests};
 use crate::{Error, Kind, Result};
 
-/// Writes a file where the images should be, and ends the fake guest when it is told to.
+/// Writes a file where the images should be.
 #[derive(Debug, Default, Clone)]
 pub struct FakeCriu {
     state: Arc<Mutex<State>>,
@@ -60,7 +60,7 @@ impl Criu for FakeCriu {
         self.call("await_end").map(drop)
     }
 
-    fn dump(&self, dump: &Dump) -> Result<Box<dyn Dumped>> {
+    fn dump(&self, dump: &Dump, _gone: &dyn Fn()) -> Result<Box<dyn Dumped>> {
         drop(self.call("dump")?);
         if !self.guests.alive(dump.init) {
             return Err(Error::new("save the processes of init", dump.init.pid, "it has ended").kind(Kind::NotFound));
@@ -71,22 +71,19 @@ impl Criu for FakeCriu {
         };
         write("core-1.img")?;
         write(DUMP_LOG)?;
-        Ok(Box::new(FakeDumped {
-            criu: self.clone(),
-            dump: dump.clone(),
-        }))
+        Ok(Box::new(FakeDumped(self.clone())))
+    }
+
+    fn mend(&self, _init: u32, _processes: &[u32]) -> Result<()> {
+        self.call("mend").map(drop)
     }
 }
 
 #[derive(Debug)]
-struct FakeDumped {
-    criu: FakeCriu,
-    dump: Dump,
-}
+struct FakeDumped(FakeCriu);
 
 impl Dumped for FakeDumped {
-    fn end(self: Box<Self>) -> Result<()> {
-        drop(self.criu.call("end")?);
-        self.criu.guests.kill(self.dump.init)
+    fn leave(self: Box<Self>) -> Result<()> {
+        self.0.call("leave").map(drop)
     }
 }

@@ -8,6 +8,7 @@ mod blocker;
 mod check;
 mod fake;
 mod ipc;
+mod mend;
 pub(crate) mod options;
 pub(crate) mod session;
 mod swrk;
@@ -53,15 +54,21 @@ pub trait Criu: Send + Sync + Debug {
     /// doesn't do for this kernel; both say what to do.
     fn usable(&self) -> Result<(PathBuf, Version)>;
     /// Saves a VE. When this returns, the images are complete and all processes stand still; what becomes of them is
-    /// decided by the answer. On failure they run on, and the error names what stands in the way.
-    fn dump(&self, dump: &Dump) -> Result<Box<dyn Dumped>>;
+    /// decided by the answer. On failure they run on, and the error names what stands in the way. `gone` is called as
+    /// soon as CRIU is seen to have died, which may be before the kernel lets its processes go.
+    fn dump(&self, dump: &Dump, gone: &dyn Fn()) -> Result<Box<dyn Dumped>>;
     /// Waits until no dump to this directory is under way any more: that of a command that was killed goes on until CRIU
     /// misses it. An error if that takes too long.
     fn await_end(&self, images: &Path) -> Result<()>;
+    /// Takes back what a CRIU that was killed has left in a VE with these processes: connections that neither send nor
+    /// hear, and rules that hold its network.
+    fn mend(&self, init: u32, processes: &[u32]) -> Result<()>;
 }
 
 /// A VE that is saved and stands still. Dropping this lets it run on.
 pub trait Dumped: Debug {
-    /// Ends its processes.
-    fn end(self: Box<Self>) -> Result<()>;
+    /// Ends CRIU on the spot: it neither lets the processes go on in order nor ends them. Whoever wants this has
+    /// stopped them by other means. What the dump needs besides its images (names for files that have lost theirs)
+    /// stays.
+    fn leave(self: Box<Self>) -> Result<()>;
 }

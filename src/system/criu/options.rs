@@ -17,7 +17,7 @@ const CGROUPS_FULL: u64 = 4;
 /// `SKIP` of criu_network_lock_method: the host's side is held by us. Images tell a restore of it.
 const LOCK_SKIP: u64 = 3;
 /// The first CRIU that knows it. Earlier ones hold the network by rules inside the VE, which does no harm.
-const KNOWS_SKIP: Version = Version(3, 19);
+pub(super) const KNOWS_SKIP: Version = Version(3, 19);
 /// Enough for its errors to be understood; they name paths and descriptors.
 const LOG_LEVEL: u64 = 4;
 

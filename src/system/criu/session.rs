@@ -1,11 +1,10 @@
 //! A conversation with `criu swrk`: one request, notifications in between, one answer.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
-};
+use hostel_monitor::message::receive;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 
 use super::wire::{Message, Value, fields};
 
@@ -67,31 +66,9 @@ impl Session {
     /// Waits for what it says next.
     pub fn hear(&self) -> io::Result<Event> {
         let mut buffer = vec![0u8; 64 * 1024];
-        let mut space = nix::cmsg_space!([i32; 1]);
-        let mut slices = [IoSliceMut::new(&mut buffer)];
-        let (bytes, fd) = loop {
-            match recvmsg::<()>(
-                self.0.as_raw_fd(),
-                &mut slices,
-                Some(&mut space),
-                MsgFlags::MSG_CMSG_CLOEXEC,
-            ) {
-                Err(nix::Error::EINTR) => {}
-                Err(nix::Error::ECONNRESET) => return Ok(Event::Gone),
-                Err(e) => return Err(e.into()),
-                Ok(message) => {
-                    let mut fd = None;
-                    for control in message.cmsgs()? {
-                        if let ControlMessageOwned::ScmRights(list) = control {
-                            for raw in list {
-                                // SAFETY: the kernel has just installed this descriptor for us.
-                                fd = Some(unsafe { OwnedFd::from_raw_fd(raw) });
-                            }
-                        }
-                    }
-                    break (message.bytes, fd);
-                }
-            }
+        let (bytes, fd) = match receive(self.0.as_fd(), &mut buffer) {
+            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => return Ok(Event::Gone),
+            received => received?,
         };
         if bytes == 0 {
             return Ok(Event::Gone);

@@ -1,5 +1,6 @@
 //! The real thing.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
@@ -101,11 +102,23 @@ impl Criu for Swrk {
         }
     }
 
-    fn dump(&self, dump: &Dump) -> Result<Box<dyn Dumped>> {
+    fn mend(&self, init: u32, processes: &[u32]) -> Result<()> {
+        if self.usable()?.1 < options::KNOWS_SKIP {
+            super::mend::unlock(init)?;
+        }
+        super::mend::mend(processes)
+    }
+
+    fn dump(&self, dump: &Dump, gone: &dyn Fn()) -> Result<Box<dyn Dumped>> {
         let end = Instant::now() + PERSISTENCE;
+        let died = Cell::new(false);
+        let gone = || {
+            died.set(true);
+            gone();
+        };
         loop {
-            match self.attempt(dump) {
-                Err(_) if passes(&log_of(&dump.images)) && Instant::now() < end => {
+            match self.attempt(dump, &gone) {
+                Err(_) if !died.get() && passes(&log_of(&dump.images)) && Instant::now() < end => {
                     std::thread::sleep(PAUSE);
                     remove_images(&dump.images)?;
                 }
@@ -117,7 +130,7 @@ impl Criu for Swrk {
 
 impl Swrk {
     /// One dump.
-    fn attempt(&self, dump: &Dump) -> Result<Box<dyn Dumped>> {
+    fn attempt(&self, dump: &Dump, gone: &dyn Fn()) -> Result<Box<dyn Dumped>> {
         let (program, version) = self.usable()?;
         let fail = |e: std::io::Error| Error::os("run", program.display(), e);
         let (session, theirs) = Session::pair().map_err(fail)?;
@@ -135,13 +148,14 @@ impl Swrk {
         let pass = move || {
             // The images are read as a user of the VE's later.
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+            spare();
             // SAFETY: no memory arguments; the descriptors are this process's copies of `theirs` and `lock`.
             match unsafe { libc::fcntl(number, libc::F_SETFD, 0) | libc::fcntl(held, libc::F_SETFD, 0) } {
                 -1 => Err(std::io::Error::last_os_error()),
                 _ => Ok(()),
             }
         };
-        // SAFETY: between fork and exec only umask and fcntl are called, which allocate nothing and take no lock. A group of its
+        // SAFETY: between fork and exec only umask, open, write, close and fcntl are called, which allocate nothing and take no lock. A group of its
         // own: Ctrl-C is for us, who then let the VE run on.
         let child = unsafe { command.process_group(0).pre_exec(pass) }
             .spawn()
@@ -155,7 +169,7 @@ impl Swrk {
         };
         let options = options::dump(version, dump.init.pid, images.as_fd(), dump.freezer.as_deref());
         standing.session.dump(&options).map_err(fail)?;
-        standing.until_saved(dump.init.pid)?;
+        standing.until_saved(dump.init.pid, gone)?;
         Ok(Box::new(standing))
     }
 }
@@ -177,6 +191,15 @@ fn remove_images(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Has the kernel end something else when memory runs out: a CRIU that dies leaves processes half saved. Needs
+/// CAP_SYS_RESOURCE, which some hosts withhold. Allocates nothing.
+fn spare() {
+    let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
+    if let Ok(file) = rustix::fs::open(c"/proc/self/oom_score_adj", flags, rustix::fs::Mode::empty()) {
+        let _ = rustix::io::write(file, b"-1000"); // without it all is as it would be
+    }
+}
+
 /// A dump, with CRIU waiting for our word.
 #[derive(Debug)]
 struct Standing {
@@ -187,33 +210,32 @@ struct Standing {
 }
 
 impl Standing {
-    fn until_saved(&mut self, init: u32) -> Result<()> {
-        let fail = |e: std::io::Error| Error::os("save the processes of init", init, e);
+    fn until_saved(&mut self, init: u32, gone: &dyn Fn()) -> Result<()> {
         loop {
-            match self.session.hear().map_err(fail)? {
+            let heard = self.session.hear().unwrap_or(Event::Gone);
+            match heard {
                 Event::Stage { name, .. } if name == "post-dump" => return Ok(()),
-                Event::Stage { .. } => self.session.reply(true).map_err(fail)?,
-                Event::Answer(_) | Event::Gone => {
-                    self.over = true;
-                    let why = reason(&log_of(&self.images)).unwrap_or_else(|| "CRIU ended without a word".into());
-                    return Err(Error::new("save the processes of init", init, why));
+                Event::Stage { .. } if self.session.reply(true).is_ok() => {}
+                Event::Answer(_) => break,
+                Event::Stage { .. } | Event::Gone => {
+                    gone();
+                    break;
                 }
             }
         }
+        self.over = true;
+        let why = reason(&log_of(&self.images)).unwrap_or_else(|| "CRIU ended without a word".into());
+        Err(Error::new("save the processes of init", init, why))
     }
 }
 
 impl Dumped for Standing {
-    fn end(mut self: Box<Self>) -> Result<()> {
-        let fail = |e: std::io::Error| Error::os("end", "the processes that were saved", e);
+    fn leave(mut self: Box<Self>) -> Result<()> {
+        let fail = |e: std::io::Error| Error::os("end", "CRIU", e);
         self.over = true;
-        self.session.reply(true).map_err(fail)?;
-        // Whatever it says in the end: the images are complete, and what is left of the processes is killed next.
-        while let Event::Stage { .. } = self.session.hear().map_err(fail)? {
-            self.session.reply(true).map_err(fail)?;
-        }
-        let _ = self.child.wait(); // it has answered, or is gone
-        Ok(())
+        // Of one that has ended already this is no error.
+        self.child.kill().map_err(fail)?;
+        self.child.wait().map(drop).map_err(fail)
     }
 }
 

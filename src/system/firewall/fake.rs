@@ -93,8 +93,8 @@ impl State {
 
 impl Firewall for FakeFirewall {
     fn hold(&self, held: &str, interfaces: &[String], bridged: bool) -> Result<()> {
-        let families = if bridged { " on both floors" } else { "" };
-        let what = interfaces.iter().map(|i| format!("{i}{families}")).collect();
+        let ports = if bridged { ", as a port too" } else { "" };
+        let what = interfaces.iter().map(|i| format!("{i}{ports}")).collect();
         self.call("hold")?.held.insert(held.to_owned(), what);
         Ok(())
     }
@@ -102,6 +102,12 @@ impl Firewall for FakeFirewall {
     fn release(&self, held: &str) -> Result<()> {
         self.call("release")?.held.remove(held);
         Ok(())
+    }
+
+    fn tables(&self, prefix: &str) -> Result<Vec<String>> {
+        let state = self.call("tables")?;
+        let names = state.held.keys().chain(state.tables.keys());
+        Ok(names.filter(|name| name.starts_with(prefix)).cloned().collect())
     }
 
     fn replace(&self, ruleset: &Ruleset) -> Result<()> {

@@ -126,6 +126,9 @@ pub trait Firewall: Send + Sync + Debug {
     /// Ends [`Firewall::hold`]; fine if nothing is held.
     fn release(&self, held: &str) -> Result<()>;
 
+    /// Our tables whose names begin with this, in order: of [`Firewall::hold`], for a prefix that no other table has.
+    fn tables(&self, prefix: &str) -> Result<Vec<String>>;
+
     /// The text that [`Firewall::replace`] loads.
     fn text(&self, ruleset: &Ruleset) -> Result<String>;
 

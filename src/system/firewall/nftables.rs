@@ -262,6 +262,15 @@ impl Firewall for Nftables {
         self.remove(held)
     }
 
+    fn tables(&self, prefix: &str) -> Result<Vec<String>> {
+        let told = open()?.dump(&wire::list_tables(Family::Inet));
+        let answers = told.map_err(|refusal| refusal.into_error("list", "the firewall's tables"))?;
+        let names = answers.iter().filter_map(|body| wire::table_name(body));
+        let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn replace(&self, ruleset: &Ruleset) -> Result<()> {
         self.load_tables(ruleset, &ruleset::families(ruleset))
     }

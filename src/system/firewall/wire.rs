@@ -136,6 +136,18 @@ pub(super) fn get_table(family: Family, table: &str) -> Request {
     message(family, libc::NFT_MSG_GETTABLE, 0, &[text(TABLE[0], table)])
 }
 
+/// Asks for all tables of a family (a dump).
+pub(super) fn list_tables(family: Family) -> Request {
+    message(family, libc::NFT_MSG_GETTABLE, 0, &[])
+}
+
+/// The name in an answer to [`list_tables`].
+pub(super) fn table_name(body: &[u8]) -> Option<String> {
+    let mut attributes = Attributes::new(body.get(HEADER..).unwrap_or_default());
+    let (_, name) = attributes.find(|(kind, _)| *kind == TABLE[0])?;
+    String::from_utf8(name.strip_suffix(b"\0")?.to_vec()).ok()
+}
+
 /// Does the answer to [`get_table`] show a table at work (no flag, "dormant" above all)?
 pub(super) fn is_awake(body: &[u8]) -> bool {
     let mut attributes = Attributes::new(body.get(HEADER..).unwrap_or_default());

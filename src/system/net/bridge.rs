@@ -24,10 +24,30 @@ use crate::error::{Error, Kind, Result};
 const IPV4_SETTINGS: &[(&str, &str)] = &[("rp_filter", "1"), ("accept_redirects", "0"), ("send_redirects", "0")];
 const IPV6_SETTINGS: &[(&str, &str)] = &[("accept_ra", "0"), ("autoconf", "0"), ("accept_redirects", "0")];
 
+/// Between the alias of a bridge and its uplink.
+const UPLINK: &str = " on ";
+
+impl OwnBridge {
+    /// The alias that a bridge gets when it is whole: whether its uplink has changed since is seen without looking for
+    /// its ports, which may be a thousand.
+    fn whole_alias(&self) -> String {
+        match &self.uplink {
+            None => self.alias.clone(),
+            Some(Uplink { name, vlan: None }) => format!("{}{UPLINK}{name}", self.alias),
+            Some(Uplink { name, vlan: Some(vlan) }) => format!("{}{UPLINK}{name}, VLAN {}", self.alias, vlan.id),
+        }
+    }
+}
+
 impl Interface {
     /// Was it made for this bridge (or is it half made, by us)?
     fn is_of(&self, own: &OwnBridge) -> bool {
-        self.alias == own.alias || (self.alias.is_empty() && self.is_ours())
+        self.plain_alias() == own.alias || (self.alias.is_empty() && self.is_ours())
+    }
+
+    /// The alias without the uplink.
+    fn plain_alias(&self) -> &str {
+        self.alias.split(UPLINK).next().unwrap_or_default()
     }
 }
 
@@ -88,7 +108,10 @@ impl Making<'_> {
         }
         let ipv6 = self.sysctl.has_ipv6();
         let index = existing(self.netlink, self.name)?;
-        self.step("set the alias of", message::mark_host_end(index, &self.own.alias, ipv6))?;
+        let alias = found.as_ref().map(|f| f.alias.clone()).unwrap_or_default();
+        if alias.is_empty() {
+            self.step("set the alias of", message::mark_host_end(index, &self.own.alias, ipv6))?;
+        }
         self.configure(ipv6)?;
         if let Some(mtu) = self.own.mtu.filter(|mtu| found.is_none_or(|f| f.mtu != *mtu)) {
             self.step("set the MTU of", message::set_mtu(index, mtu))?;
@@ -98,7 +121,18 @@ impl Making<'_> {
             Some(uplink) => Some(self.uplink(index, uplink)?),
             None => None,
         };
-        self.expel_others(index, port)?;
+        // First out, then in: two uplinks at once could be a loop.
+        let whole = self.own.whole_alias();
+        if alias != whole {
+            self.expel_others(index, port.as_ref().map(|p| p.index))?;
+        }
+        if let Some(port) = port.filter(|p| p.master != index) {
+            self.step("take the uplink into", message::enslave(port.index, index))?;
+            self.step("bring up the uplink of", message::up(port.index))?;
+        }
+        if alias != whole {
+            self.step("set the alias of", message::mark_host_end(index, &whole, ipv6))?;
+        }
         self.step("bring up bridge", message::up(index))
     }
 
@@ -134,8 +168,8 @@ impl Making<'_> {
         Ok(())
     }
 
-    /// The host's interface becomes a port, or a VLAN of it does. The answer is the port's index.
-    fn uplink(&mut self, bridge: u32, uplink: &Uplink) -> Result<u32> {
+    /// What is to become a port: the host's interface, or a VLAN of it. Refused if somebody else has it.
+    fn uplink(&mut self, bridge: u32, uplink: &Uplink) -> Result<Interface> {
         let refuse = |why: &str| Error::new("use uplink", &uplink.name, why.to_owned()).kind(Kind::NotFound);
         let base = inspect::find(self.netlink, &uplink.name, false)?
             .ok_or_else(|| refuse("there is no interface of that name"))?;
@@ -145,7 +179,7 @@ impl Making<'_> {
             None => base,
         };
         if port.master == bridge {
-            return Ok(port.index);
+            return Ok(port);
         }
         if port.master != 0 {
             return Err(refuse("it is a port of another bridge or bond").kind(Kind::Exists));
@@ -160,9 +194,7 @@ impl Making<'_> {
                 .kind(Kind::Busy)
                 .hint("move that address: to the network's host_addresses, or to a bridge of your own (\"bridge\")"));
         }
-        self.step("take the uplink into", message::enslave(port.index, bridge))?;
-        self.step("bring up the uplink of", message::up(port.index))?;
-        Ok(port.index)
+        Ok(port)
     }
 
     fn vlan(&mut self, base: u32, id: u16, device: &str) -> Result<Interface> {
@@ -244,7 +276,11 @@ pub(super) fn list(prefix: &str) -> Result<Vec<FoundBridge>> {
     };
     let found = |i: &Interface| FoundBridge {
         name: i.name.clone(),
-        network: i.alias.strip_prefix(BRIDGE_ALIAS_PREFIX).unwrap_or_default().to_owned(),
+        network: i
+            .plain_alias()
+            .strip_prefix(BRIDGE_ALIAS_PREFIX)
+            .unwrap_or_default()
+            .to_owned(),
         ports: ports(i),
     };
     let mut found: Vec<FoundBridge> = ours.map(found).collect();
@@ -271,8 +307,11 @@ pub(super) fn remove(name: &str) -> Result<()> {
                 .hint("stop the VEs on it first"),
         );
     }
-    // The uplink is let go with the bridge; a VLAN of it was made for the bridge alone.
-    let vlans = ports().filter(|p| p.is_ours());
+    // The uplink is let go with the bridge; a VLAN of it was made for the bridge alone, and may not be its port yet.
+    let made_for = |i: &&Interface| {
+        i.vlan.is_some() && i.is_ours() && (i.master == bridge.index || i.alias == bridge.plain_alias())
+    };
+    let vlans = all.iter().filter(made_for);
     for interface in vlans.chain([bridge]) {
         match netlink.apply(&[message::delete(interface.index)]) {
             Err(refusal) if refusal.errno() != libc::ENODEV => {

@@ -1,19 +1,33 @@
 //! The links of a VE that CRIU is to restore: both ends on this host, until CRIU moves one of them inside.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::netlink::Netlink;
 use super::routed::{Step, apply, configure, existing, host_steps, remove_ours, until_ready};
 use super::sysctl::Sysctl;
 use super::{Link, check, inspect, message, port};
 use crate::error::Result;
 
+/// The number of the next end.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+/// More than this are never there at once; a name has 15 letters.
+const MOST: u32 = 10_000;
+
 /// As [`super::Network::lay`].
 pub(super) fn lay(sysctl: &Sysctl, links: &[Link]) -> Result<Vec<String>> {
     check::links(links)?;
     let mut host = inspect::open()?;
     remove_ours(&mut host, links.iter().map(|l| l.host_name.as_str()))?;
-    // No other process of this host makes such names: the ends leave it, or go with their pairs.
-    let end = |n: usize| format!("he{}.{n}", std::process::id());
-    let ends: Vec<String> = (0..links.len()).map(end).collect();
+    // No other process of this host makes such names, and this one may lay for several VEs at once: the ends leave it,
+    // or go with their pairs.
+    let end = |_| {
+        format!(
+            "he{}.{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed) % MOST
+        )
+    };
+    let ends: Vec<String> = links.iter().map(end).collect();
     let laid = links
         .iter()
         .zip(&ends)

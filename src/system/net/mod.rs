@@ -192,8 +192,8 @@ pub trait Network: Send + Sync + Debug {
     /// Our host ends named `prefix` + VE id + "." + number, in order of name.
     fn list(&self, prefix: &str) -> Result<Vec<FoundLink>>;
 
-    /// Makes a bridge of ours as it shall be, or mends it: name, addresses, uplink; all or nothing if it is new. Ports
-    /// that are neither VEs' nor the uplink are taken out of it. Of somebody else's, only whether it is there. Hold a
+    /// Makes a bridge of ours as it shall be, or mends it: name, addresses, uplink; all or nothing if it is new. Where its
+    /// uplink has changed, all ports but VEs' and the new one are taken out of it. Of somebody else's, only whether it is there. Hold a
     /// lock of the whole host around it.
     fn bridge(&self, bridge: &Bridge) -> Result<()>;
 

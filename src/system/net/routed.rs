@@ -6,8 +6,6 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::sched::CloneFlags;
-
 use super::guest::{self, Defaults};
 use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
@@ -16,7 +14,6 @@ use super::{
     Bridge, Counters, FoundBridge, FoundLink, Link, Network, bridge, check, lay, message, port, prepare, settings,
 };
 use crate::error::{Error, Kind, Result};
-use crate::namespace;
 
 /// The table, and the priority of the rule, of a VE's second interface; its third has the next.
 const FIRST_TABLE: u32 = 1000;
@@ -55,7 +52,7 @@ impl Network for RoutedNetwork {
         if links.is_empty() {
             return Ok(());
         }
-        let guest = namespace::within(netns, CloneFlags::CLONE_NEWNET, inspect::open)?;
+        let guest = crate::namespace::within_network(netns, inspect::open)?;
         let mut attachment = Attachment {
             host: inspect::open()?,
             guest,

@@ -7,8 +7,6 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::sched::CloneFlags;
-
 use crate::{Error, Result, namespace};
 
 /// Where a network namespace's settings are, for a thread in it.
@@ -17,7 +15,7 @@ const ROOT: &str = "/proc/sys/net";
 fn inside<T: Send>(init: u32, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let path = format!("/proc/{init}/ns/net");
     let namespace = File::open(&path).map_err(|e| Error::os("open", path, e))?;
-    namespace::within(namespace.as_fd(), CloneFlags::CLONE_NEWNET, work)
+    namespace::within_network(namespace.as_fd(), work)
 }
 
 /// Every setting that can be read and written, by its path below [`ROOT`].

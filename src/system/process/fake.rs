@@ -36,6 +36,7 @@ struct State {
     stubborn: bool,
     brief: bool,
     deaf: bool,
+    torn: bool,
     entered: Option<Switches>,
     calls: Calls,
 }
@@ -91,6 +92,11 @@ impl FakeGuests {
     /// The next announcement of an end comes too late to be answered.
     pub fn hear_nothing(&self) {
         self.state().deaf = true;
+    }
+
+    /// CRIU dies when it is just about to let the next VE go that is brought back.
+    pub fn tear(&self) {
+        self.state().torn = true;
     }
 
     /// Guests that end as soon as they have a new monitor.
@@ -221,6 +227,14 @@ impl Relaunching for FakeLaunch {
         self.init
     }
 
+    fn ready(&mut self) -> Result<()> {
+        let mut state = self.guests.call("ready", self.id)?;
+        match std::mem::take(&mut state.torn) {
+            true => Err(Error::new("resume VE", self.id, "CRIU ended without a word").kind(Kind::Interrupted)),
+            false => Ok(()),
+        }
+    }
+
     fn stay(&mut self) -> Result<()> {
         self.guests.call("stay", self.id).map(drop)
     }
@@ -326,6 +340,10 @@ impl Guests for FakeGuests {
         drop(self.call("kill", "")?);
         self.end(|_, i| i == init);
         Ok(())
+    }
+
+    fn write_out(&self, _init: Init) -> Result<()> {
+        self.call("write_out", "").map(drop)
     }
 
     fn wait(&self, init: Init, _timeout: Duration) -> Result<bool> {

@@ -72,6 +72,8 @@ pub trait Guests: Send + Sync + Debug {
     fn shut_down(&self, init: Init) -> Result<bool>;
     /// Kills init, and so everything inside.
     fn kill(&self, init: Init) -> Result<()>;
+    /// Writes out what a VE has written to its disk and is in memory only.
+    fn write_out(&self, init: Init) -> Result<()>;
     /// Waits until init has ended. False when the time is over.
     fn wait(&self, init: Init, timeout: Duration) -> Result<bool>;
     /// Asks the VE's monitor; `None` if it has none.
@@ -119,10 +121,13 @@ pub enum Entered {
 pub trait Relaunching: Debug {
     /// Its init.
     fn init(&self) -> Init;
+    /// Brings it to where each process is about to go on. If this fails, end the VE; nothing of it has run, but if the
+    /// error is [`crate::Kind::Interrupted`], its processes may have been let go.
+    fn ready(&mut self) -> Result<()>;
     /// Has its monitor stay with it, whatever becomes of us: without us all ends, and nothing has run.
     fn stay(&mut self) -> Result<()>;
-    /// Lets it go on, once its monitor stays. If this fails, its processes have ended without having run; only if the
-    /// error is [`crate::Kind::Interrupted`] they may have run before.
+    /// Lets it go. Until here it must have been frozen: then it goes on when it is thawed, whatever becomes of CRIU. If
+    /// this fails, its processes have ended without having run.
     fn go(self: Box<Self>) -> Result<()>;
 }
 

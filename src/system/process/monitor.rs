@@ -185,6 +185,13 @@ impl Guests for Monitors {
         Process::open(init)?.map_or(Ok(()), |p| p.signal(Signal::KILL))
     }
 
+    fn write_out(&self, init: Init) -> Result<()> {
+        let path = format!("/proc/{}/root", init.pid);
+        let fail = |e: std::io::Error| Error::os("write out the disk below", &path, e);
+        let root = File::open(&path).map_err(fail)?;
+        rustix::fs::syncfs(root).map_err(|e| fail(e.into()))
+    }
+
     fn wait(&self, init: Init, timeout: Duration) -> Result<bool> {
         Process::open(init)?.map_or(Ok(true), |p| p.wait(timeout))
     }

@@ -155,6 +155,25 @@ impl Relaunching for Standing {
         self.init
     }
 
+    fn ready(&mut self) -> Result<()> {
+        let Restore { id, session, path, .. } = &self.restore;
+        // Up to the stage "network-unlock" each process waits at a barrier of CRIU's.
+        let mut unlocked = false;
+        loop {
+            // One that doesn't hear this has died while it waited for us.
+            if session.reply(true).is_err() {
+                return Err(failed(*id, path));
+            }
+            match session.hear().unwrap_or(Event::Gone) {
+                Event::Stage { name, .. } if name == "pre-resume" => return Ok(()),
+                Event::Stage { name, .. } => unlocked |= name == "network-unlock",
+                Event::Gone if unlocked => return Err(failed(*id, path).kind(Kind::Interrupted)),
+                // It ends them before it answers.
+                Event::Answer(_) | Event::Gone => return Err(failed(*id, path)),
+            }
+        }
+    }
+
     fn stay(&mut self) -> Result<()> {
         let Restore {
             id, channel, console, ..
@@ -173,30 +192,27 @@ impl Relaunching for Standing {
 
     fn go(self: Box<Self>) -> Result<()> {
         let Restore { id, session, path, .. } = self.restore;
-        let fail = |e: std::io::Error| Error::os("resume VE", id, e);
-        session.reply(true).map_err(fail)?;
-        let unknown = |e: std::io::Error| fail(e).kind(Kind::Interrupted);
-        // At its last stage before they run, all is restored; it ends them before it answers that something failed.
-        let mut runs = false;
-        loop {
-            match session.hear().map_err(unknown)? {
-                Event::Stage { name, .. } => {
-                    runs |= name == "pre-resume";
-                    session.reply(true).map_err(unknown)?;
-                }
-                Event::Answer(true) => return Ok(()),
-                // It can't be asked any more, and its last act is to let them go: they run, as their monitor will tell.
-                Event::Gone if runs => return Ok(()),
-                said @ (Event::Answer(false) | Event::Gone) => {
-                    let kind = match said {
-                        Event::Answer(_) if !runs => Kind::Failed,
-                        _ => Kind::Interrupted,
-                    };
-                    let log = std::fs::read_to_string(path.join(RESTORE_LOG)).unwrap_or_default();
-                    let why = reason(&log).unwrap_or_else(|| "CRIU ended without a word".into());
-                    return Err(Error::new("resume VE", id, why).kind(kind));
-                }
+        let mut said = Event::Stage {
+            name: String::new(),
+            pid: None,
+            fd: None,
+        };
+        while let Event::Stage { .. } = said {
+            // One that is gone, or makes no sense, has let them go all the same.
+            if session.reply(true).is_err() {
+                return Ok(());
             }
+            said = session.hear().unwrap_or(Event::Gone);
+        }
+        match said {
+            Event::Answer(false) => Err(failed(id, &path)),
+            _ => Ok(()),
         }
     }
+}
+
+fn failed(id: u32, path: &std::path::Path) -> Error {
+    let log = std::fs::read_to_string(path.join(RESTORE_LOG)).unwrap_or_default();
+    let why = reason(&log).unwrap_or_else(|| "CRIU ended without a word".into());
+    Error::new("resume VE", id, why)
 }

@@ -54,6 +54,29 @@ impl Host {
         Ok(())
     }
 
+    /// Dumps that nothing may go on from: of a suspend that was cut short, and of a VE that runs or has gone on. Its
+    /// journal is lost, or the next command would have removed them.
+    pub(super) fn audit_dumps<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) {
+        for &id in inventory.known.iter().filter(|id| !inventory.busy.contains(id)) {
+            let runs = inventory.running.contains_key(&id);
+            let stale = [
+                (self.dirs.dump_staging(id), true, "left by a suspend that was cut short"),
+                (self.dirs.dump_resumed(id), true, "its VE has gone on from it"),
+                (
+                    self.dirs.dump(id),
+                    runs,
+                    "its VE runs, and can't go on from it any more",
+                ),
+            ];
+            for (path, _, why) in stale.iter().filter(|(path, is_stale, _)| *is_stale && path.exists()) {
+                found.add("dump", path.display(), why, move || {
+                    let _lock = self.lock_idle(id)?;
+                    self.remove_stale_dumps(id, self.reality(id)?.init.is_some())
+                });
+            }
+        }
+    }
+
     /// What disks and their moves left behind. A disk is never removed that a VE may have been moved from.
     pub(super) fn audit_disks<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
         for &id in inventory.known.iter().filter(|id| !inventory.busy.contains(id)) {

@@ -136,6 +136,26 @@ impl Host {
         Ok(())
     }
 
+    /// A suspend or resume that was cut short, and whose journal is lost: the VE would be cut off for good.
+    pub(super) fn audit_held<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        let prefix = self.held_prefix();
+        for table in self.firewall.tables(&prefix)? {
+            let id = table.strip_prefix(&prefix).and_then(|id| id.parse::<VeId>().ok());
+            if let Some(id) = id.filter(|id| !inventory.busy.contains(id)) {
+                let why = "it holds the packets of a VE that is not being suspended or resumed";
+                found.add("firewall table", table.clone(), why, move || {
+                    let lock = self.lock_idle(id)?;
+                    self.firewall.release(&table)?;
+                    match self.outline(id) {
+                        Some(_) => Ok(()),
+                        None => lock.retire(),
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn audit_loop_devices<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
         let ves = self.dirs.ves();
         for device in self.disks.list(&ves)? {

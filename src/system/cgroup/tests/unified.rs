@@ -239,6 +239,22 @@ fn memory_in_use_is_asked_for_before_it_is_refused() {
 }
 
 #[test]
+fn a_count_binds_to_the_processors_with_the_fewest_others() {
+    let p = Play::new();
+    p.put("hostel/102/cpuset.cpus", "0,2\n");
+    let with = |count| {
+        let mut l = Limits::default();
+        l.cpu.count = count;
+        p.cgroups.apply(ve(101), &l, &[]).unwrap();
+        p.writes()
+    };
+    assert_eq!(with(Some(2)), ["hostel/101/cpuset.cpus <- 1,3"]);
+    assert_eq!(with(Some(2)), [""; 0], "it keeps what it has");
+    assert_eq!(with(Some(3)), ["hostel/101/cpuset.cpus <- 0-1,3"]);
+    assert_eq!(with(Some(4)), ["hostel/101/cpuset.cpus <- \n"], "all there are");
+}
+
+#[test]
 fn what_this_host_cannot_hold_is_said_with_the_reason() {
     let p = Play::with("rw", "[none] bfq");
     p.put("io.cost.qos", "8:0 enable=0 ctrl=auto\n");
@@ -258,6 +274,7 @@ fn what_this_host_cannot_hold_is_said_with_the_reason() {
     assert!(p.cgroups.unenforceable(&l)[0].why.contains("0-3"));
     for (change, what) in [
         ((|l| l.cpu.cap_milli = Some(0)) as fn(&mut Limits), "cap"),
+        (|l| l.cpu.count = Some(0), "count"),
         (|l| l.cpu.weight = Some(0), "weight"),
         (|l| l.io.write_bytes = Some(Bytes(0)), "io"),
     ] {
@@ -288,7 +305,7 @@ fn a_controller_or_swap_accounting_may_be_missing() {
     assert_eq!(
         missing,
         [
-            CpuPin, Swap, Processes, ReadBytes, WriteBytes, ReadOps, WriteOps, IoWeight
+            CpuPin, CpuCount, Swap, Processes, ReadBytes, WriteBytes, ReadOps, WriteOps, IoWeight
         ]
     );
     assert!(again.facts().why_not(Swap).unwrap().contains("swapaccount=1"));
