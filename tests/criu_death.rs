@@ -106,7 +106,9 @@ impl Sweep {
             let count = counts.entry(name).or_default();
             *count += 1;
             let call = (name.to_owned(), *count);
-            freezes |= name == "openat" && ["freezer.state", "cgroup.freeze"].iter().any(|f| arguments.contains(f));
+            freezes |= verb == "suspend"
+                && name == "openat"
+                && ["freezer.state", "cgroup.freeze"].iter().any(|f| arguments.contains(f));
             if freezes && held.is_none() && arguments.starts_with("PTRACE_SEIZE") {
                 held = Some(call.clone());
             }
@@ -223,6 +225,7 @@ impl Sweep {
                 self.house.ok(&["suspend", VE]);
             }
             let story = format!("{verb} with CRIU killed at {name} number {n}");
+            println!("{story}"); // seen if it doesn't end
             let (ran, _) = self.below_strace(verb, &format!("inject={name}:signal=KILL:when={n}"));
             look(self, &story, &ran, &mut came);
             // A process that CRIU is just making take a system call for it can't be saved from what its end leaves.

@@ -278,6 +278,15 @@ fn whoever_clears_up_may_be_killed_at_any_moment() {
     }
 }
 
+/// Stops the guest's init. Until it has taken note of that, another signal would come before.
+fn stand_still(h: &House, pid: u32) {
+    send(pid, Signal::STOP);
+    h.until("it stands still", 10, || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    });
+}
+
 /// Waits until a stop is under way and has asked the guest, which stands still, to shut down: a signal waits for it.
 fn asked(h: &House, pid: u32) {
     let lock = h.run.join(format!("locks/{ID}.lock"));
@@ -297,7 +306,7 @@ fn command_and_monitor_killed_together() {
     h.busybox("web1");
     let pid = init(&h, "web1");
     // A guest that doesn't heed the request: the stop waits.
-    send(pid, Signal::STOP);
+    stand_still(&h, pid);
     let mut stop = spawn(&h, &["stop", "web1", "--timeout", "60s"]);
     asked(&h, pid);
     let watch = monitor(&h).unwrap();
@@ -318,7 +327,7 @@ fn a_stop_that_is_killed_leaves_the_clearing_to_the_monitor() {
     h.busybox("web1");
     let pid = init(&h, "web1");
     for signal in [Signal::KILL, Signal::INT] {
-        send(pid, Signal::STOP);
+        stand_still(&h, pid);
         let mut stop = spawn(&h, &["stop", "web1", "--timeout", "60s"]);
         asked(&h, pid);
         send(stop.id(), signal);

@@ -250,6 +250,35 @@ fn a_command_from_outside_ends() {
     h.ok(&["stop", "ve"]);
 }
 
+/// The monitor hears that the command is gone, and has what it left undone put in order.
+#[test]
+fn a_suspend_that_is_killed_does_not_leave_the_ve_cut_off() {
+    let Some(h) = house() else { return };
+    h.busybox("ve");
+    counting(&h, "ve");
+    // A CRIU that takes its time.
+    let settings = h.read("hostel.toml");
+    let line = settings.lines().find(|l| l.starts_with("program = ")).unwrap();
+    let criu = line.split('"').nth(1).unwrap();
+    h.write(
+        "slow",
+        &format!("#!/bin/sh\n[ \"$1\" = swrk ] && sleep 2\nexec {criu} \"$@\"\n"),
+    );
+    let slow = h.dir.join("slow");
+    std::fs::set_permissions(&slow, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    h.write("hostel.toml", &settings.replace(criu, slow.to_str().unwrap()));
+    let held = || h.host_sh("nft list tables").contains("_held_101");
+    let mut suspend = h.spawn(&["suspend", "ve"]);
+    h.until("it is cut off", 20, held);
+    suspend.kill().unwrap();
+    suspend.wait().unwrap();
+    h.until("it is no more, and nobody came for it", 60, || !held());
+    assert_eq!(h.state("ve"), "running");
+    let now = count(&h, "ve");
+    h.until("it counts on", 5, || count(&h, "ve") > now);
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+}
+
 #[test]
 fn a_systemd_guest_goes_on() {
     let Some(h) = house() else { return };

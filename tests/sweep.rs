@@ -233,7 +233,12 @@ impl Sweep {
                 // that may be its monitor.
                 if !self.house.audit().iter().any(|o| o["kind"] == "operation") {
                     self.judge(&format!("{story}: audit is silent"));
-                    assert_eq!(self.state(), "stopped", "{story}: audit is silent");
+                    let then = match self.args[0] {
+                        "suspend" => "suspended",
+                        "resume" => "running",
+                        _ => "stopped",
+                    };
+                    assert_eq!(self.state(), then, "{story}: audit is silent");
                 }
             } else {
                 self.judge(&story);
@@ -563,6 +568,40 @@ fn suspend() {
 fn resume() {
     let Some(house) = House::with_criu() else { return };
     Sweep::within(house, Before::Suspended, &["resume", VE]).everything();
+}
+
+/// From the moment on that it is cut off, a VE's monitor sees to it that nobody has to come for it to live on, or to end
+/// when it has been saved.
+#[test]
+fn suspend_and_resume_need_no_next_command() {
+    let Some(house) = House::with_criu() else { return };
+    let mut sweep = Sweep::within(house, Before::Running, &["suspend", VE]);
+    // Once it has ended, what is left of it bears the next command as that of any VE that was stopped.
+    for (before, verb, from, to) in [
+        (Before::Running, "suspend", "suspend.hold:after", "suspend.end:before"),
+        (Before::Suspended, "resume", "resume.go:after", "resume.settle:after"),
+    ] {
+        (sweep.before, sweep.args) = (before, vec![verb, VE]);
+        let places = sweep.places(&[]);
+        let at = |place: &str| places.iter().position(|p| p == place).unwrap();
+        for place in &places[at(from)..=at(to)] {
+            sweep.prepare();
+            let (signal, ran) = sweep.run(&[("HOSTEL_CRASH_AT", place)]);
+            assert_eq!(signal, Some(9), "{place}: {ran:?}");
+            let h = &sweep.house;
+            // Whoever is at it holds the lock, and is nobody's orphan.
+            let lock = h.run.join(format!("locks/{}.lock", h.status(VE, "id")));
+            let free = || h.host_sh(&format!("flock -n {} echo free || echo held", lock.display())) == "free";
+            h.until(&format!("what was killed at {place} is put in order"), 30, || {
+                free() && h.audit().is_empty()
+            });
+            let state = h.state(VE);
+            assert!(["running", "suspended"].contains(&state.as_str()), "{place}: {state}");
+            if state == "running" {
+                assert_eq!(h.sh(VE, "echo alive"), "alive");
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,17 @@
 //! How a VE ended.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, Step};
+use crate::spec::Init;
+use crate::{identity, sys};
+
+/// How long a dead process may be on its way from the process table to the memory of its descriptor.
+const REAPED: Duration = Duration::from_millis(500);
 
 /// Why a VE's init is gone. reboot(2) inside a pid namespace kills its init by SIGHUP for a restart and by SIGINT for
 /// halt and power off.
@@ -51,6 +58,35 @@ impl Ended {
             Self::Signal(signal) => format!("signal-{signal}"),
             Self::Unknown => "unknown".into(),
         }
+    }
+}
+
+/// How this init has ended, of which that is the descriptor.
+pub fn of(init: Init, pidfd: &OwnedFd) -> Ended {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    // Our child gives its status to wait; of an adopted VE's init the kernel may tell by its descriptor.
+    match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Ended::from_wait_status(code << 8),
+            (_, Some(signal)) => Ended::from_wait_status(signal),
+            _ => Ended::Unknown,
+        },
+        _ => end_of_another(init, pidfd.as_fd()).map_or(Ended::Unknown, Ended::from_wait_status),
+    }
+}
+
+/// The wait status of an init whose parent isn't us. Until its parent has taken note of its end, its entry in the
+/// process table says it; from then on its descriptor does (Linux 6.15).
+fn end_of_another(init: Init, pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let end = Instant::now() + REAPED;
+    loop {
+        if let Some(status) = identity::status_of_dead(init).or_else(|| sys::exit_status_of(pidfd).ok()) {
+            return Some(status);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

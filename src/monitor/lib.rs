@@ -13,6 +13,7 @@ pub mod message;
 pub mod spec;
 
 pub mod adopt;
+pub mod after;
 pub mod child;
 pub mod console;
 pub mod dev;

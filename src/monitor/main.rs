@@ -6,12 +6,12 @@ use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
 
-use hostel_monitor::error::{Failure, Result, Step};
+use hostel_monitor::error::{Result, Step};
 use hostel_monitor::message::{Channel, FromMonitor};
 use hostel_monitor::spec::{Adopt, Resume, Role, Start, Watch};
 use hostel_monitor::start::Running;
 use hostel_monitor::view::View;
-use hostel_monitor::{adopt, enter, exit, identity, inherit, place, resume, serve, start, sys};
+use hostel_monitor::{adopt, after, enter, exit, identity, inherit, place, resume, serve, start, sys};
 
 /// Arguments: the numbers of the control socket and of the orders (a [`Role`] as JSON in memory).
 fn main() -> ExitCode {
@@ -123,15 +123,7 @@ fn watch_over(watch: &Watch, running: Running, listener: std::os::unix::net::Uni
     if !outcome.clear || watch.after.is_empty() {
         return 0;
     }
-    let mut argv = watch.after.clone();
-    argv.push(outcome.ended.word());
-    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
-    // The command is to end when it is told to.
-    let _ = sys::restore_signals();
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".into());
-    let program = argv[0].clone();
-    let failed = sys::exec(&program, &argv, &[format!("PATH={path}")]);
-    let failure = Failure::new("run", program, failed);
+    let failure = after::become_it(&watch.after, &outcome.ended.word());
     let _ = std::fs::write(watch.run_dir.join("monitor.error"), failure.to_string());
     1
 }

@@ -30,6 +30,9 @@ pub enum Request {
     /// The asker clears up after the VE has ended, if it is still there then: for as long as this connection is open.
     /// Not answered; heard even if init ends right after it was said.
     LeaveClearing,
+    /// The asker is at work on the VE, which is cut off or stands still meanwhile: if this connection closes without a
+    /// word while the VE lives, what the asker has left undone is put in order. Not answered.
+    Mend,
     /// The asker is about to end the VE: if init ends while this connection is open, clear up and leave it ended, even
     /// if the guest asked for a reboot in that moment. After the answer a byte may follow with a descriptor of the
     /// VE's root (SCM_RIGHTS): held until the monitor ends, it keeps init's end from waiting for the file system to be

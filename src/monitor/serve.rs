@@ -1,15 +1,15 @@
 //! The monitor's life while its VE runs: one poll loop over init, console, notify socket and whoever asks.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::console::{self, Console, Viewer};
 use crate::error::{Result, Step};
-use crate::exit::Ended;
+use crate::exit::{self, Ended};
 use crate::finisher::Finisher;
 use crate::notify::{Heard, Notify};
 use crate::pace::{self, Pace};
@@ -17,14 +17,12 @@ use crate::request::{Answer, Request, SOCKET};
 use crate::spec::{Init, Watch};
 use crate::start::Running;
 use crate::view::View;
-use crate::{identity, memory, sys};
+use crate::{after, memory};
 
 /// The longest request line.
 const LONGEST: usize = 256;
 /// More connections than this at once are turned away.
 const MOST: usize = 64;
-/// How long a dead process may be on its way from the process table to the memory of its descriptor.
-const REAPED: Duration = Duration::from_millis(500);
 
 /// How the VE ended, and whether it is ours to clear up.
 #[derive(Debug)]
@@ -51,7 +49,9 @@ struct Monitor {
     waiting: Vec<UnixStream>,
     booted: Option<bool>,
     clearers: Vec<UnixStream>,
+    menders: Vec<UnixStream>,
     finishers: Vec<Finisher>,
+    after: Vec<String>,
 }
 
 /// The listening socket in the VE's run directory; made before init runs, so that a start that was reported can be
@@ -81,7 +81,9 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, booted: Op
         waiting: Vec::new(),
         booted,
         clearers: Vec::new(),
+        menders: Vec::new(),
         finishers: Vec::new(),
+        after: watch.after.clone(),
     };
     memory::forget_code();
     while !monitor.turn() {}
@@ -91,7 +93,7 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, booted: Op
         notify.close();
     }
     monitor.clearers.retain_mut(is_there);
-    let ended = how_it_ended(monitor.init, &monitor.pidfd);
+    let ended = exit::of(monitor.init, &monitor.pidfd);
     Outcome {
         // Those that hung up while init lived have been forgotten.
         ended: if monitor.finishers.is_empty() {
@@ -101,34 +103,6 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, booted: Op
         },
         clear: monitor.clearers.is_empty(),
         roots: monitor.finishers.into_iter().filter_map(Finisher::into_root).collect(),
-    }
-}
-
-fn how_it_ended(init: Init, pidfd: &OwnedFd) -> Ended {
-    use rustix::process::{WaitId, WaitIdOptions, waitid};
-    // Our child gives its status to wait; of an adopted VE's init the kernel may tell by its descriptor.
-    match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
-        Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {
-            (Some(code), _) => Ended::from_wait_status(code << 8),
-            (_, Some(signal)) => Ended::from_wait_status(signal),
-            _ => Ended::Unknown,
-        },
-        _ => end_of_another(init, pidfd.as_fd()).map_or(Ended::Unknown, Ended::from_wait_status),
-    }
-}
-
-/// The wait status of an init whose parent isn't us. Until its parent has taken note of its end, its entry in the
-/// process table says it; from then on its descriptor does (Linux 6.15).
-fn end_of_another(init: Init, pidfd: BorrowedFd<'_>) -> Option<i32> {
-    let end = Instant::now() + REAPED;
-    loop {
-        if let Some(status) = identity::status_of_dead(init).or_else(|| sys::exit_status_of(pidfd).ok()) {
-            return Some(status);
-        }
-        if Instant::now() >= end {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -181,6 +155,7 @@ impl Monitor {
         fds.extend(self.askers.iter().map(|(s, _)| PollFd::new(s, PollFlags::IN)));
         fds.extend(self.waiting.iter().map(|s| PollFd::new(s, PollFlags::IN)));
         fds.extend(self.clearers.iter().map(|s| PollFd::new(s, PollFlags::IN)));
+        fds.extend(self.menders.iter().map(|s| PollFd::new(s, PollFlags::IN)));
         fds.extend(self.finishers.iter().map(|s| PollFd::new(s, PollFlags::IN)));
         sources.resize(fds.len(), Source::Others);
         // A terminal that nobody holds open inside reports a hang-up again and again: look at it now and then.
@@ -242,7 +217,7 @@ impl Monitor {
     }
 
     fn connections(&self) -> usize {
-        let rest = self.waiting.len() + self.clearers.len() + self.finishers.len();
+        let rest = self.waiting.len() + self.clearers.len() + self.menders.len() + self.finishers.len();
         self.viewers.len() + self.askers.len() + rest
     }
 
@@ -284,7 +259,23 @@ impl Monitor {
             .retain_mut(|s| matches!(s.read(&mut buffer), Err(e) if e.kind() == io::ErrorKind::WouldBlock));
         self.clearers.retain_mut(is_there);
         self.finishers.retain_mut(Finisher::is_there);
+        self.hear_menders();
         self.hear_askers();
+    }
+
+    /// One that goes without a word has been killed.
+    fn hear_menders(&mut self) {
+        let mut killed = false;
+        self.menders.retain_mut(|stream| match stream.read(&mut [0]) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => true,
+            heard => {
+                killed |= !matches!(heard, Ok(1..));
+                false
+            }
+        });
+        if killed {
+            after::run_beside(&self.after, after::LEFT);
+        }
     }
 
     fn hear_askers(&mut self) {
@@ -295,7 +286,7 @@ impl Monitor {
                 Ok(n) => {
                     line.extend_from_slice(&buffer[..n]);
                     match line.iter().position(|b| *b == b'\n') {
-                        Some(end) => self.handle(stream, &line[..end]),
+                        Some(end) => self.handle(stream, &line[..end], line.len() > end + 1),
                         None if line.len() < LONGEST => self.askers.push((stream, line)),
                         None => {}
                     }
@@ -306,7 +297,8 @@ impl Monitor {
         }
     }
 
-    fn handle(&mut self, stream: UnixStream, line: &[u8]) {
+    /// `more`: something came with it.
+    fn handle(&mut self, stream: UnixStream, line: &[u8], more: bool) {
         let Ok(request) = serde_json::from_slice::<Request>(line) else {
             return;
         };
@@ -328,6 +320,8 @@ impl Monitor {
                 });
             }
             Request::LeaveClearing => return self.clearers.push(stream),
+            Request::Mend if more => return, // it has done by now
+            Request::Mend => return self.menders.push(stream),
             Request::Finish => {
                 reply(&stream, &self.answer());
                 return self.finishers.push(Finisher::from(stream));

@@ -423,7 +423,7 @@ fn end_of_raw(child: Child) -> Output {
     let pid = rustix::process::Pid::from_child(&child);
     let (sender, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(child.wait_with_output()));
-    match ended.recv_timeout(Duration::from_secs(60)) {
+    match ended.recv_timeout(Duration::from_secs(60 * slowness())) {
         Ok(output) => output.unwrap(),
         Err(_) => {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -432,15 +432,18 @@ fn end_of_raw(child: Child) -> Output {
     }
 }
 
+/// How many times as long as a real machine this one takes, at most: an emulated one does, with its load beside it.
+pub fn slowness() -> u64 {
+    match std::env::var_os("HOSTEL_VM_BOOT") {
+        Some(_) => 6,
+        None => 1,
+    }
+}
+
 /// Waits for a condition, looking often.
 #[track_caller]
 pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
-    // An emulated machine, with its load beside it, takes many times as long as a real one.
-    let seconds = if std::env::var_os("HOSTEL_VM_BOOT").is_some() {
-        seconds * 6
-    } else {
-        seconds
-    };
+    let seconds = seconds * slowness();
     let end = Instant::now() + Duration::from_secs(seconds);
     while !condition() {
         assert!(Instant::now() < end, "not within {seconds} s: {what}");

@@ -1,8 +1,10 @@
-//! After a VE has ended by itself: what its monitor becomes. Never typed by a person.
+//! After a VE has ended by itself: what its monitor becomes; and what it runs when a command was killed that was at work
+//! on the VE. Never typed by a person.
 
 use std::time::Duration;
 
 use hostel_model::id::VeId;
+use hostel_system::process::LEFT;
 
 use super::{Engine, Progress};
 use crate::error::{Class, Error, Result, chain};
@@ -26,7 +28,8 @@ const REBOOT: &str = "reboot";
 pub(crate) const TROUBLE: &str = "monitor.error";
 
 impl Engine {
-    /// Clears up after a VE, and starts it again if it asked for a reboot.
+    /// Clears up after a VE, and starts it again if it asked for a reboot; or ends what a command has left that was
+    /// killed while it was at work on a VE that lives.
     pub fn settle(&self, id: VeId, reason: &str, progress: &dyn Progress) -> Result<()> {
         let result = self.clear_or_restart(id, reason, progress);
         if let Err(e) = &result {
@@ -52,6 +55,9 @@ impl Engine {
             return lock.retire(); // it was destroyed while we waited, and its lock with it: this one is ours
         }
         let reality = self.host.reality(id)?;
+        if reason == LEFT {
+            return self.host.recover(id, &self.runner(progress)).map(drop);
+        }
         if reality.init.is_some() {
             return Ok(()); // somebody has started it meanwhile
         }

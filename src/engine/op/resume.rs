@@ -9,7 +9,7 @@ use hostel_system::cgroup::Inner;
 use hostel_system::criu::Machine;
 use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::file;
-use hostel_system::process::{Around, Relaunching, Resume as Orders};
+use hostel_system::process::{Around, Mending, Relaunching, Resume as Orders};
 
 use super::VeAlone;
 use super::start::switches;
@@ -36,6 +36,7 @@ pub struct Resume {
     /// Its interfaces, and the ends that are to become them.
     ends: Vec<(String, String)>,
     relaunching: Option<Box<dyn Relaunching>>,
+    mending: Option<Mending>,
     notes: Vec<String>,
 }
 
@@ -55,6 +56,7 @@ impl Operation for Resume {
             keep: None,
             ends: Vec::new(),
             relaunching: None,
+            mending: None,
             notes: Vec::new(),
         })
     }
@@ -278,6 +280,12 @@ impl Resume {
         }
         self.host.cgroups.freeze(self.id, FREEZE)?;
         relaunching.stay()?;
+        // From here on it lives if we are killed, and must not stay frozen or cut off until the next command.
+        self.mending = self
+            .host
+            .guests
+            .have_mended(&self.host.dirs.run(self.id))
+            .unwrap_or_default();
         let dirs = &self.host.dirs;
         let (dump, resumed) = (dirs.dump(self.id), dirs.dump_resumed(self.id));
         file::remove_tree(&resumed)?;

@@ -12,7 +12,7 @@ use hostel_model::id::VeId;
 use hostel_system::cgroup::Placement;
 use hostel_system::criu::{Dump, Dumped, Machine, Version, unkept_ipc, visitors};
 use hostel_system::file;
-use hostel_system::process::Request;
+use hostel_system::process::{Mending, Request};
 
 use super::VeAlone;
 use crate::error::{Class, Error, Result};
@@ -34,6 +34,8 @@ pub struct Suspend {
     dumped: Option<Box<dyn Dumped>>,
     /// As long as we hold this, clearing up is our affair and not the monitor's.
     clearing: Option<OwnedFd>,
+    /// Should we be killed, the VE doesn't stay cut off or frozen until the next command.
+    mending: Option<Mending>,
     notes: Vec<String>,
 }
 
@@ -51,6 +53,7 @@ impl Operation for Suspend {
             state,
             dumped: None,
             clearing: None,
+            mending: None,
             notes: Vec::new(),
         })
     }
@@ -104,6 +107,12 @@ impl Suspend {
     }
 
     fn hold(&mut self) -> Result<()> {
+        // A monitor that doesn't hear this will say so when it is asked for more.
+        self.mending = self
+            .host
+            .guests
+            .have_mended(&self.host.dirs.run(self.id))
+            .unwrap_or_default();
         let names = self.host.interface_names(self.id, self.state.interfaces.len());
         let (held, bridged) = (self.host.held(self.id), self.state.is_bridged());
         Ok(self.host.firewall.hold(&held, &names, bridged)?)

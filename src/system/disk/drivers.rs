@@ -98,12 +98,14 @@ impl Drivers {
     /// links, holes, and what overlayfs has noted there. It is on the disk when this returns. `NoSpace`: it didn't fit.
     pub fn copy(&self, (from, from_dir): (DriverName, &Path), (to, to_dir): (DriverName, &Path)) -> Result<()> {
         let (source, target) = (self.get(from), self.get(to));
-        {
-            let (source, target) = (source.content(from_dir)?, target.content(to_dir)?);
-            archive::copy_layers(source.root(), target.root())?;
-        }
-        target.detach(to_dir, PATIENCE)?;
-        source.detach(from_dir, PATIENCE)?;
+        let copied = source.content(from_dir).and_then(|from| {
+            let to = target.content(to_dir)?;
+            archive::copy_layers(from.root(), to.root())
+        });
+        // However it went, whoever comes next finds both let go of.
+        let released = target.detach(to_dir, PATIENCE).and(source.detach(from_dir, PATIENCE));
+        copied?;
+        released?;
         // On ext4, the quota of a project doesn't bind who has CAP_SYS_RESOURCE.
         let usage = target.usage(to_dir)?;
         if usage.used > usage.size || usage.inodes.is_some() && usage.inodes_used > usage.inodes {

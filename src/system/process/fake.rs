@@ -11,8 +11,8 @@ use hostel_model::id::VeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    Adopt, Answer, Around, Disk, Enter, Entered, Guests, Init, Launching, Relaunching, Request, Resume, Start, Streams,
-    Switches,
+    Adopt, Answer, Around, Disk, Enter, Entered, Guests, Init, Launching, Mending, Relaunching, Request, Resume, Start,
+    Streams, Switches,
 };
 use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
@@ -375,6 +375,10 @@ impl Guests for FakeGuests {
             l.clearer = Some(reader);
             writer.into()
         }))
+    }
+
+    fn have_mended(&self, _run_dir: &Path) -> Result<Option<Mending>> {
+        self.call("have_mended", "").map(|_| None)
     }
 
     fn announce_end(&self, run_dir: &Path, _init: Init) -> Result<Option<OwnedFd>> {

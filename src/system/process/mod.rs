@@ -14,7 +14,9 @@ pub mod terminal;
 mod tests;
 
 use std::fmt::Debug;
+use std::io::Write;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use std::time::Duration;
 pub use client::{Connection, ask};
 pub use fake::FakeGuests;
 pub use forward::Held;
+pub use hostel_monitor::after::LEFT;
 pub use hostel_monitor::console::LOG as CONSOLE_LOG;
 pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::Op;
@@ -81,6 +84,9 @@ pub trait Guests: Send + Sync + Debug {
     /// Takes it upon us to clear up after the VE has ended: its monitor leaves that to us for as long as we hold the
     /// answer. `None` if it has no monitor.
     fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>>;
+    /// Has the VE's monitor put in order what we leave undone if we are killed before the answer is dropped. `None` if it
+    /// has no monitor.
+    fn have_mended(&self, run_dir: &Path) -> Result<Option<Mending>>;
     /// Tells the monitor that we are about to end the VE for good: if `init` ends while we hold the answer, the monitor
     /// clears up, the disk included, and doesn't start it again, whatever the guest wanted. `None` if it has no monitor
     /// that answers.
@@ -90,6 +96,16 @@ pub trait Guests: Send + Sync + Debug {
     fn await_boot(&self, run_dir: &Path, timeout: Duration, interrupted: &AtomicBool) -> Result<Option<Answer>>;
     /// Does something inside, with these streams.
     fn enter(&self, enter: Enter, streams: Streams) -> Result<Entered>;
+}
+
+/// The monitor looks after what we do; dropped, it needn't any more. A process that is killed drops nothing.
+#[derive(Debug)]
+pub struct Mending(pub(crate) UnixStream);
+
+impl Drop for Mending {
+    fn drop(&mut self) {
+        let _ = self.0.write_all(b"."); // the monitor may be gone, with its VE
+    }
 }
 
 /// The standard streams of an entry; `None`: this process's own.

@@ -24,7 +24,7 @@ use super::forward::Held;
 use super::init::{Process, age, find_init, gone};
 use super::relaunch::relaunch;
 use super::spawn::{Program, Spawned};
-use super::{Answer, Around, Entered, Guests, Launching, Relaunching, Request, Streams, client};
+use super::{Answer, Around, Entered, Guests, Launching, Mending, Relaunching, Request, Streams, client};
 use crate::{Error, Kind, Result};
 
 /// The real thing: monitors as processes of this host.
@@ -202,6 +202,10 @@ impl Guests for Monitors {
 
     fn take_over_clearing(&self, run_dir: &Path) -> Result<Option<OwnedFd>> {
         Ok(client::tell(run_dir, &Request::LeaveClearing)?.map(OwnedFd::from))
+    }
+
+    fn have_mended(&self, run_dir: &Path) -> Result<Option<Mending>> {
+        Ok(client::tell(run_dir, &Request::Mend)?.map(Mending))
     }
 
     fn announce_end(&self, run_dir: &Path, init: Init) -> Result<Option<OwnedFd>> {

@@ -7,13 +7,13 @@ use super::Done;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 
-/// Clear up after a VE that has ended
+/// Clear up after a VE that has ended, or after a command on it that was killed
 #[derive(Debug, Args)]
 pub struct Settle {
     /// The VE
     id: VeId,
 
-    /// How it ended
+    /// How it ended; `left`: it lives, and the command doesn't
     reason: String,
 }
 
