@@ -283,7 +283,10 @@ fn root_inside_deceives_nobody() {
     assert!(!all.contains(&"other-mac ok".to_owned()), "the port is locked: {all:?}");
     h.ok(&["audit", "--fix"]);
     // With other addresses than its own nobody answers it.
-    h.sh("evil", "ip addr add 10.88.0.99/24 dev eth0; ip addr add fd88::99/64 dev eth0");
+    h.sh(
+        "evil",
+        "ip addr add 10.88.0.99/24 dev eth0; ip addr add fd88::99/64 dev eth0",
+    );
     h.until("the address to be usable", 20, || {
         !h.sh("evil", "ip addr show eth0").contains("tentative")
     });
