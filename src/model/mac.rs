@@ -1,8 +1,10 @@
 //! Hardware addresses of VEs' interfaces: made from id and index, so that they are the same after every start.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use crate::id::VeId;
@@ -35,6 +37,15 @@ impl Mac {
     fn of(id: VeId, index: u8, end: u8) -> Self {
         let [_, high, middle, low] = id.get().to_be_bytes();
         Self([PREFIX[0], PREFIX[1], end | high, middle, low, index])
+    }
+
+    /// The address that a guest makes for itself from a router's announcement of this prefix (RFC 4291, appendix A);
+    /// `None` if the prefix isn't IPv6's of 64 bits.
+    pub fn announced(self, prefix: IpNetwork) -> Option<Ipv6Addr> {
+        let IpNetwork::V6(prefix) = prefix else { return None };
+        let [a, b, c, d, e, f] = self.0;
+        let own = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+        (prefix.prefix() == 64).then(|| Ipv6Addr::from_bits(prefix.network().to_bits() | u128::from(own)))
     }
 
     /// The six bytes.

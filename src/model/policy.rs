@@ -112,6 +112,7 @@ pub fn check(ve: &Effective, tenant: &Tenant, existing: &Existing) -> Vec<Violat
     found.tenant(ve, tenant, existing);
     for (i, interface) in ve.interfaces.iter().enumerate() {
         found.addresses(i, interface, existing);
+        found.allowances(i, interface);
     }
     found.0
 }
@@ -263,6 +264,18 @@ impl Findings {
             problem,
             format!("take less, or raise the tenant's {what}"),
         );
+    }
+
+    /// A routed VE has nobody beside it whom it could deceive, so there is nothing to allow.
+    fn allowances(&mut self, index: usize, interface: &Interface) {
+        if interface.network.bridge.is_some() {
+            return;
+        }
+        for (key, _) in interface.allowed.by_key().into_iter().filter(|(_, allowed)| *allowed) {
+            let (key, name) = (format!("network.{index}.{key}"), &interface.network.name);
+            let problem = format!("network \"{name}\" is not of kind \"bridge\"");
+            self.add(Sort::Sense, key, problem, "remove that key");
+        }
     }
 
     fn addresses(&mut self, index: usize, interface: &Interface, existing: &Existing) {

@@ -360,6 +360,12 @@ int main(int argc, char **argv)
         return drip(argv[2], atol(argv[3]));
     else if (IS("notify"))
         return notify(argv[2], argv[3], argc > 4 ? atol(argv[4]) : 1);
+    else if (IS("hear"))
+        return hear(argv[2], argv[3]);
+    else if (argc < 5)
+        return 2;
+    else if (IS("deceive"))
+        return deceive(argv[2], argv[3], argv[4]);
     else
         return 2;
     return 0;

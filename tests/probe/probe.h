@@ -7,3 +7,5 @@ int hunt(const char *until);
 int linger(const char *path);
 int notify(const char *path, const char *text, long times);
 int abstract(const char *name, int serve);
+int deceive(const char *interface, const char *neighbour, const char *gateway);
+int hear(const char *interface, const char *until);

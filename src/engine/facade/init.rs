@@ -10,7 +10,7 @@ use super::{Engine, Progress};
 use crate::error::{Class, Error, Result};
 
 /// What `hostel init` installs, by its name below the configuration directory.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("plans/tiny.toml", include_str!("../../../config/plans/tiny.toml")),
     ("plans/small.toml", include_str!("../../../config/plans/small.toml")),
     ("plans/medium.toml", include_str!("../../../config/plans/medium.toml")),
@@ -18,6 +18,10 @@ const EXAMPLES: [(&str, &str); 7] = [
     (
         "networks/private.toml",
         include_str!("../../../config/networks/private.toml"),
+    ),
+    (
+        "networks/lan.toml.sample",
+        include_str!("../../../config/networks/lan.toml.sample"),
     ),
     (
         "tenants/default.toml",

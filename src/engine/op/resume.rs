@@ -171,10 +171,12 @@ impl Resume {
         self.notes
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
         let names = host.interface_names(self.id, links.len());
-        host.firewall.hold(&host.held(self.id), &names)?;
+        host.firewall
+            .hold(&host.held(self.id), &names, self.state.is_bridged())?;
+        host.ready_bridges(&self.state)?;
         let ends = host.network.lay(&links)?;
         self.ends = links.iter().map(|l| l.guest_name.clone()).zip(ends).collect();
-        host.admit(&links)
+        host.admit(self.id, &self.state)
     }
 
     fn remove_network(&mut self) -> Result<()> {

@@ -172,17 +172,14 @@ impl Set {
         let Some(init) = self.host.reality(self.id)?.init else {
             return Ok(());
         };
-        let links = |interfaces: &[InterfaceState]| {
-            let interfaces = interfaces.to_vec();
-            let state = VeState {
-                interfaces,
-                ..self.state.clone()
-            };
-            self.host.links(self.id, &state)
+        let with = |interfaces: &[InterfaceState]| VeState {
+            interfaces: interfaces.to_vec(),
+            ..self.state.clone()
         };
-        let (old, new) = (links(from)?, links(to)?);
-        self.host.network.readdress(init.pid, &old, &new)?;
-        self.host.admit(&new)
+        let (old, new) = (with(from), with(to));
+        let links = |state: &VeState| self.host.links(self.id, state);
+        self.host.network.readdress(init.pid, &links(&old)?, &links(&new)?)?;
+        self.host.admit(self.id, &new)
     }
 
     fn readdress(&mut self) -> Result<()> {

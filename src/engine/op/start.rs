@@ -226,8 +226,9 @@ impl Start {
         let changed = host.network.prepare_host()?;
         self.notes
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
+        host.ready_bridges(&self.state)?;
         host.network.attach(launching.network_namespace(), &links)?;
-        host.admit(&links)
+        host.admit(self.id, &self.state)
     }
 
     fn detach_network(&mut self) -> Result<()> {

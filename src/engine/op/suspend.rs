@@ -114,7 +114,8 @@ impl Suspend {
             .have_mended(&self.host.dirs.run(self.id))
             .unwrap_or_default();
         let names = self.host.interface_names(self.id, self.state.interfaces.len());
-        Ok(self.host.firewall.hold(&self.host.held(self.id), &names)?)
+        let (held, bridged) = (self.host.held(self.id), self.state.is_bridged());
+        Ok(self.host.firewall.hold(&held, &names, bridged)?)
     }
 
     fn release(&mut self) -> Result<()> {

@@ -9,6 +9,7 @@ use hostel_system::process::Op;
 use hostel_system::resolver;
 
 use super::record::VeState;
+use super::registry::Catalogue;
 use crate::error::Result;
 use crate::guest::{GuestFacts, Interface, identity};
 use crate::host::Host;
@@ -26,7 +27,7 @@ impl Host {
             &GuestFacts {
                 hostname: ve.hostname.to_string(),
                 fqdn: None,
-                interfaces: interfaces(state),
+                interfaces: self.guest_interfaces(state)?,
                 dns: self.name_servers(ve).into_iter().take(NAME_SERVERS).collect(),
                 search: ve.search.iter().map(ToString::to_string).collect(),
                 // Set once, so that the customer's own change of it stays.
@@ -40,6 +41,35 @@ impl Host {
         )
     }
 
+    fn guest_interfaces(&self, state: &VeState) -> Result<Vec<Interface>> {
+        let mut catalogue = Catalogue::default();
+        let mut list = Vec::new();
+        for (n, i) in state.interfaces.iter().enumerate() {
+            let has = |ipv6: bool| i.addresses.iter().any(|a| a.is_ipv6() == ipv6);
+            let bridge = &catalogue.network(self, &i.network)?.bridge;
+            let gateway = |ipv6: bool| match bridge {
+                Some(bridge) => bridge.gateway(ipv6),
+                None if ipv6 => Some(GATEWAY_V6.into()),
+                None => Some(GATEWAY_V4.into()),
+            };
+            let gateway = |ipv6: bool| gateway(ipv6).filter(|_| has(ipv6));
+            list.push(Interface {
+                name: format!("eth{n}"),
+                mac: i.mac.clone(),
+                gateway4: match gateway(false) {
+                    Some(IpAddr::V4(a)) => Some(a),
+                    _ => None,
+                },
+                gateway6: match gateway(true) {
+                    Some(IpAddr::V6(a)) => Some(a),
+                    _ => None,
+                },
+                addresses: i.addresses.clone(),
+            });
+        }
+        Ok(list)
+    }
+
     /// Its own, or its networks', or else this host's: without any, a guest would find nothing by name.
     fn name_servers(&self, ve: &Effective) -> Vec<IpAddr> {
         if ve.has_hosts_name_servers() {
@@ -48,17 +78,6 @@ impl Host {
             ve.dns.clone()
         }
     }
-}
-
-fn interfaces(state: &VeState) -> Vec<Interface> {
-    let with_gateways = |(n, i): (usize, &super::record::InterfaceState)| Interface {
-        name: format!("eth{n}"),
-        mac: i.mac.clone(),
-        gateway4: i.addresses.iter().any(IpAddr::is_ipv4).then_some(GATEWAY_V4),
-        gateway6: i.addresses.iter().any(IpAddr::is_ipv6).then_some(GATEWAY_V6),
-        addresses: i.addresses.clone(),
-    };
-    state.interfaces.iter().enumerate().map(with_gateways).collect()
 }
 
 impl VeState {

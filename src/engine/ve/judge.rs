@@ -36,6 +36,7 @@ impl Host {
             let error = Error::new(class, format!("{} may not be as it is defined", ve.name));
             return Err(error.because(reasons.join("\n")));
         }
+        self.judge_sides(ve)?;
         self.judge_limits(ve, driver)
     }
 
@@ -146,6 +147,7 @@ impl Host {
                 network: network.name.clone(),
                 mac,
                 addresses,
+                bridged: network.bridge.is_some().then_some(interface.allowed),
             });
         }
         Ok(list)

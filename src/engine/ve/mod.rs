@@ -1,6 +1,7 @@
 //! What is known of a VE: what it should be, what was allocated for it, and what it is.
 
 pub mod addresses;
+pub mod bridge;
 pub mod dump;
 pub mod identity;
 pub mod judge;

@@ -1,7 +1,8 @@
 //! What the firewall is to know of VEs: whose packets may pass.
 
 use hostel_model::id::VeId;
-use hostel_system::firewall::{MasqueradePool, Member, Ruleset};
+use hostel_model::mac::Mac;
+use hostel_system::firewall::{IsolatedNetwork, MasqueradePool, Member, Ruleset};
 use hostel_system::net::{ALIAS_PREFIX, Link};
 
 use super::record::VeState;
@@ -20,64 +21,90 @@ impl Host {
             links.push(Link {
                 host_name,
                 guest_name: format!("eth{n}"),
-                mac: hostel_model::mac::Mac::guest(id, n as u8).bytes(),
+                mac: Mac::guest(id, n as u8).bytes(),
                 mtu: network.mtu.map(u32::from),
                 addresses: interface.addresses.clone(),
                 alias: format!("{ALIAS_PREFIX}{id}"),
+                port: self.port(interface, network)?,
             });
         }
         Ok(links)
     }
 
-    /// Lets packets of these links pass: the table is there, then each link's addresses are.
-    pub fn admit(&self, links: &[Link]) -> Result<()> {
-        let members: Vec<Member> = links
-            .iter()
-            .map(|l| Member {
-                interface: l.host_name.clone(),
-                addresses: l.addresses.clone(),
-                mac: l.mac,
-            })
-            .collect();
+    /// Lets packets of the VE's links pass: the table is there, then each link's addresses are.
+    pub fn admit(&self, id: VeId, state: &VeState) -> Result<()> {
+        let members = self.members_of(id, state, &mut Catalogue::default());
         let _lock = self.lock_firewall("start")?;
-        let table = self.config.nft_table.as_str();
+        self.mend_firewall()?;
+        Ok(self.firewall.admit(self.config.nft_table.as_str(), &members)?)
+    }
+
+    /// If the table was gone or had been tampered with, every VE that runs is to pass again.
+    pub(super) fn mend_firewall(&self) -> Result<()> {
         if self.firewall.ensure(&self.ruleset()?)? {
-            // The table was gone or had been tampered with: every VE that runs is to pass again.
-            self.firewall.admit(table, &self.members()?)?;
+            self.firewall.admit(self.config.nft_table.as_str(), &self.members()?)?;
         }
-        Ok(self.firewall.admit(table, &members)?)
+        Ok(())
     }
 
     /// What the firewall should know of the VEs that run.
     pub fn members(&self) -> Result<Vec<Member>> {
-        let mut members = Vec::new();
+        let (mut members, mut catalogue) = (Vec::new(), Catalogue::default());
         for (id, state) in self.states()? {
             let (Ok(state), Ok(reality)) = (state, self.reality(id)) else {
                 continue;
             };
-            if reality.init.is_none() {
-                continue;
-            }
-            let names = self.interface_names(id, state.interfaces.len());
-            for (n, (interface, i)) in names.into_iter().zip(state.interfaces).enumerate() {
-                let mac = hostel_model::mac::Mac::guest(id, n as u8).bytes();
-                members.push(Member {
-                    interface,
-                    addresses: i.addresses,
-                    mac,
-                });
+            if reality.init.is_some() {
+                members.extend(self.members_of(id, &state, &mut catalogue));
             }
         }
         Ok(members)
     }
 
+    /// What the firewall should know of a VE. A port whose network can't be read is left out: nothing passes it until that
+    /// is mended.
+    fn members_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Vec<Member> {
+        let names = self.interface_names(id, state.interfaces.len());
+        let mut members = Vec::new();
+        for (n, (interface, i)) in names.into_iter().zip(&state.interfaces).enumerate() {
+            let mut addresses = i.addresses.clone();
+            let port = match i.bridged {
+                None => None,
+                Some(allowed) => {
+                    let network = catalogue.network(self, &i.network).ok();
+                    let rules = network.and_then(|network| self.port_rules(id, n, state, network, allowed));
+                    let Some((rules, announced)) = rules else { continue };
+                    addresses.extend(announced);
+                    Some(rules)
+                }
+            };
+            let mac = Mac::guest(id, n as u8).bytes();
+            members.push(Member {
+                interface,
+                addresses,
+                mac,
+                port,
+            });
+        }
+        members
+    }
+
     /// The firewall's rules as the networks' definitions want them; the members come and go one by one.
     pub fn ruleset(&self) -> Result<Ruleset> {
         let mut catalogue = Catalogue::default();
-        let mut masquerade = Vec::new();
+        let (mut masquerade, mut bridged, mut isolated) = (Vec::new(), false, Vec::new());
         for name in self.names_of("networks") {
             let Ok(name) = name.parse() else { continue };
             let network = catalogue.network(self, &name)?;
+            if let Some(bridge) = &network.bridge {
+                bridged = true;
+                // What a host does on somebody else's bridge is its owner's affair.
+                let apart = bridge.isolated && bridge.existing.is_none();
+                isolated.extend(apart.then(|| IsolatedNetwork {
+                    pools: network.pools.clone(),
+                    host: bridge.host.clone(),
+                }));
+            }
             if network.masquerade {
                 masquerade.push(MasqueradePool {
                     network: name.to_string(),
@@ -89,6 +116,8 @@ impl Host {
             table: self.config.nft_table.as_str().to_owned(),
             prefix: self.config.interface_prefix.as_str().to_owned(),
             masquerade,
+            bridged,
+            isolated,
             members: Vec::new(),
         })
     }

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use hostel_model::definition::DriverName;
+use hostel_model::definition::{Allowances, DriverName};
 use hostel_model::distribution::{Family, InitKind};
 use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
 use hostel_system::file;
@@ -75,6 +75,9 @@ pub struct InterfaceState {
     pub mac: String,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// It is on a bridge, and may do this there. (A table, and so the last.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridged: Option<Allowances>,
 }
 
 impl VeState {

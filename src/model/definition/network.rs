@@ -7,6 +7,7 @@ use std::str::FromStr;
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 
+use super::bridge::{self, Bridge, InterfaceName};
 use super::diagnostic::Diagnostics;
 use super::field::{Field, Reading, Record, Shape, fields};
 use super::name_of_file;
@@ -20,9 +21,11 @@ const QUARANTINE: Span = Span::seconds(3600);
 
 words! {
     /// The way to reach a network's addresses.
-    NetworkKind, "\"routed\"",
+    NetworkKind, "\"routed\" or \"bridge\"",
     /// A route to each single address through the host.
     Routed = "routed",
+    /// An Ethernet that VEs share, with each other and perhaps with what is behind an interface of the host.
+    Bridge = "bridge",
 }
 
 /// A network.
@@ -39,7 +42,7 @@ pub struct Network {
     /// Where "auto" addresses are taken from; empty: from the whole of each pool but its first two addresses and, for
     /// IPv4, its last.
     pub ranges: Vec<AddressRange>,
-    /// Addresses that belong to somebody else.
+    /// Addresses that belong to somebody else; on a bridge also what no host can have, the gateway and the host.
     pub exclude: Vec<AddressRange>,
     /// How long an address that a VE gave back is kept from others.
     pub quarantine: Span,
@@ -51,6 +54,8 @@ pub struct Network {
     pub search: Vec<Domain>,
     /// Bytes of the largest packet; `None`: the kernel's default, 1500.
     pub mtu: Option<u16>,
+    /// Of kind "bridge": its Ethernet.
+    pub bridge: Option<Bridge>,
 }
 
 /// One address, or all from one to another: `10.77.0.5-10.77.0.9`.
@@ -78,6 +83,15 @@ impl AddressRange {
     /// Has it an address in common with the other?
     fn overlaps(&self, other: &Self) -> bool {
         self.contains(other.first) || other.contains(self.first)
+    }
+}
+
+impl From<IpAddr> for AddressRange {
+    fn from(address: IpAddr) -> Self {
+        Self {
+            first: address,
+            last: address,
+        }
     }
 }
 
@@ -170,12 +184,13 @@ pub(super) struct Draft {
     dns: Option<Vec<IpAddr>>,
     search: Option<Vec<Domain>>,
     mtu: Option<u16>,
+    bridge: bridge::Draft,
 }
 
 impl Record for Draft {
     const FIELDS: &'static [Field<Self>] = fields! {
         "description": String => description, "what the network is for, for people", "\"addresses of the internet\"";
-        "kind": NetworkKind => kind, "the way to reach it", "\"routed\"";
+        "kind": NetworkKind => kind, "the way to reach it, \"routed\" or \"bridge\"", "\"routed\"";
         "pools": Vec<IpNetwork> => pools, "the prefixes its addresses come from", "[\"10.77.0.0/24\", \"2001:db8:77::/64\"]";
         "ranges": Vec<AddressRange> => ranges,
             "where \"auto\" addresses are taken from; the whole pools if not set", "[\"10.77.0.100-10.77.0.199\"]";
@@ -187,6 +202,16 @@ impl Record for Draft {
         "dns": Vec<IpAddr> => dns, "name servers for its VEs; if not set, the host's own", "[\"9.9.9.9\", \"2620:fe::fe\"]";
         "search": Vec<Domain> => search, "domains its VEs search short names in", "[\"acme.example\"]";
         "mtu": u16 => mtu, "bytes of the largest packet, 1280 to 65535", "1500";
+        "bridge": InterfaceName => bridge.existing,
+            "the host's bridge that its VEs are on; if not set, Hostel makes one", "\"br0\"";
+        "uplink": InterfaceName => bridge.uplink, "the host's interface that becomes a port of Hostel's bridge", "\"eth1\"";
+        "vlan": u16 => bridge.vlan, "the VLAN of the uplink, 1 to 4094", "20";
+        "gateway": Vec<IpAddr> => bridge.gateway,
+            "where its VEs send what is for others; one of each family at most", "[\"10.77.0.1\", \"2001:db8:77::1\"]";
+        "host_addresses": Vec<IpAddr> => bridge.host, "the host's own addresses on Hostel's bridge", "[\"10.77.0.1\"]";
+        "isolated": bool => bridge.isolated, "keep tenants' VEs from each other; true if not set", "false";
+        "pass_ra": bool => bridge.pass_ra,
+            "let router advertisements reach its VEs, and allow addresses from them", "true";
     };
     const REQUIRED: &'static [&'static str] = &["kind", "pools"];
 }
@@ -194,22 +219,26 @@ impl Record for Draft {
 impl Network {
     /// Reads `networks/<name>.toml`. `file` gives the name, and is what mistakes are reported under.
     pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {
-        let (draft, mut reading) = Reading::file::<Draft>(file, text)?;
+        let (mut draft, mut reading) = Reading::file::<Draft>(file, text)?;
         let name = name_of_file(&mut reading);
         draft.check(&mut reading);
+        let bridge = (draft.kind == Some(NetworkKind::Bridge)).then(|| std::mem::take(&mut draft.bridge).finish());
+        let pools = draft.pools.as_deref().unwrap_or_default();
+        let occupied = bridge.as_ref().map(|b| bridge::occupied(b, pools)).unwrap_or_default();
         match (name, draft.kind, draft.pools) {
             (Some(name), Some(kind), Some(pools)) if reading.reports.is_empty() => Ok(Self {
                 name,
                 description: draft.description,
                 kind,
-                pools,
                 ranges: draft.ranges.unwrap_or_default(),
-                exclude: draft.exclude.unwrap_or_default(),
+                exclude: draft.exclude.into_iter().flatten().chain(occupied).collect(),
                 quarantine: draft.quarantine.unwrap_or(QUARANTINE),
+                pools,
                 masquerade: draft.masquerade.unwrap_or(false),
                 dns: draft.dns.unwrap_or_default(),
                 search: draft.search.unwrap_or_default(),
                 mtu: draft.mtu,
+                bridge,
             }),
             _ => Err(reading.reports.finish()),
         }
@@ -265,6 +294,14 @@ impl Draft {
                 let expected = format!("ranges that don't overlap, unlike {other} and {range}");
                 reading.wrong(&format!("ranges.{i}"), expected);
             }
+        }
+        match self.kind {
+            Some(NetworkKind::Bridge) => {
+                let masquerade = self.masquerade.unwrap_or(false);
+                self.bridge.check(pools, masquerade, reading);
+            }
+            Some(NetworkKind::Routed) => self.bridge.refuse(reading),
+            None => {}
         }
     }
 }

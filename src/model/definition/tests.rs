@@ -267,7 +267,7 @@ fn networks() {
     assert!(!good.contains("10.77.1.1".parse().unwrap()) && !good.excludes("10.77.0.10".parse().unwrap()));
     for (text, key, expected) in [
         (
-            "kind = \"bridge\"\npools = [\"10.0.0.0/8\"]",
+            "kind = \"bridged\"\npools = [\"10.0.0.0/8\"]",
             "kind",
             "expected \"routed\"",
         ),
@@ -378,6 +378,19 @@ fn tenants() {
     );
 }
 
+fn only_on_bridges(key: &str) -> bool {
+    let all = [
+        "bridge",
+        "uplink",
+        "vlan",
+        "gateway",
+        "host_addresses",
+        "isolated",
+        "pass_ra",
+    ];
+    all.contains(&key)
+}
+
 /// The examples in the tables of keys are what they are said to be.
 #[test]
 fn every_key_has_words_and_a_true_example() {
@@ -415,6 +428,10 @@ fn every_key_has_words_and_a_true_example() {
                 Some("network") => text += &format!("[[network]]\nnetwork = {}\n", k.example),
                 Some(name) => text += &format!("[[network]]\nnetwork = \"a\"\n{name} = {}\n", k.example),
                 None => text += &format!("{} = {}\n", k.key, k.example),
+            }
+            if kind == FileKind::Network && only_on_bridges(&k.key) {
+                text = text.replace("\"routed\"", "\"bridge\"");
+                text += if k.key == "vlan" { "uplink = \"eth1\"\n" } else { "" };
             }
             let wrong = match kind {
                 FileKind::Host => HostConfig::parse("hostel.toml", &text).err(),
@@ -473,6 +490,14 @@ fn the_examples_that_init_installs() {
     Network::parse("networks/private.toml", &uncommented(network)).unwrap();
     let network = Network::parse("networks/private.toml", network).unwrap();
     assert!(network.masquerade);
+    let lan = include_str!("../../../config/networks/lan.toml.sample");
+    assert!(
+        Network::parse("networks/lan.toml", lan)
+            .unwrap()
+            .bridge
+            .unwrap()
+            .isolated
+    );
     let tenant = include_str!("../../../config/tenants/default.toml");
     Tenant::parse("tenants/default.toml", &uncommented(tenant)).unwrap();
     let tenant = Tenant::parse("tenants/default.toml", tenant).unwrap();

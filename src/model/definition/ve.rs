@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
+use super::bridge::Allowances;
 use super::diagnostic::Diagnostics;
 use super::field::{Field, KeyDoc, Reading, Record, Shape, When, fields};
 use super::guest::{CryptHash, Guest, SshKey, Timezone};
@@ -88,6 +89,8 @@ pub struct InterfaceKeys {
     pub network: NetworkName,
     /// Its addresses; `None`: auto.
     pub addresses: Option<Addresses>,
+    /// What it may do on a bridge that others may not.
+    pub allowed: Allowances,
 }
 
 /// Addresses on one network.
@@ -166,6 +169,21 @@ struct Draft {
 struct InterfaceDraft {
     network: Option<NetworkName>,
     addresses: Option<Addresses>,
+    mac_spoofing: Option<bool>,
+    ip_spoofing: Option<bool>,
+    dhcp_server: Option<bool>,
+    ra: Option<bool>,
+}
+
+impl InterfaceDraft {
+    fn allowed(&self) -> Allowances {
+        Allowances {
+            mac_spoofing: self.mac_spoofing.unwrap_or(false),
+            ip_spoofing: self.ip_spoofing.unwrap_or(false),
+            dhcp_server: self.dhcp_server.unwrap_or(false),
+            ra: self.ra.unwrap_or(false),
+        }
+    }
 }
 
 impl Record for InterfaceDraft {
@@ -173,6 +191,12 @@ impl Record for InterfaceDraft {
         "network": NetworkName => network, "the network it is on", "\"private\"", When::Restart;
         "addresses": Addresses => addresses,
             "its addresses there, or \"auto\" for a free one of each family", "\"auto\"", When::Restart;
+        "allow_mac_spoofing": bool => mac_spoofing,
+            "on a bridge: let it send from any hardware address", "false", When::Restart;
+        "allow_ip_spoofing": bool => ip_spoofing,
+            "on a bridge: let it send from any address, and answer for it", "false", When::Restart;
+        "allow_dhcp_server": bool => dhcp_server, "on a bridge: let it be a DHCP server", "false", When::Restart;
+        "allow_ra": bool => ra, "on a bridge: let it announce itself as an IPv6 router", "false", When::Restart;
     };
     const REQUIRED: &'static [&'static str] = &["network"];
 }
@@ -250,6 +274,7 @@ impl VeDefinition {
             .flatten()
             .filter_map(|i| {
                 Some(InterfaceKeys {
+                    allowed: i.allowed(),
                     network: i.network?,
                     addresses: i.addresses,
                 })

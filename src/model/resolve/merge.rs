@@ -147,9 +147,13 @@ impl Merge<'_> {
             })?;
             self.note(format!("network.{i}.network"), self.definition());
             let addresses = self.own(&format!("network.{i}.addresses"), keys.addresses.clone());
+            for (key, allowed) in keys.allowed.by_key() {
+                self.own(&format!("network.{i}.{key}"), allowed.then_some(()));
+            }
             interfaces.push(Interface {
                 network: network.clone(),
                 addresses: addresses.unwrap_or(Addresses::Auto),
+                allowed: keys.allowed,
             });
         }
         Ok(interfaces)

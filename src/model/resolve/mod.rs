@@ -13,7 +13,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::definition::{
-    Addresses, DriverName, Features, Guest, HostConfig, Network, Plan, Share, StopMode, Tenant, VeDefinition, one_of,
+    Addresses, Allowances, DriverName, Features, Guest, HostConfig, Network, Plan, Share, StopMode, Tenant,
+    VeDefinition, one_of,
 };
 
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
@@ -95,6 +96,8 @@ pub struct Interface {
     pub network: Network,
     /// Its addresses there.
     pub addresses: Addresses,
+    /// What it may do there that others may not.
+    pub allowed: Allowances,
 }
 
 /// Where a setting comes from.

@@ -16,10 +16,12 @@ impl Effective {
         let values = self.values();
         let keys = crate::definition::keys().iter().map(|k| k.key.as_str());
         let known = keys.filter_map(|key| values.get(key).map(|value| (key.to_owned(), value.clone())));
-        let networks = (0..self.interfaces.len()).flat_map(|i| {
-            let key = |name| format!("network.{i}.{name}");
-            [key("network"), key("addresses")].map(|k| (k.clone(), values.get(&k).cloned().unwrap_or_default()))
+        let networks = self.interfaces.iter().enumerate().flat_map(|(i, interface)| {
+            let names = ["network", "addresses"].into_iter();
+            let keys = names.chain(interface.allowed.by_key().map(|(key, _)| key));
+            keys.map(move |name| format!("network.{i}.{name}"))
         });
+        let networks = networks.filter_map(|key| values.get(&key).map(|value| (key.clone(), value.clone())));
         known
             .chain(networks)
             .map(|(key, value)| {
@@ -100,6 +102,9 @@ impl Effective {
         for (i, interface) in self.interfaces.iter().enumerate() {
             values.insert(format!("network.{i}.network"), interface.network.name.to_string());
             values.insert(format!("network.{i}.addresses"), interface.addresses.to_string());
+            for (key, allowed) in interface.allowed.by_key() {
+                values.insert(format!("network.{i}.{key}"), allowed.to_string());
+            }
         }
         values
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::keys::Family;
 use super::{Firewall, Member, Ruleset, ruleset};
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
@@ -24,6 +25,7 @@ struct State {
 #[derive(Debug)]
 struct Table {
     version: String,
+    bridged: bool,
     members: BTreeMap<String, Member>,
 }
 
@@ -80,7 +82,8 @@ fn sorted(members: &[Member]) -> impl Iterator<Item = (String, Member)> {
 impl State {
     fn load(&mut self, ruleset: &Ruleset) -> Result<()> {
         let table = Table {
-            version: ruleset::version(ruleset)?,
+            version: ruleset::version(ruleset, Family::Inet)?,
+            bridged: ruleset.bridged,
             members: sorted(&ruleset.members).collect(),
         };
         self.tables.insert(ruleset.table.clone(), table);
@@ -89,8 +92,10 @@ impl State {
 }
 
 impl Firewall for FakeFirewall {
-    fn hold(&self, held: &str, interfaces: &[String]) -> Result<()> {
-        self.call("hold")?.held.insert(held.to_owned(), interfaces.to_vec());
+    fn hold(&self, held: &str, interfaces: &[String], bridged: bool) -> Result<()> {
+        let ports = if bridged { ", as a port too" } else { "" };
+        let what = interfaces.iter().map(|i| format!("{i}{ports}")).collect();
+        self.call("hold")?.held.insert(held.to_owned(), what);
         Ok(())
     }
 
@@ -111,9 +116,9 @@ impl Firewall for FakeFirewall {
 
     fn ensure(&self, ruleset: &Ruleset) -> Result<bool> {
         let mut state = self.call("ensure")?;
-        let version = ruleset::version(ruleset)?;
+        let version = ruleset::version(ruleset, Family::Inet)?;
         match state.tables.get_mut(&ruleset.table) {
-            Some(table) if table.version == version => {
+            Some(table) if table.version == version && table.bridged >= ruleset.bridged => {
                 table.members.extend(sorted(&ruleset.members));
                 Ok(false)
             }
@@ -127,6 +132,9 @@ impl Firewall for FakeFirewall {
         ruleset::check_members(members)?;
         let none = || Error::new("change the members of firewall table", table, "there is no such table");
         let table = state.tables.get_mut(table).ok_or_else(|| none().kind(Kind::NotFound))?;
+        if !table.bridged && members.iter().any(|m| m.port.is_some()) {
+            return Err(none().kind(Kind::NotFound));
+        }
         table.members.extend(sorted(members));
         Ok(())
     }
@@ -153,7 +161,7 @@ impl Firewall for FakeFirewall {
 
     fn text(&self, ruleset: &Ruleset) -> Result<String> {
         drop(self.call("text")?);
-        ruleset::text(ruleset)
+        ruleset::text(ruleset, &ruleset::families(ruleset))
     }
 
     fn remove(&self, table: &str) -> Result<()> {

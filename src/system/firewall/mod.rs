@@ -1,6 +1,8 @@
-//! The firewall of routed VEs: one nftables table, whose rules never change when a VE comes or goes. A VE is some
+//! The firewall of VEs: one nftables table, whose rules never change when a VE comes or goes. A VE is some
 //! elements of the table's sets; one without elements can send nothing, so there is no moment at which a new VE's
-//! packets pass unchecked. The rules are in `templates/nftables/ruleset.nft.tera`.
+//! packets pass unchecked. The rules are in `templates/nftables/ruleset.nft.tera`. Frames between ports of a bridge never
+//! reach an `inet` table, so where there are bridges there is a second one of the same name, of the family `bridge`:
+//! `templates/nftables/bridge.nft.tera`.
 //!
 //! The table works in the network namespace of the calling thread. Call [`Firewall::ensure`] before a VE's link is
 //! made and [`Firewall::admit`] after, and hold a lock of the whole host around reading what VEs there are and
@@ -18,6 +20,7 @@ use ipnetwork::IpNetwork;
 use crate::Result;
 
 mod fake;
+mod keys;
 mod nftables;
 mod ruleset;
 #[cfg(test)]
@@ -38,8 +41,22 @@ pub struct Ruleset {
     pub prefix: String,
     /// Networks whose VEs leave the host under the host's own address.
     pub masquerade: Vec<MasqueradePool>,
+    /// Are there networks of kind bridge? The table of that family is made for them only: not every kernel has it.
+    pub bridged: bool,
+    /// Networks on bridges of ours into which the host forwards nothing of their own VEs: tenants would reach each other
+    /// by way of it.
+    pub isolated: Vec<IsolatedNetwork>,
     /// The VEs' interfaces.
     pub members: Vec<Member>,
+}
+
+/// A network whose tenants are kept from each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IsolatedNetwork {
+    /// Its addresses.
+    pub pools: Vec<IpNetwork>,
+    /// Those of them that are the host's own.
+    pub host: Vec<IpAddr>,
 }
 
 /// A network behind the host's address.
@@ -60,6 +77,25 @@ pub struct Member {
     pub addresses: Vec<IpAddr>,
     /// The MAC address it may send from.
     pub mac: [u8; 6],
+    /// It is a port of a bridge, with these rules.
+    pub port: Option<PortRules>,
+}
+
+/// What may pass a port of a bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PortRules {
+    /// Ports reach each other if this number is the same.
+    pub side: u32,
+    /// May it send from any MAC address?
+    pub any_mac: bool,
+    /// May it send from any address, and answer for it?
+    pub any_ip: bool,
+    /// May it answer as a DHCP server?
+    pub dhcp_server: bool,
+    /// May it announce itself as an IPv6 router?
+    pub router: bool,
+    /// Do router advertisements reach it?
+    pub hears_ra: bool,
 }
 
 /// The firewall.
@@ -84,7 +120,8 @@ pub trait Firewall: Send + Sync + Debug {
 
     /// Drops everything to and from these interfaces, there or yet to come, until [`Firewall::release`]: for a VE whose
     /// connections must not change. The rules are a table of their own, `held`; what it held before is held no more.
-    fn hold(&self, held: &str, interfaces: &[String]) -> Result<()>;
+    /// `bridged`: are there ports of bridges among them?
+    fn hold(&self, held: &str, interfaces: &[String], bridged: bool) -> Result<()>;
 
     /// Ends [`Firewall::hold`]; fine if nothing is held.
     fn release(&self, held: &str) -> Result<()>;
@@ -95,6 +132,6 @@ pub trait Firewall: Send + Sync + Debug {
     /// The text that [`Firewall::replace`] loads.
     fn text(&self, ruleset: &Ruleset) -> Result<String>;
 
-    /// Removes the table; fine if there is none. VEs are unchecked from then on.
+    /// Removes the table (of both families); fine if there is none. VEs are unchecked from then on.
     fn remove(&self, table: &str) -> Result<()>;
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use super::wire::{self, Key, Set};
-use super::{Firewall, Member, Ruleset, ruleset};
+use super::keys::{self, Family, Key, Set};
+use super::{Firewall, Member, Ruleset, ruleset, wire};
 use crate::error::{Error, Kind, Result};
 use crate::helper::confined;
 use crate::net::check;
@@ -58,8 +58,22 @@ impl Nftables {
             said
         };
         Err(Error::new("load firewall table", table, said).hint(
-            "the kernel needs nf_tables with the families inet and nat; \"hostel network show NAME --rules\" prints the table",
+            "the kernel needs nf_tables with the families inet and nat, and bridge if a network is of that kind; \
+             \"hostel network show NAME --rules\" prints the table",
         ))
+    }
+
+    /// Loads the tables of these families in one transaction, and marks each with what the kernel made of it.
+    fn load_tables(&self, ruleset: &Ruleset, families: &[Family]) -> Result<()> {
+        let table = &ruleset.table;
+        self.load(table, &ruleset::text(ruleset, families)?)?;
+        let mut netlink = open()?;
+        for family in families {
+            let chain = format!("rules_{}", digest_of_rules(&mut netlink, *family, table)?);
+            commit(&mut netlink, vec![wire::new_chain(*family, table, &chain)])
+                .map_err(|refusal| refusal.into_error("mark firewall table", table))?;
+        }
+        Ok(())
     }
 
     fn run(&self, text: &str) -> io::Result<Output> {
@@ -99,17 +113,19 @@ fn commit(netlink: &mut Netlink, messages: Vec<Request>) -> std::result::Result<
 
 type Interfaces<'a> = BTreeSet<&'a str>;
 
-/// The keys of these interfaces, or of all, in these sets; `None` if there is no table (or one without our sets).
+/// The keys of these interfaces, or of all, in these sets; `None` if there is no table (or one without our sets). The
+/// table of ports is there only where there are bridges.
 fn read_keys(
     netlink: &mut Netlink,
     table: &str,
-    sets: &[Set],
+    sets: impl Iterator<Item = Set>,
     of: Option<&Interfaces<'_>>,
 ) -> Result<Option<BTreeSet<Key>>> {
     let mut keys = BTreeSet::new();
     for set in sets {
-        match netlink.dump(&wire::list(table, *set)) {
-            Ok(answers) => keys.extend(answers.iter().flat_map(|body| wire::read_keys(*set, body, of))),
+        match netlink.dump(&wire::list(table, set)) {
+            Ok(answers) => keys.extend(answers.iter().flat_map(|body| wire::read_keys(set, body, of))),
+            Err(refusal) if refusal.errno() == libc::ENOENT && set.family() == Family::Bridge => break,
             Err(refusal) if refusal.errno() == libc::ENOENT => return Ok(None),
             Err(refusal) => return Err(refusal.into_error("read the members of firewall table", table)),
         }
@@ -118,8 +134,8 @@ fn read_keys(
 }
 
 /// A digest of the rules that the kernel has in this table.
-fn digest_of_rules(netlink: &mut Netlink, table: &str) -> Result<String> {
-    match netlink.dump(&wire::list_rules(table)) {
+fn digest_of_rules(netlink: &mut Netlink, family: Family, table: &str) -> Result<String> {
+    match netlink.dump(&wire::list_rules(family, table)) {
         Ok(answers) => {
             let rules: Vec<u8> = answers
                 .iter()
@@ -143,16 +159,16 @@ fn exists(netlink: &mut Netlink, table: &str, request: &Request) -> Result<Optio
 
 /// Empty chains whose names tell what the table is: one comes with the text, one is added after loading, with a
 /// digest of the rules as the kernel shows them. Together they say: this text, and nobody has touched the rules.
-fn is_intact(netlink: &mut Netlink, table: &str, version: &str) -> Result<bool> {
-    let Some(found) = exists(netlink, table, &wire::get_table(table))? else {
+fn is_intact(netlink: &mut Netlink, family: Family, table: &str, version: &str) -> Result<bool> {
+    let Some(found) = exists(netlink, table, &wire::get_table(family, table))? else {
         return Ok(false);
     };
     if !wire::is_awake(&found) {
         return Ok(false);
     }
-    let rules = digest_of_rules(netlink, table)?;
+    let rules = digest_of_rules(netlink, family, table)?;
     for chain in [format!("version_{version}"), format!("rules_{rules}")] {
-        if exists(netlink, table, &wire::get_chain(table, &chain))?.is_none() {
+        if exists(netlink, table, &wire::get_chain(family, table, &chain))?.is_none() {
             return Ok(false);
         }
     }
@@ -164,7 +180,7 @@ fn set_keys(netlink: &mut Netlink, table: &str, interfaces: &Interfaces<'_>, wan
     let act = "change the members of firewall table";
     let mut refused = None;
     for _ in 0..TRIES {
-        let Some(found) = read_keys(netlink, table, &Set::ALL, Some(interfaces))? else {
+        let Some(found) = read_keys(netlink, table, Set::all(), Some(interfaces))? else {
             return Err(no_table(table));
         };
         let stale: Vec<Key> = found.difference(wanted).cloned().collect();
@@ -186,22 +202,27 @@ fn set_members(netlink: &mut Netlink, table: &str, members: &[Member]) -> Result
         return Ok(());
     }
     let interfaces: Interfaces<'_> = members.iter().map(|m| m.interface.as_str()).collect();
-    let wanted: BTreeSet<Key> = members.iter().flat_map(wire::keys).collect();
+    let wanted: BTreeSet<Key> = members.iter().flat_map(keys::keys).collect();
     set_keys(netlink, table, &interfaces, &wanted)
 }
 
 /// Admits interfaces none of which is a member, as at a VE's start; false if one is. Who has an element in any set has
-/// one in `links` (they come and go in one transaction), so that a quarter of the elements need reading.
+/// one in `links` (they come and go in one transaction), so that a part of the elements needs reading.
 fn admit_new(netlink: &mut Netlink, table: &str, members: &[Member]) -> Result<bool> {
     let interfaces: Interfaces<'_> = members.iter().map(|m| m.interface.as_str()).collect();
-    match read_keys(netlink, table, &[Set::Links], Some(&interfaces))? {
+    let ports = members.iter().any(|m| m.port.is_some());
+    let sets = [Set::Links].into_iter().chain(ports.then_some(Set::PortLinks));
+    match read_keys(netlink, table, sets, Some(&interfaces))? {
         None => Err(no_table(table)),
         Some(found) if !found.is_empty() => Ok(false),
         Some(_) => {
-            let wanted: Vec<Key> = members.iter().flat_map(wire::keys).collect();
+            let wanted: Vec<Key> = members.iter().flat_map(keys::keys).collect();
             let done = commit(netlink, wire::add(table, &wanted));
-            done.map_err(|r| r.into_error("change the members of firewall table", table))?;
-            Ok(true)
+            match done {
+                Ok(()) => Ok(true),
+                Err(refusal) if refusal.errno() == libc::ENOENT => Err(no_table(table)),
+                Err(refusal) => Err(refusal.into_error("change the members of firewall table", table)),
+            }
         }
     }
 }
@@ -212,26 +233,31 @@ fn no_table(table: &str) -> Error {
         .hint("somebody removed it; \"hostel audit --fix\" loads it again")
 }
 
-/// The rules that hold interfaces: before all else where packets come in, after all else where they leave.
-fn holding(held: &str, interfaces: &[String]) -> String {
+/// The rules that hold interfaces: before all else where packets come in, after all else where they leave. A port's
+/// packets pass the hooks of the bridge and no others.
+fn holding(held: &str, interfaces: &[String], bridged: bool) -> String {
     let list: Vec<String> = interfaces.iter().map(|i| format!("\"{i}\"")).collect();
     let list = list.join(", ");
-    format!(
-        "table inet {held}\ndelete table inet {held}\ntable inet {held} {{\n\
-         \tchain from {{\n\t\ttype filter hook prerouting priority -500; policy accept;\n\
-         \t\tiifname {{ {list} }} drop\n\t}}\n\
-         \tchain to {{\n\t\ttype filter hook postrouting priority 500; policy accept;\n\
-         \t\toifname {{ {list} }} drop\n\t}}\n}}\n"
-    )
+    let table = |family: &str| {
+        format!(
+            "table {family} {held}\ndelete table {family} {held}\ntable {family} {held} {{\n\
+             \tchain from {{\n\t\ttype filter hook prerouting priority -500; policy accept;\n\
+             \t\tiifname {{ {list} }} drop\n\t}}\n\
+             \tchain to {{\n\t\ttype filter hook postrouting priority 500; policy accept;\n\
+             \t\toifname {{ {list} }} drop\n\t}}\n}}\n"
+        )
+    };
+    let families = ["inet"].into_iter().chain(bridged.then_some("bridge"));
+    families.map(table).collect()
 }
 
 impl Firewall for Nftables {
-    fn hold(&self, held: &str, interfaces: &[String]) -> Result<()> {
+    fn hold(&self, held: &str, interfaces: &[String], bridged: bool) -> Result<()> {
         interfaces.iter().try_for_each(|name| check::interface_name(name))?;
         if interfaces.is_empty() {
             return Ok(());
         }
-        self.load(held, &holding(held, interfaces))
+        self.load(held, &holding(held, interfaces, bridged))
     }
 
     fn release(&self, held: &str) -> Result<()> {
@@ -239,7 +265,7 @@ impl Firewall for Nftables {
     }
 
     fn tables(&self, prefix: &str) -> Result<Vec<String>> {
-        let told = open()?.dump(&wire::list_tables());
+        let told = open()?.dump(&wire::list_tables(Family::Inet));
         let answers = told.map_err(|refusal| refusal.into_error("list", "the firewall's tables"))?;
         let names = answers.iter().filter_map(|body| wire::table_name(body));
         let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
@@ -248,24 +274,23 @@ impl Firewall for Nftables {
     }
 
     fn replace(&self, ruleset: &Ruleset) -> Result<()> {
-        let table = &ruleset.table;
-        self.load(table, &ruleset::text(ruleset)?)?;
-        let mut netlink = open()?;
-        let chain = format!("rules_{}", digest_of_rules(&mut netlink, table)?);
-        commit(&mut netlink, vec![wire::new_chain(table, &chain)])
-            .map_err(|refusal| refusal.into_error("mark firewall table", table))
+        self.load_tables(ruleset, &ruleset::families(ruleset))
     }
 
     fn ensure(&self, ruleset: &Ruleset) -> Result<bool> {
-        let version = ruleset::version(ruleset)?;
         let mut netlink = open()?;
         let table = ruleset.table.as_str();
-        if !is_intact(&mut netlink, table, &version)? {
-            self.replace(ruleset)?;
-            return Ok(true);
+        let mut broken = Vec::new();
+        for family in ruleset::families(ruleset) {
+            if !is_intact(&mut netlink, family, table, &ruleset::version(ruleset, family)?)? {
+                broken.push(family);
+            }
+        }
+        if !broken.is_empty() {
+            self.load_tables(ruleset, &broken)?;
         }
         set_members(&mut netlink, table, &ruleset.members)?;
-        Ok(false)
+        Ok(!broken.is_empty())
     }
 
     fn admit(&self, table: &str, members: &[Member]) -> Result<()> {
@@ -290,19 +315,24 @@ impl Firewall for Nftables {
 
     fn members(&self, table: &str) -> Result<Vec<Member>> {
         ruleset::check_table(table)?;
-        let keys = read_keys(&mut open()?, table, &Set::ALL, None)?.unwrap_or_default();
-        Ok(wire::members(&keys))
+        let keys = read_keys(&mut open()?, table, Set::all(), None)?.unwrap_or_default();
+        Ok(keys::members(&keys))
     }
 
     fn text(&self, ruleset: &Ruleset) -> Result<String> {
-        ruleset::text(ruleset)
+        ruleset::text(ruleset, &ruleset::families(ruleset))
     }
 
     fn remove(&self, table: &str) -> Result<()> {
         ruleset::check_table(table)?;
-        match commit(&mut open()?, vec![wire::delete_table(table)]) {
-            Err(refusal) if refusal.errno() != libc::ENOENT => Err(refusal.into_error("remove firewall table", table)),
-            _ => Ok(()),
+        for family in [Family::Bridge, Family::Inet] {
+            match commit(&mut open()?, vec![wire::delete_table(family, table)]) {
+                Err(refusal) if refusal.errno() != libc::ENOENT => {
+                    return Err(refusal.into_error("remove firewall table", table));
+                }
+                _ => {}
+            }
         }
+        Ok(())
     }
 }

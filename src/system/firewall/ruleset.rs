@@ -7,11 +7,22 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tera::{Context, Tera};
 
+use super::keys::{Family, Key, Set, keys};
 use super::{Member, Ruleset};
 use crate::error::{Error, Kind, Result};
 use crate::net::{GATEWAY_V6, check};
 
 const TEMPLATE: &str = include_str!("../../../templates/nftables/ruleset.nft.tera");
+const BRIDGE_TEMPLATE: &str = include_str!("../../../templates/nftables/bridge.nft.tera");
+
+/// The tables that a ruleset has.
+pub(super) fn families(ruleset: &Ruleset) -> Vec<Family> {
+    let bridged = ruleset.bridged || ruleset.members.iter().any(|m| m.port.is_some());
+    [Family::Inet]
+        .into_iter()
+        .chain(bridged.then_some(Family::Bridge))
+        .collect()
+}
 
 /// The solicited-node multicast group of an address (RFC 4291, 2.7.1).
 const fn solicited_node(address: Ipv6Addr) -> Ipv6Addr {
@@ -80,20 +91,29 @@ fn check(ruleset: &Ruleset) -> Result<()> {
     }
 }
 
-/// The text, with members and version. The same ruleset gives the same text, in whatever order its parts come.
-pub(super) fn text(ruleset: &Ruleset) -> Result<String> {
+/// The text of these tables, with members and version. The same ruleset gives the same text, in whatever order its
+/// parts come.
+pub(super) fn text(ruleset: &Ruleset, families: &[Family]) -> Result<String> {
     check(ruleset)?;
-    render(ruleset, &ruleset.members, &version_unchecked(ruleset)?)
+    let one = |family: &Family| {
+        render(
+            ruleset,
+            *family,
+            &ruleset.members,
+            &version_unchecked(ruleset, *family)?,
+        )
+    };
+    families.iter().map(one).collect()
 }
 
-/// A hash of the text without members: 32 hexadecimal digits.
-pub(super) fn version(ruleset: &Ruleset) -> Result<String> {
+/// A hash of a table's text without members: 32 hexadecimal digits.
+pub(super) fn version(ruleset: &Ruleset, family: Family) -> Result<String> {
     check(ruleset)?;
-    version_unchecked(ruleset)
+    version_unchecked(ruleset, family)
 }
 
-fn version_unchecked(ruleset: &Ruleset) -> Result<String> {
-    Ok(digest(render(ruleset, &[], "")?.as_bytes()))
+fn version_unchecked(ruleset: &Ruleset, family: Family) -> Result<String> {
+    Ok(digest(render(ruleset, family, &[], "")?.as_bytes()))
 }
 
 /// The first half of a SHA-256, in hexadecimal.
@@ -105,7 +125,71 @@ pub(super) fn digest(bytes: &[u8]) -> String {
         .collect()
 }
 
-fn render(ruleset: &Ruleset, members: &[Member], version: &str) -> Result<String> {
+/// A set of ports, as the template wants it.
+#[derive(Serialize)]
+struct PortSet {
+    about: &'static str,
+    kind: &'static str,
+    name: &'static str,
+    of: &'static str,
+    elements: Vec<String>,
+}
+
+fn port_sets(members: &[Member]) -> Vec<PortSet> {
+    let ports = members.iter().filter(|m| m.port.is_some());
+    let mut all: Vec<Key> = ports.flat_map(keys).collect();
+    all.sort_unstable();
+    let one = |set: &Set| PortSet {
+        about: set.about(),
+        kind: if *set == Set::Sides { "map" } else { "set" },
+        name: set.name(),
+        of: set.type_of(),
+        elements: all.iter().filter(|k| k.set == *set).map(Key::text).collect(),
+    };
+    Set::PORTS.iter().map(one).collect()
+}
+
+/// What the host has to do with isolated networks: their pools, and its own addresses in them.
+fn host_sets(ruleset: &Ruleset) -> Vec<PortSet> {
+    let mut sets = Vec::new();
+    for (ipv6, apart, host, of) in [
+        (false, "apart4", "host4", "ipv4_addr"),
+        (true, "apart6", "host6", "ipv6_addr"),
+    ] {
+        let pools = ruleset
+            .isolated
+            .iter()
+            .flat_map(|i| &i.pools)
+            .filter(|p| p.is_ipv6() == ipv6);
+        let own = ruleset
+            .isolated
+            .iter()
+            .flat_map(|i| &i.host)
+            .filter(|a| a.is_ipv6() == ipv6);
+        let sorted = |mut list: Vec<String>| {
+            list.sort_unstable();
+            list.dedup();
+            list
+        };
+        let set = |about, name, elements| PortSet {
+            about,
+            kind: "set",
+            name,
+            of,
+            elements: sorted(elements),
+        };
+        let pools = pools.map(|p| format!("{}/{}", p.network(), p.prefix())).collect();
+        sets.push(set("The pools of isolated networks on bridges of ours.", apart, pools));
+        sets.push(set(
+            "The host's own addresses in them.",
+            host,
+            own.map(ToString::to_string).collect(),
+        ));
+    }
+    sets
+}
+
+fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) -> Result<String> {
     let mut context = Context::new();
     context.insert("table", &ruleset.table);
     context.insert("prefix", &ruleset.prefix);
@@ -113,13 +197,23 @@ fn render(ruleset: &Ruleset, members: &[Member], version: &str) -> Result<String
     context.insert("gateway6", &GATEWAY_V6.to_string());
     context.insert("gateway6_group", &solicited_node(GATEWAY_V6).to_string());
     context.insert("gateway6_hex", &hex(GATEWAY_V6));
-    insert_members(&mut context, members);
-    insert_pools(&mut context, ruleset);
-    Tera::one_off(TEMPLATE, &context, false).map_err(|e| Error::new("render the ruleset of table", &ruleset.table, e))
+    let template = match family {
+        Family::Inet => {
+            insert_members(&mut context, members);
+            insert_pools(&mut context, ruleset);
+            TEMPLATE
+        }
+        Family::Bridge => {
+            context.insert("sets", &port_sets(members));
+            context.insert("host_sets", &host_sets(ruleset));
+            BRIDGE_TEMPLATE
+        }
+    };
+    Tera::one_off(template, &context, false).map_err(|e| Error::new("render the ruleset of table", &ruleset.table, e))
 }
 
 fn insert_members(context: &mut Context, members: &[Member]) {
-    let mut members: Vec<&Member> = members.iter().collect();
+    let mut members: Vec<&Member> = members.iter().filter(|m| m.port.is_none()).collect();
     members.sort_unstable_by(|a, b| a.interface.cmp(&b.interface));
     let links: Vec<_> = members
         .iter()

@@ -1,5 +1,6 @@
 //! The firewall on the real kernel: `nft`, `ping` and frames of our own making as witnesses.
 
+mod bridge;
 mod spoofing;
 mod table;
 mod text;
@@ -21,6 +22,7 @@ fn member(id: u32, addresses: &[&str]) -> Member {
         interface: link.host_name,
         addresses: link.addresses,
         mac: link.mac,
+        port: None,
     }
 }
 
@@ -29,6 +31,8 @@ fn ruleset(members: &[Member]) -> Ruleset {
         table: TABLE.into(),
         prefix: "hv".into(),
         masquerade: Vec::new(),
+        bridged: false,
+        isolated: Vec::new(),
         members: members.to_vec(),
     }
 }

@@ -1,20 +1,19 @@
 //! The few messages of nf_tables that we send ourselves (linux/netfilter/nf_tables.h): one VE's elements in and out, and
 //! what tells whether the table is ours. Starting `nft` for that would cost a VE's start some milliseconds.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 
-use super::Member;
+use super::keys::{Family, Key, NAME, Set};
 use crate::net::netlink::{Attributes, Request};
 
 /// struct nfgenmsg, before the attributes.
 const HEADER: usize = 4;
-/// NFPROTO_INET.
-const INET: u8 = 1;
 /// NFTA_SET_ELEM_LIST_TABLE, _SET and _ELEMENTS.
 const ELEMENTS: [u16; 3] = [1, 2, 3];
 /// NFTA_LIST_ELEM, NFTA_SET_ELEM_KEY, NFTA_DATA_VALUE: an element is nested that deep.
 const ELEMENT: [u16; 3] = [1, 1, 1];
+/// NFTA_SET_ELEM_DATA: beside the key, in a map.
+const DATA: u16 = 2;
 /// NFTA_TABLE_NAME, NFTA_TABLE_FLAGS.
 const TABLE: [u16; 2] = [1, 2];
 /// NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME.
@@ -23,108 +22,8 @@ const CHAIN: [u16; 2] = [1, 3];
 const RULE: [u16; 3] = [1, 2, 4];
 /// Elements in one message: a list attribute holds 64 KiB.
 const CHUNK: usize = 500;
-/// An interface's name in a key: IFNAMSIZ.
-const NAME: usize = 16;
 
 const ACK: u16 = libc::NLM_F_ACK as u16;
-
-/// The sets that hold members.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Set {
-    /// Interface and MAC.
-    Links,
-    /// Interface and IPv4 source.
-    Ve4,
-    /// Interface and IPv6 source.
-    Ve6,
-    /// Interface and target of a neighbour advertisement.
-    Nd6,
-}
-
-impl Set {
-    pub const ALL: [Self; 4] = [Self::Links, Self::Ve4, Self::Ve6, Self::Nd6];
-
-    /// Its name in the template.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Links => "links",
-            Self::Ve4 => "ve4",
-            Self::Ve6 => "ve6",
-            Self::Nd6 => "nd6",
-        }
-    }
-}
-
-/// The key of an element: the interface's name padded with zeros, and the value in network order, each padded to
-/// 4 bytes (nft's layout of a concatenation).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub set: Set,
-    bytes: Vec<u8>,
-}
-
-impl Key {
-    fn new(set: Set, interface: &str, value: &[u8]) -> Self {
-        let mut bytes = interface.as_bytes().to_vec();
-        bytes.resize(NAME, 0);
-        bytes.extend(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        Self { set, bytes }
-    }
-
-    /// The interface it belongs to.
-    pub fn interface(&self) -> String {
-        let name = self.bytes.get(..NAME).unwrap_or_default();
-        String::from_utf8_lossy(name).trim_end_matches('\0').to_owned()
-    }
-
-    fn value(&self) -> &[u8] {
-        self.bytes.get(NAME..).unwrap_or_default()
-    }
-}
-
-/// All keys of a member.
-pub(super) fn keys(member: &Member) -> Vec<Key> {
-    let name = &member.interface;
-    let mut keys = vec![Key::new(Set::Links, name, &member.mac)];
-    for address in &member.addresses {
-        match address {
-            IpAddr::V4(a) => keys.push(Key::new(Set::Ve4, name, &a.octets())),
-            IpAddr::V6(a) => {
-                keys.push(Key::new(Set::Ve6, name, &a.octets()));
-                keys.push(Key::new(Set::Nd6, name, &a.octets()));
-            }
-        }
-    }
-    keys
-}
-
-/// The members that these keys make, in order of interface. An interface without a MAC has one of all zeros, which
-/// no frame comes from.
-pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member> {
-    let mut members = BTreeMap::new();
-    for key in keys {
-        let interface = key.interface();
-        let new = || Member {
-            interface: interface.clone(),
-            addresses: Vec::new(),
-            mac: [0; 6],
-        };
-        let member: &mut Member = members.entry(interface.clone()).or_insert_with(new);
-        match key.set {
-            Set::Links => {
-                if let Some(mac) = key.value().get(..6).and_then(|m| m.try_into().ok()) {
-                    member.mac = mac;
-                }
-            }
-            Set::Ve4 | Set::Ve6 => member.addresses.extend(crate::net::read_address(key.value())),
-            Set::Nd6 => {}
-        }
-    }
-    let mut members: Vec<Member> = members.into_values().collect();
-    members.iter_mut().for_each(|m| m.addresses.sort_unstable());
-    members
-}
 
 fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     // The callers' values are names of at most 128 bytes and lists of CHUNK elements.
@@ -144,8 +43,8 @@ fn text(kind: u16, value: &str) -> Vec<u8> {
     attribute(kind, format!("{value}\0").as_bytes())
 }
 
-fn message(kind: i32, flags: u16, attributes: &[Vec<u8>]) -> Request {
-    let mut body = vec![INET, 0, 0, 0];
+fn message(family: Family, kind: i32, flags: u16, attributes: &[Vec<u8>]) -> Request {
+    let mut body = vec![family as u8, 0, 0, 0];
     attributes.iter().for_each(|a| body.extend(a));
     Request {
         kind: (libc::NFNL_SUBSYS_NFTABLES << 8) as u16 | kind as u16,
@@ -182,13 +81,20 @@ fn change(kind: i32, flags: u16, table: &str, keys: &[Key]) -> Vec<Request> {
     let [of_table, of_set, list] = ELEMENTS;
     let [element, key, value] = ELEMENT;
     let mut requests = Vec::new();
-    for set in Set::ALL {
+    let adds = kind == libc::NFT_MSG_NEWSETELEM;
+    for set in Set::all() {
         let own: Vec<&Key> = keys.iter().filter(|k| k.set == set).collect();
         for chunk in own.chunks(CHUNK) {
-            let one = |k: &&Key| nested(element, &nested(key, &attribute(value, &k.bytes)));
+            let one = |k: &&Key| {
+                let mut parts = nested(key, &attribute(value, &k.bytes));
+                if adds && !k.data.is_empty() {
+                    parts.extend(nested(DATA, &attribute(value, &k.data)));
+                }
+                nested(element, &parts)
+            };
             let elements: Vec<u8> = chunk.iter().flat_map(one).collect();
             let attributes = [text(of_table, table), text(of_set, set.name()), nested(list, &elements)];
-            requests.push(message(kind, flags | ACK, &attributes));
+            requests.push(message(set.family(), kind, flags | ACK, &attributes));
         }
     }
     requests
@@ -197,6 +103,7 @@ fn change(kind: i32, flags: u16, table: &str, keys: &[Key]) -> Vec<Request> {
 /// Asks for all elements of a set (a dump).
 pub(super) fn list(table: &str, set: Set) -> Request {
     message(
+        set.family(),
         libc::NFT_MSG_GETSETELEM,
         0,
         &[text(ELEMENTS[0], table), text(ELEMENTS[1], set.name())],
@@ -212,26 +119,26 @@ pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> V
         of.is_none_or(|interfaces| name.is_some_and(|name| interfaces.contains(name)))
     };
     let inside = |bytes, kind| Attributes::new(bytes).filter(move |(k, _)| *k == kind).map(|(_, v)| v);
+    let first = |bytes, outer| inside(bytes, outer).flat_map(|b| inside(b, value)).next();
     inside(body.get(HEADER..).unwrap_or_default(), ELEMENTS[2])
         .flat_map(|list| inside(list, element))
-        .flat_map(|element| inside(element, key))
-        .flat_map(|key| inside(key, value))
-        .filter(wanted)
-        .map(|bytes| Key {
+        .filter_map(|element| Some((first(element, key).filter(wanted)?, first(element, DATA))))
+        .map(|(bytes, data)| Key {
             set,
             bytes: bytes.to_vec(),
+            data: data.unwrap_or_default().to_vec(),
         })
         .collect()
 }
 
 /// Asks for a table.
-pub(super) fn get_table(table: &str) -> Request {
-    message(libc::NFT_MSG_GETTABLE, 0, &[text(TABLE[0], table)])
+pub(super) fn get_table(family: Family, table: &str) -> Request {
+    message(family, libc::NFT_MSG_GETTABLE, 0, &[text(TABLE[0], table)])
 }
 
-/// Asks for all tables of our family (a dump).
-pub(super) fn list_tables() -> Request {
-    message(libc::NFT_MSG_GETTABLE, 0, &[])
+/// Asks for all tables of a family (a dump).
+pub(super) fn list_tables(family: Family) -> Request {
+    message(family, libc::NFT_MSG_GETTABLE, 0, &[])
 }
 
 /// The name in an answer to [`list_tables`].
@@ -250,13 +157,14 @@ pub(super) fn is_awake(body: &[u8]) -> bool {
 }
 
 /// Removes a table with all that is in it.
-pub(super) fn delete_table(table: &str) -> Request {
-    message(libc::NFT_MSG_DELTABLE, ACK, &[text(TABLE[0], table)])
+pub(super) fn delete_table(family: Family, table: &str) -> Request {
+    message(family, libc::NFT_MSG_DELTABLE, ACK, &[text(TABLE[0], table)])
 }
 
 /// Asks for a chain.
-pub(super) fn get_chain(table: &str, chain: &str) -> Request {
+pub(super) fn get_chain(family: Family, table: &str, chain: &str) -> Request {
     message(
+        family,
         libc::NFT_MSG_GETCHAIN,
         0,
         &[text(CHAIN[0], table), text(CHAIN[1], chain)],
@@ -264,9 +172,10 @@ pub(super) fn get_chain(table: &str, chain: &str) -> Request {
 }
 
 /// Makes an empty chain that no hook leads to.
-pub(super) fn new_chain(table: &str, chain: &str) -> Request {
+pub(super) fn new_chain(family: Family, table: &str, chain: &str) -> Request {
     let flags = libc::NLM_F_CREATE as u16 | ACK;
     message(
+        family,
         libc::NFT_MSG_NEWCHAIN,
         flags,
         &[text(CHAIN[0], table), text(CHAIN[1], chain)],
@@ -274,8 +183,8 @@ pub(super) fn new_chain(table: &str, chain: &str) -> Request {
 }
 
 /// Asks for all rules of a table (a dump).
-pub(super) fn list_rules(table: &str) -> Request {
-    message(libc::NFT_MSG_GETRULE, 0, &[text(RULE[0], table)])
+pub(super) fn list_rules(family: Family, table: &str) -> Request {
+    message(family, libc::NFT_MSG_GETRULE, 0, &[text(RULE[0], table)])
 }
 
 /// What one rule does, from an answer to [`list_rules`]: its chain and its expressions, as the kernel writes them;
@@ -295,22 +204,9 @@ pub(super) fn read_rule(table: &str, body: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Member;
+    use super::super::keys::{keys, members};
     use super::*;
-
-    #[test]
-    fn a_key_has_nfts_layout() {
-        let member = Member {
-            interface: "hv101.0".into(),
-            addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
-            mac: [2, 0, 0, 0, 1, 5],
-        };
-        let keys = keys(&member);
-        let lengths: Vec<usize> = keys.iter().map(|k| k.bytes.len()).collect();
-        assert_eq!(lengths, [24, 20, 32, 32]);
-        assert_eq!(&keys[1].bytes, b"hv101.0\0\0\0\0\0\0\0\0\0\xc0\x00\x02\x01");
-        assert_eq!(keys[0].interface(), "hv101.0");
-        assert_eq!(members(&keys), [member]);
-    }
 
     proptest::proptest! {
         #[test]
@@ -328,6 +224,7 @@ mod tests {
             interface: format!("hv{n}.0"),
             addresses: vec![std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n).into()],
             mac: [2, 0, 0, 0, 0, 1],
+            port: None,
         };
         let all: Vec<Key> = (101..1301).flat_map(|n| keys(&member(n))).collect();
         let requests = add("t", &all);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{ALIAS_PREFIX, Link};
+use super::{ALIAS_PREFIX, BRIDGE_ALIAS_PREFIX, Bridge, Link};
 use crate::error::{Error, Kind, Result};
 
 /// The longest name of an interface (IFNAMSIZ less the final zero).
@@ -119,18 +119,42 @@ pub fn link(link: &Link) -> Result<()> {
         let why = format!("it must be {} to {}", MTU.start(), MTU.end());
         return Err(wrong("accept MTU", format!("{mtu} of {}", link.host_name), why));
     }
-    let printable = link.alias.bytes().all(|b| (b' '..=b'~').contains(&b));
-    if !link.alias.starts_with(ALIAS_PREFIX) || !printable || link.alias.len() > ALIAS_MAX {
-        let why = format!(
-            "it must be printable ASCII, begin with \"{ALIAS_PREFIX}\" and have at most {ALIAS_MAX} characters"
-        );
+    if let Some(port) = &link.port {
+        interface_name(&port.bridge)?;
+    }
+    alias(&link.alias, ALIAS_PREFIX, &link.host_name)
+}
+
+fn alias(alias: &str, prefix: &str, of: &str) -> Result<()> {
+    let printable = alias.bytes().all(|b| (b' '..=b'~').contains(&b));
+    if alias.starts_with(prefix) && printable && alias.len() <= ALIAS_MAX {
+        return Ok(());
+    }
+    let why = format!("it must be printable ASCII, begin with \"{prefix}\" and have at most {ALIAS_MAX} characters");
+    Err(wrong("accept alias", format!("{alias:?} of {of}"), why))
+}
+
+/// Checks a bridge.
+pub fn bridge(bridge: &Bridge) -> Result<()> {
+    interface_name(&bridge.name)?;
+    let Some(own) = &bridge.own else { return Ok(()) };
+    alias(&own.alias, BRIDGE_ALIAS_PREFIX, &bridge.name)?;
+    own.addresses.iter().try_for_each(|a| address(a.ip()))?;
+    if let Some(mtu) = own.mtu.filter(|mtu| !MTU.contains(mtu)) {
+        let why = format!("it must be {} to {}", MTU.start(), MTU.end());
+        return Err(wrong("accept MTU", format!("{mtu} of {}", bridge.name), why));
+    }
+    let Some(uplink) = &own.uplink else { return Ok(()) };
+    interface_name(&uplink.name)?;
+    let Some(vlan) = &uplink.vlan else { return Ok(()) };
+    if !(1..=4094).contains(&vlan.id) {
         return Err(wrong(
-            "accept alias",
-            format!("{:?} of {}", link.alias, link.host_name),
-            why,
+            "accept VLAN",
+            format!("{} of {}", vlan.id, uplink.name),
+            "it must be 1 to 4094",
         ));
     }
-    Ok(())
+    interface_name(&vlan.device)
 }
 
 /// Checks all links of a VE, also against each other.
@@ -167,6 +191,7 @@ mod tests {
             mtu: None,
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             alias: "hostel VE 101".into(),
+            port: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Counters, FoundLink, Link, Network, check};
+use super::{BRIDGE_ALIAS_PREFIX, Bridge, Counters, FoundBridge, FoundLink, Link, Network, check};
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
 
@@ -17,6 +17,7 @@ pub struct FakeNetwork {
 #[derive(Debug, Default)]
 struct State {
     links: BTreeMap<String, Link>,
+    bridges: BTreeMap<String, Bridge>,
     foreign: Vec<String>,
     counters: BTreeMap<String, Counters>,
     forwarding: bool,
@@ -34,6 +35,21 @@ impl FakeNetwork {
     /// The links there are, in order of the host end's name.
     pub fn links(&self) -> Vec<Link> {
         self.state().links.values().cloned().collect()
+    }
+
+    /// The bridges of ours there are, in order of name.
+    pub fn own_bridges(&self) -> Vec<Bridge> {
+        let state = self.state();
+        state.bridges.values().filter(|b| b.own.is_some()).cloned().collect()
+    }
+
+    /// Puts a bridge there that isn't ours.
+    pub fn add_foreign_bridge(&self, name: &str) {
+        let bridge = Bridge {
+            name: name.to_owned(),
+            own: None,
+        };
+        self.state().bridges.insert(name.to_owned(), bridge);
     }
 
     /// Puts an interface there that isn't ours.
@@ -82,6 +98,10 @@ impl Network for FakeNetwork {
         check::links(links)?;
         for link in links {
             state.refuse_foreign(&link.host_name)?;
+            if let Some(port) = link.port.as_ref().filter(|p| !state.bridges.contains_key(&p.bridge)) {
+                let none = "there is no bridge of that name";
+                return Err(Error::new("find bridge", &port.bridge, none).kind(Kind::NotFound));
+            }
             let others = state
                 .links
                 .values()
@@ -153,6 +173,57 @@ impl Network for FakeNetwork {
             }
         };
         Ok(ours.map(found).collect())
+    }
+
+    fn bridge(&self, bridge: &Bridge) -> Result<()> {
+        let mut state = self.call("bridge")?;
+        check::bridge(bridge)?;
+        state.refuse_foreign(&bridge.name)?;
+        let there = state.bridges.get(&bridge.name).map(|b| b.own.is_some());
+        match (&bridge.own, there) {
+            (None, Some(_)) => return Ok(()),
+            (None, None) => {
+                let none = "there is no interface of that name";
+                return Err(Error::new("use bridge", &bridge.name, none).kind(Kind::NotFound));
+            }
+            (Some(_), Some(false)) => {
+                let other = "there is another interface of that name";
+                return Err(Error::new("make bridge", &bridge.name, other).kind(Kind::Exists));
+            }
+            (Some(_), _) => {}
+        }
+        state.bridges.insert(bridge.name.clone(), bridge.clone());
+        Ok(())
+    }
+
+    fn bridges(&self, prefix: &str) -> Result<Vec<FoundBridge>> {
+        let state = self.call("bridges")?;
+        check::prefix(prefix)?;
+        let begin = format!("br{prefix}-");
+        let ports = |name: &str| {
+            let on = |l: &&Link| l.port.as_ref().is_some_and(|p| p.bridge == name);
+            state.links.values().filter(on).map(|l| l.host_name.clone()).collect()
+        };
+        let ours = state.bridges.values().filter(|b| b.name.starts_with(&begin));
+        let found = ours.filter_map(|b| {
+            let network = b.own.as_ref()?.alias.strip_prefix(BRIDGE_ALIAS_PREFIX)?;
+            Some(FoundBridge {
+                name: b.name.clone(),
+                network: network.to_owned(),
+                ports: ports(&b.name),
+            })
+        });
+        Ok(found.collect())
+    }
+
+    fn unbridge(&self, name: &str) -> Result<()> {
+        let mut state = self.call("unbridge")?;
+        let on = |l: &Link| l.port.as_ref().is_some_and(|p| p.bridge == name);
+        if state.links.values().any(on) {
+            return Err(Error::new("remove bridge", name, "VEs are on it").kind(Kind::Busy));
+        }
+        state.bridges.remove(name);
+        Ok(())
     }
 
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {

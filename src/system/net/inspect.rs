@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
+
 use super::netlink::{Attributes, Netlink};
-use super::{ALIAS_PREFIX, Counters, FoundLink, GROUP, ROUTE_PROTOCOL, check, message};
+use super::{ALIAS_PREFIX, BRIDGE_ALIAS_PREFIX, Counters, FoundLink, GROUP, ROUTE_PROTOCOL, check, message};
 use crate::{Error, Result};
 
 /// Length of struct ifinfomsg, before the attributes of a link.
 const LINK_HEADER: usize = 16;
 /// IF_OPER_UP.
 const OPERSTATE_UP: u8 = 6;
+/// Length of struct ifaddrmsg, before the attributes of an address.
+const ADDRESS_HEADER: usize = 8;
+/// IFLA_VLAN_ID.
+const VLAN_ID: u16 = 1;
 /// Length of struct rtmsg, before the attributes of a route.
 const ROUTE_HEADER: usize = 12;
 
@@ -20,6 +26,16 @@ pub(super) struct Interface {
     pub index: u32,
     pub name: String,
     pub alias: String,
+    /// In bytes.
+    pub mtu: u32,
+    /// The bridge (or bond) that it is a port of; 0 if none.
+    pub master: u32,
+    /// The interface that it is a part of, as a VLAN is; 0 if none.
+    pub link: u32,
+    /// Which VLAN it is.
+    pub vlan: Option<u16>,
+    /// What made it: "bridge", "vlan"; empty for hardware.
+    kind: String,
     group: u32,
     operstate: u8,
     counters: Option<Counters>,
@@ -33,7 +49,20 @@ impl Interface {
 
     /// Was it made by Hostel?
     pub fn is_ours(&self) -> bool {
-        self.alias.starts_with(ALIAS_PREFIX) || (self.alias.is_empty() && self.group == GROUP)
+        let known = [ALIAS_PREFIX, BRIDGE_ALIAS_PREFIX]
+            .iter()
+            .any(|p| self.alias.starts_with(p));
+        known || (self.alias.is_empty() && self.group == GROUP)
+    }
+
+    /// Is it a bridge?
+    pub fn is_bridge(&self) -> bool {
+        self.kind == "bridge"
+    }
+
+    /// Is it the host's end of a VE's link?
+    pub fn is_port_of_ve(&self) -> bool {
+        self.kind == "veth" && self.is_ours()
     }
 }
 
@@ -51,16 +80,29 @@ pub(super) fn find(netlink: &mut Netlink, name: &str, counters: bool) -> Result<
     }
 }
 
+/// All interfaces.
+pub(super) fn all(netlink: &mut Netlink) -> Result<Vec<Interface>> {
+    let answers = netlink
+        .dump(&message::list_links())
+        .map_err(|r| r.into_error("list", "interfaces"))?;
+    Ok(answers.iter().map(|a| read_interface(a)).collect())
+}
+
+/// The addresses that the host has on an interface, each with the length of its prefix.
+pub(super) fn addresses(netlink: &mut Netlink, index: u32) -> Result<Vec<IpNetwork>> {
+    let answers = netlink
+        .dump(&message::list_addresses())
+        .map_err(|r| r.into_error("list", "addresses"))?;
+    Ok(answers.iter().filter_map(|a| read_own_address(a, index)).collect())
+}
+
 /// See [`super::Network::list`].
 pub(super) fn list(prefix: &str) -> Result<Vec<FoundLink>> {
     check::prefix(prefix)?;
     let mut netlink = open()?;
     netlink.filter_strictly();
-    let answers = netlink
-        .dump(&message::list_links())
-        .map_err(|r| r.into_error("list", "interfaces"))?;
-    let interfaces = answers.iter().map(|a| read_interface(a));
-    let mut ours: Vec<_> = interfaces
+    let mut ours: Vec<_> = all(&mut netlink)?
+        .into_iter()
         .filter(|i| i.is_ours() && check::belongs(&i.name, prefix))
         .collect();
     ours.sort_by(|a, b| a.name.cmp(&b.name));
@@ -118,6 +160,10 @@ fn read_interface(body: &[u8]) -> Interface {
     for (kind, value) in Attributes::new(body.get(LINK_HEADER..).unwrap_or_default()) {
         match kind {
             libc::IFLA_IFNAME => interface.name = text(value),
+            libc::IFLA_MTU => interface.mtu = read_u32(value, 0),
+            libc::IFLA_MASTER => interface.master = read_u32(value, 0),
+            libc::IFLA_LINK => interface.link = read_u32(value, 0),
+            libc::IFLA_LINKINFO => read_kind(value, &mut interface),
             libc::IFLA_IFALIAS => interface.alias = text(value),
             libc::IFLA_GROUP => interface.group = read_u32(value, 0),
             libc::IFLA_OPERSTATE => interface.operstate = value.first().copied().unwrap_or(0),
@@ -126,6 +172,41 @@ fn read_interface(body: &[u8]) -> Interface {
         }
     }
     interface
+}
+
+/// What an interface is made by, and its number if that is a VLAN (IFLA_VLAN_ID).
+fn read_kind(info: &[u8], interface: &mut Interface) {
+    let mut data: &[u8] = &[];
+    for (kind, value) in Attributes::new(info) {
+        match kind {
+            libc::IFLA_INFO_KIND => {
+                interface.kind = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
+            }
+            libc::IFLA_INFO_DATA => data = value,
+            _ => {}
+        }
+    }
+    if interface.kind == "vlan" {
+        let id = Attributes::new(data).find(|(kind, _)| *kind == VLAN_ID);
+        interface.vlan = id.and_then(|(_, v)| v.try_into().ok()).map(u16::from_ne_bytes);
+    }
+}
+
+/// An address in an answer to [`message::list_addresses`], if it is of that interface (struct ifaddrmsg).
+fn read_own_address(body: &[u8], index: u32) -> Option<IpNetwork> {
+    let prefix = *body.get(1)?;
+    if read_u32(body, 4) != index {
+        return None;
+    }
+    let (mut local, mut address) = (None, None);
+    for (kind, value) in Attributes::new(body.get(ADDRESS_HEADER..)?) {
+        match kind {
+            libc::IFA_LOCAL => local = read_address(value),
+            libc::IFA_ADDRESS => address = read_address(value),
+            _ => {}
+        }
+    }
+    IpNetwork::new(local.or(address)?, prefix).ok()
 }
 
 /// The first four fields of struct rtnl_link_stats64.

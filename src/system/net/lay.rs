@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::netlink::Netlink;
 use super::routed::{Step, apply, configure, existing, host_steps, remove_ours, until_ready};
 use super::sysctl::Sysctl;
-use super::{Link, check, inspect, message};
+use super::{Link, check, inspect, message, port};
 use crate::error::Result;
 
 /// The number of the next end.
@@ -51,6 +51,7 @@ fn lay_one(sysctl: &Sysctl, host: &mut Netlink, link: &Link, end: &str) -> Resul
         object: object.to_owned(),
         request,
     };
+    let link = &port::with_mtu(host, link)?;
     let pair = step("create interface", name, message::create_pair_here(link, end));
     apply(host, &[pair])?;
     let (index, peer) = (existing(host, name)?, existing(host, end)?);
@@ -58,6 +59,7 @@ fn lay_one(sysctl: &Sysctl, host: &mut Netlink, link: &Link, end: &str) -> Resul
     let mark = message::mark_host_end(index, &link.alias, ipv6);
     apply(host, &[step("set the alias of", name, mark)])?;
     configure(sysctl, ipv6, link)?;
+    port::join(host, link, index)?;
     apply(host, &[step("bring up interface", end, message::up(peer))])?;
     apply(host, &host_steps(link, index))?;
     until_ready(host, name)

@@ -3,21 +3,26 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 
+use ipnetwork::IpNetwork;
 use rtnetlink::packet_core::NetlinkSerializable;
 use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
 };
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, BridgeMulticastRouterType, BridgeStpState, In6AddrGenMode, InfoData, InfoKind, InfoVeth,
+    LinkAttribute, LinkExtentMask, LinkMessage,
 };
-use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
+use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan, RouteMessageBuilder};
 
 use super::netlink::Request;
 use super::{GATEWAY_V4, GATEWAY_V6, GROUP, Link, ROUTE_PROTOCOL};
+
+/// RT_TABLE_MAIN.
+const MAIN_TABLE: u32 = 254;
 
 const ACK: u16 = libc::NLM_F_ACK as u16;
 const CREATE: u16 = ACK | (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
@@ -101,6 +106,80 @@ pub(super) fn delete(index: u32) -> Request {
     )
 }
 
+/// Makes a bridge: no spanning tree, multicast only to those who asked for it. Nothing is up yet.
+pub(super) fn create_bridge(name: &str, address: [u8; 6]) -> Request {
+    let bridge = LinkBridge::new(name).address(address.to_vec()).link_group(GROUP);
+    let bridge = bridge.stp_state(BridgeStpState::Disabled).mcast_snooping(true);
+    request(&RouteNetlinkMessage::NewLink(bridge.build()), CREATE)
+}
+
+/// Makes an interface that is one VLAN of another.
+pub(super) fn create_vlan(name: &str, base: u32, id: u16) -> Request {
+    let vlan = LinkVlan::new(name, base, id).link_group(GROUP);
+    request(&RouteNetlinkMessage::NewLink(vlan.build()), CREATE)
+}
+
+/// Sets an interface's MTU in bytes.
+pub(super) fn set_mtu(index: u32, mtu: u32) -> Request {
+    let link = LinkUnspec::new_with_index(index).mtu(mtu).build();
+    request(&RouteNetlinkMessage::SetLink(link), ACK)
+}
+
+/// Makes an interface a port of a bridge.
+pub(super) fn enslave(index: u32, bridge: u32) -> Request {
+    let link = LinkUnspec::new_with_index(index).controller(bridge).build();
+    request(&RouteNetlinkMessage::SetLink(link), ACK)
+}
+
+/// Takes a port out of its bridge.
+pub(super) fn release(index: u32) -> Request {
+    let link = LinkUnspec::new_with_index(index).nocontroller().build();
+    request(&RouteNetlinkMessage::SetLink(link), ACK)
+}
+
+/// What a VE's port may do: no spanning tree, no multicast router, nothing sent back to where it came from. One whose
+/// guest has one address forwards frames of addresses that it was told alone, and gets no frame for an unknown one.
+pub(super) fn guard_port(index: u32, any_mac: bool) -> Request {
+    let port = LinkBridgePort::new(index).guard(true).root_block(true).hairpin(false);
+    let port = port.mcast_router(BridgeMulticastRouterType::Disabled).learning(any_mac);
+    let port = port.flood(any_mac).locked(!any_mac);
+    request(&RouteNetlinkMessage::NewLink(port.build()), ACK)
+}
+
+/// Tells the bridge which address is behind a port, for as long as the port is there.
+pub(super) fn static_entry(index: u32, mac: [u8; 6]) -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    message.header.ifindex = index;
+    message.header.state = NeighbourState::Noarp;
+    message.header.flags = NeighbourFlags::Controller;
+    message
+        .attributes
+        .push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+    request(
+        &RouteNetlinkMessage::NewNeighbour(message),
+        ACK | (libc::NLM_F_CREATE | libc::NLM_F_REPLACE) as u16,
+    )
+}
+
+/// Asks for all addresses of the host.
+pub(super) fn list_addresses() -> Request {
+    request(&RouteNetlinkMessage::GetAddress(AddressMessage::default()), 0)
+}
+
+/// Removes an address.
+pub(super) fn delete_address(index: u32, address: IpNetwork) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    message.header.prefix_len = address.prefix();
+    message.header.family = match address {
+        IpNetwork::V4(_) => AddressFamily::Inet,
+        IpNetwork::V6(_) => AddressFamily::Inet6,
+    };
+    message.attributes.push(AddressAttribute::Local(address.ip()));
+    request(&RouteNetlinkMessage::DelAddress(message), ACK)
+}
+
 /// Asks for an interface by name; with its counters only if asked to (they cost most of the answer).
 pub(super) fn get_link(name: &str, counters: bool) -> Request {
     let mut link = LinkUnspec::new_with_name(name);
@@ -149,11 +228,6 @@ pub(super) fn add_address(index: u32, address: IpAddr, prefix_len: u8, scope: Ad
     request(&RouteNetlinkMessage::NewAddress(message), CREATE)
 }
 
-/// The prefix length of one address alone.
-pub(super) fn host_prefix(address: IpAddr) -> u8 {
-    if address.is_ipv6() { 128 } else { 32 }
-}
-
 /// The gateway's address on the host's end, for VEs with addresses of this family.
 pub(super) fn add_gateway(index: u32, ipv6: bool) -> Request {
     if ipv6 {
@@ -181,16 +255,34 @@ pub(super) fn route_to_ve(index: u32, address: IpAddr) -> Request {
     new_route(route)
 }
 
-/// The VE's default route, in the main table or another.
-pub(super) fn default_route(index: u32, ipv6: bool, table: Option<u32>) -> Request {
-    let main = 254;
-    let route = if ipv6 {
-        let route = RouteMessageBuilder::<Ipv6Addr>::new().gateway(GATEWAY_V6);
-        route.output_interface(index).table_id(table.unwrap_or(main)).build()
-    } else {
-        // On-link: the gateway is in no subnet of the VE's.
-        let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(GATEWAY_V4).onlink();
-        route.output_interface(index).table_id(table.unwrap_or(main)).build()
+/// The VE's default route, in the main table or another. On-link: the gateway needn't be in a subnet of the VE's.
+pub(super) fn default_route(index: u32, gateway: IpAddr, table: Option<u32>) -> Request {
+    let table = table.unwrap_or(MAIN_TABLE);
+    let route = match gateway {
+        IpAddr::V4(gateway) => {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).onlink();
+            route.output_interface(index).table_id(table).build()
+        }
+        IpAddr::V6(gateway) => {
+            let route = RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).onlink();
+            route.output_interface(index).table_id(table).build()
+        }
+    };
+    new_route(route)
+}
+
+/// In the VE: all of a prefix are neighbours, in this table.
+pub(super) fn route_on_link(index: u32, pool: IpNetwork, table: u32) -> Request {
+    let route = match pool.network() {
+        IpAddr::V4(a) => {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(a, pool.prefix());
+            let route = route.scope(RouteScope::Link).output_interface(index);
+            route.table_id(table).build()
+        }
+        IpAddr::V6(a) => {
+            let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(a, pool.prefix());
+            route.output_interface(index).table_id(table).build()
+        }
     };
     new_route(route)
 }

@@ -1,4 +1,7 @@
-//! Networks of routed VEs: one veth pair per interface, a /32 or /128 per address, a link-local gateway on the
+//! Networks of VEs. A VE's interface is one end of a veth pair; the other is the host's end of a routed link, or a port
+//! of a bridge ([`Bridge`]).
+//!
+//! Routed: one veth pair per interface, a /32 or /128 per address, a link-local gateway on the
 //! host's end. There is no shared Ethernet, so a VE has no neighbour but the host.
 //!
 //! ```text
@@ -18,14 +21,19 @@ use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
+use ipnetwork::IpNetwork;
+
 use crate::Result;
 
+mod bridge;
 pub mod check;
 mod fake;
+mod guest;
 mod inspect;
 mod lay;
 mod message;
 pub(crate) mod netlink;
+mod port;
 mod prepare;
 mod readdress;
 mod routed;
@@ -46,12 +54,14 @@ pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// How the alias of every host end begins.
 pub const ALIAS_PREFIX: &str = "hostel VE ";
+/// How the alias of every bridge of ours begins; the network's name follows.
+pub const BRIDGE_ALIAS_PREFIX: &str = "hostel network ";
 /// The device group of every host end ("host" in ASCII); see `ip link show group 1752134516`.
 pub const GROUP: u32 = 0x686f_7374;
 /// The protocol number of our routes (`ip route show proto 104`), free in iproute2's rt_protos.
 pub const ROUTE_PROTOCOL: u8 = 104;
 
-/// One interface of a routed VE.
+/// One interface of a VE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The host's end: "hv101.0".
@@ -66,6 +76,72 @@ pub struct Link {
     pub addresses: Vec<IpAddr>,
     /// Of the host's end; begins with [`ALIAS_PREFIX`].
     pub alias: String,
+    /// The host's end is a port of this bridge; `None`: it is the VE's gateway.
+    pub port: Option<Port>,
+}
+
+/// What a link on a bridge has beside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// The bridge, which must be there ([`Network::bridge`]).
+    pub bridge: String,
+    /// The prefixes that are on the bridge: an address of the VE has the length of the one that it is in.
+    pub pools: Vec<IpNetwork>,
+    /// Where the VE sends what is for others, one of a family at most.
+    pub gateways: Vec<IpAddr>,
+    /// May the VE send from any MAC address?
+    pub any_mac: bool,
+}
+
+/// The bridge of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bridge {
+    /// Its name.
+    pub name: String,
+    /// What Hostel's own shall be; `None`: it is somebody else's, and only used.
+    pub own: Option<OwnBridge>,
+}
+
+/// What a bridge of Hostel's shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnBridge {
+    /// Begins with [`BRIDGE_ALIAS_PREFIX`].
+    pub alias: String,
+    /// In bytes; the kernel's default (the least of its ports') if none.
+    pub mtu: Option<u32>,
+    /// The host's addresses on it, with the lengths of their prefixes.
+    pub addresses: Vec<IpNetwork>,
+    /// The host's interface that is a port of it.
+    pub uplink: Option<Uplink>,
+}
+
+/// An interface of the host that is a port of a bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uplink {
+    /// Its name.
+    pub name: String,
+    /// Only this VLAN of it.
+    pub vlan: Option<Vlan>,
+}
+
+/// A VLAN of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vlan {
+    /// 1 to 4094.
+    pub id: u16,
+    /// The name of the interface that is made for it.
+    pub device: String,
+}
+
+/// A bridge of ours that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundBridge {
+    /// Its name.
+    pub name: String,
+    /// The network it was made for; empty if its making was cut off before that was noted.
+    pub network: String,
+    /// The names of its ports.
+    pub ports: Vec<String>,
 }
 
 /// A host end that exists.
@@ -92,7 +168,7 @@ pub struct Counters {
     pub tx_packets: u64,
 }
 
-/// The network of routed VEs.
+/// The network of VEs.
 pub trait Network: Send + Sync + Debug {
     /// Makes the links between this host and a VE's network namespace (a descriptor of /proc/PID/ns/net), with addresses, routes and gateways on
     /// both sides; all of them or none. A link of the same name that is ours is replaced; one that isn't is an
@@ -121,6 +197,18 @@ pub trait Network: Send + Sync + Debug {
 
     /// Our host ends named `prefix` + VE id + "." + number, in order of name.
     fn list(&self, prefix: &str) -> Result<Vec<FoundLink>>;
+
+    /// Makes a bridge of ours as it shall be, or mends it: name, addresses, uplink; all or nothing if it is new. Where its
+    /// uplink has changed, all ports but VEs' and the new one are taken out of it. Of somebody else's, only whether it is there. Hold a
+    /// lock of the whole host around it.
+    fn bridge(&self, bridge: &Bridge) -> Result<()>;
+
+    /// Our bridges named "br" + `prefix` + "-" + something, in order of name.
+    fn bridges(&self, prefix: &str) -> Result<Vec<FoundBridge>>;
+
+    /// Removes a bridge of ours, and the VLAN that was made for it; its uplink is the host's again. Fine if it is gone;
+    /// an error if VEs are on it, or if it isn't ours. Hold the same lock.
+    fn unbridge(&self, name: &str) -> Result<()>;
 
     /// The counters of a host end; `None` if there is no such link.
     fn counters(&self, host_name: &str) -> Result<Option<Counters>>;

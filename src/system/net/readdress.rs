@@ -6,6 +6,7 @@ use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use ipnetwork::IpNetwork;
 use nix::sched::CloneFlags;
 use rtnetlink::packet_route::address::AddressScope;
 
@@ -29,19 +30,21 @@ enum Object {
     /// In the VE.
     Address(IpAddr),
     /// In the VE: the default route of a family, in the main table or one of the link's own.
-    Default { ipv6: bool, table: Option<u32> },
+    Default { gateway: IpAddr, table: Option<u32> },
+    /// In the VE: its neighbours on a bridge, in a table of the link's own.
+    Near(IpNetwork, u32),
     /// In the VE: what comes from an address goes by that table.
     Rule(IpAddr, u32),
 }
 
 impl Object {
     fn is_inside(self) -> bool {
-        matches!(self, Self::Address(_) | Self::Default { .. } | Self::Rule(..))
+        self.is_way_out() || matches!(self, Self::Address(_))
     }
 
     /// Routes inside come after the addresses, and go before them.
     fn is_way_out(self) -> bool {
-        matches!(self, Self::Default { .. } | Self::Rule(..))
+        matches!(self, Self::Default { .. } | Self::Near(..) | Self::Rule(..))
     }
 
     /// In words, for errors.
@@ -53,6 +56,7 @@ impl Object {
             Self::Route(address) => format!("the route to {address} by {host}"),
             Self::Address(address) => format!("address {address} of {guest} in the VE"),
             Self::Default { .. } => format!("the VE's default route by {guest}"),
+            Self::Near(pool, _) => format!("the VE's route to {pool} by {guest}"),
             Self::Rule(address, _) => format!("a rule of the VE for {address}"),
         }
     }
@@ -63,9 +67,10 @@ impl Object {
             Self::Neighbour(address) => message::neighbour(index, address, link.mac),
             Self::Route(address) => message::route_to_ve(index, address),
             Self::Address(address) => {
-                message::add_address(index, address, message::host_prefix(address), AddressScope::Universe)
+                message::add_address(index, address, link.prefix(address), AddressScope::Universe)
             }
-            Self::Default { ipv6, table } => message::default_route(index, ipv6, table),
+            Self::Default { gateway, table } => message::default_route(index, gateway, table),
+            Self::Near(pool, table) => message::route_on_link(index, pool, table),
             Self::Rule(address, table) => message::rule_from(address, table),
         }
     }
@@ -81,12 +86,20 @@ fn objects(links: &[Link]) -> Vec<(usize, Object)> {
             if own.is_empty() {
                 continue;
             }
-            let first = !std::mem::replace(&mut defaults[usize::from(ipv6)], true);
-            let table = (!first).then_some(table);
-            all.push((n, Object::Gateway { ipv6 }));
-            all.push((n, Object::Default { ipv6, table }));
+            let gateway = link.gateway(ipv6);
+            let second = gateway.is_some() && std::mem::replace(&mut defaults[usize::from(ipv6)], true);
+            let table = second.then_some(table);
+            all.extend(gateway.map(|gateway| (n, Object::Default { gateway, table })));
+            let pools = link.port.iter().flat_map(|p| &p.pools);
+            let near = pools.filter(|p| own.iter().any(|a| p.contains(*a)));
+            all.extend(near.flat_map(|pool| table.map(|table| (n, Object::Near(*pool, table)))));
+            if link.port.is_none() {
+                all.push((n, Object::Gateway { ipv6 }));
+                let on_host = own.iter().flat_map(|a| [Object::Neighbour(*a), Object::Route(*a)]);
+                all.extend(on_host.map(|object| (n, object)));
+            }
             for address in own {
-                all.extend([Object::Neighbour, Object::Route, Object::Address].map(|make| (n, make(address))));
+                all.push((n, Object::Address(address)));
                 all.extend(table.map(|table| (n, Object::Rule(address, table))));
             }
         }

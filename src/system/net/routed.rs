@@ -1,4 +1,4 @@
-//! Making and removing the links of routed VEs by netlink.
+//! Making and removing the links of VEs by netlink.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,16 +6,16 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rtnetlink::packet_route::address::AddressScope;
-
+use super::guest::{self, Defaults};
 use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
-use super::{Counters, FoundLink, Link, Network, check, lay, message, prepare, readdress, settings};
+use super::{
+    Bridge, Counters, FoundBridge, FoundLink, Link, Network, bridge, check, lay, message, port, prepare, readdress,
+    settings,
+};
 use crate::error::{Error, Kind, Result};
 
-/// `lo` has this index in every network namespace.
-const LOOPBACK: u32 = 1;
 /// The table, and the priority of the rule, of a VE's second interface; its third has the next.
 pub(super) const FIRST_TABLE: u32 = 1000;
 
@@ -114,6 +114,18 @@ impl Network for RoutedNetwork {
         inspect::list(prefix)
     }
 
+    fn bridge(&self, bridge: &Bridge) -> Result<()> {
+        bridge::ensure(&self.sysctl, bridge)
+    }
+
+    fn bridges(&self, prefix: &str) -> Result<Vec<FoundBridge>> {
+        bridge::list(prefix)
+    }
+
+    fn unbridge(&self, name: &str) -> Result<()> {
+        bridge::remove(name)
+    }
+
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {
         inspect::counters(host_name)
     }
@@ -164,20 +176,6 @@ fn remove(netlink: &mut Netlink, interface: &Interface) -> Result<()> {
     }
 }
 
-/// Which families already have a default route in the VE.
-#[derive(Debug, Default)]
-struct Defaults {
-    v4: bool,
-    v6: bool,
-}
-
-impl Defaults {
-    /// Takes the default route of the family of `address`; false if it was taken.
-    fn take(&mut self, ipv6: bool) -> bool {
-        !std::mem::replace(if ipv6 { &mut self.v6 } else { &mut self.v4 }, true)
-    }
-}
-
 /// What one request is for, to be told if it is refused.
 pub(super) struct Step {
     pub act: &'static str,
@@ -220,6 +218,7 @@ impl Attachment<'_> {
             let no = "this kernel has no IPv6, or it is turned off";
             return Err(Error::new("give an IPv6 address to", name, no).kind(Kind::Unsupported));
         }
+        let link = &port::with_mtu(&mut self.host, link)?;
         let pair = Step {
             act: "create interface",
             object: name.clone(),
@@ -239,65 +238,14 @@ impl Attachment<'_> {
             }],
         )?;
         configure(self.sysctl, self.ipv6, link)?;
+        port::join(&mut self.host, link, host)?;
         // The VE's end is up before the host's: so the link is ready when the host's addresses come.
-        apply(&mut self.guest, &guest_steps(link, guest))?;
+        apply(&mut self.guest, &guest::steps(link, guest))?;
         apply(&mut self.host, &host_steps(link, host))?;
-        self.route_guest(link, guest, table)?;
+        guest::route(&mut self.guest, &mut self.defaults, link, guest, table)?;
         until_ready(&mut self.guest, &link.guest_name)?;
         until_ready(&mut self.host, name)
     }
-
-    fn route_guest(&mut self, link: &Link, guest: u32, table: u32) -> Result<()> {
-        let step = |act, request| Step {
-            act,
-            object: link.guest_name.clone(),
-            request,
-        };
-        for ipv6 in [false, true] {
-            let mut own = link.addresses.iter().filter(|a| a.is_ipv6() == ipv6).peekable();
-            if own.peek().is_none() {
-                continue;
-            }
-            if self.defaults.take(ipv6) {
-                let route = message::default_route(guest, ipv6, None);
-                apply(&mut self.guest, &[step("add the VE's default route by", route)])?;
-                continue;
-            }
-            let route = message::default_route(guest, ipv6, Some(table));
-            apply(&mut self.guest, &[step("add a route of the VE by", route)])?;
-            for address in own {
-                let rule = apply(
-                    &mut self.guest,
-                    &[step("add a rule of the VE for", message::rule_from(*address, table))],
-                );
-                // Rules don't go with the interface: it may be there from an earlier attachment.
-                rule.or_else(|e| if e.kind == Kind::Exists { Ok(()) } else { Err(e) })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// In the VE: `lo` and the interface up, with its addresses.
-fn guest_steps(link: &Link, guest: u32) -> Vec<Step> {
-    let mut steps = vec![
-        Step {
-            act: "bring up in the VE",
-            object: "lo".into(),
-            request: message::up(LOOPBACK),
-        },
-        Step {
-            act: "bring up in the VE",
-            object: link.guest_name.clone(),
-            request: message::up(guest),
-        },
-    ];
-    steps.extend(link.addresses.iter().map(|address| Step {
-        act: "add address in the VE",
-        object: format!("{address} to {}", link.guest_name),
-        request: message::add_address(guest, *address, message::host_prefix(*address), AddressScope::Universe),
-    }));
-    steps
 }
 
 /// On the host: the interface up, with the gateways that the VE needs, and the routes to its addresses.
@@ -307,6 +255,9 @@ pub(super) fn host_steps(link: &Link, host: u32) -> Vec<Step> {
         object: link.host_name.clone(),
         request: message::up(host),
     }];
+    if link.port.is_some() {
+        return steps;
+    }
     for ipv6 in [false, true] {
         if link.addresses.iter().any(|a| a.is_ipv6() == ipv6) {
             let request = message::add_gateway(host, ipv6);
@@ -342,6 +293,9 @@ pub(super) fn configure(sysctl: &Sysctl, ipv6: bool, link: &Link) -> Result<()> 
             .iter()
             .try_for_each(|(key, value)| sysctl.set(&format!("{family}/conf/{name}/{key}"), value).map(drop))
     };
+    if link.port.is_some() {
+        return port::silence(sysctl, ipv6, name);
+    }
     set("ipv4", IPV4_SETTINGS)?;
     if !ipv6 {
         return Ok(());

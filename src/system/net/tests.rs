@@ -1,5 +1,7 @@
 //! The network on the real kernel, with `ip` and `ping` as witnesses.
 
+mod bridge;
+
 use super::testing::{Space, add_ve, host_and_ve, link, network};
 use super::{Counters, FakeNetwork, Link, Network};
 use crate::error::Kind;

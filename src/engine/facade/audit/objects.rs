@@ -10,6 +10,7 @@ use super::inventory::Inventory;
 use super::{Findings, PATIENCE};
 use crate::error::Result;
 use crate::host::Host;
+use crate::ve::registry::Catalogue;
 
 impl Host {
     /// A VE whose monitor was killed runs on, but nobody would see it end.
@@ -55,6 +56,37 @@ impl Host {
             let name = link.name.clone();
             found.add("interface", &link.name, "no VE that runs has it", move || {
                 Ok(self.network.detach(std::slice::from_ref(&name))?)
+            });
+        }
+        Ok(())
+    }
+
+    /// A bridge is its network's, whoever is on it, and goes with it.
+    pub(super) fn audit_bridges<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        let bridges = self.network.bridges(self.config.interface_prefix.as_str())?;
+        if bridges.is_empty() {
+            return Ok(());
+        }
+        let mut catalogue = Catalogue::default();
+        let mut wanted = BTreeSet::new();
+        for name in self.names_of("networks") {
+            let network = name.parse().ok().map(|name| catalogue.network(self, &name));
+            // One that can't be read may want its bridge.
+            let wants = match network {
+                Some(Ok(network)) => network.bridge.as_ref().is_some_and(|b| b.existing.is_none()),
+                Some(Err(_)) | None => true,
+            };
+            wanted.extend(wants.then(|| self.own_name("br", &name)));
+        }
+        let in_use = |ports: &[String]| ports.iter().any(|p| inventory.may_have_interface(p));
+        for bridge in bridges {
+            if wanted.contains(&bridge.name) || in_use(&bridge.ports) {
+                continue;
+            }
+            let name = bridge.name.clone();
+            found.add("bridge", &bridge.name, "no network has it", move || {
+                let _lock = self.lock_firewall("audit")?;
+                Ok(self.network.unbridge(&name)?)
             });
         }
         Ok(())

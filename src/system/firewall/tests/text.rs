@@ -30,7 +30,7 @@ fn equal_rulesets_have_equal_texts() {
 
 #[test]
 fn the_version_is_that_of_the_rules_not_of_the_members() {
-    let version = |r: &Ruleset| super::super::ruleset::version(r).unwrap();
+    let version = |r: &Ruleset| super::super::ruleset::version(r, super::super::keys::Family::Inet).unwrap();
     let bare = ruleset(&[]);
     assert_eq!(version(&bare), version(&ruleset(&[member(101, &["192.0.2.10"])])));
     assert_ne!(version(&bare), version(&masquerading(&["10.0.0.0/24"])));

@@ -1,0 +1,165 @@
+//! Networks of kind "bridge": what is made for a VE on one, in which order, and what is left.
+
+use hostel_system::net::Network as _;
+
+use super::*;
+use crate::testing::{fakes, host, inventory, started, with_ve};
+
+const LAN: &str = "kind = \"bridge\"\npools = [\"192.0.2.0/24\", \"2001:db8::/64\"]\ngateway = [\"192.0.2.1\"]\n\
+    host_addresses = [\"192.0.2.1\"]\nuplink = \"eth1\"\nvlan = 20\n";
+const ON_LAN: &[(&str, &str)] = &[("network.0.network", "lan")];
+
+fn on_lan(lan: &str, settings: &[(&str, &str)]) -> Arc<Host> {
+    let host = host().file("networks/lan.toml", lan).make();
+    with_ve(&host, &[ON_LAN, settings].concat());
+    host
+}
+
+/// What an audit finds in the network.
+fn kinds(host: &Arc<Host>) -> Vec<String> {
+    let found = engine(host).audit(false).unwrap();
+    let network = ["bridge", "interface", "firewall element", "setting"];
+    let of_network = found.into_iter().filter(|o| network.contains(&o.kind.as_str()));
+    of_network.map(|o| format!("{}: {}", o.kind, o.object)).collect()
+}
+
+#[test]
+fn a_start_makes_the_bridge_and_the_rules_before_the_port() {
+    let host = on_lan(LAN, &[("network.0.allow_ra", "true")]);
+    started(&host);
+    let f = fakes(&host);
+    let bridges = f.network.own_bridges();
+    let own = bridges[0].own.as_ref().unwrap();
+    assert_eq!((bridges.len(), bridges[0].name.as_str()), (1, "brhv-lan"));
+    assert_eq!(own.addresses, ["192.0.2.1/24".parse().unwrap()]);
+    let uplink = own.uplink.as_ref().unwrap();
+    assert_eq!(
+        (uplink.name.as_str(), uplink.vlan.as_ref().unwrap().device.as_str()),
+        ("eth1", "vlhv-lan")
+    );
+    let link = &f.network.links()[0];
+    let port = link.port.as_ref().unwrap();
+    assert_eq!((port.bridge.as_str(), port.any_mac), ("brhv-lan", false));
+    assert_eq!(port.gateways, ["192.0.2.1".parse::<std::net::IpAddr>().unwrap()]);
+    let member = &host.members().unwrap()[0];
+    let rules = member.port.as_ref().unwrap();
+    assert!(rules.router && !rules.any_mac && !rules.any_ip && !rules.dhcp_server && !rules.hears_ra);
+    assert_eq!(member.addresses, link.addresses);
+    let calls = f.network.calls();
+    let at = |what: &str| calls.iter().position(|c| c.starts_with(what)).unwrap();
+    assert!(at("bridge") < at("attach"), "{calls:?}");
+    assert_eq!(kinds(&host), [""; 0]);
+}
+
+#[test]
+fn a_bridge_stays_with_its_network_and_goes_with_it() {
+    let host = on_lan(LAN, &[]);
+    started(&host);
+    let definition = host.dirs.config().join("networks/lan.toml");
+    // While a VE is on it, whatever the definition says.
+    std::fs::write(
+        &definition,
+        LAN.replace("isolated", "x")
+            .replace("uplink = \"eth1\"\nvlan = 20\n", ""),
+    )
+    .unwrap();
+    assert_eq!(kinds(&host), [""; 0]);
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    assert_eq!(fakes(&host).network.own_bridges().len(), 1);
+    assert_eq!(kinds(&host), [""; 0]);
+    // One that can't be read may want it.
+    std::fs::write(&definition, "kind = \n").unwrap();
+    assert!(!kinds(&host).iter().any(|k| k.starts_with("bridge")));
+    act(&host, &Action::Destroy { force: false }).unwrap_or_else(|_| panic!("a stopped VE can be destroyed"));
+    std::fs::remove_file(&definition).unwrap();
+    assert_eq!(kinds(&host), ["bridge: brhv-lan"]);
+    engine(&host).audit(true).unwrap();
+    assert!(fakes(&host).network.own_bridges().is_empty());
+}
+
+#[test]
+fn a_failure_anywhere_leaves_nothing_but_the_networks_bridge() {
+    let host = on_lan(LAN, &[]);
+    started(&host);
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    let before = inventory(&host);
+    for method in ["bridge", "attach", "prepare_host"] {
+        fakes(&host).network.fail_method(Some(method));
+        act(&host, &start()).unwrap_err();
+        fakes(&host).network.fail_method(None);
+        assert_eq!(inventory(&host), before, "{method}");
+    }
+    for method in ["ensure", "admit"] {
+        fakes(&host).firewall.fail_method(Some(method));
+        act(&host, &start()).unwrap_err();
+        fakes(&host).firewall.fail_method(None);
+        assert_eq!(inventory(&host), before, "{method}");
+    }
+    started(&host);
+}
+
+#[test]
+fn somebody_elses_bridge_must_be_there() {
+    let host = on_lan("kind = \"bridge\"\npools = [\"192.0.2.0/24\"]\nbridge = \"br0\"\n", &[]);
+    act(&host, &start()).unwrap_err();
+    fakes(&host).network.add_foreign_bridge("br0");
+    started(&host);
+    assert_eq!(fakes(&host).network.links()[0].port.as_ref().unwrap().bridge, "br0");
+    assert!(fakes(&host).network.bridges("hv").unwrap().is_empty());
+    assert_eq!(kinds(&host), [""; 0]);
+}
+
+#[test]
+fn a_bridge_that_looks_like_a_ves_interface_is_refused() {
+    let host = on_lan(
+        "kind = \"bridge\"\npools = [\"192.0.2.0/24\"]\nbridge = \"hvbr0\"\n",
+        &[],
+    );
+    fakes(&host).network.add_foreign_bridge("hvbr0");
+    let error = act(&host, &start()).unwrap_err();
+    assert_eq!(error.class, Class::Usage);
+    assert!(fakes(&host).network.links().is_empty());
+}
+
+#[test]
+fn who_reaches_whom() {
+    let side = |lan: &str, tenant: &str| {
+        let host = on_lan(lan, &[("tenant", tenant)]);
+        started(&host);
+        host.members().unwrap()[0].port.as_ref().unwrap().side
+    };
+    let open = format!("{LAN}isolated = false\n");
+    assert_eq!(side(LAN, "acme"), side(LAN, "acme"));
+    assert_ne!(side(LAN, "acme"), side(LAN, "default"));
+    assert_eq!(side(&open, "acme"), side(&open, "default"));
+    assert_ne!(side(&open, "acme"), side(LAN, "acme"));
+}
+
+#[test]
+fn a_suspended_ve_goes_on_on_its_bridge_or_not_at_all() {
+    let host = on_lan(LAN, &[]);
+    started(&host);
+    act(&host, &Action::Suspend).unwrap();
+    let definition = host.dirs.config().join("networks/lan.toml");
+    std::fs::write(
+        &definition,
+        "kind = \"routed\"\npools = [\"192.0.2.0/24\", \"2001:db8::/64\"]\n",
+    )
+    .unwrap();
+    let error = act(&host, &Action::Resume).unwrap_err();
+    assert_eq!(error.class, Class::Refused);
+    std::fs::write(&definition, LAN).unwrap();
+    act(&host, &Action::Resume).unwrap();
+    assert!(fakes(&host).network.links()[0].port.is_some());
+    assert_eq!(kinds(&host), [""; 0]);
+}
+
+#[test]
+fn addresses_announced_by_routers_are_the_ves_where_they_are_passed() {
+    let host = on_lan(&format!("{LAN}pass_ra = true\n"), &[]);
+    started(&host);
+    let member = &host.members().unwrap()[0];
+    assert!(member.port.as_ref().unwrap().hears_ra);
+    let announced: std::net::IpAddr = "2001:db8::68:ff:fe00:6500".parse().unwrap();
+    assert!(member.addresses.contains(&announced), "{member:?}");
+}

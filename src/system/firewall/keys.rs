@@ -1,0 +1,344 @@
+//! The sets that hold members, and their elements.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::{Member, PortRules};
+use crate::net::{check, read_address};
+
+/// An interface's name in a key: IFNAMSIZ.
+pub(super) const NAME: usize = 16;
+
+/// The two tables, which have one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Family {
+    /// Of routed links (NFPROTO_INET).
+    Inet = 1,
+    /// Of ports of bridges (NFPROTO_BRIDGE).
+    Bridge = 7,
+}
+
+/// The sets that hold members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Set {
+    /// Interface and MAC.
+    Links,
+    /// Interface and IPv4 source.
+    Ve4,
+    /// Interface and IPv6 source.
+    Ve6,
+    /// Interface and target of a neighbour advertisement.
+    Nd6,
+    /// The same four for ports.
+    PortLinks,
+    /// See [`Set::Ve4`].
+    Port4,
+    /// See [`Set::Ve6`].
+    Port6,
+    /// See [`Set::Nd6`].
+    PortNd,
+    /// Port, and MAC in a neighbour discovery message.
+    PortNdMac,
+    /// Ports that may send from any MAC.
+    AnyMac,
+    /// Ports that may send from any address.
+    AnyIp,
+    /// Ports with a DHCP server behind.
+    DhcpServers,
+    /// Ports with an IPv6 router behind.
+    Routers,
+    /// Ports that are told of IPv6 routers.
+    HearsRa,
+    /// The side of each port (a map).
+    Sides,
+    /// Port and side, to be found by where a frame goes.
+    Peers,
+}
+
+impl Set {
+    /// Those of routed links.
+    pub const ROUTED: &'static [Self] = &[Self::Links, Self::Ve4, Self::Ve6, Self::Nd6];
+    /// Those of ports.
+    pub const PORTS: &'static [Self] = &[
+        Self::PortLinks,
+        Self::Port4,
+        Self::Port6,
+        Self::PortNd,
+        Self::PortNdMac,
+        Self::AnyMac,
+        Self::AnyIp,
+        Self::DhcpServers,
+        Self::Routers,
+        Self::HearsRa,
+        Self::Sides,
+        Self::Peers,
+    ];
+
+    /// All.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ROUTED.iter().chain(Self::PORTS).copied()
+    }
+
+    /// The table that it is in.
+    pub fn family(self) -> Family {
+        match self {
+            Self::Links | Self::Ve4 | Self::Ve6 | Self::Nd6 => Family::Inet,
+            _ => Family::Bridge,
+        }
+    }
+
+    /// Its name in the templates.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Links | Self::PortLinks => "links",
+            Self::Ve4 | Self::Port4 => "ve4",
+            Self::Ve6 | Self::Port6 => "ve6",
+            Self::Nd6 | Self::PortNd => "nd6",
+            Self::PortNdMac => "nd_mac",
+            Self::AnyMac => "any_mac",
+            Self::AnyIp => "any_ip",
+            Self::DhcpServers => "dhcp_servers",
+            Self::Routers => "routers",
+            Self::HearsRa => "hears_ra",
+            Self::Sides => "sides",
+            Self::Peers => "peers",
+        }
+    }
+
+    /// Its elements' type, as nft writes it.
+    pub fn type_of(self) -> &'static str {
+        match self {
+            Self::Links | Self::PortLinks => "iifname . ether saddr",
+            Self::Ve4 | Self::Port4 => "iifname . ip saddr",
+            Self::Ve6 | Self::Port6 => "iifname . ip6 saddr",
+            Self::Nd6 | Self::PortNd => "iifname . @th,64,128",
+            Self::PortNdMac => "iifname . @th,208,48",
+            Self::AnyMac | Self::AnyIp | Self::DhcpServers | Self::Routers => "iifname",
+            Self::HearsRa => "oifname",
+            Self::Sides => "iifname : meta mark",
+            Self::Peers => "oifname . meta mark",
+        }
+    }
+
+    /// What it is for, in a line.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Links | Self::PortLinks => "Host end and MAC address of each admitted VE interface.",
+            Self::Ve4 | Self::Port4 | Self::Ve6 | Self::Port6 => "The addresses that each may send from.",
+            Self::Nd6 | Self::PortNd => "The same addresses as targets of neighbour advertisements.",
+            Self::PortNdMac => "The MAC address once more, as it stands in neighbour discovery.",
+            Self::AnyMac => "Whose VE has allow_mac_spoofing.",
+            Self::AnyIp => "Whose VE has allow_ip_spoofing.",
+            Self::DhcpServers => "Whose VE has allow_dhcp_server.",
+            Self::Routers => "Whose VE has allow_ra.",
+            Self::HearsRa => "On whose network router advertisements are passed.",
+            Self::Sides => "The side that a VE is on: its tenant's, or its network's where that isn't isolated.",
+            Self::Peers => "The same, to be looked up by where a frame goes.",
+        }
+    }
+}
+
+/// The key of an element: the interface's name padded with zeros, and the value in network order (a mark: in the host's),
+/// each padded to 4 bytes (nft's layout of a concatenation). In a map, `data` is what it leads to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub set: Set,
+    pub bytes: Vec<u8>,
+    pub data: Vec<u8>,
+}
+
+impl Key {
+    fn new(set: Set, interface: &str, value: &[u8]) -> Self {
+        let mut bytes = interface.as_bytes().to_vec();
+        bytes.resize(NAME, 0);
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        Self {
+            set,
+            bytes,
+            data: Vec::new(),
+        }
+    }
+
+    /// The interface it belongs to.
+    pub fn interface(&self) -> String {
+        let name = self.bytes.get(..NAME).unwrap_or_default();
+        String::from_utf8_lossy(name).trim_end_matches('\0').to_owned()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.bytes.get(NAME..).unwrap_or_default()
+    }
+
+    fn mac(&self) -> Option<[u8; 6]> {
+        self.value().get(..6)?.try_into().ok()
+    }
+
+    /// The mark that is the value, or the data in a map.
+    fn mark(&self) -> Option<u32> {
+        let bytes = if self.set == Set::Sides {
+            &self.data[..]
+        } else {
+            self.value()
+        };
+        bytes.try_into().ok().map(u32::from_ne_bytes)
+    }
+
+    /// The element as nft writes it.
+    pub fn text(&self) -> String {
+        let name = format!("\"{}\"", self.interface());
+        let value = match self.set {
+            Set::Links | Set::PortLinks => self.mac().map(check::mac_text),
+            Set::Ve4 | Set::Port4 | Set::Ve6 | Set::Port6 => read_address(self.value()).map(|a| a.to_string()),
+            Set::Nd6 | Set::PortNd => Some(hex(self.value())),
+            Set::PortNdMac => self.value().get(..6).map(hex),
+            Set::Peers => self.mark().map(|m| m.to_string()),
+            Set::Sides => return format!("{name} : {}", self.mark().unwrap_or(0)),
+            Set::AnyMac | Set::AnyIp | Set::DhcpServers | Set::Routers | Set::HearsRa => None,
+        };
+        value.map_or_else(|| name.clone(), |value| format!("{name} . {value}"))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    format!("0x{digits}")
+}
+
+/// The link-local address that a kernel gives an interface by itself (RFC 4291, appendix A).
+pub(super) fn link_local(mac: [u8; 6]) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    Ipv6Addr::from_octets([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f])
+}
+
+/// All keys of a member.
+pub(super) fn keys(member: &Member) -> Vec<Key> {
+    let name = &member.interface;
+    let [links, v4, v6, nd] = match &member.port {
+        None => [Set::Links, Set::Ve4, Set::Ve6, Set::Nd6],
+        Some(_) => [Set::PortLinks, Set::Port4, Set::Port6, Set::PortNd],
+    };
+    let mut keys = vec![Key::new(links, name, &member.mac)];
+    let of_v6 = |a: Ipv6Addr| [Key::new(v6, name, &a.octets()), Key::new(nd, name, &a.octets())];
+    for address in &member.addresses {
+        match address {
+            IpAddr::V4(a) => keys.push(Key::new(v4, name, &a.octets())),
+            IpAddr::V6(a) => keys.extend(of_v6(*a)),
+        }
+    }
+    if let Some(port) = &member.port {
+        keys.extend(of_v6(link_local(member.mac)));
+        keys.extend(port_keys(name, member.mac, port));
+    }
+    keys
+}
+
+fn port_keys(name: &str, mac: [u8; 6], port: &PortRules) -> Vec<Key> {
+    let side = port.side.to_ne_bytes();
+    let flags = [
+        (Set::AnyMac, port.any_mac),
+        (Set::AnyIp, port.any_ip),
+        (Set::DhcpServers, port.dhcp_server),
+        (Set::Routers, port.router),
+        (Set::HearsRa, port.hears_ra),
+    ];
+    let flags = flags.into_iter().filter(|(_, on)| *on);
+    let mut keys: Vec<Key> = flags.map(|(set, _)| Key::new(set, name, &[])).collect();
+    keys.push(Key::new(Set::PortNdMac, name, &mac));
+    keys.push(Key::new(Set::Peers, name, &side));
+    keys.push(Key {
+        data: side.to_vec(),
+        ..Key::new(Set::Sides, name, &[])
+    });
+    keys
+}
+
+/// The members that these keys make, in order of interface. An interface without a MAC has one of all zeros, which
+/// no frame comes from.
+pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member> {
+    let mut members = BTreeMap::new();
+    for key in keys {
+        let interface = key.interface();
+        let new = || Member {
+            interface: interface.clone(),
+            addresses: Vec::new(),
+            mac: [0; 6],
+            port: None,
+        };
+        let member: &mut Member = members.entry(interface.clone()).or_insert_with(new);
+        match key.set {
+            Set::Links | Set::PortLinks => member.mac = key.mac().unwrap_or_default(),
+            Set::Ve4 | Set::Ve6 | Set::Port4 | Set::Port6 => {
+                // The one that every port has is nothing that somebody gave it.
+                let own = read_address(key.value()).filter(|a| !is_link_local(*a));
+                member.addresses.extend(own);
+            }
+            Set::Nd6 => {}
+            set => {
+                let port = member.port.get_or_insert_default();
+                match set {
+                    Set::AnyMac => port.any_mac = true,
+                    Set::AnyIp => port.any_ip = true,
+                    Set::DhcpServers => port.dhcp_server = true,
+                    Set::Routers => port.router = true,
+                    Set::HearsRa => port.hears_ra = true,
+                    _ => port.side = key.mark().unwrap_or(port.side),
+                }
+            }
+        }
+    }
+    let mut members: Vec<Member> = members.into_values().collect();
+    members.iter_mut().for_each(|m| m.addresses.sort_unstable());
+    members
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => Ipv4Addr::is_link_local(&a),
+        IpAddr::V6(a) => a.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(port: Option<PortRules>) -> Member {
+        Member {
+            interface: "hv101.0".into(),
+            addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            mac: [2, 0, 0, 0, 1, 5],
+            port,
+        }
+    }
+
+    #[test]
+    fn a_key_has_nfts_layout() {
+        let keys = keys(&member(None));
+        let lengths: Vec<usize> = keys.iter().map(|k| k.bytes.len()).collect();
+        assert_eq!(lengths, [24, 20, 32, 32]);
+        assert_eq!(&keys[1].bytes, b"hv101.0\0\0\0\0\0\0\0\0\0\xc0\x00\x02\x01");
+        assert_eq!(keys[0].interface(), "hv101.0");
+        assert_eq!(members(&keys), [member(None)]);
+    }
+
+    #[test]
+    fn a_port_is_told_from_a_link_and_keeps_what_it_may() {
+        for n in 0..32_u32 {
+            let rules = PortRules {
+                side: 0xfedc_ba00 + n,
+                any_mac: n & 1 != 0,
+                any_ip: n & 2 != 0,
+                dhcp_server: n & 4 != 0,
+                router: n & 8 != 0,
+                hears_ra: n & 16 != 0,
+            };
+            let port = member(Some(rules));
+            let keys = keys(&port);
+            assert!(keys.iter().all(|k| k.set.family() == Family::Bridge), "{keys:?}");
+            assert_eq!(members(&keys), [port]);
+        }
+        let local = link_local([2, 0x68, 0, 0, 0x65, 0]);
+        assert_eq!(local.to_string(), "fe80::68:ff:fe00:6500");
+    }
+}

@@ -1,0 +1,55 @@
+//! The host's end of a bridged link: a port of the bridge, and nothing that the host itself listens on.
+
+use super::netlink::Netlink;
+use super::routed::{Step, apply};
+use super::sysctl::Sysctl;
+use super::{Link, inspect, message};
+use crate::error::{Error, Kind, Result};
+
+/// The same link, with the MTU of its bridge if it has none of its own: a smaller one would lower the bridge's.
+pub(super) fn with_mtu(host: &mut Netlink, link: &Link) -> Result<Link> {
+    let mut link = link.clone();
+    if let (Some(port), None) = (&link.port, link.mtu) {
+        let bridge = bridge(host, &port.bridge)?;
+        link.mtu = Some(bridge.mtu);
+    }
+    Ok(link)
+}
+
+/// Makes the host's end a port of its bridge, before it comes up. What its guest may do is said to the bridge as well
+/// as to the firewall: it forwards frames of the one address only, learns nothing, and lets no bridge answer behind it.
+pub(super) fn join(host: &mut Netlink, link: &Link, index: u32) -> Result<()> {
+    let Some(port) = &link.port else { return Ok(()) };
+    let bridge = bridge(host, &port.bridge)?;
+    let step = |act, request| Step {
+        act,
+        object: format!("{} of bridge {}", link.host_name, port.bridge),
+        request,
+    };
+    apply(host, &[step("make a port", message::enslave(index, bridge.index))])?;
+    let mut steps = vec![step("set up port", message::guard_port(index, port.any_mac))];
+    if !port.any_mac {
+        steps.push(step(
+            "name the address behind port",
+            message::static_entry(index, link.mac),
+        ));
+    }
+    apply(host, &steps)
+}
+
+fn bridge(host: &mut Netlink, name: &str) -> Result<inspect::Interface> {
+    let found = inspect::find(host, name, false)?;
+    found.filter(inspect::Interface::is_bridge).ok_or_else(|| {
+        Error::new("find bridge", name, "there is no bridge of that name")
+            .kind(Kind::NotFound)
+            .hint("start the VE again: Hostel makes its own bridges anew; one of the host's is its owner's to make")
+    })
+}
+
+/// The host has no addresses there, and hears nothing but through the bridge.
+pub(super) fn silence(sysctl: &Sysctl, ipv6: bool, name: &str) -> Result<()> {
+    if ipv6 {
+        sysctl.set(&format!("ipv6/conf/{name}/disable_ipv6"), "1")?;
+    }
+    Ok(())
+}

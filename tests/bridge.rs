@@ -1,0 +1,380 @@
+//! Networks of kind "bridge": VEs on one Ethernet, with each other, the host and what is outside; and what a guest with
+//! root can do there.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod house;
+mod probe;
+
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
+
+use house::House;
+use probe::{arm, inside};
+
+const LAN: &str = "kind = \"bridge\"\npools = [\"10.88.0.0/24\", \"fd88::/64\"]\ngateway = [\"10.88.0.1\", \"fd88::1\"]\n\
+    host_addresses = [\"10.88.0.1\", \"fd88::1\"]\n";
+const ON_LAN: &str = "network.0.network=lan";
+
+/// A house with this network `lan`.
+fn house(network: &str) -> House {
+    let h = House::new();
+    h.write("etc/networks/lan.toml", network);
+    h
+}
+
+fn ve(h: &House, name: &str, addresses: &str) {
+    h.busybox_with(name, &[ON_LAN, &format!("network.0.addresses={addresses}")]);
+}
+
+fn reaches(h: &House, ve: &str, to: &str) -> bool {
+    h.sh(ve, &format!("ping -c 1 -w 3 {to} 2>&1 || true"))
+        .contains("1 packets received")
+}
+
+#[track_caller]
+fn pings(h: &House, ve: &str, to: &str) {
+    let out = h.sh(ve, &format!("ping -c 1 -w 10 {to} 2>&1 || true"));
+    assert!(out.contains("1 packets received"), "{ve} does not reach {to}: {out}");
+}
+
+/// A machine outside, at the end of a cable to `up0` of the host.
+struct Outside(Child);
+
+impl Outside {
+    fn beside(h: &House) -> Self {
+        let mut child = Command::new("unshare")
+            .args(["--net", "sh", "-c", "ip link set lo up && echo up && read end"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0_u8; 3]).unwrap();
+        let outside = Self(child);
+        h.host_sh(&format!(
+            "ip link add up0 type veth peer name eth0 netns {}",
+            outside.0.id()
+        ));
+        outside.sh("ip link set eth0 up; ip addr add 10.88.0.200/24 dev eth0; ip addr add fd88::200/64 dev eth0 nodad");
+        outside
+    }
+
+    #[track_caller]
+    fn sh(&self, line: &str) -> String {
+        let out = Command::new("nsenter")
+            .args([&format!("--net=/proc/{}/ns/net", self.0.id()), "--", "sh", "-c", line])
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{line}\n{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn ves_reach_each_other_and_the_host_on_a_bridge_that_hostel_makes() {
+    let h = house(LAN);
+    ve(&h, "one", "auto");
+    ve(&h, "two", "10.88.0.20,fd88::20");
+    let list = h.status("one", "addresses");
+    assert_eq!(list, serde_json::json!(["10.88.0.2", "fd88::2"]), "not the gateway's");
+    for to in ["10.88.0.20", "fd88::20", "10.88.0.1", "fd88::1"] {
+        pings(&h, "one", to);
+    }
+    pings(&h, "two", "10.88.0.2");
+    assert!(h.sh("one", "ip route").contains("default via 10.88.0.1"));
+    assert!(h.sh("one", "ip route").contains("10.88.0.0/24 dev eth0"));
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    // It is the network's, and stays while that is defined; without the network it is found, and removed.
+    h.ok(&["stop", "--all"]);
+    assert!(h.host_sh("ip -br link show type bridge").starts_with("brhv-lan"));
+    h.ok(&["start", "one"]);
+    pings(&h, "one", "10.88.0.1");
+    h.ok(&["destroy", "--force", "one"]);
+    h.ok(&["destroy", "two"]);
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    std::fs::remove_file(h.dir.join("etc/networks/lan.toml")).unwrap();
+    let found = h.audit();
+    assert_eq!((found.len(), &found[0]["kind"]), (1, &"bridge".into()), "{found:?}");
+    h.ok(&["audit", "--fix"]);
+    assert_eq!(h.host_sh("ip -br link show type bridge"), "");
+}
+
+#[test]
+fn an_uplink_and_somebody_elses_bridge() {
+    let h = house(
+        "kind = \"bridge\"\npools = [\"10.88.0.0/24\", \"fd88::/64\"]\nuplink = \"up0\"\nexclude = [\"10.88.0.200\"]\n",
+    );
+    let outside = Outside::beside(&h);
+    ve(&h, "one", "10.88.0.10,fd88::10");
+    pings(&h, "one", "10.88.0.200");
+    pings(&h, "one", "fd88::200");
+    outside.sh("ping -c 1 -W 5 10.88.0.10 && ping -c 1 -W 5 fd88::10");
+    // The host is nobody there.
+    assert!(!h.host_sh("ip addr show brhv-lan").contains("inet"));
+    h.ok(&["stop", "one"]);
+    // Now the operator has a bridge of that uplink.
+    h.host_sh(
+        "ip link add br0 type bridge; ip link set up0 master br0; ip link set br0 up; ip addr add 10.88.0.1/24 dev br0",
+    );
+    h.write(
+        "etc/networks/lan.toml",
+        "kind = \"bridge\"\npools = [\"10.88.0.0/24\", \"fd88::/64\"]\nbridge = \"br0\"\nexclude = [\"10.88.0.1\", \"10.88.0.200\"]\n",
+    );
+    let found = h.audit();
+    assert_eq!(
+        (found.len(), &found[0]["kind"]),
+        (1, &"bridge".into()),
+        "the one that nobody wants: {found:?}"
+    );
+    h.ok(&["audit", "--fix"]);
+    h.ok(&["start", "one"]);
+    pings(&h, "one", "10.88.0.200");
+    pings(&h, "one", "10.88.0.1");
+    h.ok(&["stop", "one"]);
+    assert_eq!(h.host_sh("ip -br link show type bridge | wc -l"), "1");
+    assert!(h.host_sh("ip link show up0").contains("master br0"));
+    h.host_sh("ip link del br0");
+    let said = h.fails(1, &["start", "one"]);
+    assert!(said.contains("br0") && said.contains("leave \"bridge\" out"), "{said}");
+}
+
+#[test]
+fn bad_definitions_are_refused_with_their_line() {
+    let h = house(LAN);
+    let cases = [
+        (
+            "kind = \"routed\"\npools = [\"10.88.0.0/24\"]\nuplink = \"eth1\"\n",
+            "lan.toml:3:10",
+            "kind = \"bridge\"",
+        ),
+        (
+            "kind = \"bridge\"\npools = [\"10.88.0.0/24\"]\nvlan = 20\n",
+            "lan.toml:3:8",
+            "uplink",
+        ),
+        (
+            "kind = \"bridge\"\npools = [\"10.88.0.0/24\"]\nuplink = \"eth1\"\nvlan = 4095\n",
+            "lan.toml:4:8",
+            "1 to 4094",
+        ),
+        (
+            "kind = \"bridge\"\npools = [\"10.88.0.0/24\"]\nuplink = \"Eth 1\"\n",
+            "lan.toml:3:10",
+            "an interface",
+        ),
+        (
+            "kind = \"bridge\"\npools = [\"10.88.0.0/24\"]\nbridge = \"br0\"\nuplink = \"eth1\"\n",
+            "lan.toml:4:10",
+            "its owner's",
+        ),
+        (
+            "kind = \"bridge\"\npools = [\"10.88.0.0/24\"]\ngateway = [\"10.99.0.1\"]\n",
+            "lan.toml:3:11",
+            "pools",
+        ),
+        (
+            "kind = \"bridge\"\npools = [\"10.88.0.0/24\"]\ngateway = [\"10.88.0.255\"]\n",
+            "lan.toml:3:11",
+            "pools",
+        ),
+        (
+            "kind = \"bridge\"\npools = [\"10.88.0.0/24\"]\ngateway = [\"10.88.0.1\", \"10.88.0.2\"]\n",
+            "lan.toml:3:11",
+            "one address of each family",
+        ),
+        (
+            "kind = \"bridge\"\npools = [\"10.88.0.0/24\"]\nmasquerade = true\n",
+            "lan.toml:3:14",
+            "host_addresses",
+        ),
+    ];
+    for (text, place, reason) in cases {
+        h.write("etc/networks/lan.toml", text);
+        let said = h.run(&["create", "one", "--template", "busybox", "--set", ON_LAN]);
+        assert!(
+            said.code != 0 && said.err.contains(place) && said.err.contains(reason),
+            "{text}{}",
+            said.err
+        );
+    }
+    // What is allowed on a bridge has no meaning elsewhere, and the gateway's address is nobody's.
+    h.write("etc/networks/lan.toml", LAN);
+    house::template("busybox");
+    let said = h.fails(
+        2,
+        &[
+            "create",
+            "one",
+            "--template",
+            "busybox",
+            "--set",
+            "network.0.network=private",
+            "--set",
+            "network.0.allow_ra=true",
+        ],
+    );
+    assert!(said.contains("allow_ra") && said.contains("bridge"), "{said}");
+    for taken in ["10.88.0.1", "10.88.0.0", "10.88.0.255"] {
+        let address = format!("network.0.addresses={taken}");
+        let said = h.fails(
+            2,
+            &[
+                "create",
+                "one",
+                "--template",
+                "busybox",
+                "--set",
+                ON_LAN,
+                "--set",
+                &address,
+            ],
+        );
+        assert!(said.contains("somebody else"), "{said}");
+    }
+}
+
+/// What a guest with root sends is told apart by the neighbour's kernel: what it learns, and what it answers.
+#[test]
+fn root_inside_deceives_nobody() {
+    let h = house(LAN);
+    for (name, address) in [("evil", "10.88.0.10,fd88::10"), ("good", "10.88.0.11,fd88::11")] {
+        ve(&h, name, address);
+    }
+    arm(&h, "evil");
+    arm(&h, "good");
+    pings(&h, "evil", "10.88.0.11");
+    pings(&h, "good", "10.88.0.1");
+    let heard = || {
+        let listener = h.spawn(&["exec", "good", "--", probe::INSIDE, "hear", "eth0", "end"]);
+        h.until("the neighbour to listen", 20, || {
+            h.sh("good", "wc -l </proc/net/packet").trim().parse::<u32>().unwrap() > 1
+        });
+        let sent = inside(&h, "evil", &["deceive", "eth0", "10.88.0.11", "10.88.0.1"]);
+        assert!(
+            sent.len() == 10 && sent.values().all(|came| came == "ok"),
+            "all of them were sent: {sent:?}"
+        );
+        house::end_of(listener)
+            .out
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(heard(), ["end ok"], "nothing but the honest one");
+    // Without the rules all that the bridge itself doesn't drop is heard: it was they.
+    h.host_sh("nft delete table bridge hostel");
+    let all = heard();
+    for name in [
+        "arp-gateway",
+        "gateways-address",
+        "dhcp-offer",
+        "vlan",
+        "router-advertisement",
+    ] {
+        assert!(all.contains(&format!("{name} ok")), "{name}: {all:?}");
+    }
+    assert!(!all.contains(&"other-mac ok".to_owned()), "the port is locked: {all:?}");
+    h.ok(&["audit", "--fix"]);
+    // With other addresses than its own nobody answers it.
+    h.sh(
+        "evil",
+        "ip addr add 10.88.0.99/24 dev eth0; ip addr add fd88::99/64 dev eth0",
+    );
+    h.until("the address to be usable", 20, || {
+        !h.sh("evil", "ip addr show eth0").contains("tentative")
+    });
+    assert!(!reaches(&h, "evil", "-I 10.88.0.99 10.88.0.11"));
+    assert!(!reaches(&h, "evil", "-I fd88::99 fd88::11"));
+    h.sh(
+        "evil",
+        "ip link set eth0 address 02:00:00:00:00:99; ip route replace default via 10.88.0.1 || true",
+    );
+    assert!(!reaches(&h, "evil", "10.88.0.11"));
+    h.ok(&["restart", "evil"]);
+    pings(&h, "evil", "10.88.0.11");
+}
+
+#[test]
+fn what_is_allowed_is_allowed_from_the_next_start() {
+    let h = house(LAN);
+    ve(&h, "one", "10.88.0.10");
+    ve(&h, "two", "10.88.0.11");
+    let add = "ip addr add 10.88.0.99/24 dev eth0";
+    h.sh("one", add);
+    assert!(!reaches(&h, "one", "-I 10.88.0.99 10.88.0.11"));
+    h.ok(&["set", "one", "network.0.allow_ip_spoofing=true"]);
+    h.ok(&["restart", "one"]);
+    h.sh("one", add);
+    pings(&h, "one", "-I 10.88.0.99 10.88.0.11");
+    // A firewall flushed by hand knows of it when it is whole again.
+    h.host_sh("nft flush ruleset");
+    assert!(!h.audit().is_empty());
+    h.ok(&["audit", "--fix"]);
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    pings(&h, "one", "-I 10.88.0.99 10.88.0.11");
+    pings(&h, "two", "10.88.0.10");
+}
+
+#[test]
+fn tenants_are_kept_apart_unless_the_network_says_otherwise() {
+    let h = house(LAN);
+    let tenant = h.read("etc/tenants/default.toml");
+    h.write("etc/tenants/other.toml", &tenant);
+    ve(&h, "one", "10.88.0.10,fd88::10");
+    h.busybox_with(
+        "two",
+        &[ON_LAN, "network.0.addresses=10.88.0.11,fd88::11", "tenant=other"],
+    );
+    ve(&h, "three", "10.88.0.12");
+    pings(&h, "one", "10.88.0.12");
+    for to in ["10.88.0.11", "fd88::11"] {
+        assert!(!reaches(&h, "one", to), "{to}");
+    }
+    pings(&h, "two", "10.88.0.1");
+    // Nor by way of the host, which forwards.
+    h.sh("one", "ip route add 10.88.0.11/32 via 10.88.0.1");
+    assert!(!reaches(&h, "one", "10.88.0.11"));
+    h.write("etc/networks/lan.toml", &format!("{LAN}isolated = false\n"));
+    for name in ["one", "two"] {
+        h.ok(&["restart", name]);
+    }
+    pings(&h, "one", "10.88.0.11");
+}
+
+#[test]
+fn connections_over_a_bridge_outlive_a_suspension() {
+    let Some(h) = House::with_criu() else { return };
+    h.write("etc/networks/lan.toml", LAN);
+    ve(&h, "server", "10.88.0.10");
+    ve(&h, "client", "10.88.0.11");
+    // A server that answers each line with the count of lines of this connection.
+    let serve = "nc -l -p 7000 -e sh -c 'n=0; while read l; do n=$((n+1)); echo $n; done'";
+    h.sh("server", &format!("{serve} </dev/null >/dev/null 2>&1 &"));
+    h.until("it listens", 20, || h.sh("server", "netstat -tln").contains(":7000"));
+    let talk = "mkfifo /root/in; sleep 1000 >/root/in & nc 10.88.0.10 7000 </root/in >/root/out &";
+    h.sh("client", &format!("({talk}) </dev/null >/dev/null 2>&1 &"));
+    h.until("the client to be there", 20, || {
+        h.sh("client", "ls /root").contains("out")
+    });
+    let say = || h.sh("client", "echo line >/root/in");
+    let heard = || h.sh("client", "cat /root/out");
+    say();
+    h.until("the first answer", 20, || heard() == "1");
+    for expected in ["1\n2", "1\n2\n3"] {
+        h.ok(&["suspend", "server"]);
+        assert!(!reaches(&h, "client", "10.88.0.10"));
+        say(); // while nobody is there
+        h.ok(&["resume", "server"]);
+        h.until("the next answer", 30, || heard() == expected);
+    }
+    pings(&h, "server", "10.88.0.11");
+    assert!(h.host_sh("bridge -d link show dev hv101.0").contains("locked on"));
+    assert!(!h.host_sh("nft list tables").contains("held"));
+}
