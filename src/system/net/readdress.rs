@@ -290,7 +290,7 @@ mod tests {
                 assert_eq!(laid(&host, &ve), expected[m], "from {n} to {m}, {round}");
             }
             for address in new.iter().flat_map(|l| &l.addresses) {
-                assert!(host.ping(&address.to_string(), 1), "from {n} to {m}: {address}");
+                assert!(host.ping(&address.to_string(), 5), "from {n} to {m}: {address}");
             }
         }
     }
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(refused.kind, Kind::Exists, "{refused}");
         change(&host, &ve, &new, &old).unwrap();
         assert_eq!(laid(&host, &ve), before);
-        assert!(host.ping("192.0.2.10", 1) && host.ping("192.0.2.20", 1));
+        assert!(host.ping("192.0.2.10", 5) && host.ping("192.0.2.20", 5));
         // Nor other links than those that are there.
         let others = [link(101, 0, &[]), link(101, 1, &[])];
         assert_eq!(change(&host, &ve, &old, &others).unwrap_err().kind, Kind::Invalid);
@@ -330,6 +330,6 @@ mod tests {
             [link(101, 0, &["192.0.2.10", "192.0.2.12"])],
         );
         change(&host, &ve, &old, &new).unwrap();
-        assert!(host.ping("192.0.2.12", 1) && host.ping("192.0.2.10", 1) && !host.ping("192.0.2.11", 1));
+        assert!(host.ping("192.0.2.12", 5) && host.ping("192.0.2.10", 5) && !host.ping("192.0.2.11", 1));
     }
 }

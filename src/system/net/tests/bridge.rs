@@ -85,12 +85,12 @@ fn ves_and_host_reach_each_other_on_our_bridge() {
     };
     // The first packet comes through: there is nothing to wait for.
     for target in ["192.0.2.11", "2001:db8::11", "192.0.2.1", "2001:db8::1"] {
-        assert!(one.ping(target, 1), "{target}");
+        assert!(one.ping(target, 5), "{target}");
     }
-    assert!(two.ping("192.0.2.10", 1) && host.ping("2001:db8::11", 1));
+    assert!(two.ping("192.0.2.10", 5) && host.ping("2001:db8::11", 5));
     // By way of the gateway, too.
     host.ip("addr add 203.0.113.1/32 dev lo");
-    assert!(one.ping("203.0.113.1", 1));
+    assert!(one.ping("203.0.113.1", 5));
     assert!(one.ip("route").contains("default via 192.0.2.1"), "{}", one.ip("route"));
     assert!(one.ip("-6 route").contains("default via 2001:db8::1"));
     assert!(one.ip("route").contains("192.0.2.0/24 dev eth0"));
@@ -162,7 +162,7 @@ fn making_it_again_mends_it() {
         ..own()
     };
     make(&host, &of(changed)).unwrap();
-    assert!(ve.ping("192.0.2.1", 1));
+    assert!(ve.ping("192.0.2.1", 5));
     let addresses = host.ip(&format!("addr show {NAME}"));
     assert!(
         !addresses.contains("198.51.100.9") && addresses.contains("mtu 1400"),
@@ -290,7 +290,7 @@ fn somebody_elses_bridge_is_used_and_no_more() {
     let Some(ve) = Space::new() else { return };
     host.run(|| network().attach(ve.fd(), &[bridged(101, 0, "br0", &["192.0.2.10"])]))
         .unwrap();
-    assert!(ve.ping("192.0.2.1", 1));
+    assert!(ve.ping("192.0.2.1", 5));
     assert_eq!(
         ve.ip_json("link show eth0")[0]["mtu"],
         9000,
@@ -348,8 +348,8 @@ fn a_second_interface_on_a_bridge_answers_by_itself() {
     let Some(other) = add(&host, 102, &["192.0.2.11"]) else {
         return;
     };
-    assert!(host.ping("198.51.100.7", 1) && other.ping("192.0.2.10", 1));
-    assert!(ve.ping("-I 192.0.2.10 203.0.113.1", 1) && ve.ping("-I 192.0.2.10 192.0.2.11", 1));
+    assert!(host.ping("198.51.100.7", 5) && other.ping("192.0.2.10", 5));
+    assert!(ve.ping("-I 192.0.2.10 203.0.113.1", 5) && ve.ping("-I 192.0.2.10 192.0.2.11", 5));
 }
 
 #[test]
