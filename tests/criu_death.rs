@@ -185,7 +185,7 @@ fn spread(most: usize) -> Vec<usize> {
 /// How long one verb may take; more with HOSTEL_SWEEP_SECONDS, so that all calls are tried.
 fn budget() -> Duration {
     let asked = std::env::var("HOSTEL_SWEEP_SECONDS").ok().and_then(|s| s.parse().ok());
-    Duration::from_secs(asked.unwrap_or(30))
+    Duration::from_secs(asked.unwrap_or(30 * house::slowness()))
 }
 
 /// What came of it, in numbers.

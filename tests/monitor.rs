@@ -149,8 +149,22 @@ fn audit_gives_a_ve_a_new_monitor_too() {
     assert!(monitor(&h).is_some() && h.audit().is_empty());
 }
 
+/// Does the kernel tell a monitor that isn't init's parent what the guest wanted? Else it is a matter of who comes first,
+/// the monitor or the parent.
+fn tells_how_it_ended() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
+}
+
 #[test]
 fn reboot_and_poweroff_work_after_an_adoption() {
+    if !tells_how_it_ended() {
+        println!("skipped because Linux before 6.15 tells nobody but its parent how a process has ended");
+        return;
+    }
     let h = House::new();
     h.busybox("web1");
     kill_monitor(&h);
@@ -184,6 +198,10 @@ fn a_guest_that_ends_unwatched_is_cleared_up_after_by_the_next_command() {
 
 #[test]
 fn a_debian_guest_runs_on_and_reboots_without_its_first_monitor() {
+    if !tells_how_it_ended() {
+        println!("skipped because Linux before 6.15 tells nobody but its parent how a process has ended");
+        return;
+    }
     let h = House::new();
     h.debian("d12", "debian-12");
     let pid = init(&h, "d12");
@@ -298,6 +316,8 @@ fn asked(h: &House, pid: u32) {
         let waiting = status.lines().find_map(|l| l.strip_prefix("ShdPnd:")).unwrap();
         waiting.trim().bytes().any(|digit| digit != b'0')
     });
+    // Both may be so from a stop before this one; what that one left is to be put in order by now.
+    std::thread::sleep(Duration::from_millis(300) * u32::try_from(house::slowness()).unwrap());
 }
 
 #[test]
