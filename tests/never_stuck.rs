@@ -431,7 +431,9 @@ fn on_a_full_disk_nothing_is_lost_and_everything_can_be_ended() {
             small.fill();
         }
         let started = h.run(&["start", "web4"]);
-        assert!([0, 6].contains(&started.code), "{started:#?}");
+        // Linux 6.1 tells a guest's file system that the disk below is broken, not full.
+        let broken = started.code == 1 && started.err.contains("Input/output error");
+        assert!(broken || [0, 6].contains(&started.code), "{started:#?}");
         let stopped = h.run(&["stop", "web4"]);
         assert_eq!(stopped.code, 0, "{stopped:#?}");
         assert!(h.audit().is_empty(), "{:#?}", h.audit());
