@@ -89,9 +89,7 @@ fn the_audit_finds_counters_of_nobody_and_what_isnt_counted() {
     let audit = |fix| {
         let found = engine(&host).audit(fix).unwrap();
         let counters = found.into_iter().filter(|o| o.kind == "counter");
-        counters
-            .map(|o| format!("{} {}", o.kind, o.object))
-            .collect::<Vec<_>>()
+        counters.map(|o| format!("{} {}", o.kind, o.object)).collect::<Vec<_>>()
     };
     fakes(&host).counters.flush();
     assert_eq!(audit(true), ["counter hv101.0"]);
