@@ -6,7 +6,7 @@ use super::Findings;
 use super::inventory::Inventory;
 use crate::error::Result;
 use crate::host::Host;
-use crate::ve::traffic::BROKEN;
+use crate::ve::counting::BROKEN;
 
 impl Host {
     pub(super) fn audit_counters<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
