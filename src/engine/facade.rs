@@ -16,6 +16,7 @@ mod settle;
 mod template;
 #[cfg(test)]
 pub(crate) mod tests;
+mod traffic;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub use address::AddressReport;
 pub use host_life::Procession;
 pub use network::{AddressState, NetworkStatus};
 pub(crate) use settle::TROUBLE;
+pub use traffic::{ClassTraffic, Ways};
 
 use crate::error::{Class, Result};
 use crate::host::Host;

@@ -20,4 +20,5 @@ pub mod request;
 pub mod resolve;
 pub mod state;
 pub mod template;
+pub mod traffic;
 pub mod units;

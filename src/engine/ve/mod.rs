@@ -2,6 +2,7 @@
 
 pub mod addresses;
 pub mod bridge;
+pub mod counting;
 pub mod dump;
 pub mod identity;
 pub mod judge;
@@ -12,3 +13,4 @@ pub mod record;
 pub mod registry;
 pub mod storage;
 pub mod taken;
+

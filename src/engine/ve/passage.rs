@@ -35,16 +35,18 @@ impl Host {
     pub fn admit(&self, id: VeId, state: &VeState) -> Result<()> {
         let members = self.members_of(id, state, &mut Catalogue::default());
         let _lock = self.lock_firewall("start")?;
-        self.mend_firewall()?;
+        let bridged = self.mend_firewall()?.bridged;
+        self.begin_counting(&members, bridged)?;
         Ok(self.firewall.admit(self.config.nft_table.as_str(), &members)?)
     }
 
-    /// If the table was gone or had been tampered with, every VE that runs is to pass again.
-    pub(super) fn mend_firewall(&self) -> Result<()> {
-        if self.firewall.ensure(&self.ruleset()?)? {
+    /// If the table was gone or had been tampered with, every VE that runs is to pass again. The answer is what it is now.
+    pub(super) fn mend_firewall(&self) -> Result<Ruleset> {
+        let ruleset = self.ruleset()?;
+        if self.firewall.ensure(&ruleset)? {
             self.firewall.admit(self.config.nft_table.as_str(), &self.members()?)?;
         }
-        Ok(())
+        Ok(ruleset)
     }
 
     /// What the firewall should know of the VEs that run.

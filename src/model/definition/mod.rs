@@ -12,6 +12,7 @@ mod network;
 mod plan;
 mod resources;
 mod tenant;
+mod traffic;
 pub(crate) mod value;
 mod ve;
 
@@ -29,6 +30,7 @@ pub use network::{AddressRange, Network, NetworkKind};
 pub use plan::Plan;
 pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys, MemoryKeys, Resources};
 pub use tenant::Tenant;
+pub use traffic::{ClassName, Prefix, REST, TrafficClass};
 pub use value::Count;
 pub use ve::{Addresses, InterfaceKeys, MAX_INTERFACES, Share, StopMode, VeDefinition};
 

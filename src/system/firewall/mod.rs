@@ -27,6 +27,7 @@ mod ruleset;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod traffic;
 mod wire;
 
 pub use fake::FakeFirewall;

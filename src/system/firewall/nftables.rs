@@ -37,7 +37,7 @@ impl Nftables {
         }
     }
 
-    fn load(&self, table: &str, text: &str) -> Result<()> {
+    pub(super) fn load(&self, table: &str, text: &str) -> Result<()> {
         let fail = |e: io::Error| {
             let missing = e.kind() == io::ErrorKind::NotFound;
             let error = Error::os("run", self.program.display(), e);
@@ -68,12 +68,9 @@ impl Nftables {
         let table = &ruleset.table;
         self.load(table, &ruleset::text(ruleset, families)?)?;
         let mut netlink = open()?;
-        for family in families {
-            let chain = format!("rules_{}", digest_of_rules(&mut netlink, *family, table)?);
-            commit(&mut netlink, vec![wire::new_chain(*family, table, &chain)])
-                .map_err(|refusal| refusal.into_error("mark firewall table", table))?;
-        }
-        Ok(())
+        families
+            .iter()
+            .try_for_each(|family| mark_rules(&mut netlink, *family, table))
     }
 
     fn run(&self, text: &str) -> io::Result<Output> {
@@ -99,11 +96,11 @@ impl Nftables {
     }
 }
 
-fn open() -> Result<Netlink> {
+pub(super) fn open() -> Result<Netlink> {
     Netlink::netfilter().map_err(|e| Error::os("open a socket to", "the kernel's netfilter (netlink)", e))
 }
 
-fn commit(netlink: &mut Netlink, messages: Vec<Request>) -> std::result::Result<(), Refusal> {
+pub(super) fn commit(netlink: &mut Netlink, messages: Vec<Request>) -> std::result::Result<(), Refusal> {
     if messages.is_empty() {
         Ok(())
     } else {
@@ -157,9 +154,16 @@ fn exists(netlink: &mut Netlink, table: &str, request: &Request) -> Result<Optio
     }
 }
 
+/// Marks a table with what the kernel made of its text: see [`is_intact`].
+pub(super) fn mark_rules(netlink: &mut Netlink, family: Family, table: &str) -> Result<()> {
+    let chain = format!("rules_{}", digest_of_rules(netlink, family, table)?);
+    commit(netlink, vec![wire::new_chain(family, table, &chain)])
+        .map_err(|refusal| refusal.into_error("mark firewall table", table))
+}
+
 /// Empty chains whose names tell what the table is: one comes with the text, one is added after loading, with a
 /// digest of the rules as the kernel shows them. Together they say: this text, and nobody has touched the rules.
-fn is_intact(netlink: &mut Netlink, family: Family, table: &str, version: &str) -> Result<bool> {
+pub(super) fn is_intact(netlink: &mut Netlink, family: Family, table: &str, version: &str) -> Result<bool> {
     let Some(found) = exists(netlink, table, &wire::get_table(family, table))? else {
         return Ok(false);
     };

@@ -7,11 +7,11 @@ use super::keys::{Family, Key, NAME, Set};
 use crate::net::netlink::{Attributes, Request};
 
 /// struct nfgenmsg, before the attributes.
-const HEADER: usize = 4;
+pub(super) const HEADER: usize = 4;
 /// NFTA_SET_ELEM_LIST_TABLE, _SET and _ELEMENTS.
-const ELEMENTS: [u16; 3] = [1, 2, 3];
+pub(super) const ELEMENTS: [u16; 3] = [1, 2, 3];
 /// NFTA_LIST_ELEM, NFTA_SET_ELEM_KEY, NFTA_DATA_VALUE: an element is nested that deep.
-const ELEMENT: [u16; 3] = [1, 1, 1];
+pub(super) const ELEMENT: [u16; 3] = [1, 1, 1];
 /// NFTA_SET_ELEM_DATA: beside the key, in a map.
 const DATA: u16 = 2;
 /// NFTA_TABLE_NAME, NFTA_TABLE_FLAGS.
@@ -23,9 +23,9 @@ const RULE: [u16; 3] = [1, 2, 4];
 /// Elements in one message: a list attribute holds 64 KiB.
 const CHUNK: usize = 500;
 
-const ACK: u16 = libc::NLM_F_ACK as u16;
+pub(super) const ACK: u16 = libc::NLM_F_ACK as u16;
 
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     // The callers' values are names of at most 128 bytes and lists of CHUNK elements.
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     let mut bytes = length.to_ne_bytes().to_vec();
@@ -35,15 +35,15 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(super) fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute(kind | libc::NLA_F_NESTED as u16, value)
 }
 
-fn text(kind: u16, value: &str) -> Vec<u8> {
+pub(super) fn text(kind: u16, value: &str) -> Vec<u8> {
     attribute(kind, format!("{value}\0").as_bytes())
 }
 
-fn message(family: Family, kind: i32, flags: u16, attributes: &[Vec<u8>]) -> Request {
+pub(super) fn message(family: Family, kind: i32, flags: u16, attributes: &[Vec<u8>]) -> Request {
     let mut body = vec![family as u8, 0, 0, 0];
     attributes.iter().for_each(|a| body.extend(a));
     Request {

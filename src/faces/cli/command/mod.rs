@@ -35,6 +35,7 @@ pub mod status;
 pub mod stop;
 pub mod suspend;
 pub mod template;
+pub mod traffic;
 pub mod umount;
 pub mod unpause;
 pub mod verb;
@@ -89,6 +90,7 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Shutdown(c) => c.run(context),
         Command::Network(c) => c.run(context),
         Command::Address(c) => c.run(context),
+        Command::Traffic(c) => c.run(context),
         Command::Audit(c) => c.run(context),
         Command::Template(c) => c.run(context),
         Command::Completions(c) => c.run(context),
