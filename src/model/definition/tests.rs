@@ -264,6 +264,11 @@ fn networks() {
     let good = network("kind = \"routed\"\npools = [\"10.77.0.0/24\", \"2001:db8:77::/64\"]\nexclude = [\"10.77.0.1\", \"10.77.0.5-10.77.0.9\"]").unwrap();
     assert!(good.contains("10.77.0.9".parse().unwrap()) && good.excludes("10.77.0.9".parse().unwrap()));
     assert_eq!(good.quarantine, Span::seconds(3600));
+    for (kind, masquerades) in [("nat", true), ("routed", false)] {
+        let text = format!("kind = \"{kind}\"\npools = [\"10.77.0.0/24\"]");
+        assert_eq!(network(&text).unwrap().masquerade, masquerades, "{kind}");
+    }
+    assert!(network("kind = \"nat\"\npools = [\"10.77.0.0/24\"]\nmasquerade = true").is_ok());
     assert!(!good.contains("10.77.1.1".parse().unwrap()) && !good.excludes("10.77.0.10".parse().unwrap()));
     for (text, key, expected) in [
         (
@@ -340,6 +345,16 @@ fn networks() {
             "from the lower to the higher",
         ),
         ("kind = \"routed\"\npools = [\"10.0.0.0/8\"]\nmtu = 1000", "mtu", "1280"),
+        (
+            "kind = \"nat\"\npools = [\"10.0.0.0/8\"]\nmasquerade = false",
+            "masquerade",
+            "always has the host's address",
+        ),
+        (
+            "kind = \"nat\"\npools = [\"10.0.0.0/8\"]\nisolated = true",
+            "isolated",
+            "kind = \"bridge\"",
+        ),
     ] {
         let wrong = network(text).expect_err(text);
         assert_eq!(

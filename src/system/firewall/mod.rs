@@ -21,6 +21,7 @@ use crate::Result;
 
 mod fake;
 mod keys;
+mod nat;
 mod nftables;
 mod ruleset;
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod tests;
 mod wire;
 
 pub use fake::FakeFirewall;
+pub use nat::Nat;
 pub use nftables::Nftables;
 
 /// What the table shall be.
@@ -41,6 +43,8 @@ pub struct Ruleset {
     pub prefix: String,
     /// Networks whose VEs leave the host under the host's own address.
     pub masquerade: Vec<MasqueradePool>,
+    /// Networks that nobody outside reaches uninvited.
+    pub nat: Nat,
     /// Are there networks of kind bridge? The table of that family is made for them only: not every kernel has it.
     pub bridged: bool,
     /// Networks on bridges of ours into which the host forwards nothing of their own VEs: tenants would reach each other

@@ -2,13 +2,12 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnetwork::IpNetwork;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tera::{Context, Tera};
 
 use super::keys::{Family, Key, Set, keys};
-use super::{Member, Ruleset};
+use super::{Member, Ruleset, nat};
 use crate::error::{Error, Kind, Result};
 use crate::net::{GATEWAY_V6, check};
 
@@ -200,7 +199,7 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
     let template = match family {
         Family::Inet => {
             insert_members(&mut context, members);
-            insert_pools(&mut context, ruleset);
+            context.insert("nat", &nat::text(ruleset)?);
             TEMPLATE
         }
         Family::Bridge => {
@@ -244,24 +243,6 @@ fn insert_members(context: &mut Context, members: &[Member]) {
     context.insert("ve4", &ve4);
     context.insert("ve6", &ve6);
     context.insert("nd6", &nd6);
-}
-
-fn insert_pools(context: &mut Context, ruleset: &Ruleset) {
-    // Network addresses, so that nft isn't given host bits.
-    let text = |network: &IpNetwork| format!("{}/{}", network.network(), network.prefix());
-    let pools = |ipv6: bool| {
-        let all = ruleset
-            .masquerade
-            .iter()
-            .flat_map(|m| &m.pools)
-            .filter(|p| p.is_ipv6() == ipv6);
-        let mut pools: Vec<String> = all.map(text).collect();
-        pools.sort_unstable();
-        pools.dedup();
-        pools
-    };
-    context.insert("masquerade4", &pools(false));
-    context.insert("masquerade6", &pools(true));
 }
 
 fn hex(address: Ipv6Addr) -> String {
