@@ -2,6 +2,7 @@
 //! matched with what should.
 
 mod files;
+mod forwards;
 mod inventory;
 mod objects;
 

@@ -3,6 +3,7 @@
 pub mod addresses;
 pub mod bridge;
 pub mod dump;
+pub mod forward;
 pub mod identity;
 pub mod judge;
 pub mod outline;

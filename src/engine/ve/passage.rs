@@ -80,11 +80,16 @@ impl Host {
                 }
             };
             let mac = Mac::guest(id, n as u8).bytes();
+            // What it is called by from itself, too.
+            let own = state.interfaces.iter().flat_map(|i| &i.addresses);
+            let hairpin = own.filter(|_| !i.forwards.is_empty() && port.is_none());
             members.push(Member {
                 interface,
                 addresses,
                 mac,
+                hairpin: hairpin.copied().collect(),
                 port,
+                forwards: i.forwards.iter().flat_map(|f| f.singles()).collect(),
             });
         }
         members
@@ -109,8 +114,11 @@ impl Host {
                 }));
                 // Behind an uplink there are others, whose frames the bridge passes on to the host.
                 let only_ves = own && bridge.uplink.is_none();
-                nat.inside
-                    .extend(only_ves.then(|| self.bridge_name(name.as_str(), bridge)));
+                let bridge_name = self.bridge_name(name.as_str(), bridge);
+                nat.inside.extend(only_ves.then(|| bridge_name.clone()));
+                let is_gateway = !bridge.host.is_empty();
+                nat.bridged
+                    .extend(is_gateway.then(|| (bridge_name, network.pools.clone())));
             }
             if network.kind == NetworkKind::Nat {
                 nat.closed.extend(&network.pools);

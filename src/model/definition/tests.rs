@@ -434,12 +434,20 @@ fn every_key_has_words_and_a_true_example() {
                 continue;
             }
             let interface = k.key.strip_prefix("network.N.");
+            let forward = k.key.strip_prefix("forward.N.");
             let mut text: String = required(kind)
                 .iter()
                 .filter(|(key, _)| *key != k.key && !key.contains(".N."))
                 .map(|(key, example)| format!("{key} = {example}\n"))
                 .collect();
-            match interface {
+            match interface.or(forward) {
+                Some("listen") => text += &format!("[[forward]]\nlisten = {}\n", k.example),
+                Some(name) if forward.is_some() => {
+                    text += &format!(
+                        "[[network]]\nnetwork = \"private\"\n[[forward]]\nlisten = 1\n{name} = {}\n",
+                        k.example
+                    );
+                }
                 Some("network") => text += &format!("[[network]]\nnetwork = {}\n", k.example),
                 Some(name) => text += &format!("[[network]]\nnetwork = \"a\"\n{name} = {}\n", k.example),
                 None => text += &format!("{} = {}\n", k.key, k.example),

@@ -15,11 +15,13 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
+use hostel_model::forward::PortForward;
 use ipnetwork::IpNetwork;
 
 use crate::Result;
 
 mod fake;
+mod forward;
 mod keys;
 mod nat;
 mod nftables;
@@ -73,7 +75,7 @@ pub struct MasqueradePool {
 }
 
 /// One interface of a VE, and what may come from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Member {
     /// The host's end.
     pub interface: String,
@@ -83,6 +85,10 @@ pub struct Member {
     pub mac: [u8; 6],
     /// It is a port of a bridge, with these rules.
     pub port: Option<PortRules>,
+    /// Ports of the host that lead to addresses of it. The kernel tells ranges port by port.
+    pub forwards: Vec<PortForward>,
+    /// All addresses of its VE: from these it reaches itself by such a port, which takes a detour.
+    pub hairpin: Vec<IpAddr>,
 }
 
 /// What may pass a port of a bridge.

@@ -55,6 +55,11 @@ pub(super) fn check_members(members: &[Member]) -> Result<()> {
         check::interface_name(&member.interface)?;
         check::mac(member.mac)?;
         member.addresses.iter().try_for_each(|a| check::address(*a))?;
+        member.hairpin.iter().try_for_each(|a| check::address(*a))?;
+        if let Some(lost) = member.forwards.iter().find(|f| !member.addresses.contains(&f.target)) {
+            let why = format!("{} hasn't that address", member.interface);
+            return Err(Error::new("forward", lost, why).kind(Kind::Invalid));
+        }
     }
     let twice = |what: String| Err(Error::new("admit", what, "it is there twice").kind(Kind::Invalid));
     let mut interfaces: Vec<&str> = members.iter().map(|m| m.interface.as_str()).collect();
@@ -124,9 +129,9 @@ pub(super) fn digest(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A set of ports, as the template wants it.
+/// A set, as the templates want it.
 #[derive(Serialize)]
-struct PortSet {
+pub(super) struct PortSet {
     about: &'static str,
     kind: &'static str,
     name: &'static str,
@@ -134,18 +139,18 @@ struct PortSet {
     elements: Vec<String>,
 }
 
-fn port_sets(members: &[Member]) -> Vec<PortSet> {
-    let ports = members.iter().filter(|m| m.port.is_some());
-    let mut all: Vec<Key> = ports.flat_map(keys).collect();
+/// These sets with the members' elements.
+pub(super) fn member_sets(sets: &[Set], members: &[Member]) -> Vec<PortSet> {
+    let mut all: Vec<Key> = members.iter().flat_map(keys).collect();
     all.sort_unstable();
     let one = |set: &Set| PortSet {
         about: set.about(),
-        kind: if *set == Set::Sides { "map" } else { "set" },
+        kind: if set.is_map() { "map" } else { "set" },
         name: set.name(),
         of: set.type_of(),
         elements: all.iter().filter(|k| k.set == *set).map(Key::text).collect(),
     };
-    Set::PORTS.iter().map(one).collect()
+    sets.iter().map(one).collect()
 }
 
 /// What the host has to do with isolated networks: their pools, and its own addresses in them.
@@ -199,11 +204,11 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
     let template = match family {
         Family::Inet => {
             insert_members(&mut context, members);
-            context.insert("nat", &nat::text(ruleset)?);
+            context.insert("nat", &nat::text(ruleset, members)?);
             TEMPLATE
         }
         Family::Bridge => {
-            context.insert("sets", &port_sets(members));
+            context.insert("sets", &member_sets(Set::PORTS, members));
             context.insert("host_sets", &host_sets(ruleset));
             BRIDGE_TEMPLATE
         }

@@ -1,6 +1,7 @@
 //! The firewall on the real kernel: `nft`, `ping` and frames of our own making as witnesses.
 
 mod bridge;
+mod forward;
 mod nat;
 mod spoofing;
 mod table;
@@ -23,7 +24,7 @@ fn member(id: u32, addresses: &[&str]) -> Member {
         interface: link.host_name,
         addresses: link.addresses,
         mac: link.mac,
-        port: None,
+        ..Member::default()
     }
 }
 
