@@ -5,6 +5,7 @@ mod address;
 mod audit;
 mod console;
 mod create;
+mod forward;
 mod host_life;
 mod info;
 mod init;
@@ -27,6 +28,7 @@ use hostel_model::id::{TemplateName, VeId, VeName};
 use serde::Serialize;
 
 pub use address::AddressReport;
+pub use forward::{ForwardReport, ForwardState, PortForwardParts};
 pub use host_life::Procession;
 pub use network::{AddressState, NetworkStatus};
 pub(crate) use settle::TROUBLE;

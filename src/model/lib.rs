@@ -7,6 +7,7 @@ pub mod aside;
 pub mod definition;
 pub mod distribution;
 pub mod edit;
+pub mod forward;
 pub mod host_life;
 mod hostname;
 pub mod id;

@@ -3,6 +3,7 @@
 
 mod counters;
 mod files;
+mod forwards;
 mod inventory;
 mod objects;
 

@@ -4,6 +4,7 @@ pub mod addresses;
 pub mod bridge;
 pub mod counting;
 pub mod dump;
+pub mod forward;
 pub mod identity;
 pub mod judge;
 pub mod outline;
@@ -13,4 +14,3 @@ pub mod record;
 pub mod registry;
 pub mod storage;
 pub mod taken;
-

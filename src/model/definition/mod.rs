@@ -6,6 +6,7 @@
 mod bridge;
 mod diagnostic;
 mod field;
+mod forward;
 mod guest;
 mod host;
 mod network;
@@ -24,6 +25,7 @@ pub(crate) use value::is_unfit;
 pub use bridge::{Allowances, Bridge, InterfaceName};
 pub use diagnostic::{Diagnostic, Diagnostics, Fault};
 pub use field::{FileKind, KeyDoc, Shape, When};
+pub use forward::{ForwardKeys, MAX_FORWARDED, Protocol};
 pub use guest::{CryptHash, Guest, SshKey, Timezone};
 pub use host::{Console, Defaults, HostConfig, IdRange, InterfacePrefix, Paths, Proc, Shutdown, Unenforceable, View};
 pub use network::{AddressRange, Network, NetworkKind};

@@ -3,6 +3,7 @@
 mod address;
 mod bridge;
 mod create;
+mod forward;
 mod host_life;
 mod judge;
 mod set;

@@ -11,6 +11,7 @@ pub mod destroy;
 pub mod edit;
 pub mod enter;
 pub mod exec;
+pub mod forward;
 pub mod help;
 pub mod info;
 pub mod init;
@@ -91,6 +92,7 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Network(c) => c.run(context),
         Command::Address(c) => c.run(context),
         Command::Traffic(c) => c.run(context),
+        Command::Forward(c) => c.run(context),
         Command::Audit(c) => c.run(context),
         Command::Template(c) => c.run(context),
         Command::Completions(c) => c.run(context),
