@@ -21,6 +21,7 @@ use crate::host::Host;
 use crate::step::Operation;
 use crate::step::testkit::Case;
 use crate::testing::{FAIL_CALLS, engine, fakes, host, id, inventory, order, started, with_ve};
+use crate::ve::registry::Catalogue;
 
 fn prove<O: Operation<Host = Host>>(host: impl Fn() -> Arc<Host>, params: impl Fn(&Host) -> O::Params) {
     let case: Case<'_, O> = Case {
@@ -246,6 +247,33 @@ fn set_addresses() {
     };
     prove::<Set>(|| made(RICH), params);
     prove::<Set>(|| running(RICH), params);
+}
+
+/// Networks: one comes, one goes.
+#[test]
+fn set_networks() {
+    let params = |key: &'static str, network: &'static str| {
+        move |host: &Host| {
+            let set::Params { old, new, .. } = change(key, network)(host);
+            let had = host.state(id(101)).unwrap().interfaces;
+            let definition = hostel_model::definition::VeDefinition::parse("web1.toml", &new).unwrap();
+            let after = host.resolve(&definition, &mut Catalogue::default()).unwrap();
+            let has = host
+                .interfaces(&after, &had, &host.taken(Some(id(101))).unwrap())
+                .unwrap();
+            assert_ne!(had.len(), has.len());
+            set::Params {
+                old,
+                new,
+                disk_size: None,
+                interfaces: Some(set::Interfaces { old: had, new: has }),
+            }
+        }
+    };
+    for start in [made, running] {
+        prove::<Set>(|| start(&[]), params("network+", "public"));
+        prove::<Set>(|| start(RICH), params("network-", "private"));
+    }
 }
 
 /// Whatever fails, there is one whole disk with all that was on it, and the record says of which driver.

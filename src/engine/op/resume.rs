@@ -170,7 +170,7 @@ impl Resume {
         let changed = host.network.prepare_host()?;
         self.notes
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
-        let names = host.interface_names(self.id, links.len());
+        let names = host.interface_names(self.id, &self.state.numbers());
         host.firewall
             .hold(&host.held(self.id), &names, self.state.is_bridged())?;
         host.ready_bridges(&self.state)?;
@@ -180,7 +180,7 @@ impl Resume {
     }
 
     fn remove_network(&mut self) -> Result<()> {
-        self.host.clear_network(self.id, self.state.interfaces.len())?;
+        self.host.clear_network(self.id, &self.state.numbers())?;
         Ok(self.host.firewall.release(&self.host.held(self.id))?)
     }
 

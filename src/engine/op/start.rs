@@ -232,7 +232,7 @@ impl Start {
     }
 
     fn detach_network(&mut self) -> Result<()> {
-        self.host.clear_network(self.id, self.state.interfaces.len())
+        self.host.clear_network(self.id, &self.state.numbers())
     }
 
     fn record(&mut self) -> Result<()> {

@@ -18,8 +18,8 @@ pub struct Outline {
     pub name: VeName,
     /// Whose it is, as far as Hostel remembers.
     pub tenant: Option<TenantName>,
-    /// How many interfaces it has; the most that it may have if that can't be told.
-    pub interfaces: usize,
+    /// The numbers of its interfaces; all that it may have if that can't be told.
+    pub interfaces: Vec<usize>,
     /// Its record can be read.
     pub whole: bool,
 }
@@ -30,7 +30,7 @@ impl From<&VeState> for Outline {
             id: state.id,
             name: state.name.clone(),
             tenant: state.tenant.clone(),
-            interfaces: state.interfaces.len(),
+            interfaces: state.numbers(),
             whole: true,
         }
     }
@@ -74,7 +74,7 @@ impl Host {
             id,
             name: defined.unwrap_or_else(|| substitute(id)),
             tenant: None,
-            interfaces: MAX_INTERFACES,
+            interfaces: (0..MAX_INTERFACES).collect(),
             whole: false,
         }
     }

@@ -1,7 +1,6 @@
 //! What the firewall is to know of VEs: whose packets may pass.
 
 use hostel_model::id::VeId;
-use hostel_model::mac::Mac;
 use hostel_system::firewall::{IsolatedNetwork, MasqueradePool, Member, Ruleset};
 use hostel_system::net::{ALIAS_PREFIX, Link};
 
@@ -13,15 +12,15 @@ use crate::host::Host;
 impl Host {
     /// The links of a VE.
     pub fn links(&self, id: VeId, state: &VeState) -> Result<Vec<Link>> {
-        let names = self.interface_names(id, state.interfaces.len());
         let mut catalogue = Catalogue::default();
         let mut links = Vec::new();
-        for (n, (host_name, interface)) in names.into_iter().zip(&state.interfaces).enumerate() {
+        for interface in &state.interfaces {
             let network = catalogue.network(self, &interface.network)?;
             links.push(Link {
-                host_name,
-                guest_name: format!("eth{n}"),
-                mac: Mac::guest(id, n as u8).bytes(),
+                host_name: self.interface_name(id, interface),
+                guest_name: interface.guest_name(),
+                number: interface.mac.index().into(),
+                mac: interface.mac.bytes(),
                 mtu: network.mtu.map(u32::from),
                 addresses: interface.addresses.clone(),
                 alias: format!("{ALIAS_PREFIX}{id}"),
@@ -64,25 +63,23 @@ impl Host {
     /// What the firewall should know of a VE. A port whose network can't be read is left out: nothing passes it until that
     /// is mended.
     fn members_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Vec<Member> {
-        let names = self.interface_names(id, state.interfaces.len());
         let mut members = Vec::new();
-        for (n, (interface, i)) in names.into_iter().zip(&state.interfaces).enumerate() {
+        for i in &state.interfaces {
             let mut addresses = i.addresses.clone();
             let port = match i.bridged {
                 None => None,
                 Some(allowed) => {
                     let network = catalogue.network(self, &i.network).ok();
-                    let rules = network.and_then(|network| self.port_rules(id, n, state, network, allowed));
+                    let rules = network.and_then(|network| self.port_rules(i, state, network, allowed));
                     let Some((rules, announced)) = rules else { continue };
                     addresses.extend(announced);
                     Some(rules)
                 }
             };
-            let mac = Mac::guest(id, n as u8).bytes();
             members.push(Member {
-                interface,
+                interface: self.interface_name(id, i),
                 addresses,
-                mac,
+                mac: i.mac.bytes(),
                 port,
             });
         }

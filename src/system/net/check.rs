@@ -187,6 +187,7 @@ mod tests {
         Link {
             host_name: "hv101.0".into(),
             guest_name: "eth0".into(),
+            number: 0,
             mac: [2, 0, 0, 0, 1, 1],
             mtu: None,
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],

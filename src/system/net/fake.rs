@@ -84,6 +84,16 @@ impl FakeNetwork {
 }
 
 impl State {
+    fn bridge_of(&self, link: &Link) -> Result<()> {
+        match link.port.as_ref().filter(|p| !self.bridges.contains_key(&p.bridge)) {
+            None => Ok(()),
+            Some(port) => {
+                let none = "there is no bridge of that name";
+                Err(Error::new("find bridge", &port.bridge, none).kind(Kind::NotFound))
+            }
+        }
+    }
+
     fn refuse_foreign(&self, name: &str) -> Result<()> {
         if self.foreign.iter().any(|f| f == name) {
             return Err(Error::new("remove interface", name, "it isn't Hostel's").kind(Kind::Exists));
@@ -98,10 +108,7 @@ impl Network for FakeNetwork {
         check::links(links)?;
         for link in links {
             state.refuse_foreign(&link.host_name)?;
-            if let Some(port) = link.port.as_ref().filter(|p| !state.bridges.contains_key(&p.bridge)) {
-                let none = "there is no bridge of that name";
-                return Err(Error::new("find bridge", &port.bridge, none).kind(Kind::NotFound));
-            }
+            state.bridge_of(link)?;
             let others = state
                 .links
                 .values()
@@ -117,9 +124,22 @@ impl Network for FakeNetwork {
         Ok(())
     }
 
-    fn readdress(&self, _init: u32, _old: &[Link], new: &[Link]) -> Result<()> {
+    fn readdress(&self, _init: u32, old: &[Link], new: &[Link]) -> Result<Vec<String>> {
         let mut state = self.call("readdress")?;
         check::links(new)?;
+        let is_in = |link: &Link, list: &[Link]| list.iter().any(|l| l.host_name == link.host_name);
+        for going in old.iter().filter(|l| !is_in(l, new)) {
+            state.links.remove(&going.host_name);
+            state.counters.remove(&going.host_name);
+        }
+        for coming in new.iter().filter(|l| !is_in(l, old)) {
+            let bare = Link {
+                addresses: Vec::new(),
+                ..coming.clone()
+            };
+            state.bridge_of(coming)?;
+            state.links.entry(coming.host_name.clone()).or_insert(bare);
+        }
         for link in new {
             let others = state.links.values().filter(|l| l.host_name != link.host_name);
             if let Some(address) = others.flat_map(|l| &l.addresses).find(|a| link.addresses.contains(a)) {
@@ -130,7 +150,7 @@ impl Network for FakeNetwork {
             let there = state.links.get_mut(&link.host_name).ok_or_else(missing)?;
             there.addresses.clone_from(&link.addresses);
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn lay(&self, links: &[Link]) -> Result<Vec<String>> {

@@ -68,6 +68,8 @@ pub struct Link {
     pub host_name: String,
     /// The VE's end: "eth0".
     pub guest_name: String,
+    /// Its number among the VE's: it names the table of routes that the link may need inside.
+    pub number: u32,
     /// MAC address of the VE's end.
     pub mac: [u8; 6],
     /// MTU of both ends in bytes; the kernel's default (1500) if none.
@@ -176,10 +178,12 @@ pub trait Network: Send + Sync + Debug {
     /// from the address of a later link leaves by that link (a rule and a table of its own).
     fn attach(&self, netns: BorrowedFd<'_>, links: &[Link]) -> Result<()>;
 
-    /// Gives the links of a VE that runs other addresses, in the network namespace of this process (its init) and on
-    /// the host. `old` and `new` are the same links in the same order. On an error it may be done in part: the same the
-    /// other way round takes it back. What is so already is left as it is.
-    fn readdress(&self, init: u32, old: &[Link], new: &[Link]) -> Result<()>;
+    /// Gives a VE that runs other links and addresses, in the network namespace of this process (its init) and on the
+    /// host: what is only in `new` is made, what is only in `old` goes, and of those in both (by the host's end) the
+    /// addresses change. On an error it may be done in part: the same the other way round takes it back. What is so
+    /// already is left as it is. The answer is a line for each end that its guest has renamed or moved, and whose
+    /// addresses inside are left to it.
+    fn readdress(&self, init: u32, old: &[Link], new: &[Link]) -> Result<Vec<String>>;
 
     /// Makes the links of a VE that CRIU is to restore, with both ends on this host and the host's one set up; all of
     /// them or none. The answer names, for each link in order, the end that becomes the VE's.

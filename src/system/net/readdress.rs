@@ -1,18 +1,21 @@
-//! Other addresses for the links of a VE that runs. What each link needs is a list of objects in the kernel; what only
-//! the old addresses need is removed, what only the new ones need is added. Both leave alone what is so already, so the
-//! change may be made twice, go on after it was cut short, or be taken back from wherever it stopped.
+//! Other links and addresses for a VE that runs. What each link needs is a list of objects in the kernel; what only the
+//! old ones need is removed, what only the new ones need is added. Both leave alone what is so already, so the change may
+//! be made twice, go on after it was cut short, or be taken back from wherever it stopped.
+//!
+//! A link is made bare, as one without addresses, and is then one whose addresses change. One that goes takes all along
+//! but rules inside; it is removed by its host's end, wherever its guest has put the other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ipnetwork::IpNetwork;
-use nix::sched::CloneFlags;
 use rtnetlink::packet_route::address::AddressScope;
 
 use super::inspect;
 use super::netlink::{Netlink, Refusal, Request};
-use super::routed::{FIRST_TABLE, configure, existing};
+use super::routed::{attach, configure, existing, remove_ours};
 use super::sysctl::Sysctl;
 use super::{Link, check, message};
 use crate::error::{Error, Kind, Result};
@@ -77,10 +80,11 @@ impl Object {
 }
 
 /// All that these links need, by the number of the link; as `attach` lays it.
-fn objects(links: &[Link]) -> Vec<(usize, Object)> {
+fn objects(links: &[Link]) -> Vec<(u32, Object)> {
     let mut all = Vec::new();
     let mut defaults = [false; 2];
-    for (n, (link, table)) in links.iter().zip(FIRST_TABLE..).enumerate() {
+    for link in links {
+        let n = link.number;
         for ipv6 in [false, true] {
             let own: Vec<IpAddr> = link.addresses.iter().copied().filter(|a| a.is_ipv6() == ipv6).collect();
             if own.is_empty() {
@@ -88,7 +92,7 @@ fn objects(links: &[Link]) -> Vec<(usize, Object)> {
             }
             let gateway = link.gateway(ipv6);
             let second = gateway.is_some() && std::mem::replace(&mut defaults[usize::from(ipv6)], true);
-            let table = second.then_some(table);
+            let table = second.then_some(link.table());
             all.extend(gateway.map(|gateway| (n, Object::Default { gateway, table })));
             let pools = link.port.iter().flat_map(|p| &p.pools);
             let near = pools.filter(|p| own.iter().any(|a| p.contains(*a)));
@@ -108,64 +112,92 @@ fn objects(links: &[Link]) -> Vec<(usize, Object)> {
 }
 
 /// As [`super::Network::readdress`].
-pub(super) fn readdress(sysctl: &Sysctl, init: u32, old: &[Link], new: &[Link]) -> Result<()> {
+pub(super) fn readdress(sysctl: &Sysctl, init: u32, old: &[Link], new: &[Link]) -> Result<Vec<String>> {
     let path = format!("/proc/{init}/ns/net");
     let namespace = File::open(&path).map_err(|e| Error::os("open", path, e))?;
     readdress_in(sysctl, namespace.as_fd(), old, new)
 }
 
-fn readdress_in(sysctl: &Sysctl, netns: BorrowedFd<'_>, old: &[Link], new: &[Link]) -> Result<()> {
+pub(super) fn readdress_in(sysctl: &Sysctl, netns: BorrowedFd<'_>, old: &[Link], new: &[Link]) -> Result<Vec<String>> {
     check::links(new)?;
-    let same = |a: &Link, b: &Link| (&a.host_name, &a.guest_name, a.mac) == (&b.host_name, &b.guest_name, b.mac);
-    if old.len() != new.len() || !old.iter().zip(new).all(|(a, b)| same(a, b)) {
-        let why = "they aren't the same links as before";
-        return Err(Error::new("change the addresses of", "links", why).kind(Kind::Invalid));
+    let twin = |of: &Link, list: &[Link]| list.iter().find(|l| l.host_name == of.host_name).cloned();
+    let same = |a: &Link, b: &Link| (&a.guest_name, a.number, a.mac) == (&b.guest_name, b.number, b.mac);
+    if let Some(link) = new.iter().find(|l| twin(l, old).is_some_and(|was| !same(&was, l))) {
+        let why = "it is another link than before";
+        return Err(Error::new("change the addresses of", &link.host_name, why).kind(Kind::Invalid));
     }
     let ipv6 = sysctl.has_ipv6();
     if let Some(address) = new.iter().flat_map(|l| &l.addresses).find(|a| a.is_ipv6() && !ipv6) {
         let no = "this kernel has no IPv6, or it is turned off";
         return Err(Error::new("give a VE", address, no).kind(Kind::Unsupported));
     }
-    for (_, link) in old.iter().zip(new).filter(|(a, b)| a.addresses != b.addresses) {
-        configure(sysctl, ipv6, link)?;
-    }
-    let guest = namespace::within(netns, CloneFlags::CLONE_NEWNET, inspect::open)?;
     let mut change = Change {
         host: inspect::open()?,
-        guest,
-        links: new,
+        guest: namespace::within_network(netns, inspect::open)?,
+        links: old.iter().chain(new).map(|l| (l.number, l)).collect(),
+        absent: BTreeSet::new(),
     };
-    let (before, after) = (objects(old), objects(new));
-    let only = |of: &[(usize, Object)], not: &[(usize, Object)], way_out: bool| -> Vec<(usize, Object)> {
-        let wanted = |o: &&(usize, Object)| o.1.is_way_out() == way_out && !not.contains(o);
+    for link in new.iter().filter(|l| twin(l, old).is_none()) {
+        change.make_bare(sysctl, netns, link)?;
+    }
+    for link in new {
+        if twin(link, old).is_none_or(|was| was.addresses != link.addresses) {
+            configure(sysctl, ipv6, link)?;
+        }
+    }
+    let going: Vec<&Link> = old.iter().filter(|l| twin(l, new).is_none()).collect();
+    let goes_along =
+        |(n, object): &(u32, Object)| going.iter().any(|l| l.number == *n) && !matches!(object, Object::Rule(..));
+    let (mut before, after) = (objects(old), objects(new));
+    before.retain(|o| !goes_along(o));
+    let only = |of: &[(u32, Object)], not: &[(u32, Object)], way_out: bool| -> Vec<(u32, Object)> {
+        let wanted = |o: &&(u32, Object)| o.1.is_way_out() == way_out && !not.contains(o);
         of.iter().filter(wanted).copied().collect()
     };
     // The last IPv4 address of an interface takes all routes by it along when it goes, so new ones come first.
     change.remove(&only(&before, &after, true))?;
+    remove_ours(&mut change.host, going.iter().map(|l| l.host_name.as_str()))?;
     change.add(&only(&after, &before, false))?;
     change.remove(&only(&before, &after, false))?;
-    change.add(&only(&after, &before, true))
+    change.add(&only(&after, &before, true))?;
+    Ok(change.notes())
 }
 
 /// The ends of the links, and where they are.
 struct Change<'a> {
     host: Netlink,
     guest: Netlink,
-    links: &'a [Link],
+    /// By their numbers.
+    links: BTreeMap<u32, &'a Link>,
+    /// Ends that aren't in the VE under their names.
+    absent: BTreeSet<String>,
 }
 
 impl Change<'_> {
-    fn add(&mut self, objects: &[(usize, Object)]) -> Result<()> {
+    /// Makes the pair, unless it is there whole: it comes up last.
+    fn make_bare(&mut self, sysctl: &Sysctl, netns: BorrowedFd<'_>, link: &Link) -> Result<()> {
+        let found = inspect::find(&mut self.host, &link.host_name, false)?;
+        if found.is_some_and(|i| i.is_ours() && i.is_ready()) {
+            return Ok(());
+        }
+        let bare = Link {
+            addresses: Vec::new(),
+            ..link.clone()
+        };
+        attach(sysctl, netns, &[bare])
+    }
+
+    fn add(&mut self, objects: &[(u32, Object)]) -> Result<()> {
         for (n, object) in objects {
             match self.send(*n, *object, |request| request)? {
                 None => {}
                 Some(refusal) if refusal.errno() != libc::EEXIST => {
-                    return Err(refusal.into_error("add", object.of(&self.links[*n])));
+                    return Err(refusal.into_error("add", object.of(self.links[n])));
                 }
                 // Its own, or somebody else's?
                 Some(refusal) => match object {
                     Object::Route(address) if !self.routes(*n, *address)? => {
-                        let error = refusal.into_error("add", object.of(&self.links[*n]));
+                        let error = refusal.into_error("add", object.of(self.links[n]));
                         return Err(error.hint(check::ELSEWHERE));
                     }
                     _ => {}
@@ -175,11 +207,11 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn remove(&mut self, objects: &[(usize, Object)]) -> Result<()> {
+    fn remove(&mut self, objects: &[(u32, Object)]) -> Result<()> {
         for (n, object) in objects.iter().rev() {
             match self.send(*n, *object, message::removal)? {
                 Some(refusal) if !is_gone(&refusal) => {
-                    return Err(refusal.into_error("remove", object.of(&self.links[*n])));
+                    return Err(refusal.into_error("remove", object.of(self.links[n])));
                 }
                 _ => {}
             }
@@ -188,21 +220,37 @@ impl Change<'_> {
     }
 
     /// Sends what is about an object; what the kernel has against it.
-    fn send(&mut self, n: usize, object: Object, make: impl FnOnce(Request) -> Request) -> Result<Option<Refusal>> {
-        let link = &self.links[n];
-        let (netlink, name) = match object.is_inside() {
-            true => (&mut self.guest, &link.guest_name),
-            false => (&mut self.host, &link.host_name),
+    fn send(&mut self, n: u32, object: Object, make: impl FnOnce(Request) -> Request) -> Result<Option<Refusal>> {
+        let link = self.links[&n];
+        let (netlink, index) = match object {
+            Object::Rule(..) => (&mut self.guest, 0),
+            _ if object.is_inside() => match inspect::find(&mut self.guest, &link.guest_name, false)? {
+                Some(end) => (&mut self.guest, end.index),
+                None => {
+                    self.absent.insert(link.guest_name.clone());
+                    return Ok(None);
+                }
+            },
+            _ => {
+                let index = existing(&mut self.host, &link.host_name)?;
+                (&mut self.host, index)
+            }
         };
-        let index = existing(netlink, name)?;
         Ok(netlink.apply(&[make(object.request(link, index))]).err())
     }
 
     /// Do we route this address to this link?
-    fn routes(&mut self, n: usize, address: IpAddr) -> Result<bool> {
-        let index = existing(&mut self.host, &self.links[n].host_name)?;
+    fn routes(&mut self, n: u32, address: IpAddr) -> Result<bool> {
+        let index = existing(&mut self.host, &self.links[&n].host_name)?;
         let routes = inspect::our_routes(&mut self.host)?;
         Ok(routes.get(&index).is_some_and(|list| list.contains(&address)))
+    }
+
+    fn notes(self) -> Vec<String> {
+        let say = |name: String| {
+            format!("inside there is no {name}: its root has renamed or moved it, and sets it up until the next start")
+        };
+        self.absent.into_iter().map(say).collect()
     }
 }
 
@@ -235,6 +283,11 @@ mod tests {
         [link(101, 0, life[0]), link(101, 1, life[1])]
     }
 
+    /// The same in a VE of which links come and go: one without addresses isn't there.
+    fn some_links(life: &[&[&str]; 2]) -> Vec<Link> {
+        links(life).into_iter().filter(|l| !l.addresses.is_empty()).collect()
+    }
+
     /// All that the kernel has of it, in an order of our own.
     fn laid(host: &Space, ve: &Space) -> Vec<String> {
         let mut all = Vec::new();
@@ -264,17 +317,27 @@ mod tests {
         all
     }
 
-    fn change(host: &Space, ve: &Space, old: &[Link], new: &[Link]) -> Result<()> {
+    fn change(host: &Space, ve: &Space, old: &[Link], new: &[Link]) -> Result<Vec<String>> {
         host.run(|| readdress_in(&Sysctl::new(Path::new("/proc")), ve.fd(), old, new))
     }
 
     #[test]
     fn each_change_leaves_what_a_start_would_have_laid() {
+        lives(|life| links(life).to_vec());
+    }
+
+    #[test]
+    fn links_come_and_go_and_leave_what_a_start_would_have_laid() {
+        lives(some_links);
+    }
+
+    fn lives(links: impl Fn(&[&[&str]; 2]) -> Vec<Link> + Sync) {
         let Some(probe) = Space::new() else { return };
         drop(probe);
         let fresh = |life: &[&[&str]; 2]| {
             let (host, ve) = (Space::new().unwrap(), Space::new().unwrap());
             host.run(|| network().prepare_host()).unwrap();
+            ve.ip("link set lo up");
             host.run(|| network().attach(ve.fd(), &links(life))).unwrap();
             (host, ve)
         };
@@ -313,9 +376,58 @@ mod tests {
         change(&host, &ve, &new, &old).unwrap();
         assert_eq!(laid(&host, &ve), before);
         assert!(host.ping("192.0.2.10", 5) && host.ping("192.0.2.20", 5));
-        // Nor other links than those that are there.
-        let others = [link(101, 0, &[]), link(101, 1, &[])];
+        // Nor does a link become another.
+        let others = [Link {
+            guest_name: "eth7".into(),
+            ..link(101, 0, &[])
+        }];
         assert_eq!(change(&host, &ve, &old, &others).unwrap_err().kind, Kind::Invalid);
+    }
+
+    /// Renamed, removed, or in a namespace of its own.
+    #[test]
+    fn a_link_goes_wherever_its_guest_has_put_it() {
+        for act in ["link set eth0 name mine", "link del eth0", "link set eth0 netns"] {
+            let (Some(host), Some(ve), Some(own)) = (Space::new(), Space::new(), Space::new()) else {
+                return;
+            };
+            host.run(|| network().prepare_host()).unwrap();
+            let both = [link(101, 0, &["192.0.2.10"]), link(101, 1, &["198.51.100.8"])];
+            host.run(|| network().attach(ve.fd(), &both)).unwrap();
+            let place = std::os::fd::AsRawFd::as_raw_fd(&own.fd());
+            ve.ip("link set eth0 down");
+            ve.ip(&match act.ends_with("netns") {
+                true => format!("{act} /proc/{}/fd/{place}", std::process::id()),
+                false => act.to_owned(),
+            });
+            let told = change(&host, &ve, &both, &both[1..]).unwrap();
+            assert!(told.is_empty(), "{told:?}");
+            assert_eq!(
+                (host.interfaces(), ve.interfaces()),
+                (vec!["hv101.1".to_owned()], vec!["eth1".to_owned()])
+            );
+            assert!(own.interfaces().is_empty() && host.ping("198.51.100.8", 5));
+            assert!(
+                ve.ip("route").contains("default via 169.254.1.1 dev eth1"),
+                "{}",
+                ve.ip("route")
+            );
+        }
+    }
+
+    #[test]
+    fn what_its_guest_has_renamed_is_set_up_on_the_host_and_told_of() {
+        let Some((host, ve)) = host_and_ve(101, &["192.0.2.10"]) else {
+            return;
+        };
+        ve.ip("link set eth0 down");
+        ve.ip("link set eth0 name mine");
+        let (old, new) = ([link(101, 0, &["192.0.2.10"])], [link(101, 0, &["192.0.2.11"])]);
+        let told = change(&host, &ve, &old, &new).unwrap();
+        assert!(told.len() == 1 && told[0].contains("eth0"), "{told:?}");
+        assert!(host.ip("route show proto 104").contains("192.0.2.11"));
+        change(&host, &ve, &new, &old).unwrap();
+        assert!(host.ip("route show proto 104").contains("192.0.2.10"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The facade on hosts of fakes: what each request does, refuses, and leaves.
 
 mod address;
+mod attach;
 mod bridge;
 mod create;
 mod host_life;

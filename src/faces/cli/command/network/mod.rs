@@ -1,5 +1,7 @@
 //! `hostel network`: a file for each of its subcommands.
 
+pub mod attach;
+pub mod detach;
 pub mod list;
 pub mod show;
 
@@ -9,7 +11,7 @@ use hostel_engine::facade::NetworkStatus;
 use super::{Done, Json};
 use crate::cli::context::Context;
 
-/// Show networks and who has their addresses
+/// Show networks and who has their addresses, and put VEs on them
 ///
 /// A network is one or more pools of addresses and the way to reach them: a file in networks/ beside hostel.toml.
 #[derive(Debug, Args)]
@@ -27,6 +29,8 @@ pub struct Network {
 enum What {
     List(list::List),
     Show(show::Show),
+    Attach(attach::Attach),
+    Detach(detach::Detach),
 }
 
 impl Network {
@@ -35,6 +39,8 @@ impl Network {
         match &self.what {
             What::List(c) => c.run(context),
             What::Show(c) => c.run(context),
+            What::Attach(c) => c.run(context),
+            What::Detach(c) => c.run(context),
         }
     }
 }
