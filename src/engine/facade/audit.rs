@@ -4,6 +4,7 @@
 mod files;
 mod inventory;
 mod objects;
+mod proxies;
 
 use std::time::Duration;
 
@@ -100,6 +101,7 @@ impl Engine {
         self.host.audit_groups(&inventory, &mut findings)?;
         self.host.audit_interfaces(&inventory, &mut findings)?;
         self.host.audit_bridges(&inventory, &mut findings)?;
+        self.host.audit_proxies(&inventory, &mut findings)?;
         self.host.audit_forwarding(&inventory, &mut findings)?;
         self.host.audit_firewall(&inventory, &mut findings)?;
         self.host.audit_held(&inventory, &mut findings)?;

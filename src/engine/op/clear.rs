@@ -54,7 +54,7 @@ impl Host {
         failures.keep(self.cgroups.remove(id, PATIENCE));
         failures.keep(self.disks.detach(&self.dirs.ve(id), PATIENCE));
         // Last, as its interfaces are going meanwhile.
-        failures.keep(self.clear_network(id, &ve.interfaces));
+        failures.keep(self.clear_network(ve));
         failures.keep(self.firewall.release(&self.held(id)));
         // Its monitor has gone, or is about to. To remove a socket takes the kernel longer than all else that a start
         // does there.
@@ -63,10 +63,11 @@ impl Host {
         failures.finish()
     }
 
-    /// Removes the VE's interfaces and what the firewall knows of them.
-    pub fn clear_network(&self, id: VeId, interfaces: &[usize]) -> Result<()> {
-        let names = self.interface_names(id, interfaces);
+    /// Removes the VE's interfaces, what the firewall knows of them, and what the host says on its behalf.
+    pub fn clear_network(&self, ve: &Outline) -> Result<()> {
+        let names = self.interface_names(ve.id, &ve.interfaces);
         let mut failures = Failures::default();
+        failures.keep(self.network.unproxy(&ve.addresses));
         failures.keep(self.network.detach(&names));
         for name in &names {
             failures.keep(self.firewall.expel(self.config.nft_table.as_str(), name));

@@ -276,6 +276,29 @@ fn set_networks() {
     }
 }
 
+/// Of addresses that the host answers for, nothing is left of what failed.
+#[test]
+fn what_the_host_answers_for() {
+    let near = |running: bool| {
+        let lan = "kind = \"routed\"\npools = [\"10.77.0.0/24\", \"fd77::/64\"]\nproxy = \"eth0\"\n";
+        let host = host().file("networks/private.toml", lan).make();
+        with_ve(&host, &[]);
+        host.reserve.refill();
+        if running {
+            started(&host);
+        }
+        host
+    };
+    prove::<Start>(|| near(false), |_| super::VeAlone {});
+    prove::<Stop>(|| near(true), |_| stop::Params { grace: 0 });
+    let suspended = || {
+        let host = near(true);
+        engine(&host).act(id(101), &Action::Suspend, &Silent).unwrap();
+        host
+    };
+    prove::<Resume>(suspended, |_| super::VeAlone {});
+}
+
 /// Whatever fails, there is one whole disk with all that was on it, and the record says of which driver.
 #[test]
 fn move_disk() {

@@ -192,7 +192,12 @@ impl Set {
         }
         let told = host.network.readdress(init.pid, &had, &has)?;
         host.admit(id, &new)?;
-        self.notes.extend(told);
+        let mut come = has;
+        for link in &mut come {
+            link.addresses.retain(|a| !from.iter().any(|i| i.addresses.contains(a)));
+        }
+        let unheard = host.announce(init, &come);
+        self.notes.extend(told.into_iter().chain(unheard));
         Ok(())
     }
 

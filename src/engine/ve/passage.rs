@@ -3,10 +3,11 @@
 use hostel_model::id::VeId;
 use hostel_system::firewall::{IsolatedNetwork, MasqueradePool, Member, Ruleset};
 use hostel_system::net::{ALIAS_PREFIX, Link};
+use hostel_system::process::Init;
 
 use super::record::VeState;
 use super::registry::Catalogue;
-use crate::error::Result;
+use crate::error::{Error, Result, chain};
 use crate::host::Host;
 
 impl Host {
@@ -25,9 +26,17 @@ impl Host {
                 addresses: interface.addresses.clone(),
                 alias: format!("{ALIAS_PREFIX}{id}"),
                 port: self.port(interface, network)?,
+                proxy: network.proxy.as_ref().map(ToString::to_string),
             });
         }
         Ok(links)
+    }
+
+    /// Tells neighbours where a VE's addresses are now. Nothing depends on it but how soon they know: a failure is a line.
+    pub fn announce(&self, init: Init, links: &[Link]) -> Option<String> {
+        let told = self.network.announce(init.pid, links).err()?;
+        let why = chain(&Error::from(told));
+        Some(format!("its neighbours were not told where its addresses are: {why}"))
     }
 
     /// Lets packets of the VE's links pass: the table is there, then each link's addresses are.

@@ -54,6 +54,9 @@ pub struct Network {
     pub search: Vec<Domain>,
     /// Bytes of the largest packet; `None`: the kernel's default, 1500.
     pub mtu: Option<u16>,
+    /// Of kind "routed": the host's interface on which the host answers for its VEs' addresses, which belong to the subnet
+    /// there.
+    pub proxy: Option<InterfaceName>,
     /// Of kind "bridge": its Ethernet.
     pub bridge: Option<Bridge>,
 }
@@ -184,6 +187,7 @@ pub(super) struct Draft {
     dns: Option<Vec<IpAddr>>,
     search: Option<Vec<Domain>>,
     mtu: Option<u16>,
+    proxy: Option<InterfaceName>,
     bridge: bridge::Draft,
 }
 
@@ -202,6 +206,8 @@ impl Record for Draft {
         "dns": Vec<IpAddr> => dns, "name servers for its VEs; if not set, the host's own", "[\"9.9.9.9\", \"2620:fe::fe\"]";
         "search": Vec<Domain> => search, "domains its VEs search short names in", "[\"acme.example\"]";
         "mtu": u16 => mtu, "bytes of the largest packet, 1280 to 65535", "1500";
+        "proxy": InterfaceName => proxy,
+            "the host's interface on which the host answers for its VEs' addresses", "\"eth0\"";
         "bridge": InterfaceName => bridge.existing,
             "the host's bridge that its VEs are on; if not set, Hostel makes one", "\"br0\"";
         "uplink": InterfaceName => bridge.uplink, "the host's interface that becomes a port of Hostel's bridge", "\"eth1\"";
@@ -238,6 +244,7 @@ impl Network {
                 dns: draft.dns.unwrap_or_default(),
                 search: draft.search.unwrap_or_default(),
                 mtu: draft.mtu,
+                proxy: draft.proxy,
                 bridge,
             }),
             _ => Err(reading.reports.finish()),
@@ -299,6 +306,12 @@ impl Draft {
             Some(NetworkKind::Bridge) => {
                 let masquerade = self.masquerade.unwrap_or(false);
                 self.bridge.check(pools, masquerade, reading);
+                if self.proxy.is_some() {
+                    reading.wrong(
+                        "proxy",
+                        "this key only beside kind = \"routed\": on a bridge VEs answer themselves",
+                    );
+                }
             }
             Some(NetworkKind::Routed) => self.bridge.refuse(reading),
             None => {}

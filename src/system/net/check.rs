@@ -122,6 +122,9 @@ pub fn link(link: &Link) -> Result<()> {
     if let Some(port) = &link.port {
         interface_name(&port.bridge)?;
     }
+    if let Some(uplink) = &link.proxy {
+        interface_name(uplink)?;
+    }
     alias(&link.alias, ALIAS_PREFIX, &link.host_name)
 }
 
@@ -193,6 +196,7 @@ mod tests {
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             alias: "hostel VE 101".into(),
             port: None,
+            proxy: None,
         }
     }
 

@@ -1,10 +1,11 @@
 //! A network without a kernel, for tests of the floors above.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{BRIDGE_ALIAS_PREFIX, Bridge, Counters, FoundBridge, FoundLink, Link, Network, check};
+use super::{BRIDGE_ALIAS_PREFIX, Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Network, check};
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
 
@@ -19,6 +20,8 @@ struct State {
     links: BTreeMap<String, Link>,
     bridges: BTreeMap<String, Bridge>,
     foreign: Vec<String>,
+    proxies: BTreeSet<FoundProxy>,
+    announced: Vec<IpAddr>,
     counters: BTreeMap<String, Counters>,
     forwarding: bool,
     calls: Calls,
@@ -35,6 +38,21 @@ impl FakeNetwork {
     /// The links there are, in order of the host end's name.
     pub fn links(&self) -> Vec<Link> {
         self.state().links.values().cloned().collect()
+    }
+
+    /// What the host answers for, in order.
+    pub fn proxies(&self) -> Vec<FoundProxy> {
+        self.state().proxies.iter().cloned().collect()
+    }
+
+    /// The addresses that were announced since this was asked last, in order.
+    pub fn announced(&self) -> Vec<IpAddr> {
+        std::mem::take(&mut self.state().announced)
+    }
+
+    /// An interface of the host goes down, and with it what the host answers for on it.
+    pub fn lose_proxies(&self) {
+        self.state().proxies.clear();
     }
 
     /// The bridges of ours there are, in order of name.
@@ -84,6 +102,17 @@ impl FakeNetwork {
 }
 
 impl State {
+    fn answer_for(&mut self, link: &Link) {
+        let proxy = |uplink: &String, address: &IpAddr| FoundProxy {
+            uplink: uplink.clone(),
+            address: *address,
+            ours: true,
+        };
+        let uplink = link.proxy.iter();
+        let new = uplink.flat_map(|uplink| link.addresses.iter().map(move |a| proxy(uplink, a)));
+        self.proxies.extend(new);
+    }
+
     fn bridge_of(&self, link: &Link) -> Result<()> {
         match link.port.as_ref().filter(|p| !self.bridges.contains_key(&p.bridge)) {
             None => Ok(()),
@@ -118,6 +147,7 @@ impl Network for FakeNetwork {
                 return Err(Error::new("add route to", object, "it is routed elsewhere").kind(Kind::Exists));
             }
         }
+        links.iter().for_each(|l| state.answer_for(l));
         state
             .links
             .extend(links.iter().map(|l| (l.host_name.clone(), l.clone())));
@@ -140,6 +170,9 @@ impl Network for FakeNetwork {
             state.bridge_of(coming)?;
             state.links.entry(coming.host_name.clone()).or_insert(bare);
         }
+        let has = |a: &IpAddr| new.iter().any(|l| l.addresses.contains(a));
+        let given_up = |a: &IpAddr| old.iter().any(|l| l.addresses.contains(a)) && !has(a);
+        state.proxies.retain(|p| !given_up(&p.address));
         for link in new {
             let others = state.links.values().filter(|l| l.host_name != link.host_name);
             if let Some(address) = others.flat_map(|l| &l.addresses).find(|a| link.addresses.contains(a)) {
@@ -149,8 +182,39 @@ impl Network for FakeNetwork {
             let missing = || Error::new("look up interface", &link.host_name, "it isn't there").kind(Kind::NotFound);
             let there = state.links.get_mut(&link.host_name).ok_or_else(missing)?;
             there.addresses.clone_from(&link.addresses);
+            state.answer_for(link);
         }
         Ok(Vec::new())
+    }
+
+    fn announce(&self, _init: u32, links: &[Link]) -> Result<()> {
+        let mut state = self.call("announce")?;
+        let known = links.iter().filter(|l| l.port.is_some() || l.proxy.is_some());
+        state.announced.extend(known.flat_map(|l| l.addresses.clone()));
+        Ok(())
+    }
+
+    fn proxy(&self, uplink: &str, addresses: &[IpAddr]) -> Result<()> {
+        let mut state = self.call("proxy")?;
+        check::interface_name(uplink)?;
+        state.proxies.extend(addresses.iter().map(|a| FoundProxy {
+            uplink: uplink.to_owned(),
+            address: *a,
+            ours: true,
+        }));
+        Ok(())
+    }
+
+    fn unproxy(&self, addresses: &[IpAddr]) -> Result<()> {
+        let mut state = self.call("unproxy")?;
+        state.proxies.retain(|p| !addresses.contains(&p.address));
+        Ok(())
+    }
+
+    fn proxied(&self, prefix: &str) -> Result<Vec<FoundProxy>> {
+        let state = self.call("proxied")?;
+        check::prefix(prefix)?;
+        Ok(state.proxies.iter().cloned().collect())
     }
 
     fn lay(&self, links: &[Link]) -> Result<Vec<String>> {

@@ -26,6 +26,8 @@ pub(super) struct Interface {
     pub index: u32,
     pub name: String,
     pub alias: String,
+    /// Its hardware address, if that is one of Ethernet.
+    pub mac: Option<[u8; 6]>,
     /// In bytes.
     pub mtu: u32,
     /// The bridge (or bond) that it is a port of; 0 if none.
@@ -160,6 +162,7 @@ fn read_interface(body: &[u8]) -> Interface {
     for (kind, value) in Attributes::new(body.get(LINK_HEADER..).unwrap_or_default()) {
         match kind {
             libc::IFLA_IFNAME => interface.name = text(value),
+            libc::IFLA_ADDRESS => interface.mac = value.try_into().ok(),
             libc::IFLA_MTU => interface.mtu = read_u32(value, 0),
             libc::IFLA_MASTER => interface.master = read_u32(value, 0),
             libc::IFLA_LINK => interface.link = read_u32(value, 0),

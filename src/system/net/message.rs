@@ -305,6 +305,35 @@ pub(super) fn rule_from(address: IpAddr, table: u32) -> Request {
     request(&RouteNetlinkMessage::NewRule(rule), CREATE)
 }
 
+/// Has the host answer on an interface for an address that it routes elsewhere.
+pub(super) fn add_proxy(index: u32, address: IpAddr) -> Request {
+    let mut message = proxies_of(address.is_ipv6());
+    message.header.ifindex = index;
+    message.attributes.push(NeighbourAttribute::Destination(address.into()));
+    let ours = RouteProtocol::Other(ROUTE_PROTOCOL);
+    message.attributes.push(NeighbourAttribute::Protocol(ours));
+    request(
+        &RouteNetlinkMessage::NewNeighbour(message),
+        ACK | libc::NLM_F_CREATE as u16,
+    )
+}
+
+/// Asks for all that the host answers for, of one family.
+pub(super) fn list_proxies(ipv6: bool) -> Request {
+    request(&RouteNetlinkMessage::GetNeighbour(proxies_of(ipv6)), 0)
+}
+
+fn proxies_of(ipv6: bool) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = if ipv6 {
+        AddressFamily::Inet6
+    } else {
+        AddressFamily::Inet
+    };
+    message.header.flags = NeighbourFlags::Proxy;
+    message
+}
+
 /// The host's permanent neighbour entry for one address of a VE: the first packet needs no question, the VE can't
 /// make the entry point elsewhere, and it doesn't count against the limit of the host's neighbour table.
 pub(super) fn neighbour(index: u32, address: IpAddr, mac: [u8; 6]) -> Request {

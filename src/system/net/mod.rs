@@ -25,6 +25,7 @@ use ipnetwork::IpNetwork;
 
 use crate::Result;
 
+mod announce;
 mod bridge;
 pub mod check;
 mod fake;
@@ -35,6 +36,7 @@ mod message;
 pub(crate) mod netlink;
 mod port;
 mod prepare;
+mod proxy;
 mod readdress;
 mod routed;
 mod settings;
@@ -80,6 +82,8 @@ pub struct Link {
     pub alias: String,
     /// The host's end is a port of this bridge; `None`: it is the VE's gateway.
     pub port: Option<Port>,
+    /// The host's interface on which the host answers for the addresses, to which it routes them.
+    pub proxy: Option<String>,
 }
 
 /// What a link on a bridge has beside.
@@ -157,6 +161,17 @@ pub struct FoundLink {
     pub addresses: Vec<IpAddr>,
 }
 
+/// An address that this host answers for on one of its interfaces.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FoundProxy {
+    /// The host's interface.
+    pub uplink: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Because we said so, or somebody else?
+    pub ours: bool,
+}
+
 /// Counters of a host end since it was made. Mind the side: what the *host* receives is what the VE sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -188,6 +203,21 @@ pub trait Network: Send + Sync + Debug {
     /// Makes the links of a VE that CRIU is to restore, with both ends on this host and the host's one set up; all of
     /// them or none. The answer names, for each link in order, the end that becomes the VE's.
     fn lay(&self, links: &[Link]) -> Result<Vec<String>>;
+
+    /// Tells neighbours where the addresses of these links are from now on: on the Ethernet of a port, from inside the
+    /// network namespace of this process (a VE's init) and as all that comes from there is; of addresses that the host
+    /// answers for, on its interface. A guest's end that isn't there under its name says nothing.
+    fn announce(&self, init: u32, links: &[Link]) -> Result<()>;
+
+    /// Has the host answer on an interface for these addresses ([`Link::proxy`]). What is so already is left as it is.
+    fn proxy(&self, uplink: &str, addresses: &[IpAddr]) -> Result<()>;
+
+    /// Ends that, on whichever interface it is. Entries that aren't ours stay.
+    fn unproxy(&self, addresses: &[IpAddr]) -> Result<()>;
+
+    /// What the host answers for, in order; of ours without what another Hostel of this host, whose host ends have another
+    /// prefix, routes to its VEs.
+    fn proxied(&self, prefix: &str) -> Result<Vec<FoundProxy>>;
 
     /// The kernel settings (/proc/sys/net) in the network namespace of this process, a VE's init.
     fn settings(&self, init: u32) -> Result<BTreeMap<String, String>>;

@@ -11,8 +11,8 @@ use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
 use super::{
-    Bridge, Counters, FoundBridge, FoundLink, Link, Network, bridge, check, lay, message, port, prepare, readdress,
-    settings,
+    Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Network, announce, bridge, check, lay, message, port,
+    prepare, proxy, readdress, settings,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -51,6 +51,22 @@ impl Network for RoutedNetwork {
 
     fn readdress(&self, init: u32, old: &[Link], new: &[Link]) -> Result<Vec<String>> {
         readdress::readdress(&self.sysctl, init, old, new)
+    }
+
+    fn announce(&self, init: u32, links: &[Link]) -> Result<()> {
+        announce::announce(init, links)
+    }
+
+    fn proxy(&self, uplink: &str, addresses: &[IpAddr]) -> Result<()> {
+        proxy::ensure(&self.sysctl, &mut inspect::open()?, uplink, addresses)
+    }
+
+    fn unproxy(&self, addresses: &[IpAddr]) -> Result<()> {
+        proxy::remove(&mut inspect::open()?, addresses)
+    }
+
+    fn proxied(&self, prefix: &str) -> Result<Vec<FoundProxy>> {
+        proxy::list(prefix)
     }
 
     fn lay(&self, links: &[Link]) -> Result<Vec<String>> {
@@ -132,7 +148,7 @@ pub(super) fn attach(sysctl: &Sysctl, netns: BorrowedFd<'_>, links: &[Link]) -> 
             .collect::<Vec<_>>()
             .join(", ")
     };
-    attachment.make(links).map_err(|e| match attachment.undo() {
+    attachment.make(links).map_err(|e| match attachment.undo(links) {
         Ok(()) => e,
         Err(undo) => e.hint(format!(
             "{undo} either; remove what is left of {} by hand",
@@ -206,8 +222,9 @@ impl Attachment<'_> {
         links.iter().try_for_each(|link| self.make_one(link))
     }
 
-    fn undo(&mut self) -> Result<()> {
+    fn undo(&mut self, links: &[Link]) -> Result<()> {
         let made = std::mem::take(&mut self.made);
+        proxy::remove(&mut self.host, &proxy::answered(links))?;
         remove_ours(&mut self.host, made.iter().map(String::as_str))
     }
 
@@ -241,6 +258,7 @@ impl Attachment<'_> {
         // The VE's end is up before the host's: so the link is ready when the host's addresses come.
         apply(&mut self.guest, &guest::steps(link, guest))?;
         apply(&mut self.host, &host_steps(link, host))?;
+        proxy::of(self.sysctl, &mut self.host, link)?;
         guest::route(&mut self.guest, &mut self.defaults, link, guest)?;
         until_ready(&mut self.guest, &link.guest_name)?;
         until_ready(&mut self.host, name)

@@ -124,6 +124,7 @@ pub(crate) fn link(id: u32, n: u32, addresses: &[&str]) -> Link {
         addresses: addresses.iter().map(|a| a.parse::<IpAddr>().unwrap()).collect(),
         alias: format!("hostel VE {id}"),
         port: None,
+        proxy: None,
     }
 }
 

@@ -6,6 +6,7 @@ mod bridge;
 mod create;
 mod host_life;
 mod judge;
+mod proxy;
 mod set;
 mod settle;
 mod states;
