@@ -167,7 +167,12 @@ impl Engine {
         reality: &Reality,
     ) -> Result<Option<Interfaces>> {
         let networks = |ve: &Effective| ve.interfaces.iter().map(|i| i.network.name.clone()).collect::<Vec<_>>();
-        let asked = |ve: &Effective| ve.interfaces.iter().map(|i| i.addresses.clone()).collect::<Vec<_>>();
+        let asked = |ve: &Effective| {
+            ve.interfaces
+                .iter()
+                .map(|i| (i.addresses.clone(), i.routes.clone()))
+                .collect::<Vec<_>>()
+        };
         if before.is_none_or(|b| (networks(b), asked(b)) == (networks(after), asked(after))) {
             return Ok(None);
         }

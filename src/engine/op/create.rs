@@ -111,13 +111,7 @@ impl Create {
         if taken.slots.contains(&self.state.slot) {
             self.state.slot = self.host.free_slot(&effective, &taken)?;
         }
-        if self
-            .state
-            .interfaces
-            .iter()
-            .flat_map(|i| &i.addresses)
-            .any(|a| taken.addresses.contains(a))
-        {
+        if taken.lost(&self.state.interfaces) {
             self.state.interfaces = self.host.interfaces(&effective, &[], &taken)?;
         }
         self.notes = self

@@ -249,7 +249,7 @@ fn set_addresses() {
     prove::<Set>(|| running(RICH), params);
 }
 
-/// Networks: one comes, one goes.
+/// Networks and prefixes: one comes, one goes.
 #[test]
 fn set_networks() {
     let params = |key: &'static str, network: &'static str| {
@@ -261,7 +261,7 @@ fn set_networks() {
             let has = host
                 .interfaces(&after, &had, &host.taken(Some(id(101))).unwrap())
                 .unwrap();
-            assert_ne!(had.len(), has.len());
+            assert_ne!(had, has);
             set::Params {
                 old,
                 new,
@@ -273,6 +273,9 @@ fn set_networks() {
     for start in [made, running] {
         prove::<Set>(|| start(&[]), params("network+", "public"));
         prove::<Set>(|| start(RICH), params("network-", "private"));
+        prove::<Set>(|| start(&[]), params("network.0.routes", "198.51.100.0/28"));
+        let routed: &[_] = &[("network.0.routes", "198.51.100.0/28")];
+        prove::<Set>(|| start(routed), params("network.0.routes", ""));
     }
 }
 

@@ -144,12 +144,8 @@ impl Set {
         };
         let _lock = self.host.lock_registry(Self::VERB)?;
         let taken = self.host.taken(Some(self.id))?;
-        if let Some(lost) = new
-            .iter()
-            .flat_map(|i| &i.addresses)
-            .find(|a| taken.addresses.contains(a))
-        {
-            let message = format!("another VE took {lost} just now");
+        if taken.lost(&new) {
+            let message = "another VE took one of its new addresses just now";
             return Err(Error::new(Class::Busy, message).hint("try again"));
         }
         self.notes = self.host.given_again(&self.state.name, &old, &new, &taken);

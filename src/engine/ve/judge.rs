@@ -122,6 +122,7 @@ impl Host {
     /// The interfaces that a VE is to have, with addresses: those named, and for "auto" the ones it has already or
     /// the next free ones. The registry must be locked if any may be new.
     pub fn interfaces(&self, ve: &Effective, has: &[InterfaceState], taken: &Taken) -> Result<Vec<InterfaceState>> {
+        self.judge_routes(ve, taken)?;
         let mut used = taken.addresses.clone();
         let mut list = Vec::new();
         for (interface, number) in ve.interfaces.iter().zip(numbers(ve, has)) {
@@ -143,11 +144,18 @@ impl Host {
                     })?,
                 },
             };
+            if let Some((lost, owner)) = addresses.iter().find_map(|a| Some((a, taken.owner_of(*a)?))) {
+                let message = format!("address {lost} can't be {}'s", ve.name);
+                let why = format!("it is in a prefix that is routed to VE \"{owner}\"");
+                return Err(Error::new(Class::Refused, message).because(why));
+            }
+            self.judge_gateways(ve, interface, &addresses)?;
             used.extend(addresses.iter().copied());
             list.push(InterfaceState {
                 network: network.name.clone(),
                 mac: Mac::guest(ve.id, number),
                 addresses,
+                routes: interface.routes.clone(),
                 bridged: network.bridge.is_some().then_some(interface.allowed),
             });
         }

@@ -10,5 +10,6 @@ pub mod passage;
 pub mod reality;
 pub mod record;
 pub mod registry;
+mod routes;
 pub mod storage;
 pub mod taken;

@@ -24,6 +24,7 @@ impl Host {
                 mac: interface.mac.bytes(),
                 mtu: network.mtu.map(u32::from),
                 addresses: interface.addresses.clone(),
+                routes: interface.routes.clone(),
                 alias: format!("{ALIAS_PREFIX}{id}"),
                 port: self.port(interface, network)?,
                 proxy: network.proxy.as_ref().map(ToString::to_string),
@@ -88,6 +89,7 @@ impl Host {
             members.push(Member {
                 interface: self.interface_name(id, i),
                 addresses,
+                routes: i.routes.clone(),
                 mac: i.mac.bytes(),
                 port,
             });

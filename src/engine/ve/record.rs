@@ -11,6 +11,7 @@ use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
 use hostel_model::mac::Mac;
 use hostel_system::file;
 use hostel_system::process::Init;
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
@@ -77,6 +78,9 @@ pub struct InterfaceState {
     pub mac: Mac,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// Prefixes that are routed to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<IpNetwork>,
     /// It is on a bridge, and may do this there. (A table, and so the last.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridged: Option<Allowances>,
@@ -109,6 +113,15 @@ impl VeState {
             .iter()
             .chain(former)
             .flat_map(|i| i.addresses.iter().copied())
+    }
+
+    /// All prefixes that overlap nobody else's.
+    pub fn routes(&self) -> impl Iterator<Item = IpNetwork> {
+        let former = self.former.iter().flatten();
+        self.interfaces
+            .iter()
+            .chain(former)
+            .flat_map(|i| i.routes.iter().copied())
     }
 
     /// A new one.

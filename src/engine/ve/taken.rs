@@ -13,6 +13,7 @@ use std::time::UNIX_EPOCH;
 use hostel_model::aside::Aside;
 use hostel_model::id::{VeId, VeName};
 use hostel_system::file;
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::record::{COPY, STATE, VeState};
@@ -36,6 +37,8 @@ pub struct Taken {
     pub slots: BTreeSet<u32>,
     /// Addresses.
     pub addresses: BTreeSet<IpAddr>,
+    /// Prefixes that are routed to VEs, and to which.
+    pub routes: Vec<(IpNetwork, VeName)>,
     /// Addresses that were in use a short while ago.
     pub aside: Aside,
     /// When that was looked up, in seconds since 1970.
@@ -66,6 +69,8 @@ struct Entry {
     name: VeName,
     slot: u32,
     addresses: Vec<IpAddr>,
+    #[serde(default)]
+    routes: Vec<IpNetwork>,
 }
 
 /// By the name of the VE's directory.
@@ -141,6 +146,7 @@ impl Entry {
         Self {
             stamp: stamp.filter(|_| state.damaged.is_none()),
             addresses: state.addresses().collect(),
+            routes: state.routes().collect(),
             id: state.id,
             name: state.name,
             slot: state.slot,
@@ -154,6 +160,8 @@ impl Taken {
         self.names.insert(entry.name.clone());
         self.slots.insert(entry.slot);
         self.addresses.extend(&entry.addresses);
+        self.routes
+            .extend(entry.routes.iter().map(|p| (*p, entry.name.clone())));
     }
 
     fn add_damaged(&mut self, dir: &Path) {

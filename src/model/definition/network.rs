@@ -146,6 +146,11 @@ impl Read for IpNetwork {
     }
 }
 
+/// Have two prefixes an address in common?
+pub fn overlap(a: &IpNetwork, b: &IpNetwork) -> bool {
+    a.contains(b.ip()) || b.contains(a.ip())
+}
+
 /// Why a prefix can't be a pool, as what is expected instead.
 fn misfit(pool: &IpNetwork) -> Option<String> {
     let ip = pool.ip();
@@ -279,10 +284,7 @@ impl Draft {
             return;
         }
         for (i, pool) in pools.iter().enumerate() {
-            if let Some(other) = pools[..i]
-                .iter()
-                .find(|o| o.contains(pool.ip()) || pool.contains(o.ip()))
-            {
+            if let Some(other) = pools[..i].iter().find(|o| overlap(o, pool)) {
                 let expected = format!("prefixes that don't overlap, unlike {other} and {pool}");
                 reading.wrong(&format!("pools.{i}"), expected);
             }

@@ -26,7 +26,7 @@ pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
         .iter()
         .map(|k| k.key.clone())
         .filter(|k| k != "network" && !k.contains(".N."));
-    let networks = (0..most).flat_map(|i| ["network", "addresses"].map(|name| format!("network.{i}.{name}")));
+    let networks = (0..most).flat_map(|i| ["network", "addresses", "routes"].map(|name| format!("network.{i}.{name}")));
     let mut changes = Vec::new();
     for key in plain.chain(networks) {
         let get = |values: &std::collections::BTreeMap<String, String>| {

@@ -21,6 +21,7 @@ fn member(id: u32, addresses: &[&str]) -> Member {
     Member {
         interface: link.host_name,
         addresses: link.addresses,
+        routes: Vec::new(),
         mac: link.mac,
         port: None,
     }

@@ -14,6 +14,8 @@ const ELEMENTS: [u16; 3] = [1, 2, 3];
 const ELEMENT: [u16; 3] = [1, 1, 1];
 /// NFTA_SET_ELEM_DATA: beside the key, in a map.
 const DATA: u16 = 2;
+/// NFTA_SET_ELEM_KEY_END: the last key of a range.
+const KEY_END: u16 = 10;
 /// NFTA_TABLE_NAME, NFTA_TABLE_FLAGS.
 const TABLE: [u16; 2] = [1, 2];
 /// NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME.
@@ -87,6 +89,9 @@ fn change(kind: i32, flags: u16, table: &str, keys: &[Key]) -> Vec<Request> {
         for chunk in own.chunks(CHUNK) {
             let one = |k: &&Key| {
                 let mut parts = nested(key, &attribute(value, &k.bytes));
+                if !k.end.is_empty() {
+                    parts.extend(nested(KEY_END, &attribute(value, &k.end)));
+                }
                 if adds && !k.data.is_empty() {
                     parts.extend(nested(DATA, &attribute(value, &k.data)));
                 }
@@ -122,11 +127,14 @@ pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> V
     let first = |bytes, outer| inside(bytes, outer).flat_map(|b| inside(b, value)).next();
     inside(body.get(HEADER..).unwrap_or_default(), ELEMENTS[2])
         .flat_map(|list| inside(list, element))
-        .filter_map(|element| Some((first(element, key).filter(wanted)?, first(element, DATA))))
-        .map(|(bytes, data)| Key {
-            set,
-            bytes: bytes.to_vec(),
-            data: data.unwrap_or_default().to_vec(),
+        .filter_map(|element| {
+            let or_none = |part| first(element, part).unwrap_or_default().to_vec();
+            Some(Key {
+                set,
+                bytes: first(element, key).filter(wanted)?.to_vec(),
+                end: or_none(KEY_END),
+                data: or_none(DATA),
+            })
         })
         .collect()
 }
@@ -223,6 +231,7 @@ mod tests {
         let member = |n: u16| Member {
             interface: format!("hv{n}.0"),
             addresses: vec![std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n).into()],
+            routes: Vec::new(),
             mac: [2, 0, 0, 0, 0, 1],
             port: None,
         };

@@ -182,6 +182,7 @@ impl Network for FakeNetwork {
             let missing = || Error::new("look up interface", &link.host_name, "it isn't there").kind(Kind::NotFound);
             let there = state.links.get_mut(&link.host_name).ok_or_else(missing)?;
             there.addresses.clone_from(&link.addresses);
+            there.routes.clone_from(&link.routes);
             state.answer_for(link);
         }
         Ok(Vec::new())

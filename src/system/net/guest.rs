@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use rtnetlink::packet_route::address::AddressScope;
 
 use super::netlink::Netlink;
@@ -34,6 +35,13 @@ impl Link {
     /// there.
     pub(super) fn table(&self) -> u32 {
         FIRST_TABLE + self.number
+    }
+
+    /// The prefixes that the host routes to the VE, each with the VE's address that it goes by.
+    pub(super) fn behind(&self) -> impl Iterator<Item = (IpNetwork, IpAddr)> {
+        let gateway = |p: &IpNetwork| self.addresses.iter().copied().find(|a| a.is_ipv6() == p.is_ipv6());
+        let routes = self.routes.iter().filter(|_| self.port.is_none());
+        routes.filter_map(move |p| Some((*p, gateway(p)?)))
     }
 
     /// The length of the prefix that an address of the VE has: on a routed link it is alone.

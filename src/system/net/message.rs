@@ -255,6 +255,25 @@ pub(super) fn route_to_ve(index: u32, address: IpAddr) -> Request {
     new_route(route)
 }
 
+/// The host's route to a prefix behind a VE, by an address of the VE's. On-link: that is in no subnet of the host's.
+pub(super) fn route_behind(index: u32, prefix: IpNetwork, gateway: IpAddr) -> Option<Request> {
+    let ours = RouteProtocol::Other(ROUTE_PROTOCOL);
+    let route = match (prefix.network(), gateway) {
+        (IpAddr::V4(to), IpAddr::V4(gateway)) => {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, prefix.prefix());
+            let route = route.gateway(gateway).onlink().output_interface(index);
+            route.protocol(ours).build()
+        }
+        (IpAddr::V6(to), IpAddr::V6(gateway)) => {
+            let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to, prefix.prefix());
+            let route = route.gateway(gateway).onlink().output_interface(index);
+            route.protocol(ours).build()
+        }
+        _ => return None,
+    };
+    Some(new_route(route))
+}
+
 /// The VE's default route, in the main table or another. On-link: the gateway needn't be in a subnet of the VE's.
 pub(super) fn default_route(index: u32, gateway: IpAddr, table: Option<u32>) -> Request {
     let table = table.unwrap_or(MAIN_TABLE);

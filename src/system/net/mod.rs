@@ -78,6 +78,9 @@ pub struct Link {
     pub mtu: Option<u32>,
     /// The VE's addresses; with none the link is made and brought up, no more.
     pub addresses: Vec<IpAddr>,
+    /// Prefixes that the host routes to the VE, by its first address of that family; without one it doesn't. Not for a
+    /// port.
+    pub routes: Vec<IpNetwork>,
     /// Of the host's end; begins with [`ALIAS_PREFIX`].
     pub alias: String,
     /// The host's end is a port of this bridge; `None`: it is the VE's gateway.

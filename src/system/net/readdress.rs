@@ -30,6 +30,8 @@ enum Object {
     Neighbour(IpAddr),
     /// On the host: the way to an address.
     Route(IpAddr),
+    /// On the host: the way to a prefix, by an address.
+    Behind(IpNetwork, IpAddr),
     /// In the VE.
     Address(IpAddr),
     /// In the VE: the default route of a family, in the main table or one of the link's own.
@@ -42,12 +44,27 @@ enum Object {
 
 impl Object {
     fn is_inside(self) -> bool {
-        self.is_way_out() || matches!(self, Self::Address(_))
+        matches!(
+            self,
+            Self::Default { .. } | Self::Near(..) | Self::Rule(..) | Self::Address(_)
+        )
     }
 
-    /// Routes inside come after the addresses, and go before them.
-    fn is_way_out(self) -> bool {
-        matches!(self, Self::Default { .. } | Self::Near(..) | Self::Rule(..))
+    /// Routes inside, and those by an address, come after the addresses and go before them.
+    fn goes_by_others(self) -> bool {
+        matches!(
+            self,
+            Self::Default { .. } | Self::Near(..) | Self::Rule(..) | Self::Behind(..)
+        )
+    }
+
+    /// What the host routes by it.
+    fn destination(self) -> Option<IpNetwork> {
+        match self {
+            Self::Route(address) => Some(address.into()),
+            Self::Behind(prefix, _) => Some(prefix),
+            _ => None,
+        }
     }
 
     /// In words, for errors.
@@ -57,6 +74,7 @@ impl Object {
             Self::Gateway { .. } => format!("the gateway's address of {host}"),
             Self::Neighbour(address) => format!("neighbour {address} by {host}"),
             Self::Route(address) => format!("the route to {address} by {host}"),
+            Self::Behind(prefix, _) => format!("the route to {prefix} by {host}"),
             Self::Address(address) => format!("address {address} of {guest} in the VE"),
             Self::Default { .. } => format!("the VE's default route by {guest}"),
             Self::Near(pool, _) => format!("the VE's route to {pool} by {guest}"),
@@ -64,8 +82,8 @@ impl Object {
         }
     }
 
-    fn request(self, link: &Link, index: u32) -> Request {
-        match self {
+    fn request(self, link: &Link, index: u32) -> Option<Request> {
+        Some(match self {
             Self::Gateway { ipv6 } => message::add_gateway(index, ipv6),
             Self::Neighbour(address) => message::neighbour(index, address, link.mac),
             Self::Route(address) => message::route_to_ve(index, address),
@@ -75,7 +93,8 @@ impl Object {
             Self::Default { gateway, table } => message::default_route(index, gateway, table),
             Self::Near(pool, table) => message::route_on_link(index, pool, table),
             Self::Rule(address, table) => message::rule_from(address, table),
-        }
+            Self::Behind(prefix, gateway) => return message::route_behind(index, prefix, gateway),
+        })
     }
 }
 
@@ -98,6 +117,8 @@ fn objects(links: &[Link]) -> Vec<(u32, Object)> {
             let near = pools.filter(|p| own.iter().any(|a| p.contains(*a)));
             all.extend(near.flat_map(|pool| table.map(|table| (n, Object::Near(*pool, table)))));
             if link.port.is_none() {
+                let behind = link.behind().filter(|(p, _)| p.is_ipv6() == ipv6);
+                all.extend(behind.map(|(prefix, gateway)| (n, Object::Behind(prefix, gateway))));
                 all.push((n, Object::Gateway { ipv6 }));
                 let on_host = own.iter().flat_map(|a| [Object::Neighbour(*a), Object::Route(*a)]);
                 all.extend(on_host.map(|object| (n, object)));
@@ -150,8 +171,8 @@ pub(super) fn readdress_in(sysctl: &Sysctl, netns: BorrowedFd<'_>, old: &[Link],
         |(n, object): &(u32, Object)| going.iter().any(|l| l.number == *n) && !matches!(object, Object::Rule(..));
     let (mut before, after) = (objects(old), objects(new));
     before.retain(|o| !goes_along(o));
-    let only = |of: &[(u32, Object)], not: &[(u32, Object)], way_out: bool| -> Vec<(u32, Object)> {
-        let wanted = |o: &&(u32, Object)| o.1.is_way_out() == way_out && !not.contains(o);
+    let only = |of: &[(u32, Object)], not: &[(u32, Object)], by_others: bool| -> Vec<(u32, Object)> {
+        let wanted = |o: &&(u32, Object)| o.1.goes_by_others() == by_others && !not.contains(o);
         of.iter().filter(wanted).copied().collect()
     };
     let (had, has) = (proxy::answered(old), proxy::answered(new));
@@ -201,8 +222,8 @@ impl Change<'_> {
                     return Err(refusal.into_error("add", object.of(self.links[n])));
                 }
                 // Its own, or somebody else's?
-                Some(refusal) => match object {
-                    Object::Route(address) if !self.routes(*n, *address)? => {
+                Some(refusal) => match object.destination() {
+                    Some(to) if !self.routes(*n, to)? => {
                         let error = refusal.into_error("add", object.of(self.links[n]));
                         return Err(error.hint(check::ELSEWHERE));
                     }
@@ -242,14 +263,14 @@ impl Change<'_> {
                 (&mut self.host, index)
             }
         };
-        Ok(netlink.apply(&[make(object.request(link, index))]).err())
+        let request = object.request(link, index).map(make);
+        Ok(netlink.apply(request.as_slice()).err())
     }
 
-    /// Do we route this address to this link?
-    fn routes(&mut self, n: u32, address: IpAddr) -> Result<bool> {
+    /// Do we route this to this link?
+    fn routes(&mut self, n: u32, to: IpNetwork) -> Result<bool> {
         let index = existing(&mut self.host, &self.links[&n].host_name)?;
-        let routes = inspect::our_routes(&mut self.host)?;
-        Ok(routes.get(&index).is_some_and(|list| list.contains(&address)))
+        Ok(inspect::our_prefixes(&mut self.host)?.contains(&(index, to)))
     }
 
     fn notes(self) -> Vec<String> {

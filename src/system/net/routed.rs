@@ -299,6 +299,15 @@ pub(super) fn host_steps(link: &Link, host: u32) -> Vec<Step> {
             request: message::route_to_ve(host, *address),
         });
     }
+    let behind = link.behind().filter_map(|(prefix, gateway)| {
+        let request = message::route_behind(host, prefix, gateway)?;
+        Some(Step {
+            act: "add route to",
+            object: format!("{prefix} by {}", link.host_name),
+            request,
+        })
+    });
+    steps.extend(behind);
     steps
 }
 

@@ -122,6 +122,7 @@ pub(crate) fn link(id: u32, n: u32, addresses: &[&str]) -> Link {
         mac: [0x02, 0, 0, high, low, u8::try_from(n).unwrap()],
         mtu: None,
         addresses: addresses.iter().map(|a| a.parse::<IpAddr>().unwrap()).collect(),
+        routes: Vec::new(),
         alias: format!("hostel VE {id}"),
         port: None,
         proxy: None,

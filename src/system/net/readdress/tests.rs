@@ -183,3 +183,67 @@ fn what_the_guests_root_has_done_is_no_obstacle() {
     change(&host, &ve, &old, &new).unwrap();
     assert!(host.ping("192.0.2.12", 5) && host.ping("192.0.2.10", 5) && !host.ping("192.0.2.11", 1));
 }
+
+/// By the first address of the family; another one when that goes.
+#[test]
+fn prefixes_are_routed_by_an_address_and_stay_with_the_next() {
+    let Some((host, ve)) = host_and_ve(101, &[]) else {
+        return;
+    };
+    let with = |routes: &[&str], addresses: &[&str]| {
+        [Link {
+            routes: routes.iter().map(|p| p.parse().unwrap()).collect(),
+            ..link(101, 0, addresses)
+        }]
+    };
+    let lives = [
+        with(&[], &[]),
+        with(
+            &["198.51.100.64/28", "2001:db8:5::/64"],
+            &["192.0.2.10", "2001:db8::10"],
+        ),
+        with(&["198.51.100.64/28"], &["192.0.2.11", "2001:db8::10"]),
+        with(&["198.51.100.80/28"], &["192.0.2.12", "192.0.2.11"]),
+        with(&[], &["192.0.2.12"]),
+    ];
+    let routes = || host.ip("route show proto 104") + &host.ip("-6 route show proto 104");
+    let says = |n: usize| {
+        let all = routes();
+        let expected: &[&str] = match n {
+            1 => &[
+                "198.51.100.64/28 via 192.0.2.10 dev hv101.0",
+                "2001:db8:5::/64 via 2001:db8::10 dev hv101.0",
+            ],
+            2 => &["198.51.100.64/28 via 192.0.2.11 dev hv101.0"],
+            3 => &["198.51.100.80/28 via 192.0.2.12 dev hv101.0"],
+            _ => &[],
+        };
+        assert_eq!(all.matches(" via ").count(), expected.len(), "{n}: {all}");
+        assert!(expected.iter().all(|e| all.contains(e)), "{n}: {all}");
+    };
+    for (n, m) in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 3), (3, 2), (2, 1), (1, 0)] {
+        for _ in 0..2 {
+            change(&host, &ve, &lives[n], &lives[m]).unwrap();
+            says(m);
+        }
+    }
+    // A start lays the same, and what is listed are addresses.
+    host.run(|| network().attach(ve.fd(), &lives[1])).unwrap();
+    says(1);
+    // What is routed by another is sent from an address of the host's that isn't the gateway's.
+    host.ip("addr add 203.0.113.1/32 dev lo");
+    host.ip("addr add 2001:db8:1::1/128 dev lo");
+    ve.ip("addr add 198.51.100.65/28 dev lo");
+    ve.ip("addr add 2001:db8:5::1/64 dev lo nodad");
+    assert!(host.ping("198.51.100.65", 5) && host.ping("2001:db8:5::1", 5));
+    assert_eq!(
+        host.run(|| network().list("hv")).unwrap()[0].addresses,
+        lives[1][0].addresses
+    );
+    // Somebody else's way to it is no business of ours.
+    host.ip("route add 198.51.100.128/28 dev lo");
+    let refused = change(&host, &ve, &lives[1], &with(&["198.51.100.128/28"], &["192.0.2.10"])).unwrap_err();
+    assert_eq!(refused.kind, Kind::Exists, "{refused}");
+    change(&host, &ve, &with(&["198.51.100.128/28"], &["192.0.2.10"]), &lives[1]).unwrap();
+    says(1);
+}

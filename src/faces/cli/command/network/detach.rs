@@ -5,9 +5,8 @@ use hostel_engine::facade::AddressReport;
 use hostel_model::id::NetworkName;
 use hostel_model::request::VeRef;
 
-use super::{Done, Json};
+use super::{Done, Json, names, print};
 use crate::cli::context::Context;
-use crate::cli::exit::Exit;
 use crate::cli::parallel;
 
 /// Take a VE off a network
@@ -37,20 +36,13 @@ impl Detach {
         let report = parallel::one(context.show, &self.ve.to_string(), |progress| {
             engine.detach_network(&self.ve, &self.network, progress)
         })?;
-        if self.json.json {
-            context.print_json(&report)?;
-        } else {
-            context.say(&line(&report));
-        }
-        Ok(Exit::Ok)
+        print(context, &report, &line(&report), self.json)
     }
 }
 
 /// For a person.
 pub fn line(report: &AddressReport) -> String {
-    let list: Vec<String> = report.addresses.iter().map(ToString::to_string).collect();
-    let (name, list) = (&report.name, list.join(" and "));
-    let network = report.network.as_ref().map(NetworkName::as_str).unwrap_or_default();
+    let (name, network, list) = names(report);
     if !report.changed {
         return format!("{name}: is not on {network}");
     }
