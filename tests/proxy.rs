@@ -110,6 +110,40 @@ fn neighbours_on_a_bridge_hear_of_a_start_and_of_an_address() {
 }
 
 #[test]
+fn an_address_that_somebody_out_there_has_is_refused() {
+    let h = House::new();
+    let lan = "kind = \"bridge\"\npools = [\"10.88.0.0/24\", \"fd88::/64\"]\nuplink = \"up0\"\n";
+    h.write("etc/networks/lan.toml", lan);
+    let outside = Outside::beside(&h, &["10.88.0.200/24", "fd88::200/64"]);
+    ve(&h, "one", "lan", "10.88.0.10,fd88::10");
+    outside.sh("ping -c 1 -w 10 10.88.0.10");
+    let mac = outside.sh("ip -o link show eth0 | sed 's/.*ether //; s/ .*//'");
+    house::template("busybox");
+    for address in ["10.88.0.200", "fd88::200"] {
+        let said = h.fails(4, &["address", "add", "one", address]);
+        assert!(said.contains(&format!("{address} is at {mac}")), "{said}");
+    }
+    let settings = ["network.0.network=lan", "network.0.addresses=10.88.0.200,fd88::20"];
+    h.ok(&[
+        "create",
+        "two",
+        "--template",
+        "busybox",
+        "--set",
+        settings[0],
+        "--set",
+        settings[1],
+    ]);
+    let said = h.fails(4, &["start", "two"]);
+    assert!(said.contains(&mac), "{said}");
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    // Nor does a VE that runs keep itself from starting again, and who doesn't want to know isn't told.
+    h.ok(&["restart", "one"]);
+    h.write("etc/networks/lan.toml", &format!("{lan}probe = false\n"));
+    h.ok(&["start", "two"]);
+}
+
+#[test]
 fn neighbours_hear_of_a_resume() {
     let Some(h) = House::with_criu() else { return };
     h.write(

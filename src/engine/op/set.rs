@@ -197,9 +197,29 @@ impl Set {
         Ok(())
     }
 
+    /// Does somebody else have what is new to a VE that runs?
+    fn probe(&self, old: &[InterfaceState], new: &[InterfaceState]) -> Result<()> {
+        if self.host.reality(self.id)?.init.is_none() {
+            return Ok(());
+        }
+        let state = VeState {
+            interfaces: new.to_vec(),
+            ..self.state.clone()
+        };
+        self.host.ready_bridges(&state)?;
+        let mut links = self.host.links(self.id, &state)?;
+        for link in &mut links {
+            link.addresses.retain(|a| !old.iter().any(|i| i.addresses.contains(a)));
+        }
+        self.host.probe(&state, &links)
+    }
+
     fn readdress(&mut self) -> Result<()> {
         match self.params.interfaces.clone() {
-            Some(Interfaces { old, new }) => self.change_links(&old, &new),
+            Some(Interfaces { old, new }) => {
+                self.probe(&old, &new)?;
+                self.change_links(&old, &new)
+            }
             None => Ok(()),
         }
     }

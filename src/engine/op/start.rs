@@ -228,6 +228,7 @@ impl Start {
         self.notes
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
         host.ready_bridges(&self.state)?;
+        host.probe(&self.state, &links)?;
         host.network.attach(launching.network_namespace(), &links)?;
         host.admit(self.id, &self.state)?;
         self.notes.extend(host.announce(launching.init(), &links));

@@ -5,6 +5,7 @@ pub mod bridge;
 pub mod dump;
 pub mod identity;
 pub mod judge;
+pub mod lan;
 pub mod outline;
 pub mod passage;
 pub mod reality;

@@ -57,6 +57,8 @@ pub struct Network {
     /// Of kind "routed": the host's interface on which the host answers for its VEs' addresses, which belong to the subnet
     /// there.
     pub proxy: Option<InterfaceName>,
+    /// Is the LAN asked, before a VE gets an address, whether somebody there has it? Never where there is no LAN.
+    pub probe: bool,
     /// Of kind "bridge": its Ethernet.
     pub bridge: Option<Bridge>,
 }
@@ -193,6 +195,7 @@ pub(super) struct Draft {
     search: Option<Vec<Domain>>,
     mtu: Option<u16>,
     proxy: Option<InterfaceName>,
+    probe: Option<bool>,
     bridge: bridge::Draft,
 }
 
@@ -213,6 +216,8 @@ impl Record for Draft {
         "mtu": u16 => mtu, "bytes of the largest packet, 1280 to 65535", "1500";
         "proxy": InterfaceName => proxy,
             "the host's interface on which the host answers for its VEs' addresses", "\"eth0\"";
+        "probe": bool => probe,
+            "ask the LAN whether somebody there has an address; true if not set", "false";
         "bridge": InterfaceName => bridge.existing,
             "the host's bridge that its VEs are on; if not set, Hostel makes one", "\"br0\"";
         "uplink": InterfaceName => bridge.uplink, "the host's interface that becomes a port of Hostel's bridge", "\"eth1\"";
@@ -235,6 +240,7 @@ impl Network {
         draft.check(&mut reading);
         let bridge = (draft.kind == Some(NetworkKind::Bridge)).then(|| std::mem::take(&mut draft.bridge).finish());
         let pools = draft.pools.as_deref().unwrap_or_default();
+        let on_lan = bridge.as_ref().map_or(draft.proxy.is_some(), Bridge::is_on_lan);
         let occupied = bridge.as_ref().map(|b| bridge::occupied(b, pools)).unwrap_or_default();
         match (name, draft.kind, draft.pools) {
             (Some(name), Some(kind), Some(pools)) if reading.reports.is_empty() => Ok(Self {
@@ -250,6 +256,7 @@ impl Network {
                 search: draft.search.unwrap_or_default(),
                 mtu: draft.mtu,
                 proxy: draft.proxy,
+                probe: on_lan && draft.probe.unwrap_or(true),
                 bridge,
             }),
             _ => Err(reading.reports.finish()),

@@ -15,13 +15,15 @@ use super::{Link, check, inspect};
 use crate::error::{Error, Kind, Result};
 use crate::namespace;
 
-const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
+pub(super) const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
-const BROADCAST: [u8; 6] = [0xff; 6];
+pub(super) const BROADCAST: [u8; 6] = [0xff; 6];
 /// The hardware address of ff02::1 (RFC 2464, 7).
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ICMPV6: u8 = 58;
+/// Ethernet, IPv4, lengths of both addresses, and the first half of what it is: the second is 1 for a question (RFC 826).
+pub(super) const ARP_HEAD: [u8; 7] = [0, 1, 0x08, 0, 6, 4, 0];
 
 /// As [`super::Network::announce`].
 pub(super) fn announce(init: u32, links: &[Link]) -> Result<()> {
@@ -55,18 +57,18 @@ fn send(interface: &str, mac: Option<[u8; 6]>, addresses: &[IpAddr]) -> Result<(
     };
     let fail = |e: Errno| Error::os("announce addresses on", interface, e);
     let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).map_err(fail)?;
-    let to = destination(found.index);
+    let to = packet_address(found.index, 0);
     for address in addresses {
         sendto(socket.as_raw_fd(), &frame(mac, *address), &to, MsgFlags::empty()).map_err(fail)?;
     }
     Ok(())
 }
 
-/// An interface, as what a raw frame is sent to (packet(7)).
-fn destination(index: u32) -> LinkAddr {
+/// An interface, as what a raw frame is sent to, or heard on if it is of this protocol (packet(7)).
+pub(super) fn packet_address(index: u32, protocol: u16) -> LinkAddr {
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
-        sll_protocol: 0,
+        sll_protocol: protocol.to_be(),
         sll_ifindex: index.cast_signed(),
         sll_hatype: 0,
         sll_pkttype: 0,
@@ -90,14 +92,13 @@ fn frame(mac: [u8; 6], address: IpAddr) -> Vec<u8> {
 
 /// A question for the own address from the own address, to all (RFC 5227, 2.3).
 fn arp(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
-    // Ethernet, IPv4, lengths of both addresses, request (RFC 826).
-    let head = [0, 1, 0x08, 0, 6, 4, 0, 1];
     let address = address.octets();
     [
         &BROADCAST[..],
         &mac,
         &ETHERTYPE_ARP,
-        &head,
+        &ARP_HEAD,
+        &[1],
         &mac,
         &address,
         &[0; 6],
@@ -110,21 +111,26 @@ fn arp(mac: [u8; 6], address: Ipv4Addr) -> Vec<u8> {
 /// option (RFC 4861, 4.4 and 4.6.1).
 fn advertisement(mac: [u8; 6], address: Ipv6Addr) -> Vec<u8> {
     const OVERRIDE: u8 = 0x20;
-    let target = address.octets();
     let head = [136, 0, 0, 0, OVERRIDE, 0, 0, 0];
-    let mut message = [&head[..], &target, &[2, 1], &mac].concat();
-    let sum = checksum(address, ALL_NODES, &message).to_be_bytes();
-    message[2..4].copy_from_slice(&sum);
-    let length = (message.len() as u16).to_be_bytes();
-    // Version 6, the length, ICMPv6, a hop limit of 255: it was never routed.
-    let ip = [0x60, 0, 0, 0, length[0], length[1], ICMPV6, 255];
+    let message = [&head[..], &address.octets(), &[2, 1], &mac].concat();
+    icmpv6(ALL_NODES_MAC, mac, address, ALL_NODES, message)
+}
+
+/// A frame with an ICMPv6 message that was never routed: its hop limit is 255. The message's checksum is put in.
+pub(super) fn icmpv6(to_mac: [u8; 6], mac: [u8; 6], from: Ipv6Addr, to: Ipv6Addr, mut message: Vec<u8>) -> Vec<u8> {
+    let sum = checksum(from, to, &message).to_be_bytes();
+    if let Some(place) = message.get_mut(2..4) {
+        place.copy_from_slice(&sum);
+    }
+    let [high, low] = (message.len() as u16).to_be_bytes();
+    let ip = [0x60, 0, 0, 0, high, low, ICMPV6, 255];
     [
-        &ALL_NODES_MAC[..],
+        &to_mac[..],
         &mac,
         &ETHERTYPE_IPV6,
         &ip,
-        &target,
-        &ALL_NODES.octets(),
+        &from.octets(),
+        &to.octets(),
         &message,
     ]
     .concat()

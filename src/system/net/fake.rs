@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::{BRIDGE_ALIAS_PREFIX, Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Network, check};
+use super::{BRIDGE_ALIAS_PREFIX, Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Network, Probe, check};
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
 
@@ -22,6 +23,7 @@ struct State {
     foreign: Vec<String>,
     proxies: BTreeSet<FoundProxy>,
     announced: Vec<IpAddr>,
+    neighbours: BTreeMap<IpAddr, [u8; 6]>,
     counters: BTreeMap<String, Counters>,
     forwarding: bool,
     calls: Calls,
@@ -48,6 +50,11 @@ impl FakeNetwork {
     /// The addresses that were announced since this was asked last, in order.
     pub fn announced(&self) -> Vec<IpAddr> {
         std::mem::take(&mut self.state().announced)
+    }
+
+    /// Somebody out there has this address.
+    pub fn add_neighbour(&self, address: IpAddr, mac: [u8; 6]) {
+        self.state().neighbours.insert(address, mac);
     }
 
     /// An interface of the host goes down, and with it what the host answers for on it.
@@ -193,6 +200,12 @@ impl Network for FakeNetwork {
         let known = links.iter().filter(|l| l.port.is_some() || l.proxy.is_some());
         state.announced.extend(known.flat_map(|l| l.addresses.clone()));
         Ok(())
+    }
+
+    fn probe(&self, probes: &[Probe], _within: Duration) -> Result<Vec<(IpAddr, [u8; 6])>> {
+        let state = self.call("probe")?;
+        let all = probes.iter().flat_map(|p| &p.addresses);
+        Ok(all.filter_map(|a| Some((*a, *state.neighbours.get(a)?))).collect())
     }
 
     fn proxy(&self, uplink: &str, addresses: &[IpAddr]) -> Result<()> {

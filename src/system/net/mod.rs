@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
@@ -36,6 +37,7 @@ mod message;
 pub(crate) mod netlink;
 mod port;
 mod prepare;
+mod probe;
 mod proxy;
 mod readdress;
 mod routed;
@@ -164,6 +166,17 @@ pub struct FoundLink {
     pub addresses: Vec<IpAddr>,
 }
 
+/// Addresses, and where to ask for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The host's interface: a bridge, or an uplink.
+    pub interface: String,
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The hardware address whose answers don't count: the VE's own.
+    pub own: [u8; 6],
+}
+
 /// An address that this host answers for on one of its interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FoundProxy {
@@ -211,6 +224,10 @@ pub trait Network: Send + Sync + Debug {
     /// network namespace of this process (a VE's init) and as all that comes from there is; of addresses that the host
     /// answers for, on its interface. A guest's end that isn't there under its name says nothing.
     fn announce(&self, init: u32, links: &[Link]) -> Result<()>;
+
+    /// Asks whether others have these addresses already: all of them at once, for as long as this in all. The answer
+    /// names who has which, by hardware address. Where there is no such interface nobody is asked.
+    fn probe(&self, probes: &[Probe], within: Duration) -> Result<Vec<(IpAddr, [u8; 6])>>;
 
     /// Has the host answer on an interface for these addresses ([`Link::proxy`]). What is so already is left as it is.
     fn proxy(&self, uplink: &str, addresses: &[IpAddr]) -> Result<()>;

@@ -11,8 +11,8 @@ use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
 use super::{
-    Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Network, announce, bridge, check, lay, message, port,
-    prepare, proxy, readdress, settings,
+    Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Network, Probe, announce, bridge, check, lay, message,
+    port, prepare, probe, proxy, readdress, settings,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -55,6 +55,10 @@ impl Network for RoutedNetwork {
 
     fn announce(&self, init: u32, links: &[Link]) -> Result<()> {
         announce::announce(init, links)
+    }
+
+    fn probe(&self, probes: &[Probe], within: Duration) -> Result<Vec<(IpAddr, [u8; 6])>> {
+        probe::probe(probes, within)
     }
 
     fn proxy(&self, uplink: &str, addresses: &[IpAddr]) -> Result<()> {

@@ -62,6 +62,41 @@ fn it_comes_and_goes_with_the_addresses_of_a_ve_that_runs() {
     assert!(answered(&host).is_empty());
 }
 
+#[test]
+fn what_somebody_else_on_the_lan_has_is_refused() {
+    let host = on_the_lan().make();
+    with_ve(&host, &[]);
+    let lan = &fakes(&host).network;
+    lan.add_neighbour("10.77.0.2".parse().unwrap(), [2, 0, 0, 0, 0, 7]);
+    lan.add_neighbour("10.77.0.9".parse().unwrap(), [2, 0, 0, 0, 0, 9]);
+    let error = act(&host, &start()).unwrap_err();
+    assert_eq!(error.class, Class::Refused, "{error:?}");
+    assert!(
+        crate::error::chain(&error).contains("10.77.0.2 is at 02:00:00:00:00:07"),
+        "{error:?}"
+    );
+    // With another address it starts; and none comes to it that is another's.
+    let ten: IpAddr = "10.77.0.10".parse().unwrap();
+    engine(&host)
+        .add_address(&web1(), Wanted::One(ten), None, &Silent)
+        .unwrap();
+    engine(&host)
+        .remove_address(&web1(), "10.77.0.2".parse().unwrap(), &Silent)
+        .unwrap();
+    started(&host);
+    refused(&host, Class::Refused, "another's", |e| {
+        e.add_address(&web1(), Wanted::One("10.77.0.9".parse().unwrap()), None, &Silent)
+    });
+    // What it has itself is no reason, and nobody is asked who isn't to be.
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    started(&host);
+    let silent = "kind = \"routed\"\npools = [\"10.77.0.0/24\", \"fd77::/64\"]\nproxy = \"eth0\"\nprobe = false\n";
+    std::fs::write(host.dirs.definitions("networks").join("private.toml"), silent).unwrap();
+    engine(&host)
+        .add_address(&web1(), Wanted::One("10.77.0.9".parse().unwrap()), None, &Silent)
+        .unwrap();
+}
+
 /// It is a help to others, and nothing that a start should fail for.
 #[test]
 fn neighbours_that_can_not_be_told_keep_nobody_from_starting() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::announce::announce_in;
 use super::super::testing::{Space, link};
-use super::super::{Link, Network};
+use super::super::{Link, Network, Probe};
 use super::bridge::{NAME, behind, bridged, make, outside};
 use super::network;
 use super::proxy::{V4, V6, lan, proxied};
@@ -61,4 +61,48 @@ fn of_a_port_behind_an_uplink() {
     ve.ip("link set eth0 name mine");
     let routed: Link = link(101, 1, &["192.0.2.11"]);
     host.run(|| announce_in(ve.fd(), &[links[0].clone(), routed])).unwrap();
+}
+
+/// Somebody on the LAN has two of four addresses; all are asked for at once.
+#[test]
+fn who_has_an_address_already_is_heard() {
+    let Some((host, neighbour)) = lan() else { return };
+    let ask = |own: [u8; 6], addresses: &[&str]| {
+        let probe = Probe {
+            interface: "up0".into(),
+            addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+            own,
+        };
+        let nowhere = Probe {
+            interface: "nosuch0".into(),
+            ..probe.clone()
+        };
+        let begin = std::time::Instant::now();
+        let heard = host.run(|| network().probe(&[nowhere, probe], Duration::from_millis(600)).unwrap());
+        (heard, begin.elapsed())
+    };
+    // The cable is just plugged in.
+    assert!(host.ping("198.51.100.2", 5));
+    let all = ["198.51.100.2", V4, "2001:db8:5::2", V6];
+    let (mut heard, took) = ask([2; 6], &all);
+    heard.sort_unstable();
+    let mac = neighbour.ip_json("link show up1")[0]["address"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let text =
+        |(address, mac): &(std::net::IpAddr, [u8; 6])| (address.to_string(), super::super::check::mac_text(*mac));
+    let heard: Vec<_> = heard.iter().map(text).collect();
+    assert_eq!(
+        heard,
+        [
+            ("198.51.100.2".to_owned(), mac.clone()),
+            ("2001:db8:5::2".to_owned(), mac.clone())
+        ]
+    );
+    assert!(took >= Duration::from_millis(600), "{took:?}");
+    // Who has answered for all needn't be waited for; and the VE itself isn't somebody else.
+    assert!(ask([2; 6], &["198.51.100.2"]).1 < Duration::from_millis(600));
+    let own: Vec<u8> = mac.split(':').map(|b| u8::from_str_radix(b, 16).unwrap()).collect();
+    assert!(ask(own.try_into().unwrap(), &all).0.is_empty());
 }
