@@ -651,6 +651,20 @@ fn addresses_of_a_running_ve() {
 }
 
 #[test]
+fn networks_of_a_running_ve() {
+    let with_another = || {
+        let house = House::new();
+        house.write(
+            "etc/networks/six.toml",
+            "kind = \"routed\"\npools = [\"10.79.0.0/24\"]\n",
+        );
+        house
+    };
+    Sweep::within(with_another(), Before::Running, &["network", "attach", VE, "six"]).everything();
+    Sweep::within(with_another(), Before::Running, &["network", "detach", VE, "private"]).kill_everywhere(&[]);
+}
+
+#[test]
 fn move_of_the_disk() {
     for (kind, mkfs, options) in [
         ("btrfs", &["-q"][..], "noatime"),

@@ -2,6 +2,7 @@
 
 mod act;
 mod address;
+mod attach;
 mod audit;
 mod console;
 mod create;

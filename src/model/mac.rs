@@ -48,6 +48,12 @@ impl Mac {
         (prefix.prefix() == 64).then(|| Ipv6Addr::from_bits(prefix.network().to_bits() | u128::from(own)))
     }
 
+    /// Which of its VE's interfaces has it: the number that it was made from.
+    pub const fn index(self) -> u8 {
+        let [.., index] = self.0;
+        index
+    }
+
     /// The six bytes.
     pub const fn bytes(self) -> [u8; 6] {
         self.0

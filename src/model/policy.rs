@@ -266,9 +266,15 @@ impl Findings {
         );
     }
 
-    /// A routed VE has nobody beside it whom it could deceive, so there is nothing to allow.
+    /// A routed VE has nobody beside it whom it could deceive, so there is nothing to allow. On a bridge it isn't the host
+    /// that routes.
     fn allowances(&mut self, index: usize, interface: &Interface) {
         if interface.network.bridge.is_some() {
+            if !interface.routes.is_empty() {
+                let problem = format!("network \"{}\" is not of kind \"routed\"", interface.network.name);
+                let instead = "remove that key, or put the VE on a routed network as well";
+                self.add(Sort::Sense, format!("network.{index}.routes"), problem, instead);
+            }
             return;
         }
         for (key, _) in interface.allowed.by_key().into_iter().filter(|(_, allowed)| *allowed) {

@@ -19,7 +19,7 @@ use crate::ve::registry::Catalogue;
 use crate::ve::taken::Taken;
 
 /// How often an address that somebody else took first is chosen anew.
-const DRAWS: usize = 64;
+pub(super) const DRAWS: usize = 64;
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,14 +42,14 @@ pub struct AddressReport {
 
 /// A VE's addresses as its definition has them, with what was or would be allocated for those that are "auto".
 #[derive(Debug)]
-struct Held {
-    state: VeState,
+pub(super) struct Held {
+    pub(super) state: VeState,
     definition: VeDefinition,
-    networks: Vec<Network>,
-    interfaces: Vec<InterfaceState>,
+    pub(super) networks: Vec<Network>,
+    pub(super) interfaces: Vec<InterfaceState>,
     /// What nobody may be given.
     used: BTreeSet<IpAddr>,
-    running: bool,
+    pub(super) running: bool,
 }
 
 impl Engine {
@@ -130,10 +130,11 @@ impl Engine {
             let message = format!("{address} is the last address of {name} on network \"{network}\"");
             return Err(Error::new(Class::Refused, message)
                 .hint(format!(
-                    "give it another first: hostel address add {name} auto --interface {n}"
+                    "give it another first: hostel address add {name} auto --interface {}",
+                    held.interfaces[n].number()
                 ))
                 .hint(format!(
-                    "or take it off the network: hostel set {name} network-={network}"
+                    "or take it off the network: hostel network detach {name} {network}"
                 )));
         }
         match &held.definition.interfaces[n].addresses {
@@ -146,22 +147,28 @@ impl Engine {
     }
 
     fn set_addresses(&self, held: &Held, key: &str, list: &[IpAddr], progress: &dyn Progress) -> Result<()> {
-        let old = self.definition_text(&VeRef::Id(held.state.id))?;
         let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+        self.set_keys(held, &[(key.to_owned(), list.join(","))], progress)
+    }
+
+    /// Changes its definition, and with it what the VE is.
+    pub(super) fn set_keys(&self, held: &Held, settings: &[(String, String)], progress: &dyn Progress) -> Result<()> {
+        let old = self.definition_text(&VeRef::Id(held.state.id))?;
         let file = self.host.dirs.definition(&held.state.name).display().to_string();
-        let new = edit(&file, &old, &[(key, list.join(","))]).map_err(|e| {
-            let message = format!("the addresses of {} can't be changed so", held.state.name);
+        let new = edit(&file, &old, settings).map_err(|e| {
+            let message = format!("the networks and addresses of {} can't be changed so", held.state.name);
             Error::new(Class::Usage, message).because(e)
         })?;
         self.change(&held.state, &old, &new, false, progress).map(drop)
     }
 
-    fn held(&self, ve: &VeRef) -> Result<Held> {
+    /// A VE whose networks and addresses may change now.
+    pub(super) fn held(&self, ve: &VeRef) -> Result<Held> {
         let state = self.host.find(ve)?;
         let name = &state.name;
         let reality = self.host.reality(state.id)?;
         if reality.state == State::Suspended {
-            let message = format!("the addresses of {name} can't be changed while it is suspended");
+            let message = format!("the networks and addresses of {name} can't be changed while it is suspended");
             return Err(Error::new(Class::Refused, message)
                 .because("they are part of what was saved")
                 .hint(format!("resume it first: hostel resume {name}")));
@@ -214,19 +221,16 @@ impl Held {
     /// The interface that is asked for, or the first one that fits.
     fn interface_for(&self, wanted: Wanted, asked: Option<usize>) -> Result<usize> {
         let name = &self.state.name;
-        let count = self.networks.len();
         let fits = |network: &Network| match wanted {
             Wanted::One(address) => network.contains(address),
             Wanted::Auto(None) => true,
             Wanted::Auto(Some(family)) => ipam::families(network).any(|f| f == family),
         };
         match asked {
-            _ if count == 0 => Err(Error::new(Class::Refused, format!("{name} is on no network"))
-                .hint(format!("put it on one: hostel set {name} network+=NAME"))
+            _ if self.networks.is_empty() => Err(Error::new(Class::Refused, format!("{name} is on no network"))
+                .hint(format!("put it on one: hostel network attach {name} NETWORK"))
                 .hint("see all with: hostel network list")),
-            Some(n) if n < count => Ok(n),
-            Some(n) => Err(Error::new(Class::Usage, format!("{name} has no interface {n}"))
-                .hint(format!("it has 0 to {}", count - 1))),
+            Some(number) => self.numbered(number),
             None => self.networks.iter().position(fits).ok_or_else(|| {
                 let of: Vec<&str> = self.networks.iter().map(|n| n.name.as_str()).collect();
                 Error::new(Class::Refused, format!("{wanted} is in none of {name}'s networks"))
@@ -236,11 +240,21 @@ impl Held {
         }
     }
 
-    fn report(&self, n: Option<usize>, addresses: Vec<IpAddr>, changed: bool) -> AddressReport {
+    /// Where the interface of this number stands.
+    fn numbered(&self, number: usize) -> Result<usize> {
+        let found = self.interfaces.iter().position(|i| i.number() == number);
+        found.ok_or_else(|| {
+            let has: Vec<String> = self.interfaces.iter().map(|i| i.number().to_string()).collect();
+            Error::new(Class::Usage, format!("{} has no interface {number}", self.state.name))
+                .hint(format!("it has {}", has.join(", ")))
+        })
+    }
+
+    pub(super) fn report(&self, n: Option<usize>, addresses: Vec<IpAddr>, changed: bool) -> AddressReport {
         AddressReport {
             id: self.state.id,
             name: self.state.name.clone(),
-            interface: n.map(|n| format!("eth{n}")),
+            interface: n.map(|n| self.interfaces[n].guest_name()),
             network: n.map(|n| self.networks[n].name.clone()),
             addresses,
             changed,

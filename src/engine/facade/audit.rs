@@ -6,6 +6,7 @@ mod files;
 mod forwards;
 mod inventory;
 mod objects;
+mod proxies;
 
 use std::time::Duration;
 
@@ -102,6 +103,7 @@ impl Engine {
         self.host.audit_groups(&inventory, &mut findings)?;
         self.host.audit_interfaces(&inventory, &mut findings)?;
         self.host.audit_bridges(&inventory, &mut findings)?;
+        self.host.audit_proxies(&inventory, &mut findings)?;
         self.host.audit_forwarding(&inventory, &mut findings)?;
         self.host.audit_firewall(&inventory, &mut findings)?;
         self.host.audit_counters(&inventory, &mut findings)?;

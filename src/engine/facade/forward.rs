@@ -150,15 +150,15 @@ impl Engine {
         let members = self.host.firewall.members(self.host.config.nft_table.as_str())?;
         let mut all = Vec::new();
         for state in states {
-            let names = self.host.interface_names(state.id, state.interfaces.len());
-            for (n, (own, interface)) in names.iter().zip(&state.interfaces).enumerate() {
-                let there = members.iter().filter(|m| m.interface == *own);
+            for interface in &state.interfaces {
+                let own = self.host.interface_name(state.id, interface);
+                let there = members.iter().filter(|m| m.interface == own);
                 let there: Vec<PortForward> = there.flat_map(|m| m.forwards.clone()).collect();
                 all.extend(interface.forwards.iter().map(|forward| ForwardState {
                     ve: state.name.clone(),
                     id: state.id,
                     forward: (*forward).into(),
-                    interface: format!("eth{n}"),
+                    interface: format!("eth{}", interface.number()),
                     network: interface.network.clone(),
                     active: forward.singles().all(|one| there.contains(&one)),
                 }));

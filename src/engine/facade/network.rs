@@ -146,8 +146,8 @@ impl Engine {
         let mut all = Vec::new();
         for (id, state) in self.host.states()? {
             let Ok(state) = state else { continue };
-            let names = self.host.interface_names(id, state.interfaces.len());
-            for (own, interface) in names.into_iter().zip(state.interfaces) {
+            for interface in state.interfaces {
+                let own = self.host.interface_name(id, &interface);
                 for address in interface.addresses.into_iter().filter(|_| interface.network == *name) {
                     let key = (own.clone(), address);
                     all.push(AddressState {

@@ -195,7 +195,7 @@ impl Engine {
         for (n, interface) in state.interfaces.iter().enumerate() {
             let list: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
             settings.push(allocated(format!("network.{n}.allocated"), list.join(", ")));
-            settings.push(allocated(format!("network.{n}.mac"), interface.mac.clone()));
+            settings.push(allocated(format!("network.{n}.mac"), interface.mac.to_string()));
         }
         Ok(settings)
     }

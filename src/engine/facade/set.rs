@@ -14,7 +14,7 @@ use crate::op;
 use crate::op::relocate::Relocate;
 use crate::op::set::{Interfaces, Set};
 use crate::ve::reality::Reality;
-use crate::ve::record::VeState;
+use crate::ve::record::{InterfaceState, VeState};
 use crate::ve::registry::Catalogue;
 
 impl Engine {
@@ -157,8 +157,8 @@ impl Engine {
         Ok(Some(size))
     }
 
-    /// Its interfaces by this change, if they change now: a VE that runs can get other addresses, and what is stopped
-    /// can get anything. What waits for a start is allocated then, so that a dump in which addresses stand stays right.
+    /// Its interfaces by this change, if they change now: a VE that runs can get other addresses, and come onto networks
+    /// and off them; what is stopped can get anything. What waits for a start is allocated then, so that a dump in which addresses stand stays right.
     fn new_interfaces(
         &self,
         state: &VeState,
@@ -167,13 +167,21 @@ impl Engine {
         reality: &Reality,
     ) -> Result<Option<Interfaces>> {
         let networks = |ve: &Effective| ve.interfaces.iter().map(|i| i.network.name.clone()).collect::<Vec<_>>();
-        let asked = |ve: &Effective| ve.interfaces.iter().map(|i| i.addresses.clone()).collect::<Vec<_>>();
+        let asked = |ve: &Effective| {
+            ve.interfaces
+                .iter()
+                .map(|i| (i.addresses.clone(), i.routes.clone()))
+                .collect::<Vec<_>>()
+        };
         let all = |ve: &Effective| (networks(ve), asked(ve), ve.forwards.clone());
         if before.is_none_or(|b| all(b) == all(after)) {
             return Ok(None);
         }
+        let runs = matches!(reality.state, State::Running | State::Paused);
+        let has = |ve: &Effective| state.interfaces.iter().map(|i| &i.network).eq(&networks(ve));
         let now = match reality.state {
-            State::Running | State::Paused => state.interfaces.iter().map(|i| &i.network).eq(&networks(after)),
+            // What was changed by hand before, and waits for a start, goes on waiting.
+            State::Running | State::Paused => has(after) || before.is_some_and(has),
             State::Stopped | State::Mounted => true,
             State::Suspended | State::Broken => false,
         };
@@ -187,6 +195,11 @@ impl Engine {
             return Ok(None);
         }
         let old = state.interfaces.clone();
+        // An interface can't be taken off one network and be on another in the same moment.
+        let moves = |i: &InterfaceState| old.iter().any(|o| o.mac == i.mac && o.network != i.network);
+        if runs && new.iter().any(moves) {
+            return Ok(None);
+        }
         Ok((new != old).then_some(Interfaces { old, new }))
     }
 

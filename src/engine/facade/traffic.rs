@@ -44,7 +44,7 @@ impl Engine {
             return Err(unknown_ve(ve));
         };
         let state = self.host.state(found.id)?;
-        let totals = self.host.traffic(found.id, state.interfaces.len())?.totals();
+        let totals = self.host.traffic(found.id, &state.numbers())?.totals();
         let named = self.host.config.traffic.iter().map(|class| class.name.as_str());
         let mut order: Vec<&str> = named.chain([REST]).collect();
         let mut rows: BTreeMap<&str, (Ways, Ways)> = order.iter().map(|class| (*class, Default::default())).collect();

@@ -11,7 +11,7 @@ use crate::error::{Class, Error, Result};
 use crate::facade::TROUBLE;
 use crate::host::Host;
 use crate::ve::outline::Outline;
-use crate::ve::record::RunRecord;
+use crate::ve::record::{InterfaceState, RunRecord};
 
 /// How long the kernel may take to let go of a dead VE's disk and processes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +54,7 @@ impl Host {
         failures.keep(self.cgroups.remove(id, PATIENCE));
         failures.keep(self.disks.detach(&self.dirs.ve(id), PATIENCE));
         // Last, as its interfaces are going meanwhile.
-        failures.keep(self.clear_network(id, ve.interfaces));
+        failures.keep(self.clear_network(ve));
         failures.keep(self.firewall.release(&self.held(id)));
         // Its monitor has gone, or is about to. To remove a socket takes the kernel longer than all else that a start
         // does there.
@@ -63,24 +63,29 @@ impl Host {
         failures.finish()
     }
 
-    /// Removes the VE's interfaces and what the firewall knows of them.
-    pub fn clear_network(&self, id: VeId, interfaces: usize) -> Result<()> {
-        let names = self.interface_names(id, interfaces);
+    /// Removes the VE's interfaces, what the firewall knows of them, and what the host says on its behalf.
+    pub fn clear_network(&self, ve: &Outline) -> Result<()> {
+        let names = self.interface_names(ve.id, &ve.interfaces);
         let mut failures = Failures::default();
+        failures.keep(self.network.unproxy(&ve.addresses));
         failures.keep(self.network.detach(&names));
         // Nothing passes them any more.
-        failures.keep(self.end_counting(id, &names));
+        failures.keep(self.end_counting(ve.id, &names));
         for name in &names {
             failures.keep(self.firewall.expel(self.config.nft_table.as_str(), name));
         }
         failures.finish()
     }
 
-    /// The names of a VE's interfaces on the host.
-    pub fn interface_names(&self, id: VeId, count: usize) -> Vec<String> {
-        (0..count)
-            .map(|n| self.config.interface_prefix.interface(id, n))
-            .collect()
+    /// The names of a VE's interfaces of these numbers on the host.
+    pub fn interface_names(&self, id: VeId, numbers: &[usize]) -> Vec<String> {
+        let name = |n: &usize| self.config.interface_prefix.interface(id, *n);
+        numbers.iter().map(name).collect()
+    }
+
+    /// The name of one of its interfaces on the host.
+    pub fn interface_name(&self, id: VeId, interface: &InterfaceState) -> String {
+        self.config.interface_prefix.interface(id, interface.number())
     }
 
     /// Removes the runtime directory of a VE that is no more. Never through a mount in it: that would empty what is

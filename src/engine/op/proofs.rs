@@ -21,6 +21,7 @@ use crate::host::Host;
 use crate::step::Operation;
 use crate::step::testkit::Case;
 use crate::testing::{FAIL_CALLS, engine, fakes, host, id, inventory, order, started, with_ve};
+use crate::ve::registry::Catalogue;
 
 fn prove<O: Operation<Host = Host>>(host: impl Fn() -> Arc<Host>, params: impl Fn(&Host) -> O::Params) {
     let case: Case<'_, O> = Case {
@@ -279,6 +280,56 @@ fn set_forwards() {
         }
     };
     prove::<Set>(|| with(before), params);
+}
+
+/// Networks and prefixes: one comes, one goes.
+#[test]
+fn set_networks() {
+    let params = |key: &'static str, network: &'static str| {
+        move |host: &Host| {
+            let set::Params { old, new, .. } = change(key, network)(host);
+            let had = host.state(id(101)).unwrap().interfaces;
+            let definition = hostel_model::definition::VeDefinition::parse("web1.toml", &new).unwrap();
+            let after = host.resolve(&definition, &mut Catalogue::default()).unwrap();
+            let has = host
+                .interfaces(&after, &had, &host.taken(Some(id(101))).unwrap())
+                .unwrap();
+            assert_ne!(had, has);
+            set::Params {
+                old,
+                new,
+                disk_size: None,
+                interfaces: Some(set::Interfaces { old: had, new: has }),
+            }
+        }
+    };
+    prove::<Set>(|| made(&[]), params("network+", "public"));
+    prove::<Set>(|| running(&[]), params("network+", "public"));
+    prove::<Set>(|| running(RICH), params("network-", "private"));
+    prove::<Set>(|| running(&[]), params("network.0.routes", "198.51.100.0/28"));
+}
+
+/// Of addresses that the host answers for, nothing is left of what failed.
+#[test]
+fn what_the_host_answers_for() {
+    let near = |running: bool| {
+        let lan = "kind = \"routed\"\npools = [\"10.77.0.0/24\", \"fd77::/64\"]\nproxy = \"eth0\"\n";
+        let host = host().file("networks/private.toml", lan).make();
+        with_ve(&host, &[]);
+        host.reserve.refill();
+        if running {
+            started(&host);
+        }
+        host
+    };
+    prove::<Start>(|| near(false), |_| super::VeAlone {});
+    prove::<Stop>(|| near(true), |_| stop::Params { grace: 0 });
+    let suspended = || {
+        let host = near(true);
+        engine(&host).act(id(101), &Action::Suspend, &Silent).unwrap();
+        host
+    };
+    prove::<Resume>(suspended, |_| super::VeAlone {});
 }
 
 /// Whatever fails, there is one whole disk with all that was on it, and the record says of which driver.

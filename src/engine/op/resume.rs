@@ -17,6 +17,7 @@ use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
 use crate::ve::dump::Manifest;
+use crate::ve::outline::Outline;
 use crate::ve::record::{RunRecord, VeState};
 use crate::ve::registry::Catalogue;
 
@@ -170,7 +171,7 @@ impl Resume {
         let changed = host.network.prepare_host()?;
         self.notes
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
-        let names = host.interface_names(self.id, links.len());
+        let names = host.interface_names(self.id, &self.state.numbers());
         host.firewall
             .hold(&host.held(self.id), &names, self.state.is_bridged())?;
         host.ready_bridges(&self.state)?;
@@ -180,7 +181,7 @@ impl Resume {
     }
 
     fn remove_network(&mut self) -> Result<()> {
-        self.host.clear_network(self.id, self.state.interfaces.len())?;
+        self.host.clear_network(&Outline::from(&self.state))?;
         Ok(self.host.firewall.release(&self.host.held(self.id))?)
     }
 
@@ -325,6 +326,10 @@ impl Resume {
     fn settle(&mut self) -> Result<()> {
         self.host.cgroups.thaw(self.id)?;
         self.host.firewall.release(&self.host.held(self.id))?;
+        if let Some(init) = self.host.reality(self.id)?.init {
+            let links = self.host.links(self.id, &self.state)?;
+            self.notes.extend(self.host.announce(init, &links));
+        }
         self.host.give_up_dump(self.id)
     }
 }

@@ -76,7 +76,7 @@ impl Operation for Set {
                 Step::new("reserve", "reserving addresses", Set::reserve, Set::release),
                 Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
                 Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
-                Step::new("network", "changing addresses", Set::readdress, Set::address_back),
+                Step::new("network", "changing interfaces", Set::readdress, Set::address_back),
                 // Last, because a disk that has grown can't shrink while it is in use.
                 Step::new("disk", "changing the disk", Set::resize, nothing).irrevocable(Set::has_resized),
                 Step::new("aside", "putting addresses aside", Set::put_aside, nothing),
@@ -144,12 +144,8 @@ impl Set {
         };
         let _lock = self.host.lock_registry(Self::VERB)?;
         let taken = self.host.taken(Some(self.id))?;
-        if let Some(lost) = new
-            .iter()
-            .flat_map(|i| &i.addresses)
-            .find(|a| taken.addresses.contains(a))
-        {
-            let message = format!("another VE took {lost} just now");
+        if taken.lost(&new) {
+            let message = "another VE took one of its new addresses just now";
             return Err(Error::new(Class::Busy, message).hint("try again"));
         }
         if let Some((one, owner, _)) = taken.clash(&new) {
@@ -172,8 +168,9 @@ impl Set {
     }
 
     /// From the first of these interfaces to the second, in a VE that runs.
-    fn change_links(&self, from: &[InterfaceState], to: &[InterfaceState]) -> Result<()> {
-        let Some(init) = self.host.reality(self.id)?.init else {
+    fn change_links(&mut self, from: &[InterfaceState], to: &[InterfaceState]) -> Result<()> {
+        let (host, id) = (&self.host, self.id);
+        let Some(init) = host.reality(id)?.init else {
             return Ok(());
         };
         let with = |interfaces: &[InterfaceState]| VeState {
@@ -181,21 +178,61 @@ impl Set {
             ..self.state.clone()
         };
         let (old, new) = (with(from), with(to));
-        let links = |state: &VeState| self.host.links(self.id, state);
-        self.host.network.readdress(init.pid, &links(&old)?, &links(&new)?)?;
-        self.host.admit(self.id, &new)
+        let only = |of: &[InterfaceState], not: &[InterfaceState]| -> Vec<String> {
+            let wanted = of.iter().filter(|i| not.iter().all(|other| other.mac != i.mac));
+            wanted.map(|i| host.interface_name(id, i)).collect()
+        };
+        let (had, has) = (host.links(id, &old)?, host.links(id, &new)?);
+        if !only(to, from).is_empty() {
+            host.network.prepare_host()?;
+            host.ready_bridges(&new)?;
+        }
+        let going = only(from, to);
+        for name in &going {
+            host.firewall.expel(host.config.nft_table.as_str(), name)?;
+        }
+        let told = host.network.readdress(init.pid, &had, &has)?;
+        host.end_counting(id, &going)?;
+        host.admit(id, &new)?;
+        let mut come = has;
+        for link in &mut come {
+            link.addresses.retain(|a| !from.iter().any(|i| i.addresses.contains(a)));
+        }
+        let unheard = host.announce(init, &come);
+        self.notes.extend(told.into_iter().chain(unheard));
+        Ok(())
+    }
+
+    /// Does somebody else have what is new to a VE that runs?
+    fn probe(&self, old: &[InterfaceState], new: &[InterfaceState]) -> Result<()> {
+        if self.host.reality(self.id)?.init.is_none() {
+            return Ok(());
+        }
+        let state = VeState {
+            interfaces: new.to_vec(),
+            ..self.state.clone()
+        };
+        self.host.ready_bridges(&state)?;
+        let mut links = self.host.links(self.id, &state)?;
+        for link in &mut links {
+            link.addresses.retain(|a| !old.iter().any(|i| i.addresses.contains(a)));
+        }
+        self.host.probe(&state, &links)
     }
 
     fn readdress(&mut self) -> Result<()> {
-        match &self.params.interfaces {
-            Some(Interfaces { old, new }) => self.change_links(old, new),
+        match self.params.interfaces.clone() {
+            Some(Interfaces { old, new }) => {
+                self.probe(&old, &new)?;
+                self.change_links(&old, &new)
+            }
             None => Ok(()),
         }
     }
 
     fn address_back(&mut self) -> Result<()> {
-        match &self.params.interfaces {
-            Some(Interfaces { old, new }) => self.change_links(new, old),
+        match self.params.interfaces.clone() {
+            Some(Interfaces { old, new }) => self.change_links(&new, &old),
             None => Ok(()),
         }
     }

@@ -17,6 +17,7 @@ use super::VeAlone;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
+use crate::ve::outline::Outline;
 use crate::ve::record::{RunRecord, VeState};
 use crate::ve::registry::Catalogue;
 
@@ -227,12 +228,15 @@ impl Start {
         self.notes
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
         host.ready_bridges(&self.state)?;
+        host.probe(&self.state, &links)?;
         host.network.attach(launching.network_namespace(), &links)?;
-        host.admit(self.id, &self.state)
+        host.admit(self.id, &self.state)?;
+        self.notes.extend(host.announce(launching.init(), &links));
+        Ok(())
     }
 
     fn detach_network(&mut self) -> Result<()> {
-        self.host.clear_network(self.id, self.state.interfaces.len())
+        self.host.clear_network(&Outline::from(&self.state))
     }
 
     fn record(&mut self) -> Result<()> {

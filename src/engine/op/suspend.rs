@@ -113,7 +113,7 @@ impl Suspend {
             .guests
             .have_mended(&self.host.dirs.run(self.id))
             .unwrap_or_default();
-        let names = self.host.interface_names(self.id, self.state.interfaces.len());
+        let names = self.host.interface_names(self.id, &self.state.numbers());
         let (held, bridged) = (self.host.held(self.id), self.state.is_bridged());
         Ok(self.host.firewall.hold(&held, &names, bridged)?)
     }

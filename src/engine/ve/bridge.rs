@@ -3,8 +3,6 @@
 use std::net::IpAddr;
 
 use hostel_model::definition::{self, Allowances, Network};
-use hostel_model::id::VeId;
-use hostel_model::mac::Mac;
 use hostel_model::resolve::Effective;
 use hostel_system::firewall::PortRules;
 use hostel_system::net::{BRIDGE_ALIAS_PREFIX, Bridge, OwnBridge, Port, Uplink, Vlan};
@@ -142,8 +140,7 @@ impl Host {
     /// What may pass a port, and from which addresses beside those that were given.
     pub(super) fn port_rules(
         &self,
-        id: VeId,
-        n: usize,
+        interface: &InterfaceState,
         state: &VeState,
         network: &Network,
         allowed: Allowances,
@@ -153,7 +150,7 @@ impl Host {
             _ if !bridge.isolated => networks_side(network.name.as_str()),
             Some(tenant) => tenants_side(tenant.as_str()),
             // Of a time when this wasn't recorded: nobody's peer until it is.
-            None => format!("VE {id}"),
+            None => format!("VE {}", state.id),
         };
         let rules = PortRules {
             side: side(&of),
@@ -163,7 +160,7 @@ impl Host {
             router: allowed.ra,
             hears_ra: bridge.pass_ra,
         };
-        let mac = Mac::guest(id, n as u8);
+        let mac = interface.mac;
         let announced = network.pools.iter().filter_map(|p| mac.announced(*p)).map(IpAddr::from);
         let announced = if bridge.pass_ra {
             announced.collect()

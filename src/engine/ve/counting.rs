@@ -101,7 +101,7 @@ impl Host {
     }
 
     /// A VE's traffic since it was made, up to now.
-    pub fn traffic(&self, id: VeId, interfaces: usize) -> Result<Traffic> {
+    pub fn traffic(&self, id: VeId, interfaces: &[usize]) -> Result<Traffic> {
         let names = self.interface_names(id, interfaces);
         let mut readings = self.counters.read(&self.traffic_table(), Some(&names))?;
         let dir = self.dirs.ve(id);

@@ -44,7 +44,7 @@ impl Host {
     fn guest_interfaces(&self, state: &VeState) -> Result<Vec<Interface>> {
         let mut catalogue = Catalogue::default();
         let mut list = Vec::new();
-        for (n, i) in state.interfaces.iter().enumerate() {
+        for i in &state.interfaces {
             let has = |ipv6: bool| i.addresses.iter().any(|a| a.is_ipv6() == ipv6);
             let bridge = &catalogue.network(self, &i.network)?.bridge;
             let gateway = |ipv6: bool| match bridge {
@@ -54,8 +54,8 @@ impl Host {
             };
             let gateway = |ipv6: bool| gateway(ipv6).filter(|_| has(ipv6));
             list.push(Interface {
-                name: format!("eth{n}"),
-                mac: i.mac.clone(),
+                name: i.guest_name(),
+                mac: i.mac.to_string(),
                 gateway4: match gateway(false) {
                     Some(IpAddr::V4(a)) => Some(a),
                     _ => None,

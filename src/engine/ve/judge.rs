@@ -1,12 +1,14 @@
 //! May a VE be as its definition has it, on this host, beside the others? Asked by every verb that commits to a
 //! definition, right before it does.
 
+use std::collections::BTreeSet;
+
 use hostel_model::definition::{Addresses, DriverName, Tenant, Unenforceable};
 use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 use hostel_model::mac::Mac;
 use hostel_model::policy::{Existing, Sort, Violation, check};
-use hostel_model::resolve::Effective;
+use hostel_model::resolve::{Effective, Interface};
 use hostel_model::units::Bytes;
 use hostel_model::{idmap, ipam};
 use hostel_system::process;
@@ -123,9 +125,10 @@ impl Host {
     /// The interfaces that a VE is to have, with addresses: those named, and for "auto" the ones it has already or
     /// the next free ones. The registry must be locked if any may be new.
     pub fn interfaces(&self, ve: &Effective, has: &[InterfaceState], taken: &Taken) -> Result<Vec<InterfaceState>> {
+        self.judge_routes(ve, taken)?;
         let mut used = taken.addresses.clone();
         let mut list = Vec::new();
-        for (n, interface) in ve.interfaces.iter().enumerate() {
+        for (interface, number) in ve.interfaces.iter().zip(numbers(ve, has)) {
             let network = &interface.network;
             let addresses = match &interface.addresses {
                 Addresses::Fixed(fixed) => {
@@ -144,13 +147,19 @@ impl Host {
                     })?,
                 },
             };
+            if let Some((lost, owner)) = addresses.iter().find_map(|a| Some((a, taken.owner_of(*a)?))) {
+                let message = format!("address {lost} can't be {}'s", ve.name);
+                let why = format!("it is in a prefix that is routed to VE \"{owner}\"");
+                return Err(Error::new(Class::Refused, message).because(why));
+            }
+            self.judge_gateways(ve, interface, &addresses)?;
             used.extend(addresses.iter().copied());
-            let mac = Mac::guest(ve.id, n as u8).to_string();
             list.push(InterfaceState {
                 network: network.name.clone(),
-                mac,
+                mac: Mac::guest(ve.id, number),
                 addresses,
                 forwards: Vec::new(),
+                routes: interface.routes.clone(),
                 bridged: network.bridge.is_some().then_some(interface.allowed),
             });
         }
@@ -237,4 +246,18 @@ impl Host {
             other => other,
         }
     }
+}
+
+/// The number of each interface: one on a network that the VE is on already keeps its own, so that none is disturbed when
+/// another comes or goes; a new one has the lowest that is left.
+fn numbers(ve: &Effective, has: &[InterfaceState]) -> Vec<u8> {
+    let kept = |i: &Interface| has.iter().find(|h| h.network == i.network.name).map(|h| h.mac.index());
+    let mut used: BTreeSet<u8> = ve.interfaces.iter().filter_map(kept).collect();
+    let number = |i: &Interface| {
+        let free = || (0..=u8::MAX).find(|n| !used.contains(n)).unwrap_or(u8::MAX);
+        let number = kept(i).unwrap_or_else(free);
+        used.insert(number);
+        number
+    };
+    ve.interfaces.iter().map(number).collect()
 }

@@ -1,6 +1,8 @@
 //! The little that has to be known of a VE to end and remove it. It can be had for every VE, also for one whose record
 //! is damaged: what is broken must never be what can't be got rid of.
 
+use std::net::IpAddr;
+
 use hostel_model::definition::MAX_INTERFACES;
 use hostel_model::id::{TenantName, VeId, VeName};
 use hostel_model::request::VeRef;
@@ -18,8 +20,10 @@ pub struct Outline {
     pub name: VeName,
     /// Whose it is, as far as Hostel remembers.
     pub tenant: Option<TenantName>,
-    /// How many interfaces it has; the most that it may have if that can't be told.
-    pub interfaces: usize,
+    /// The numbers of its interfaces; all that it may have if that can't be told.
+    pub interfaces: Vec<usize>,
+    /// Its addresses; none if they can't be told.
+    pub addresses: Vec<IpAddr>,
     /// Its record can be read.
     pub whole: bool,
 }
@@ -30,7 +34,8 @@ impl From<&VeState> for Outline {
             id: state.id,
             name: state.name.clone(),
             tenant: state.tenant.clone(),
-            interfaces: state.interfaces.len(),
+            interfaces: state.numbers(),
+            addresses: state.addresses().collect(),
             whole: true,
         }
     }
@@ -74,7 +79,8 @@ impl Host {
             id,
             name: defined.unwrap_or_else(|| substitute(id)),
             tenant: None,
-            interfaces: MAX_INTERFACES,
+            interfaces: (0..MAX_INTERFACES).collect(),
+            addresses: Vec::new(),
             whole: false,
         }
     }

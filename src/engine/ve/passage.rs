@@ -2,34 +2,43 @@
 
 use hostel_model::definition::NetworkKind;
 use hostel_model::id::VeId;
-use hostel_model::mac::Mac;
 use hostel_system::firewall::{IsolatedNetwork, MasqueradePool, Member, Nat, Ruleset};
 use hostel_system::net::{ALIAS_PREFIX, Link};
+use hostel_system::process::Init;
 
 use super::record::VeState;
 use super::registry::Catalogue;
-use crate::error::Result;
+use crate::error::{Error, Result, chain};
 use crate::host::Host;
 
 impl Host {
     /// The links of a VE.
     pub fn links(&self, id: VeId, state: &VeState) -> Result<Vec<Link>> {
-        let names = self.interface_names(id, state.interfaces.len());
         let mut catalogue = Catalogue::default();
         let mut links = Vec::new();
-        for (n, (host_name, interface)) in names.into_iter().zip(&state.interfaces).enumerate() {
+        for interface in &state.interfaces {
             let network = catalogue.network(self, &interface.network)?;
             links.push(Link {
-                host_name,
-                guest_name: format!("eth{n}"),
-                mac: Mac::guest(id, n as u8).bytes(),
+                host_name: self.interface_name(id, interface),
+                guest_name: interface.guest_name(),
+                number: interface.mac.index().into(),
+                mac: interface.mac.bytes(),
                 mtu: network.mtu.map(u32::from),
                 addresses: interface.addresses.clone(),
+                routes: interface.routes.clone(),
                 alias: format!("{ALIAS_PREFIX}{id}"),
                 port: self.port(interface, network)?,
+                proxy: network.proxy.as_ref().map(ToString::to_string),
             });
         }
         Ok(links)
+    }
+
+    /// Tells neighbours where a VE's addresses are now. Nothing depends on it but how soon they know: a failure is a line.
+    pub fn announce(&self, init: Init, links: &[Link]) -> Option<String> {
+        let told = self.network.announce(init.pid, links).err()?;
+        let why = chain(&Error::from(told));
+        Some(format!("its neighbours were not told where its addresses are: {why}"))
     }
 
     /// Lets packets of the VE's links pass: the table is there, then each link's addresses are.
@@ -67,28 +76,27 @@ impl Host {
     /// What the firewall should know of a VE. A port whose network can't be read is left out: nothing passes it until that
     /// is mended.
     fn members_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Vec<Member> {
-        let names = self.interface_names(id, state.interfaces.len());
         let mut members = Vec::new();
-        for (n, (interface, i)) in names.into_iter().zip(&state.interfaces).enumerate() {
+        for i in &state.interfaces {
             let mut addresses = i.addresses.clone();
             let port = match i.bridged {
                 None => None,
                 Some(allowed) => {
                     let network = catalogue.network(self, &i.network).ok();
-                    let rules = network.and_then(|network| self.port_rules(id, n, state, network, allowed));
+                    let rules = network.and_then(|network| self.port_rules(i, state, network, allowed));
                     let Some((rules, announced)) = rules else { continue };
                     addresses.extend(announced);
                     Some(rules)
                 }
             };
-            let mac = Mac::guest(id, n as u8).bytes();
             // What it is called by from itself, too.
             let own = state.interfaces.iter().flat_map(|i| &i.addresses);
             let hairpin = own.filter(|_| !i.forwards.is_empty() && port.is_none());
             members.push(Member {
-                interface,
+                interface: self.interface_name(id, i),
                 addresses,
-                mac,
+                routes: i.routes.clone(),
+                mac: i.mac.bytes(),
                 hairpin: hairpin.copied().collect(),
                 port,
                 forwards: i.forwards.iter().flat_map(|f| f.singles()).collect(),

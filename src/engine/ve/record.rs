@@ -1,5 +1,6 @@
 //! What Hostel itself remembers of a VE: facts that were allocated, and which processes are its.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,10 @@ use hostel_model::definition::{Allowances, DriverName};
 use hostel_model::distribution::{Family, InitKind};
 use hostel_model::forward::PortForward;
 use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
+use hostel_model::mac::Mac;
 use hostel_system::file;
 use hostel_system::process::Init;
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
@@ -72,19 +75,41 @@ pub struct VeState {
 pub struct InterfaceState {
     /// On which network.
     pub network: NetworkName,
-    /// Its MAC address inside.
-    pub mac: String,
+    /// Its MAC address inside. The number in it is the interface's for as long as it is there: others may go.
+    pub mac: Mac,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
     /// Ports of the host that lead to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forwards: Vec<PortForward>,
+    /// Prefixes that are routed to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<IpNetwork>,
     /// It is on a bridge, and may do this there. (A table, and so the last.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridged: Option<Allowances>,
 }
 
+impl InterfaceState {
+    /// Its number: 0 for what is eth0 inside.
+    pub fn number(&self) -> usize {
+        self.mac.index().into()
+    }
+
+    /// What it is called inside.
+    pub fn guest_name(&self) -> String {
+        format!("eth{}", self.number())
+    }
+}
+
 impl VeState {
+    /// The numbers of all its interfaces, also of those that it may have yet from before.
+    pub fn numbers(&self) -> Vec<usize> {
+        let all = self.interfaces.iter().chain(self.former.iter().flatten());
+        let numbers: BTreeSet<usize> = all.map(InterfaceState::number).collect();
+        numbers.into_iter().collect()
+    }
+
     /// All addresses that nobody else may have.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         let former = self.former.iter().flatten();
@@ -92,6 +117,15 @@ impl VeState {
             .iter()
             .chain(former)
             .flat_map(|i| i.addresses.iter().copied())
+    }
+
+    /// All prefixes that overlap nobody else's.
+    pub fn routes(&self) -> impl Iterator<Item = IpNetwork> {
+        let former = self.former.iter().flatten();
+        self.interfaces
+            .iter()
+            .chain(former)
+            .flat_map(|i| i.routes.iter().copied())
     }
 
     /// A new one.

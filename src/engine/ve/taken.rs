@@ -14,6 +14,7 @@ use hostel_model::aside::Aside;
 use hostel_model::forward::PortForward;
 use hostel_model::id::{VeId, VeName};
 use hostel_system::file;
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use super::record::{COPY, STATE, VeState};
@@ -39,6 +40,8 @@ pub struct Taken {
     pub addresses: BTreeSet<IpAddr>,
     /// Ports of the host that lead to VEs.
     pub forwards: Vec<(VeName, PortForward)>,
+    /// Prefixes that are routed to VEs, and to which.
+    pub routes: Vec<(IpNetwork, VeName)>,
     /// Addresses that were in use a short while ago.
     pub aside: Aside,
     /// When that was looked up, in seconds since 1970.
@@ -71,6 +74,8 @@ struct Entry {
     addresses: Vec<IpAddr>,
     #[serde(default)]
     forwards: Vec<PortForward>,
+    #[serde(default)]
+    routes: Vec<IpNetwork>,
 }
 
 /// By the name of the VE's directory.
@@ -147,6 +152,7 @@ impl Entry {
             stamp: stamp.filter(|_| state.damaged.is_none()),
             addresses: state.addresses().collect(),
             forwards: state.forwards().collect(),
+            routes: state.routes().collect(),
             id: state.id,
             name: state.name,
             slot: state.slot,
@@ -162,6 +168,8 @@ impl Taken {
         self.addresses.extend(&entry.addresses);
         let forwards = entry.forwards.iter().map(|f| (entry.name.clone(), *f));
         self.forwards.extend(forwards);
+        self.routes
+            .extend(entry.routes.iter().map(|p| (*p, entry.name.clone())));
     }
 
     fn add_damaged(&mut self, dir: &Path) {

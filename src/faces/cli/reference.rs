@@ -37,8 +37,8 @@ network show --json     {name, problem, description, kind, pools: [], dns: [],
                         pools: of {pool, used, aside, left}, where left is at
                         most 18446744073709551615; addresses: of {address,
                         state, ve, id, interface, routed, admitted, left}
-address add and remove --json: {id, name, interface, network, addresses: [],
-                        changed, live}
+address add and remove, network attach and detach --json: {id, name,
+                        interface, network, addresses: [], changed, live}
 forward add and remove --json: {id, name, protocol, listen, to, changed, live}
 forward list --json     an array of {ve, id, protocol, listen, target, to,
                         interface, network, active}

@@ -31,6 +31,11 @@ pub struct Bridge {
 }
 
 impl Bridge {
+    /// May there be others on it than VEs and the host?
+    pub fn is_on_lan(&self) -> bool {
+        self.existing.is_some() || self.uplink.is_some()
+    }
+
     /// Where a family's packets to the rest of the world go.
     pub fn gateway(&self, ipv6: bool) -> Option<IpAddr> {
         self.gateway.iter().copied().find(|a| a.is_ipv6() == ipv6)

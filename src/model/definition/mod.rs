@@ -28,7 +28,7 @@ pub use field::{FileKind, KeyDoc, Shape, When};
 pub use forward::{ForwardKeys, MAX_FORWARDED, Protocol};
 pub use guest::{CryptHash, Guest, SshKey, Timezone};
 pub use host::{Console, Defaults, HostConfig, IdRange, InterfacePrefix, Paths, Proc, Shutdown, Unenforceable, View};
-pub use network::{AddressRange, Network, NetworkKind};
+pub use network::{AddressRange, Network, NetworkKind, overlap};
 pub use plan::Plan;
 pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys, MemoryKeys, Resources};
 pub use tenant::Tenant;

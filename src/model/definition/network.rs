@@ -56,6 +56,11 @@ pub struct Network {
     pub search: Vec<Domain>,
     /// Bytes of the largest packet; `None`: the kernel's default, 1500.
     pub mtu: Option<u16>,
+    /// Of kind "routed": the host's interface on which the host answers for its VEs' addresses, which belong to the subnet
+    /// there.
+    pub proxy: Option<InterfaceName>,
+    /// Is the LAN asked, before a VE gets an address, whether somebody there has it? Never where there is no LAN.
+    pub probe: bool,
     /// Of kind "bridge": its Ethernet.
     pub bridge: Option<Bridge>,
 }
@@ -145,6 +150,11 @@ impl Read for IpNetwork {
     }
 }
 
+/// Have two prefixes an address in common?
+pub fn overlap(a: &IpNetwork, b: &IpNetwork) -> bool {
+    a.contains(b.ip()) || b.contains(a.ip())
+}
+
 /// Why a prefix can't be a pool, as what is expected instead.
 fn misfit(pool: &IpNetwork) -> Option<String> {
     let ip = pool.ip();
@@ -186,6 +196,8 @@ pub(super) struct Draft {
     dns: Option<Vec<IpAddr>>,
     search: Option<Vec<Domain>>,
     mtu: Option<u16>,
+    proxy: Option<InterfaceName>,
+    probe: Option<bool>,
     bridge: bridge::Draft,
 }
 
@@ -204,6 +216,10 @@ impl Record for Draft {
         "dns": Vec<IpAddr> => dns, "name servers for its VEs; if not set, the host's own", "[\"9.9.9.9\", \"2620:fe::fe\"]";
         "search": Vec<Domain> => search, "domains its VEs search short names in", "[\"acme.example\"]";
         "mtu": u16 => mtu, "bytes of the largest packet, 1280 to 65535", "1500";
+        "proxy": InterfaceName => proxy,
+            "the host's interface on which the host answers for its VEs' addresses", "\"eth0\"";
+        "probe": bool => probe,
+            "ask the LAN whether somebody there has an address; true if not set", "false";
         "bridge": InterfaceName => bridge.existing,
             "the host's bridge that its VEs are on; if not set, Hostel makes one", "\"br0\"";
         "uplink": InterfaceName => bridge.uplink, "the host's interface that becomes a port of Hostel's bridge", "\"eth1\"";
@@ -226,6 +242,7 @@ impl Network {
         draft.check(&mut reading);
         let bridge = (draft.kind == Some(NetworkKind::Bridge)).then(|| std::mem::take(&mut draft.bridge).finish());
         let pools = draft.pools.as_deref().unwrap_or_default();
+        let on_lan = bridge.as_ref().map_or(draft.proxy.is_some(), Bridge::is_on_lan);
         let occupied = bridge.as_ref().map(|b| bridge::occupied(b, pools)).unwrap_or_default();
         match (name, draft.kind, draft.pools) {
             (Some(name), Some(kind), Some(pools)) if reading.reports.is_empty() => Ok(Self {
@@ -240,6 +257,8 @@ impl Network {
                 dns: draft.dns.unwrap_or_default(),
                 search: draft.search.unwrap_or_default(),
                 mtu: draft.mtu,
+                proxy: draft.proxy,
+                probe: on_lan && draft.probe.unwrap_or(true),
                 bridge,
             }),
             _ => Err(reading.reports.finish()),
@@ -274,10 +293,7 @@ impl Draft {
             return;
         }
         for (i, pool) in pools.iter().enumerate() {
-            if let Some(other) = pools[..i]
-                .iter()
-                .find(|o| o.contains(pool.ip()) || pool.contains(o.ip()))
-            {
+            if let Some(other) = pools[..i].iter().find(|o| overlap(o, pool)) {
                 let expected = format!("prefixes that don't overlap, unlike {other} and {pool}");
                 reading.wrong(&format!("pools.{i}"), expected);
             }
@@ -301,6 +317,12 @@ impl Draft {
             Some(NetworkKind::Bridge) => {
                 let masquerade = self.masquerade.unwrap_or(false);
                 self.bridge.check(pools, masquerade, reading);
+                if self.proxy.is_some() {
+                    reading.wrong(
+                        "proxy",
+                        "this key only beside kind = \"routed\": on a bridge VEs answer themselves",
+                    );
+                }
             }
             Some(NetworkKind::Routed) => self.bridge.refuse(reading),
             Some(NetworkKind::Nat) => {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use serde::{Serialize, Serializer};
 
 use super::bridge::Allowances;
@@ -11,6 +12,7 @@ use super::diagnostic::Diagnostics;
 use super::field::{Field, KeyDoc, Reading, Record, Shape, When, fields};
 use super::forward::{self, ForwardKeys};
 use super::guest::{CryptHash, Guest, SshKey, Timezone};
+use super::network::overlap;
 use super::resources::Resources;
 use super::stem;
 use super::value::{Cell, Read, words};
@@ -92,6 +94,8 @@ pub struct InterfaceKeys {
     pub network: NetworkName,
     /// Its addresses; `None`: auto.
     pub addresses: Option<Addresses>,
+    /// Prefixes that the host routes to it.
+    pub routes: Vec<IpNetwork>,
     /// What it may do on a bridge that others may not.
     pub allowed: Allowances,
 }
@@ -173,6 +177,7 @@ struct Draft {
 struct InterfaceDraft {
     network: Option<NetworkName>,
     addresses: Option<Addresses>,
+    routes: Option<Vec<IpNetwork>>,
     mac_spoofing: Option<bool>,
     ip_spoofing: Option<bool>,
     dhcp_server: Option<bool>,
@@ -195,6 +200,8 @@ impl Record for InterfaceDraft {
         "network": NetworkName => network, "the network it is on", "\"private\"", When::Restart;
         "addresses": Addresses => addresses,
             "its addresses there, or \"auto\" for a free one of each family", "\"auto\"", When::Restart;
+        "routes": Vec<IpNetwork> => routes,
+            "prefixes that the host routes to it there, for networks of its own behind it", "[\"2001:db8:5::/64\"]", When::Restart;
         "allow_mac_spoofing": bool => mac_spoofing,
             "on a bridge: let it send from any hardware address", "false", When::Restart;
         "allow_ip_spoofing": bool => ip_spoofing,
@@ -284,6 +291,7 @@ impl VeDefinition {
                     allowed: i.allowed(),
                     network: i.network?,
                     addresses: i.addresses,
+                    routes: i.routes.unwrap_or_default(),
                 })
             })
             .collect();
@@ -356,6 +364,16 @@ impl Draft {
                 reading.wrong(
                     &format!("network.{i}.addresses"),
                     format!("each address once, not {twice} twice"),
+                );
+            }
+        }
+        let routes = |i: &InterfaceDraft| i.routes.clone().unwrap_or_default();
+        let all: Vec<IpNetwork> = interfaces.iter().flat_map(routes).collect();
+        for (i, prefix) in all.iter().enumerate() {
+            if let Some(other) = all[..i].iter().find(|other| overlap(prefix, other)) {
+                reading.wrong(
+                    "network",
+                    format!("routes that don't overlap, unlike {other} and {prefix}"),
                 );
             }
         }

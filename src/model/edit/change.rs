@@ -26,7 +26,7 @@ pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
         .iter()
         .map(|k| k.key.clone())
         .filter(|k| k != "network" && k != "forward" && !k.contains(".N."));
-    let networks = (0..most).flat_map(|i| ["network", "addresses"].map(|name| format!("network.{i}.{name}")));
+    let networks = (0..most).flat_map(|i| ["network", "addresses", "routes"].map(|name| format!("network.{i}.{name}")));
     let mut changes = Vec::new();
     let forwards = 0..old.forwards.len().max(new.forwards.len());
     let forwards = forwards.flat_map(|i| ForwardKeys::NAMES.map(|name| format!("forward.{i}.{name}")));

@@ -149,12 +149,15 @@ impl Merge<'_> {
             })?;
             self.note(format!("network.{i}.network"), self.definition());
             let addresses = self.own(&format!("network.{i}.addresses"), keys.addresses.clone());
+            let routes = Some(keys.routes.clone()).filter(|r| !r.is_empty());
+            let routes = self.own(&format!("network.{i}.routes"), routes).unwrap_or_default();
             for (key, allowed) in keys.allowed.by_key() {
                 self.own(&format!("network.{i}.{key}"), allowed.then_some(()));
             }
             interfaces.push(Interface {
                 network: network.clone(),
                 addresses: addresses.unwrap_or(Addresses::Auto),
+                routes,
                 allowed: keys.allowed,
             });
         }

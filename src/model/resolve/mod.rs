@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use serde::Serialize;
 
 use crate::definition::{
@@ -98,6 +99,8 @@ pub struct Interface {
     pub network: Network,
     /// Its addresses there.
     pub addresses: Addresses,
+    /// Prefixes that the host routes to it.
+    pub routes: Vec<IpNetwork>,
     /// What it may do there that others may not.
     pub allowed: Allowances,
 }

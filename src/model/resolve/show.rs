@@ -17,7 +17,7 @@ impl Effective {
         let keys = crate::definition::keys().iter().map(|k| k.key.as_str());
         let known = keys.filter_map(|key| values.get(key).map(|value| (key.to_owned(), value.clone())));
         let networks = self.interfaces.iter().enumerate().flat_map(|(i, interface)| {
-            let names = ["network", "addresses"].into_iter();
+            let names = ["network", "addresses", "routes"].into_iter();
             let keys = names.chain(interface.allowed.by_key().map(|(key, _)| key));
             keys.map(move |name| format!("network.{i}.{name}"))
         });
@@ -106,6 +106,7 @@ impl Effective {
         for (i, interface) in self.interfaces.iter().enumerate() {
             values.insert(format!("network.{i}.network"), interface.network.name.to_string());
             values.insert(format!("network.{i}.addresses"), interface.addresses.to_string());
+            values.insert(format!("network.{i}.routes"), list(&interface.routes));
             for (key, allowed) in interface.allowed.by_key() {
                 values.insert(format!("network.{i}.{key}"), allowed.to_string());
             }

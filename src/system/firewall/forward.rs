@@ -56,6 +56,7 @@ fn key(owner: &str, forward: &PortForward) -> Key {
         (false, true) => Set::ForwardAny6,
     };
     Key {
+        end: Vec::new(),
         set,
         bytes: [
             address.map(octets).unwrap_or_default(),
@@ -160,7 +161,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes: Vec<u8>, data: Vec<u8>) {
-            let key = Key { set: Set::Forward4, bytes, data, owner: String::new() };
+            let key = Key { set: Set::Forward4, bytes, end: Vec::new(), data, owner: String::new() };
             let _ = (read(&key), text(&key));
         }
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnetwork::IpNetwork;
+
 use super::{Member, PortRules, forward};
 use crate::net::{check, read_address};
 
@@ -29,6 +31,10 @@ pub(super) enum Set {
     Ve6,
     /// Interface and target of a neighbour advertisement.
     Nd6,
+    /// Interface and IPv4 prefix of the source.
+    Routes4,
+    /// Interface and IPv6 prefix of the source.
+    Routes6,
     /// Ports of the host's IPv4 addresses that lead to VEs (a map).
     Forward4,
     /// See [`Set::Forward4`].
@@ -41,7 +47,7 @@ pub(super) enum Set {
     Hairpin4,
     /// See [`Set::Hairpin4`].
     Hairpin6,
-    /// The same four for ports.
+    /// The first four for ports.
     PortLinks,
     /// See [`Set::Ve4`].
     Port4,
@@ -69,7 +75,14 @@ pub(super) enum Set {
 
 impl Set {
     /// Those of routed links.
-    pub const ROUTED: &'static [Self] = &[Self::Links, Self::Ve4, Self::Ve6, Self::Nd6];
+    pub const ROUTED: &'static [Self] = &[
+        Self::Links,
+        Self::Ve4,
+        Self::Ve6,
+        Self::Nd6,
+        Self::Routes4,
+        Self::Routes6,
+    ];
     /// Those of ports of the host that lead to VEs of either kind.
     pub const FORWARDS: &'static [Self] = &[
         Self::Forward4,
@@ -132,6 +145,8 @@ impl Set {
             Self::Ve4 | Self::Port4 => "ve4",
             Self::Ve6 | Self::Port6 => "ve6",
             Self::Nd6 | Self::PortNd => "nd6",
+            Self::Routes4 => "routes4",
+            Self::Routes6 => "routes6",
             Self::Forward4 => "forward4",
             Self::Forward6 => "forward6",
             Self::ForwardAny4 => "forward_any4",
@@ -153,8 +168,8 @@ impl Set {
     pub fn type_of(self) -> &'static str {
         match self {
             Self::Links | Self::PortLinks => "iifname . ether saddr",
-            Self::Ve4 | Self::Port4 => "iifname . ip saddr",
-            Self::Ve6 | Self::Port6 => "iifname . ip6 saddr",
+            Self::Ve4 | Self::Port4 | Self::Routes4 => "iifname . ip saddr",
+            Self::Ve6 | Self::Port6 | Self::Routes6 => "iifname . ip6 saddr",
             Self::Nd6 | Self::PortNd => "iifname . @th,64,128",
             Self::Forward4 => "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
             Self::Forward6 => "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service",
@@ -175,6 +190,7 @@ impl Set {
         match self {
             Self::Links | Self::PortLinks => "Host end and MAC address of each admitted VE interface.",
             Self::Ve4 | Self::Port4 | Self::Ve6 | Self::Port6 => "The addresses that each may send from.",
+            Self::Routes4 | Self::Routes6 => "The prefixes that are routed to each, which it may send from as well.",
             Self::Nd6 | Self::PortNd => "The same addresses as targets of neighbour advertisements.",
             Self::Forward4 | Self::Forward6 => "Ports of the host's addresses, and where each leads.",
             Self::ForwardAny4 | Self::ForwardAny6 => "Ports of all the host's addresses, and where each leads.",
@@ -197,6 +213,8 @@ impl Set {
 pub(super) struct Key {
     pub set: Set,
     pub bytes: Vec<u8>,
+    /// The last key, if the element is a range; else empty.
+    pub end: Vec<u8>,
     pub data: Vec<u8>,
     /// The interface it belongs to, where that isn't in the key.
     pub owner: String,
@@ -211,9 +229,31 @@ impl Key {
         Self {
             set,
             bytes,
+            end: Vec::new(),
             data: Vec::new(),
             owner: String::new(),
         }
+    }
+
+    /// Of all sources in a prefix.
+    fn prefix(interface: &str, prefix: IpNetwork) -> Self {
+        let set = if prefix.is_ipv6() { Set::Routes6 } else { Set::Routes4 };
+        let one = |address: IpAddr| match address {
+            IpAddr::V4(a) => Self::new(set, interface, &a.octets()),
+            IpAddr::V6(a) => Self::new(set, interface, &a.octets()),
+        };
+        Self {
+            end: one(prefix.broadcast()).bytes,
+            ..one(prefix.network())
+        }
+    }
+
+    /// The prefix that it is of.
+    fn route(&self) -> Option<IpNetwork> {
+        let (first, last) = (self.value(), self.end.get(NAME..)?);
+        let differ = first.iter().zip(last).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>();
+        let length = u32::try_from(first.len() * 8).ok()?.checked_sub(differ)?;
+        IpNetwork::new(read_address(first)?, u8::try_from(length).ok()?).ok()
     }
 
     /// The interface it belongs to.
@@ -255,6 +295,7 @@ impl Key {
                 return forward::text(self).unwrap_or_default();
             }
             Set::Nd6 | Set::PortNd => Some(hex(self.value())),
+            Set::Routes4 | Set::Routes6 => self.route().map(|p| p.to_string()),
             Set::PortNdMac => self.value().get(..6).map(hex),
             Set::Peers => self.mark().map(|m| m.to_string()),
             Set::Sides => return format!("{name} : {}", self.mark().unwrap_or(0)),
@@ -289,6 +330,9 @@ pub(super) fn keys(member: &Member) -> Vec<Key> {
             IpAddr::V4(a) => keys.push(Key::new(v4, name, &a.octets())),
             IpAddr::V6(a) => keys.extend(of_v6(*a)),
         }
+    }
+    if member.port.is_none() {
+        keys.extend(member.routes.iter().map(|p| Key::prefix(name, *p)));
     }
     if let Some(port) = &member.port {
         keys.extend(of_v6(link_local(member.mac)));
@@ -336,6 +380,7 @@ pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member
                 let own = read_address(key.value()).filter(|a| !is_link_local(*a));
                 member.addresses.extend(own);
             }
+            Set::Routes4 | Set::Routes6 => member.routes.extend(key.route()),
             Set::Nd6 => {}
             Set::Hairpin4 | Set::Hairpin6 => member.hairpin.extend(read_address(key.value())),
             set if set.is_forward() => member.forwards.extend(forward::read(key)),
@@ -353,7 +398,10 @@ pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member
         }
     }
     let mut members: Vec<Member> = members.into_values().collect();
-    members.iter_mut().for_each(|m| m.addresses.sort_unstable());
+    for member in &mut members {
+        member.addresses.sort_unstable();
+        member.routes.sort_unstable();
+    }
     members
 }
 
@@ -372,6 +420,7 @@ mod tests {
         Member {
             interface: "hv101.0".into(),
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            routes: Vec::new(),
             mac: [2, 0, 0, 0, 1, 5],
             port,
             ..Member::default()
@@ -386,6 +435,19 @@ mod tests {
         assert_eq!(&keys[1].bytes, b"hv101.0\0\0\0\0\0\0\0\0\0\xc0\x00\x02\x01");
         assert_eq!(keys[0].interface(), "hv101.0");
         assert_eq!(members(&keys), [member(None)]);
+    }
+
+    #[test]
+    fn a_prefix_is_a_range_and_reads_back() {
+        let routes = ["198.51.100.64/28", "203.0.113.1/32", "2001:db8:5::/64"];
+        let behind = Member {
+            routes: routes.iter().map(|p| p.parse().unwrap()).collect(),
+            ..member(None)
+        };
+        let keys = keys(&behind);
+        assert_eq!(keys[4].text(), "\"hv101.0\" . 198.51.100.64/28");
+        assert_eq!(&keys[4].end[NAME..], [198, 51, 100, 79]);
+        assert_eq!(members(&keys), [behind]);
     }
 
     #[test]

@@ -82,6 +82,8 @@ pub struct Member {
     pub interface: String,
     /// The addresses it may send from.
     pub addresses: Vec<IpAddr>,
+    /// The prefixes that are routed to it, which it may send from as well. Not for a port.
+    pub routes: Vec<IpNetwork>,
     /// The MAC address it may send from.
     pub mac: [u8; 6],
     /// It is a port of a bridge, with these rules.

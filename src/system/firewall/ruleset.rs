@@ -60,6 +60,7 @@ pub(super) fn check_members(members: &[Member]) -> Result<()> {
             let why = format!("{} hasn't that address", member.interface);
             return Err(Error::new("forward", lost, why).kind(Kind::Invalid));
         }
+        check::prefixes(&member.routes)?;
     }
     let twice = |what: String| Err(Error::new("admit", what, "it is there twice").kind(Kind::Invalid));
     let mut interfaces: Vec<&str> = members.iter().map(|m| m.interface.as_str()).collect();
@@ -228,7 +229,7 @@ fn insert_members(context: &mut Context, members: &[Member]) {
         .collect();
     context.insert("links", &links);
     let (mut ve4, mut ve6, mut nd6) = (Vec::new(), Vec::new(), Vec::new());
-    for member in members {
+    for member in &members {
         let mut addresses = member.addresses.clone();
         addresses.sort_unstable();
         for address in addresses {
@@ -244,6 +245,12 @@ fn insert_members(context: &mut Context, members: &[Member]) {
                 }
             }
         }
+    }
+    for (name, set) in [("routes4", Set::Routes4), ("routes6", Set::Routes6)] {
+        let all = members.iter().flat_map(|m| keys(m));
+        let mut elements: Vec<String> = all.filter(|k| k.set == set).map(|k| k.text()).collect();
+        elements.sort_unstable();
+        context.insert(name, &elements);
     }
     context.insert("ve4", &ve4);
     context.insert("ve6", &ve6);

@@ -23,6 +23,7 @@ fn member(id: u32, addresses: &[&str]) -> Member {
     Member {
         interface: link.host_name,
         addresses: link.addresses,
+        routes: Vec::new(),
         mac: link.mac,
         ..Member::default()
     }

@@ -17,6 +17,8 @@ const DATA: u16 = 2;
 /// NFTA_SET_ELEM_USERDATA: what nft keeps beside an element for itself. In it, its comment: a type (0), a length, and the
 /// text with a final zero.
 const USERDATA: u16 = 6;
+/// NFTA_SET_ELEM_KEY_END: the last key of a range.
+const KEY_END: u16 = 10;
 /// NFTA_TABLE_NAME, NFTA_TABLE_FLAGS.
 const TABLE: [u16; 2] = [1, 2];
 /// NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME.
@@ -102,6 +104,9 @@ fn change(kind: i32, flags: u16, table: &str, keys: &[Key]) -> Vec<Request> {
         for chunk in own.chunks(CHUNK) {
             let one = |k: &&Key| {
                 let mut parts = nested(key, &attribute(value, &k.bytes));
+                if !k.end.is_empty() {
+                    parts.extend(nested(KEY_END, &attribute(value, &k.end)));
+                }
                 if adds && !k.data.is_empty() {
                     parts.extend(nested(DATA, &attribute(value, &k.data)));
                 }
@@ -153,6 +158,7 @@ pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> V
         of.is_none_or(wanted).then(|| Key {
             set,
             bytes: bytes.to_vec(),
+            end: first(element, KEY_END).unwrap_or_default().to_vec(),
             data: first(element, DATA).unwrap_or_default().to_vec(),
             owner,
         })
@@ -257,6 +263,7 @@ mod tests {
         let member = |n: u16| Member {
             interface: format!("hv{n}.0"),
             addresses: vec![std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n).into()],
+            routes: Vec::new(),
             mac: [2, 0, 0, 0, 0, 1],
             forwards: vec![format!("tcp :{n} to [2001:db8::{n:x}]:80").try_into().unwrap()],
             ..Member::default()

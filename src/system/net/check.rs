@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnetwork::IpNetwork;
+
 use super::{ALIAS_PREFIX, BRIDGE_ALIAS_PREFIX, Bridge, Link};
 use crate::error::{Error, Kind, Result};
 
@@ -122,7 +124,19 @@ pub fn link(link: &Link) -> Result<()> {
     if let Some(port) = &link.port {
         interface_name(&port.bridge)?;
     }
+    prefixes(&link.routes)?;
+    if let Some(uplink) = &link.proxy {
+        interface_name(uplink)?;
+    }
     alias(&link.alias, ALIAS_PREFIX, &link.host_name)
+}
+
+/// Checks that these are prefixes, and nothing more.
+pub fn prefixes(prefixes: &[IpNetwork]) -> Result<()> {
+    match prefixes.iter().find(|p| p.ip() != p.network()) {
+        Some(prefix) => Err(wrong("accept prefix", prefix, "there are bits behind its length")),
+        None => Ok(()),
+    }
 }
 
 fn alias(alias: &str, prefix: &str, of: &str) -> Result<()> {
@@ -187,11 +201,14 @@ mod tests {
         Link {
             host_name: "hv101.0".into(),
             guest_name: "eth0".into(),
+            number: 0,
             mac: [2, 0, 0, 0, 1, 1],
             mtu: None,
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            routes: Vec::new(),
             alias: "hostel VE 101".into(),
             port: None,
+            proxy: None,
         }
     }
 

@@ -1,10 +1,14 @@
 //! A network without a kernel, for tests of the floors above.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::{BRIDGE_ALIAS_PREFIX, Bridge, Counters, FoundBridge, FoundLink, Link, Local, Network, check};
+use super::{
+    BRIDGE_ALIAS_PREFIX, Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Local, Network, Probe, check,
+};
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
 
@@ -19,6 +23,9 @@ struct State {
     links: BTreeMap<String, Link>,
     bridges: BTreeMap<String, Bridge>,
     foreign: Vec<String>,
+    proxies: BTreeSet<FoundProxy>,
+    announced: Vec<IpAddr>,
+    neighbours: BTreeMap<IpAddr, [u8; 6]>,
     counters: BTreeMap<String, Counters>,
     forwarding: bool,
     local: Local,
@@ -36,6 +43,26 @@ impl FakeNetwork {
     /// The links there are, in order of the host end's name.
     pub fn links(&self) -> Vec<Link> {
         self.state().links.values().cloned().collect()
+    }
+
+    /// What the host answers for, in order.
+    pub fn proxies(&self) -> Vec<FoundProxy> {
+        self.state().proxies.iter().cloned().collect()
+    }
+
+    /// The addresses that were announced since this was asked last, in order.
+    pub fn announced(&self) -> Vec<IpAddr> {
+        std::mem::take(&mut self.state().announced)
+    }
+
+    /// Somebody out there has this address.
+    pub fn add_neighbour(&self, address: IpAddr, mac: [u8; 6]) {
+        self.state().neighbours.insert(address, mac);
+    }
+
+    /// An interface of the host goes down, and with it what the host answers for on it.
+    pub fn lose_proxies(&self) {
+        self.state().proxies.clear();
     }
 
     /// The bridges of ours there are, in order of name.
@@ -90,6 +117,27 @@ impl FakeNetwork {
 }
 
 impl State {
+    fn answer_for(&mut self, link: &Link) {
+        let proxy = |uplink: &String, address: &IpAddr| FoundProxy {
+            uplink: uplink.clone(),
+            address: *address,
+            ours: true,
+        };
+        let uplink = link.proxy.iter();
+        let new = uplink.flat_map(|uplink| link.addresses.iter().map(move |a| proxy(uplink, a)));
+        self.proxies.extend(new);
+    }
+
+    fn bridge_of(&self, link: &Link) -> Result<()> {
+        match link.port.as_ref().filter(|p| !self.bridges.contains_key(&p.bridge)) {
+            None => Ok(()),
+            Some(port) => {
+                let none = "there is no bridge of that name";
+                Err(Error::new("find bridge", &port.bridge, none).kind(Kind::NotFound))
+            }
+        }
+    }
+
     fn refuse_foreign(&self, name: &str) -> Result<()> {
         if self.foreign.iter().any(|f| f == name) {
             return Err(Error::new("remove interface", name, "it isn't Hostel's").kind(Kind::Exists));
@@ -104,10 +152,7 @@ impl Network for FakeNetwork {
         check::links(links)?;
         for link in links {
             state.refuse_foreign(&link.host_name)?;
-            if let Some(port) = link.port.as_ref().filter(|p| !state.bridges.contains_key(&p.bridge)) {
-                let none = "there is no bridge of that name";
-                return Err(Error::new("find bridge", &port.bridge, none).kind(Kind::NotFound));
-            }
+            state.bridge_of(link)?;
             let others = state
                 .links
                 .values()
@@ -117,15 +162,32 @@ impl Network for FakeNetwork {
                 return Err(Error::new("add route to", object, "it is routed elsewhere").kind(Kind::Exists));
             }
         }
+        links.iter().for_each(|l| state.answer_for(l));
         state
             .links
             .extend(links.iter().map(|l| (l.host_name.clone(), l.clone())));
         Ok(())
     }
 
-    fn readdress(&self, _init: u32, _old: &[Link], new: &[Link]) -> Result<()> {
+    fn readdress(&self, _init: u32, old: &[Link], new: &[Link]) -> Result<Vec<String>> {
         let mut state = self.call("readdress")?;
         check::links(new)?;
+        let is_in = |link: &Link, list: &[Link]| list.iter().any(|l| l.host_name == link.host_name);
+        for going in old.iter().filter(|l| !is_in(l, new)) {
+            state.links.remove(&going.host_name);
+            state.counters.remove(&going.host_name);
+        }
+        for coming in new.iter().filter(|l| !is_in(l, old)) {
+            let bare = Link {
+                addresses: Vec::new(),
+                ..coming.clone()
+            };
+            state.bridge_of(coming)?;
+            state.links.entry(coming.host_name.clone()).or_insert(bare);
+        }
+        let has = |a: &IpAddr| new.iter().any(|l| l.addresses.contains(a));
+        let given_up = |a: &IpAddr| old.iter().any(|l| l.addresses.contains(a)) && !has(a);
+        state.proxies.retain(|p| !given_up(&p.address));
         for link in new {
             let others = state.links.values().filter(|l| l.host_name != link.host_name);
             if let Some(address) = others.flat_map(|l| &l.addresses).find(|a| link.addresses.contains(a)) {
@@ -135,8 +197,46 @@ impl Network for FakeNetwork {
             let missing = || Error::new("look up interface", &link.host_name, "it isn't there").kind(Kind::NotFound);
             let there = state.links.get_mut(&link.host_name).ok_or_else(missing)?;
             there.addresses.clone_from(&link.addresses);
+            there.routes.clone_from(&link.routes);
+            state.answer_for(link);
         }
+        Ok(Vec::new())
+    }
+
+    fn announce(&self, _init: u32, links: &[Link]) -> Result<()> {
+        let mut state = self.call("announce")?;
+        let known = links.iter().filter(|l| l.port.is_some() || l.proxy.is_some());
+        state.announced.extend(known.flat_map(|l| l.addresses.clone()));
         Ok(())
+    }
+
+    fn probe(&self, probes: &[Probe], _within: Duration) -> Result<Vec<(IpAddr, [u8; 6])>> {
+        let state = self.call("probe")?;
+        let all = probes.iter().flat_map(|p| &p.addresses);
+        Ok(all.filter_map(|a| Some((*a, *state.neighbours.get(a)?))).collect())
+    }
+
+    fn proxy(&self, uplink: &str, addresses: &[IpAddr]) -> Result<()> {
+        let mut state = self.call("proxy")?;
+        check::interface_name(uplink)?;
+        state.proxies.extend(addresses.iter().map(|a| FoundProxy {
+            uplink: uplink.to_owned(),
+            address: *a,
+            ours: true,
+        }));
+        Ok(())
+    }
+
+    fn unproxy(&self, addresses: &[IpAddr]) -> Result<()> {
+        let mut state = self.call("unproxy")?;
+        state.proxies.retain(|p| !addresses.contains(&p.address));
+        Ok(())
+    }
+
+    fn proxied(&self, prefix: &str) -> Result<Vec<FoundProxy>> {
+        let state = self.call("proxied")?;
+        check::prefix(prefix)?;
+        Ok(state.proxies.iter().cloned().collect())
     }
 
     fn lay(&self, links: &[Link]) -> Result<Vec<String>> {

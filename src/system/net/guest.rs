@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use rtnetlink::packet_route::address::AddressScope;
 
 use super::netlink::Netlink;
@@ -26,7 +27,23 @@ impl Defaults {
     }
 }
 
+/// The table, and the priority of the rule, of a VE's interface 0, should it need one; the next has the next.
+const FIRST_TABLE: u32 = 1000;
+
 impl Link {
+    /// The table of its own that it has inside, where another link has the default route; the same as long as it is
+    /// there.
+    pub(super) fn table(&self) -> u32 {
+        FIRST_TABLE + self.number
+    }
+
+    /// The prefixes that the host routes to the VE, each with the VE's address that it goes by.
+    pub(super) fn behind(&self) -> impl Iterator<Item = (IpNetwork, IpAddr)> {
+        let gateway = |p: &IpNetwork| self.addresses.iter().copied().find(|a| a.is_ipv6() == p.is_ipv6());
+        let routes = self.routes.iter().filter(|_| self.port.is_none());
+        routes.filter_map(move |p| Some((*p, gateway(p)?)))
+    }
+
     /// The length of the prefix that an address of the VE has: on a routed link it is alone.
     pub(super) fn prefix(&self, address: IpAddr) -> u8 {
         let pools = self.port.iter().flat_map(|p| &p.pools);
@@ -60,9 +77,10 @@ pub(super) fn steps(link: &Link, guest: u32) -> Vec<Step> {
     steps
 }
 
-/// The VE's default routes by this link: in its main table for the first link that has one, in `table` for others, for
+/// The VE's default routes by this link: in its main table for the first link that has one, in the link's own for others, for
 /// what comes from their addresses.
-pub(super) fn route(netlink: &mut Netlink, defaults: &mut Defaults, link: &Link, guest: u32, table: u32) -> Result<()> {
+pub(super) fn route(netlink: &mut Netlink, defaults: &mut Defaults, link: &Link, guest: u32) -> Result<()> {
+    let table = link.table();
     let step = |act, request| Step {
         act,
         object: link.guest_name.clone(),

@@ -26,6 +26,8 @@ pub(super) struct Interface {
     pub index: u32,
     pub name: String,
     pub alias: String,
+    /// Its hardware address, if that is one of Ethernet.
+    pub mac: Option<[u8; 6]>,
     /// In bytes.
     pub mtu: u32,
     /// The bridge (or bond) that it is a port of; 0 if none.
@@ -124,6 +126,17 @@ pub(super) fn list(prefix: &str) -> Result<Vec<FoundLink>> {
 /// The addresses that we route, by the index of the interface.
 pub(super) fn our_routes(netlink: &mut Netlink) -> Result<BTreeMap<u32, Vec<IpAddr>>> {
     let mut routes: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
+    let of_one = |p: &IpNetwork| p.prefix() == if p.is_ipv6() { 128 } else { 32 };
+    for (index, to) in our_prefixes(netlink)?.into_iter().filter(|(_, to)| of_one(to)) {
+        routes.entry(index).or_default().push(to.ip());
+    }
+    routes.values_mut().for_each(|addresses| addresses.sort_unstable());
+    Ok(routes)
+}
+
+/// All that we route, each with the index of its interface.
+pub(super) fn our_prefixes(netlink: &mut Netlink) -> Result<Vec<(u32, IpNetwork)>> {
+    let mut routes = Vec::new();
     for ipv6 in [false, true] {
         let answers = match netlink.dump(&message::list_routes(ipv6)) {
             Ok(answers) => answers,
@@ -131,11 +144,8 @@ pub(super) fn our_routes(netlink: &mut Netlink) -> Result<BTreeMap<u32, Vec<IpAd
             Err(refusal) if ipv6 && matches!(refusal.errno(), libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => continue,
             Err(refusal) => return Err(refusal.into_error("list", "routes")),
         };
-        for (index, address) in answers.iter().filter_map(|a| read_route(a)) {
-            routes.entry(index).or_default().push(address);
-        }
+        routes.extend(answers.iter().filter_map(|a| read_route(a)));
     }
-    routes.values_mut().for_each(|addresses| addresses.sort_unstable());
     Ok(routes)
 }
 
@@ -160,6 +170,7 @@ fn read_interface(body: &[u8]) -> Interface {
     for (kind, value) in Attributes::new(body.get(LINK_HEADER..).unwrap_or_default()) {
         match kind {
             libc::IFLA_IFNAME => interface.name = text(value),
+            libc::IFLA_ADDRESS => interface.mac = value.try_into().ok(),
             libc::IFLA_MTU => interface.mtu = read_u32(value, 0),
             libc::IFLA_MASTER => interface.master = read_u32(value, 0),
             libc::IFLA_LINK => interface.link = read_u32(value, 0),
@@ -226,7 +237,7 @@ fn read_counters(value: &[u8]) -> Option<Counters> {
 }
 
 /// The interface and destination of a route, if the route is ours.
-fn read_route(body: &[u8]) -> Option<(u32, IpAddr)> {
+fn read_route(body: &[u8]) -> Option<(u32, IpNetwork)> {
     if *body.get(5)? != ROUTE_PROTOCOL {
         return None;
     }
@@ -238,7 +249,7 @@ fn read_route(body: &[u8]) -> Option<(u32, IpAddr)> {
             _ => {}
         }
     }
-    Some((index?, address?))
+    Some((index?, IpNetwork::new(address?, *body.get(1)?).ok()?))
 }
 
 /// An address of 4 or 16 bytes in network order.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::netlink::Netlink;
 use super::routed::{Step, apply, configure, existing, host_steps, remove_ours, until_ready};
 use super::sysctl::Sysctl;
-use super::{Link, check, inspect, message, port};
+use super::{Link, check, inspect, message, port, proxy};
 use crate::error::Result;
 
 /// The number of the next end.
@@ -34,12 +34,12 @@ pub(super) fn lay(sysctl: &Sysctl, links: &[Link]) -> Result<Vec<String>> {
         .try_for_each(|(link, end)| lay_one(sysctl, &mut host, link, end));
     if let Err(e) = laid {
         // What isn't ours has been looked for before.
-        return Err(
-            match remove_ours(&mut host, links.iter().map(|l| l.host_name.as_str())) {
-                Ok(()) => e,
-                Err(undo) => e.hint(format!("{undo} either; remove it by hand")),
-            },
-        );
+        let unproxied = proxy::remove(&mut host, &proxy::answered(links));
+        let removed = remove_ours(&mut host, links.iter().map(|l| l.host_name.as_str()));
+        return Err(match unproxied.and(removed) {
+            Ok(()) => e,
+            Err(undo) => e.hint(format!("{undo} either; remove it by hand")),
+        });
     }
     Ok(ends)
 }
@@ -62,5 +62,6 @@ fn lay_one(sysctl: &Sysctl, host: &mut Netlink, link: &Link, end: &str) -> Resul
     port::join(host, link, index)?;
     apply(host, &[step("bring up interface", end, message::up(peer))])?;
     apply(host, &host_steps(link, index))?;
+    proxy::of(sysctl, host, link)?;
     until_ready(host, name)
 }

@@ -255,6 +255,25 @@ pub(super) fn route_to_ve(index: u32, address: IpAddr) -> Request {
     new_route(route)
 }
 
+/// The host's route to a prefix behind a VE, by an address of the VE's. On-link: that is in no subnet of the host's.
+pub(super) fn route_behind(index: u32, prefix: IpNetwork, gateway: IpAddr) -> Option<Request> {
+    let ours = RouteProtocol::Other(ROUTE_PROTOCOL);
+    let route = match (prefix.network(), gateway) {
+        (IpAddr::V4(to), IpAddr::V4(gateway)) => {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, prefix.prefix());
+            let route = route.gateway(gateway).onlink().output_interface(index);
+            route.protocol(ours).build()
+        }
+        (IpAddr::V6(to), IpAddr::V6(gateway)) => {
+            let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to, prefix.prefix());
+            let route = route.gateway(gateway).onlink().output_interface(index);
+            route.protocol(ours).build()
+        }
+        _ => return None,
+    };
+    Some(new_route(route))
+}
+
 /// The VE's default route, in the main table or another. On-link: the gateway needn't be in a subnet of the VE's.
 pub(super) fn default_route(index: u32, gateway: IpAddr, table: Option<u32>) -> Request {
     let table = table.unwrap_or(MAIN_TABLE);
@@ -303,6 +322,35 @@ pub(super) fn rule_from(address: IpAddr, table: u32) -> Request {
     rule.attributes.push(RuleAttribute::Table(table));
     rule.attributes.push(RuleAttribute::Priority(table));
     request(&RouteNetlinkMessage::NewRule(rule), CREATE)
+}
+
+/// Has the host answer on an interface for an address that it routes elsewhere.
+pub(super) fn add_proxy(index: u32, address: IpAddr) -> Request {
+    let mut message = proxies_of(address.is_ipv6());
+    message.header.ifindex = index;
+    message.attributes.push(NeighbourAttribute::Destination(address.into()));
+    let ours = RouteProtocol::Other(ROUTE_PROTOCOL);
+    message.attributes.push(NeighbourAttribute::Protocol(ours));
+    request(
+        &RouteNetlinkMessage::NewNeighbour(message),
+        ACK | libc::NLM_F_CREATE as u16,
+    )
+}
+
+/// Asks for all that the host answers for, of one family.
+pub(super) fn list_proxies(ipv6: bool) -> Request {
+    request(&RouteNetlinkMessage::GetNeighbour(proxies_of(ipv6)), 0)
+}
+
+fn proxies_of(ipv6: bool) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = if ipv6 {
+        AddressFamily::Inet6
+    } else {
+        AddressFamily::Inet
+    };
+    message.header.flags = NeighbourFlags::Proxy;
+    message
 }
 
 /// The host's permanent neighbour entry for one address of a VE: the first packet needs no question, the VE can't

@@ -20,11 +20,13 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 
 use crate::Result;
 
+mod announce;
 mod bridge;
 pub mod check;
 mod fake;
@@ -36,6 +38,8 @@ mod message;
 pub(crate) mod netlink;
 mod port;
 mod prepare;
+mod probe;
+mod proxy;
 mod readdress;
 mod routed;
 mod settings;
@@ -69,16 +73,23 @@ pub struct Link {
     pub host_name: String,
     /// The VE's end: "eth0".
     pub guest_name: String,
+    /// Its number among the VE's: it names the table of routes that the link may need inside.
+    pub number: u32,
     /// MAC address of the VE's end.
     pub mac: [u8; 6],
     /// MTU of both ends in bytes; the kernel's default (1500) if none.
     pub mtu: Option<u32>,
     /// The VE's addresses; with none the link is made and brought up, no more.
     pub addresses: Vec<IpAddr>,
+    /// Prefixes that the host routes to the VE, by its first address of that family; without one it doesn't. Not for a
+    /// port.
+    pub routes: Vec<IpNetwork>,
     /// Of the host's end; begins with [`ALIAS_PREFIX`].
     pub alias: String,
     /// The host's end is a port of this bridge; `None`: it is the VE's gateway.
     pub port: Option<Port>,
+    /// The host's interface on which the host answers for the addresses, to which it routes them.
+    pub proxy: Option<String>,
 }
 
 /// What a link on a bridge has beside.
@@ -156,6 +167,28 @@ pub struct FoundLink {
     pub addresses: Vec<IpAddr>,
 }
 
+/// Addresses, and where to ask for them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The host's interface: a bridge, or an uplink.
+    pub interface: String,
+    /// The addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The hardware address whose answers don't count: the VE's own.
+    pub own: [u8; 6],
+}
+
+/// An address that this host answers for on one of its interfaces.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FoundProxy {
+    /// The host's interface.
+    pub uplink: String,
+    /// The address.
+    pub address: IpAddr,
+    /// Because we said so, or somebody else?
+    pub ours: bool,
+}
+
 /// Counters of a host end since it was made. Mind the side: what the *host* receives is what the VE sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -190,14 +223,35 @@ pub trait Network: Send + Sync + Debug {
     /// from the address of a later link leaves by that link (a rule and a table of its own).
     fn attach(&self, netns: BorrowedFd<'_>, links: &[Link]) -> Result<()>;
 
-    /// Gives the links of a VE that runs other addresses, in the network namespace of this process (its init) and on
-    /// the host. `old` and `new` are the same links in the same order. On an error it may be done in part: the same the
-    /// other way round takes it back. What is so already is left as it is.
-    fn readdress(&self, init: u32, old: &[Link], new: &[Link]) -> Result<()>;
+    /// Gives a VE that runs other links and addresses, in the network namespace of this process (its init) and on the
+    /// host: what is only in `new` is made, what is only in `old` goes, and of those in both (by the host's end) the
+    /// addresses change. On an error it may be done in part: the same the other way round takes it back. What is so
+    /// already is left as it is. The answer is a line for each end that its guest has renamed or moved, and whose
+    /// addresses inside are left to it.
+    fn readdress(&self, init: u32, old: &[Link], new: &[Link]) -> Result<Vec<String>>;
 
     /// Makes the links of a VE that CRIU is to restore, with both ends on this host and the host's one set up; all of
     /// them or none. The answer names, for each link in order, the end that becomes the VE's.
     fn lay(&self, links: &[Link]) -> Result<Vec<String>>;
+
+    /// Tells neighbours where the addresses of these links are from now on: on the Ethernet of a port, from inside the
+    /// network namespace of this process (a VE's init) and as all that comes from there is; of addresses that the host
+    /// answers for, on its interface. A guest's end that isn't there under its name says nothing.
+    fn announce(&self, init: u32, links: &[Link]) -> Result<()>;
+
+    /// Asks whether others have these addresses already: all of them at once, for as long as this in all. The answer
+    /// names who has which, by hardware address. Where there is no such interface nobody is asked.
+    fn probe(&self, probes: &[Probe], within: Duration) -> Result<Vec<(IpAddr, [u8; 6])>>;
+
+    /// Has the host answer on an interface for these addresses ([`Link::proxy`]). What is so already is left as it is.
+    fn proxy(&self, uplink: &str, addresses: &[IpAddr]) -> Result<()>;
+
+    /// Ends that, on whichever interface it is. Entries that aren't ours stay.
+    fn unproxy(&self, addresses: &[IpAddr]) -> Result<()>;
+
+    /// What the host answers for, in order; of ours without what another Hostel of this host, whose host ends have another
+    /// prefix, routes to its VEs.
+    fn proxied(&self, prefix: &str) -> Result<Vec<FoundProxy>>;
 
     /// The kernel settings (/proc/sys/net) in the network namespace of this process, a VE's init.
     fn settings(&self, init: u32) -> Result<BTreeMap<String, String>>;

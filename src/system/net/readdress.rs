@@ -1,20 +1,23 @@
-//! Other addresses for the links of a VE that runs. What each link needs is a list of objects in the kernel; what only
-//! the old addresses need is removed, what only the new ones need is added. Both leave alone what is so already, so the
-//! change may be made twice, go on after it was cut short, or be taken back from wherever it stopped.
+//! Other links and addresses for a VE that runs. What each link needs is a list of objects in the kernel; what only the
+//! old ones need is removed, what only the new ones need is added. Both leave alone what is so already, so the change may
+//! be made twice, go on after it was cut short, or be taken back from wherever it stopped.
+//!
+//! A link is made bare, as one without addresses, and is then one whose addresses change. One that goes takes all along
+//! but rules inside; it is removed by its host's end, wherever its guest has put the other.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use ipnetwork::IpNetwork;
-use nix::sched::CloneFlags;
 use rtnetlink::packet_route::address::AddressScope;
 
 use super::inspect;
 use super::netlink::{Netlink, Refusal, Request};
-use super::routed::{FIRST_TABLE, configure, existing};
+use super::routed::{attach, configure, existing, remove_ours};
 use super::sysctl::Sysctl;
-use super::{Link, check, message};
+use super::{Link, check, message, proxy};
 use crate::error::{Error, Kind, Result};
 use crate::namespace;
 
@@ -27,6 +30,8 @@ enum Object {
     Neighbour(IpAddr),
     /// On the host: the way to an address.
     Route(IpAddr),
+    /// On the host: the way to a prefix, by an address.
+    Behind(IpNetwork, IpAddr),
     /// In the VE.
     Address(IpAddr),
     /// In the VE: the default route of a family, in the main table or one of the link's own.
@@ -39,12 +44,27 @@ enum Object {
 
 impl Object {
     fn is_inside(self) -> bool {
-        self.is_way_out() || matches!(self, Self::Address(_))
+        matches!(
+            self,
+            Self::Default { .. } | Self::Near(..) | Self::Rule(..) | Self::Address(_)
+        )
     }
 
-    /// Routes inside come after the addresses, and go before them.
-    fn is_way_out(self) -> bool {
-        matches!(self, Self::Default { .. } | Self::Near(..) | Self::Rule(..))
+    /// Routes inside, and those by an address, come after the addresses and go before them.
+    fn goes_by_others(self) -> bool {
+        matches!(
+            self,
+            Self::Default { .. } | Self::Near(..) | Self::Rule(..) | Self::Behind(..)
+        )
+    }
+
+    /// What the host routes by it.
+    fn destination(self) -> Option<IpNetwork> {
+        match self {
+            Self::Route(address) => Some(address.into()),
+            Self::Behind(prefix, _) => Some(prefix),
+            _ => None,
+        }
     }
 
     /// In words, for errors.
@@ -54,6 +74,7 @@ impl Object {
             Self::Gateway { .. } => format!("the gateway's address of {host}"),
             Self::Neighbour(address) => format!("neighbour {address} by {host}"),
             Self::Route(address) => format!("the route to {address} by {host}"),
+            Self::Behind(prefix, _) => format!("the route to {prefix} by {host}"),
             Self::Address(address) => format!("address {address} of {guest} in the VE"),
             Self::Default { .. } => format!("the VE's default route by {guest}"),
             Self::Near(pool, _) => format!("the VE's route to {pool} by {guest}"),
@@ -61,8 +82,8 @@ impl Object {
         }
     }
 
-    fn request(self, link: &Link, index: u32) -> Request {
-        match self {
+    fn request(self, link: &Link, index: u32) -> Option<Request> {
+        Some(match self {
             Self::Gateway { ipv6 } => message::add_gateway(index, ipv6),
             Self::Neighbour(address) => message::neighbour(index, address, link.mac),
             Self::Route(address) => message::route_to_ve(index, address),
@@ -72,15 +93,17 @@ impl Object {
             Self::Default { gateway, table } => message::default_route(index, gateway, table),
             Self::Near(pool, table) => message::route_on_link(index, pool, table),
             Self::Rule(address, table) => message::rule_from(address, table),
-        }
+            Self::Behind(prefix, gateway) => return message::route_behind(index, prefix, gateway),
+        })
     }
 }
 
 /// All that these links need, by the number of the link; as `attach` lays it.
-fn objects(links: &[Link]) -> Vec<(usize, Object)> {
+fn objects(links: &[Link]) -> Vec<(u32, Object)> {
     let mut all = Vec::new();
     let mut defaults = [false; 2];
-    for (n, (link, table)) in links.iter().zip(FIRST_TABLE..).enumerate() {
+    for link in links {
+        let n = link.number;
         for ipv6 in [false, true] {
             let own: Vec<IpAddr> = link.addresses.iter().copied().filter(|a| a.is_ipv6() == ipv6).collect();
             if own.is_empty() {
@@ -88,12 +111,14 @@ fn objects(links: &[Link]) -> Vec<(usize, Object)> {
             }
             let gateway = link.gateway(ipv6);
             let second = gateway.is_some() && std::mem::replace(&mut defaults[usize::from(ipv6)], true);
-            let table = second.then_some(table);
+            let table = second.then_some(link.table());
             all.extend(gateway.map(|gateway| (n, Object::Default { gateway, table })));
             let pools = link.port.iter().flat_map(|p| &p.pools);
             let near = pools.filter(|p| own.iter().any(|a| p.contains(*a)));
             all.extend(near.flat_map(|pool| table.map(|table| (n, Object::Near(*pool, table)))));
             if link.port.is_none() {
+                let behind = link.behind().filter(|(p, _)| p.is_ipv6() == ipv6);
+                all.extend(behind.map(|(prefix, gateway)| (n, Object::Behind(prefix, gateway))));
                 all.push((n, Object::Gateway { ipv6 }));
                 let on_host = own.iter().flat_map(|a| [Object::Neighbour(*a), Object::Route(*a)]);
                 all.extend(on_host.map(|object| (n, object)));
@@ -108,64 +133,98 @@ fn objects(links: &[Link]) -> Vec<(usize, Object)> {
 }
 
 /// As [`super::Network::readdress`].
-pub(super) fn readdress(sysctl: &Sysctl, init: u32, old: &[Link], new: &[Link]) -> Result<()> {
+pub(super) fn readdress(sysctl: &Sysctl, init: u32, old: &[Link], new: &[Link]) -> Result<Vec<String>> {
     let path = format!("/proc/{init}/ns/net");
     let namespace = File::open(&path).map_err(|e| Error::os("open", path, e))?;
     readdress_in(sysctl, namespace.as_fd(), old, new)
 }
 
-fn readdress_in(sysctl: &Sysctl, netns: BorrowedFd<'_>, old: &[Link], new: &[Link]) -> Result<()> {
+pub(super) fn readdress_in(sysctl: &Sysctl, netns: BorrowedFd<'_>, old: &[Link], new: &[Link]) -> Result<Vec<String>> {
     check::links(new)?;
-    let same = |a: &Link, b: &Link| (&a.host_name, &a.guest_name, a.mac) == (&b.host_name, &b.guest_name, b.mac);
-    if old.len() != new.len() || !old.iter().zip(new).all(|(a, b)| same(a, b)) {
-        let why = "they aren't the same links as before";
-        return Err(Error::new("change the addresses of", "links", why).kind(Kind::Invalid));
+    let twin = |of: &Link, list: &[Link]| list.iter().find(|l| l.host_name == of.host_name).cloned();
+    let same = |a: &Link, b: &Link| (&a.guest_name, a.number, a.mac) == (&b.guest_name, b.number, b.mac);
+    if let Some(link) = new.iter().find(|l| twin(l, old).is_some_and(|was| !same(&was, l))) {
+        let why = "it is another link than before";
+        return Err(Error::new("change the addresses of", &link.host_name, why).kind(Kind::Invalid));
     }
     let ipv6 = sysctl.has_ipv6();
     if let Some(address) = new.iter().flat_map(|l| &l.addresses).find(|a| a.is_ipv6() && !ipv6) {
         let no = "this kernel has no IPv6, or it is turned off";
         return Err(Error::new("give a VE", address, no).kind(Kind::Unsupported));
     }
-    for (_, link) in old.iter().zip(new).filter(|(a, b)| a.addresses != b.addresses) {
-        configure(sysctl, ipv6, link)?;
-    }
-    let guest = namespace::within(netns, CloneFlags::CLONE_NEWNET, inspect::open)?;
     let mut change = Change {
         host: inspect::open()?,
-        guest,
-        links: new,
+        guest: namespace::within_network(netns, inspect::open)?,
+        links: old.iter().chain(new).map(|l| (l.number, l)).collect(),
+        absent: BTreeSet::new(),
     };
-    let (before, after) = (objects(old), objects(new));
-    let only = |of: &[(usize, Object)], not: &[(usize, Object)], way_out: bool| -> Vec<(usize, Object)> {
-        let wanted = |o: &&(usize, Object)| o.1.is_way_out() == way_out && !not.contains(o);
+    for link in new.iter().filter(|l| twin(l, old).is_none()) {
+        change.make_bare(sysctl, netns, link)?;
+    }
+    for link in new {
+        if twin(link, old).is_none_or(|was| was.addresses != link.addresses) {
+            configure(sysctl, ipv6, link)?;
+        }
+    }
+    let going: Vec<&Link> = old.iter().filter(|l| twin(l, new).is_none()).collect();
+    let goes_along =
+        |(n, object): &(u32, Object)| going.iter().any(|l| l.number == *n) && !matches!(object, Object::Rule(..));
+    let (mut before, after) = (objects(old), objects(new));
+    before.retain(|o| !goes_along(o));
+    let only = |of: &[(u32, Object)], not: &[(u32, Object)], by_others: bool| -> Vec<(u32, Object)> {
+        let wanted = |o: &&(u32, Object)| o.1.goes_by_others() == by_others && !not.contains(o);
         of.iter().filter(wanted).copied().collect()
     };
+    let (had, has) = (proxy::answered(old), proxy::answered(new));
+    let given_up: Vec<IpAddr> = had.into_iter().filter(|a| !has.contains(a)).collect();
+    proxy::remove(&mut change.host, &given_up)?;
     // The last IPv4 address of an interface takes all routes by it along when it goes, so new ones come first.
     change.remove(&only(&before, &after, true))?;
+    remove_ours(&mut change.host, going.iter().map(|l| l.host_name.as_str()))?;
     change.add(&only(&after, &before, false))?;
     change.remove(&only(&before, &after, false))?;
-    change.add(&only(&after, &before, true))
+    change.add(&only(&after, &before, true))?;
+    for link in new {
+        proxy::of(sysctl, &mut change.host, link)?;
+    }
+    Ok(change.notes())
 }
 
 /// The ends of the links, and where they are.
 struct Change<'a> {
     host: Netlink,
     guest: Netlink,
-    links: &'a [Link],
+    /// By their numbers.
+    links: BTreeMap<u32, &'a Link>,
+    /// Ends that aren't in the VE under their names.
+    absent: BTreeSet<String>,
 }
 
 impl Change<'_> {
-    fn add(&mut self, objects: &[(usize, Object)]) -> Result<()> {
+    /// Makes the pair, unless it is there whole: it comes up last.
+    fn make_bare(&mut self, sysctl: &Sysctl, netns: BorrowedFd<'_>, link: &Link) -> Result<()> {
+        let found = inspect::find(&mut self.host, &link.host_name, false)?;
+        if found.is_some_and(|i| i.is_ours() && i.is_ready()) {
+            return Ok(());
+        }
+        let bare = Link {
+            addresses: Vec::new(),
+            ..link.clone()
+        };
+        attach(sysctl, netns, &[bare])
+    }
+
+    fn add(&mut self, objects: &[(u32, Object)]) -> Result<()> {
         for (n, object) in objects {
             match self.send(*n, *object, |request| request)? {
                 None => {}
                 Some(refusal) if refusal.errno() != libc::EEXIST => {
-                    return Err(refusal.into_error("add", object.of(&self.links[*n])));
+                    return Err(refusal.into_error("add", object.of(self.links[n])));
                 }
                 // Its own, or somebody else's?
-                Some(refusal) => match object {
-                    Object::Route(address) if !self.routes(*n, *address)? => {
-                        let error = refusal.into_error("add", object.of(&self.links[*n]));
+                Some(refusal) => match object.destination() {
+                    Some(to) if !self.routes(*n, to)? => {
+                        let error = refusal.into_error("add", object.of(self.links[n]));
                         return Err(error.hint(check::ELSEWHERE));
                     }
                     _ => {}
@@ -175,11 +234,11 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn remove(&mut self, objects: &[(usize, Object)]) -> Result<()> {
+    fn remove(&mut self, objects: &[(u32, Object)]) -> Result<()> {
         for (n, object) in objects.iter().rev() {
             match self.send(*n, *object, message::removal)? {
                 Some(refusal) if !is_gone(&refusal) => {
-                    return Err(refusal.into_error("remove", object.of(&self.links[*n])));
+                    return Err(refusal.into_error("remove", object.of(self.links[n])));
                 }
                 _ => {}
             }
@@ -188,21 +247,37 @@ impl Change<'_> {
     }
 
     /// Sends what is about an object; what the kernel has against it.
-    fn send(&mut self, n: usize, object: Object, make: impl FnOnce(Request) -> Request) -> Result<Option<Refusal>> {
-        let link = &self.links[n];
-        let (netlink, name) = match object.is_inside() {
-            true => (&mut self.guest, &link.guest_name),
-            false => (&mut self.host, &link.host_name),
+    fn send(&mut self, n: u32, object: Object, make: impl FnOnce(Request) -> Request) -> Result<Option<Refusal>> {
+        let link = self.links[&n];
+        let (netlink, index) = match object {
+            Object::Rule(..) => (&mut self.guest, 0),
+            _ if object.is_inside() => match inspect::find(&mut self.guest, &link.guest_name, false)? {
+                Some(end) => (&mut self.guest, end.index),
+                None => {
+                    self.absent.insert(link.guest_name.clone());
+                    return Ok(None);
+                }
+            },
+            _ => {
+                let index = existing(&mut self.host, &link.host_name)?;
+                (&mut self.host, index)
+            }
         };
-        let index = existing(netlink, name)?;
-        Ok(netlink.apply(&[make(object.request(link, index))]).err())
+        let request = object.request(link, index).map(make);
+        Ok(netlink.apply(request.as_slice()).err())
     }
 
-    /// Do we route this address to this link?
-    fn routes(&mut self, n: usize, address: IpAddr) -> Result<bool> {
-        let index = existing(&mut self.host, &self.links[n].host_name)?;
-        let routes = inspect::our_routes(&mut self.host)?;
-        Ok(routes.get(&index).is_some_and(|list| list.contains(&address)))
+    /// Do we route this to this link?
+    fn routes(&mut self, n: u32, to: IpNetwork) -> Result<bool> {
+        let index = existing(&mut self.host, &self.links[&n].host_name)?;
+        Ok(inspect::our_prefixes(&mut self.host)?.contains(&(index, to)))
+    }
+
+    fn notes(self) -> Vec<String> {
+        let say = |name: String| {
+            format!("inside there is no {name}: its root has renamed or moved it, and sets it up until the next start")
+        };
+        self.absent.into_iter().map(say).collect()
     }
 }
 
@@ -212,124 +287,4 @@ fn is_gone(refusal: &Refusal) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::net::Network;
-    use crate::net::testing::{Space, add_ve, host_and_ve, link, network};
-
-    /// What a VE may have on its two interfaces, one after the other, there and back: families come and go, the default
-    /// route moves from one interface to the other, all at once.
-    const LIVES: &[[&[&str]; 2]] = &[
-        [&["192.0.2.10"], &[]],
-        [&["192.0.2.10", "192.0.2.11", "2001:db8::10"], &[]],
-        [&["192.0.2.11"], &["198.51.100.8", "2001:db8:8::8"]],
-        [&["192.0.2.12", "2001:db8::10"], &["198.51.100.8", "2001:db8:8::9"]],
-        [&[], &["192.0.2.10", "2001:db8:8::9"]],
-        [&[], &[]],
-        [&["2001:db8::10"], &["198.51.100.9"]],
-    ];
-
-    fn links(life: &[&[&str]; 2]) -> [Link; 2] {
-        [link(101, 0, life[0]), link(101, 1, life[1])]
-    }
-
-    /// All that the kernel has of it, in an order of our own.
-    fn laid(host: &Space, ve: &Space) -> Vec<String> {
-        let mut all = Vec::new();
-        for (space, args) in [
-            (host, "addr show"),
-            (host, "neigh show nud permanent"),
-            (host, "route show proto 104"),
-            (host, "-6 route show proto 104"),
-            (ve, "addr show"),
-            (ve, "-4 route show table all proto static"),
-            (ve, "-4 route show table all proto boot"),
-            (ve, "-6 route show table all proto static"),
-            (ve, "-6 route show table all proto boot"),
-            (ve, "-4 rule"),
-            (ve, "-6 rule"),
-        ] {
-            let text = space.ip(&format!("-o {args}"));
-            let mut lines: Vec<String> = text
-                .lines()
-                // Interfaces are numbered in each namespace anew, and a link-local address of the kernel's comes late.
-                .map(|l| l.split_once(": ").map_or(l, |(_, rest)| rest).trim().to_owned())
-                .filter(|l| !l.contains("scope link") || l.contains("hv101"))
-                .collect();
-            lines.sort();
-            all.extend(lines.into_iter().map(|l| format!("{args}: {l}")));
-        }
-        all
-    }
-
-    fn change(host: &Space, ve: &Space, old: &[Link], new: &[Link]) -> Result<()> {
-        host.run(|| readdress_in(&Sysctl::new(Path::new("/proc")), ve.fd(), old, new))
-    }
-
-    #[test]
-    fn each_change_leaves_what_a_start_would_have_laid() {
-        let Some(probe) = Space::new() else { return };
-        drop(probe);
-        let fresh = |life: &[&[&str]; 2]| {
-            let (host, ve) = (Space::new().unwrap(), Space::new().unwrap());
-            host.run(|| network().prepare_host()).unwrap();
-            host.run(|| network().attach(ve.fd(), &links(life))).unwrap();
-            (host, ve)
-        };
-        let expected: Vec<_> = LIVES.iter().map(fresh).map(|(h, v)| laid(&h, &v)).collect();
-        let (host, ve) = fresh(&LIVES[0]);
-        for (n, m) in (0..LIVES.len() - 1)
-            .map(|n| (n, n + 1))
-            .chain((1..LIVES.len()).rev().map(|n| (n, n - 1)))
-        {
-            let (old, new) = (links(&LIVES[n]), links(&LIVES[m]));
-            for round in ["once", "again"] {
-                change(&host, &ve, &old, &new).unwrap();
-                assert_eq!(laid(&host, &ve), expected[m], "from {n} to {m}, {round}");
-            }
-            for address in new.iter().flat_map(|l| &l.addresses) {
-                assert!(host.ping(&address.to_string(), 5), "from {n} to {m}: {address}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_routed_elsewhere_is_refused_and_taken_back() {
-        let Some((host, ve)) = host_and_ve(101, &["192.0.2.10"]) else {
-            return;
-        };
-        let Some(_other) = add_ve(&host, 102, &["192.0.2.20"]) else {
-            return;
-        };
-        let before = laid(&host, &ve);
-        let (old, new) = (
-            [link(101, 0, &["192.0.2.10"])],
-            [link(101, 0, &["2001:db8::10", "192.0.2.20"])],
-        );
-        let refused = change(&host, &ve, &old, &new).unwrap_err();
-        assert_eq!(refused.kind, Kind::Exists, "{refused}");
-        change(&host, &ve, &new, &old).unwrap();
-        assert_eq!(laid(&host, &ve), before);
-        assert!(host.ping("192.0.2.10", 5) && host.ping("192.0.2.20", 5));
-        // Nor other links than those that are there.
-        let others = [link(101, 0, &[]), link(101, 1, &[])];
-        assert_eq!(change(&host, &ve, &old, &others).unwrap_err().kind, Kind::Invalid);
-    }
-
-    #[test]
-    fn what_the_guests_root_has_done_is_no_obstacle() {
-        let Some((host, ve)) = host_and_ve(101, &["192.0.2.10", "192.0.2.11"]) else {
-            return;
-        };
-        ve.ip("addr del 192.0.2.11/32 dev eth0");
-        ve.ip("addr add 192.0.2.12/32 dev eth0");
-        let (old, new) = (
-            [link(101, 0, &["192.0.2.10", "192.0.2.11"])],
-            [link(101, 0, &["192.0.2.10", "192.0.2.12"])],
-        );
-        change(&host, &ve, &old, &new).unwrap();
-        assert!(host.ping("192.0.2.12", 5) && host.ping("192.0.2.10", 5) && !host.ping("192.0.2.11", 1));
-    }
-}
+mod tests;

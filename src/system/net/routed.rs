@@ -11,13 +11,10 @@ use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
 use super::{
-    Bridge, Counters, FoundBridge, FoundLink, Link, Local, Network, bridge, check, lay, local, message, port, prepare,
-    readdress, settings,
+    Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Local, Network, Probe, announce, bridge, check, lay,
+    local, message, port, prepare, probe, proxy, readdress, settings,
 };
 use crate::error::{Error, Kind, Result};
-
-/// The table, and the priority of the rule, of a VE's second interface; its third has the next.
-pub(super) const FIRST_TABLE: u32 = 1000;
 
 /// How long an interface may take to become able to send.
 const READY_WITHIN: Duration = Duration::from_secs(5);
@@ -52,39 +49,31 @@ impl RoutedNetwork {
 
 impl Network for RoutedNetwork {
     fn attach(&self, netns: BorrowedFd<'_>, links: &[Link]) -> Result<()> {
-        check::links(links)?;
-        if links.is_empty() {
-            return Ok(());
-        }
-        let guest = crate::namespace::within_network(netns, inspect::open)?;
-        let mut attachment = Attachment {
-            host: inspect::open()?,
-            guest,
-            netns: netns.as_raw_fd(),
-            ipv6: self.sysctl.has_ipv6(),
-            sysctl: &self.sysctl,
-            made: Vec::new(),
-            defaults: Defaults::default(),
-        };
-        attachment.replace_old(links)?;
-        let names = |links: &[Link]| {
-            links
-                .iter()
-                .map(|l| l.host_name.as_str())
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        attachment.make(links).map_err(|e| match attachment.undo() {
-            Ok(()) => e,
-            Err(undo) => e.hint(format!(
-                "{undo} either; remove what is left of {} by hand",
-                names(links)
-            )),
-        })
+        attach(&self.sysctl, netns, links)
     }
 
-    fn readdress(&self, init: u32, old: &[Link], new: &[Link]) -> Result<()> {
+    fn readdress(&self, init: u32, old: &[Link], new: &[Link]) -> Result<Vec<String>> {
         readdress::readdress(&self.sysctl, init, old, new)
+    }
+
+    fn announce(&self, init: u32, links: &[Link]) -> Result<()> {
+        announce::announce(init, links)
+    }
+
+    fn probe(&self, probes: &[Probe], within: Duration) -> Result<Vec<(IpAddr, [u8; 6])>> {
+        probe::probe(probes, within)
+    }
+
+    fn proxy(&self, uplink: &str, addresses: &[IpAddr]) -> Result<()> {
+        proxy::ensure(&self.sysctl, &mut inspect::open()?, uplink, addresses)
+    }
+
+    fn unproxy(&self, addresses: &[IpAddr]) -> Result<()> {
+        proxy::remove(&mut inspect::open()?, addresses)
+    }
+
+    fn proxied(&self, prefix: &str) -> Result<Vec<FoundProxy>> {
+        proxy::list(prefix)
     }
 
     fn lay(&self, links: &[Link]) -> Result<Vec<String>> {
@@ -144,6 +133,39 @@ impl Network for RoutedNetwork {
     fn unprepared(&self) -> Result<Vec<String>> {
         prepare::unprepared(&self.sysctl)
     }
+}
+
+/// See [`Network::attach`].
+pub(super) fn attach(sysctl: &Sysctl, netns: BorrowedFd<'_>, links: &[Link]) -> Result<()> {
+    check::links(links)?;
+    if links.is_empty() {
+        return Ok(());
+    }
+    let guest = crate::namespace::within_network(netns, inspect::open)?;
+    let mut attachment = Attachment {
+        host: inspect::open()?,
+        guest,
+        netns: netns.as_raw_fd(),
+        ipv6: sysctl.has_ipv6(),
+        sysctl,
+        made: Vec::new(),
+        defaults: Defaults::default(),
+    };
+    attachment.replace_old(links)?;
+    let names = |links: &[Link]| {
+        links
+            .iter()
+            .map(|l| l.host_name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    attachment.make(links).map_err(|e| match attachment.undo(links) {
+        Ok(()) => e,
+        Err(undo) => e.hint(format!(
+            "{undo} either; remove what is left of {} by hand",
+            names(links)
+        )),
+    })
 }
 
 /// How long a VE's interfaces may take to go by themselves. The kernel removes them with the namespace of a VE that has
@@ -208,18 +230,16 @@ impl Attachment<'_> {
     }
 
     fn make(&mut self, links: &[Link]) -> Result<()> {
-        links
-            .iter()
-            .zip(FIRST_TABLE..)
-            .try_for_each(|(link, table)| self.make_one(link, table))
+        links.iter().try_for_each(|link| self.make_one(link))
     }
 
-    fn undo(&mut self) -> Result<()> {
+    fn undo(&mut self, links: &[Link]) -> Result<()> {
         let made = std::mem::take(&mut self.made);
+        proxy::remove(&mut self.host, &proxy::answered(links))?;
         remove_ours(&mut self.host, made.iter().map(String::as_str))
     }
 
-    fn make_one(&mut self, link: &Link, table: u32) -> Result<()> {
+    fn make_one(&mut self, link: &Link) -> Result<()> {
         let name = &link.host_name;
         if !self.ipv6 && link.addresses.iter().any(IpAddr::is_ipv6) {
             let no = "this kernel has no IPv6, or it is turned off";
@@ -249,7 +269,8 @@ impl Attachment<'_> {
         // The VE's end is up before the host's: so the link is ready when the host's addresses come.
         apply(&mut self.guest, &guest::steps(link, guest))?;
         apply(&mut self.host, &host_steps(link, host))?;
-        guest::route(&mut self.guest, &mut self.defaults, link, guest, table)?;
+        proxy::of(self.sysctl, &mut self.host, link)?;
+        guest::route(&mut self.guest, &mut self.defaults, link, guest)?;
         until_ready(&mut self.guest, &link.guest_name)?;
         until_ready(&mut self.host, name)
     }
@@ -289,6 +310,15 @@ pub(super) fn host_steps(link: &Link, host: u32) -> Vec<Step> {
             request: message::route_to_ve(host, *address),
         });
     }
+    let behind = link.behind().filter_map(|(prefix, gateway)| {
+        let request = message::route_behind(host, prefix, gateway)?;
+        Some(Step {
+            act: "add route to",
+            object: format!("{prefix} by {}", link.host_name),
+            request,
+        })
+    });
+    steps.extend(behind);
     steps
 }
 

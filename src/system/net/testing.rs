@@ -118,11 +118,14 @@ pub(crate) fn link(id: u32, n: u32, addresses: &[&str]) -> Link {
     Link {
         host_name: format!("hv{id}.{n}"),
         guest_name: format!("eth{n}"),
+        number: n,
         mac: [0x02, 0, 0, high, low, u8::try_from(n).unwrap()],
         mtu: None,
         addresses: addresses.iter().map(|a| a.parse::<IpAddr>().unwrap()).collect(),
+        routes: Vec::new(),
         alias: format!("hostel VE {id}"),
         port: None,
+        proxy: None,
     }
 }
 

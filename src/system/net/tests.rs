@@ -1,6 +1,8 @@
 //! The network on the real kernel, with `ip` and `ping` as witnesses.
 
+mod announce;
 mod bridge;
+mod proxy;
 
 use super::testing::{Space, add_ve, host_and_ve, link, network};
 use super::{Counters, FakeNetwork, Link, Network};

@@ -8,6 +8,7 @@ use hostel_system::process::Init;
 
 use crate::error::Result;
 use crate::host::Host;
+use crate::ve::record::VeState;
 
 /// A VE that runs.
 #[derive(Debug)]
@@ -73,7 +74,8 @@ impl Host {
             }
             let reality = self.reality(id)?;
             if let Some(init) = reality.init {
-                let interfaces = state.ok().map(|s| self.interface_names(id, s.interfaces.len()));
+                let names = |s: VeState| s.interfaces.iter().map(|i| self.interface_name(id, i)).collect();
+                let interfaces = state.ok().map(names);
                 inventory.running.insert(id, Running { init, interfaces });
             }
             if reality.state == State::Mounted {

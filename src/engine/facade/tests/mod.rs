@@ -1,11 +1,13 @@
 //! The facade on hosts of fakes: what each request does, refuses, and leaves.
 
 mod address;
+mod attach;
 mod bridge;
 mod create;
 mod forward;
 mod host_life;
 mod judge;
+mod proxy;
 mod set;
 mod settle;
 mod states;

@@ -6,7 +6,7 @@ use hostel_model::ipam::Census;
 
 use super::{golden, parse};
 use crate::cli::command::address;
-use crate::cli::command::network::{count, list::List, show};
+use crate::cli::command::network::{attach, count, detach, list::List, show};
 use crate::cli::paint::Paint;
 
 fn census(pool: &str, used: u64, aside: u64, left: u64) -> Census {
@@ -150,6 +150,39 @@ fn what_became_of_an_address() {
     );
     report.changed = false;
     assert_eq!(line(&report), "web1: has 10.77.0.9 and 2001:db8::9 already");
+}
+
+#[test]
+fn what_became_of_a_network() {
+    let mut report = AddressReport {
+        id: 101.try_into().unwrap(),
+        name: "web1".parse().unwrap(),
+        interface: Some("eth1".into()),
+        network: Some("public".parse().unwrap()),
+        addresses: vec!["203.0.113.9".parse().unwrap(), "2001:db8::9".parse().unwrap()],
+        changed: true,
+        live: true,
+    };
+    let lines = |report: &AddressReport| (attach::line(report), detach::line(report));
+    let (on, off) = lines(&report);
+    assert_eq!(on, "web1: eth1 is on public with 203.0.113.9 and 2001:db8::9");
+    assert_eq!(off, "web1: eth1 with 203.0.113.9 and 2001:db8::9 is off public");
+    report.live = false;
+    assert!(lines(&report).0.ends_with("; in force at its next start"));
+    report.changed = false;
+    let (on, off) = lines(&report);
+    assert_eq!(
+        (on.as_str(), off.as_str()),
+        ("web1: is on public already", "web1: is not on public")
+    );
+    for words in [
+        "network attach web1",
+        "network attach web1 public --address auto",
+        "network detach web1",
+    ] {
+        assert_eq!(parse(words).expect_err(words).exit_code(), 2, "{words}");
+    }
+    parse("network attach web1 public --address 203.0.113.9,2001:db8::9 --address 203.0.113.10").unwrap();
 }
 
 #[test]

@@ -37,6 +37,7 @@ fn port(id: u32, rules: PortRules) -> Member {
     Member {
         interface: link.host_name,
         addresses: link.addresses,
+        routes: Vec::new(),
         mac: link.mac,
         port: Some(rules),
         ..Member::default()

@@ -61,10 +61,7 @@ fn ensuring_mends_what_was_changed_by_hand() {
 #[test]
 fn members_come_and_go() {
     let Some(host) = Space::new() else { return };
-    let (one, two) = (
-        member(101, &["192.0.2.10", "2001:db8::10"]),
-        member(102, &["198.51.100.7"]),
-    );
+    let (one, two) = (routed_to(101), member(102, &["198.51.100.7"]));
     host.run(|| {
         let absent = firewall().admit(TABLE, std::slice::from_ref(&one)).unwrap_err();
         assert_eq!(absent.kind, Kind::NotFound);
@@ -92,18 +89,24 @@ fn members_come_and_go() {
         assert_eq!(firewall().members(TABLE).unwrap(), [two]);
         firewall().expel(TABLE, "hv102.0").unwrap();
     });
-    for set in ["links", "ve4", "ve6", "nd6"] {
+    for set in ["links", "ve4", "ve6", "nd6", "routes4", "routes6"] {
         assert_eq!(elements(&host, set), 0, "{set}");
+    }
+}
+
+/// One to which prefixes are routed.
+fn routed_to(id: u32) -> Member {
+    let routes = ["203.0.113.0/28", "203.0.113.77/32", "2001:db8:5::/64"];
+    Member {
+        routes: routes.iter().map(|p| p.parse().unwrap()).collect(),
+        ..member(id, &["192.0.2.10", "2001:db8::10"])
     }
 }
 
 #[test]
 fn nft_and_netlink_agree_on_members() {
     let Some(host) = Space::new() else { return };
-    let members = [
-        member(101, &["192.0.2.10", "2001:db8::10"]),
-        member(999_999, &["198.51.100.7"]),
-    ];
+    let members = [routed_to(101), member(999_999, &["198.51.100.7"])];
     // Loaded by nft, read by us.
     host.run(|| firewall().replace(&ruleset(&members))).unwrap();
     assert_eq!(host.run(|| firewall().members(TABLE)).unwrap(), members);

@@ -4,7 +4,7 @@ use super::super::testing::{Space, link, network};
 use super::super::{Bridge, FakeNetwork, FoundBridge, Link, Network, OwnBridge, Port, Uplink, Vlan};
 use crate::error::Kind;
 
-const NAME: &str = "brhv-lan";
+pub(super) const NAME: &str = "brhv-lan";
 
 fn own() -> OwnBridge {
     OwnBridge {
@@ -22,7 +22,7 @@ fn of(own: OwnBridge) -> Bridge {
     }
 }
 
-fn behind(uplink: &str, vlan: Option<u16>) -> Bridge {
+pub(super) fn behind(uplink: &str, vlan: Option<u16>) -> Bridge {
     of(OwnBridge {
         uplink: Some(Uplink {
             name: uplink.into(),
@@ -36,7 +36,7 @@ fn behind(uplink: &str, vlan: Option<u16>) -> Bridge {
 }
 
 /// A link of VE `id` that is a port of `bridge`.
-fn bridged(id: u32, n: u32, bridge: &str, addresses: &[&str]) -> Link {
+pub(super) fn bridged(id: u32, n: u32, bridge: &str, addresses: &[&str]) -> Link {
     Link {
         port: Some(Port {
             bridge: bridge.into(),
@@ -48,7 +48,7 @@ fn bridged(id: u32, n: u32, bridge: &str, addresses: &[&str]) -> Link {
     }
 }
 
-fn make(host: &Space, bridge: &Bridge) -> crate::Result<()> {
+pub(super) fn make(host: &Space, bridge: &Bridge) -> crate::Result<()> {
     host.run(|| network().bridge(bridge))
 }
 
@@ -64,7 +64,7 @@ fn master(host: &Space, name: &str) -> serde_json::Value {
 }
 
 /// Another machine at the end of a cable that is plugged into `up0` of the host.
-fn outside(host: &Space) -> Option<Space> {
+pub(super) fn outside(host: &Space) -> Option<Space> {
     let outside = Space::new()?;
     let fd = std::os::fd::AsRawFd::as_raw_fd(&outside.fd());
     let netns = format!("/proc/{}/fd/{fd}", std::process::id());

@@ -1,0 +1,144 @@
+//! What the host answers for on behalf of VEs, and what their neighbours are told.
+
+use std::net::IpAddr;
+
+use hostel_model::request::Wanted;
+
+use super::*;
+use crate::testing::{Builder, fakes, host, started, with_ve};
+
+/// Its addresses belong to the subnet of the host's eth0.
+fn on_the_lan() -> Builder {
+    let near = "kind = \"routed\"\npools = [\"10.77.0.0/24\", \"fd77::/64\"]\nproxy = \"eth0\"\n";
+    host().file("networks/private.toml", near)
+}
+
+fn answered(host: &Arc<Host>) -> Vec<String> {
+    let all = fakes(host).network.proxies().into_iter();
+    all.map(|p| format!("{} {}", p.uplink, p.address)).collect()
+}
+
+fn announced(host: &Arc<Host>) -> Vec<String> {
+    let all = fakes(host).network.announced().into_iter();
+    all.map(|a| a.to_string()).collect()
+}
+
+#[test]
+fn it_comes_and_goes_with_the_addresses_of_a_ve_that_runs() {
+    let host = on_the_lan().make();
+    with_ve(&host, &[]);
+    assert!(answered(&host).is_empty());
+    started(&host);
+    assert_eq!(answered(&host), ["eth0 10.77.0.2", "eth0 fd77::2"]);
+    assert_eq!(announced(&host), ["10.77.0.2", "fd77::2"]);
+    let nine: IpAddr = "10.77.0.9".parse().unwrap();
+    engine(&host)
+        .add_address(&web1(), Wanted::One(nine), None, &Silent)
+        .unwrap();
+    assert_eq!(answered(&host).len(), 3);
+    // Only what is new is told.
+    assert_eq!(announced(&host), ["10.77.0.9"]);
+    engine(&host)
+        .remove_address(&web1(), "10.77.0.2".parse().unwrap(), &Silent)
+        .unwrap();
+    assert_eq!(answered(&host), ["eth0 10.77.0.9", "eth0 fd77::2"]);
+    act(&host, &Action::Suspend).unwrap();
+    assert!(answered(&host).is_empty() && announced(&host).is_empty());
+    act(&host, &Action::Resume).unwrap();
+    assert_eq!(answered(&host), ["eth0 10.77.0.9", "eth0 fd77::2"]);
+    assert_eq!(announced(&host), ["fd77::2", "10.77.0.9"]);
+    engine(&host)
+        .detach_network(&web1(), &"private".parse().unwrap(), &Silent)
+        .unwrap();
+    assert!(answered(&host).is_empty());
+    engine(&host)
+        .attach_network(&web1(), &"private".parse().unwrap(), &[nine], &Silent)
+        .unwrap();
+    assert_eq!(
+        (answered(&host), announced(&host)),
+        (vec!["eth0 10.77.0.9".to_owned()], vec!["10.77.0.9".to_owned()])
+    );
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    assert!(answered(&host).is_empty());
+}
+
+#[test]
+fn what_somebody_else_on_the_lan_has_is_refused() {
+    let host = on_the_lan().make();
+    with_ve(&host, &[]);
+    let lan = &fakes(&host).network;
+    lan.add_neighbour("10.77.0.2".parse().unwrap(), [2, 0, 0, 0, 0, 7]);
+    lan.add_neighbour("10.77.0.9".parse().unwrap(), [2, 0, 0, 0, 0, 9]);
+    let error = act(&host, &start()).unwrap_err();
+    assert_eq!(error.class, Class::Refused, "{error:?}");
+    assert!(
+        crate::error::chain(&error).contains("10.77.0.2 is at 02:00:00:00:00:07"),
+        "{error:?}"
+    );
+    // With another address it starts; and none comes to it that is another's.
+    let ten: IpAddr = "10.77.0.10".parse().unwrap();
+    engine(&host)
+        .add_address(&web1(), Wanted::One(ten), None, &Silent)
+        .unwrap();
+    engine(&host)
+        .remove_address(&web1(), "10.77.0.2".parse().unwrap(), &Silent)
+        .unwrap();
+    started(&host);
+    refused(&host, Class::Refused, "another's", |e| {
+        e.add_address(&web1(), Wanted::One("10.77.0.9".parse().unwrap()), None, &Silent)
+    });
+    // What it has itself is no reason, and nobody is asked who isn't to be.
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    started(&host);
+    let silent = "kind = \"routed\"\npools = [\"10.77.0.0/24\", \"fd77::/64\"]\nproxy = \"eth0\"\nprobe = false\n";
+    std::fs::write(host.dirs.definitions("networks").join("private.toml"), silent).unwrap();
+    engine(&host)
+        .add_address(&web1(), Wanted::One("10.77.0.9".parse().unwrap()), None, &Silent)
+        .unwrap();
+}
+
+/// It is a help to others, and nothing that a start should fail for.
+#[test]
+fn neighbours_that_can_not_be_told_keep_nobody_from_starting() {
+    let host = on_the_lan().make();
+    with_ve(&host, &[]);
+    fakes(&host).network.fail_method(Some("announce"));
+    let heard = Heard::default();
+    let start = start();
+    engine(&host).act(id(101), &start, &heard).unwrap();
+    assert!(
+        heard.notes().iter().any(|n| n.contains("neighbours")),
+        "{:?}",
+        heard.notes()
+    );
+}
+
+#[test]
+fn what_is_left_over_and_what_is_missing_is_found_and_mended() {
+    let host = on_the_lan().make();
+    with_ve(&host, &[]);
+    started(&host);
+    let right = answered(&host);
+    let audit = |fix: bool| {
+        let found = engine(&host).audit(fix).unwrap();
+        let text = |o: &super::super::Orphan| (o.kind.clone(), o.object.clone(), o.fixed);
+        found
+            .iter()
+            .filter(|o| o.kind == "proxy entry")
+            .map(text)
+            .collect::<Vec<_>>()
+    };
+    assert!(audit(false).is_empty());
+    host.network.proxy("eth0", &["10.77.0.99".parse().unwrap()]).unwrap();
+    let entry = |object: &str, fixed| ("proxy entry".to_owned(), object.to_owned(), fixed);
+    assert_eq!(audit(false), [entry("10.77.0.99 on eth0", false)]);
+    assert_eq!(audit(true), [entry("10.77.0.99 on eth0", true)]);
+    // eth0 was down for a moment.
+    fakes(&host).network.lose_proxies();
+    assert_eq!(
+        audit(true),
+        [entry("10.77.0.2 on eth0", true), entry("fd77::2 on eth0", true)]
+    );
+    assert_eq!(answered(&host), right);
+    assert!(audit(false).is_empty());
+}
