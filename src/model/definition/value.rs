@@ -93,7 +93,7 @@ impl<'c, 'a> Cell<'c, 'a> {
         }
     }
 
-    fn parse_number_or_text<T: FromStr>(&mut self) -> Option<T> {
+    pub(crate) fn parse_number_or_text<T: FromStr>(&mut self) -> Option<T> {
         let parsed = self.number_or_text()?.parse().ok();
         if parsed.is_some() { parsed } else { self.fail() }
     }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Serialize, Serializer};
 
+use super::access::{self, Access};
 use super::bridge::Allowances;
 use super::diagnostic::Diagnostics;
 use super::field::{Field, KeyDoc, Reading, Record, Shape, When, fields};
@@ -74,6 +75,8 @@ pub struct VeDefinition {
     pub search: Option<Vec<Domain>>,
     /// `[guest]`
     pub guest: Guest,
+    /// `[firewall]`
+    pub access: Access,
     /// How long a shutdown may take.
     pub stop_timeout: Option<Span>,
     /// What becomes of it when the host goes down.
@@ -155,6 +158,7 @@ struct Draft {
     description: Option<String>,
     resources: Resources,
     interfaces: Option<Vec<InterfaceDraft>>,
+    access: access::Draft,
     dns: Option<Vec<IpAddr>>,
     search: Option<Vec<Domain>>,
     password_hash: Option<CryptHash>,
@@ -245,6 +249,12 @@ impl Record for Draft {
         "stop.mode": StopMode => stop_mode, "what becomes of it when the host goes down: stop or suspend", "\"stop\"";
         "network": Vec<InterfaceDraft> => interfaces,
             "an interface on a network, a [[network]] each", "\"private\"", When::Restart;
+        "firewall.in": access::Verdict => access.input,
+            "connections to it that no rule is about; its tenant's word if not set", "\"deny\"";
+        "firewall.out": access::Verdict => access.output,
+            "connections from it that no rule is about; its tenant's word if not set", "\"allow\"";
+        "firewall.rule": Vec<access::RuleDraft> => access.rules,
+            "an access rule; the first that fits decides", "\"in\"";
     };
     const REQUIRED: &'static [&'static str] = &["id", "name", "tenant", "template", "plan"];
     const HAS_RESOURCES: bool = true;
@@ -253,13 +263,14 @@ impl Record for Draft {
     }
 }
 
-/// All keys, with those of `[[network]]` as `network.N.…`.
+/// All keys, with those of `[[network]]` as `network.N.…`, and those of rules alike.
 pub(super) fn keys() -> Vec<KeyDoc> {
-    let (interfaces, mut all): (Vec<_>, Vec<_>) = KeyDoc::of_record::<Draft>("")
+    let (tables, mut all): (Vec<_>, Vec<_>) = KeyDoc::of_record::<Draft>("")
         .into_iter()
         .partition(|k| k.shape == Shape::Tables);
-    all.extend(interfaces);
+    all.extend(tables);
     all.extend(KeyDoc::of_record::<InterfaceDraft>("network.N."));
+    all.extend(KeyDoc::of_record::<access::RuleDraft>("firewall.rule.N."));
     all
 }
 
@@ -312,6 +323,7 @@ impl VeDefinition {
                 ssh_keys,
                 timezone: draft.timezone,
             },
+            access: draft.access.finish(),
             stop_timeout: draft.stop_timeout,
             stop_mode: draft.stop_mode,
             start_timeout: draft.start_timeout,
@@ -327,6 +339,7 @@ impl Draft {
         {
             reading.wrong("name", format!("\"{}\", as the file is named", stem(file)));
         }
+        self.access.check(reading);
         let interfaces = self.interfaces.as_deref().unwrap_or_default();
         if interfaces.len() > MAX_INTERFACES {
             reading.wrong("network", format!("at most {MAX_INTERFACES} of them"));

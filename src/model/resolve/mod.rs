@@ -1,6 +1,7 @@
 //! From what the files say to what is in force: one VE's definition over its plan, its tenant and the host's defaults,
 //! with the source of every setting.
 
+mod access;
 mod merge;
 mod show;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use crate::definition::{
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::Limits;
 use crate::units::{Bytes, Span};
+pub use access::AccessRules;
 use merge::Merge;
 
 /// A VE as it is to be: everything merged and defaulted.
@@ -51,6 +53,8 @@ pub struct Effective {
     pub granted: Features,
     /// Its interfaces, in order: interface 0 is eth0 inside.
     pub interfaces: Vec<Interface>,
+    /// Who may reach it, and whom it may reach.
+    pub access: AccessRules,
     /// Its name servers.
     pub dns: Vec<IpAddr>,
     /// Its search domains.
@@ -247,6 +251,7 @@ pub fn resolve(
     let dns = merge.networks_list("dns", &ve.dns, &interfaces, |n| &n.dns);
     let search = merge.networks_list("search", &ve.search, &interfaces, |n| &n.search);
     let share = merge.share(tenant);
+    let access = merge.access(tenant);
     Ok(Effective {
         id: ve.id,
         name: ve.name.clone(),
@@ -263,6 +268,7 @@ pub fn resolve(
         features: merge.features(granted),
         granted,
         interfaces,
+        access,
         dns,
         search,
         guest: merge.guest(),
