@@ -19,6 +19,7 @@ use ipnetwork::IpNetwork;
 
 use crate::Result;
 
+mod access;
 mod fake;
 mod keys;
 mod nftables;
@@ -29,6 +30,7 @@ mod testing;
 mod tests;
 mod wire;
 
+pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters};
 pub use fake::FakeFirewall;
 pub use nftables::Nftables;
 

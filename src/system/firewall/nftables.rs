@@ -37,7 +37,7 @@ impl Nftables {
         }
     }
 
-    fn load(&self, table: &str, text: &str) -> Result<()> {
+    pub(super) fn load(&self, table: &str, text: &str) -> Result<()> {
         let fail = |e: io::Error| {
             let missing = e.kind() == io::ErrorKind::NotFound;
             let error = Error::os("run", self.program.display(), e);
@@ -99,11 +99,11 @@ impl Nftables {
     }
 }
 
-fn open() -> Result<Netlink> {
+pub(super) fn open() -> Result<Netlink> {
     Netlink::netfilter().map_err(|e| Error::os("open a socket to", "the kernel's netfilter (netlink)", e))
 }
 
-fn commit(netlink: &mut Netlink, messages: Vec<Request>) -> std::result::Result<(), Refusal> {
+pub(super) fn commit(netlink: &mut Netlink, messages: Vec<Request>) -> std::result::Result<(), Refusal> {
     if messages.is_empty() {
         Ok(())
     } else {
@@ -149,7 +149,7 @@ fn digest_of_rules(netlink: &mut Netlink, family: Family, table: &str) -> Result
     }
 }
 
-fn exists(netlink: &mut Netlink, table: &str, request: &Request) -> Result<Option<Vec<u8>>> {
+pub(super) fn exists(netlink: &mut Netlink, table: &str, request: &Request) -> Result<Option<Vec<u8>>> {
     match netlink.get(request) {
         Ok(body) => Ok(Some(body)),
         Err(refusal) if refusal.errno() == libc::ENOENT => Ok(None),

@@ -39,11 +39,11 @@ fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute(kind | libc::NLA_F_NESTED as u16, value)
 }
 
-fn text(kind: u16, value: &str) -> Vec<u8> {
+pub(super) fn text(kind: u16, value: &str) -> Vec<u8> {
     attribute(kind, format!("{value}\0").as_bytes())
 }
 
-fn message(family: Family, kind: i32, flags: u16, attributes: &[Vec<u8>]) -> Request {
+pub(super) fn message(family: Family, kind: i32, flags: u16, attributes: &[Vec<u8>]) -> Request {
     let mut body = vec![family as u8, 0, 0, 0];
     attributes.iter().for_each(|a| body.extend(a));
     Request {
@@ -51,6 +51,11 @@ fn message(family: Family, kind: i32, flags: u16, attributes: &[Vec<u8>]) -> Req
         flags,
         body,
     }
+}
+
+/// The values of all attributes of a kind.
+pub(super) fn nested_in(bytes: &[u8], kind: u16) -> impl Iterator<Item = &[u8]> {
+    Attributes::new(bytes).filter(move |(k, _)| *k == kind).map(|(_, v)| v)
 }
 
 /// Wraps messages into a transaction: all or none.
@@ -118,10 +123,9 @@ pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> V
         let name = name.and_then(|name| std::str::from_utf8(name).ok());
         of.is_none_or(|interfaces| name.is_some_and(|name| interfaces.contains(name)))
     };
-    let inside = |bytes, kind| Attributes::new(bytes).filter(move |(k, _)| *k == kind).map(|(_, v)| v);
-    let first = |bytes, outer| inside(bytes, outer).flat_map(|b| inside(b, value)).next();
-    inside(body.get(HEADER..).unwrap_or_default(), ELEMENTS[2])
-        .flat_map(|list| inside(list, element))
+    let first = |bytes, outer| nested_in(bytes, outer).flat_map(|b| nested_in(b, value)).next();
+    nested_in(body.get(HEADER..).unwrap_or_default(), ELEMENTS[2])
+        .flat_map(|list| nested_in(list, element))
         .filter_map(|element| Some((first(element, key).filter(wanted)?, first(element, DATA))))
         .map(|(bytes, data)| Key {
             set,
