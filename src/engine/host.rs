@@ -10,7 +10,7 @@ use hostel_model::definition::HostConfig;
 use hostel_system::cgroup::Cgroups;
 use hostel_system::criu::Criu;
 use hostel_system::disk::Drivers;
-use hostel_system::firewall::Firewall;
+use hostel_system::firewall::{Access, Firewall};
 use hostel_system::mount::RootMounts;
 use hostel_system::net::Network;
 use hostel_system::process::{Guests, boot_id};
@@ -61,6 +61,8 @@ pub struct Host {
     pub network: Arc<dyn Network>,
     /// Packet rules.
     pub firewall: Arc<dyn Firewall>,
+    /// Access rules.
+    pub access: Arc<dyn Access>,
     /// Processes.
     pub guests: Arc<dyn Guests>,
     /// Saving them.
@@ -110,6 +112,7 @@ impl Host {
             disks: Drivers::default(),
             network: Arc::new(net::RoutedNetwork::new(proc.to_owned())),
             firewall: Arc::new(firewall::Nftables::default()),
+            access: Arc::new(firewall::NftAccess::default()),
             guests: Arc::new(process::Monitors::new(monitor_program()?)),
             criu: Arc::new(criu::Swrk::new(PathBuf::from(config.criu.as_str()))),
             mounts: Arc::new(mount::KernelMounts),

@@ -1,6 +1,7 @@
 //! What shouldn't exist: `hostel audit`. Everything that exists carries a VE's id in its name, so what exists is
 //! matched with what should.
 
+mod access;
 mod files;
 mod inventory;
 mod objects;
@@ -102,6 +103,7 @@ impl Engine {
         self.host.audit_bridges(&inventory, &mut findings)?;
         self.host.audit_forwarding(&inventory, &mut findings)?;
         self.host.audit_firewall(&inventory, &mut findings)?;
+        self.host.audit_access(&inventory, &mut findings)?;
         self.host.audit_held(&inventory, &mut findings)?;
         self.host.audit_loop_devices(&inventory, &mut findings)?;
         self.host.audit_mounts(&inventory, &mut findings)?;

@@ -71,6 +71,8 @@ impl Host {
         for name in &names {
             failures.keep(self.firewall.expel(self.config.nft_table.as_str(), name));
         }
+        // Last: no moment at which it could be reached without them.
+        failures.keep(self.unguard(id));
         failures.finish()
     }
 

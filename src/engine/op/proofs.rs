@@ -248,6 +248,17 @@ fn set_addresses() {
     prove::<Set>(|| running(RICH), params);
 }
 
+/// Access rules: those of a VE that runs change, or come, or go.
+#[test]
+fn set_access() {
+    const RULE: (&str, &str) = ("firewall.in", "deny");
+    prove::<Set>(|| running(&[RULE]), change("firewall.out", "deny"));
+    prove::<Set>(|| running(&[RULE]), change("firewall.in", "allow"));
+    prove::<Set>(|| running(&[]), change("firewall.in", "deny"));
+    prove::<Start>(|| made(&[RULE]), |_| super::VeAlone {});
+    prove::<Stop>(|| running(&[RULE]), |_| stop::Params { grace: 0 });
+}
+
 /// Whatever fails, there is one whole disk with all that was on it, and the record says of which driver.
 #[test]
 fn move_disk() {

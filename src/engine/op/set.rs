@@ -76,6 +76,7 @@ impl Operation for Set {
                 Step::new("reserve", "reserving addresses", Set::reserve, Set::release),
                 Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
                 Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
+                Step::new("access", "changing access rules", Set::new_access, Set::old_access),
                 Step::new("network", "changing addresses", Set::readdress, Set::address_back),
                 // Last, because a disk that has grown can't shrink while it is in use.
                 Step::new("disk", "changing the disk", Set::resize, nothing).irrevocable(Set::has_resized),
@@ -164,7 +165,30 @@ impl Set {
         };
         self.state.former = None;
         self.state.interfaces = old;
-        self.state.write(&self.host.dirs.ve(self.id))
+        self.state.write(&self.host.dirs.ve(self.id))?;
+        self.host.refresh_peers(Self::VERB)
+    }
+
+    /// The rules of a definition for a VE that runs.
+    fn guard(&mut self, effective: &Effective) -> Result<()> {
+        if self.host.reality(self.id)?.init.is_some() {
+            let told = self.host.guard(self.id, &self.state, &effective.access, Self::VERB)?;
+            self.notes.extend(told);
+        }
+        Ok(())
+    }
+
+    fn new_access(&mut self) -> Result<()> {
+        self.guard(&self.effective(&self.params.new)?)
+    }
+
+    /// A definition that a person had broken by hand says nothing; then the rules stay as they are.
+    fn old_access(&mut self) -> Result<()> {
+        match self.effective(&self.params.old) {
+            Ok(old) => self.guard(&old),
+            Err(e) if e.class == Class::Failed => Err(e), // it could not be read now
+            Err(_) => Ok(()),
+        }
     }
 
     /// From the first of these interfaces to the second, in a VE that runs.
@@ -184,7 +208,10 @@ impl Set {
 
     fn readdress(&mut self) -> Result<()> {
         match &self.params.interfaces {
-            Some(Interfaces { old, new }) => self.change_links(old, new),
+            Some(Interfaces { old, new }) => {
+                self.host.refresh_peers(Self::VERB)?;
+                self.change_links(old, new)
+            }
             None => Ok(()),
         }
     }
@@ -259,6 +286,7 @@ impl Set {
         }
         self.state.disk_size = size;
         self.state.tenant = tenant;
-        self.state.write(&self.host.dirs.ve(self.id))
+        self.state.write(&self.host.dirs.ve(self.id))?;
+        self.host.refresh_peers(Self::VERB)
     }
 }

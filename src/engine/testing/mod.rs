@@ -14,7 +14,7 @@ use hostel_system::cgroup::FakeCgroups;
 use hostel_system::criu::FakeCriu;
 use hostel_system::disk::{Drivers, FakeDisks};
 use hostel_system::faults;
-use hostel_system::firewall::FakeFirewall;
+use hostel_system::firewall::{FakeAccess, FakeFirewall};
 use hostel_system::mount::FakeMounts;
 use hostel_system::net::FakeNetwork;
 use hostel_system::process::FakeGuests;
@@ -46,6 +46,7 @@ pub(crate) struct Fakes {
     pub btrfs: Arc<FakeDisks>,
     pub network: Arc<FakeNetwork>,
     pub firewall: Arc<FakeFirewall>,
+    pub access: Arc<FakeAccess>,
     pub guests: FakeGuests,
     pub mounts: Arc<FakeMounts>,
     pub criu: FakeCriu,
@@ -155,6 +156,7 @@ impl Builder {
             btrfs: lacking(DriverName::Btrfs),
             network: Arc::default(),
             firewall: Arc::default(),
+            access: Arc::default(),
             criu: FakeCriu::of(guests.clone()),
             guests,
             mounts,
@@ -179,6 +181,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
         disks: Drivers::of(fakes.project.clone(), fakes.btrfs.clone(), fakes.disks.clone()),
         network: fakes.network.clone(),
         firewall: fakes.firewall.clone(),
+        access: fakes.access.clone(),
         guests: Arc::new(fakes.guests.clone()),
         criu: Arc::new(fakes.criu.clone()),
         mounts: fakes.mounts.clone(),
@@ -209,6 +212,7 @@ pub(crate) fn again(host: &Host) -> Arc<Host> {
         btrfs: f.btrfs.clone(),
         network: f.network.clone(),
         firewall: f.firewall.clone(),
+        access: f.access.clone(),
         guests: f.guests.clone(),
         mounts: f.mounts.clone(),
         criu: f.criu.clone(),
@@ -261,6 +265,7 @@ pub(crate) const FAIL_CALLS: &[&FailCall<Host>] = &[
     &|h, n| fakes(h).btrfs.fail_call(n),
     &|h, n| fakes(h).network.fail_call(n),
     &|h, n| fakes(h).firewall.fail_call(n),
+    &|h, n| fakes(h).access.fail_call(n),
     &|h, n| fakes(h).guests.fail_call(n),
     &|h, n| fakes(h).mounts.fail_call(n),
     &|h, n| fakes(h).criu.fail_call(n),
@@ -276,6 +281,7 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
     lines.extend([&f.project, &f.btrfs, &f.disks].iter().flat_map(|d| d.inventory()));
     lines.extend(f.network.links().iter().map(|l| format!("{l:?}")));
     lines.extend(f.firewall.inventory());
+    lines.extend(f.access.inventory());
     lines.extend(f.guests.inventory());
     lines.extend(f.mounts.inventory());
     files(base, base, host, &mut lines);

@@ -37,7 +37,9 @@ impl Host {
             return Err(error.because(reasons.join("\n")));
         }
         self.judge_sides(ve)?;
-        self.judge_limits(ve, driver)
+        let mut notes = self.judge_access(ve)?;
+        notes.extend(self.judge_limits(ve, driver)?);
+        Ok(notes)
     }
 
     /// How large a disk can be, and how many files it can hold (they take room too), depends on what makes it.

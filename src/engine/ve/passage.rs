@@ -42,6 +42,8 @@ impl Host {
     /// If the table was gone or had been tampered with, every VE that runs is to pass again.
     pub(super) fn mend_firewall(&self) -> Result<()> {
         if self.firewall.ensure(&self.ruleset()?)? {
+            // Whoever removed that table may have removed all. Nothing passes until these are in force.
+            self.reload_access(None, None)?;
             self.firewall.admit(self.config.nft_table.as_str(), &self.members()?)?;
         }
         Ok(())

@@ -39,6 +39,11 @@ network show --json     {name, problem, description, kind, pools: [], dns: [],
                         state, ve, id, interface, routed, admitted, left}
 address add and remove --json: {id, name, interface, network, addresses: [],
                         changed, live}
+firewall show --json    {id, name, state, rules: []}, of {direction, from,
+                        number, action, rule, comment, packets, bytes}
+firewall apply --json   {dry_run, rules: [], ves: []}
+                        rules: of {from, number, rule, ves: [], peers: []};
+                        ves: of {name, state, problem}
 info --json             an array of {what, value, why}
 audit --json            an array of {kind, object, why, fixed, error}
 template list --json    an array of what template show gives

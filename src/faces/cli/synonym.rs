@@ -24,6 +24,7 @@ const SYNONYMS: &[(&[&str], &str)] = &[
     (&["download"], "pull"),
     (&["image", "images", "templates"], "template"),
     (&["net", "networks", "pool", "pools"], "network"),
+    (&["acl", "access", "rules", "iptables", "nft"], "firewall"),
     (&["ip", "ipadd", "ipdel", "addresses"], "address"),
     (&["check", "fsck", "doctor", "gc"], "audit"),
     (&["setup", "install"], "init"),

@@ -94,7 +94,8 @@ pub(super) fn change(family: Family, table: &str, now: Option<&Table>, change: &
         text += &end(&target, had, *ve);
     }
     text += &sets(&target, had, &put, &change.peers);
-    for guard in put {
+    // What is there already, and untouched, stays.
+    for guard in put.iter().filter(|g| !had.chains.contains(&mark(family, g))) {
         text += &guarded(family, &target, had, guard);
     }
     if text.is_empty() {
@@ -104,6 +105,11 @@ pub(super) fn change(family: Family, table: &str, now: Option<&Table>, change: &
         let _ = writeln!(text, "delete chain {target} {mark}");
     }
     Ok(text)
+}
+
+/// The empty chain that tells which rules a VE has.
+fn mark(family: Family, guard: &Guard) -> String {
+    format!("is_{}_{}", guard.ve, guard.mark(family))
 }
 
 /// A VE's rules go.
@@ -159,7 +165,7 @@ fn sets(target: &str, had: &Table, put: &[&Guard], peers: &Peers) -> String {
 
 /// A VE's rules as they are to be, over those that it has.
 fn guarded(family: Family, target: &str, had: &Table, guard: &Guard) -> String {
-    let (ve, mark) = (guard.ve, format!("is_{}_{}", guard.ve, guard.mark(family)));
+    let (ve, mark) = (guard.ve, mark(family, guard));
     let mut text = String::new();
     let (mut wanted, mut rules) = (BTreeSet::new(), String::new());
     for direction in [Direction::In, Direction::Out] {
