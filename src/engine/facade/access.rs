@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hostel_model::definition::{AccessRule, Direction, Peer, Verdict};
 use hostel_model::id::{TenantName, VeId, VeName};
 use hostel_model::request::VeRef;
-use hostel_model::resolve::{AccessRules, Effective};
+use hostel_model::resolve::{AccessRules, Effective, Source};
 use hostel_system::firewall::{Change, Guard, Loaded, counters};
 use serde::Serialize;
 
@@ -94,6 +94,23 @@ struct Candidate {
     effective: Result<Effective>,
 }
 
+/// A VE whose rules are to change, and what they are to be.
+struct Due {
+    id: VeId,
+    name: VeName,
+    guard: Option<Guard>,
+}
+
+/// How a VE that runs stands to its definition.
+enum Standing {
+    /// It has no rules, and is to have none.
+    Nothing,
+    /// There is nothing to do, or nothing that can be done.
+    Told(VeChange),
+    /// Its rules are to change.
+    Due(Due),
+}
+
 impl Engine {
     /// The access rules of a VE.
     pub fn access(&self, ve: &VeRef) -> Result<AccessReport> {
@@ -136,11 +153,11 @@ impl Engine {
     /// Makes the kernel follow all definitions, or tells what that would change.
     pub fn apply_access(&self, dry_run: bool) -> Result<Applied> {
         let host = &self.host;
-        let candidates = host.candidates()?;
         let table = host.access_table();
+        // Before looking who runs: who ends meanwhile waits with its rules' end.
         let _lock = host.lock_firewall("apply")?;
+        let candidates = host.candidates()?;
         let mut loaded = host.access.loaded(&table)?;
-        let mut ves = Vec::new();
         if loaded.changed_by_hand && !dry_run {
             host.reload_access(None, None)?;
         }
@@ -151,9 +168,19 @@ impl Engine {
             // All of it is loaded anew, whatever it looks like.
             loaded.guards.values_mut().for_each(BTreeSet::clear);
         }
+        let (mut ves, mut due) = (Vec::new(), Vec::new());
         for one in candidates.iter().filter(|c| c.runs) {
-            ves.extend(host.follow(one, &loaded, dry_run)?);
+            match host.standing(one, &loaded) {
+                Standing::Nothing => {}
+                Standing::Told(told) => ves.push(told),
+                Standing::Due(one) => due.push(one),
+            }
         }
+        ves.extend(match dry_run {
+            true => due.iter().map(|d| told(&d.name, "changed", None)).collect(),
+            false => host.follow(&due),
+        });
+        ves.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Applied {
             dry_run,
             rules: touches(host, &candidates),
@@ -194,39 +221,55 @@ impl Host {
             .map_err(Error::from)
     }
 
-    /// A VE that runs gets the rules of its definition; `None`: it has none, and is to have none.
-    fn follow(&self, ve: &Candidate, loaded: &Loaded, dry_run: bool) -> Result<Option<VeChange>> {
-        let told = |state, problem| {
-            Some(VeChange {
-                name: ve.state.name.clone(),
-                state,
-                problem,
-            })
-        };
+    /// How a VE that runs stands to its definition.
+    fn standing(&self, ve: &Candidate, loaded: &Loaded) -> Standing {
+        let name = ve.state.name.clone();
         let effective = match &ve.effective {
             Ok(effective) => effective,
-            Err(e) => return Ok(told("failed", Some(chain(e)))),
+            Err(e) => return Standing::Told(told(&name, "failed", Some(chain(e)))),
         };
         let guard = self.guard_of(ve.id, &ve.state, &effective.access);
-        let has = loaded.guards.get(&ve.id);
-        let wants = guard.as_ref().map(Guard::marks);
-        match (&wants, has) {
-            (None, None) => return Ok(None),
-            (Some(wants), Some(has)) if wants == has => return Ok(told("right", None)),
-            _ if dry_run => return Ok(told("changed", None)),
-            _ => {}
+        match (guard.as_ref().map(Guard::marks), loaded.guards.get(&ve.id)) {
+            (None, None) => Standing::Nothing,
+            (Some(wants), Some(has)) if wants == *has => Standing::Told(told(&name, "right", None)),
+            _ => Standing::Due(Due { id: ve.id, name, guard }),
         }
-        let named: BTreeSet<Peer> = guard.iter().flat_map(Guard::peers).collect();
+    }
+
+    /// All of them in one transaction; where that fails one by one, to tell which it is that can't be.
+    fn follow(&self, due: &[Due]) -> Vec<VeChange> {
+        let changed = |d: &Due| told(&d.name, "changed", None);
+        if due.is_empty() || matches!(self.put(due), Ok(true)) {
+            return due.iter().map(changed).collect();
+        }
+        let alone = |d: &Due| match self.put(std::slice::from_ref(d)) {
+            Ok(true) => changed(d),
+            Ok(false) => told(
+                &d.name,
+                "failed",
+                Some("somebody is changing the table by hand".to_owned()),
+            ),
+            Err(e) => told(&d.name, "failed", Some(chain(&e))),
+        };
+        due.iter().map(alone).collect()
+    }
+
+    fn put(&self, due: &[Due]) -> Result<bool> {
+        let named: BTreeSet<Peer> = due.iter().flat_map(|d| &d.guard).flat_map(Guard::peers).collect();
         let change = Change {
-            end: if guard.is_none() { vec![ve.id] } else { Vec::new() },
-            put: guard.into_iter().collect(),
+            end: due.iter().filter(|d| d.guard.is_none()).map(|d| d.id).collect(),
+            put: due.iter().filter_map(|d| d.guard.clone()).collect(),
             peers: self.peers(&named)?,
         };
-        Ok(match self.access.change(&self.access_table(), &change) {
-            Ok(true) => told("changed", None),
-            Ok(false) => told("failed", Some("somebody is changing the table by hand".to_owned())),
-            Err(e) => told("failed", Some(chain(&Error::from(e)))),
-        })
+        Ok(self.access.change(&self.access_table(), &change)?)
+    }
+}
+
+fn told(name: &VeName, state: &'static str, problem: Option<String>) -> VeChange {
+    VeChange {
+        name: name.clone(),
+        state,
+        problem,
     }
 }
 
@@ -253,10 +296,11 @@ fn rest(ve: &Effective, direction: Direction) -> AccessLine {
     let key = format!("firewall.{direction}");
     AccessLine {
         direction,
-        from: ve
-            .sources
-            .get(&key)
-            .map_or_else(|| "default".to_owned(), ToString::to_string),
+        from: match ve.sources.get(&key) {
+            Some(Source::Definition(_)) => of_ve(&ve.name),
+            Some(Source::Tenant(name)) => of_tenant(name),
+            _ => "default".to_owned(),
+        },
         number: None,
         action: ve.access.rest(direction),
         rule: format!("{direction} {} the rest", ve.access.rest(direction)),

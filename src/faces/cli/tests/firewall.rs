@@ -39,7 +39,7 @@ fn rules_and_whom_they_touch() {
                 "in allow tcp 80,443 from ve:db1,tenant:acme",
                 Some(123_456),
             ),
-            line("/etc/hostel/ve/web1.toml", None, "in deny the rest", None),
+            line("VE web1", None, "in deny the rest", None),
         ],
     };
     let applied = Applied {

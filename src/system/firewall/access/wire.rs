@@ -110,3 +110,18 @@ pub(super) fn interface(key: &[u8]) -> Option<String> {
 pub(super) fn address(key: &[u8]) -> Option<IpAddr> {
     read_address(key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_readers_panic(bytes: Vec<u8>) {
+            let _ = (name("t", Kind::Chains, &bytes), count(&bytes), jump(&bytes));
+            for (key, whole) in elements(&bytes) {
+                let _ = (interface(&key), address(&key), jump(&whole));
+            }
+        }
+    }
+}

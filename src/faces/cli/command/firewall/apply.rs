@@ -64,8 +64,8 @@ impl Apply {
 /// Whom each rule touches, for a person.
 pub fn rules(applied: &Applied) -> Table {
     let mut table = Table::new(vec![
-        Column::text("RULE").cut(20),
-        Column::text("FROM").cut(8),
+        Column::text("RULE").wrap(20),
+        Column::text("FROM").cut(12),
         Column::text("VES").wrap(12),
         Column::text("PEERS").wrap(12),
     ]);

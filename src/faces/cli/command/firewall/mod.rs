@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::{Done, Json};
 use crate::cli::context::Context;
 
-/// Show who may reach a VE and whom it may reach, and have changed rules in force
+/// Show who may reach a VE, and put changed rules in force
 ///
 /// Access rules are the [firewall] of a VE's definition and of its tenant's: see docs/FIREWALL.md.
 #[derive(Debug, Args)]

@@ -49,8 +49,8 @@ impl Show {
 /// For a person.
 pub fn table(report: &AccessReport) -> Table {
     let mut table = Table::new(vec![
-        Column::text("RULE").cut(20),
-        Column::text("FROM").cut(8),
+        Column::text("RULE").wrap(20),
+        Column::text("FROM").cut(12),
         Column::number("PACKETS"),
         Column::number("BYTES"),
         Column {
