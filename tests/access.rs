@@ -54,7 +54,7 @@ fn answered(h: &House, from: &str, to: &str, port: u16) {
 }
 
 fn pings(h: &House, from: &str, to: &str, seconds: u32) -> bool {
-    h.sh(from, &format!("ping -c 1 -w {seconds} {to} 2>&1 || true"))
+    h.sh(from, &format!("ping -c 1 -W {seconds} -w {seconds} {to} 2>&1 || true"))
         .contains("1 packets received")
 }
 

@@ -6,10 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use hostel_model::definition::Direction;
 use hostel_model::id::VeId;
 
-use super::{Access, Change, Count, Guard, Loaded, Peers, counters};
+use super::{Access, Change, Count, Guard, Loaded, Peers, check_name, counters};
 use crate::error::Result;
 use crate::fake::{Calls, steered};
-use crate::firewall::ruleset::check_table;
 
 /// [`Access`] that remembers what it was told, and fails when told to.
 #[derive(Debug, Default)]
@@ -79,7 +78,7 @@ impl FakeAccess {
     }
 
     fn call(&self, method: &'static str, table: &str) -> Result<MutexGuard<'_, State>> {
-        check_table(table)?;
+        check_name(table)?;
         let mut state = self.state();
         state.calls.note(method, "the fake access rules")?;
         Ok(state)

@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 
 use super::text::{self, MAPS};
 use super::wire::{self, Kind};
-use super::{Access, Change, Count, Guard, Loaded, Peers};
-use crate::error::{Kind as ErrorKind, Result};
+use super::{Access, Change, Count, Guard, Loaded, Peers, check_name};
+use crate::error::Result;
 use crate::firewall::keys::Family;
 use crate::firewall::nftables::{Nftables, commit, exists, open};
-use crate::firewall::ruleset::{check_table, digest};
+use crate::firewall::ruleset::digest;
 use crate::firewall::wire as main_wire;
 use crate::net::netlink::{Netlink, Refusal};
 
@@ -155,7 +155,7 @@ impl NftAccess {
 
 impl Access for NftAccess {
     fn change(&self, table: &str, change: &Change) -> Result<bool> {
-        check_table(table)?;
+        check_name(table)?;
         let mut netlink = open()?;
         let mut whole = String::new();
         for family in FAMILIES {
@@ -172,7 +172,7 @@ impl Access for NftAccess {
     }
 
     fn replace(&self, table: &str, guards: &[Guard], peers: &Peers) -> Result<()> {
-        check_table(table)?;
+        check_name(table)?;
         let mut netlink = open()?;
         let change = Change {
             put: guards.to_vec(),
@@ -191,7 +191,7 @@ impl Access for NftAccess {
     }
 
     fn exists(&self, table: &str) -> Result<bool> {
-        check_table(table)?;
+        check_name(table)?;
         let mut netlink = open()?;
         for family in FAMILIES {
             if exists(&mut netlink, table, &main_wire::get_table(family, table))?.is_some() {
@@ -202,21 +202,16 @@ impl Access for NftAccess {
     }
 
     fn bears_ports(&self, table: &str) -> Result<bool> {
-        check_table(table)?;
-        let probe = format!("bridge {table}_probe");
-        let text = format!(
-            "table {probe} {{ chain probe {{ type filter hook forward priority 10; ct state established accept; }} }}\n\
-             delete table {probe}\n"
-        );
-        match self.nft.load(table, &text) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind == ErrorKind::NotFound => Err(e),
-            Err(_) => Ok(false),
+        check_name(table)?;
+        if self.nft.load(table, &text::probe(table, true)).is_ok() {
+            return Ok(true);
         }
+        // It is that, and nothing else that fails.
+        self.nft.load(table, &text::probe(table, false)).map(|()| false)
     }
 
     fn loaded(&self, table: &str) -> Result<Loaded> {
-        check_table(table)?;
+        check_name(table)?;
         let (mut netlink, mut loaded) = (open()?, Loaded::default());
         for family in FAMILIES {
             let Some(has) = look(&mut netlink, family, table)? else {
@@ -238,7 +233,7 @@ impl Access for NftAccess {
     }
 
     fn counts(&self, table: &str, ve: VeId) -> Result<BTreeMap<String, Count>> {
-        check_table(table)?;
+        check_name(table)?;
         let (mut netlink, mut counts) = (open()?, BTreeMap::<String, Count>::new());
         for family in FAMILIES {
             let answers = match netlink.dump(&wire::list(family, table, Kind::Objects)) {

@@ -14,7 +14,7 @@ use hostel_model::id::VeId;
 use hostel_model::resolve::AccessRules;
 
 use super::keys::Family;
-use super::ruleset::digest;
+use super::ruleset::{check_table, digest};
 use crate::Result;
 
 mod fake;
@@ -95,6 +95,11 @@ pub trait Access: Send + Sync + Debug {
 
     /// What has been counted for a VE's rules by [`counters`]; empty if it has none in the kernel.
     fn counts(&self, table: &str, ve: VeId) -> Result<BTreeMap<String, Count>>;
+}
+
+/// Checks the name of a table: as the other one's, which it may be with this behind it.
+fn check_name(table: &str) -> Result<()> {
+    check_table(table.strip_suffix("_acl").unwrap_or(table))
 }
 
 impl Guard {

@@ -38,6 +38,19 @@ pub(super) fn version(family: Family, table: &str) -> Result<String> {
     Ok(format!("base_{}", digest(frame(family, table, "")?.as_bytes())))
 }
 
+/// A table that is gone in the same transaction: can the kernel have rules on bridges, with the state of connections?
+pub(super) fn probe(table: &str, with_state: bool) -> String {
+    let what = if with_state {
+        "ct state established"
+    } else {
+        "ip protocol tcp"
+    };
+    format!(
+        "table bridge {table}_probe {{\n\tchain probe {{\n\t\ttype filter hook forward priority 10\n\t\t{what} accept\n\t}}\n}}\n\
+         delete table bridge {table}_probe\n"
+    )
+}
+
 /// The name of a set: a peer's addresses of one family.
 pub(super) fn set_name(peer: &Peer, ipv6: bool) -> Option<String> {
     let family = ADDRESSES[usize::from(ipv6)].0;

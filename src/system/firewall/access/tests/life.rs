@@ -43,6 +43,10 @@ fn nft(host: &Space, line: &str) {
 fn rules_come_change_and_go() {
     let Some(host) = Space::new() else { return };
     assert_eq!(loaded(&host), Loaded::default());
+    // The longest name that the other table can have.
+    let longest = format!("{}_acl", "a".repeat(31));
+    assert!(!host.run(|| rules().exists(&longest)).unwrap());
+    assert!(host.run(|| rules().exists("a b")).is_err());
     change(
         &host,
         &Change {
