@@ -6,6 +6,7 @@ mod address;
 mod audit;
 mod console;
 mod create;
+mod forward;
 mod host_life;
 mod info;
 mod init;
@@ -17,6 +18,7 @@ mod settle;
 mod template;
 #[cfg(test)]
 pub(crate) mod tests;
+mod traffic;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -28,9 +30,11 @@ use serde::Serialize;
 
 pub use access::{AccessLine, AccessReport, Applied, Touch, VeChange};
 pub use address::AddressReport;
+pub use forward::{ForwardReport, ForwardState, PortForwardParts};
 pub use host_life::Procession;
 pub use network::{AddressState, NetworkStatus};
 pub(crate) use settle::TROUBLE;
+pub use traffic::{ClassTraffic, Ways};
 
 use crate::error::{Class, Result};
 use crate::host::Host;

@@ -10,6 +10,7 @@ use hostel_model::definition::HostConfig;
 use hostel_system::cgroup::Cgroups;
 use hostel_system::criu::Criu;
 use hostel_system::disk::Drivers;
+use hostel_system::firewall::traffic::{Counters, NftCounters};
 use hostel_system::firewall::{Access, Firewall};
 use hostel_system::mount::RootMounts;
 use hostel_system::net::Network;
@@ -63,6 +64,8 @@ pub struct Host {
     pub firewall: Arc<dyn Firewall>,
     /// Access rules.
     pub access: Arc<dyn Access>,
+    /// Counters of traffic.
+    pub counters: Arc<dyn Counters>,
     /// Processes.
     pub guests: Arc<dyn Guests>,
     /// Saving them.
@@ -113,6 +116,7 @@ impl Host {
             network: Arc::new(net::RoutedNetwork::new(proc.to_owned())),
             firewall: Arc::new(firewall::Nftables::default()),
             access: Arc::new(firewall::NftAccess::default()),
+            counters: Arc::new(NftCounters::default()),
             guests: Arc::new(process::Monitors::new(monitor_program()?)),
             criu: Arc::new(criu::Swrk::new(PathBuf::from(config.criu.as_str()))),
             mounts: Arc::new(mount::KernelMounts),

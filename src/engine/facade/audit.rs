@@ -2,7 +2,9 @@
 //! matched with what should.
 
 mod access;
+mod counters;
 mod files;
+mod forwards;
 mod inventory;
 mod objects;
 
@@ -104,6 +106,7 @@ impl Engine {
         self.host.audit_forwarding(&inventory, &mut findings)?;
         self.host.audit_firewall(&inventory, &mut findings)?;
         self.host.audit_access(&inventory, &mut findings)?;
+        self.host.audit_counters(&inventory, &mut findings)?;
         self.host.audit_held(&inventory, &mut findings)?;
         self.host.audit_loop_devices(&inventory, &mut findings)?;
         self.host.audit_mounts(&inventory, &mut findings)?;

@@ -68,6 +68,8 @@ impl Host {
         let names = self.interface_names(id, interfaces);
         let mut failures = Failures::default();
         failures.keep(self.network.detach(&names));
+        // Nothing passes them any more.
+        failures.keep(self.end_counting(id, &names));
         for name in &names {
             failures.keep(self.firewall.expel(self.config.nft_table.as_str(), name));
         }

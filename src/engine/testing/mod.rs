@@ -14,6 +14,7 @@ use hostel_system::cgroup::FakeCgroups;
 use hostel_system::criu::FakeCriu;
 use hostel_system::disk::{Drivers, FakeDisks};
 use hostel_system::faults;
+use hostel_system::firewall::traffic::FakeCounters;
 use hostel_system::firewall::{FakeAccess, FakeFirewall};
 use hostel_system::mount::FakeMounts;
 use hostel_system::net::FakeNetwork;
@@ -47,6 +48,7 @@ pub(crate) struct Fakes {
     pub network: Arc<FakeNetwork>,
     pub firewall: Arc<FakeFirewall>,
     pub access: Arc<FakeAccess>,
+    pub counters: Arc<FakeCounters>,
     pub guests: FakeGuests,
     pub mounts: Arc<FakeMounts>,
     pub criu: FakeCriu,
@@ -157,6 +159,7 @@ impl Builder {
             network: Arc::default(),
             firewall: Arc::default(),
             access: Arc::default(),
+            counters: Arc::default(),
             criu: FakeCriu::of(guests.clone()),
             guests,
             mounts,
@@ -182,6 +185,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
         network: fakes.network.clone(),
         firewall: fakes.firewall.clone(),
         access: fakes.access.clone(),
+        counters: fakes.counters.clone(),
         guests: Arc::new(fakes.guests.clone()),
         criu: Arc::new(fakes.criu.clone()),
         mounts: fakes.mounts.clone(),
@@ -213,6 +217,7 @@ pub(crate) fn again(host: &Host) -> Arc<Host> {
         network: f.network.clone(),
         firewall: f.firewall.clone(),
         access: f.access.clone(),
+        counters: f.counters.clone(),
         guests: f.guests.clone(),
         mounts: f.mounts.clone(),
         criu: f.criu.clone(),
@@ -266,6 +271,7 @@ pub(crate) const FAIL_CALLS: &[&FailCall<Host>] = &[
     &|h, n| fakes(h).network.fail_call(n),
     &|h, n| fakes(h).firewall.fail_call(n),
     &|h, n| fakes(h).access.fail_call(n),
+    &|h, n| fakes(h).counters.fail_call(n),
     &|h, n| fakes(h).guests.fail_call(n),
     &|h, n| fakes(h).mounts.fail_call(n),
     &|h, n| fakes(h).criu.fail_call(n),
@@ -282,6 +288,7 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
     lines.extend(f.network.links().iter().map(|l| format!("{l:?}")));
     lines.extend(f.firewall.inventory());
     lines.extend(f.access.inventory());
+    lines.extend(f.counters.inventory());
     lines.extend(f.guests.inventory());
     lines.extend(f.mounts.inventory());
     files(base, base, host, &mut lines);

@@ -11,6 +11,7 @@ use hostel_model::units::Bytes;
 use hostel_model::{idmap, ipam};
 use hostel_system::process;
 
+use super::forward;
 use super::record::{InterfaceState, VeState};
 use super::registry::Catalogue;
 use super::taken::Taken;
@@ -39,6 +40,7 @@ impl Host {
         self.judge_sides(ve)?;
         let mut notes = self.judge_access(ve)?;
         notes.extend(self.judge_limits(ve, driver)?);
+        notes.extend(self.odd_forwards(ve)?);
         Ok(notes)
     }
 
@@ -149,9 +151,11 @@ impl Host {
                 network: network.name.clone(),
                 mac,
                 addresses,
+                forwards: Vec::new(),
                 bridged: network.bridge.is_some().then_some(interface.allowed),
             });
         }
+        forward::lead(ve, &mut list, taken)?;
         Ok(list)
     }
 

@@ -44,6 +44,9 @@ firewall show --json    {id, name, state, rules: []}, of {direction, from,
 firewall apply --json   {dry_run, rules: [], ves: []}
                         rules: of {from, number, rule, ves: [], peers: []};
                         ves: of {name, state, problem}
+forward add and remove --json: {id, name, protocol, listen, to, changed, live}
+forward list --json     an array of {ve, id, protocol, listen, target, to,
+                        interface, network, active}
 info --json             an array of {what, value, why}
 audit --json            an array of {kind, object, why, fixed, error}
 template list --json    an array of what template show gives

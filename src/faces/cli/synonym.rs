@@ -26,6 +26,7 @@ const SYNONYMS: &[(&[&str], &str)] = &[
     (&["net", "networks", "pool", "pools"], "network"),
     (&["acl", "access", "rules", "iptables", "nft"], "firewall"),
     (&["ip", "ipadd", "ipdel", "addresses"], "address"),
+    (&["nat", "dnat", "port", "ports", "publish", "forwards"], "forward"),
     (&["check", "fsck", "doctor", "gc"], "audit"),
     (&["setup", "install"], "init"),
 ];

@@ -40,7 +40,7 @@ words! {
 
 words! {
     /// A protocol above IP.
-    Protocol, "\"tcp\", \"udp\" or \"icmp\"",
+    AccessProtocol, "\"tcp\", \"udp\" or \"icmp\"",
     /// TCP.
     Tcp = "tcp",
     /// UDP.
@@ -71,7 +71,7 @@ pub struct AccessRule {
     /// What becomes of it.
     pub action: Verdict,
     /// Of which protocol; `None`: any.
-    pub protocol: Option<Protocol>,
+    pub protocol: Option<AccessProtocol>,
     /// To which ports, of the VE ("in") or of the peer ("out"). Empty: all.
     pub ports: Vec<PortRange>,
     /// With whom. Empty: everybody.
@@ -244,7 +244,7 @@ pub(super) struct Draft {
 pub(super) struct RuleDraft {
     direction: Option<Direction>,
     action: Option<Verdict>,
-    protocol: Option<Protocol>,
+    protocol: Option<AccessProtocol>,
     ports: Option<Vec<PortRange>>,
     peers: Option<Vec<Peer>>,
     comment: Option<String>,
@@ -254,7 +254,7 @@ impl Record for RuleDraft {
     const FIELDS: &'static [Field<Self>] = fields! {
         "direction": Direction => direction, "connections to the VE (in) or from it (out)", "\"in\"";
         "action": Verdict => action, "what becomes of them", "\"allow\"";
-        "protocol": Protocol => protocol, "their protocol; icmp is ICMPv6 too; any if not set", "\"tcp\"";
+        "protocol": AccessProtocol => protocol, "their protocol; icmp is ICMPv6 too; any if not set", "\"tcp\"";
         "ports": Vec<PortRange> => ports,
             "the ports that they are made to; all if not set", "[\"80\", \"8000-8010\"]";
         "peers": Vec<Peer> => peers,
@@ -290,7 +290,10 @@ impl Draft {
             };
             count("ports", rule.ports.as_ref().map(Vec::len), MAX_PORTS, "all ports");
             count("peers", rule.peers.as_ref().map(Vec::len), MAX_PEERS, "everybody");
-            if rule.ports.is_some() && !matches!(rule.protocol, Some(Protocol::Tcp | Protocol::Udp)) && whole {
+            if rule.ports.is_some()
+                && !matches!(rule.protocol, Some(AccessProtocol::Tcp | AccessProtocol::Udp))
+                && whole
+            {
                 reading.wrong(
                     &key("ports"),
                     "protocol = \"tcp\" or \"udp\" beside it: nothing else has ports",

@@ -7,12 +7,14 @@ mod access;
 mod bridge;
 mod diagnostic;
 mod field;
+mod forward;
 mod guest;
 mod host;
 mod network;
 mod plan;
 mod resources;
 mod tenant;
+mod traffic;
 pub(crate) mod value;
 mod ve;
 
@@ -21,16 +23,18 @@ use std::sync::LazyLock;
 pub(crate) use diagnostic::{nearest, one_of};
 pub(crate) use value::is_unfit;
 
-pub use access::{Access, AccessRule, Direction, Peer, PortRange, Protocol, Verdict};
+pub use access::{Access, AccessProtocol, AccessRule, Direction, Peer, PortRange, Verdict};
 pub use bridge::{Allowances, Bridge, InterfaceName};
 pub use diagnostic::{Diagnostic, Diagnostics, Fault};
 pub use field::{FileKind, KeyDoc, Shape, When};
+pub use forward::{ForwardKeys, MAX_FORWARDED, Protocol};
 pub use guest::{CryptHash, Guest, SshKey, Timezone};
 pub use host::{Console, Defaults, HostConfig, IdRange, InterfacePrefix, Paths, Proc, Shutdown, Unenforceable, View};
 pub use network::{AddressRange, Network, NetworkKind};
 pub use plan::Plan;
 pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys, MemoryKeys, Resources};
 pub use tenant::Tenant;
+pub use traffic::{ClassName, Prefix, REST, TrafficClass};
 pub use value::Count;
 pub use ve::{Addresses, InterfaceKeys, MAX_INTERFACES, Share, StopMode, VeDefinition};
 

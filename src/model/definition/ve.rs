@@ -10,6 +10,7 @@ use super::access::{self, Access};
 use super::bridge::Allowances;
 use super::diagnostic::Diagnostics;
 use super::field::{Field, KeyDoc, Reading, Record, Shape, When, fields};
+use super::forward::{self, ForwardKeys};
 use super::guest::{CryptHash, Guest, SshKey, Timezone};
 use super::resources::Resources;
 use super::stem;
@@ -69,6 +70,8 @@ pub struct VeDefinition {
     pub overrides: Resources,
     /// `[[network]]`
     pub interfaces: Vec<InterfaceKeys>,
+    /// `[[forward]]`
+    pub forwards: Vec<ForwardKeys>,
     /// Its name servers; `None`: its networks'.
     pub dns: Option<Vec<IpAddr>>,
     /// Its search domains; `None`: its networks'.
@@ -159,6 +162,7 @@ struct Draft {
     resources: Resources,
     interfaces: Option<Vec<InterfaceDraft>>,
     access: access::Draft,
+    forwards: Option<Vec<forward::Draft>>,
     dns: Option<Vec<IpAddr>>,
     search: Option<Vec<Domain>>,
     password_hash: Option<CryptHash>,
@@ -255,6 +259,8 @@ impl Record for Draft {
             "connections from it that no rule is about; its tenant's word if not set", "\"allow\"";
         "firewall.rule": Vec<access::RuleDraft> => access.rules,
             "an access rule; the first that fits decides", "\"in\"";
+        "forward": Vec<forward::Draft> => forwards,
+            "ports of the host that lead to it, a [[forward]] each", "\":8080\"", When::Restart;
     };
     const REQUIRED: &'static [&'static str] = &["id", "name", "tenant", "template", "plan"];
     const HAS_RESOURCES: bool = true;
@@ -271,6 +277,7 @@ pub(super) fn keys() -> Vec<KeyDoc> {
     all.extend(tables);
     all.extend(KeyDoc::of_record::<InterfaceDraft>("network.N."));
     all.extend(KeyDoc::of_record::<access::RuleDraft>("firewall.rule.N."));
+    all.extend(KeyDoc::of_record::<forward::Draft>("forward.N."));
     all
 }
 
@@ -278,7 +285,7 @@ impl VeDefinition {
     /// Reads `ve/<name>.toml`. `file` must agree with the name inside, and is what mistakes are reported under.
     pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {
         let (draft, mut reading) = Reading::file::<Draft>(file, text)?;
-        draft.check(file, &mut reading);
+        let forwards = draft.check(file, &mut reading);
         let interfaces: Vec<InterfaceKeys> = draft
             .interfaces
             .into_iter()
@@ -316,6 +323,7 @@ impl VeDefinition {
             description: draft.description,
             overrides: draft.resources,
             interfaces,
+            forwards,
             dns: draft.dns,
             search: draft.search,
             guest: Guest {
@@ -332,8 +340,8 @@ impl VeDefinition {
 }
 
 impl Draft {
-    /// What the values must be together.
-    fn check(&self, file: &str, reading: &mut Reading<'_>) {
+    /// What the values must be together. Gives the forwards.
+    fn check(&self, file: &str, reading: &mut Reading<'_>) -> Vec<ForwardKeys> {
         if let Some(name) = &self.name
             && name.as_str() != stem(file)
         {
@@ -368,5 +376,6 @@ impl Draft {
         if self.ssh_keys.iter().flatten().any(|k| !blobs.insert(k.blob())) {
             reading.wrong("guest.ssh_keys", "each key once");
         }
+        forward::check(self.forwards.as_deref().unwrap_or_default(), &networks, reading)
     }
 }

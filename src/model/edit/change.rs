@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::definition::{When, key, keys};
+use crate::definition::{ForwardKeys, When, key, keys};
 use crate::resolve::Effective;
 
 /// A setting that changes.
@@ -25,10 +25,12 @@ pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
     let plain = keys()
         .iter()
         .map(|k| k.key.clone())
-        .filter(|k| k != "network" && !k.contains(".N."));
+        .filter(|k| k != "network" && k != "forward" && !k.contains(".N."));
     let networks = (0..most).flat_map(|i| ["network", "addresses"].map(|name| format!("network.{i}.{name}")));
     let mut changes = Vec::new();
-    for key in plain.chain(networks) {
+    let forwards = 0..old.forwards.len().max(new.forwards.len());
+    let forwards = forwards.flat_map(|i| ForwardKeys::NAMES.map(|name| format!("forward.{i}.{name}")));
+    for key in plain.chain(networks).chain(forwards) {
         let get = |values: &std::collections::BTreeMap<String, String>| {
             values.get(&key).cloned().unwrap_or_else(|| "none".to_owned())
         };

@@ -14,8 +14,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::definition::{
-    Addresses, Allowances, DriverName, Features, Guest, HostConfig, Network, Plan, Share, StopMode, Tenant,
-    VeDefinition, one_of,
+    Addresses, Allowances, DriverName, Features, ForwardKeys, Guest, HostConfig, Network, Plan, Share, StopMode,
+    Tenant, VeDefinition, one_of,
 };
 
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
@@ -55,6 +55,8 @@ pub struct Effective {
     pub interfaces: Vec<Interface>,
     /// Who may reach it, and whom it may reach.
     pub access: AccessRules,
+    /// Ports of the host that lead to it.
+    pub forwards: Vec<ForwardKeys>,
     /// Its name servers.
     pub dns: Vec<IpAddr>,
     /// Its search domains.
@@ -269,6 +271,7 @@ pub fn resolve(
         granted,
         interfaces,
         access,
+        forwards: merge.forwards(),
         dns,
         search,
         guest: merge.guest(),

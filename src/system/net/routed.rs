@@ -11,8 +11,8 @@ use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
 use super::{
-    Bridge, Counters, FoundBridge, FoundLink, Link, Network, bridge, check, lay, message, port, prepare, readdress,
-    settings,
+    Bridge, Counters, FoundBridge, FoundLink, Link, Local, Network, bridge, check, lay, local, message, port, prepare,
+    readdress, settings,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -35,14 +35,17 @@ const IPV6_SETTINGS: &[(&str, &str)] = &[
 /// The network of routed VEs, made by netlink in the calling thread's network namespace.
 #[derive(Debug, Clone)]
 pub struct RoutedNetwork {
+    proc: PathBuf,
     sysctl: Sysctl,
 }
 
 impl RoutedNetwork {
     /// `proc_root`: where proc is mounted, usually /proc.
     pub fn new(proc_root: impl Into<PathBuf>) -> Self {
+        let proc = proc_root.into();
         Self {
-            sysctl: Sysctl::new(&proc_root.into()),
+            sysctl: Sysctl::new(&proc),
+            proc,
         }
     }
 }
@@ -128,6 +131,10 @@ impl Network for RoutedNetwork {
 
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {
         inspect::counters(host_name)
+    }
+
+    fn local(&self) -> Result<Local> {
+        local::local(&self.proc)
     }
 
     fn prepare_host(&self) -> Result<Vec<String>> {

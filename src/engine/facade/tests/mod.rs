@@ -4,11 +4,13 @@ mod access;
 mod address;
 mod bridge;
 mod create;
+mod forward;
 mod host_life;
 mod judge;
 mod set;
 mod settle;
 mod states;
+mod traffic;
 
 use std::sync::Arc;
 

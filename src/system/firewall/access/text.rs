@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use hostel_model::definition::{AccessRule, Direction, Peer, PortRange, Protocol, Verdict};
+use hostel_model::definition::{AccessProtocol, AccessRule, Direction, Peer, PortRange, Verdict};
 use hostel_model::id::VeId;
 use ipnetwork::IpNetwork;
 use tera::{Context, Tera};
@@ -230,9 +230,9 @@ fn guarded(family: Family, target: &str, had: &Table, guard: &Guard) -> String {
 fn matches(family: Family, rule: &AccessRule) -> Vec<String> {
     let protocol = match rule.protocol {
         None => String::new(),
-        Some(Protocol::Tcp) => "meta l4proto tcp".to_owned(),
-        Some(Protocol::Udp) => "meta l4proto udp".to_owned(),
-        Some(Protocol::Icmp) => "meta l4proto { icmp, icmpv6 }".to_owned(),
+        Some(AccessProtocol::Tcp) => "meta l4proto tcp".to_owned(),
+        Some(AccessProtocol::Udp) => "meta l4proto udp".to_owned(),
+        Some(AccessProtocol::Icmp) => "meta l4proto { icmp, icmpv6 }".to_owned(),
     };
     let ports = match joined(&rule.ports) {
         list if list.is_empty() => String::new(),

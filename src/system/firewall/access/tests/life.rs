@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::*;
-use hostel_model::definition::{PortRange, Protocol};
+use hostel_model::definition::{AccessProtocol, PortRange};
 
 const WEB: &str = "direction = \"in\"\naction = \"allow\"\nprotocol = \"tcp\"\nports = [80]";
 const SSH: &str = "direction = \"in\"\naction = \"deny\"\nprotocol = \"tcp\"\nports = [22]";
@@ -191,8 +191,8 @@ fn any_rule() -> impl Strategy<Value = AccessRule> {
         prop::collection::vec(prop_oneof![network, named], 0..6),
     );
     (what, lists).prop_map(|((direction, action, protocol), (ports, peers))| {
-        let protocol = Protocol::ALL.get(protocol).copied();
-        let has_ports = matches!(protocol, Some(Protocol::Tcp | Protocol::Udp));
+        let protocol = AccessProtocol::ALL.get(protocol).copied();
+        let has_ports = matches!(protocol, Some(AccessProtocol::Tcp | AccessProtocol::Udp));
         AccessRule {
             direction: Direction::ALL[direction],
             action: Verdict::ALL[action],
