@@ -1,5 +1,6 @@
 //! What a face can ask of the engine.
 
+mod access;
 mod act;
 mod address;
 mod attach;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use hostel_model::id::{TemplateName, VeId, VeName};
 use serde::Serialize;
 
+pub use access::{AccessLine, AccessReport, Applied, Touch, VeChange};
 pub use address::AddressReport;
 pub use forward::{ForwardReport, ForwardState, PortForwardParts};
 pub use host_life::Procession;

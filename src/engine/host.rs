@@ -10,8 +10,8 @@ use hostel_model::definition::HostConfig;
 use hostel_system::cgroup::Cgroups;
 use hostel_system::criu::Criu;
 use hostel_system::disk::Drivers;
-use hostel_system::firewall::Firewall;
 use hostel_system::firewall::traffic::{Counters, NftCounters};
+use hostel_system::firewall::{Access, Firewall};
 use hostel_system::mount::RootMounts;
 use hostel_system::net::Network;
 use hostel_system::process::{Guests, boot_id};
@@ -62,6 +62,8 @@ pub struct Host {
     pub network: Arc<dyn Network>,
     /// Packet rules.
     pub firewall: Arc<dyn Firewall>,
+    /// Access rules.
+    pub access: Arc<dyn Access>,
     /// Counters of traffic.
     pub counters: Arc<dyn Counters>,
     /// Processes.
@@ -113,6 +115,7 @@ impl Host {
             disks: Drivers::default(),
             network: Arc::new(net::RoutedNetwork::new(proc.to_owned())),
             firewall: Arc::new(firewall::Nftables::default()),
+            access: Arc::new(firewall::NftAccess::default()),
             counters: Arc::new(NftCounters::default()),
             guests: Arc::new(process::Monitors::new(monitor_program()?)),
             criu: Arc::new(criu::Swrk::new(PathBuf::from(config.criu.as_str()))),

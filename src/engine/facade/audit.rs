@@ -1,6 +1,7 @@
 //! What shouldn't exist: `hostel audit`. Everything that exists carries a VE's id in its name, so what exists is
 //! matched with what should.
 
+mod access;
 mod counters;
 mod files;
 mod forwards;
@@ -106,6 +107,7 @@ impl Engine {
         self.host.audit_proxies(&inventory, &mut findings)?;
         self.host.audit_forwarding(&inventory, &mut findings)?;
         self.host.audit_firewall(&inventory, &mut findings)?;
+        self.host.audit_access(&inventory, &mut findings)?;
         self.host.audit_counters(&inventory, &mut findings)?;
         self.host.audit_held(&inventory, &mut findings)?;
         self.host.audit_loop_devices(&inventory, &mut findings)?;

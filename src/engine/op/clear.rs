@@ -74,6 +74,8 @@ impl Host {
         for name in &names {
             failures.keep(self.firewall.expel(self.config.nft_table.as_str(), name));
         }
+        // Last: no moment at which it could be reached without them.
+        failures.keep(self.unguard(ve.id));
         failures.finish()
     }
 

@@ -123,6 +123,7 @@ impl Destroy {
     fn remove_traces(&mut self) -> Result<()> {
         file::remove_tree(&self.host.dirs.doomed(self.id))?;
         self.host.remove_run_dir(self.id)?;
+        self.host.refresh_peers(Self::VERB)?;
         Ok(file::sync_dir(&self.host.dirs.ves())?)
     }
 }

@@ -249,6 +249,17 @@ fn set_addresses() {
     prove::<Set>(|| running(RICH), params);
 }
 
+/// Access rules: those of a VE that runs change, or come, or go.
+#[test]
+fn set_access() {
+    const RULE: (&str, &str) = ("firewall.in", "deny");
+    prove::<Set>(|| running(&[RULE]), change("firewall.out", "deny"));
+    prove::<Set>(|| running(&[RULE]), change("firewall.in", "allow"));
+    prove::<Set>(|| running(&[]), change("firewall.in", "deny"));
+    prove::<Start>(|| made(&[RULE]), |_| super::VeAlone {});
+    prove::<Stop>(|| running(&[RULE]), |_| stop::Params { grace: 0 });
+}
+
 /// Ports of the host, of a VE that runs: one comes, one goes, one leads elsewhere.
 #[test]
 fn set_forwards() {

@@ -171,6 +171,9 @@ impl Resume {
         let changed = host.network.prepare_host()?;
         self.notes
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
+        let effective = host.effective(&self.state.name, &mut Catalogue::default())?;
+        let told = host.guard(self.id, &self.state, &effective.access, Self::VERB)?;
+        self.notes.extend(told);
         let names = host.interface_names(self.id, &self.state.numbers());
         host.firewall
             .hold(&host.held(self.id), &names, self.state.is_bridged())?;

@@ -76,6 +76,7 @@ impl Operation for Set {
                 Step::new("reserve", "reserving addresses", Set::reserve, Set::release),
                 Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
                 Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
+                Step::new("access", "changing access rules", Set::new_access, Set::old_access),
                 Step::new("network", "changing interfaces", Set::readdress, Set::address_back),
                 // Last, because a disk that has grown can't shrink while it is in use.
                 Step::new("disk", "changing the disk", Set::resize, nothing).irrevocable(Set::has_resized),
@@ -164,7 +165,48 @@ impl Set {
         };
         self.state.former = None;
         self.state.interfaces = old;
-        self.state.write(&self.host.dirs.ve(self.id))
+        self.state.write(&self.host.dirs.ve(self.id))?;
+        self.host.refresh_peers(Self::VERB)
+    }
+
+    /// The rules of a definition, on these interfaces of a VE that runs.
+    fn guard(&mut self, effective: &Effective, interfaces: Vec<InterfaceState>) -> Result<()> {
+        if self.host.reality(self.id)?.init.is_some() {
+            let state = VeState {
+                interfaces,
+                ..self.state.clone()
+            };
+            let told = self.host.guard(self.id, &state, &effective.access, Self::VERB)?;
+            self.notes.extend(told);
+        }
+        Ok(())
+    }
+
+    /// The interfaces that there may be on the way from the old ones to the new: none is ever without rules.
+    fn all_interfaces(&self) -> Vec<InterfaceState> {
+        let Some(Interfaces { old, new }) = self.params.interfaces.clone() else {
+            return self.state.interfaces.clone();
+        };
+        let gone = old.into_iter().filter(|i| new.iter().all(|other| other.mac != i.mac));
+        new.iter().cloned().chain(gone).collect()
+    }
+
+    fn new_access(&mut self) -> Result<()> {
+        let (new, interfaces) = (self.effective(&self.params.new)?, self.all_interfaces());
+        self.guard(&new, interfaces)
+    }
+
+    /// A definition that a person had broken by hand says nothing; then the rules stay as they are.
+    fn old_access(&mut self) -> Result<()> {
+        let before = match self.params.interfaces.clone() {
+            Some(Interfaces { old, .. }) => old,
+            None => self.state.interfaces.clone(),
+        };
+        match self.effective(&self.params.old) {
+            Ok(old) => self.guard(&old, before),
+            Err(e) if e.class == Class::Failed => Err(e), // it could not be read now
+            Err(_) => Ok(()),
+        }
     }
 
     /// From the first of these interfaces to the second, in a VE that runs.
@@ -224,7 +266,10 @@ impl Set {
         match self.params.interfaces.clone() {
             Some(Interfaces { old, new }) => {
                 self.probe(&old, &new)?;
-                self.change_links(&old, &new)
+                self.host.refresh_peers(Self::VERB)?;
+                self.change_links(&old, &new)?;
+                let effective = self.effective(&self.params.new)?;
+                self.guard(&effective, new)
             }
             None => Ok(()),
         }
@@ -232,7 +277,12 @@ impl Set {
 
     fn address_back(&mut self) -> Result<()> {
         match self.params.interfaces.clone() {
-            Some(Interfaces { old, new }) => self.change_links(&new, &old),
+            Some(Interfaces { old, new }) => {
+                if let Ok(effective) = self.effective(&self.params.new) {
+                    self.guard(&effective, self.all_interfaces())?;
+                }
+                self.change_links(&new, &old)
+            }
             None => Ok(()),
         }
     }
@@ -300,6 +350,7 @@ impl Set {
         }
         self.state.disk_size = size;
         self.state.tenant = tenant;
-        self.state.write(&self.host.dirs.ve(self.id))
+        self.state.write(&self.host.dirs.ve(self.id))?;
+        self.host.refresh_peers(Self::VERB)
     }
 }

@@ -227,6 +227,8 @@ impl Start {
         let changed = host.network.prepare_host()?;
         self.notes
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
+        let told = host.guard(self.id, &self.state, &self.effective()?.access, Self::VERB)?;
+        self.notes.extend(told);
         host.ready_bridges(&self.state)?;
         host.probe(&self.state, &links)?;
         host.network.attach(launching.network_namespace(), &links)?;
@@ -295,9 +297,11 @@ impl Start {
             self.host.put_former_aside(&self.state)?;
             self.state.former = None;
             // The VE runs by now, whatever room there is.
-            return self.host.write_somehow(&self.state);
+            self.host.write_somehow(&self.state)?;
+        } else {
+            self.host.keep_interfaces(&mut self.state)?;
         }
-        self.host.keep_interfaces(&mut self.state)
+        self.host.refresh_peers(Self::VERB)
     }
 
     fn orders(&self) -> Result<Orders> {

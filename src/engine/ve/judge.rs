@@ -40,7 +40,8 @@ impl Host {
             return Err(error.because(reasons.join("\n")));
         }
         self.judge_sides(ve)?;
-        let mut notes = self.judge_limits(ve, driver)?;
+        let mut notes = self.judge_access(ve)?;
+        notes.extend(self.judge_limits(ve, driver)?);
         notes.extend(self.odd_forwards(ve)?);
         Ok(notes)
     }

@@ -1,5 +1,6 @@
 //! What is known of a VE: what it should be, what was allocated for it, and what it is.
 
+pub mod access;
 pub mod addresses;
 pub mod bridge;
 pub mod counting;

@@ -54,6 +54,8 @@ impl Host {
     pub(super) fn mend_firewall(&self) -> Result<Ruleset> {
         let ruleset = self.ruleset()?;
         if self.firewall.ensure(&ruleset)? {
+            // Whoever removed that table may have removed all. Nothing passes until these are in force.
+            self.reload_access(None, None)?;
             self.firewall.admit(self.config.nft_table.as_str(), &self.members()?)?;
         }
         Ok(ruleset)

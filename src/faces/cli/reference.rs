@@ -39,6 +39,11 @@ network show --json     {name, problem, description, kind, pools: [], dns: [],
                         state, ve, id, interface, routed, admitted, left}
 address add and remove, network attach and detach --json: {id, name,
                         interface, network, addresses: [], changed, live}
+firewall show --json    {id, name, state, rules: []}, of {direction, from,
+                        number, action, rule, comment, packets, bytes}
+firewall apply --json   {dry_run, rules: [], ves: []}
+                        rules: of {from, number, rule, ves: [], peers: []};
+                        ves: of {name, state, problem}
 forward add and remove --json: {id, name, protocol, listen, to, changed, live}
 forward list --json     an array of {ve, id, protocol, listen, target, to,
                         interface, network, active}

@@ -24,6 +24,7 @@ const SYNONYMS: &[(&[&str], &str)] = &[
     (&["download"], "pull"),
     (&["image", "images", "templates"], "template"),
     (&["net", "networks", "pool", "pools"], "network"),
+    (&["acl", "access", "rules", "iptables", "nft"], "firewall"),
     (&["ip", "ipadd", "ipdel", "addresses"], "address"),
     (&["nat", "dnat", "port", "ports", "publish", "forwards"], "forward"),
     (&["check", "fsck", "doctor", "gc"], "audit"),

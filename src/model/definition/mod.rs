@@ -3,6 +3,7 @@
 //! One table of keys per kind of file ([`keys_of`]) drives reading, the help of `hostel set`, and editing. Reading
 //! judges one file by itself; what several files say together is [`crate::resolve`]'s and [`crate::policy`]'s.
 
+mod access;
 mod bridge;
 mod diagnostic;
 mod field;
@@ -22,6 +23,7 @@ use std::sync::LazyLock;
 pub(crate) use diagnostic::{nearest, one_of};
 pub(crate) use value::is_unfit;
 
+pub use access::{Access, AccessProtocol, AccessRule, Direction, Peer, PortRange, Verdict};
 pub use bridge::{Allowances, Bridge, InterfaceName};
 pub use diagnostic::{Diagnostic, Diagnostics, Fault};
 pub use field::{FileKind, KeyDoc, Shape, When};

@@ -327,6 +327,12 @@ impl Draft {
             Some(NetworkKind::Routed) => self.bridge.refuse(reading),
             Some(NetworkKind::Nat) => {
                 self.bridge.refuse(reading);
+                if self.proxy.is_some() {
+                    reading.wrong(
+                        "proxy",
+                        "this key only beside kind = \"routed\": nobody outside reaches a VE of kind \"nat\" by its address",
+                    );
+                }
                 if self.masquerade == Some(false) {
                     reading.wrong(
                         "masquerade",

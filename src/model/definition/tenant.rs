@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::access::{self, Access};
 use super::diagnostic::Diagnostics;
 use super::field::{Field, Reading, Record, fields};
 use super::name_of_file;
@@ -27,6 +28,8 @@ pub struct Tenant {
     pub memory: Option<Bytes>,
     /// The most disk, summed over the disks of its VEs.
     pub disk: Option<Bytes>,
+    /// `[firewall]`: for all its VEs.
+    pub access: Access,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +40,7 @@ pub(super) struct Draft {
     max_ves: Option<Count>,
     memory: Option<Bytes>,
     disk: Option<Bytes>,
+    access: access::Draft,
 }
 
 impl Record for Draft {
@@ -47,6 +51,11 @@ impl Record for Draft {
         "max_ves": Count => max_ves, "most VEs; no budget if not set", "10";
         "memory": Bytes => memory, "most memory, summed over its VEs' limits; no budget if not set", "\"16GiB\"";
         "disk": Bytes => disk, "most disk, summed over its VEs' disks; no budget if not set", "\"200GiB\"";
+        "firewall.in": access::Verdict => access.input,
+            "connections to its VEs that no rule is about; allow if not set", "\"deny\"";
+        "firewall.out": access::Verdict => access.output, "connections from its VEs that no rule is about; allow if not set", "\"allow\"";
+        "firewall.rule": Vec<access::RuleDraft> => access.rules,
+            "an access rule of all its VEs, before their own", "\"in\"";
     };
 }
 
@@ -61,7 +70,9 @@ impl Tenant {
             max_ves,
             memory,
             disk,
+            access,
         } = draft;
+        access.check(&mut reading);
         match name_of_file(&mut reading) {
             Some(name) if reading.reports.is_empty() => Ok(Self {
                 name,
@@ -71,6 +82,7 @@ impl Tenant {
                 max_ves,
                 memory,
                 disk,
+                access: access.finish(),
             }),
             _ => Err(reading.reports.finish()),
         }

@@ -434,6 +434,7 @@ fn every_key_has_words_and_a_true_example() {
                 continue;
             }
             let interface = k.key.strip_prefix("network.N.");
+            let rule = k.key.strip_prefix("firewall.rule.N.");
             let forward = k.key.strip_prefix("forward.N.");
             let mut text: String = required(kind)
                 .iter()
@@ -450,6 +451,7 @@ fn every_key_has_words_and_a_true_example() {
                 }
                 Some("network") => text += &format!("[[network]]\nnetwork = {}\n", k.example),
                 Some(name) => text += &format!("[[network]]\nnetwork = \"a\"\n{name} = {}\n", k.example),
+                None if rule.is_some() => text += &a_rule(rule.unwrap(), k.example),
                 None => text += &format!("{} = {}\n", k.key, k.example),
             }
             if kind == FileKind::Network && only_on_bridges(&k.key) {
@@ -468,6 +470,14 @@ fn every_key_has_words_and_a_true_example() {
     }
     assert_eq!(key("network.12.addresses").unwrap().key, "network.N.addresses");
     assert!(key("network.N.addresses").is_none() && key("network..addresses").is_none() && key("memory").is_none());
+}
+
+/// A rule with this value of this key.
+fn a_rule(key: &str, example: &str) -> String {
+    let all = [("direction", "\"in\""), ("action", "\"deny\""), ("protocol", "\"tcp\"")];
+    let others = all.iter().filter(|(k, _)| *k != key);
+    let others: String = others.map(|(k, v)| format!("{k} = {v}\n")).collect();
+    format!("[[firewall.rule]]\n{others}{key} = {example}\n")
 }
 
 /// A commented line of an example: `#key = value`, without the comment behind it.
@@ -493,6 +503,7 @@ fn the_examples_that_init_installs() {
         json["defaults"]["template"].take();
         json["defaults"]["network"].take();
         json["driver"].take();
+        json["traffic"].take();
         json
     };
     assert_eq!(plain(&shown), plain(&HostConfig::default()));

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 use serde::{Serialize, Serializer};
 
+use super::access::{self, Access};
 use super::bridge::Allowances;
 use super::diagnostic::Diagnostics;
 use super::field::{Field, KeyDoc, Reading, Record, Shape, When, fields};
@@ -79,6 +80,8 @@ pub struct VeDefinition {
     pub search: Option<Vec<Domain>>,
     /// `[guest]`
     pub guest: Guest,
+    /// `[firewall]`
+    pub access: Access,
     /// How long a shutdown may take.
     pub stop_timeout: Option<Span>,
     /// What becomes of it when the host goes down.
@@ -162,6 +165,7 @@ struct Draft {
     description: Option<String>,
     resources: Resources,
     interfaces: Option<Vec<InterfaceDraft>>,
+    access: access::Draft,
     forwards: Option<Vec<forward::Draft>>,
     dns: Option<Vec<IpAddr>>,
     search: Option<Vec<Domain>>,
@@ -256,6 +260,12 @@ impl Record for Draft {
         "stop.mode": StopMode => stop_mode, "what becomes of it when the host goes down: stop or suspend", "\"stop\"";
         "network": Vec<InterfaceDraft> => interfaces,
             "an interface on a network, a [[network]] each", "\"private\"", When::Restart;
+        "firewall.in": access::Verdict => access.input,
+            "connections to it that no rule is about; its tenant's word if not set", "\"deny\"";
+        "firewall.out": access::Verdict => access.output,
+            "connections from it that no rule is about; its tenant's word if not set", "\"allow\"";
+        "firewall.rule": Vec<access::RuleDraft> => access.rules,
+            "an access rule; the first that fits decides", "\"in\"";
         "forward": Vec<forward::Draft> => forwards,
             "ports of the host that lead to it, a [[forward]] each", "\":8080\"", When::Restart;
     };
@@ -266,13 +276,14 @@ impl Record for Draft {
     }
 }
 
-/// All keys, with those of `[[network]]` as `network.N.…`.
+/// All keys, with those of `[[network]]` as `network.N.…`, and those of rules alike.
 pub(super) fn keys() -> Vec<KeyDoc> {
-    let (interfaces, mut all): (Vec<_>, Vec<_>) = KeyDoc::of_record::<Draft>("")
+    let (tables, mut all): (Vec<_>, Vec<_>) = KeyDoc::of_record::<Draft>("")
         .into_iter()
         .partition(|k| k.shape == Shape::Tables);
-    all.extend(interfaces);
+    all.extend(tables);
     all.extend(KeyDoc::of_record::<InterfaceDraft>("network.N."));
+    all.extend(KeyDoc::of_record::<access::RuleDraft>("firewall.rule.N."));
     all.extend(KeyDoc::of_record::<forward::Draft>("forward.N."));
     all
 }
@@ -328,6 +339,7 @@ impl VeDefinition {
                 ssh_keys,
                 timezone: draft.timezone,
             },
+            access: draft.access.finish(),
             stop_timeout: draft.stop_timeout,
             stop_mode: draft.stop_mode,
             start_timeout: draft.start_timeout,
@@ -343,6 +355,7 @@ impl Draft {
         {
             reading.wrong("name", format!("\"{}\", as the file is named", stem(file)));
         }
+        self.access.check(reading);
         let interfaces = self.interfaces.as_deref().unwrap_or_default();
         if interfaces.len() > MAX_INTERFACES {
             reading.wrong("network", format!("at most {MAX_INTERFACES} of them"));

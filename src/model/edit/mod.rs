@@ -166,6 +166,10 @@ fn apply(file: &str, text: &str, typed: &str, value: &str) -> Result<String, Edi
         });
     };
     match (act, doc.shape) {
+        (_, Shape::Tables) if doc.key != "network" => Err(impossible(&format!(
+            "write its [[{}]] tables with: hostel edit",
+            doc.key
+        ))),
         (Act::Add, Shape::Tables) => Ok(document.add_interface(value)),
         (Act::Remove, Shape::Tables) => {
             let index = document

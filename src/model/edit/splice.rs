@@ -13,6 +13,14 @@ pub(super) struct Text<'a> {
     document: Document<&'a str>,
 }
 
+/// Why an element of a list of tables can't be changed: it isn't there.
+fn missing(path: &str) -> String {
+    match path.starts_with("network.") {
+        true => "there is no such interface; add one with network+=NAME".to_owned(),
+        false => "there is no such rule; write one with: hostel edit".to_owned(),
+    }
+}
+
 /// A place in the tree: the value, and the table around it.
 struct Place<'d> {
     item: &'d Item,
@@ -97,7 +105,7 @@ impl<'a> Text<'a> {
                 continue;
             }
             let index: usize = steps.next().and_then(|i| i.parse().ok()).unwrap_or(usize::MAX);
-            let missing = || "there is no such interface; add one with network+=NAME".to_owned();
+            let missing = || missing(path);
             table = match item {
                 Item::ArrayOfTables(tables) => tables.get_mut(index).ok_or_else(missing)?,
                 other => {
@@ -109,8 +117,8 @@ impl<'a> Text<'a> {
                 }
             };
         }
-        if path.starts_with("network.") && fresh {
-            return Err("there is no such interface; add one with network+=NAME".to_owned());
+        if (path.starts_with("network.") || path.starts_with("firewall.rule.")) && fresh {
+            return Err(missing(path));
         }
         table.insert(name, Item::Value(value));
         Ok(document.to_string())

@@ -1,6 +1,7 @@
 //! From what the files say to what is in force: one VE's definition over its plan, its tenant and the host's defaults,
 //! with the source of every setting.
 
+mod access;
 mod merge;
 mod show;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::definition::{
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::Limits;
 use crate::units::{Bytes, Span};
+pub use access::AccessRules;
 use merge::Merge;
 
 /// A VE as it is to be: everything merged and defaulted.
@@ -52,6 +54,8 @@ pub struct Effective {
     pub granted: Features,
     /// Its interfaces, in order: interface 0 is eth0 inside.
     pub interfaces: Vec<Interface>,
+    /// Who may reach it, and whom it may reach.
+    pub access: AccessRules,
     /// Ports of the host that lead to it.
     pub forwards: Vec<ForwardKeys>,
     /// Its name servers.
@@ -252,6 +256,7 @@ pub fn resolve(
     let dns = merge.networks_list("dns", &ve.dns, &interfaces, |n| &n.dns);
     let search = merge.networks_list("search", &ve.search, &interfaces, |n| &n.search);
     let share = merge.share(tenant);
+    let access = merge.access(tenant);
     Ok(Effective {
         id: ve.id,
         name: ve.name.clone(),
@@ -268,6 +273,7 @@ pub fn resolve(
         features: merge.features(granted),
         granted,
         interfaces,
+        access,
         forwards: merge.forwards(),
         dns,
         search,

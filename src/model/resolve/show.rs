@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{Effective, Source};
-use crate::definition::{Addresses, DriverName, ForwardKeys};
+use crate::definition::{AccessRule, Addresses, DriverName, ForwardKeys};
 use crate::limits::Limits;
 use crate::units::{Bytes, Rate};
 
@@ -95,6 +95,9 @@ impl Effective {
             ("io.read_ops", max(io.read_ops)),
             ("io.write_ops", max(io.write_ops)),
             ("io.weight", weight(io.weight)),
+            ("firewall.in", self.access.input.to_string()),
+            ("firewall.out", self.access.output.to_string()),
+            ("firewall.rule", rules(&self.access.own)),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
@@ -126,6 +129,14 @@ impl Effective {
             Addresses::Fixed(list) => list.iter().copied(),
         })
     }
+}
+
+/// A line of them all, in order.
+fn rules(rules: &[AccessRule]) -> String {
+    if rules.is_empty() {
+        return "none".to_owned();
+    }
+    rules.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn max(limit: Option<impl fmt::Display>) -> String {

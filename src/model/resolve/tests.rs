@@ -1,5 +1,5 @@
 use super::*;
-use crate::definition::keys;
+use crate::definition::{Direction, keys};
 
 const PLAN: &str = "[memory]\nlimit = \"1GiB\"\n[disk]\nsize = \"10GiB\"\n";
 const PUBLIC: &str = "kind = \"routed\"\npools = [\"203.0.113.0/24\", \"2001:db8::/64\"]\n\
@@ -174,11 +174,33 @@ fn every_key_is_a_setting() {
     let known: Vec<String> = keys()
         .iter()
         .map(|k| k.key.clone())
-        .filter(|k| k != "network" && k != "forward")
+        .filter(|k| k != "network" && k != "forward" && !k.starts_with("firewall.rule."))
         .collect();
     assert_eq!(settings, known);
     for (key, ..) in ve.settings() {
         assert!(ve.sources.contains_key(&key), "{key} has no source");
     }
     assert_eq!(ve.sources.len(), settings.len());
+}
+
+#[test]
+fn a_tenants_access_rules_come_first_and_a_ves_own_default_wins() {
+    let own = "[firewall]\nin = \"allow\"\n[[firewall.rule]]\ndirection = \"in\"\naction = \"allow\"\n";
+    let file = "id = 101\nname = \"web1\"\ntenant = \"acme\"\ntemplate = \"debian-12\"\nplan = \"small\"\n";
+    let ve = VeDefinition::parse("ve/web1.toml", &format!("{file}{own}")).unwrap();
+    let acme = "[firewall]\nin = \"deny\"\nout = \"deny\"\n[[firewall.rule]]\ndirection = \"out\"\naction = \"allow\"\n\
+                [[firewall.rule]]\ndirection = \"in\"\naction = \"deny\"\nprotocol = \"tcp\"\n";
+    let all = Catalog {
+        tenants: vec![tenant(acme)],
+        ..catalog("")
+    };
+    let ve = all.resolve(&ve).unwrap();
+    let lines = |d| ve.access.of(d).map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(lines(Direction::In), ["in deny tcp", "in allow all"]);
+    assert_eq!(lines(Direction::Out), ["out allow all"]);
+    let setting = |key| setting(&ve, key);
+    assert_eq!(setting("firewall.in"), ("allow".into(), "ve/web1.toml".into()));
+    assert_eq!(setting("firewall.out"), ("deny".into(), "tenant \"acme\"".into()));
+    assert_eq!(setting("firewall.rule"), ("in allow all".into(), "ve/web1.toml".into()));
+    assert!(!ve.access.is_open() && effective("", "").access.is_open());
 }

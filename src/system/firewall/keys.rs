@@ -20,6 +20,16 @@ pub(super) enum Family {
     Bridge = 7,
 }
 
+impl Family {
+    /// Its word in nft's language.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Inet => "inet",
+            Self::Bridge => "bridge",
+        }
+    }
+}
+
 /// The sets that hold members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Set {

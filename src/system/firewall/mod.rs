@@ -20,6 +20,7 @@ use ipnetwork::IpNetwork;
 
 use crate::Result;
 
+mod access;
 mod fake;
 mod forward;
 mod keys;
@@ -33,6 +34,7 @@ mod tests;
 pub mod traffic;
 mod wire;
 
+pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters};
 pub use fake::FakeFirewall;
 pub use nat::Nat;
 pub use nftables::Nftables;

@@ -146,7 +146,7 @@ fn digest_of_rules(netlink: &mut Netlink, family: Family, table: &str) -> Result
     }
 }
 
-fn exists(netlink: &mut Netlink, table: &str, request: &Request) -> Result<Option<Vec<u8>>> {
+pub(super) fn exists(netlink: &mut Netlink, table: &str, request: &Request) -> Result<Option<Vec<u8>>> {
     match netlink.get(request) {
         Ok(body) => Ok(Some(body)),
         Err(refusal) if refusal.errno() == libc::ENOENT => Ok(None),

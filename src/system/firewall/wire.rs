@@ -58,6 +58,11 @@ pub(super) fn message(family: Family, kind: i32, flags: u16, attributes: &[Vec<u
     }
 }
 
+/// The values of all attributes of a kind.
+pub(super) fn nested_in(bytes: &[u8], kind: u16) -> impl Iterator<Item = &[u8]> {
+    Attributes::new(bytes).filter(move |(k, _)| *k == kind).map(|(_, v)| v)
+}
+
 /// Wraps messages into a transaction: all or none.
 pub(super) fn transaction(messages: Vec<Request>) -> Vec<Request> {
     let mark = |kind: i32| {
@@ -142,13 +147,12 @@ fn name_in(key: &[u8]) -> Option<&str> {
 /// The keys in one answer to [`list`]: of these interfaces, or of all.
 pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> Vec<Key> {
     let [element, key, value] = ELEMENT;
-    let inside = |bytes, kind| Attributes::new(bytes).filter(move |(k, _)| *k == kind).map(|(_, v)| v);
-    let first = |bytes, outer| inside(bytes, outer).flat_map(|b| inside(b, value)).next();
+    let first = |bytes, outer| nested_in(bytes, outer).flat_map(|b| nested_in(b, value)).next();
     let read = |element| {
         let bytes = first(element, key)?;
         let owner = match set.is_forward() {
             // One that has no comment was added by hand, and is nobody's.
-            true => inside(element, USERDATA).find_map(read_comment)?.to_owned(),
+            true => nested_in(element, USERDATA).find_map(read_comment)?.to_owned(),
             false => String::new(),
         };
         let wanted = |interfaces: &BTreeSet<&str>| match set.is_forward() {
@@ -163,8 +167,8 @@ pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> V
             owner,
         })
     };
-    inside(body.get(HEADER..).unwrap_or_default(), ELEMENTS[2])
-        .flat_map(|list| inside(list, element))
+    nested_in(body.get(HEADER..).unwrap_or_default(), ELEMENTS[2])
+        .flat_map(|list| nested_in(list, element))
         .filter_map(read)
         .collect()
 }

@@ -1,5 +1,6 @@
 //! The facade on hosts of fakes: what each request does, refuses, and leaves.
 
+mod access;
 mod address;
 mod attach;
 mod bridge;

@@ -11,6 +11,7 @@ pub mod destroy;
 pub mod edit;
 pub mod enter;
 pub mod exec;
+pub mod firewall;
 pub mod forward;
 pub mod help;
 pub mod info;
@@ -91,6 +92,7 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Shutdown(c) => c.run(context),
         Command::Network(c) => c.run(context),
         Command::Address(c) => c.run(context),
+        Command::Firewall(c) => c.run(context),
         Command::Traffic(c) => c.run(context),
         Command::Forward(c) => c.run(context),
         Command::Audit(c) => c.run(context),

@@ -3,6 +3,7 @@
 mod board;
 mod editor;
 mod errors;
+mod firewall;
 mod forward;
 mod golden;
 mod list;

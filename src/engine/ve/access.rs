@@ -1,0 +1,226 @@
+//! Access rules of VEs on their way to the kernel. Those of a VE are there before its interfaces and until after them;
+//! a VE that doesn't run has none. The addresses of peers by name follow the records.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use hostel_model::definition::{Direction, MAX_INTERFACES, Peer};
+use hostel_model::id::VeId;
+use hostel_model::resolve::{AccessRules, Effective};
+use hostel_system::firewall::{Change, Guard, Loaded, Peers};
+use ipnetwork::IpNetwork;
+
+use super::record::{InterfaceState, VeState};
+use super::registry::Catalogue;
+use crate::error::{Class, Error, Result};
+use crate::host::Host;
+
+/// What a start or a change tells when it has had to load everything anew.
+const BY_HAND: &str = "the access rules had been changed by hand; they are as they should be again";
+
+impl Host {
+    /// The table of access rules.
+    pub fn access_table(&self) -> String {
+        format!("{}_acl", self.config.nft_table.as_str())
+    }
+
+    /// What the kernel is to have for a VE; `None`: it has no rules, or no interfaces.
+    pub fn guard_of(&self, id: VeId, state: &VeState, rules: &AccessRules) -> Option<Guard> {
+        if rules.is_open() || state.interfaces.is_empty() {
+            return None;
+        }
+        let (ports, links): (Vec<_>, Vec<_>) = state.interfaces.iter().partition(|i| i.bridged.is_some());
+        let bare = |list: Vec<&InterfaceState>| list.into_iter().map(|i| self.interface_name(id, i)).collect();
+        Some(Guard {
+            ve: id,
+            links: bare(links),
+            ports: bare(ports),
+            rules: rules.clone(),
+        })
+    }
+
+    /// Puts a VE's rules in force, or ends those that it had. Before its interfaces are made, and when they change.
+    pub fn guard(&self, id: VeId, state: &VeState, rules: &AccessRules, verb: &str) -> Result<Vec<String>> {
+        let (guard, table) = (self.guard_of(id, state, rules), self.access_table());
+        if guard.is_none() && !self.access.exists(&table)? {
+            return Ok(Vec::new());
+        }
+        let _lock = self.lock_firewall(verb)?;
+        let loaded = self.access.loaded(&table)?;
+        // The first one; or somebody has removed the table.
+        if loaded == Loaded::default() {
+            return self.reload_access(Some(id), guard);
+        }
+        let known = loaded.peers.into_keys();
+        let named: BTreeSet<Peer> = guard.iter().flat_map(Guard::peers).chain(known).collect();
+        let change = Change {
+            end: if guard.is_none() { vec![id] } else { Vec::new() },
+            put: guard.clone().into_iter().collect(),
+            peers: self.peers(&named)?,
+        };
+        if self.access.change(&table, &change)? {
+            return Ok(Vec::new());
+        }
+        let mut told = vec![BY_HAND.to_owned()];
+        told.extend(self.reload_access(Some(id), guard)?);
+        Ok(told)
+    }
+
+    /// Ends a VE's rules, when its interfaces have gone.
+    pub fn unguard(&self, id: VeId) -> Result<()> {
+        let table = self.access_table();
+        if !self.access.exists(&table)? {
+            return Ok(());
+        }
+        let _lock = self.lock_firewall("stop")?;
+        let change = Change {
+            end: vec![id],
+            ..Change::default()
+        };
+        if !self.access.change(&table, &change)? {
+            self.reload_access(Some(id), None)?;
+        }
+        Ok(())
+    }
+
+    /// The peers that rules name have exactly the addresses of the records: call it when one of those has changed.
+    pub fn refresh_peers(&self, verb: &str) -> Result<()> {
+        let table = self.access_table();
+        if !self.access.exists(&table)? {
+            return Ok(());
+        }
+        let _lock = self.lock_firewall(verb)?;
+        let named: BTreeSet<Peer> = self.access.loaded(&table)?.peers.into_keys().collect();
+        if named.is_empty() {
+            return Ok(());
+        }
+        let change = Change {
+            peers: self.peers(&named)?,
+            ..Change::default()
+        };
+        if !self.access.change(&table, &change)? {
+            self.reload_access(None, None)?;
+        }
+        Ok(())
+    }
+
+    /// Loads the rules of all VEs that run, or are about to, in one transaction; of this one the ones that are given. The
+    /// firewall must be locked.
+    pub fn reload_access(&self, one: Option<VeId>, its: Option<Guard>) -> Result<Vec<String>> {
+        let table = self.access_table();
+        let mut also: BTreeSet<VeId> = self.access.loaded(&table)?.guards.into_keys().collect();
+        also.extend(self.journals.pending()?);
+        let (mut guards, mut told) = (Vec::new(), Vec::new());
+        for (id, state) in self.states()? {
+            // Of one that can't be told to have ended, the rules stay.
+            let runs = !self.reality(id).is_ok_and(|r| r.init.is_none());
+            if Some(id) == one || !(runs || also.contains(&id)) {
+                continue;
+            }
+            let Ok(state) = state else {
+                told.push(format!("VE {id} is cut off until its record can be read again"));
+                guards.push(Guard {
+                    ve: id,
+                    links: self.interface_names(id, &(0..MAX_INTERFACES).collect::<Vec<_>>()),
+                    ports: Vec::new(),
+                    rules: AccessRules::closed(),
+                });
+                continue;
+            };
+            let rules = match self.effective(&state.name, &mut Catalogue::default()) {
+                Ok(effective) => effective.access,
+                // It could not be read now.
+                Err(e) if e.class == Class::Failed && self.dirs.definition(&state.name).exists() => return Err(e),
+                Err(_) => {
+                    let name = &state.name;
+                    told.push(format!("{name} is cut off until its definition can be read again"));
+                    AccessRules::closed()
+                }
+            };
+            guards.extend(self.guard_of(id, &state, &rules));
+        }
+        guards.extend(its);
+        let named: BTreeSet<Peer> = guards.iter().flat_map(Guard::peers).collect();
+        // Nothing is there, and nothing is to be: the usual, and not worth a transaction.
+        if !guards.is_empty() || self.access.exists(&table)? {
+            self.access.replace(&table, &guards, &self.peers(&named)?)?;
+        }
+        Ok(told)
+    }
+
+    /// The addresses of peers by name.
+    pub fn peers(&self, named: &BTreeSet<Peer>) -> Result<Peers> {
+        let mut peers: Peers = named.iter().map(|p| (p.clone(), BTreeSet::new())).collect();
+        if peers.is_empty() {
+            return Ok(peers);
+        }
+        let mut catalogue = Catalogue::default();
+        for state in self.all_states()? {
+            for peer in self.is_peer(&state) {
+                if let Some(addresses) = peers.get_mut(&peer) {
+                    addresses.extend(self.sources(&state, &mut catalogue));
+                }
+            }
+        }
+        Ok(peers)
+    }
+
+    /// By which names rules call a VE.
+    fn is_peer(&self, state: &VeState) -> impl Iterator<Item = Peer> {
+        let tenant = state.tenant.clone();
+        let tenant = tenant.or_else(|| self.definition(&state.name).ok().map(|d| d.tenant));
+        [Peer::Ve(state.name.clone())]
+            .into_iter()
+            .chain(tenant.map(Peer::Tenant))
+    }
+
+    /// All addresses that a VE may send from: those that were given to it, and on a bridge those that its kernel makes
+    /// of its MAC address.
+    fn sources(&self, state: &VeState, catalogue: &mut Catalogue) -> Vec<IpAddr> {
+        let mut all: Vec<IpAddr> = state.addresses().collect();
+        let local = IpNetwork::new(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 0_u16]), 64).ok();
+        for interface in state.interfaces.iter().filter(|i| i.bridged.is_some()) {
+            let mac = interface.mac;
+            all.extend(local.and_then(|prefix| mac.announced(prefix)).map(IpAddr::from));
+            let network = catalogue.network(self, &interface.network).ok();
+            let heard = network.filter(|n| n.bridge.as_ref().is_some_and(|b| b.pass_ra));
+            let pools = heard.into_iter().flat_map(|n| &n.pools);
+            all.extend(pools.filter_map(|p| mac.announced(*p)).map(IpAddr::from));
+        }
+        all
+    }
+
+    /// Rules that this kernel can't hold are refused; a peer that isn't there is told of.
+    pub(super) fn judge_access(&self, ve: &Effective) -> Result<Vec<String>> {
+        if ve.access.is_open() {
+            return Ok(Vec::new());
+        }
+        let on_bridge = ve.interfaces.iter().find(|i| i.network.bridge.is_some());
+        if let Some(interface) = on_bridge
+            && !self.access.bears_ports(&self.access_table())?
+        {
+            let network = &interface.network.name;
+            let message = format!("the access rules of {} can't be enforced on this host", ve.name);
+            return Err(Error::new(Class::Limit, message)
+                .because(format!(
+                    "network {network} is of kind bridge, and this kernel can't track connections on bridges"
+                ))
+                .hint("it needs nf_conntrack_bridge, of Linux 5.3 and later")
+                .hint("use a network of kind routed, or remove [firewall] from the VE and its tenant"));
+        }
+        let both = [Direction::In, Direction::Out];
+        let peers: BTreeSet<&Peer> = both
+            .iter()
+            .flat_map(|d| ve.access.of(*d))
+            .flat_map(|r| &r.peers)
+            .collect();
+        let missing = |peer: &&Peer| match peer {
+            Peer::Network(_) => false,
+            Peer::Ve(name) => *name != ve.name && !self.dirs.definition(name).exists(),
+            Peer::Tenant(name) => !self.dirs.definitions("tenants").join(format!("{name}.toml")).exists(),
+        };
+        let tell =
+            |peer: &Peer| format!("its access rules name {peer}, which doesn't exist: nobody is meant until it does");
+        Ok(peers.into_iter().filter(missing).map(tell).collect())
+    }
+}

@@ -1,0 +1,195 @@
+//! Which connections are made, on every path, and what is counted.
+
+use super::*;
+use crate::net::testing::network;
+use crate::net::{Bridge, Link, Network, OwnBridge, Port};
+
+const ONE: [&str; 2] = ["192.0.2.10", "2001:db8::10"];
+const TWO: [&str; 2] = ["198.51.100.7", "2001:db8:2::7"];
+
+/// A host with VEs 101 and 102.
+fn two_ves() -> Option<(Space, Space, Space)> {
+    let (host, one) = host_and_ve(101, &ONE)?;
+    let two = add_ve(&host, 102, &TWO)?;
+    assert!(one.ping(TWO[0], 5) && one.ping(TWO[1], 5));
+    Some((host, one, two))
+}
+
+#[test]
+fn what_may_come_in() {
+    let Some((host, one, two)) = two_ves() else { return };
+    let servers = [
+        "192.0.2.10:80",
+        "192.0.2.10:81",
+        "[2001:db8::10]:80",
+        "[2001:db8::10]:81",
+    ];
+    let _servers = servers.map(|s| serve(&one, s));
+    let web =
+        rule("direction = \"in\"\naction = \"allow\"\nprotocol = \"tcp\"\nports = [\"80\"]\npeers = [\"ve:two\"]");
+    let guard = routed(101, &format!("in = \"deny\"\n{web}"));
+    let mut change = put(std::slice::from_ref(&guard));
+    change.peers.insert(peer("ve:two"), addresses(&TWO));
+    assert!(host.run(|| rules().change(TABLE, &change)).unwrap());
+    for to in [servers[0], servers[2]] {
+        drop(reaches(&two, to));
+    }
+    assert_eq!(packets(&host, &guard, Direction::In, 0), 2);
+    for to in [servers[1], servers[3]] {
+        assert!(!connects(&two, to), "{to}");
+    }
+    assert!(packets(&host, &guard, Direction::In, 1) >= 2);
+    // The host is somebody like others, and is no neighbour that isn't heard.
+    assert!(!connects(&host, servers[0]) && !connects(&host, servers[2]));
+    assert!(!two.ping(ONE[0], 1) && !two.ping(ONE[1], 1));
+    assert!(one.ping(TWO[0], 5) && one.ping(TWO[1], 5), "answers come in");
+    assert!(one.ping("169.254.1.1", 5) && one.ping("fe80::1%eth0", 5));
+    // The peer has other addresses from now on.
+    let moved = Change {
+        peers: Peers::from([(peer("ve:two"), addresses(&["203.0.113.1"]))]),
+        ..Change::default()
+    };
+    assert!(host.run(|| rules().change(TABLE, &moved)).unwrap());
+    assert!(!connects(&two, servers[0]));
+    assert_eq!(host.run(|| rules().loaded(TABLE)).unwrap().peers, moved.peers);
+}
+
+#[test]
+fn what_may_go_out() {
+    let Some((host, one, two)) = two_ves() else { return };
+    let servers = [
+        "198.51.100.7:80",
+        "[2001:db8:2::7]:80",
+        "198.51.100.7:7000",
+        "[2001:db8:2::7]:7000",
+    ];
+    let _servers = servers.map(|s| serve(&two, s));
+    let _own = ["192.0.2.10:80", "[2001:db8::10]:80"].map(|s| serve(&one, s));
+    let _hosts = ["0.0.0.0:9000"].map(|s| serve(&host, s));
+    let lines = [
+        rule("direction = \"out\"\naction = \"deny\"\nprotocol = \"tcp\"\nports = [\"7000-7100\", \"7050\", \"7101\"]"),
+        rule("direction = \"out\"\naction = \"deny\"\npeers = [\"169.254.0.0/16\", \"169.254.1.1\"]"),
+        rule("direction = \"out\"\naction = \"deny\"\nprotocol = \"icmp\"\npeers = [\"::/0\"]"),
+    ];
+    let guard = routed(101, &lines.concat());
+    let held = reaches(&one, servers[2]);
+    assert!(
+        host.run(|| rules().change(TABLE, &put(std::slice::from_ref(&guard))))
+            .unwrap()
+    );
+    drop(reaches(&one, servers[0]));
+    drop(reaches(&one, servers[1]));
+    assert!(!connects(&one, servers[2]) && !connects(&one, servers[3]));
+    assert!(packets(&host, &guard, Direction::Out, 0) >= 2);
+    // A connection of before goes on.
+    use std::io::Write;
+    (&held).write_all(b"still here").unwrap();
+    assert!(!connects(&one, "169.254.1.1:9000"), "to the host");
+    assert!(one.ping(TWO[0], 5) && !one.ping(TWO[1], 1));
+    drop(reaches(&two, "192.0.2.10:80"));
+    drop(reaches(&host, "[2001:db8::10]:80"));
+}
+
+#[test]
+fn both_ends_have_a_say() {
+    let Some((host, one, two)) = two_ves() else { return };
+    let _server = ["192.0.2.10:80", "192.0.2.10:81"].map(|s| serve(&one, s));
+    let only = |n: u32, direction: &str, port: u16| {
+        routed(
+            n,
+            &format!(
+                "{direction} = \"deny\"\n{}",
+                rule(&format!(
+                    "direction = \"{direction}\"\naction = \"allow\"\nprotocol = \"tcp\"\nports = [{port}]"
+                ))
+            ),
+        )
+    };
+    let (receiver, sender) = (only(101, "in", 80), only(102, "out", 81));
+    assert!(
+        host.run(|| rules().change(TABLE, &put(&[receiver.clone(), sender])))
+            .unwrap()
+    );
+    assert!(!connects(&two, "192.0.2.10:80") && !connects(&two, "192.0.2.10:81"));
+    assert!(
+        host.run(|| rules().change(TABLE, &put(&[only(102, "out", 80)])))
+            .unwrap()
+    );
+    drop(reaches(&two, "192.0.2.10:80"));
+    assert_eq!(packets(&host, &receiver, Direction::In, 0), 1);
+}
+
+fn bridged(id: u32, last: u32) -> Link {
+    let gateways = ["192.0.2.1", "2001:db8::1"].map(|a| a.parse().unwrap());
+    Link {
+        port: Some(Port {
+            bridge: "brhv-lan".into(),
+            pools: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
+            gateways: gateways.to_vec(),
+            any_mac: false,
+        }),
+        ..crate::net::testing::link(id, 0, &[&format!("192.0.2.{last}"), &format!("2001:db8::{last}")])
+    }
+}
+
+#[test]
+fn ports_of_bridges_have_rules_and_state_too() {
+    let (Some(host), Some(one), Some(two)) = (Space::new(), Space::new(), Space::new()) else {
+        return;
+    };
+    if !host.run(|| rules().bears_ports(TABLE)).unwrap() {
+        println!("skipped because this kernel has no nf_conntrack_bridge");
+        return;
+    }
+    let bridge = Bridge {
+        name: "brhv-lan".into(),
+        own: Some(OwnBridge {
+            alias: "hostel network lan".into(),
+            mtu: None,
+            addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
+            uplink: None,
+        }),
+    };
+    let port = |n: u32, lines: &str| Guard {
+        links: Vec::new(),
+        ports: vec![format!("hv{n}.0")],
+        ..routed(n, lines)
+    };
+    let web = rule("direction = \"in\"\naction = \"allow\"\nprotocol = \"tcp\"\nports = [80]");
+    let guard = port(101, &format!("in = \"deny\"\n{web}"));
+    host.run(|| {
+        network().prepare_host().unwrap();
+        network().bridge(&bridge).unwrap();
+        assert!(rules().change(TABLE, &put(std::slice::from_ref(&guard))).unwrap());
+        network().attach(one.fd(), &[bridged(101, 10)]).unwrap();
+        network().attach(two.fd(), &[bridged(102, 11)]).unwrap();
+    });
+    for to in ["192.0.2.11", "2001:db8::11", "192.0.2.1", "2001:db8::1"] {
+        assert!(one.ping(to, 5), "{to}: what goes out is answered");
+    }
+    let servers = [
+        "192.0.2.10:80",
+        "[2001:db8::10]:80",
+        "192.0.2.10:81",
+        "[2001:db8::10]:81",
+    ];
+    let _servers = servers.map(|s| serve(&one, s));
+    for from in [&two, &host] {
+        drop(reaches(from, servers[0]));
+        drop(reaches(from, servers[1]));
+        assert!(!connects(from, servers[2]) && !connects(from, servers[3]));
+    }
+    assert_eq!(packets(&host, &guard, Direction::In, 0), 4);
+    assert!(!two.ping("192.0.2.10", 1) && !host.ping("2001:db8::10", 1));
+    // The sender's own rules, to a neighbour and to the host.
+    let _hosts = serve(&host, "192.0.2.1:80");
+    drop(reaches(&two, "192.0.2.1:80"));
+    let sender = port(102, "out = \"deny\"");
+    assert!(
+        host.run(|| rules().change(TABLE, &put(std::slice::from_ref(&sender))))
+            .unwrap()
+    );
+    assert!(!connects(&two, servers[0]) && !connects(&two, servers[1]) && !connects(&two, "192.0.2.1:80"));
+    assert!(packets(&host, &sender, Direction::Out, 0) >= 3);
+    assert!(one.ping("192.0.2.11", 5), "and answers what it is asked");
+}

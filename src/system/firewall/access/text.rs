@@ -1,0 +1,300 @@
+//! From access rules to the text that nft reads.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use hostel_model::definition::{AccessProtocol, AccessRule, Direction, Peer, PortRange, Verdict};
+use hostel_model::id::VeId;
+use ipnetwork::IpNetwork;
+use tera::{Context, Tera};
+
+use super::kernel::Table;
+use super::{Change, Guard, Peers, counters};
+use crate::error::{Error, Result};
+use crate::firewall::keys::Family;
+use crate::firewall::ruleset::digest;
+use crate::net::check;
+
+const TEMPLATE: &str = include_str!("../../../../templates/nftables/access.nft.tera");
+
+/// The maps from an interface to its VE's chain, and which chain that is.
+pub(super) const MAPS: [(&str, Direction); 2] = [("from_ve", Direction::Out), ("to_ve", Direction::In)];
+/// The two families of addresses: what begins the names of their sets, their type, and how rules call them.
+const ADDRESSES: [(&str, &str, &str); 2] = [("v4", "ipv4_addr", "ip"), ("v6", "ipv6_addr", "ip6")];
+
+/// The text of an empty table.
+fn frame(family: Family, table: &str, version: &str) -> Result<String> {
+    let mut context = Context::new();
+    context.insert("family", family.word());
+    context.insert("bridged", &(family == Family::Bridge));
+    context.insert("table", table);
+    context.insert("version", version);
+    Tera::one_off(TEMPLATE, &context, false).map_err(|e| Error::new("render the frame of table", table, e))
+}
+
+/// The chain that marks a table with the version of its frame.
+pub(super) fn version(family: Family, table: &str) -> Result<String> {
+    Ok(format!("base_{}", digest(frame(family, table, "")?.as_bytes())))
+}
+
+/// A table that is gone in the same transaction: can the kernel have rules on bridges, with the state of connections?
+pub(super) fn probe(table: &str, with_state: bool) -> String {
+    let what = if with_state {
+        "ct state established"
+    } else {
+        "ip protocol tcp"
+    };
+    format!(
+        "table bridge {table}_probe {{\n\tchain probe {{\n\t\ttype filter hook forward priority 10\n\t\t{what} accept\n\t}}\n}}\n\
+         delete table bridge {table}_probe\n"
+    )
+}
+
+/// The name of a set: a peer's addresses of one family.
+pub(super) fn set_name(peer: &Peer, ipv6: bool) -> Option<String> {
+    let family = ADDRESSES[usize::from(ipv6)].0;
+    match peer {
+        Peer::Network(_) => None,
+        Peer::Ve(name) => Some(format!("{family}_ve_{name}")),
+        Peer::Tenant(name) => Some(format!("{family}_tenant_{name}")),
+    }
+}
+
+/// The peer whose addresses a set has.
+pub(super) fn peer_of(set: &str) -> Option<Peer> {
+    let (_, peer) = set
+        .split_once('_')
+        .filter(|(family, _)| matches!(*family, "v4" | "v6"))?;
+    let (kind, name) = peer.split_once('_')?;
+    match kind {
+        "ve" => name.parse().ok().map(Peer::Ve),
+        "tenant" => name.parse().ok().map(Peer::Tenant),
+        _ => None,
+    }
+}
+
+/// The names of a VE's chains, without its mark.
+pub(super) fn chain(ve: VeId, direction: Direction) -> String {
+    format!("{direction}_{ve}")
+}
+
+/// What one family's table needs for a change, given what it has; empty if nothing.
+pub(super) fn change(family: Family, table: &str, now: Option<&Table>, change: &Change) -> Result<String> {
+    let put: Vec<&Guard> = change.put.iter().filter(|g| !g.interfaces(family).is_empty()).collect();
+    for name in put.iter().flat_map(|g| g.interfaces(family)) {
+        check::interface_name(name)?;
+    }
+    let put_ves: BTreeSet<VeId> = put.iter().map(|g| g.ve).collect();
+    let ends: BTreeSet<VeId> = change
+        .end
+        .iter()
+        .copied()
+        .chain(change.put.iter().map(|g| g.ve))
+        .collect();
+    let empty = Table::default();
+    let had = now.unwrap_or(&empty);
+    let stay = had.ves().into_iter().any(|ve| !ends.contains(&ve));
+    let target = format!("{} {table}", family.word());
+    if put.is_empty() && !stay {
+        return Ok(now.map_or_else(String::new, |_| format!("delete table {target}\n")));
+    }
+    let mut text = match now {
+        Some(_) => String::new(),
+        None => frame(family, table, version(family, table)?.trim_start_matches("base_"))?,
+    };
+    for ve in ends.iter().filter(|ve| !put_ves.contains(ve) && had.ves().contains(ve)) {
+        text += &end(&target, had, *ve);
+    }
+    text += &sets(&target, had, &put, &change.peers);
+    // What is there already, and untouched, stays.
+    for guard in put.iter().filter(|g| !had.chains.contains(&mark(family, g))) {
+        text += &guarded(family, &target, had, guard);
+    }
+    if text.is_empty() {
+        return Ok(text);
+    }
+    for mark in had.chains.iter().filter(|c| c.starts_with("state_")) {
+        let _ = writeln!(text, "delete chain {target} {mark}");
+    }
+    Ok(text)
+}
+
+/// The empty chain that tells which rules a VE has.
+fn mark(family: Family, guard: &Guard) -> String {
+    format!("is_{}_{}", guard.ve, guard.mark(family))
+}
+
+/// A VE's rules go.
+fn end(target: &str, had: &Table, ve: VeId) -> String {
+    let mut text = String::new();
+    for (map, direction) in MAPS {
+        for interface in had.interfaces(map, &chain(ve, direction)) {
+            let _ = writeln!(text, "delete element {target} {map} {{ \"{interface}\" }}");
+        }
+        if had.chains.contains(&chain(ve, direction)) {
+            let _ = writeln!(text, "flush chain {target} {}", chain(ve, direction));
+        }
+    }
+    for chain in had.chains_of(ve) {
+        let _ = writeln!(text, "delete chain {target} {chain}");
+    }
+    for counter in had.counters_of(ve) {
+        let _ = writeln!(text, "delete counter {target} {counter}");
+    }
+    text
+}
+
+/// The sets that rules name, with their addresses.
+fn sets(target: &str, had: &Table, put: &[&Guard], peers: &Peers) -> String {
+    let mut text = String::new();
+    let named: BTreeSet<Peer> = put.iter().flat_map(|g| g.peers()).collect();
+    let all: BTreeSet<&Peer> = named.iter().chain(peers.keys()).collect();
+    for peer in all {
+        for (ipv6, (_, kind, _)) in [false, true].into_iter().zip(ADDRESSES) {
+            let Some(name) = set_name(peer, ipv6) else { continue };
+            let there = had.sets.get(&name);
+            if there.is_none() && !named.contains(peer) {
+                continue;
+            }
+            if there.is_none() {
+                let _ = writeln!(text, "add set {target} {name} {{ type {kind}; }}");
+            }
+            // A peer that the caller says nothing of keeps what it has.
+            let Some(wanted) = peers.get(peer) else { continue };
+            let wanted: BTreeSet<IpAddr> = wanted.iter().copied().filter(|a| a.is_ipv6() == ipv6).collect();
+            let none = BTreeSet::new();
+            let has = there.unwrap_or(&none);
+            for (verb, list) in [("delete", has.difference(&wanted)), ("add", wanted.difference(has))] {
+                let list: Vec<String> = list.map(ToString::to_string).collect();
+                if !list.is_empty() {
+                    let _ = writeln!(text, "{verb} element {target} {name} {{ {} }}", list.join(", "));
+                }
+            }
+        }
+    }
+    text
+}
+
+/// A VE's rules as they are to be, over those that it has.
+fn guarded(family: Family, target: &str, had: &Table, guard: &Guard) -> String {
+    let (ve, mark) = (guard.ve, mark(family, guard));
+    let mut text = String::new();
+    let (mut wanted, mut rules) = (BTreeSet::new(), String::new());
+    for direction in [Direction::In, Direction::Out] {
+        let chain = chain(ve, direction);
+        let names = counters(ve, direction, guard.rules.of(direction));
+        let _ = writeln!(text, "add chain {target} {chain}\nflush chain {target} {chain}");
+        let mut rule = |what: &str, counter: &str, verdict: Verdict| {
+            let word = if verdict == Verdict::Allow { "return" } else { "drop" };
+            let _ = writeln!(
+                rules,
+                "add rule {target} {chain} {what} counter name \"{counter}\" {word}"
+            );
+        };
+        for (one, counter) in guard.rules.of(direction).zip(&names) {
+            for what in matches(family, one) {
+                rule(&what, counter, one.action);
+            }
+        }
+        let rest = names.last().map_or("", String::as_str);
+        rule("", rest, guard.rules.rest(direction));
+        wanted.extend(names);
+    }
+    for name in wanted.iter().filter(|name| !had.counters.contains_key(*name)) {
+        let _ = writeln!(text, "add counter {target} {name}");
+    }
+    text += &rules;
+    for stale in had.counters_of(ve).filter(|name| !wanted.contains(*name)) {
+        let _ = writeln!(text, "delete counter {target} {stale}");
+    }
+    let interfaces: BTreeSet<&str> = guard.interfaces(family).iter().map(String::as_str).collect();
+    for (map, direction) in MAPS {
+        let jump = chain(ve, direction);
+        let has = had.interfaces(map, &jump);
+        for name in interfaces.difference(&has) {
+            let _ = writeln!(text, "add element {target} {map} {{ \"{name}\" : jump {jump} }}");
+        }
+        for name in has.difference(&interfaces) {
+            let _ = writeln!(text, "delete element {target} {map} {{ \"{name}\" }}");
+        }
+    }
+    for old in had.chains_of(ve).filter(|c| c.starts_with("is_") && **c != mark) {
+        let _ = writeln!(text, "delete chain {target} {old}");
+    }
+    let _ = writeln!(text, "add chain {target} {mark}");
+    text
+}
+
+/// What a rule is about, as matches of nft: a packet that fits in one of them fits in the rule.
+fn matches(family: Family, rule: &AccessRule) -> Vec<String> {
+    let protocol = match rule.protocol {
+        None => String::new(),
+        Some(AccessProtocol::Tcp) => "meta l4proto tcp".to_owned(),
+        Some(AccessProtocol::Udp) => "meta l4proto udp".to_owned(),
+        Some(AccessProtocol::Icmp) => "meta l4proto { icmp, icmpv6 }".to_owned(),
+    };
+    let ports = match joined(&rule.ports) {
+        list if list.is_empty() => String::new(),
+        list => format!(" th dport {{ {} }}", list.join(", ")),
+    };
+    let what = format!("{protocol}{ports}");
+    if rule.peers.is_empty() {
+        return vec![what];
+    }
+    let side = match rule.direction {
+        Direction::In => "saddr",
+        Direction::Out => "daddr",
+    };
+    let mut all = Vec::new();
+    for (ipv6, (_, _, word)) in [false, true].into_iter().zip(ADDRESSES) {
+        let networks = networks(&rule.peers, ipv6);
+        if networks.iter().any(|n| n.prefix() == 0) {
+            // Everybody of that family; an interval of all addresses is no good element.
+            let any = match family {
+                Family::Inet => format!("meta nfproto ipv{}", if ipv6 { 6 } else { 4 }),
+                Family::Bridge => format!("ether type {word}"),
+            };
+            all.push(format!("{any} {what}"));
+            continue;
+        }
+        if !networks.is_empty() {
+            let list: Vec<String> = networks.iter().map(ToString::to_string).collect();
+            all.push(format!("{word} {side} {{ {} }} {what}", list.join(", ")));
+        }
+        let sets = rule.peers.iter().filter_map(|peer| set_name(peer, ipv6));
+        all.extend(sets.map(|set| format!("{word} {side} @{set} {what}")));
+    }
+    all
+}
+
+/// The networks of one family, none within another: nft doesn't take those.
+fn networks(peers: &[Peer], ipv6: bool) -> Vec<IpNetwork> {
+    let of_family = |peer: &Peer| match peer {
+        Peer::Network(n) if n.is_ipv6() == ipv6 => Some(*n),
+        _ => None,
+    };
+    let mut all: Vec<IpNetwork> = peers.iter().filter_map(of_family).collect();
+    all.sort_by_key(|n| (n.prefix(), n.ip()));
+    let mut kept: Vec<IpNetwork> = Vec::new();
+    for network in all {
+        if !kept.iter().any(|k| k.contains(network.ip())) {
+            kept.push(network);
+        }
+    }
+    kept
+}
+
+/// Ports and ranges, none touching another.
+fn joined(ports: &[PortRange]) -> Vec<String> {
+    let mut all = ports.to_vec();
+    all.sort_unstable();
+    let mut kept: Vec<PortRange> = Vec::new();
+    for range in all {
+        match kept.last_mut() {
+            Some(last) if range.first <= last.last.saturating_add(1) => last.last = last.last.max(range.last),
+            _ => kept.push(range),
+        }
+    }
+    kept.iter().map(ToString::to_string).collect()
+}
