@@ -68,6 +68,7 @@ impl Host {
         let names = self.interface_names(id, interfaces);
         let mut failures = Failures::default();
         failures.keep(self.network.detach(&names));
+        failures.keep(self.network.unshape(&self.shaper_names(id)));
         for name in &names {
             failures.keep(self.firewall.expel(self.config.nft_table.as_str(), name));
         }

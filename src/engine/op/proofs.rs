@@ -33,10 +33,12 @@ fn prove<O: Operation<Host = Host>>(host: impl Fn() -> Arc<Host>, params: impl F
     case.prove();
 }
 
-/// A VE with everything: two interfaces, several addresses, a password.
+/// A VE with everything: two interfaces, several addresses, limits of its traffic, a password.
 const RICH: &[(&str, &str)] = &[
     ("network.0.network", "private"),
     ("network.1.network", "public"),
+    ("net.in", "100Mbit"),
+    ("network.1.rate_out", "2Mbit"),
     (
         "guest.password_hash",
         "$6$abcdefgh$0CykFGMl0rPqt9zCEeYTMyiKnsmsaTZ5FHBAv5q7u3Bl7f1uGYcYsk7hMlnV4nBQ.MKp7kQ1W5ZUo5x6hpJbG/",
@@ -223,6 +225,14 @@ fn set() {
         prove::<Set>(|| running(&[]), change(key, value));
     }
     prove::<Set>(|| made(&[]), change("disk.size", "512MiB"));
+    for (key, value) in [
+        ("net.in", "20Mbit"),
+        ("net.in", "unlimited"),
+        ("net.out", "1Gbit"),
+        ("network.1.rate_out", "unlimited"),
+    ] {
+        prove::<Set>(|| running(RICH), change(key, value));
+    }
 }
 
 /// Addresses: of a VE that is stopped, and of one that runs; some come, some go.

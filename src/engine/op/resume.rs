@@ -176,6 +176,8 @@ impl Resume {
         host.ready_bridges(&self.state)?;
         let ends = host.network.lay(&links)?;
         self.ends = links.iter().map(|l| l.guest_name.clone()).zip(ends).collect();
+        let effective = host.effective(&self.state.name, &mut Catalogue::default())?;
+        host.shape_new(self.id, &self.state, &effective)?;
         host.admit(self.id, &self.state)
     }
 

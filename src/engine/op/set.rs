@@ -94,10 +94,11 @@ impl Set {
         self.host.resolve(&definition, &mut Catalogue::default())
     }
 
-    fn apply(&self, limits: &Limits) -> Result<()> {
+    fn apply(&self, ve: &Effective) -> Result<()> {
         if self.host.reality(self.id)?.init.is_none() {
             return Ok(());
         }
+        let limits = &ve.limits;
         let disks = self.host.io_devices(&self.state, None)?;
         let enforced = self.host.enforceable(limits);
         self.host.cgroups.apply(self.id, &enforced, &disks).map_err(|e| {
@@ -109,7 +110,8 @@ impl Set {
         })?;
         // Also where lxcfs isn't chosen any more: what was revealed before must not stay.
         let shown = self.host.lxcfs().and(enforced.cpu.cap_milli);
-        Ok(self.host.cgroups.reveal_cap(self.id, shown)?)
+        self.host.cgroups.reveal_cap(self.id, shown)?;
+        self.host.reshape(self.id, &self.state, ve)
     }
 
     /// The kernel takes no memory away that is in use and can't be freed; nothing has changed then.
@@ -125,13 +127,13 @@ impl Set {
     }
 
     fn new_limits(&mut self) -> Result<()> {
-        self.apply(&self.effective(&self.params.new)?.limits)
+        self.apply(&self.effective(&self.params.new)?)
     }
 
     /// A definition that a person had broken by hand says nothing; then the limits stay as they are.
     fn old_limits(&mut self) -> Result<()> {
         match self.effective(&self.params.old) {
-            Ok(old) => self.apply(&old.limits),
+            Ok(old) => self.apply(&old),
             Err(e) if e.class == Class::Failed => Err(e), // it could not be read now
             Err(_) => Ok(()),
         }

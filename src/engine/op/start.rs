@@ -228,6 +228,7 @@ impl Start {
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
         host.ready_bridges(&self.state)?;
         host.network.attach(launching.network_namespace(), &links)?;
+        host.shape_new(self.id, &self.state, self.effective()?)?;
         host.admit(self.id, &self.state)
     }
 

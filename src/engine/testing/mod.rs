@@ -275,6 +275,7 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
     let mut lines = f.cgroups.inventory();
     lines.extend([&f.project, &f.btrfs, &f.disks].iter().flat_map(|d| d.inventory()));
     lines.extend(f.network.links().iter().map(|l| format!("{l:?}")));
+    lines.extend(f.network.shapes().iter().map(|s| format!("{s:?}")));
     lines.extend(f.firewall.inventory());
     lines.extend(f.guests.inventory());
     lines.extend(f.mounts.inventory());

@@ -12,3 +12,4 @@ pub mod record;
 pub mod registry;
 pub mod storage;
 pub mod taken;
+pub mod traffic;

@@ -27,7 +27,7 @@ pub use guest::{CryptHash, Guest, SshKey, Timezone};
 pub use host::{Console, Defaults, HostConfig, IdRange, InterfacePrefix, Paths, Proc, Shutdown, Unenforceable, View};
 pub use network::{AddressRange, Network, NetworkKind};
 pub use plan::Plan;
-pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys, MemoryKeys, Resources};
+pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys, MemoryKeys, NetKeys, Resources};
 pub use tenant::Tenant;
 pub use value::Count;
 pub use ve::{Addresses, InterfaceKeys, MAX_INTERFACES, Share, StopMode, VeDefinition};

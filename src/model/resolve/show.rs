@@ -19,6 +19,7 @@ impl Effective {
         let networks = self.interfaces.iter().enumerate().flat_map(|(i, interface)| {
             let names = ["network", "addresses"].into_iter();
             let keys = names.chain(interface.allowed.by_key().map(|(key, _)| key));
+            let keys = keys.chain(["rate_in", "rate_out"]);
             keys.map(move |name| format!("network.{i}.{name}"))
         });
         let networks = networks.filter_map(|key| values.get(&key).map(|value| (key.clone(), value.clone())));
@@ -91,6 +92,14 @@ impl Effective {
             ("io.read_ops", max(io.read_ops)),
             ("io.write_ops", max(io.write_ops)),
             ("io.weight", weight(io.weight)),
+            ("net.in", max(self.traffic.inward)),
+            ("net.out", max(self.traffic.outward)),
+            (
+                "net.burst",
+                self.traffic
+                    .burst
+                    .map_or_else(|| "10 ms of the rate".to_owned(), |b| b.to_string()),
+            ),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
@@ -102,6 +111,8 @@ impl Effective {
         for (i, interface) in self.interfaces.iter().enumerate() {
             values.insert(format!("network.{i}.network"), interface.network.name.to_string());
             values.insert(format!("network.{i}.addresses"), interface.addresses.to_string());
+            values.insert(format!("network.{i}.rate_in"), max(interface.rate_in));
+            values.insert(format!("network.{i}.rate_out"), max(interface.rate_out));
             for (key, allowed) in interface.allowed.by_key() {
                 values.insert(format!("network.{i}.{key}"), allowed.to_string());
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{BRIDGE_ALIAS_PREFIX, Bridge, Counters, FoundBridge, FoundLink, Link, Network, check};
+use super::{BRIDGE_ALIAS_PREFIX, Bridge, Counters, Direction, FoundBridge, FoundLink, Link, Network, Shape, check};
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
 
@@ -18,6 +18,8 @@ pub struct FakeNetwork {
 struct State {
     links: BTreeMap<String, Link>,
     bridges: BTreeMap<String, Bridge>,
+    shapes: BTreeMap<String, Direction>,
+    unable_to_shape: Option<String>,
     foreign: Vec<String>,
     counters: BTreeMap<String, Counters>,
     forwarding: bool,
@@ -41,6 +43,16 @@ impl FakeNetwork {
     pub fn own_bridges(&self) -> Vec<Bridge> {
         let state = self.state();
         state.bridges.values().filter(|b| b.own.is_some()).cloned().collect()
+    }
+
+    /// The limits in force, by the names of their queues.
+    pub fn shapes(&self) -> BTreeMap<String, Direction> {
+        self.state().shapes.clone()
+    }
+
+    /// This host can't limit traffic.
+    pub fn lack_shaping(&self, why: &str) {
+        self.state().unable_to_shape = Some(why.to_owned());
     }
 
     /// Puts a bridge there that isn't ours.
@@ -224,6 +236,44 @@ impl Network for FakeNetwork {
         }
         state.bridges.remove(name);
         Ok(())
+    }
+
+    fn shape(&self, shape: &Shape) -> Result<()> {
+        let mut state = self.call("shape")?;
+        check::shape(shape)?;
+        if let Some(why) = &state.unable_to_shape {
+            return Err(Error::new("limit", &shape.alias, why.clone()).kind(Kind::Unsupported));
+        }
+        for direction in [&shape.inward, &shape.outward] {
+            if let Some((gone, _)) = direction.links.iter().find(|(l, _)| !state.links.contains_key(l)) {
+                return Err(Error::new("look up interface", gone, "it isn't there").kind(Kind::NotFound));
+            }
+            match direction.whole.is_some() || direction.links.iter().any(|(_, own)| own.is_some()) {
+                true => state.shapes.insert(direction.device.clone(), direction.clone()),
+                false => state.shapes.remove(&direction.device),
+            };
+        }
+        Ok(())
+    }
+
+    fn unshape(&self, devices: &[String]) -> Result<()> {
+        let mut state = self.call("unshape")?;
+        for device in devices {
+            check::interface_name(device)?;
+            state.shapes.remove(device);
+        }
+        Ok(())
+    }
+
+    fn shapers(&self, prefix: &str) -> Result<Vec<String>> {
+        let state = self.call("shapers")?;
+        check::prefix(prefix)?;
+        let names = state.shapes.keys().filter(|n| check::is_shaper(n, prefix));
+        Ok(names.cloned().collect())
+    }
+
+    fn unable_to_shape(&self) -> Result<Option<String>> {
+        Ok(self.call("unable_to_shape")?.unable_to_shape.clone())
     }
 
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::guest::{self, Defaults};
@@ -11,8 +12,8 @@ use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
 use super::{
-    Bridge, Counters, FoundBridge, FoundLink, Link, Network, bridge, check, lay, message, port, prepare, readdress,
-    settings,
+    Bridge, Counters, FoundBridge, FoundLink, Link, Network, Shape, bridge, check, lay, message, port, prepare,
+    readdress, settings, shape,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -36,13 +37,19 @@ const IPV6_SETTINGS: &[(&str, &str)] = &[
 #[derive(Debug, Clone)]
 pub struct RoutedNetwork {
     sysctl: Sysctl,
+    proc_root: PathBuf,
+    /// Why it can't limit traffic, once that was found out.
+    unable: OnceLock<Option<String>>,
 }
 
 impl RoutedNetwork {
     /// `proc_root`: where proc is mounted, usually /proc.
     pub fn new(proc_root: impl Into<PathBuf>) -> Self {
+        let proc_root = proc_root.into();
         Self {
-            sysctl: Sysctl::new(&proc_root.into()),
+            sysctl: Sysctl::new(&proc_root),
+            proc_root,
+            unable: OnceLock::new(),
         }
     }
 }
@@ -124,6 +131,26 @@ impl Network for RoutedNetwork {
 
     fn unbridge(&self, name: &str) -> Result<()> {
         bridge::remove(name)
+    }
+
+    fn shape(&self, shape: &Shape) -> Result<()> {
+        shape::shape(&self.sysctl, shape)
+    }
+
+    fn unshape(&self, devices: &[String]) -> Result<()> {
+        shape::unshape(devices)
+    }
+
+    fn shapers(&self, prefix: &str) -> Result<Vec<String>> {
+        shape::list(prefix)
+    }
+
+    fn unable_to_shape(&self) -> Result<Option<String>> {
+        if let Some(known) = self.unable.get() {
+            return Ok(known.clone());
+        }
+        let why = shape::why_unable(&self.proc_root)?;
+        Ok(self.unable.get_or_init(|| why).clone())
     }
 
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {
