@@ -225,14 +225,14 @@ fn set() {
         prove::<Set>(|| running(&[]), change(key, value));
     }
     prove::<Set>(|| made(&[]), change("disk.size", "512MiB"));
-    for (key, value) in [
-        ("net.in", "20Mbit"),
-        ("net.in", "unlimited"),
-        ("net.out", "1Gbit"),
-        ("network.1.rate_out", "unlimited"),
-    ] {
-        prove::<Set>(|| running(RICH), change(key, value));
-    }
+}
+
+/// Limits of traffic: one that ends, and one that comes.
+#[test]
+fn set_rates() {
+    let limited = || running(&[("net.in", "100Mbit")]);
+    prove::<Set>(limited, change("net.in", "unlimited"));
+    prove::<Set>(limited, change("net.out", "1Gbit"));
 }
 
 /// Addresses: of a VE that is stopped, and of one that runs; some come, some go.

@@ -141,14 +141,16 @@ fn frames(stream: &mut TcpStream) -> u64 {
     u64::from(info[152 / 4]) * FRAME
 }
 
-/// Bits per second that a meter of bytes shows after `warm`, in `time`.
+/// Bits per second that a meter of bytes shows after `warm`, in `time`. Whatever holds this up makes it seem less and
+/// never more.
 fn metered(warm: Duration, time: Duration, mut meter: impl FnMut() -> u64) -> f64 {
-    let begun = Instant::now();
-    let mut start = 0;
-    while begun.elapsed() < warm {
+    let warming = Instant::now();
+    let (mut begun, mut start) = (warming, 0);
+    while warming.elapsed() < warm {
+        begun = Instant::now();
         start = meter();
     }
-    let (begun, mut now) = (Instant::now(), start);
+    let mut now = start;
     while begun.elapsed() < time {
         now = meter();
     }
