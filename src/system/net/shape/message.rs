@@ -1,6 +1,6 @@
 //! The requests of traffic control: pure, one function each (linux/pkt_sched.h, linux/pkt_cls.h, rtnetlink(7)).
 
-use super::super::netlink::Request;
+use super::super::netlink::{Attributes, Request};
 
 const ACK: u16 = libc::NLM_F_ACK as u16;
 const CREATE: u16 = ACK | libc::NLM_F_CREATE as u16;
@@ -18,6 +18,10 @@ const CLSACT_HANDLE: u32 = 0xffff_0000;
 /// TCA_KIND and TCA_OPTIONS; an action has the same two (TCA_ACT_KIND, TCA_ACT_OPTIONS).
 pub(super) const KIND: u16 = 1;
 pub(super) const OPTIONS: u16 = 2;
+/// TCA_TBF_PARMS (struct tc_tbf_qopt), TCA_TBF_RATE64, TCA_TBF_BURST.
+const TBF_PARAMETERS: u16 = 1;
+const TBF_RATE64: u16 = 4;
+const TBF_BURST: u16 = 6;
 /// TCA_U32_CLASSID, TCA_U32_SEL, TCA_U32_ACT, TCA_U32_INDEV.
 const U32_CLASS: u16 = 1;
 const U32_SELECTOR: u16 = 5;
@@ -42,6 +46,7 @@ pub(super) const BUCKET: u32 = 0x1_0000;
 const IN_BUCKET: u32 = BUCKET | 1;
 const FIFO: u32 = 0x2_0000;
 pub(super) const CLASSES: u32 = 0x3_0000;
+const EMPTY_FIFO: u32 = 0x4_0000;
 /// The class of packets of no link that we know.
 pub(super) const REST: u16 = 0xffff;
 /// The queue of class `n` has the handle of this one and `n` more.
@@ -131,11 +136,11 @@ pub(super) fn bucket(index: u32, bucket: &Bucket) -> Request {
     parameters.extend([0; 12]); // no peak rate
     parameters.extend(words(&[bucket.queue, bucket.ticks(), 0]));
     let mut options = Vec::new();
-    attribute(&mut options, 1, &parameters); // TCA_TBF_PARMS
+    attribute(&mut options, TBF_PARAMETERS, &parameters);
     if bucket.is_wide() {
-        attribute(&mut options, 4, &bucket.rate.to_ne_bytes()); // TCA_TBF_RATE64
+        attribute(&mut options, TBF_RATE64, &bucket.rate.to_ne_bytes());
     }
-    attribute(&mut options, 6, &bucket.burst.to_ne_bytes()); // TCA_TBF_BURST
+    attribute(&mut options, TBF_BURST, &bucket.burst.to_ne_bytes());
     object(
         libc::RTM_NEWQDISC,
         REPLACE,
@@ -145,9 +150,41 @@ pub(super) fn bucket(index: u32, bucket: &Bucket) -> Request {
     )
 }
 
+/// Asks for the bucket of an interface. (With an echo, as kernels before 6.6 tell only their listeners otherwise.)
+pub(super) fn get_bucket(index: u32) -> Request {
+    Request {
+        kind: libc::RTM_GETQDISC,
+        flags: libc::NLM_F_ECHO as u16,
+        body: header(index, BUCKET, 0, 0),
+    }
+}
+
+/// The burst in bytes that an answer to this tells; it may be a few bytes less, and never more.
+pub(super) fn read_burst(body: &[u8]) -> Option<u64> {
+    let within = |bytes, wanted| Attributes::new(bytes).find(|(kind, _)| *kind == wanted).map(|(_, v)| v);
+    let options = within(body.get(HEADER..)?, OPTIONS)?;
+    let parameters: &[u8] = within(options, TBF_PARAMETERS)?;
+    let word = |at: usize| Some(u32::from_ne_bytes(parameters.get(at..at + 4)?.try_into().ok()?));
+    let wide = within(options, TBF_RATE64)
+        .and_then(|v| v.try_into().ok())
+        .map(u64::from_ne_bytes);
+    let rate = wide.unwrap_or(word(8)?.into());
+    let ns = u128::from(word(28)?) * u128::from(TICK_NS);
+    u64::try_from(ns * u128::from(rate) / 1_000_000_000).ok()
+}
+
 /// In the bucket, all packets wait in one row of so many bytes.
 pub(super) fn one_row(index: u32, queue: u32) -> Request {
-    let header = header(index, FIFO, IN_BUCKET, 0);
+    row(index, FIFO, queue)
+}
+
+/// The same, and whatever waits there now is lost.
+pub(super) fn empty_row(index: u32, queue: u32) -> Request {
+    row(index, EMPTY_FIFO, queue)
+}
+
+fn row(index: u32, handle: u32, queue: u32) -> Request {
+    let header = header(index, handle, IN_BUCKET, 0);
     object(libc::RTM_NEWQDISC, REPLACE, header, "bfifo", &queue.to_ne_bytes())
 }
 
@@ -294,6 +331,14 @@ mod tests {
             ..gigabit
         };
         assert!(wide.is_wide() && wide.ticks() == 1 && wide.spec()[8..] == [0xff; 4]);
+        for (given, read) in [(gigabit, 1_250_000), (wide, 800)] {
+            assert_eq!(
+                read_burst(&bucket(7, &given).body),
+                Some(read),
+                "what is asked is told alike"
+            );
+        }
+        assert_eq!(read_burst(&[0; HEADER]), None);
     }
 
     #[test]
@@ -301,7 +346,7 @@ mod tests {
         let mut out = Vec::new();
         attribute(&mut out, 7, &[1]);
         attribute(&mut out, 8, &[]);
-        let read: Vec<_> = super::super::super::netlink::Attributes::new(&out).collect();
+        let read: Vec<_> = Attributes::new(&out).collect();
         assert_eq!(read, [(7, &[1][..]), (8, &[])]);
         assert_eq!(out.len(), 12);
     }

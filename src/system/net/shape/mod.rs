@@ -193,7 +193,13 @@ impl Shaping<'_> {
         let name = direction.device.as_str();
         let index = self.device(name)?;
         let bucket = sum.bucket(mtu);
+        let had = self.burst(name, index)?;
         self.apply("limit what passes", name, vec![message::bucket(index, &bucket)])?;
+        if had > u64::from(bucket.burst) {
+            // What waits may be larger than what may pass at once by now: it would wait for ever, and all behind it.
+            let empty = message::empty_row(index, bucket.queue);
+            self.apply("limit what passes", name, vec![empty])?;
+        }
         if direction.has_classes() {
             self.classes(direction, index, mtu, &bucket)?;
         } else {
@@ -201,6 +207,15 @@ impl Shaping<'_> {
         }
         self.apply("bring up interface", name, vec![super::message::up(index)])?;
         Ok(index)
+    }
+
+    /// The burst that the bucket has; 0 if there is none yet.
+    fn burst(&mut self, name: &str, index: u32) -> Result<u64> {
+        match self.netlink.get(&message::get_bucket(index)) {
+            Ok(answer) => Ok(message::read_burst(&answer).unwrap_or(0)),
+            Err(refusal) if refusal.errno() == libc::ENOENT => Ok(0),
+            Err(refusal) => Err(refusal.into_error("look up the limit of", name)),
+        }
     }
 
     fn device(&mut self, name: &str) -> Result<u32> {

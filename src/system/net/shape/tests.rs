@@ -206,6 +206,9 @@ fn streams_and_datagrams_are_as_fast_as_the_limit() {
         rate(MBIT);
         set(&host, &shape([pace(20 * MBIT), pace(MBIT)], &[[None; 2]]));
         rate(20 * MBIT);
+        // What waits is in larger pieces than now may pass at once.
+        set(&host, &shape([pace(3 * MBIT), pace(MBIT)], &[[None; 2]]));
+        rate(3 * MBIT);
         drop(stream);
     });
     gets("out, changed", MBIT, || {
