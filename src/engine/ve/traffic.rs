@@ -44,8 +44,12 @@ impl Host {
 
     /// Has the VE limits that this host is to hold?
     fn is_shaped(&self, ve: &Effective) -> Result<bool> {
-        let lenient = self.config.unenforceable == Unenforceable::Warn;
-        Ok(!keys(ve).is_empty() && !(lenient && self.network.unable_to_shape()?.is_some()))
+        match self.config.unenforceable {
+            _ if keys(ve).is_empty() => Ok(false),
+            // Who wants no warning is told by what fails.
+            Unenforceable::Warn => Ok(self.network.unable_to_shape()?.is_none()),
+            _ => Ok(true),
+        }
     }
 
     /// Limits the traffic of links that were just made, before anything may pass them.
@@ -58,11 +62,11 @@ impl Host {
 
     /// Changes the limits of a VE that runs, or ends them.
     pub fn reshape(&self, id: VeId, state: &VeState, ve: &Effective) -> Result<()> {
-        let had = || -> Result<bool> {
-            let there = self.network.shapers(self.config.interface_prefix.as_str())?;
-            Ok(self.shaper_names(id).iter().any(|name| there.contains(name)))
-        };
-        match self.is_shaped(ve)? || had()? {
+        let mut has = self.is_shaped(ve)?;
+        for name in self.shaper_names(id) {
+            has = has || self.network.counters(&name)?.is_some();
+        }
+        match has {
             true => Ok(self.network.shape(&self.shape(id, state, ve))?),
             false => Ok(()),
         }

@@ -278,7 +278,7 @@ impl Network for FakeNetwork {
 
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {
         let state = self.call("counters")?;
-        let there = state.links.contains_key(host_name);
+        let there = state.links.contains_key(host_name) || state.shapes.contains_key(host_name);
         Ok(there.then(|| state.counters.get(host_name).copied().unwrap_or_default()))
     }
 

@@ -227,7 +227,7 @@ pub trait Network: Send + Sync + Debug {
     /// Why this kernel can't do [`Network::shape`]; `None` if it can. Found out once.
     fn unable_to_shape(&self) -> Result<Option<String>>;
 
-    /// The counters of a host end; `None` if there is no such link.
+    /// The counters of a host end, or of an interface of [`Network::shape`]; `None` if there is no such link.
     fn counters(&self, host_name: &str) -> Result<Option<Counters>>;
 
     /// Turns on forwarding where it is off, and tells what it changed. It doesn't outlive a boot of the host, and

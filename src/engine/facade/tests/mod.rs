@@ -8,6 +8,7 @@ mod judge;
 mod set;
 mod settle;
 mod states;
+mod traffic;
 
 use std::sync::Arc;
 
