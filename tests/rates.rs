@@ -1,6 +1,6 @@
 //! Limits of what a VE's network carries, by what comes through: set when it is made, and changed while it runs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod house;
 

@@ -46,7 +46,7 @@ impl Host {
     fn is_shaped(&self, ve: &Effective) -> Result<bool> {
         match self.config.unenforceable {
             _ if keys(ve).is_empty() => Ok(false),
-            // Who wants no warning is told by what fails.
+            // What can't be held has been warned of; elsewhere it was refused, or fails now.
             Unenforceable::Warn => Ok(self.network.unable_to_shape()?.is_none()),
             _ => Ok(true),
         }
