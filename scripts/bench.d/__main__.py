@@ -39,30 +39,31 @@ class Bench:
 
     def btrfs(self):
         """A second Hostel, all of it on a btrfs of its own; None where there is none."""
-        place = self._with(Btrfs(self.work))
+        place = self.also(Btrfs(self.work))
         return self._house(place.dir, "btrfs") if place.prepare() else None
 
     def _house(self, place, driver):
         number = sum(isinstance(thing, House) for thing in self.things)
-        house = self._with(House(place, self.work.name, number, driver, self.program, self.store))
+        house = self.also(House(place, self.work.name, number, driver, self.program, self.store))
         house.prepare()
         return house
 
     def plain(self, template):
         """A guest for CRIU by itself, on a copy of this template's tree."""
-        plain = self._with(Plain(self.work, template, self.criu))
+        plain = self.also(Plain(self.work, template, self.criu))
         plain.prepare(self.house.tree(template))
         return plain
 
     def lxc(self):
         """LXC, on a copy of the busybox tree."""
-        return self._with(Lxc(self.work, self.house.tree("busybox")))
+        return self.also(Lxc(self.work, self.house.tree("busybox")))
 
     def nspawn(self):
         """systemd-nspawn, on a copy of the Debian tree."""
-        return self._with(Nspawn(self.work, self.house.tree("debian-12")))
+        return self.also(Nspawn(self.work, self.house.tree("debian-12")))
 
-    def _with(self, thing):
+    def also(self, thing):
+        """Something that is to be closed at the end."""
         self.things.append(thing)
         return thing
 

@@ -60,9 +60,9 @@ class House:
             output(["cp", "-a", str(self.store / name), str(self.templates(name).parent)])
         self.config.write_text(self._settings())
         self.ok("init")
-        self._define("plans/bench", ALL_LIMITS.format(last_cpu=(os.cpu_count() or 1) - 1))
-        self._define("plans/work", WORK_LIMITS)
-        self._define("networks/bench", NETWORK.format(net=78 + self.number))
+        self.define("plans/bench", ALL_LIMITS.format(last_cpu=(os.cpu_count() or 1) - 1))
+        self.define("plans/work", WORK_LIMITS)
+        self.define("networks/bench", NETWORK.format(net=78 + self.number))
         facts = json.loads(output(self.argv("info", "--json")))
         self.lacks = [f["what"] for f in facts if f["what"].startswith("limit ") and f["value"] == "not here"]
 
@@ -92,7 +92,8 @@ class House:
         self.config.write_text(
             f'{self._settings()}[criu]\nprogram = "{program}"\nroot_owns_namespaces = true\n')
 
-    def _define(self, name, text):
+    def define(self, name, text):
+        """Writes a definition of a plan or network."""
         (self.dir / f"etc/{name}.toml").write_text(text)
 
     def argv(self, *args):

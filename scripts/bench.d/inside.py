@@ -6,10 +6,14 @@ import sys
 from run import output
 from table import Row, spread
 
+# What `load` can do, by the name of its row.
+WORK = {"CPU": "cpu", "memory copy": "copy"}
+READS = {"file reads from the page cache": "read", "file reads from the disk": "cold"}
+
 
 def work(bench):
     """The same work inside and on the host: speed inside over speed outside."""
-    return _compare(bench, bench.house, bench.work, {"CPU": "cpu", "memory copy": "copy"})
+    return _compare(bench, bench.house, bench.work, WORK)
 
 
 def disk(bench):
@@ -19,8 +23,7 @@ def disk(bench):
         houses.append((native, native.dir))
     else:
         print("no btrfs on this host, so its driver is not measured", file=sys.stderr)
-    tasks = {"file reads from the page cache": "read", "file reads from the disk": "cold"}
-    rows = [row for house, beside in houses for row in _compare(bench, house, beside, tasks, f" (`{house.driver}`)")]
+    rows = [row for house, beside in houses for row in _compare(bench, house, beside, READS, f" (`{house.driver}`)")]
     return rows + (_drivers(bench, bench.house, native) if native else [])
 
 
@@ -28,17 +31,23 @@ def _compare(bench, house, beside, tasks, more=""):
     """A row for each task, run in a VE of this house and in a directory of the host on the same file system."""
     house.create("work", "busybox", "--plan", "work")
     house.ok("start", "work")
-    load, data = str(bench.work / "load"), str(beside / "load.data")
+    load = str(bench.work / "load")
     house.ok("push", "work", load, "/root/load")
-    house.ok("exec", "work", "/root/load", "write", "/root/data")
-    output([load, "write", data])
+    inside, outside = house.argv("exec", "work", "/root/load"), [load]
     rows = []
     for name, task in tasks.items():
-        inside, outside = house.argv("exec", "work", "/root/load", task, "/root/data"), [load, task, data]
         ours, theirs = [], []
         for n in range(min(bench.rounds, 11)):
-            for samples, argv in [(ours, inside), (theirs, outside)][::1 if n % 2 else -1]:
-                samples.append(int(output(argv)) / 1e6)
+            for samples, argv, data in [(ours, inside, "/root"), (theirs, outside, beside)][::1 if n % 2 else -1]:
+                # Another file each time, beside those of before: where its pages happen to lie in memory makes one up to
+                # a half slower to read, and one that is written anew gets the same again.
+                file = f"{data}/load.{task}.{n}"
+                if tasks is READS:
+                    output([*argv, "write", file])
+                samples.append(int(output([*argv, task, file])) / 1e6)
+        for file in beside.glob("load.*.*"):
+            file.unlink()
+        house.ok("exec", "work", "--", "sh", "-c", "rm -f /root/load.*.*")
         speed = statistics.median(theirs) / statistics.median(ours)
         rows.append(Row(f"{name} inside the VE{more}: time", spread(ours), "the same on the host", spread(theirs),
                         bar="speed ≥ 0.97×", ratio=speed, met=speed >= 0.97))

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from inside import disk, work
+from network import crowd, network
 from rates import rates
 from run import booted, output, parent, pss, until
 from saving import saving
@@ -196,7 +197,8 @@ def _crowd(bench, count, template):
 # Rows by name; several names share a function where they are measured together.
 ALL = {
     "create": create, "start": life, "exec": life, "kill": life, "monitor": life, "boot": boot, "list": list_,
-    "work": work, "disk": disk, "suspend": saving, "rates": rates, "many": many,
+    "work": work, "disk": disk, "suspend": saving, "network": network, "rates": rates,
+    "many": many, "crowd": crowd,
 }
 # Too long for every day.
-ON_REQUEST = ["many"]
+ON_REQUEST = ["many", "crowd"]

@@ -5,6 +5,7 @@ mod address;
 mod audit;
 mod console;
 mod create;
+mod forward;
 mod host_life;
 mod info;
 mod init;
@@ -16,6 +17,7 @@ mod settle;
 mod template;
 #[cfg(test)]
 pub(crate) mod tests;
+mod traffic;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -26,9 +28,11 @@ use hostel_model::id::{TemplateName, VeId, VeName};
 use serde::Serialize;
 
 pub use address::AddressReport;
+pub use forward::{ForwardReport, ForwardState, PortForwardParts};
 pub use host_life::Procession;
 pub use network::{AddressState, NetworkStatus};
 pub(crate) use settle::TROUBLE;
+pub use traffic::{ClassTraffic, Ways};
 
 use crate::error::{Class, Result};
 use crate::host::Host;

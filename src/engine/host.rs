@@ -11,6 +11,7 @@ use hostel_system::cgroup::Cgroups;
 use hostel_system::criu::Criu;
 use hostel_system::disk::Drivers;
 use hostel_system::firewall::Firewall;
+use hostel_system::firewall::traffic::{Counters, NftCounters};
 use hostel_system::mount::RootMounts;
 use hostel_system::net::Network;
 use hostel_system::process::{Guests, boot_id};
@@ -61,6 +62,8 @@ pub struct Host {
     pub network: Arc<dyn Network>,
     /// Packet rules.
     pub firewall: Arc<dyn Firewall>,
+    /// Counters of traffic.
+    pub counters: Arc<dyn Counters>,
     /// Processes.
     pub guests: Arc<dyn Guests>,
     /// Saving them.
@@ -110,6 +113,7 @@ impl Host {
             disks: Drivers::default(),
             network: Arc::new(net::RoutedNetwork::new(proc.to_owned())),
             firewall: Arc::new(firewall::Nftables::default()),
+            counters: Arc::new(NftCounters::default()),
             guests: Arc::new(process::Monitors::new(monitor_program()?)),
             criu: Arc::new(criu::Swrk::new(PathBuf::from(config.criu.as_str()))),
             mounts: Arc::new(mount::KernelMounts),

@@ -1,7 +1,9 @@
 //! What shouldn't exist: `hostel audit`. Everything that exists carries a VE's id in its name, so what exists is
 //! matched with what should.
 
+mod counters;
 mod files;
+mod forwards;
 mod inventory;
 mod objects;
 
@@ -103,6 +105,7 @@ impl Engine {
         self.host.audit_bridges(&inventory, &mut findings)?;
         self.host.audit_forwarding(&inventory, &mut findings)?;
         self.host.audit_firewall(&inventory, &mut findings)?;
+        self.host.audit_counters(&inventory, &mut findings)?;
         self.host.audit_held(&inventory, &mut findings)?;
         self.host.audit_loop_devices(&inventory, &mut findings)?;
         self.host.audit_mounts(&inventory, &mut findings)?;

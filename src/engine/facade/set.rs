@@ -168,7 +168,8 @@ impl Engine {
     ) -> Result<Option<Interfaces>> {
         let networks = |ve: &Effective| ve.interfaces.iter().map(|i| i.network.name.clone()).collect::<Vec<_>>();
         let asked = |ve: &Effective| ve.interfaces.iter().map(|i| i.addresses.clone()).collect::<Vec<_>>();
-        if before.is_none_or(|b| (networks(b), asked(b)) == (networks(after), asked(after))) {
+        let all = |ve: &Effective| (networks(ve), asked(ve), ve.forwards.clone());
+        if before.is_none_or(|b| all(b) == all(after)) {
             return Ok(None);
         }
         let now = match reality.state {
@@ -176,12 +177,15 @@ impl Engine {
             State::Stopped | State::Mounted => true,
             State::Suspended | State::Broken => false,
         };
-        if !now {
+        if !now && before.is_some_and(|b| b.forwards == after.forwards) {
             return Ok(None);
         }
         let new = self
             .host
             .interfaces(after, &state.interfaces, &self.host.taken(Some(state.id))?)?;
+        if !now {
+            return Ok(None);
+        }
         let old = state.interfaces.clone();
         Ok((new != old).then_some(Interfaces { old, new }))
     }
@@ -317,7 +321,7 @@ fn plan_change(
     }
     for change in before.map(|b| edit::diff(b, after)).unwrap_or_default() {
         let line = (change.key.clone(), change.old, change.new);
-        let now = addresses_now && change.key.starts_with("network.");
+        let now = addresses_now && (change.key.starts_with("network.") || change.key.starts_with("forward."));
         match change.when {
             When::Never(why) => return Err(never(state, &change.key, why)),
             When::Restart if running && !now => report.waiting.push(line),

@@ -69,6 +69,8 @@ impl Host {
         let mut failures = Failures::default();
         failures.keep(self.network.detach(&names));
         failures.keep(self.network.unshape(&self.shaper_names(id)));
+        // Nothing passes them any more.
+        failures.keep(self.end_counting(id, &names));
         for name in &names {
             failures.keep(self.firewall.expel(self.config.nft_table.as_str(), name));
         }

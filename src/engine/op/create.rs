@@ -111,13 +111,9 @@ impl Create {
         if taken.slots.contains(&self.state.slot) {
             self.state.slot = self.host.free_slot(&effective, &taken)?;
         }
-        if self
-            .state
-            .interfaces
-            .iter()
-            .flat_map(|i| &i.addresses)
-            .any(|a| taken.addresses.contains(a))
-        {
+        let mut addresses = self.state.interfaces.iter().flat_map(|i| &i.addresses);
+        let lost = addresses.any(|a| taken.addresses.contains(a));
+        if lost || taken.clash(&self.state.interfaces).is_some() {
             self.state.interfaces = self.host.interfaces(&effective, &[], &taken)?;
         }
         self.notes = self

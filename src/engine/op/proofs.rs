@@ -258,6 +258,39 @@ fn set_addresses() {
     prove::<Set>(|| running(RICH), params);
 }
 
+/// Ports of the host, of a VE that runs: one comes, one goes, one leads elsewhere.
+#[test]
+fn set_forwards() {
+    let with = |text: &str| {
+        let host = made(RICH);
+        let file = host.dirs.definition(&"web1".parse().unwrap());
+        let old = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{old}{text}")).unwrap();
+        started(&host);
+        host
+    };
+    let before = "[[forward]]\nlisten = 80\n[[forward]]\nlisten = 81\n";
+    let params = |host: &Host| {
+        let old = std::fs::read_to_string(host.dirs.definition(&"web1".parse().unwrap())).unwrap();
+        let new = old.replace(
+            before,
+            "[[forward]]\nlisten = 80\nto = 8080\n[[forward]]\nprotocol = \"udp\"\nlisten = 81\n",
+        );
+        let had = host.state(id(101)).unwrap().interfaces;
+        let mut has = had.clone();
+        assert_eq!(has[0].forwards.len(), 2);
+        has[0].forwards[0].to = 8080;
+        has[0].forwards[1].protocol = hostel_model::definition::Protocol::Udp;
+        set::Params {
+            old,
+            new,
+            disk_size: None,
+            interfaces: Some(set::Interfaces { old: had, new: has }),
+        }
+    };
+    prove::<Set>(|| with(before), params);
+}
+
 /// Whatever fails, there is one whole disk with all that was on it, and the record says of which driver.
 #[test]
 fn move_disk() {

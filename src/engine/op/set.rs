@@ -154,6 +154,10 @@ impl Set {
             let message = format!("another VE took {lost} just now");
             return Err(Error::new(Class::Busy, message).hint("try again"));
         }
+        if let Some((one, owner, _)) = taken.clash(&new) {
+            let message = format!("{owner} took {} {} just now", one.protocol, one.listen);
+            return Err(Error::new(Class::Busy, message).hint("try again"));
+        }
         self.notes = self.host.given_again(&self.state.name, &old, &new, &taken);
         self.state.former = Some(old);
         self.state.interfaces = new;

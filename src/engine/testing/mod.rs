@@ -15,6 +15,7 @@ use hostel_system::criu::FakeCriu;
 use hostel_system::disk::{Drivers, FakeDisks};
 use hostel_system::faults;
 use hostel_system::firewall::FakeFirewall;
+use hostel_system::firewall::traffic::FakeCounters;
 use hostel_system::mount::FakeMounts;
 use hostel_system::net::FakeNetwork;
 use hostel_system::process::FakeGuests;
@@ -46,6 +47,7 @@ pub(crate) struct Fakes {
     pub btrfs: Arc<FakeDisks>,
     pub network: Arc<FakeNetwork>,
     pub firewall: Arc<FakeFirewall>,
+    pub counters: Arc<FakeCounters>,
     pub guests: FakeGuests,
     pub mounts: Arc<FakeMounts>,
     pub criu: FakeCriu,
@@ -155,6 +157,7 @@ impl Builder {
             btrfs: lacking(DriverName::Btrfs),
             network: Arc::default(),
             firewall: Arc::default(),
+            counters: Arc::default(),
             criu: FakeCriu::of(guests.clone()),
             guests,
             mounts,
@@ -179,6 +182,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
         disks: Drivers::of(fakes.project.clone(), fakes.btrfs.clone(), fakes.disks.clone()),
         network: fakes.network.clone(),
         firewall: fakes.firewall.clone(),
+        counters: fakes.counters.clone(),
         guests: Arc::new(fakes.guests.clone()),
         criu: Arc::new(fakes.criu.clone()),
         mounts: fakes.mounts.clone(),
@@ -209,6 +213,7 @@ pub(crate) fn again(host: &Host) -> Arc<Host> {
         btrfs: f.btrfs.clone(),
         network: f.network.clone(),
         firewall: f.firewall.clone(),
+        counters: f.counters.clone(),
         guests: f.guests.clone(),
         mounts: f.mounts.clone(),
         criu: f.criu.clone(),
@@ -261,6 +266,7 @@ pub(crate) const FAIL_CALLS: &[&FailCall<Host>] = &[
     &|h, n| fakes(h).btrfs.fail_call(n),
     &|h, n| fakes(h).network.fail_call(n),
     &|h, n| fakes(h).firewall.fail_call(n),
+    &|h, n| fakes(h).counters.fail_call(n),
     &|h, n| fakes(h).guests.fail_call(n),
     &|h, n| fakes(h).mounts.fail_call(n),
     &|h, n| fakes(h).criu.fail_call(n),
@@ -277,6 +283,7 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
     lines.extend(f.network.links().iter().map(|l| format!("{l:?}")));
     lines.extend(f.network.shapes().iter().map(|s| format!("{s:?}")));
     lines.extend(f.firewall.inventory());
+    lines.extend(f.counters.inventory());
     lines.extend(f.guests.inventory());
     lines.extend(f.mounts.inventory());
     files(base, base, host, &mut lines);

@@ -65,7 +65,7 @@ impl Host {
         Ok(Some(Bridge { name, own }))
     }
 
-    fn bridge_name(&self, network: &str, bridge: &definition::Bridge) -> String {
+    pub(super) fn bridge_name(&self, network: &str, bridge: &definition::Bridge) -> String {
         match &bridge.existing {
             Some(existing) => existing.to_string(),
             None => self.own_name("br", network),

@@ -11,6 +11,7 @@ use hostel_model::units::Bytes;
 use hostel_model::{idmap, ipam};
 use hostel_system::process;
 
+use super::forward;
 use super::record::{InterfaceState, VeState};
 use super::registry::Catalogue;
 use super::taken::Taken;
@@ -37,7 +38,9 @@ impl Host {
             return Err(error.because(reasons.join("\n")));
         }
         self.judge_sides(ve)?;
-        self.judge_limits(ve, driver)
+        let mut notes = self.judge_limits(ve, driver)?;
+        notes.extend(self.odd_forwards(ve)?);
+        Ok(notes)
     }
 
     /// How large a disk can be, and how many files it can hold (they take room too), depends on what makes it.
@@ -151,9 +154,11 @@ impl Host {
                 network: network.name.clone(),
                 mac,
                 addresses,
+                forwards: Vec::new(),
                 bridged: network.bridge.is_some().then_some(interface.allowed),
             });
         }
+        forward::lead(ve, &mut list, taken)?;
         Ok(list)
     }
 

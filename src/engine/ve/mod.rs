@@ -2,7 +2,9 @@
 
 pub mod addresses;
 pub mod bridge;
+pub mod counting;
 pub mod dump;
+pub mod forward;
 pub mod identity;
 pub mod judge;
 pub mod outline;

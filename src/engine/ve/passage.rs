@@ -1,8 +1,9 @@
 //! What the firewall is to know of VEs: whose packets may pass.
 
+use hostel_model::definition::NetworkKind;
 use hostel_model::id::VeId;
 use hostel_model::mac::Mac;
-use hostel_system::firewall::{IsolatedNetwork, MasqueradePool, Member, Ruleset};
+use hostel_system::firewall::{IsolatedNetwork, MasqueradePool, Member, Nat, Ruleset};
 use hostel_system::net::{ALIAS_PREFIX, Link};
 
 use super::record::VeState;
@@ -35,16 +36,18 @@ impl Host {
     pub fn admit(&self, id: VeId, state: &VeState) -> Result<()> {
         let members = self.members_of(id, state, &mut Catalogue::default());
         let _lock = self.lock_firewall("start")?;
-        self.mend_firewall()?;
+        let bridged = self.mend_firewall()?.bridged;
+        self.begin_counting(&members, bridged)?;
         Ok(self.firewall.admit(self.config.nft_table.as_str(), &members)?)
     }
 
-    /// If the table was gone or had been tampered with, every VE that runs is to pass again.
-    pub(super) fn mend_firewall(&self) -> Result<()> {
-        if self.firewall.ensure(&self.ruleset()?)? {
+    /// If the table was gone or had been tampered with, every VE that runs is to pass again. The answer is what it is now.
+    pub(super) fn mend_firewall(&self) -> Result<Ruleset> {
+        let ruleset = self.ruleset()?;
+        if self.firewall.ensure(&ruleset)? {
             self.firewall.admit(self.config.nft_table.as_str(), &self.members()?)?;
         }
-        Ok(())
+        Ok(ruleset)
     }
 
     /// What the firewall should know of the VEs that run.
@@ -79,11 +82,16 @@ impl Host {
                 }
             };
             let mac = Mac::guest(id, n as u8).bytes();
+            // What it is called by from itself, too.
+            let own = state.interfaces.iter().flat_map(|i| &i.addresses);
+            let hairpin = own.filter(|_| !i.forwards.is_empty() && port.is_none());
             members.push(Member {
                 interface,
                 addresses,
                 mac,
+                hairpin: hairpin.copied().collect(),
                 port,
+                forwards: i.forwards.iter().flat_map(|f| f.singles()).collect(),
             });
         }
         members
@@ -93,17 +101,29 @@ impl Host {
     pub fn ruleset(&self) -> Result<Ruleset> {
         let mut catalogue = Catalogue::default();
         let (mut masquerade, mut bridged, mut isolated) = (Vec::new(), false, Vec::new());
+        let mut nat = Nat::default();
         for name in self.names_of("networks") {
             let Ok(name) = name.parse() else { continue };
             let network = catalogue.network(self, &name)?;
             if let Some(bridge) = &network.bridge {
                 bridged = true;
                 // What a host does on somebody else's bridge is its owner's affair.
-                let apart = bridge.isolated && bridge.existing.is_none();
+                let own = bridge.existing.is_none();
+                let apart = bridge.isolated && own;
                 isolated.extend(apart.then(|| IsolatedNetwork {
                     pools: network.pools.clone(),
                     host: bridge.host.clone(),
                 }));
+                // Behind an uplink there are others, whose frames the bridge passes on to the host.
+                let only_ves = own && bridge.uplink.is_none();
+                let bridge_name = self.bridge_name(name.as_str(), bridge);
+                nat.inside.extend(only_ves.then(|| bridge_name.clone()));
+                let is_gateway = !bridge.host.is_empty();
+                nat.bridged
+                    .extend(is_gateway.then(|| (bridge_name, network.pools.clone())));
+            }
+            if network.kind == NetworkKind::Nat {
+                nat.closed.extend(&network.pools);
             }
             if network.masquerade {
                 masquerade.push(MasqueradePool {
@@ -116,6 +136,7 @@ impl Host {
             table: self.config.nft_table.as_str().to_owned(),
             prefix: self.config.interface_prefix.as_str().to_owned(),
             masquerade,
+            nat,
             bridged,
             isolated,
             members: Vec::new(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hostel_model::definition::{Allowances, DriverName};
 use hostel_model::distribution::{Family, InitKind};
+use hostel_model::forward::PortForward;
 use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
 use hostel_system::file;
 use hostel_system::process::Init;
@@ -75,6 +76,9 @@ pub struct InterfaceState {
     pub mac: String,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
+    /// Ports of the host that lead to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forwards: Vec<PortForward>,
     /// It is on a bridge, and may do this there. (A table, and so the last.)
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bridged: Option<Allowances>,

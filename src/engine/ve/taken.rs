@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use hostel_model::aside::Aside;
+use hostel_model::forward::PortForward;
 use hostel_model::id::{VeId, VeName};
 use hostel_system::file;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,8 @@ pub struct Taken {
     pub slots: BTreeSet<u32>,
     /// Addresses.
     pub addresses: BTreeSet<IpAddr>,
+    /// Ports of the host that lead to VEs.
+    pub forwards: Vec<(VeName, PortForward)>,
     /// Addresses that were in use a short while ago.
     pub aside: Aside,
     /// When that was looked up, in seconds since 1970.
@@ -66,6 +69,8 @@ struct Entry {
     name: VeName,
     slot: u32,
     addresses: Vec<IpAddr>,
+    #[serde(default)]
+    forwards: Vec<PortForward>,
 }
 
 /// By the name of the VE's directory.
@@ -141,6 +146,7 @@ impl Entry {
         Self {
             stamp: stamp.filter(|_| state.damaged.is_none()),
             addresses: state.addresses().collect(),
+            forwards: state.forwards().collect(),
             id: state.id,
             name: state.name,
             slot: state.slot,
@@ -154,6 +160,8 @@ impl Taken {
         self.names.insert(entry.name.clone());
         self.slots.insert(entry.slot);
         self.addresses.extend(&entry.addresses);
+        let forwards = entry.forwards.iter().map(|f| (entry.name.clone(), *f));
+        self.forwards.extend(forwards);
     }
 
     fn add_damaged(&mut self, dir: &Path) {

@@ -39,6 +39,9 @@ network show --json     {name, problem, description, kind, pools: [], dns: [],
                         state, ve, id, interface, routed, admitted, left}
 address add and remove --json: {id, name, interface, network, addresses: [],
                         changed, live}
+forward add and remove --json: {id, name, protocol, listen, to, changed, live}
+forward list --json     an array of {ve, id, protocol, listen, target, to,
+                        interface, network, active}
 info --json             an array of {what, value, why}
 audit --json            an array of {kind, object, why, fixed, error}
 template list --json    an array of what template show gives

@@ -25,6 +25,7 @@ const SYNONYMS: &[(&[&str], &str)] = &[
     (&["image", "images", "templates"], "template"),
     (&["net", "networks", "pool", "pools"], "network"),
     (&["ip", "ipadd", "ipdel", "addresses"], "address"),
+    (&["nat", "dnat", "port", "ports", "publish", "forwards"], "forward"),
     (&["check", "fsck", "doctor", "gc"], "audit"),
     (&["setup", "install"], "init"),
 ];

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::diagnostic::Diagnostics;
 use super::field::{Field, Reading, Record, fields};
 use super::resources::DriverName;
+use super::traffic::{self, TrafficClass};
 use super::value::{read_text, words};
 use super::ve::Share;
 use crate::id::{NetworkName, PlanName, TemplateRef, TenantName, VeId};
@@ -51,6 +52,8 @@ pub struct HostConfig {
     pub proc: Proc,
     /// CRIU, which suspends and resumes VEs: a path, or a name in the usual directories.
     pub criu: Program,
+    /// `[[traffic]]`: the classes that traffic is counted in. What none names is in one of its own.
+    pub traffic: Vec<TrafficClass>,
     /// Where root lacks CAP_SYS_RESOURCE: let root own VEs' user namespaces, without which CRIU can't save them there.
     pub root_owns_namespaces: bool,
     /// The keys that the file sets; all else is built in.
@@ -215,6 +218,11 @@ impl InterfacePrefix {
     pub fn interface(&self, id: VeId, index: usize) -> String {
         format!("{}{id}.{index}", self.0)
     }
+
+    /// Whose interface that is, by its name.
+    pub fn id_of(&self, interface: &str) -> Option<VeId> {
+        interface.strip_prefix(&self.0)?.split_once('.')?.0.parse().ok()
+    }
 }
 
 read_text! { AbsolutePath, "an absolute path, without \"..\""; }
@@ -246,6 +254,7 @@ pub(super) struct Draft {
     lxcfs: Option<AbsolutePath>,
     criu: Option<Program>,
     root_owns_namespaces: Option<bool>,
+    traffic: Option<Vec<traffic::Draft>>,
 }
 
 impl Record for Draft {
@@ -278,6 +287,7 @@ impl Record for Draft {
         "shutdown.timeout": Span => shutdown_timeout, "how long all VEs together may take when the host goes down", "\"5m\"";
         "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
         "proc.lxcfs": AbsolutePath => lxcfs, "where lxcfs is mounted", "\"/var/lib/lxcfs\"";
+        "traffic": Vec<traffic::Draft> => traffic, "a class that traffic is counted in, a [[traffic]] each", "\"internal\"";
     };
 }
 
@@ -310,6 +320,7 @@ impl HostConfig {
         {
             reading.wrong("console.log_size", "4KiB to 1GiB");
         }
+        traffic::check(draft.traffic.as_deref().unwrap_or_default(), &mut reading);
         if !reading.reports.is_empty() {
             return Err(reading.reports.finish());
         }
@@ -374,6 +385,7 @@ impl Draft {
                 lxcfs: path(self.lxcfs, Path::new("/var/lib/lxcfs")),
             },
             criu: self.criu.unwrap_or_else(|| Program("criu".into())),
+            traffic: traffic::finish(self.traffic.unwrap_or_default()),
             root_owns_namespaces: self.root_owns_namespaces.unwrap_or(false),
             said,
         }

@@ -6,12 +6,14 @@
 mod bridge;
 mod diagnostic;
 mod field;
+mod forward;
 mod guest;
 mod host;
 mod network;
 mod plan;
 mod resources;
 mod tenant;
+mod traffic;
 pub(crate) mod value;
 mod ve;
 
@@ -23,12 +25,14 @@ pub(crate) use value::is_unfit;
 pub use bridge::{Allowances, Bridge, InterfaceName};
 pub use diagnostic::{Diagnostic, Diagnostics, Fault};
 pub use field::{FileKind, KeyDoc, Shape, When};
+pub use forward::{ForwardKeys, MAX_FORWARDED, Protocol};
 pub use guest::{CryptHash, Guest, SshKey, Timezone};
 pub use host::{Console, Defaults, HostConfig, IdRange, InterfacePrefix, Paths, Proc, Shutdown, Unenforceable, View};
 pub use network::{AddressRange, Network, NetworkKind};
 pub use plan::Plan;
 pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys, MemoryKeys, NetKeys, Resources};
 pub use tenant::Tenant;
+pub use traffic::{ClassName, Prefix, REST, TrafficClass};
 pub use value::Count;
 pub use ve::{Addresses, InterfaceKeys, MAX_INTERFACES, Share, StopMode, VeDefinition};
 

@@ -21,9 +21,11 @@ const QUARANTINE: Span = Span::seconds(3600);
 
 words! {
     /// The way to reach a network's addresses.
-    NetworkKind, "\"routed\" or \"bridge\"",
+    NetworkKind, "\"routed\", \"nat\" or \"bridge\"",
     /// A route to each single address through the host.
     Routed = "routed",
+    /// The same, behind the host's own addresses: nobody outside reaches its VEs but by a forward.
+    Nat = "nat",
     /// An Ethernet that VEs share, with each other and perhaps with what is behind an interface of the host.
     Bridge = "bridge",
 }
@@ -190,7 +192,7 @@ pub(super) struct Draft {
 impl Record for Draft {
     const FIELDS: &'static [Field<Self>] = fields! {
         "description": String => description, "what the network is for, for people", "\"addresses of the internet\"";
-        "kind": NetworkKind => kind, "the way to reach it, \"routed\" or \"bridge\"", "\"routed\"";
+        "kind": NetworkKind => kind, "the way to reach it, \"routed\", \"nat\" or \"bridge\"", "\"routed\"";
         "pools": Vec<IpNetwork> => pools, "the prefixes its addresses come from", "[\"10.77.0.0/24\", \"2001:db8:77::/64\"]";
         "ranges": Vec<AddressRange> => ranges,
             "where \"auto\" addresses are taken from; the whole pools if not set", "[\"10.77.0.100-10.77.0.199\"]";
@@ -198,7 +200,7 @@ impl Record for Draft {
             "addresses that belong to somebody else", "[\"10.77.0.1\", \"10.77.0.5-10.77.0.9\"]";
         "quarantine": Span => quarantine,
             "how long an address that a VE gave back is kept from others; 0s for not at all", "\"1h\"";
-        "masquerade": bool => masquerade, "give what leaves the host the host's own address (NAT)", "true";
+        "masquerade": bool => masquerade, "give what leaves the host the host's own address; kind \"nat\" always does", "true";
         "dns": Vec<IpAddr> => dns, "name servers for its VEs; if not set, the host's own", "[\"9.9.9.9\", \"2620:fe::fe\"]";
         "search": Vec<Domain> => search, "domains its VEs search short names in", "[\"acme.example\"]";
         "mtu": u16 => mtu, "bytes of the largest packet, 1280 to 65535", "1500";
@@ -234,7 +236,7 @@ impl Network {
                 exclude: draft.exclude.into_iter().flatten().chain(occupied).collect(),
                 quarantine: draft.quarantine.unwrap_or(QUARANTINE),
                 pools,
-                masquerade: draft.masquerade.unwrap_or(false),
+                masquerade: draft.masquerade.unwrap_or(kind == NetworkKind::Nat),
                 dns: draft.dns.unwrap_or_default(),
                 search: draft.search.unwrap_or_default(),
                 mtu: draft.mtu,
@@ -301,6 +303,16 @@ impl Draft {
                 self.bridge.check(pools, masquerade, reading);
             }
             Some(NetworkKind::Routed) => self.bridge.refuse(reading),
+            Some(NetworkKind::Nat) => {
+                self.bridge.refuse(reading);
+                if self.masquerade == Some(false) {
+                    reading.wrong(
+                        "masquerade",
+                        "true, or no such key: what leaves a network of kind \"nat\" always has the host's address (one \
+                         that the world can answer to directly is of kind \"routed\")",
+                    );
+                }
+            }
             None => {}
         }
     }

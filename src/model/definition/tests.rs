@@ -264,6 +264,11 @@ fn networks() {
     let good = network("kind = \"routed\"\npools = [\"10.77.0.0/24\", \"2001:db8:77::/64\"]\nexclude = [\"10.77.0.1\", \"10.77.0.5-10.77.0.9\"]").unwrap();
     assert!(good.contains("10.77.0.9".parse().unwrap()) && good.excludes("10.77.0.9".parse().unwrap()));
     assert_eq!(good.quarantine, Span::seconds(3600));
+    for (kind, masquerades) in [("nat", true), ("routed", false)] {
+        let text = format!("kind = \"{kind}\"\npools = [\"10.77.0.0/24\"]");
+        assert_eq!(network(&text).unwrap().masquerade, masquerades, "{kind}");
+    }
+    assert!(network("kind = \"nat\"\npools = [\"10.77.0.0/24\"]\nmasquerade = true").is_ok());
     assert!(!good.contains("10.77.1.1".parse().unwrap()) && !good.excludes("10.77.0.10".parse().unwrap()));
     for (text, key, expected) in [
         (
@@ -340,6 +345,16 @@ fn networks() {
             "from the lower to the higher",
         ),
         ("kind = \"routed\"\npools = [\"10.0.0.0/8\"]\nmtu = 1000", "mtu", "1280"),
+        (
+            "kind = \"nat\"\npools = [\"10.0.0.0/8\"]\nmasquerade = false",
+            "masquerade",
+            "always has the host's address",
+        ),
+        (
+            "kind = \"nat\"\npools = [\"10.0.0.0/8\"]\nisolated = true",
+            "isolated",
+            "kind = \"bridge\"",
+        ),
     ] {
         let wrong = network(text).expect_err(text);
         assert_eq!(
@@ -419,12 +434,20 @@ fn every_key_has_words_and_a_true_example() {
                 continue;
             }
             let interface = k.key.strip_prefix("network.N.");
+            let forward = k.key.strip_prefix("forward.N.");
             let mut text: String = required(kind)
                 .iter()
                 .filter(|(key, _)| *key != k.key && !key.contains(".N."))
                 .map(|(key, example)| format!("{key} = {example}\n"))
                 .collect();
-            match interface {
+            match interface.or(forward) {
+                Some("listen") => text += &format!("[[forward]]\nlisten = {}\n", k.example),
+                Some(name) if forward.is_some() => {
+                    text += &format!(
+                        "[[network]]\nnetwork = \"private\"\n[[forward]]\nlisten = 1\n{name} = {}\n",
+                        k.example
+                    );
+                }
                 Some("network") => text += &format!("[[network]]\nnetwork = {}\n", k.example),
                 Some(name) => text += &format!("[[network]]\nnetwork = \"a\"\n{name} = {}\n", k.example),
                 None => text += &format!("{} = {}\n", k.key, k.example),

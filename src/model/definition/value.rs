@@ -83,7 +83,7 @@ impl<'c, 'a> Cell<'c, 'a> {
     }
 
     /// A number of either kind as it would be written in decimal, or a string.
-    fn number_or_text(&mut self) -> Option<String> {
+    pub(crate) fn number_or_text(&mut self) -> Option<String> {
         match self.value.get_ref() {
             DeValue::Integer(n) => match i128::from_str_radix(n.as_str(), n.radix()) {
                 Ok(n) => Some(n.to_string()),
@@ -94,7 +94,7 @@ impl<'c, 'a> Cell<'c, 'a> {
         }
     }
 
-    fn parse_number_or_text<T: FromStr>(&mut self) -> Option<T> {
+    pub(crate) fn parse_number_or_text<T: FromStr>(&mut self) -> Option<T> {
         let parsed = self.number_or_text()?.parse().ok();
         if parsed.is_some() { parsed } else { self.fail() }
     }

@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 use super::bridge::Allowances;
 use super::diagnostic::Diagnostics;
 use super::field::{Field, KeyDoc, Reading, Record, Shape, When, fields};
+use super::forward::{self, ForwardKeys};
 use super::guest::{CryptHash, Guest, SshKey, Timezone};
 use super::resources::Resources;
 use super::stem;
@@ -70,6 +71,8 @@ pub struct VeDefinition {
     pub overrides: Resources,
     /// `[[network]]`
     pub interfaces: Vec<InterfaceKeys>,
+    /// `[[forward]]`
+    pub forwards: Vec<ForwardKeys>,
     /// Its name servers; `None`: its networks'.
     pub dns: Option<Vec<IpAddr>>,
     /// Its search domains; `None`: its networks'.
@@ -161,6 +164,7 @@ struct Draft {
     description: Option<String>,
     resources: Resources,
     interfaces: Option<Vec<InterfaceDraft>>,
+    forwards: Option<Vec<forward::Draft>>,
     dns: Option<Vec<IpAddr>>,
     search: Option<Vec<Domain>>,
     password_hash: Option<CryptHash>,
@@ -257,6 +261,8 @@ impl Record for Draft {
         "stop.mode": StopMode => stop_mode, "what becomes of it when the host goes down: stop or suspend", "\"stop\"";
         "network": Vec<InterfaceDraft> => interfaces,
             "an interface on a network, a [[network]] each", "\"private\"", When::Restart;
+        "forward": Vec<forward::Draft> => forwards,
+            "ports of the host that lead to it, a [[forward]] each", "\":8080\"", When::Restart;
     };
     const REQUIRED: &'static [&'static str] = &["id", "name", "tenant", "template", "plan"];
     const HAS_RESOURCES: bool = true;
@@ -272,6 +278,7 @@ pub(super) fn keys() -> Vec<KeyDoc> {
         .partition(|k| k.shape == Shape::Tables);
     all.extend(interfaces);
     all.extend(KeyDoc::of_record::<InterfaceDraft>("network.N."));
+    all.extend(KeyDoc::of_record::<forward::Draft>("forward.N."));
     all
 }
 
@@ -279,7 +286,7 @@ impl VeDefinition {
     /// Reads `ve/<name>.toml`. `file` must agree with the name inside, and is what mistakes are reported under.
     pub fn parse(file: &str, text: &str) -> Result<Self, Diagnostics> {
         let (draft, mut reading) = Reading::file::<Draft>(file, text)?;
-        draft.check(file, &mut reading);
+        let forwards = draft.check(file, &mut reading);
         let interfaces: Vec<InterfaceKeys> = draft
             .interfaces
             .into_iter()
@@ -319,6 +326,7 @@ impl VeDefinition {
             description: draft.description,
             overrides: draft.resources,
             interfaces,
+            forwards,
             dns: draft.dns,
             search: draft.search,
             guest: Guest {
@@ -334,8 +342,8 @@ impl VeDefinition {
 }
 
 impl Draft {
-    /// What the values must be together.
-    fn check(&self, file: &str, reading: &mut Reading<'_>) {
+    /// What the values must be together. Gives the forwards.
+    fn check(&self, file: &str, reading: &mut Reading<'_>) -> Vec<ForwardKeys> {
         if let Some(name) = &self.name
             && name.as_str() != stem(file)
         {
@@ -369,5 +377,6 @@ impl Draft {
         if self.ssh_keys.iter().flatten().any(|k| !blobs.insert(k.blob())) {
             reading.wrong("guest.ssh_keys", "each key once");
         }
+        forward::check(self.forwards.as_deref().unwrap_or_default(), &networks, reading)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::definition::{When, key, keys};
+use crate::definition::{ForwardKeys, When, key, keys};
 use crate::resolve::Effective;
 
 /// A setting that changes.
@@ -25,11 +25,13 @@ pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
     let plain = keys()
         .iter()
         .map(|k| k.key.clone())
-        .filter(|k| k != "network" && !k.contains(".N."));
+        .filter(|k| k != "network" && k != "forward" && !k.contains(".N."));
     let of_each = ["network", "addresses", "rate_in", "rate_out"];
     let networks = (0..most).flat_map(|i| of_each.map(|name| format!("network.{i}.{name}")));
     let mut changes = Vec::new();
-    for key in plain.chain(networks) {
+    let forwards = 0..old.forwards.len().max(new.forwards.len());
+    let forwards = forwards.flat_map(|i| ForwardKeys::NAMES.map(|name| format!("forward.{i}.{name}")));
+    for key in plain.chain(networks).chain(forwards) {
         let get = |values: &std::collections::BTreeMap<String, String>| {
             // What an interface that isn't there would have if nobody said else.
             let absent = if key.contains(".rate_") { "unlimited" } else { "none" };

@@ -1,6 +1,7 @@
 //! Changing the text of a VE's definition without losing what a person wrote in it: comments, order and layout stay.
 
 mod change;
+mod forward;
 mod list;
 mod render;
 mod splice;
@@ -14,6 +15,7 @@ use crate::definition::{
     Diagnostics, DriverName, HostConfig, KeyDoc, Shape, VeDefinition, is_unfit, key, keys, nearest, one_of,
 };
 pub use change::{Change, diff};
+pub use forward::{add_forward, remove_forward};
 pub use render::{NewVe, render_new};
 
 /// A change that can't be made.
@@ -145,6 +147,11 @@ fn apply(file: &str, text: &str, typed: &str, value: &str) -> Result<String, Edi
                 "set its .network or .addresses, or remove it with an empty value",
             )),
         };
+    }
+    if path == "forward" || path.starts_with("forward.") {
+        return Err(impossible(
+            "write: hostel forward add NAME LISTEN, or hostel forward remove NAME LISTEN",
+        ));
     }
     let Some(doc) = key(path) else {
         let known = || keys().iter().map(|k| k.key.as_str());

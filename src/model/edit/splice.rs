@@ -220,20 +220,33 @@ impl<'a> Text<'a> {
 
     /// Adds an interface with automatic addresses.
     pub(super) fn add_interface(&self, network: &str) -> String {
-        if let Some(array) = self.document.as_table().get("network").and_then(Item::as_array) {
-            let table = format!("{{ network = {}, addresses = \"auto\" }}", quote(network));
-            return super::list::append(self.text, array, &[table]);
+        self.add_table("network", &[("network", quote(network)), ("addresses", quote("auto"))])
+    }
+
+    /// Adds a table to a list of tables: its keys with their values in TOML.
+    pub(super) fn add_table(&self, name: &str, keys: &[(&str, String)]) -> String {
+        let lines = |between: &str| {
+            let all: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            all.join(between)
+        };
+        if let Some(array) = self.document.as_table().get(name).and_then(Item::as_array) {
+            return super::list::append(self.text, array, &[format!("{{ {} }}", lines(", "))]);
         }
         let mut text = self.text.trim_end().to_owned();
         if !text.is_empty() {
             text.push_str("\n\n");
         }
-        text + &format!("[[network]]\nnetwork = {}\naddresses = \"auto\"\n", quote(network))
+        text + &format!("[[{name}]]\n{}\n", lines("\n"))
     }
 
     /// Removes an interface; `None` if there is none of that index.
     pub(super) fn remove_interface(&self, index: usize) -> Option<String> {
-        match self.document.as_table().get("network")? {
+        self.remove_table("network", index)
+    }
+
+    /// Removes a table from a list of tables; `None` if there is none of that index.
+    pub(super) fn remove_table(&self, name: &str, index: usize) -> Option<String> {
+        match self.document.as_table().get(name)? {
             Item::ArrayOfTables(tables) => {
                 let table = tables.get(index)?;
                 let values = table.iter().filter_map(|(_, item)| item.span()).map(|s| s.end);
@@ -245,7 +258,7 @@ impl<'a> Text<'a> {
                 let array = item.as_array()?;
                 match array.len() {
                     n if index >= n => None,
-                    1 => Some(self.unset("network")),
+                    1 => Some(self.unset(name)),
                     _ => Some(super::list::remove(self.text, &super::list::spans(array), &[index])),
                 }
             }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{DiskLimits, Interface, ResolveError, Source, Traffic, unknown};
-use crate::definition::{Addresses, Features, Guest, HostConfig, Network, Plan, Share, Tenant, VeDefinition};
+use crate::definition::{
+    Addresses, Features, ForwardKeys, Guest, HostConfig, Network, Plan, Share, Tenant, VeDefinition,
+};
 use crate::limits::{CpuLimits, IoLimits, Limits, Max, MemoryLimits};
 use crate::units::{Bytes, Rate};
 
@@ -170,6 +172,19 @@ impl Merge<'_> {
             });
         }
         Ok(interfaces)
+    }
+
+    pub(super) fn forwards(&mut self) -> Vec<ForwardKeys> {
+        for (i, forward) in self.ve.forwards.iter().enumerate() {
+            for name in ForwardKeys::NAMES {
+                let source = match (name, &forward.network) {
+                    ("network", None) => Source::Default,
+                    _ => self.definition(),
+                };
+                self.note(format!("forward.{i}.{name}"), source);
+            }
+        }
+        self.ve.forwards.clone()
     }
 
     /// The definition's own list, or the first one that its networks have.

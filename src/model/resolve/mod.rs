@@ -13,8 +13,8 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::definition::{
-    Addresses, Allowances, DriverName, Features, Guest, HostConfig, Network, Plan, Share, StopMode, Tenant,
-    VeDefinition, one_of,
+    Addresses, Allowances, DriverName, Features, ForwardKeys, Guest, HostConfig, Network, Plan, Share, StopMode,
+    Tenant, VeDefinition, one_of,
 };
 
 use crate::bandwidth::{Bandwidth, Burst};
@@ -54,6 +54,8 @@ pub struct Effective {
     pub granted: Features,
     /// Its interfaces, in order: interface 0 is eth0 inside.
     pub interfaces: Vec<Interface>,
+    /// Ports of the host that lead to it.
+    pub forwards: Vec<ForwardKeys>,
     /// Its name servers.
     pub dns: Vec<IpAddr>,
     /// Its search domains.
@@ -282,6 +284,7 @@ pub fn resolve(
         features: merge.features(granted),
         granted,
         interfaces,
+        forwards: merge.forwards(),
         dns,
         search,
         guest: merge.guest(),

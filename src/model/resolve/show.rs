@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{Effective, Source};
-use crate::definition::{Addresses, DriverName};
+use crate::definition::{Addresses, DriverName, ForwardKeys};
 use crate::limits::Limits;
 use crate::units::{Bytes, Rate};
 
@@ -22,7 +22,11 @@ impl Effective {
             let keys = keys.chain(["rate_in", "rate_out"]);
             keys.map(move |name| format!("network.{i}.{name}"))
         });
-        let networks = networks.filter_map(|key| values.get(&key).map(|value| (key.clone(), value.clone())));
+        let forwards =
+            (0..self.forwards.len()).flat_map(|i| ForwardKeys::NAMES.map(|name| format!("forward.{i}.{name}")));
+        let networks = networks
+            .chain(forwards)
+            .filter_map(|key| values.get(&key).map(|value| (key.clone(), value.clone())));
         known
             .chain(networks)
             .map(|(key, value)| {
@@ -115,6 +119,11 @@ impl Effective {
             values.insert(format!("network.{i}.rate_out"), max(interface.rate_out));
             for (key, allowed) in interface.allowed.by_key() {
                 values.insert(format!("network.{i}.{key}"), allowed.to_string());
+            }
+        }
+        for (i, forward) in self.forwards.iter().enumerate() {
+            for (name, value) in ForwardKeys::NAMES.into_iter().zip(forward.texts()) {
+                values.insert(format!("forward.{i}.{name}"), value);
             }
         }
         values

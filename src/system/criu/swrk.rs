@@ -224,7 +224,9 @@ impl Standing {
             }
         }
         self.over = true;
-        let why = reason(&log_of(&self.images)).unwrap_or_else(|| "CRIU ended without a word".into());
+        let why = reason(&log_of(&self.images)).unwrap_or_else(|| {
+            "CRIU ended without a word; if it was killed, the process that it was just steering may have ended with it".into()
+        });
         Err(Error::new("save the processes of init", init, why))
     }
 }

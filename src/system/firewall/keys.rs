@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Member, PortRules};
+use super::{Member, PortRules, forward};
 use crate::net::{check, read_address};
 
 /// An interface's name in a key: IFNAMSIZ.
@@ -29,6 +29,18 @@ pub(super) enum Set {
     Ve6,
     /// Interface and target of a neighbour advertisement.
     Nd6,
+    /// Ports of the host's IPv4 addresses that lead to VEs (a map).
+    Forward4,
+    /// See [`Set::Forward4`].
+    Forward6,
+    /// Ports of all the host's IPv4 addresses that lead to VEs (a map).
+    ForwardAny4,
+    /// See [`Set::ForwardAny4`].
+    ForwardAny6,
+    /// Interface, and the IPv4 sources from which its VE reaches itself.
+    Hairpin4,
+    /// See [`Set::Hairpin4`].
+    Hairpin6,
     /// The same four for ports.
     PortLinks,
     /// See [`Set::Ve4`].
@@ -58,6 +70,15 @@ pub(super) enum Set {
 impl Set {
     /// Those of routed links.
     pub const ROUTED: &'static [Self] = &[Self::Links, Self::Ve4, Self::Ve6, Self::Nd6];
+    /// Those of ports of the host that lead to VEs of either kind.
+    pub const FORWARDS: &'static [Self] = &[
+        Self::Forward4,
+        Self::Forward6,
+        Self::ForwardAny4,
+        Self::ForwardAny6,
+        Self::Hairpin4,
+        Self::Hairpin6,
+    ];
     /// Those of ports.
     pub const PORTS: &'static [Self] = &[
         Self::PortLinks,
@@ -76,15 +97,32 @@ impl Set {
 
     /// All.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::ROUTED.iter().chain(Self::PORTS).copied()
+        [Self::ROUTED, Self::FORWARDS, Self::PORTS]
+            .into_iter()
+            .flatten()
+            .copied()
     }
 
     /// The table that it is in.
     pub fn family(self) -> Family {
-        match self {
-            Self::Links | Self::Ve4 | Self::Ve6 | Self::Nd6 => Family::Inet,
-            _ => Family::Bridge,
+        if Self::PORTS.contains(&self) {
+            Family::Bridge
+        } else {
+            Family::Inet
         }
+    }
+
+    /// Do its elements belong to whom their comments name?
+    pub fn is_forward(self) -> bool {
+        matches!(
+            self,
+            Self::Forward4 | Self::Forward6 | Self::ForwardAny4 | Self::ForwardAny6
+        )
+    }
+
+    /// Do its elements lead to something?
+    pub fn is_map(self) -> bool {
+        self.is_forward() || self == Self::Sides
     }
 
     /// Its name in the templates.
@@ -94,6 +132,12 @@ impl Set {
             Self::Ve4 | Self::Port4 => "ve4",
             Self::Ve6 | Self::Port6 => "ve6",
             Self::Nd6 | Self::PortNd => "nd6",
+            Self::Forward4 => "forward4",
+            Self::Forward6 => "forward6",
+            Self::ForwardAny4 => "forward_any4",
+            Self::ForwardAny6 => "forward_any6",
+            Self::Hairpin4 => "hairpin4",
+            Self::Hairpin6 => "hairpin6",
             Self::PortNdMac => "nd_mac",
             Self::AnyMac => "any_mac",
             Self::AnyIp => "any_ip",
@@ -112,6 +156,12 @@ impl Set {
             Self::Ve4 | Self::Port4 => "iifname . ip saddr",
             Self::Ve6 | Self::Port6 => "iifname . ip6 saddr",
             Self::Nd6 | Self::PortNd => "iifname . @th,64,128",
+            Self::Forward4 => "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
+            Self::Forward6 => "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service",
+            Self::ForwardAny4 => "inet_proto . inet_service : ipv4_addr . inet_service",
+            Self::ForwardAny6 => "inet_proto . inet_service : ipv6_addr . inet_service",
+            Self::Hairpin4 => "ifname . ipv4_addr",
+            Self::Hairpin6 => "ifname . ipv6_addr",
             Self::PortNdMac => "iifname . @th,208,48",
             Self::AnyMac | Self::AnyIp | Self::DhcpServers | Self::Routers => "iifname",
             Self::HearsRa => "oifname",
@@ -126,6 +176,9 @@ impl Set {
             Self::Links | Self::PortLinks => "Host end and MAC address of each admitted VE interface.",
             Self::Ve4 | Self::Port4 | Self::Ve6 | Self::Port6 => "The addresses that each may send from.",
             Self::Nd6 | Self::PortNd => "The same addresses as targets of neighbour advertisements.",
+            Self::Forward4 | Self::Forward6 => "Ports of the host's addresses, and where each leads.",
+            Self::ForwardAny4 | Self::ForwardAny6 => "Ports of all the host's addresses, and where each leads.",
+            Self::Hairpin4 | Self::Hairpin6 => "From where a VE would reach itself by such a port.",
             Self::PortNdMac => "The MAC address once more, as it stands in neighbour discovery.",
             Self::AnyMac => "Whose VE has allow_mac_spoofing.",
             Self::AnyIp => "Whose VE has allow_ip_spoofing.",
@@ -145,10 +198,12 @@ pub(super) struct Key {
     pub set: Set,
     pub bytes: Vec<u8>,
     pub data: Vec<u8>,
+    /// The interface it belongs to, where that isn't in the key.
+    pub owner: String,
 }
 
 impl Key {
-    fn new(set: Set, interface: &str, value: &[u8]) -> Self {
+    pub fn new(set: Set, interface: &str, value: &[u8]) -> Self {
         let mut bytes = interface.as_bytes().to_vec();
         bytes.resize(NAME, 0);
         bytes.extend(value);
@@ -157,11 +212,15 @@ impl Key {
             set,
             bytes,
             data: Vec::new(),
+            owner: String::new(),
         }
     }
 
     /// The interface it belongs to.
     pub fn interface(&self) -> String {
+        if self.set.is_forward() {
+            return self.owner.clone();
+        }
         let name = self.bytes.get(..NAME).unwrap_or_default();
         String::from_utf8_lossy(name).trim_end_matches('\0').to_owned()
     }
@@ -189,7 +248,12 @@ impl Key {
         let name = format!("\"{}\"", self.interface());
         let value = match self.set {
             Set::Links | Set::PortLinks => self.mac().map(check::mac_text),
-            Set::Ve4 | Set::Port4 | Set::Ve6 | Set::Port6 => read_address(self.value()).map(|a| a.to_string()),
+            Set::Ve4 | Set::Port4 | Set::Ve6 | Set::Port6 | Set::Hairpin4 | Set::Hairpin6 => {
+                read_address(self.value()).map(|a| a.to_string())
+            }
+            Set::Forward4 | Set::Forward6 | Set::ForwardAny4 | Set::ForwardAny6 => {
+                return forward::text(self).unwrap_or_default();
+            }
             Set::Nd6 | Set::PortNd => Some(hex(self.value())),
             Set::PortNdMac => self.value().get(..6).map(hex),
             Set::Peers => self.mark().map(|m| m.to_string()),
@@ -230,6 +294,7 @@ pub(super) fn keys(member: &Member) -> Vec<Key> {
         keys.extend(of_v6(link_local(member.mac)));
         keys.extend(port_keys(name, member.mac, port));
     }
+    keys.extend(forward::keys(member));
     keys
 }
 
@@ -261,9 +326,7 @@ pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member
         let interface = key.interface();
         let new = || Member {
             interface: interface.clone(),
-            addresses: Vec::new(),
-            mac: [0; 6],
-            port: None,
+            ..Member::default()
         };
         let member: &mut Member = members.entry(interface.clone()).or_insert_with(new);
         match key.set {
@@ -274,6 +337,8 @@ pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member
                 member.addresses.extend(own);
             }
             Set::Nd6 => {}
+            Set::Hairpin4 | Set::Hairpin6 => member.hairpin.extend(read_address(key.value())),
+            set if set.is_forward() => member.forwards.extend(forward::read(key)),
             set => {
                 let port = member.port.get_or_insert_default();
                 match set {
@@ -309,6 +374,7 @@ mod tests {
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             mac: [2, 0, 0, 0, 1, 5],
             port,
+            ..Member::default()
         }
     }
 

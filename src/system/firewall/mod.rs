@@ -15,21 +15,26 @@
 use std::fmt::Debug;
 use std::net::IpAddr;
 
+use hostel_model::forward::PortForward;
 use ipnetwork::IpNetwork;
 
 use crate::Result;
 
 mod fake;
+mod forward;
 mod keys;
+mod nat;
 mod nftables;
 mod ruleset;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod traffic;
 mod wire;
 
 pub use fake::FakeFirewall;
+pub use nat::Nat;
 pub use nftables::Nftables;
 
 /// What the table shall be.
@@ -41,6 +46,8 @@ pub struct Ruleset {
     pub prefix: String,
     /// Networks whose VEs leave the host under the host's own address.
     pub masquerade: Vec<MasqueradePool>,
+    /// Networks that nobody outside reaches uninvited.
+    pub nat: Nat,
     /// Are there networks of kind bridge? The table of that family is made for them only: not every kernel has it.
     pub bridged: bool,
     /// Networks on bridges of ours into which the host forwards nothing of their own VEs: tenants would reach each other
@@ -69,7 +76,7 @@ pub struct MasqueradePool {
 }
 
 /// One interface of a VE, and what may come from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Member {
     /// The host's end.
     pub interface: String,
@@ -79,6 +86,10 @@ pub struct Member {
     pub mac: [u8; 6],
     /// It is a port of a bridge, with these rules.
     pub port: Option<PortRules>,
+    /// Ports of the host that lead to addresses of it. The kernel tells ranges port by port.
+    pub forwards: Vec<PortForward>,
+    /// All addresses of its VE: from these it reaches itself by such a port, which takes a detour.
+    pub hairpin: Vec<IpAddr>,
 }
 
 /// What may pass a port of a bridge.

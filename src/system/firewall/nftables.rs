@@ -37,7 +37,7 @@ impl Nftables {
         }
     }
 
-    fn load(&self, table: &str, text: &str) -> Result<()> {
+    pub(super) fn load(&self, table: &str, text: &str) -> Result<()> {
         let fail = |e: io::Error| {
             let missing = e.kind() == io::ErrorKind::NotFound;
             let error = Error::os("run", self.program.display(), e);
@@ -68,12 +68,9 @@ impl Nftables {
         let table = &ruleset.table;
         self.load(table, &ruleset::text(ruleset, families)?)?;
         let mut netlink = open()?;
-        for family in families {
-            let chain = format!("rules_{}", digest_of_rules(&mut netlink, *family, table)?);
-            commit(&mut netlink, vec![wire::new_chain(*family, table, &chain)])
-                .map_err(|refusal| refusal.into_error("mark firewall table", table))?;
-        }
-        Ok(())
+        families
+            .iter()
+            .try_for_each(|family| mark_rules(&mut netlink, *family, table))
     }
 
     fn run(&self, text: &str) -> io::Result<Output> {
@@ -99,11 +96,11 @@ impl Nftables {
     }
 }
 
-fn open() -> Result<Netlink> {
+pub(super) fn open() -> Result<Netlink> {
     Netlink::netfilter().map_err(|e| Error::os("open a socket to", "the kernel's netfilter (netlink)", e))
 }
 
-fn commit(netlink: &mut Netlink, messages: Vec<Request>) -> std::result::Result<(), Refusal> {
+pub(super) fn commit(netlink: &mut Netlink, messages: Vec<Request>) -> std::result::Result<(), Refusal> {
     if messages.is_empty() {
         Ok(())
     } else {
@@ -157,9 +154,16 @@ fn exists(netlink: &mut Netlink, table: &str, request: &Request) -> Result<Optio
     }
 }
 
+/// Marks a table with what the kernel made of its text: see [`is_intact`].
+pub(super) fn mark_rules(netlink: &mut Netlink, family: Family, table: &str) -> Result<()> {
+    let chain = format!("rules_{}", digest_of_rules(netlink, family, table)?);
+    commit(netlink, vec![wire::new_chain(family, table, &chain)])
+        .map_err(|refusal| refusal.into_error("mark firewall table", table))
+}
+
 /// Empty chains whose names tell what the table is: one comes with the text, one is added after loading, with a
 /// digest of the rules as the kernel shows them. Together they say: this text, and nobody has touched the rules.
-fn is_intact(netlink: &mut Netlink, family: Family, table: &str, version: &str) -> Result<bool> {
+pub(super) fn is_intact(netlink: &mut Netlink, family: Family, table: &str, version: &str) -> Result<bool> {
     let Some(found) = exists(netlink, table, &wire::get_table(family, table))? else {
         return Ok(false);
     };
@@ -175,6 +179,17 @@ fn is_intact(netlink: &mut Netlink, family: Family, table: &str, version: &str) 
     Ok(true)
 }
 
+/// Elements of others in the place of such as are wanted. No two VEs that are there lead the same port to them (their
+/// records are judged before): these are left of one that is gone.
+fn usurped(netlink: &mut Netlink, table: &str, own: &BTreeSet<Key>, wanted: &BTreeSet<Key>) -> Result<Vec<Key>> {
+    let maps: BTreeSet<Set> = wanted.iter().map(|k| k.set).filter(|s| s.is_forward()).collect();
+    let all = read_keys(netlink, table, maps.into_iter(), None)?.unwrap_or_default();
+    let places: BTreeSet<(Set, &[u8])> = wanted.iter().map(|k| (k.set, &k.bytes[..])).collect();
+    let in_place = |key: &&Key| places.contains(&(key.set, &key.bytes[..]));
+    let others = all.difference(own).filter(|key| !wanted.contains(key));
+    Ok(others.filter(in_place).cloned().collect())
+}
+
 /// Gives each interface exactly the keys it shall have. Interfaces that aren't named stay as they are.
 fn set_keys(netlink: &mut Netlink, table: &str, interfaces: &Interfaces<'_>, wanted: &BTreeSet<Key>) -> Result<()> {
     let act = "change the members of firewall table";
@@ -183,7 +198,8 @@ fn set_keys(netlink: &mut Netlink, table: &str, interfaces: &Interfaces<'_>, wan
         let Some(found) = read_keys(netlink, table, Set::all(), Some(interfaces))? else {
             return Err(no_table(table));
         };
-        let stale: Vec<Key> = found.difference(wanted).cloned().collect();
+        let mut stale: Vec<Key> = found.difference(wanted).cloned().collect();
+        stale.extend(usurped(netlink, table, &found, wanted)?);
         let missing: Vec<Key> = wanted.difference(&found).cloned().collect();
         let mut messages = wire::delete(table, &stale);
         messages.extend(wire::add(table, &missing));
@@ -207,8 +223,12 @@ fn set_members(netlink: &mut Netlink, table: &str, members: &[Member]) -> Result
 }
 
 /// Admits interfaces none of which is a member, as at a VE's start; false if one is. Who has an element in any set has
-/// one in `links` (they come and go in one transaction), so that a part of the elements needs reading.
+/// one in `links` (they come and go in one transaction), so that a part of the elements needs reading. Where ports of the
+/// host lead to one, all are read.
 fn admit_new(netlink: &mut Netlink, table: &str, members: &[Member]) -> Result<bool> {
+    if members.iter().any(|m| !m.forwards.is_empty()) {
+        return Ok(false);
+    }
     let interfaces: Interfaces<'_> = members.iter().map(|m| m.interface.as_str()).collect();
     let ports = members.iter().any(|m| m.port.is_some());
     let sets = [Set::Links].into_iter().chain(ports.then_some(Set::PortLinks));

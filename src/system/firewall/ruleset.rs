@@ -2,13 +2,12 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use ipnetwork::IpNetwork;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tera::{Context, Tera};
 
 use super::keys::{Family, Key, Set, keys};
-use super::{Member, Ruleset};
+use super::{Member, Ruleset, nat};
 use crate::error::{Error, Kind, Result};
 use crate::net::{GATEWAY_V6, check};
 
@@ -56,6 +55,11 @@ pub(super) fn check_members(members: &[Member]) -> Result<()> {
         check::interface_name(&member.interface)?;
         check::mac(member.mac)?;
         member.addresses.iter().try_for_each(|a| check::address(*a))?;
+        member.hairpin.iter().try_for_each(|a| check::address(*a))?;
+        if let Some(lost) = member.forwards.iter().find(|f| !member.addresses.contains(&f.target)) {
+            let why = format!("{} hasn't that address", member.interface);
+            return Err(Error::new("forward", lost, why).kind(Kind::Invalid));
+        }
     }
     let twice = |what: String| Err(Error::new("admit", what, "it is there twice").kind(Kind::Invalid));
     let mut interfaces: Vec<&str> = members.iter().map(|m| m.interface.as_str()).collect();
@@ -125,9 +129,9 @@ pub(super) fn digest(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A set of ports, as the template wants it.
+/// A set, as the templates want it.
 #[derive(Serialize)]
-struct PortSet {
+pub(super) struct PortSet {
     about: &'static str,
     kind: &'static str,
     name: &'static str,
@@ -135,18 +139,18 @@ struct PortSet {
     elements: Vec<String>,
 }
 
-fn port_sets(members: &[Member]) -> Vec<PortSet> {
-    let ports = members.iter().filter(|m| m.port.is_some());
-    let mut all: Vec<Key> = ports.flat_map(keys).collect();
+/// These sets with the members' elements.
+pub(super) fn member_sets(sets: &[Set], members: &[Member]) -> Vec<PortSet> {
+    let mut all: Vec<Key> = members.iter().flat_map(keys).collect();
     all.sort_unstable();
     let one = |set: &Set| PortSet {
         about: set.about(),
-        kind: if *set == Set::Sides { "map" } else { "set" },
+        kind: if set.is_map() { "map" } else { "set" },
         name: set.name(),
         of: set.type_of(),
         elements: all.iter().filter(|k| k.set == *set).map(Key::text).collect(),
     };
-    Set::PORTS.iter().map(one).collect()
+    sets.iter().map(one).collect()
 }
 
 /// What the host has to do with isolated networks: their pools, and its own addresses in them.
@@ -200,11 +204,11 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
     let template = match family {
         Family::Inet => {
             insert_members(&mut context, members);
-            insert_pools(&mut context, ruleset);
+            context.insert("nat", &nat::text(ruleset, members)?);
             TEMPLATE
         }
         Family::Bridge => {
-            context.insert("sets", &port_sets(members));
+            context.insert("sets", &member_sets(Set::PORTS, members));
             context.insert("host_sets", &host_sets(ruleset));
             BRIDGE_TEMPLATE
         }
@@ -244,24 +248,6 @@ fn insert_members(context: &mut Context, members: &[Member]) {
     context.insert("ve4", &ve4);
     context.insert("ve6", &ve6);
     context.insert("nd6", &nd6);
-}
-
-fn insert_pools(context: &mut Context, ruleset: &Ruleset) {
-    // Network addresses, so that nft isn't given host bits.
-    let text = |network: &IpNetwork| format!("{}/{}", network.network(), network.prefix());
-    let pools = |ipv6: bool| {
-        let all = ruleset
-            .masquerade
-            .iter()
-            .flat_map(|m| &m.pools)
-            .filter(|p| p.is_ipv6() == ipv6);
-        let mut pools: Vec<String> = all.map(text).collect();
-        pools.sort_unstable();
-        pools.dedup();
-        pools
-    };
-    context.insert("masquerade4", &pools(false));
-    context.insert("masquerade6", &pools(true));
 }
 
 fn hex(address: Ipv6Addr) -> String {

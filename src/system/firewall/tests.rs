@@ -1,13 +1,15 @@
 //! The firewall on the real kernel: `nft`, `ping` and frames of our own making as witnesses.
 
 mod bridge;
+mod forward;
+mod nat;
 mod spoofing;
 mod table;
 mod text;
 
 use ipnetwork::IpNetwork;
 
-use super::{Firewall, MasqueradePool, Member, Nftables, Ruleset};
+use super::{Firewall, MasqueradePool, Member, Nat, Nftables, Ruleset};
 use crate::net::testing::{Space, add_ve, host_and_ve, link};
 
 const TABLE: &str = "hostel_test";
@@ -22,7 +24,7 @@ fn member(id: u32, addresses: &[&str]) -> Member {
         interface: link.host_name,
         addresses: link.addresses,
         mac: link.mac,
-        port: None,
+        ..Member::default()
     }
 }
 
@@ -31,6 +33,7 @@ fn ruleset(members: &[Member]) -> Ruleset {
         table: TABLE.into(),
         prefix: "hv".into(),
         masquerade: Vec::new(),
+        nat: Nat::default(),
         bridged: false,
         isolated: Vec::new(),
         members: members.to_vec(),

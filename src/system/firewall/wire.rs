@@ -7,13 +7,16 @@ use super::keys::{Family, Key, NAME, Set};
 use crate::net::netlink::{Attributes, Request};
 
 /// struct nfgenmsg, before the attributes.
-const HEADER: usize = 4;
+pub(super) const HEADER: usize = 4;
 /// NFTA_SET_ELEM_LIST_TABLE, _SET and _ELEMENTS.
-const ELEMENTS: [u16; 3] = [1, 2, 3];
+pub(super) const ELEMENTS: [u16; 3] = [1, 2, 3];
 /// NFTA_LIST_ELEM, NFTA_SET_ELEM_KEY, NFTA_DATA_VALUE: an element is nested that deep.
-const ELEMENT: [u16; 3] = [1, 1, 1];
+pub(super) const ELEMENT: [u16; 3] = [1, 1, 1];
 /// NFTA_SET_ELEM_DATA: beside the key, in a map.
 const DATA: u16 = 2;
+/// NFTA_SET_ELEM_USERDATA: what nft keeps beside an element for itself. In it, its comment: a type (0), a length, and the
+/// text with a final zero.
+const USERDATA: u16 = 6;
 /// NFTA_TABLE_NAME, NFTA_TABLE_FLAGS.
 const TABLE: [u16; 2] = [1, 2];
 /// NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME.
@@ -23,9 +26,9 @@ const RULE: [u16; 3] = [1, 2, 4];
 /// Elements in one message: a list attribute holds 64 KiB.
 const CHUNK: usize = 500;
 
-const ACK: u16 = libc::NLM_F_ACK as u16;
+pub(super) const ACK: u16 = libc::NLM_F_ACK as u16;
 
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     // The callers' values are names of at most 128 bytes and lists of CHUNK elements.
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     let mut bytes = length.to_ne_bytes().to_vec();
@@ -35,15 +38,15 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(super) fn nested(kind: u16, value: &[u8]) -> Vec<u8> {
     attribute(kind | libc::NLA_F_NESTED as u16, value)
 }
 
-fn text(kind: u16, value: &str) -> Vec<u8> {
+pub(super) fn text(kind: u16, value: &str) -> Vec<u8> {
     attribute(kind, format!("{value}\0").as_bytes())
 }
 
-fn message(family: Family, kind: i32, flags: u16, attributes: &[Vec<u8>]) -> Request {
+pub(super) fn message(family: Family, kind: i32, flags: u16, attributes: &[Vec<u8>]) -> Request {
     let mut body = vec![family as u8, 0, 0, 0];
     attributes.iter().for_each(|a| body.extend(a));
     Request {
@@ -65,6 +68,18 @@ pub(super) fn transaction(messages: Vec<Request>) -> Vec<Request> {
     };
     let begin = std::iter::once(mark(libc::NFNL_MSG_BATCH_BEGIN));
     begin.chain(messages).chain([mark(libc::NFNL_MSG_BATCH_END)]).collect()
+}
+
+/// An element's comment as nft keeps it. The callers' are names of interfaces, of 15 bytes at most.
+fn comment(text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len() + 1).unwrap_or(u8::MAX);
+    [&[0, length], text.as_bytes(), &[0]].concat()
+}
+
+/// The comment in what nft keeps beside an element.
+fn read_comment(userdata: &[u8]) -> Option<&str> {
+    let text = userdata.strip_prefix(&[0])?.get(1..)?;
+    std::str::from_utf8(text.split(|b| *b == 0).next()?).ok()
 }
 
 /// Adds elements; those that are there already stay.
@@ -90,6 +105,9 @@ fn change(kind: i32, flags: u16, table: &str, keys: &[Key]) -> Vec<Request> {
                 if adds && !k.data.is_empty() {
                     parts.extend(nested(DATA, &attribute(value, &k.data)));
                 }
+                if adds && !k.owner.is_empty() {
+                    parts.extend(attribute(USERDATA, &comment(&k.owner)));
+                }
                 nested(element, &parts)
             };
             let elements: Vec<u8> = chunk.iter().flat_map(one).collect();
@@ -110,24 +128,38 @@ pub(super) fn list(table: &str, set: Set) -> Request {
     )
 }
 
+/// The interface's name in a key.
+fn name_in(key: &[u8]) -> Option<&str> {
+    let name = key.get(..NAME)?.split(|b| *b == 0).next()?;
+    std::str::from_utf8(name).ok()
+}
+
 /// The keys in one answer to [`list`]: of these interfaces, or of all.
 pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> Vec<Key> {
     let [element, key, value] = ELEMENT;
-    let wanted = |key: &&[u8]| {
-        let name = key.get(..NAME).and_then(|name| name.split(|b| *b == 0).next());
-        let name = name.and_then(|name| std::str::from_utf8(name).ok());
-        of.is_none_or(|interfaces| name.is_some_and(|name| interfaces.contains(name)))
-    };
     let inside = |bytes, kind| Attributes::new(bytes).filter(move |(k, _)| *k == kind).map(|(_, v)| v);
     let first = |bytes, outer| inside(bytes, outer).flat_map(|b| inside(b, value)).next();
-    inside(body.get(HEADER..).unwrap_or_default(), ELEMENTS[2])
-        .flat_map(|list| inside(list, element))
-        .filter_map(|element| Some((first(element, key).filter(wanted)?, first(element, DATA))))
-        .map(|(bytes, data)| Key {
+    let read = |element| {
+        let bytes = first(element, key)?;
+        let owner = match set.is_forward() {
+            // One that has no comment was added by hand, and is nobody's.
+            true => inside(element, USERDATA).find_map(read_comment)?.to_owned(),
+            false => String::new(),
+        };
+        let wanted = |interfaces: &BTreeSet<&str>| match set.is_forward() {
+            true => interfaces.contains(owner.as_str()),
+            false => name_in(bytes).is_some_and(|name| interfaces.contains(name)),
+        };
+        of.is_none_or(wanted).then(|| Key {
             set,
             bytes: bytes.to_vec(),
-            data: data.unwrap_or_default().to_vec(),
+            data: first(element, DATA).unwrap_or_default().to_vec(),
+            owner,
         })
+    };
+    inside(body.get(HEADER..).unwrap_or_default(), ELEMENTS[2])
+        .flat_map(|list| inside(list, element))
+        .filter_map(read)
         .collect()
 }
 
@@ -211,8 +243,10 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_readers_panic(bytes: Vec<u8>) {
-            let keys = read_keys(Set::Ve4, &bytes, None);
-            let _ = members(&keys);
+            for set in [Set::Ve4, Set::Forward4] {
+                let keys = read_keys(set, &bytes, None);
+                let _ = members(&keys);
+            }
             let _ = is_awake(&bytes);
             let _ = read_rule("t", &bytes);
         }
@@ -224,15 +258,29 @@ mod tests {
             interface: format!("hv{n}.0"),
             addresses: vec![std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, n).into()],
             mac: [2, 0, 0, 0, 0, 1],
-            port: None,
+            forwards: vec![format!("tcp :{n} to [2001:db8::{n:x}]:80").try_into().unwrap()],
+            ..Member::default()
         };
         let all: Vec<Key> = (101..1301).flat_map(|n| keys(&member(n))).collect();
         let requests = add("t", &all);
-        assert_eq!(requests.len(), 9, "three sets, 1200 elements, 500 at a time");
-        let read: usize = requests
+        assert_eq!(requests.len(), 12, "four sets, 1200 elements, 500 at a time");
+        let read: Vec<Key> = requests
             .iter()
-            .map(|r| read_keys(Set::Links, &r.body, None).len())
+            .zip(
+                [Set::Links, Set::Ve6, Set::Nd6, Set::ForwardAny6]
+                    .into_iter()
+                    .flat_map(|s| [s; 3]),
+            )
+            .flat_map(|(r, set)| read_keys(set, &r.body, None))
+            .collect();
+        let sorted = |keys: &[Key]| keys.iter().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(sorted(&read), sorted(&all));
+        let one: usize = requests
+            .iter()
+            .rev()
+            .take(3)
+            .map(|r| read_keys(Set::ForwardAny6, &r.body, Some(&BTreeSet::from(["hv200.0"]))).len())
             .sum();
-        assert_eq!(read, all.len());
+        assert_eq!(one, 1);
     }
 }

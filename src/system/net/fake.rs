@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{BRIDGE_ALIAS_PREFIX, Bridge, Counters, Direction, FoundBridge, FoundLink, Link, Network, Shape, check};
+use super::{
+    BRIDGE_ALIAS_PREFIX, Bridge, Counters, Direction, FoundBridge, FoundLink, Link, Local, Network, Shape, check,
+};
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
 
@@ -23,6 +25,7 @@ struct State {
     foreign: Vec<String>,
     counters: BTreeMap<String, Counters>,
     forwarding: bool,
+    local: Local,
     calls: Calls,
 }
 
@@ -67,6 +70,11 @@ impl FakeNetwork {
     /// Puts an interface there that isn't ours.
     pub fn add_foreign(&self, name: &str) {
         self.state().foreign.push(name.to_owned());
+    }
+
+    /// Sets what the host has itself.
+    pub fn set_local(&self, local: Local) {
+        self.state().local = local;
     }
 
     /// Turns forwarding off, as a boot of the host does.
@@ -280,6 +288,10 @@ impl Network for FakeNetwork {
         let state = self.call("counters")?;
         let there = state.links.contains_key(host_name) || state.shapes.contains_key(host_name);
         Ok(there.then(|| state.counters.get(host_name).copied().unwrap_or_default()))
+    }
+
+    fn local(&self) -> Result<Local> {
+        Ok(self.call("local")?.local.clone())
     }
 
     fn prepare_host(&self) -> Result<Vec<String>> {

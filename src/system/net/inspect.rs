@@ -203,6 +203,11 @@ fn read_own_address(body: &[u8], index: u32) -> Option<IpNetwork> {
     if read_u32(body, 4) != index {
         return None;
     }
+    IpNetwork::new(read_local_address(body)?, prefix).ok()
+}
+
+/// The host's own address in an answer to [`message::list_addresses`].
+pub(super) fn read_local_address(body: &[u8]) -> Option<IpAddr> {
     let (mut local, mut address) = (None, None);
     for (kind, value) in Attributes::new(body.get(ADDRESS_HEADER..)?) {
         match kind {
@@ -211,7 +216,7 @@ fn read_own_address(body: &[u8], index: u32) -> Option<IpNetwork> {
             _ => {}
         }
     }
-    IpNetwork::new(local.or(address)?, prefix).ok()
+    local.or(address)
 }
 
 /// The first four fields of struct rtnl_link_stats64.

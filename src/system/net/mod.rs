@@ -18,7 +18,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use ipnetwork::IpNetwork;
@@ -31,6 +31,7 @@ mod fake;
 mod guest;
 mod inspect;
 mod lay;
+mod local;
 mod message;
 pub(crate) mod netlink;
 mod port;
@@ -170,6 +171,19 @@ pub struct Counters {
     pub tx_packets: u64,
 }
 
+/// What the host itself has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Local {
+    /// Its addresses, on whatever interface.
+    pub addresses: Vec<IpAddr>,
+    /// Where its own services wait for TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// Where they wait for UDP.
+    pub udp: Vec<SocketAddr>,
+    /// Is what passes bridges given to the rules for what is routed (br_netfilter)?
+    pub bridges_filtered: bool,
+}
+
 /// The network of VEs.
 pub trait Network: Send + Sync + Debug {
     /// Makes the links between this host and a VE's network namespace (a descriptor of /proc/PID/ns/net), with addresses, routes and gateways on
@@ -229,6 +243,9 @@ pub trait Network: Send + Sync + Debug {
 
     /// The counters of a host end, or of an interface of [`Network::shape`]; `None` if there is no such link.
     fn counters(&self, host_name: &str) -> Result<Option<Counters>>;
+
+    /// The host's own addresses, and what its services listen on.
+    fn local(&self) -> Result<Local>;
 
     /// Turns on forwarding where it is off, and tells what it changed. It doesn't outlive a boot of the host, and
     /// others turn it off; so each start asks for it, and it costs two small reads where all is well. An interface

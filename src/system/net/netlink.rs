@@ -7,7 +7,10 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use nix::sys::socket::{setsockopt, sockopt::ReceiveTimeout};
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{ReceiveTimeout, SndBufForce},
+};
 use nix::sys::time::TimeVal;
 use rtnetlink::sys::{Socket, SocketAddr, protocols};
 
@@ -36,6 +39,9 @@ pub(crate) struct Request {
 
 /// What follows the header of a message received.
 pub(crate) type Answer = Vec<u8>;
+
+/// The bytes of the largest transaction: the elements of thousands of VEs. The kernel's default is some 200 KiB.
+const TRANSACTION_MAX: usize = 16 << 20;
 
 /// The kernel said no, or the talk with it failed.
 #[derive(Debug)]
@@ -100,7 +106,11 @@ impl Netlink {
 
     /// To netfilter.
     pub fn netfilter() -> io::Result<Self> {
-        Self::new(protocols::NETLINK_NETFILTER)
+        let netlink = Self::new(protocols::NETLINK_NETFILTER)?;
+        // SAFETY: the socket is open and outlives this borrow.
+        let fd = unsafe { BorrowedFd::borrow_raw(netlink.socket.as_raw_fd()) };
+        setsockopt(&fd, SndBufForce, &TRANSACTION_MAX).map_err(io::Error::from)?;
+        Ok(netlink)
     }
 
     fn new(protocol: isize) -> io::Result<Self> {

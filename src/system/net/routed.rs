@@ -12,8 +12,8 @@ use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
 use super::{
-    Bridge, Counters, FoundBridge, FoundLink, Link, Network, Shape, bridge, check, lay, message, port, prepare,
-    readdress, settings, shape,
+    Bridge, Counters, FoundBridge, FoundLink, Link, Local, Network, Shape, bridge, check, lay, local, message, port,
+    prepare, readdress, settings, shape,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -36,8 +36,8 @@ const IPV6_SETTINGS: &[(&str, &str)] = &[
 /// The network of routed VEs, made by netlink in the calling thread's network namespace.
 #[derive(Debug, Clone)]
 pub struct RoutedNetwork {
+    proc: PathBuf,
     sysctl: Sysctl,
-    proc_root: PathBuf,
     /// Why it can't limit traffic, once that was found out.
     unable: OnceLock<Option<String>>,
 }
@@ -45,10 +45,10 @@ pub struct RoutedNetwork {
 impl RoutedNetwork {
     /// `proc_root`: where proc is mounted, usually /proc.
     pub fn new(proc_root: impl Into<PathBuf>) -> Self {
-        let proc_root = proc_root.into();
+        let proc = proc_root.into();
         Self {
-            sysctl: Sysctl::new(&proc_root),
-            proc_root,
+            sysctl: Sysctl::new(&proc),
+            proc,
             unable: OnceLock::new(),
         }
     }
@@ -149,12 +149,16 @@ impl Network for RoutedNetwork {
         if let Some(known) = self.unable.get() {
             return Ok(known.clone());
         }
-        let why = shape::why_unable(&self.proc_root)?;
+        let why = shape::why_unable(&self.proc)?;
         Ok(self.unable.get_or_init(|| why).clone())
     }
 
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {
         inspect::counters(host_name)
+    }
+
+    fn local(&self) -> Result<Local> {
+        local::local(&self.proc)
     }
 
     fn prepare_host(&self) -> Result<Vec<String>> {

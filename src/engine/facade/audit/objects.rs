@@ -124,7 +124,9 @@ impl Host {
 
     pub(super) fn audit_firewall<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
         let table = self.config.nft_table.as_str();
-        let members: BTreeSet<String> = self.firewall.members(table)?.into_iter().map(|m| m.interface).collect();
+        let there = self.firewall.members(table)?;
+        self.audit_forwards(inventory, &there, found)?;
+        let members: BTreeSet<String> = there.into_iter().map(|m| m.interface).collect();
         for member in members.iter().filter(|m| !inventory.may_have_interface(m)) {
             let name = member.clone();
             found.add(

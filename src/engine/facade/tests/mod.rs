@@ -3,8 +3,10 @@
 mod address;
 mod bridge;
 mod create;
+mod forward;
 mod host_life;
 mod judge;
+mod rates;
 mod set;
 mod settle;
 mod states;

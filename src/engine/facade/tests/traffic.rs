@@ -1,73 +1,130 @@
-//! Limits of what VEs' networks carry.
+//! Traffic: counted over every life of a VE, once.
 
-use hostel_model::request::Action;
+use hostel_model::traffic::Direction;
+use hostel_system::faults;
 
-use super::{act, start, web1};
-use crate::error::Class;
-use crate::facade::Silent;
-use crate::testing::{again, engine, fakes, host, id, order, started, with_ve};
+use super::*;
+use crate::testing::{again, fakes, host, started, with_ve};
 
-const LIMITS: &[(&str, &str)] = &[
-    ("network.0.network", "private"),
-    ("network.1.network", "public"),
-    ("net.in", "100Mbit"),
-    ("net.burst", "64KiB"),
-    ("network.1.rate_in", "2Mbit"),
-];
+const CLASSES: &str = "[[traffic]]\nname = \"lan\"\nprefixes = [\"10.0.0.0/8\"]\n";
+const STOP: Action = Action::Stop { timeout: None };
 
-#[test]
-fn they_come_and_go_with_the_ve_and_change_at_once() {
-    let host = host().make();
-    with_ve(&host, LIMITS);
-    assert!(fakes(&host).network.shapes().is_empty());
-    started(&host);
-    let shapes = fakes(&host).network.shapes();
-    assert_eq!(shapes.keys().collect::<Vec<_>>(), ["hv101.i"]);
-    let inward = &shapes["hv101.i"];
-    let whole = inward.whole.unwrap();
-    assert_eq!((whole.rate, whole.burst), (100_000_000, Some(65_536)));
-    let own: Vec<_> = inward
-        .links
-        .iter()
-        .map(|(name, own)| (name.as_str(), own.map(|p| p.rate)))
-        .collect();
-    assert_eq!(own, [("hv101.0", None), ("hv101.1", Some(2_000_000))]);
-    let set = |key: &str, value: &str| {
-        let settings = [(key.to_owned(), value.to_owned())];
-        let report = engine(&again(&host)).set(&web1(), &settings, false, &Silent).unwrap();
-        assert!(report.waiting.is_empty() && report.applied.len() == 1, "{report:?}");
-        fakes(&host).network.shapes()
-    };
-    assert_eq!(set("net.in", "50Mbit")["hv101.i"].whole.unwrap().rate, 50_000_000);
-    assert!(set("network.0.rate_out", "1Mbit").contains_key("hv101.o"));
-    assert!(!set("network.0.rate_out", "unlimited").contains_key("hv101.o"));
-    act(&host, &Action::Kill).unwrap();
-    host.clear(&host.outline(id(101)).unwrap()).unwrap();
-    assert!(fakes(&host).network.shapes().is_empty());
+/// `class: bytes in, bytes out` of VE 101, of IPv4.
+fn seen(host: &Arc<Host>) -> Vec<String> {
+    let rows = engine(host).traffic(&web1()).unwrap();
+    rows.iter()
+        .map(|r| format!("{}: {}, {}", r.class, r.r#in.ipv4.bytes, r.out.ipv4.bytes))
+        .collect()
+}
+
+fn pass(host: &Arc<Host>, class: &str, direction: Direction, bytes: u64) {
+    fakes(host).counters.pass("hv101.0", class, direction, bytes);
 }
 
 #[test]
-fn a_host_that_cannot_hold_them_refuses_or_warns() {
-    let poor = |settings: &str| {
-        let host = host().hostel(settings).make();
-        fakes(&host).network.lack_shaping("no ifb");
-        host
-    };
-    let strict = poor("");
-    let error = engine(&strict).create(&order("web1", LIMITS), &Silent).unwrap_err();
-    assert_eq!(error.class, Class::Limit);
-    for key in ["net.in", "network.1.rate_in"] {
-        let told = error
-            .hints
-            .iter()
-            .any(|h| h.contains(&format!("enforce {key}: no ifb")));
-        assert!(told, "{error:?}");
+fn it_is_kept_over_every_end() {
+    let host = host().hostel(CLASSES).make();
+    with_ve(&host, &[]);
+    assert_eq!(seen(&host), ["lan: 0, 0", "external: 0, 0"]);
+    started(&host);
+    pass(&host, "lan", Direction::Out, 100);
+    pass(&host, "external", Direction::In, 7);
+    assert_eq!(seen(&host), ["lan: 0, 100", "external: 7, 0"]);
+    act(&host, &STOP).unwrap();
+    assert_eq!(seen(&host), ["lan: 0, 100", "external: 7, 0"]);
+    started(&host);
+    pass(&host, "lan", Direction::Out, 1);
+    act(&host, &Action::Kill).unwrap();
+    started(&host);
+    pass(&host, "lan", Direction::Out, 1);
+    assert_eq!(seen(&host), ["lan: 0, 102", "external: 7, 0"]);
+    // Another process counts the same.
+    assert_eq!(seen(&again(&host)), ["lan: 0, 102", "external: 7, 0"]);
+}
+
+#[test]
+fn a_class_that_goes_keeps_what_it_had() {
+    let host = host().hostel(CLASSES).make();
+    with_ve(&host, &[]);
+    started(&host);
+    pass(&host, "lan", Direction::Out, 100);
+    let file = &host.config_file;
+    let text = std::fs::read_to_string(file).unwrap().replace(CLASSES, "");
+    std::fs::write(file, text).unwrap();
+    let host = again(&host);
+    let order = crate::testing::order("web2", &[]);
+    engine(&host).create(&order, &Silent).unwrap();
+    engine(&host)
+        .act(id(102), &Action::Start(StartOptions::default()), &Silent)
+        .unwrap();
+    pass(&host, "external", Direction::Out, 5);
+    assert_eq!(seen(&host), ["external: 0, 5", "lan: 0, 100"]);
+    act(&host, &STOP).unwrap();
+    assert_eq!(seen(&host), ["external: 0, 5", "lan: 0, 100"]);
+}
+
+#[test]
+fn where_it_cant_be_written_the_counters_stay() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    started(&host);
+    pass(&host, "external", Direction::In, 9);
+    let names = ["hv101.0".to_owned()];
+    faults::fail_call(1);
+    let refused = host.end_counting(id(101), &names);
+    faults::fail_call(0);
+    refused.unwrap_err();
+    pass(&host, "external", Direction::In, 1);
+    for _ in 0..2 {
+        host.end_counting(id(101), &names).unwrap();
     }
-    // One without is none the worse.
-    with_ve(&strict, &[]);
-    started(&strict);
-    let lenient = poor("unenforceable = \"warn\"\n");
-    with_ve(&lenient, LIMITS);
-    act(&lenient, &start()).unwrap();
-    assert!(fakes(&lenient).network.shapes().is_empty());
+    assert_eq!(seen(&host), ["external: 10, 0"]);
+}
+
+#[test]
+fn the_audit_finds_counters_of_nobody_and_what_isnt_counted() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    started(&host);
+    let audit = |fix| {
+        let found = engine(&host).audit(fix).unwrap();
+        let counters = found.into_iter().filter(|o| o.kind == "counter");
+        counters.map(|o| format!("{} {}", o.kind, o.object)).collect::<Vec<_>>()
+    };
+    fakes(&host).counters.flush();
+    assert_eq!(audit(true), ["counter hv101.0"]);
+    pass(&host, "external", Direction::In, 3);
+    assert_eq!(seen(&host), ["external: 3, 0"]);
+    act(&host, &STOP).unwrap();
+    // Left behind by whoever could not write it down.
+    let left = hostel_system::firewall::traffic::Counted {
+        interface: "hv101.0".into(),
+        port: false,
+    };
+    host.counters.begin(&host.counting(false), &[left]).unwrap();
+    pass(&host, "external", Direction::In, 4);
+    assert_eq!(audit(true), ["counter hv101.0"]);
+    assert_eq!(audit(false), Vec::<String>::new());
+    assert_eq!(seen(&host), ["external: 7, 0"]);
+}
+
+#[test]
+fn a_file_that_makes_no_sense_is_put_aside_and_told_of() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    started(&host);
+    let dir = host.dirs.ve(id(101));
+    std::fs::write(dir.join("traffic.json"), "{").unwrap();
+    assert!(
+        engine(&host)
+            .traffic(&web1())
+            .unwrap_err()
+            .to_string()
+            .contains("makes no sense")
+    );
+    pass(&host, "external", Direction::In, 3);
+    act(&host, &STOP).unwrap();
+    assert_eq!(seen(&host), ["external: 3, 0"]);
+    let found = engine(&host).audit(false).unwrap();
+    assert!(found[0].object.ends_with("traffic.json.broken"), "{found:?}");
 }

@@ -11,6 +11,7 @@ pub mod destroy;
 pub mod edit;
 pub mod enter;
 pub mod exec;
+pub mod forward;
 pub mod help;
 pub mod info;
 pub mod init;
@@ -35,6 +36,7 @@ pub mod status;
 pub mod stop;
 pub mod suspend;
 pub mod template;
+pub mod traffic;
 pub mod umount;
 pub mod unpause;
 pub mod verb;
@@ -89,6 +91,8 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Shutdown(c) => c.run(context),
         Command::Network(c) => c.run(context),
         Command::Address(c) => c.run(context),
+        Command::Traffic(c) => c.run(context),
+        Command::Forward(c) => c.run(context),
         Command::Audit(c) => c.run(context),
         Command::Template(c) => c.run(context),
         Command::Completions(c) => c.run(context),

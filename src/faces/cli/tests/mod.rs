@@ -3,6 +3,7 @@
 mod board;
 mod editor;
 mod errors;
+mod forward;
 mod golden;
 mod list;
 mod markdown;

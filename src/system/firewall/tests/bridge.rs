@@ -39,6 +39,7 @@ fn port(id: u32, rules: PortRules) -> Member {
         addresses: link.addresses,
         mac: link.mac,
         port: Some(rules),
+        ..Member::default()
     }
 }
 
@@ -81,6 +82,26 @@ fn two_ports(first: PortRules, second: PortRules) -> Option<(Space, Space, Space
         firewall().admit(TABLE, &[port(101, first), port(102, second)]).unwrap();
     });
     Some((host, one, two))
+}
+
+/// The same for tests of forwards: the host is known as the gateway, and the VEs don't reach each other directly.
+pub(super) fn two_ports_of_the_host() -> Option<(Space, Space, Space)> {
+    let (host, one, two) = two_ports(on_side(1), on_side(2))?;
+    let mut known = rules();
+    known.nat.bridged = vec![(NAME.to_owned(), known.isolated[0].pools.clone())];
+    host.run(|| {
+        // With it, what a bridge's VE sends back to the bridge isn't routed.
+        let _ = std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "0");
+        let _ = std::fs::write("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "0");
+        firewall().ensure(&known)
+    })
+    .unwrap();
+    Some((host, one, two))
+}
+
+/// What they are in the firewall.
+pub(super) fn their_members() -> [Member; 2] {
+    [port(101, on_side(1)), port(102, on_side(2))]
 }
 
 fn arp(sender: [u8; 6], from: Ipv4Addr, operation: u8, target: Ipv4Addr, text: &str) -> Vec<u8> {
