@@ -1,18 +1,21 @@
 //! Work of a known size, timed by itself, to be run on the host and inside a VE: `load cpu`, `load copy`,
 //! `load write FILE`, `load read FILE`, `load cold FILE`. Prints nanoseconds. `load hold MIB FILE` holds that much memory
-//! until it is ended, and makes the file when it is filled.
+//! until it is ended, and makes the file when it is filled. `load datagrams ADDRESS:PORT BITS SECONDS` sends UDP in whole
+//! frames of Ethernet, so many bits of them per second.
 
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Seek, Write};
+use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const FILE_SIZE: usize = 256 << 20;
 const BUFFER: usize = 1 << 20;
 
 unsafe extern "C" {
     fn posix_fadvise(fd: i32, offset: i64, len: i64, advice: i32) -> i32;
+    fn setsockopt(fd: i32, level: i32, name: i32, value: *const i32, len: u32) -> i32;
 }
 const DONT_NEED: i32 = 4;
 
@@ -54,6 +57,27 @@ fn hold(mib: usize, ready: &str) {
     }
 }
 
+/// Frames of 1514 bytes without their checksum. Those of a millisecond are handed to the kernel in one piece, which it
+/// cuts: one by one they would take a processor of their own at 1 Gbit/s.
+fn datagrams(to: &str, bits: f64, seconds: f64) {
+    const FRAME: f64 = 1514.0 * 8.0;
+    let socket = UdpSocket::bind("0.0.0.0:0").expect("make a socket");
+    socket.connect(to).expect("name the other side");
+    let (udp, segment, size) = (17, 103, 1472_i32); // SOL_UDP, UDP_SEGMENT
+    // SAFETY: the kernel reads the four bytes of `size`.
+    let set = unsafe { setsockopt(socket.as_raw_fd(), udp, segment, &raw const size, 4) };
+    assert_eq!(set, 0);
+    let together = (bits / 1000.0 / FRAME).clamp(1.0, 40.0) as usize;
+    let (begun, mut sent) = (Instant::now(), 0.0);
+    while begun.elapsed().as_secs_f64() < seconds {
+        while sent < bits * begun.elapsed().as_secs_f64().min(seconds) {
+            let _ = socket.send(&vec![0; together * 1472]); // nobody may be listening
+            sent += together as f64 * FRAME;
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
 fn write(path: &str) {
     let mut file = File::create(path).expect("make the file");
     let block: Vec<u8> = (0..BUFFER).map(|i| (i * 31 >> 3) as u8).collect();
@@ -88,6 +112,10 @@ fn main() {
         Some("cpu") => time(&mut compute),
         Some("copy") => time(&mut copy),
         Some("hold") => hold(args[1].parse().expect("a number of MiB"), &args[2]),
+        Some("datagrams") => {
+            let number = |n: usize| args[n].parse().expect("a number");
+            datagrams(&args[1], number(2), number(3));
+        }
         Some("write") => time(&mut || write(&args[1])),
         Some("read") => {
             let mut file = file();

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from inside import disk, work
 from network import crowd, network
+from rates import rates
 from run import booted, output, parent, pss, until
 from saving import saving
 from table import Row, number, spread
@@ -196,7 +197,7 @@ def _crowd(bench, count, template):
 # Rows by name; several names share a function where they are measured together.
 ALL = {
     "create": create, "start": life, "exec": life, "kill": life, "monitor": life, "boot": boot, "list": list_,
-    "work": work, "disk": disk, "suspend": saving, "network": network,
+    "work": work, "disk": disk, "suspend": saving, "network": network, "rates": rates,
     "many": many, "crowd": crowd,
 }
 # Too long for every day.

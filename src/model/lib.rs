@@ -4,6 +4,7 @@
 //! becomes one of these types at the door, or an error that names the text and what was expected.
 
 pub mod aside;
+pub mod bandwidth;
 pub mod definition;
 pub mod distribution;
 pub mod edit;

@@ -33,6 +33,7 @@ impl Engine {
         for (limit, support) in &facts.limits {
             list.push(held(&format!("limit {}", limit.key()), support));
         }
+        list.extend(self.traffic_limits());
         list.push(held("device filter", &facts.devices));
         list.extend(self.drivers());
         list.push(fact(
@@ -99,6 +100,18 @@ impl Engine {
 }
 
 impl Engine {
+    /// Whether this host can limit what its VEs' networks carry.
+    fn traffic_limits(&self) -> Vec<Fact> {
+        let (value, why) = match self.host.network.unable_to_shape() {
+            Ok(None) => ("enforced", "also rate_in and rate_out of each interface".to_owned()),
+            Ok(Some(why)) => ("not here", why),
+            Err(e) => ("unknown", chain(&Error::from(e))),
+        };
+        ["limit net.in", "limit net.out"]
+            .map(|what| fact(what, value, &why))
+            .to_vec()
+    }
+
     /// Which driver new VEs' disks are of, and what each can here.
     fn drivers(&self) -> Vec<Fact> {
         let (host, ves) = (&self.host, self.host.dirs.ves());

@@ -69,6 +69,7 @@ impl Host {
         let mut failures = Failures::default();
         failures.keep(self.network.unproxy(&ve.addresses));
         failures.keep(self.network.detach(&names));
+        failures.keep(self.network.unshape(&self.shaper_names(ve.id)));
         // Nothing passes them any more.
         failures.keep(self.end_counting(ve.id, &names));
         for name in &names {

@@ -121,7 +121,13 @@ impl Destroy {
     }
 
     fn remove_traces(&mut self) -> Result<()> {
-        file::remove_tree(&self.host.dirs.doomed(self.id))?;
+        let doomed = self.host.dirs.doomed(self.id);
+        // Counters that stayed because the disk was full are nobody's now.
+        if let Ok(Some(state)) = VeState::read(&doomed) {
+            let names = self.host.interface_names(self.id, &state.numbers());
+            self.host.counters.end(&self.host.traffic_table(), &names)?;
+        }
+        file::remove_tree(&doomed)?;
         self.host.remove_run_dir(self.id)?;
         self.host.refresh_peers(Self::VERB)?;
         Ok(file::sync_dir(&self.host.dirs.ves())?)

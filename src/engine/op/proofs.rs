@@ -34,10 +34,12 @@ fn prove<O: Operation<Host = Host>>(host: impl Fn() -> Arc<Host>, params: impl F
     case.prove();
 }
 
-/// A VE with everything: two interfaces, several addresses, a password.
+/// A VE with everything: two interfaces, several addresses, limits of its traffic, a password.
 const RICH: &[(&str, &str)] = &[
     ("network.0.network", "private"),
     ("network.1.network", "public"),
+    ("net.in", "100Mbit"),
+    ("network.1.rate_out", "2Mbit"),
     (
         "guest.password_hash",
         "$6$abcdefgh$0CykFGMl0rPqt9zCEeYTMyiKnsmsaTZ5FHBAv5q7u3Bl7f1uGYcYsk7hMlnV4nBQ.MKp7kQ1W5ZUo5x6hpJbG/",
@@ -224,6 +226,14 @@ fn set() {
         prove::<Set>(|| running(&[]), change(key, value));
     }
     prove::<Set>(|| made(&[]), change("disk.size", "512MiB"));
+}
+
+/// Limits of traffic: one that ends, and one that comes.
+#[test]
+fn set_rates() {
+    let limited = || running(&[("net.in", "100Mbit")]);
+    prove::<Set>(limited, change("net.in", "unlimited"));
+    prove::<Set>(limited, change("net.out", "1Gbit"));
 }
 
 /// Addresses: of a VE that is stopped, and of one that runs; some come, some go.

@@ -180,6 +180,7 @@ impl Resume {
         host.ready_bridges(&self.state)?;
         let ends = host.network.lay(&links)?;
         self.ends = links.iter().map(|l| l.guest_name.clone()).zip(ends).collect();
+        host.shape_new(self.id, &self.state, &effective)?;
         host.admit(self.id, &self.state)
     }
 

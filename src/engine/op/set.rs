@@ -95,10 +95,11 @@ impl Set {
         self.host.resolve(&definition, &mut Catalogue::default())
     }
 
-    fn apply(&self, limits: &Limits) -> Result<()> {
+    fn apply(&self, ve: &Effective) -> Result<()> {
         if self.host.reality(self.id)?.init.is_none() {
             return Ok(());
         }
+        let limits = &ve.limits;
         let disks = self.host.io_devices(&self.state, None)?;
         let enforced = self.host.enforceable(limits);
         self.host.cgroups.apply(self.id, &enforced, &disks).map_err(|e| {
@@ -110,7 +111,21 @@ impl Set {
         })?;
         // Also where lxcfs isn't chosen any more: what was revealed before must not stay.
         let shown = self.host.lxcfs().and(enforced.cpu.cap_milli);
-        Ok(self.host.cgroups.reveal_cap(self.id, shown)?)
+        self.host.cgroups.reveal_cap(self.id, shown)?;
+        // Links that come and go are the network's affair, before which the limits change and after which they change back.
+        let there = match &self.params.interfaces {
+            Some(Interfaces { old, .. }) => self.with(old),
+            None => self.state.clone(),
+        };
+        self.host.reshape(self.id, &there, ve)
+    }
+
+    /// The VE with these interfaces.
+    fn with(&self, interfaces: &[InterfaceState]) -> VeState {
+        VeState {
+            interfaces: interfaces.to_vec(),
+            ..self.state.clone()
+        }
     }
 
     /// The kernel takes no memory away that is in use and can't be freed; nothing has changed then.
@@ -126,13 +141,13 @@ impl Set {
     }
 
     fn new_limits(&mut self) -> Result<()> {
-        self.apply(&self.effective(&self.params.new)?.limits)
+        self.apply(&self.effective(&self.params.new)?)
     }
 
     /// A definition that a person had broken by hand says nothing; then the limits stay as they are.
     fn old_limits(&mut self) -> Result<()> {
         match self.effective(&self.params.old) {
-            Ok(old) => self.apply(&old.limits),
+            Ok(old) => self.apply(&old),
             Err(e) if e.class == Class::Failed => Err(e), // it could not be read now
             Err(_) => Ok(()),
         }
@@ -172,10 +187,7 @@ impl Set {
     /// The rules of a definition, on these interfaces of a VE that runs.
     fn guard(&mut self, effective: &Effective, interfaces: Vec<InterfaceState>) -> Result<()> {
         if self.host.reality(self.id)?.init.is_some() {
-            let state = VeState {
-                interfaces,
-                ..self.state.clone()
-            };
+            let state = self.with(&interfaces);
             let told = self.host.guard(self.id, &state, &effective.access, Self::VERB)?;
             self.notes.extend(told);
         }
@@ -215,11 +227,7 @@ impl Set {
         let Some(init) = host.reality(id)?.init else {
             return Ok(());
         };
-        let with = |interfaces: &[InterfaceState]| VeState {
-            interfaces: interfaces.to_vec(),
-            ..self.state.clone()
-        };
-        let (old, new) = (with(from), with(to));
+        let (old, new) = (self.with(from), self.with(to));
         let only = |of: &[InterfaceState], not: &[InterfaceState]| -> Vec<String> {
             let wanted = of.iter().filter(|i| not.iter().all(|other| other.mac != i.mac));
             wanted.map(|i| host.interface_name(id, i)).collect()
@@ -235,6 +243,9 @@ impl Set {
         }
         let told = host.network.readdress(init.pid, &had, &has)?;
         host.end_counting(id, &going)?;
+        if had.len() != has.len() || !going.is_empty() {
+            host.reshape(id, &new, &self.effective(&self.params.new)?)?;
+        }
         host.admit(id, &new)?;
         let mut come = has;
         for link in &mut come {
@@ -250,10 +261,7 @@ impl Set {
         if self.host.reality(self.id)?.init.is_none() {
             return Ok(());
         }
-        let state = VeState {
-            interfaces: new.to_vec(),
-            ..self.state.clone()
-        };
+        let state = self.with(new);
         self.host.ready_bridges(&state)?;
         let mut links = self.host.links(self.id, &state)?;
         for link in &mut links {

@@ -232,6 +232,7 @@ impl Start {
         host.ready_bridges(&self.state)?;
         host.probe(&self.state, &links)?;
         host.network.attach(launching.network_namespace(), &links)?;
+        host.shape_new(self.id, &self.state, self.effective()?)?;
         host.admit(self.id, &self.state)?;
         self.notes.extend(host.announce(launching.init(), &links));
         Ok(())

@@ -287,6 +287,7 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
     lines.extend([&f.project, &f.btrfs, &f.disks].iter().flat_map(|d| d.inventory()));
     lines.extend(f.network.links().iter().map(|l| format!("{l:?}")));
     lines.extend(f.network.proxies().iter().map(|p| format!("{p:?}")));
+    lines.extend(f.network.shapes().iter().map(|s| format!("{s:?}")));
     lines.extend(f.firewall.inventory());
     lines.extend(f.access.inventory());
     lines.extend(f.counters.inventory());

@@ -90,12 +90,16 @@ impl Host {
 
     /// Limits that this host can't hold: refused by name, or warned about where hostel.toml says so.
     fn judge_limits(&self, ve: &Effective, driver: DriverName) -> Result<Vec<String>> {
-        let mut cannot: Vec<(&str, String)> = Vec::new();
+        let mut cannot: Vec<(String, String)> = Vec::new();
         for one in self.cgroups.unenforceable(&ve.limits) {
-            cannot.push((one.limit.key(), one.why));
+            cannot.push((one.limit.key().to_owned(), one.why));
         }
+        cannot.extend(self.unshapeable(ve)?);
         if ve.disk.inodes.is_some() && self.disks.get(driver).inodes(ve.disk.size.get()).is_none() {
-            cannot.push(("disk.inodes", format!("the disk driver {driver} can't limit files")));
+            cannot.push((
+                "disk.inodes".to_owned(),
+                format!("the disk driver {driver} can't limit files"),
+            ));
         }
         let lines = cannot
             .iter()

@@ -17,3 +17,4 @@ pub mod registry;
 mod routes;
 pub mod storage;
 pub mod taken;
+pub mod traffic;

@@ -32,7 +32,7 @@ pub use guest::{CryptHash, Guest, SshKey, Timezone};
 pub use host::{Console, Defaults, HostConfig, IdRange, InterfacePrefix, Paths, Proc, Shutdown, Unenforceable, View};
 pub use network::{AddressRange, Network, NetworkKind, overlap};
 pub use plan::Plan;
-pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys, MemoryKeys, Resources};
+pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys, MemoryKeys, NetKeys, Resources};
 pub use tenant::Tenant;
 pub use traffic::{ClassName, Prefix, REST, TrafficClass};
 pub use value::Count;

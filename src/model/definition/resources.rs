@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::field::{Field, When, fields};
 use super::value::{Count, words};
+use crate::bandwidth::{Bandwidth, Burst};
 use crate::limits::{Cap, CpuSet, Max, Weight};
 use crate::units::{Bytes, Rate};
 
@@ -31,6 +32,8 @@ pub struct Resources {
     pub disk: DiskKeys,
     /// `[io]`
     pub io: IoKeys,
+    /// `[net]`
+    pub net: NetKeys,
     /// `[features]`
     pub features: FeatureKeys,
 }
@@ -83,6 +86,19 @@ pub struct IoKeys {
     pub write_ops: Option<Max<Count>>,
     /// The share under contention.
     pub weight: Option<Weight>,
+}
+
+/// `[net]`: of all its interfaces together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct NetKeys {
+    /// To the VE.
+    #[serde(rename = "in")]
+    pub inward: Option<Max<Bandwidth>>,
+    /// From the VE.
+    #[serde(rename = "out")]
+    pub outward: Option<Max<Bandwidth>>,
+    /// What may pass at once after a pause.
+    pub burst: Option<Burst>,
 }
 
 /// Builds the switches as the definition has them (`FeatureKeys`) and as they come out (`Features`) from one list.
@@ -171,6 +187,9 @@ const LIMIT_FIELDS: &[Field<Resources>] = fields! {
     "io.read_ops": Max<Count> => io.read_ops, "most read operations per second", "1000";
     "io.write_ops": Max<Count> => io.write_ops, "most write operations per second", "1000";
     "io.weight": Weight => io.weight, "share of the disk under contention; 100 is everybody's default", "200";
+    "net.in": Max<Bandwidth> => net.inward, "most bits per second to it, all interfaces together", "\"100Mbit\"";
+    "net.out": Max<Bandwidth> => net.outward, "most bits per second from it, all interfaces together", "\"100Mbit\"";
+    "net.burst": Burst => net.burst, "bytes that may pass these at once after a pause; 10 ms if not set", "\"256KiB\"";
 };
 
 /// All of them.

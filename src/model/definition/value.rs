@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use toml::de::DeValue;
 
 use super::field::{Reading, Record, Shape, Value};
+use crate::bandwidth::{Bandwidth, Burst};
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::{Cap, CpuSet, Max, Weight};
 use crate::units::{Bytes, Rate, Span};
@@ -201,6 +202,7 @@ read_number! {
     Bytes, "an amount such as \"512MiB\" or \"2GiB\"";
     Count, "a whole number from 1 on";
     Span, "a length of time such as \"90s\", \"2m\" or \"1h30m\"";
+    Burst, "an amount from \"4KiB\" to \"64MiB\"";
 }
 
 /// Limits: the word `unlimited`, or as above.
@@ -219,6 +221,7 @@ macro_rules! read_max {
 read_max! {
     Bytes, "an amount such as \"512MiB\" or \"2GiB\"";
     Rate, "bytes per second such as \"50MiB\"";
+    Bandwidth, "bits per second such as \"100Mbit\", from 64kbit to 1000Gbit";
     Cap, "processors such as 1.5 (at least 0.01), or percent of one such as \"150%\"";
     Count, "a whole number from 1 on";
 }

@@ -17,7 +17,9 @@ use super::network::overlap;
 use super::resources::Resources;
 use super::stem;
 use super::value::{Cell, Read, words};
+use crate::bandwidth::Bandwidth;
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
+use crate::limits::Max;
 use crate::units::Span;
 
 /// The most interfaces of one VE. Interface names leave room for two digits.
@@ -101,6 +103,10 @@ pub struct InterfaceKeys {
     pub routes: Vec<IpNetwork>,
     /// What it may do on a bridge that others may not.
     pub allowed: Allowances,
+    /// `rate_in`: the most to it by this interface.
+    pub rate_in: Option<Max<Bandwidth>>,
+    /// `rate_out`: the most from it by this interface.
+    pub rate_out: Option<Max<Bandwidth>>,
 }
 
 /// Addresses on one network.
@@ -186,6 +192,8 @@ struct InterfaceDraft {
     ip_spoofing: Option<bool>,
     dhcp_server: Option<bool>,
     ra: Option<bool>,
+    rate_in: Option<Max<Bandwidth>>,
+    rate_out: Option<Max<Bandwidth>>,
 }
 
 impl InterfaceDraft {
@@ -212,6 +220,10 @@ impl Record for InterfaceDraft {
             "on a bridge: let it send from any address, and answer for it", "false", When::Restart;
         "allow_dhcp_server": bool => dhcp_server, "on a bridge: let it be a DHCP server", "false", When::Restart;
         "allow_ra": bool => ra, "on a bridge: let it announce itself as an IPv6 router", "false", When::Restart;
+        "rate_in": Max<Bandwidth> => rate_in, "most bits per second to it by this interface, within net.in",
+            "\"100Mbit\"";
+        "rate_out": Max<Bandwidth> => rate_out, "most bits per second from it by this interface, within net.out",
+            "\"100Mbit\"";
     };
     const REQUIRED: &'static [&'static str] = &["network"];
 }
@@ -303,6 +315,8 @@ impl VeDefinition {
                     network: i.network?,
                     addresses: i.addresses,
                     routes: i.routes.unwrap_or_default(),
+                    rate_in: i.rate_in,
+                    rate_out: i.rate_out,
                 })
             })
             .collect();

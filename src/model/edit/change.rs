@@ -26,13 +26,16 @@ pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
         .iter()
         .map(|k| k.key.clone())
         .filter(|k| k != "network" && k != "forward" && !k.contains(".N."));
-    let networks = (0..most).flat_map(|i| ["network", "addresses", "routes"].map(|name| format!("network.{i}.{name}")));
+    let of_each = ["network", "addresses", "routes", "rate_in", "rate_out"];
+    let networks = (0..most).flat_map(|i| of_each.map(|name| format!("network.{i}.{name}")));
     let mut changes = Vec::new();
     let forwards = 0..old.forwards.len().max(new.forwards.len());
     let forwards = forwards.flat_map(|i| ForwardKeys::NAMES.map(|name| format!("forward.{i}.{name}")));
     for key in plain.chain(networks).chain(forwards) {
         let get = |values: &std::collections::BTreeMap<String, String>| {
-            values.get(&key).cloned().unwrap_or_else(|| "none".to_owned())
+            // What an interface that isn't there would have if nobody said else.
+            let absent = if key.contains(".rate_") { "unlimited" } else { "none" };
+            values.get(&key).cloned().unwrap_or_else(|| absent.to_owned())
         };
         let (from, mut to) = (get(&before), get(&after));
         if key == "guest.password_hash" && from == to && old.guest.password_hash != new.guest.password_hash {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DiskLimits, Interface, ResolveError, Source, unknown};
+use super::{DiskLimits, Interface, ResolveError, Source, Traffic, unknown};
 use crate::definition::{
     Addresses, Features, ForwardKeys, Guest, HostConfig, Network, Plan, Share, Tenant, VeDefinition,
 };
@@ -102,6 +102,15 @@ impl Merge<'_> {
         }
     }
 
+    pub(super) fn traffic(&mut self) -> Traffic {
+        let (ve, plan) = (&self.ve.overrides.net, &self.plan.resources.net);
+        Traffic {
+            inward: self.max("net.in", &ve.inward, &plan.inward),
+            outward: self.max("net.out", &ve.outward, &plan.outward),
+            burst: self.pick("net.burst", &ve.burst, &plan.burst),
+        }
+    }
+
     pub(super) fn disk(&mut self) -> Result<DiskLimits, ResolveError> {
         let (ve, plan) = (&self.ve.overrides.disk, &self.plan.resources.disk);
         let size = self.pick("disk.size", &ve.size, &plan.size);
@@ -154,7 +163,11 @@ impl Merge<'_> {
             for (key, allowed) in keys.allowed.by_key() {
                 self.own(&format!("network.{i}.{key}"), allowed.then_some(()));
             }
+            let rate_in = self.own(&format!("network.{i}.rate_in"), keys.rate_in);
+            let rate_out = self.own(&format!("network.{i}.rate_out"), keys.rate_out);
             interfaces.push(Interface {
+                rate_in: rate_in.and_then(Max::limit),
+                rate_out: rate_out.and_then(Max::limit),
                 network: network.clone(),
                 addresses: addresses.unwrap_or(Addresses::Auto),
                 routes,

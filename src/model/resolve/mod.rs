@@ -19,6 +19,7 @@ use crate::definition::{
     Tenant, VeDefinition, one_of,
 };
 
+use crate::bandwidth::{Bandwidth, Burst};
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::Limits;
 use crate::units::{Bytes, Span};
@@ -46,6 +47,8 @@ pub struct Effective {
     pub description: Option<String>,
     /// What the kernel is to enforce.
     pub limits: Limits,
+    /// What its network is to carry at most.
+    pub traffic: Traffic,
     /// Its disk.
     pub disk: DiskLimits,
     /// The switches as they are to be.
@@ -85,6 +88,17 @@ impl Effective {
     }
 }
 
+/// What the network of a VE is to carry at most. `None`: no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// To it, all interfaces together.
+    pub inward: Option<Bandwidth>,
+    /// From it, all interfaces together.
+    pub outward: Option<Bandwidth>,
+    /// What may pass these at once after a pause; `None`: what belongs to the rate.
+    pub burst: Option<Burst>,
+}
+
 /// The disk of a VE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct DiskLimits {
@@ -107,6 +121,10 @@ pub struct Interface {
     pub routes: Vec<IpNetwork>,
     /// What it may do there that others may not.
     pub allowed: Allowances,
+    /// The most to the VE by this interface; `None`: no limit of its own.
+    pub rate_in: Option<Bandwidth>,
+    /// The most from it.
+    pub rate_out: Option<Bandwidth>,
 }
 
 /// Where a setting comes from.
@@ -269,6 +287,7 @@ pub fn resolve(
             .unwrap_or_else(|| Hostname::from(&ve.name)),
         description: merge.own("description", ve.description.clone()),
         limits: merge.limits(),
+        traffic: merge.traffic(),
         disk: merge.disk()?,
         features: merge.features(granted),
         granted,

@@ -19,6 +19,7 @@ impl Effective {
         let networks = self.interfaces.iter().enumerate().flat_map(|(i, interface)| {
             let names = ["network", "addresses", "routes"].into_iter();
             let keys = names.chain(interface.allowed.by_key().map(|(key, _)| key));
+            let keys = keys.chain(["rate_in", "rate_out"]);
             keys.map(move |name| format!("network.{i}.{name}"))
         });
         let forwards =
@@ -98,6 +99,14 @@ impl Effective {
             ("firewall.in", self.access.input.to_string()),
             ("firewall.out", self.access.output.to_string()),
             ("firewall.rule", rules(&self.access.own)),
+            ("net.in", max(self.traffic.inward)),
+            ("net.out", max(self.traffic.outward)),
+            (
+                "net.burst",
+                self.traffic
+                    .burst
+                    .map_or_else(|| "10 ms of the rate".to_owned(), |b| b.to_string()),
+            ),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
@@ -110,6 +119,8 @@ impl Effective {
             values.insert(format!("network.{i}.network"), interface.network.name.to_string());
             values.insert(format!("network.{i}.addresses"), interface.addresses.to_string());
             values.insert(format!("network.{i}.routes"), list(&interface.routes));
+            values.insert(format!("network.{i}.rate_in"), max(interface.rate_in));
+            values.insert(format!("network.{i}.rate_out"), max(interface.rate_out));
             for (key, allowed) in interface.allowed.by_key() {
                 values.insert(format!("network.{i}.{key}"), allowed.to_string());
             }

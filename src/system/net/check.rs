@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
 
-use super::{ALIAS_PREFIX, BRIDGE_ALIAS_PREFIX, Bridge, Link};
+use super::{ALIAS_PREFIX, BRIDGE_ALIAS_PREFIX, Bridge, Link, Shape};
 use crate::error::{Error, Kind, Result};
 
 /// The longest name of an interface (IFNAMSIZ less the final zero).
@@ -60,6 +60,30 @@ pub fn belongs(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix)
         .and_then(|rest| rest.split_once('.'))
         .is_some_and(|(id, n)| digits(id) && digits(n))
+}
+
+/// Is `name` made of `prefix`, a VE's id, and ".i" or ".o"?
+pub fn is_shaper(name: &str, prefix: &str) -> bool {
+    let rest = name.strip_prefix(prefix).and_then(|rest| rest.split_once('.'));
+    rest.is_some_and(|(id, end)| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) && matches!(end, "i" | "o"))
+}
+
+/// Checks limits of traffic.
+pub fn shape(shape: &Shape) -> Result<()> {
+    alias(&shape.alias, ALIAS_PREFIX, &shape.inward.device)?;
+    for direction in [&shape.inward, &shape.outward] {
+        interface_name(&direction.device)?;
+        direction.links.iter().try_for_each(|(name, _)| interface_name(name))?;
+        let own = direction.links.iter().filter_map(|(_, own)| *own);
+        if own
+            .chain(direction.whole)
+            .any(|pace| pace.rate < 8 || pace.burst == Some(0))
+        {
+            let why = "a limit of nothing at all";
+            return Err(wrong("limit what passes", &direction.device, why));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that `mac` can be the address of one interface.
@@ -243,6 +267,19 @@ mod tests {
         assert!(belongs("hv101.0", "hv") && belongs("hv999999.12", "hv"));
         for name in ["hv", "hv101", "hvc0", "hv101.", "hv.0", "hvx101.0", "eth0", "hv1x.0"] {
             assert!(!belongs(name, "hv"), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_queues() {
+        for name in ["hv101.i", "hv999999.o"] {
+            assert!(
+                is_shaper(name, "hv") && interface_name(name).is_ok() && !belongs(name, "hv"),
+                "{name}"
+            );
+        }
+        for name in ["hv101.0", "hv.i", "hv101.io", "hv1x.i", "hvx101.i", "hv101"] {
+            assert!(!is_shaper(name, "hv"), "{name}");
         }
     }
 

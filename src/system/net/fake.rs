@@ -7,7 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    BRIDGE_ALIAS_PREFIX, Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Local, Network, Probe, check,
+    BRIDGE_ALIAS_PREFIX, Bridge, Counters, Direction, FoundBridge, FoundLink, FoundProxy, Link, Local, Network, Probe,
+    Shape, check,
 };
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
@@ -22,6 +23,8 @@ pub struct FakeNetwork {
 struct State {
     links: BTreeMap<String, Link>,
     bridges: BTreeMap<String, Bridge>,
+    shapes: BTreeMap<String, Direction>,
+    unable_to_shape: Option<String>,
     foreign: Vec<String>,
     proxies: BTreeSet<FoundProxy>,
     announced: Vec<IpAddr>,
@@ -69,6 +72,16 @@ impl FakeNetwork {
     pub fn own_bridges(&self) -> Vec<Bridge> {
         let state = self.state();
         state.bridges.values().filter(|b| b.own.is_some()).cloned().collect()
+    }
+
+    /// The limits in force, by the names of their queues.
+    pub fn shapes(&self) -> BTreeMap<String, Direction> {
+        self.state().shapes.clone()
+    }
+
+    /// This host can't limit traffic.
+    pub fn lack_shaping(&self, why: &str) {
+        self.state().unable_to_shape = Some(why.to_owned());
     }
 
     /// Puts a bridge there that isn't ours.
@@ -332,9 +345,47 @@ impl Network for FakeNetwork {
         Ok(())
     }
 
+    fn shape(&self, shape: &Shape) -> Result<()> {
+        let mut state = self.call("shape")?;
+        check::shape(shape)?;
+        if let Some(why) = &state.unable_to_shape {
+            return Err(Error::new("limit", &shape.alias, why.clone()).kind(Kind::Unsupported));
+        }
+        for direction in [&shape.inward, &shape.outward] {
+            if let Some((gone, _)) = direction.links.iter().find(|(l, _)| !state.links.contains_key(l)) {
+                return Err(Error::new("look up interface", gone, "it isn't there").kind(Kind::NotFound));
+            }
+            match direction.whole.is_some() || direction.links.iter().any(|(_, own)| own.is_some()) {
+                true => state.shapes.insert(direction.device.clone(), direction.clone()),
+                false => state.shapes.remove(&direction.device),
+            };
+        }
+        Ok(())
+    }
+
+    fn unshape(&self, devices: &[String]) -> Result<()> {
+        let mut state = self.call("unshape")?;
+        for device in devices {
+            check::interface_name(device)?;
+            state.shapes.remove(device);
+        }
+        Ok(())
+    }
+
+    fn shapers(&self, prefix: &str) -> Result<Vec<String>> {
+        let state = self.call("shapers")?;
+        check::prefix(prefix)?;
+        let names = state.shapes.keys().filter(|n| check::is_shaper(n, prefix));
+        Ok(names.cloned().collect())
+    }
+
+    fn unable_to_shape(&self) -> Result<Option<String>> {
+        Ok(self.call("unable_to_shape")?.unable_to_shape.clone())
+    }
+
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {
         let state = self.call("counters")?;
-        let there = state.links.contains_key(host_name);
+        let there = state.links.contains_key(host_name) || state.shapes.contains_key(host_name);
         Ok(there.then(|| state.counters.get(host_name).copied().unwrap_or_default()))
     }
 

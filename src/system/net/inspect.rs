@@ -62,6 +62,11 @@ impl Interface {
         self.kind == "bridge"
     }
 
+    /// Is it nothing but a queue?
+    pub fn is_queue(&self) -> bool {
+        self.kind == "ifb"
+    }
+
     /// Is it the host's end of a VE's link?
     pub fn is_port_of_ve(&self) -> bool {
         self.kind == "veth" && self.is_ours()

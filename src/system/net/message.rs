@@ -113,6 +113,13 @@ pub(super) fn create_bridge(name: &str, address: [u8; 6]) -> Request {
     request(&RouteNetlinkMessage::NewLink(bridge.build()), CREATE)
 }
 
+/// Makes an interface that is nothing but a queue (ifb). It isn't up yet.
+pub(super) fn create_queue(name: &str) -> Request {
+    let queue = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(InfoKind::Ifb);
+    let queue = queue.name(name.to_owned()).link_group(GROUP);
+    request(&RouteNetlinkMessage::NewLink(queue.build()), CREATE)
+}
+
 /// Makes an interface that is one VLAN of another.
 pub(super) fn create_vlan(name: &str, base: u32, id: u16) -> Request {
     let vlan = LinkVlan::new(name, base, id).link_group(GROUP);

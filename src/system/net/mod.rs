@@ -43,6 +43,7 @@ mod proxy;
 mod readdress;
 mod routed;
 mod settings;
+mod shape;
 mod sysctl;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -52,6 +53,7 @@ mod tests;
 pub use fake::FakeNetwork;
 pub(crate) use inspect::read_address;
 pub use routed::RoutedNetwork;
+pub use shape::{BURST_MS, Direction, Pace, Shape};
 
 /// The IPv4 gateway that every routed VE sees: the host's end of its own link.
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
@@ -278,7 +280,22 @@ pub trait Network: Send + Sync + Debug {
     /// an error if VEs are on it, or if it isn't ours. Hold the same lock.
     fn unbridge(&self, name: &str) -> Result<()>;
 
-    /// The counters of a host end; `None` if there is no such link.
+    /// Limits what passes links that are there, or changes or ends the limits that they have: at once, and without the
+    /// links going down. On an error it may be done in part; the same with what was before takes it back. What is so
+    /// already is left as it is.
+    fn shape(&self, shape: &Shape) -> Result<()>;
+
+    /// Removes the interfaces of [`Network::shape`], by name, of links that are gone. Fine if there are none; an error if
+    /// one isn't ours, and then none is removed.
+    fn unshape(&self, devices: &[String]) -> Result<()>;
+
+    /// Our interfaces of [`Network::shape`] named `prefix` + VE id + ".i" or ".o", in order of name.
+    fn shapers(&self, prefix: &str) -> Result<Vec<String>>;
+
+    /// Why this kernel can't do [`Network::shape`]; `None` if it can. Found out once.
+    fn unable_to_shape(&self) -> Result<Option<String>>;
+
+    /// The counters of a host end, or of an interface of [`Network::shape`]; `None` if there is no such link.
     fn counters(&self, host_name: &str) -> Result<Option<Counters>>;
 
     /// The host's own addresses, and what its services listen on.

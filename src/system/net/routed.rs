@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::guest::{self, Defaults};
@@ -11,8 +12,8 @@ use super::inspect::{self, Interface};
 use super::netlink::{Netlink, Request};
 use super::sysctl::Sysctl;
 use super::{
-    Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Local, Network, Probe, announce, bridge, check, lay,
-    local, message, port, prepare, probe, proxy, readdress, settings,
+    Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Local, Network, Probe, Shape, announce, bridge, check,
+    lay, local, message, port, prepare, probe, proxy, readdress, settings, shape,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -34,6 +35,8 @@ const IPV6_SETTINGS: &[(&str, &str)] = &[
 pub struct RoutedNetwork {
     proc: PathBuf,
     sysctl: Sysctl,
+    /// Why it can't limit traffic, once that was found out.
+    unable: OnceLock<Option<String>>,
 }
 
 impl RoutedNetwork {
@@ -43,6 +46,7 @@ impl RoutedNetwork {
         Self {
             sysctl: Sysctl::new(&proc),
             proc,
+            unable: OnceLock::new(),
         }
     }
 }
@@ -116,6 +120,26 @@ impl Network for RoutedNetwork {
 
     fn unbridge(&self, name: &str) -> Result<()> {
         bridge::remove(name)
+    }
+
+    fn shape(&self, shape: &Shape) -> Result<()> {
+        shape::shape(&self.sysctl, shape)
+    }
+
+    fn unshape(&self, devices: &[String]) -> Result<()> {
+        shape::unshape(devices)
+    }
+
+    fn shapers(&self, prefix: &str) -> Result<Vec<String>> {
+        shape::list(prefix)
+    }
+
+    fn unable_to_shape(&self) -> Result<Option<String>> {
+        if let Some(known) = self.unable.get() {
+            return Ok(known.clone());
+        }
+        let why = shape::why_unable(&self.proc)?;
+        Ok(self.unable.get_or_init(|| why).clone())
     }
 
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {

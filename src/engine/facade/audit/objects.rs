@@ -61,6 +61,22 @@ impl Host {
         Ok(())
     }
 
+    /// What a VE's limits are held by goes when the VE has ended.
+    pub(super) fn audit_shapers<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        let prefix = self.config.interface_prefix.as_str();
+        for name in self.network.shapers(prefix)? {
+            let number = name.strip_prefix(prefix).and_then(|rest| rest.split_once('.'));
+            let id = number.and_then(|(id, _)| id.parse::<VeId>().ok());
+            if id.is_some_and(|id| inventory.may_live(id)) {
+                continue;
+            }
+            found.add("interface", name.clone(), "no VE that runs has it", move || {
+                Ok(self.network.unshape(std::slice::from_ref(&name))?)
+            });
+        }
+        Ok(())
+    }
+
     /// A bridge is its network's, whoever is on it, and goes with it.
     pub(super) fn audit_bridges<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
         let bridges = self.network.bridges(self.config.interface_prefix.as_str())?;

@@ -9,6 +9,7 @@ mod forward;
 mod host_life;
 mod judge;
 mod proxy;
+mod rates;
 mod set;
 mod settle;
 mod states;
