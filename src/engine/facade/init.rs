@@ -10,7 +10,7 @@ use super::{Engine, Progress};
 use crate::error::{Class, Error, Result};
 
 /// What `hostel init` installs, by its name below the configuration directory.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 9] = [
     ("plans/tiny.toml", include_str!("../../../config/plans/tiny.toml")),
     ("plans/small.toml", include_str!("../../../config/plans/small.toml")),
     ("plans/medium.toml", include_str!("../../../config/plans/medium.toml")),
@@ -22,6 +22,10 @@ const EXAMPLES: [(&str, &str); 8] = [
     (
         "networks/lan.toml.sample",
         include_str!("../../../config/networks/lan.toml.sample"),
+    ),
+    (
+        "networks/public.toml.sample",
+        include_str!("../../../config/networks/public.toml.sample"),
     ),
     (
         "tenants/default.toml",

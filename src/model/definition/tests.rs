@@ -524,6 +524,9 @@ fn the_examples_that_init_installs() {
     Network::parse("networks/private.toml", &uncommented(network)).unwrap();
     let network = Network::parse("networks/private.toml", network).unwrap();
     assert!(network.masquerade);
+    let public = include_str!("../../../config/networks/public.toml.sample");
+    let public = Network::parse("networks/public.toml", &uncommented(public)).unwrap();
+    assert!(public.proxy.is_some() && !public.probe);
     let lan = include_str!("../../../config/networks/lan.toml.sample");
     assert!(
         Network::parse("networks/lan.toml", lan)
