@@ -4,12 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod house;
+mod outside;
 mod probe;
 
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
-
 use house::House;
+use outside::Outside;
 use probe::{arm, inside};
 
 const LAN: &str = "kind = \"bridge\"\npools = [\"10.88.0.0/24\", \"fd88::/64\"]\ngateway = [\"10.88.0.1\", \"fd88::1\"]\n\
@@ -36,45 +35,6 @@ fn reaches(h: &House, ve: &str, to: &str) -> bool {
 fn pings(h: &House, ve: &str, to: &str) {
     let out = h.sh(ve, &format!("ping -c 1 -w 10 {to} 2>&1 || true"));
     assert!(out.contains("1 packets received"), "{ve} does not reach {to}: {out}");
-}
-
-/// A machine outside, at the end of a cable to `up0` of the host.
-struct Outside(Child);
-
-impl Outside {
-    fn beside(h: &House) -> Self {
-        let mut child = Command::new("unshare")
-            .args(["--net", "sh", "-c", "ip link set lo up && echo up && read end"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdout.as_mut().unwrap().read_exact(&mut [0_u8; 3]).unwrap();
-        let outside = Self(child);
-        h.host_sh(&format!(
-            "ip link add up0 type veth peer name eth0 netns {}",
-            outside.0.id()
-        ));
-        outside.sh("ip link set eth0 up; ip addr add 10.88.0.200/24 dev eth0; ip addr add fd88::200/64 dev eth0 nodad");
-        outside
-    }
-
-    #[track_caller]
-    fn sh(&self, line: &str) -> String {
-        let out = Command::new("nsenter")
-            .args([&format!("--net=/proc/{}/ns/net", self.0.id()), "--", "sh", "-c", line])
-            .output()
-            .unwrap();
-        assert!(out.status.success(), "{line}\n{}", String::from_utf8_lossy(&out.stderr));
-        String::from_utf8(out.stdout).unwrap().trim().to_owned()
-    }
-}
-
-impl Drop for Outside {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -111,7 +71,7 @@ fn an_uplink_and_somebody_elses_bridge() {
     let h = house(
         "kind = \"bridge\"\npools = [\"10.88.0.0/24\", \"fd88::/64\"]\nuplink = \"up0\"\nexclude = [\"10.88.0.200\"]\n",
     );
-    let outside = Outside::beside(&h);
+    let outside = Outside::beside(&h, &["10.88.0.200/24", "fd88::200/64"]);
     ve(&h, "one", "10.88.0.10,fd88::10");
     pings(&h, "one", "10.88.0.200");
     pings(&h, "one", "fd88::200");

@@ -3,55 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod house;
-
-use std::io::Read;
-use std::process::{Child, Command, Stdio};
+mod outside;
 
 use house::House;
+use outside::Outside;
 use serde_json::Value;
 
 /// The host's addresses towards the world.
 const HOST: [&str; 2] = ["198.51.100.1", "2001:db8:5::1"];
 
-/// A machine outside, at the end of a cable to the one that plays the host, by which it has a way to the private pool.
-struct Outside(Child);
-
-impl Outside {
-    fn beside(h: &House) -> Self {
-        let mut child = Command::new("unshare")
-            .args(["--net", "sh", "-c", "ip link set lo up && echo up && read end"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdout.as_mut().unwrap().read_exact(&mut [0_u8; 3]).unwrap();
-        let outside = Self(child);
-        h.host_sh(&format!(
-            "ip link add out0 type veth peer name eth0 netns {}
-             ip addr add 198.51.100.1/24 dev out0; ip addr add 2001:db8:5::1/64 dev out0 nodad; ip link set out0 up",
-            outside.0.id()
-        ));
-        outside.sh(
-            "ip addr add 198.51.100.2/24 dev eth0; ip addr add 2001:db8:5::2/64 dev eth0 nodad; ip link set eth0 up
-             ip route add 10.77.0.0/24 via 198.51.100.1; ip route add fd77:7c3e:9a51:77::/64 via 2001:db8:5::1",
-        );
-        outside
-    }
-
-    fn sh(&self, line: &str) -> String {
-        let out = Command::new("nsenter")
-            .args([&format!("--net=/proc/{}/ns/net", self.0.id()), "--", "sh", "-c", line])
-            .output()
-            .unwrap();
-        String::from_utf8(out.stdout).unwrap().trim().to_owned()
-    }
-}
-
-impl Drop for Outside {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
+/// A machine outside that has a way to the private pool.
+fn outside(h: &House) -> Outside {
+    let outside = Outside::in_subnet(h);
+    outside.sh("ip route add 10.77.0.0/24 via 198.51.100.1; ip route add fd77:7c3e:9a51:77::/64 via 2001:db8:5::1");
+    outside
 }
 
 /// What asks for the name of whoever serves there; nothing where nobody does.
@@ -83,7 +48,7 @@ fn active(h: &House) -> Vec<bool> {
 /// A house with a machine outside and the VEs a and b, of which a serves its name on port 80.
 fn with_ves() -> (House, Outside) {
     let h = House::new();
-    let outside = Outside::beside(&h);
+    let outside = outside(&h);
     h.busybox("a");
     h.busybox("b");
     serve(&h, "a", &[80]);
@@ -327,7 +292,7 @@ fn bad_forwards_are_refused_where_they_are_wrong() {
 #[test]
 fn a_suspended_ve_takes_its_forwards_along() {
     let Some(h) = House::with_criu() else { return };
-    let outside = Outside::beside(&h);
+    let outside = outside(&h);
     h.busybox("a");
     serve(&h, "a", &[80]);
     h.ok(&["forward", "add", "a", ":8080", "80"]);

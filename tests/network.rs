@@ -3,58 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod house;
+mod outside;
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
+use std::process::{Child, Stdio};
 
 use house::{House, end_of};
-
-/// A machine outside: a network namespace with a cable to the one that plays the host. The host is 198.51.100.1 and
-/// 2001:db8:5::1 there, this one 198.51.100.2 and 2001:db8:5::2. It knows of no private pool.
-struct Outside(Child);
-
-impl Outside {
-    fn beside(h: &House) -> Self {
-        let mut child = Command::new("unshare")
-            .args(["--net", "sh", "-c", "ip link set lo up && echo up && read end"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdout.as_mut().unwrap().read_exact(&mut [0u8; 3]).unwrap();
-        let outside = Self(child);
-        h.host_sh(&format!(
-            "ip link add out0 type veth peer name eth0 netns {}
-             ip addr add 198.51.100.1/24 dev out0; ip addr add 2001:db8:5::1/64 dev out0 nodad; ip link set out0 up",
-            outside.0.id()
-        ));
-        outside.sh(
-            "ip addr add 198.51.100.2/24 dev eth0; ip addr add 2001:db8:5::2/64 dev eth0 nodad; ip link set eth0 up",
-        );
-        outside
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new("nsenter");
-        command.args([&format!("--net=/proc/{}/ns/net", self.0.id()), "--", "sh", "-c", line]);
-        command
-    }
-
-    #[track_caller]
-    fn sh(&self, line: &str) -> String {
-        let out = self.command(line).output().unwrap();
-        assert!(out.status.success(), "{line}\n{}", String::from_utf8_lossy(&out.stderr));
-        String::from_utf8(out.stdout).unwrap().trim().to_owned()
-    }
-}
-
-impl Drop for Outside {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
+use outside::Outside;
 
 fn addresses(h: &House, ve: &str) -> (String, String) {
     let list = h.status(ve, "addresses");
@@ -159,7 +115,7 @@ fn no_address_is_given_twice() {
 #[test]
 fn ves_the_host_and_the_outside_reach_each_other() {
     let h = House::new();
-    let outside = Outside::beside(&h);
+    let outside = Outside::in_subnet(&h);
     h.busybox("a");
     h.busybox("b");
     let ((_, a6), (b4, b6)) = (addresses(&h, "a"), addresses(&h, "b"));
@@ -191,7 +147,7 @@ fn ves_the_host_and_the_outside_reach_each_other() {
 #[test]
 fn a_public_ve_has_its_own_address_outside() {
     let h = House::new();
-    let outside = Outside::beside(&h);
+    let outside = Outside::in_subnet(&h);
     house::template("busybox");
     h.write(
         "etc/networks/public.toml",
@@ -267,7 +223,7 @@ fn spoof_fails(h: &House, source: &str, to: &str) {
 #[test]
 fn a_firewall_flushed_by_hand_is_whole_again_after_the_next_start() {
     let h = House::new();
-    let _outside = Outside::beside(&h);
+    let _outside = Outside::in_subnet(&h);
     h.busybox("evil");
     h.busybox("third");
     let third4 = addresses(&h, "third").0;
@@ -311,7 +267,7 @@ fn addresses_changed_by_hand_are_the_ves_when_a_start_with_them_succeeds() {
 #[test]
 fn after_a_boot_of_the_host_a_start_is_enough() {
     let h = House::new();
-    let _outside = Outside::beside(&h);
+    let _outside = Outside::in_subnet(&h);
     h.busybox("a");
     h.busybox("b");
     h.ok(&["kill", "--all"]);
@@ -335,7 +291,7 @@ fn after_a_boot_of_the_host_a_start_is_enough() {
 #[test]
 fn forwarding_that_was_turned_off_is_told_and_turned_on_again() {
     let h = House::new();
-    let _outside = Outside::beside(&h);
+    let _outside = Outside::in_subnet(&h);
     h.busybox("a");
     let forwarding = || {
         let facts: serde_json::Value = serde_json::from_str(&h.ok(&["info", "--json"])).unwrap();
