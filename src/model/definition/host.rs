@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::diagnostic::Diagnostics;
 use super::field::{Field, Reading, Record, fields};
+use super::path::AbsolutePath;
 use super::resources::DriverName;
 use super::traffic::{self, TrafficClass};
 use super::value::{read_text, words};
@@ -136,22 +137,6 @@ pub struct Proc {
     pub lxcfs: PathBuf,
 }
 
-/// An absolute path without `.` and `..`.
-#[derive(Debug, Clone)]
-struct AbsolutePath(PathBuf);
-
-impl FromStr for AbsolutePath {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let plain = |part: &str| part != "." && part != "..";
-        if text.starts_with('/') && text.split('/').all(plain) {
-            Ok(Self(PathBuf::from(text)))
-        } else {
-            Err(())
-        }
-    }
-}
-
 /// Names that kernel interfaces take as text, each with its rule.
 macro_rules! checked {
     ($($(#[$doc:meta])* $type:ident, $expected:literal, $rule:expr;)+) => { $(
@@ -224,8 +209,6 @@ impl InterfacePrefix {
         interface.strip_prefix(&self.0)?.split_once('.')?.0.parse().ok()
     }
 }
-
-read_text! { AbsolutePath, "an absolute path, without \"..\""; }
 
 #[derive(Debug, Default)]
 pub(super) struct Draft {

@@ -4,6 +4,7 @@
 //! judges one file by itself; what several files say together is [`crate::resolve`]'s and [`crate::policy`]'s.
 
 mod access;
+mod addresses;
 mod bridge;
 mod diagnostic;
 mod field;
@@ -11,6 +12,7 @@ mod forward;
 mod guest;
 mod host;
 mod network;
+mod path;
 mod plan;
 mod resources;
 mod tenant;
@@ -24,6 +26,7 @@ pub(crate) use diagnostic::{nearest, one_of};
 pub(crate) use value::is_unfit;
 
 pub use access::{Access, AccessProtocol, AccessRule, Direction, Peer, PortRange, Verdict};
+pub use addresses::Addresses;
 pub use bridge::{Allowances, Bridge, InterfaceName};
 pub use diagnostic::{Diagnostic, Diagnostics, Fault};
 pub use field::{FileKind, KeyDoc, Shape, When};
@@ -36,7 +39,7 @@ pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys
 pub use tenant::Tenant;
 pub use traffic::{ClassName, Prefix, REST, TrafficClass};
 pub use value::Count;
-pub use ve::{Addresses, InterfaceKeys, MAX_INTERFACES, Share, StopMode, VeDefinition};
+pub use ve::{InterfaceKeys, MAX_INTERFACES, Share, StopMode, VeDefinition};
 
 /// The keys of a VE's definition, which `hostel set` and `hostel create` take, in the order of the documentation.
 pub fn keys() -> &'static [KeyDoc] {

@@ -27,6 +27,7 @@ mod keys;
 mod nat;
 mod nftables;
 mod ruleset;
+mod sets;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::netlink::Netlink;
-use super::routed::{Step, apply, configure, existing, host_steps, remove_ours, until_ready};
+use super::remove::remove_ours;
+use super::routed::{Step, apply, configure, existing, host_steps, until_ready};
 use super::sysctl::Sysctl;
 use super::{Link, check, inspect, message, port, proxy};
 use crate::error::Result;

@@ -41,6 +41,7 @@ mod prepare;
 mod probe;
 mod proxy;
 mod readdress;
+mod remove;
 mod routed;
 mod settings;
 mod shape;

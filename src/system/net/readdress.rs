@@ -15,7 +15,8 @@ use rtnetlink::packet_route::address::AddressScope;
 
 use super::inspect;
 use super::netlink::{Netlink, Refusal, Request};
-use super::routed::{attach, configure, existing, remove_ours};
+use super::remove::remove_ours;
+use super::routed::{attach, configure, existing};
 use super::sysctl::Sysctl;
 use super::{Link, check, message, proxy};
 use crate::error::{Error, Kind, Result};

@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::guest::{self, Defaults};
-use super::inspect::{self, Interface};
+use super::inspect;
 use super::netlink::{Netlink, Request};
+use super::remove::{find_ours, remove, remove_ours};
 use super::sysctl::Sysctl;
 use super::{
     Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Local, Network, Probe, Shape, announce, bridge, check,
@@ -195,39 +196,6 @@ pub(super) fn attach(sysctl: &Sysctl, netns: BorrowedFd<'_>, links: &[Link]) -> 
 /// How long a VE's interfaces may take to go by themselves. The kernel removes them with the namespace of a VE that has
 /// ended, many at once; who removes them one by one has all wait for the lock on all interfaces (40 ms each).
 const GOING: Duration = Duration::from_secs(1);
-
-/// Removes those of the named interfaces that exist, if all of them are ours.
-pub(super) fn remove_ours<'a>(netlink: &mut Netlink, names: impl Iterator<Item = &'a str>) -> Result<()> {
-    let found = find_ours(netlink, names)?;
-    found.iter().try_for_each(|interface| remove(netlink, interface))
-}
-
-/// Those of the named interfaces that exist; an error if one of them isn't ours.
-fn find_ours<'a>(netlink: &mut Netlink, names: impl Iterator<Item = &'a str>) -> Result<Vec<Interface>> {
-    let mut found = Vec::new();
-    for name in names {
-        match inspect::find(netlink, name, false)? {
-            Some(interface) if interface.is_ours() => found.push(interface),
-            Some(_) => {
-                return Err(
-                    Error::new("remove interface", name, "it isn't Hostel's: it has another alias")
-                        .kind(Kind::Exists)
-                        .hint("remove or rename it, or choose another interface prefix in hostel.toml"),
-                );
-            }
-            None => {}
-        }
-    }
-    Ok(found)
-}
-
-fn remove(netlink: &mut Netlink, interface: &Interface) -> Result<()> {
-    match netlink.apply(&[message::delete(interface.index)]) {
-        // Gone meanwhile: the kernel removes the pair when the VE's namespace ends.
-        Err(refusal) if refusal.errno() != libc::ENODEV => Err(refusal.into_error("remove interface", &interface.name)),
-        _ => Ok(()),
-    }
-}
 
 /// What one request is for, to be told if it is refused.
 pub(super) struct Step {

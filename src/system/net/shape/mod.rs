@@ -141,7 +141,7 @@ pub(super) fn shape(sysctl: &Sysctl, shape: &Shape) -> Result<()> {
 /// See [`super::Network::unshape`].
 pub(super) fn unshape(devices: &[String]) -> Result<()> {
     devices.iter().try_for_each(|name| check::interface_name(name))?;
-    super::routed::remove_ours(&mut inspect::open()?, devices.iter().map(String::as_str))
+    super::remove::remove_ours(&mut inspect::open()?, devices.iter().map(String::as_str))
 }
 
 /// See [`super::Network::shapers`].
@@ -180,7 +180,7 @@ impl Shaping<'_> {
         }
         match device {
             Some(_) => Ok(()),
-            None => super::routed::remove_ours(&mut self.netlink, [direction.device.as_str()].into_iter()),
+            None => super::remove::remove_ours(&mut self.netlink, [direction.device.as_str()].into_iter()),
         }
     }
 
