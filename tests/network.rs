@@ -271,6 +271,7 @@ fn after_a_boot_of_the_host_a_start_is_enough() {
     h.busybox("a");
     h.busybox("b");
     h.ok(&["kill", "--all"]);
+    h.until("their monitors have cleared up", 10, || h.audit().is_empty());
     std::fs::remove_dir_all(&h.run).unwrap();
     house::remove_cgroups(&h.cgroup_root);
     // The host here is this test's own namespace.

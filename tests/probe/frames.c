@@ -17,9 +17,10 @@
 static const char MARK[] = "hostel-probe ";
 enum { MARKED = 64 };
 
+/* Without a protocol until it is bound: to change that takes a moment in which nothing is heard. */
 static int open_on(const char *interface, unsigned char *mac)
 {
-    int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
+    int fd = socket(AF_PACKET, SOCK_RAW, 0);
     struct ifreq ask = {0};
     strncpy(ask.ifr_name, interface, IFNAMSIZ - 1);
     ioctl(fd, SIOCGIFHWADDR, &ask);
