@@ -36,6 +36,10 @@ pub struct NetworkStatus {
     pub masquerade: bool,
     /// Bytes of the largest packet; `None`: the kernel's default.
     pub mtu: Option<u16>,
+    /// The interface on which the host answers for its addresses.
+    pub proxy: Option<String>,
+    /// Is the LAN asked, before a VE gets an address, whether somebody has it?
+    pub probe: bool,
     /// Seconds that an address which a VE gave back is kept from others.
     pub quarantine: u64,
     /// How many VEs are on it.
@@ -85,6 +89,8 @@ impl Engine {
                         search: Vec::new(),
                         masquerade: false,
                         mtu: None,
+                        proxy: None,
+                        probe: false,
                         quarantine: 0,
                         ves: on_it,
                     },
@@ -183,6 +189,8 @@ fn status(network: &Network, taken: &Taken, ves: usize) -> NetworkStatus {
         search: network.search.iter().map(ToString::to_string).collect(),
         masquerade: network.masquerade,
         mtu: network.mtu,
+        proxy: network.proxy.as_ref().map(ToString::to_string),
+        probe: network.probe,
         quarantine: network.quarantine.duration().as_secs(),
         ves,
     }

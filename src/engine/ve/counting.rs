@@ -68,12 +68,16 @@ impl Host {
         if readings.is_empty() {
             return Ok(());
         }
-        // On a disk that is full or broken everything must be able to end: nothing is lost, for they stay in the kernel, are
-        // part of what "hostel traffic" tells, and go on when the VE starts again.
-        if self.note_traffic(id, &readings).is_err() {
-            return Ok(());
+        // Once more, as what went wrong may have passed.
+        let noted = self
+            .note_traffic(id, &readings)
+            .or_else(|_| self.note_traffic(id, &readings));
+        match noted {
+            Ok(()) => Ok(self.counters.end(&table, interfaces)?),
+            // On a disk that is full or broken everything must be able to end. Nothing is lost: they stay in the kernel, are
+            // part of what "hostel traffic" tells, and go on when the VE starts again.
+            Err(_) => Ok(()),
         }
-        Ok(self.counters.end(&table, interfaces)?)
     }
 
     /// Hold the VE's lock.

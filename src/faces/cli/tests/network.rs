@@ -32,6 +32,8 @@ fn private() -> NetworkStatus {
         search: vec!["acme.example".into()],
         masquerade: true,
         mtu: None,
+        proxy: None,
+        probe: false,
         quarantine: 3600,
         ves: 17,
     }
@@ -48,6 +50,8 @@ fn broken() -> NetworkStatus {
         search: Vec::new(),
         masquerade: false,
         mtu: None,
+        proxy: None,
+        probe: false,
         quarantine: 0,
         ves: 3,
     }

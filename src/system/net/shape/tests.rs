@@ -347,8 +347,8 @@ fn said_again_and_half_made() {
     set(&host, &wanted);
     assert!(host.ping(VE, 3));
     // A link that is gone is an error, and the VE's end takes none of the queues along.
-    drop(ve);
     host.ip("link del hv101.0");
+    drop(ve);
     assert!(host.run(|| network().shape(&wanted)).is_err());
     for _ in 0..2 {
         host.run(|| network().unshape(&names)).unwrap();
