@@ -30,7 +30,7 @@ weight = 100
 """
 
 # What a guest needs that does work: no limit on I/O.
-WORK_LIMITS = "processes = 500\n[memory]\nlimit = \"2GiB\"\n[disk]\nsize = \"4GiB\"\n"
+WORK_LIMITS = "processes = 500\n[memory]\nlimit = \"6GiB\"\n[disk]\nsize = \"4GiB\"\n"
 
 NETWORK = """
 kind = "routed"
