@@ -114,7 +114,8 @@ pub(super) fn set(fs: &File, path: &Path, number: u32, bytes: u64, inodes: u64) 
     quotactl(fs, Q_SETQUOTA, number, &raw mut raw).map_err(|e| Error::os("set the project quota of", path.display(), e))
 }
 
-/// The project of the lowest number from `from` on that is known of; `None`: there is none.
+/// The project of the lowest number from `from` on that is known of; `None`: there is none,
+/// or the file system can only be read.
 pub(super) fn next(fs: &File, path: &Path, from: u32) -> Result<Option<(u32, ProjectQuota)>> {
     /// struct if_nextdqblk: a dqblk, whose last member the number follows.
     #[repr(C)]
@@ -140,6 +141,8 @@ pub(super) fn next(fs: &File, path: &Path, from: u32) -> Result<Option<(u32, Pro
             Ok(Some((raw.number, quota)))
         }
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
+        // The kernel takes this question for a write (quotactl_cmd_write in fs/quota/quota.c). Nothing could be removed there.
+        Err(e) if e.raw_os_error() == Some(libc::EROFS) => Ok(None),
         Err(e) => Err(Error::os("list the project quotas of", path.display(), e)),
     }
 }
