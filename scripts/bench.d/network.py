@@ -8,12 +8,16 @@ from run import ENVIRONMENT, Failed, attempt, output, until
 from table import Row, number, spread
 
 SECONDS = "1"
-LAN = """
-kind = "bridge"
-pools = ["10.89.0.0/16"]
-gateway = ["10.89.0.1"]
-host_addresses = ["10.89.0.1"]
-"""
+ROUTED = 'kind = "routed"\npools = ["10.{net}.0.0/16"]\nmasquerade = true\n'
+LAN = 'kind = "bridge"\npools = ["10.{net}.0.0/16"]\ngateway = ["10.{net}.0.1"]\nhost_addresses = ["10.{net}.0.1"]\n'
+BIG = "big_tcp = true\n"
+# What a VE's network is, and the host's address there.
+KINDS = {
+    "routed": (ROUTED.format(net=88), "169.254.1.1"),
+    "routed, big_tcp": (ROUTED.format(net=89) + BIG, "169.254.1.1"),
+    "bridged": (LAN.format(net=90), "10.90.0.1"),
+    "bridged, big_tcp": (LAN.format(net=91) + BIG, "10.91.0.1"),
+}
 CROWD, MANY = 500, 1000
 
 
@@ -74,31 +78,53 @@ def _address(house, name):
 
 def network(bench):
     """Throughput of VEs' networks beside a bare veth pair, and what a network adds to a start."""
-    house, rows, rounds = bench.house, [], min(bench.rounds, 9)
-    house.define("networks/lan", LAN)
+    house, rows = bench.house, []
     pair = bench.also(Pair())
-    for kind, name, host in (("routed", "bench", "169.254.1.1"), ("bridged", "lan", "10.89.0.1")):
+    for kind, (text, host) in KINDS.items():
+        name = kind.replace(",", "").replace(" ", "-")
+        house.define(f"networks/{name}", text)
         for ve in ("near", "far"):
             house.create(ve, "busybox", "--plan", "work", "--set", f"network.0.network={name}")
         house.ok("start", "near", "far")
         near, far, address = house.pid("near"), house.pid("far"), _address(house, "far")
         for protocol, udp in (("TCP", False), ("UDP", True)):
+            if udp and BIG in text:
+                continue
             ways = {
                 "VE to host": lambda udp=udp: iperf(None, near, host, udp),
                 "VE to VE": lambda udp=udp: iperf(far, near, address, udp),
-                "": lambda udp=udp: pair.speed(udp),
+                "unruled": lambda udp=udp: _unruled(house, lambda: iperf(far, near, address, udp)),
+                "bare": lambda udp=udp: pair.speed(udp),
             }
-            samples = {way: [] for way in ways}
-            for n in range(rounds):
-                for way, measure in list(ways.items())[::1 if n % 2 else -1]:
-                    samples[way].append(measure())
-            bare = samples.pop("")
-            rows += [_faster(f"{protocol}, {kind}, {way}", s, "a bare veth pair", bare, 0.97)
-                     for way, s in samples.items()]
+            rows += _throughput(f"{protocol}, {kind}", ways, min(bench.rounds, 9))
         house.ok("kill", "near", "far")
         house.settled()
         house.ok("destroy", "near", "far")
     return rows + [_share_of_start(bench)]
+
+
+def _throughput(what, ways, rounds):
+    samples = {way: [] for way in ways}
+    for n in range(rounds):
+        for way, measure in list(ways.items())[::1 if n % 2 else -1]:
+            samples[way].append(measure())
+    bare, unruled = samples.pop("bare"), samples.pop("unruled")
+    rows = [_faster(f"{what}, {way}", s, "a bare veth pair", bare, 0.97) for way, s in samples.items()]
+    # What no rules could be faster than: two pairs and the host between them are not one pair.
+    ratio = statistics.median(samples["VE to VE"]) / statistics.median(unruled)
+    return [*rows, Row(f"{what}, VE to VE", spread(samples["VE to VE"]), "the same without any rule", spread(unruled),
+                       "Mbit/s", ratio=ratio)]
+
+
+def _unruled(house, measure):
+    """Measures with no rule in this namespace; they are back afterwards."""
+    rules = house.dir / "all.nft"
+    rules.write_text(output(["nft", "list", "ruleset"]))
+    output(["nft", "flush", "ruleset"])
+    try:
+        return measure()
+    finally:
+        output(["nft", "-f", str(rules)])
 
 
 def _share_of_start(bench):

@@ -36,6 +36,8 @@ pub struct NetworkStatus {
     pub masquerade: bool,
     /// Bytes of the largest packet; `None`: the kernel's default.
     pub mtu: Option<u16>,
+    /// Does TCP over IPv4 pass in pieces of more than 64 KiB?
+    pub big_tcp: bool,
     /// The interface on which the host answers for its addresses.
     pub proxy: Option<String>,
     /// Is the LAN asked, before a VE gets an address, whether somebody has it?
@@ -89,6 +91,7 @@ impl Engine {
                         search: Vec::new(),
                         masquerade: false,
                         mtu: None,
+                        big_tcp: false,
                         proxy: None,
                         probe: false,
                         quarantine: 0,
@@ -189,6 +192,7 @@ fn status(network: &Network, taken: &Taken, ves: usize) -> NetworkStatus {
         search: network.search.iter().map(ToString::to_string).collect(),
         masquerade: network.masquerade,
         mtu: network.mtu,
+        big_tcp: network.big_tcp,
         proxy: network.proxy.as_ref().map(ToString::to_string),
         probe: network.probe,
         quarantine: network.quarantine.duration().as_secs(),

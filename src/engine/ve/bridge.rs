@@ -91,6 +91,7 @@ impl Host {
         OwnBridge {
             alias: format!("{BRIDGE_ALIAS_PREFIX}{}", network.name),
             mtu: network.mtu.map(u32::from),
+            big_tcp: network.big_tcp,
             addresses: bridge.host.iter().filter_map(with_prefix).collect(),
             uplink: bridge.uplink.as_ref().map(|uplink| Uplink {
                 name: uplink.to_string(),

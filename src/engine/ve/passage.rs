@@ -24,6 +24,7 @@ impl Host {
                 number: interface.mac.index().into(),
                 mac: interface.mac.bytes(),
                 mtu: network.mtu.map(u32::from),
+                big_tcp: network.big_tcp,
                 addresses: interface.addresses.clone(),
                 routes: interface.routes.clone(),
                 alias: format!("{ALIAS_PREFIX}{id}"),

@@ -32,7 +32,7 @@ show --json             an array of {key, value, source}
 set --json              {dry_run, applied: [], waiting: []}, of {key, old, new}
 network list --json     an array of what network show gives, without addresses
 network show --json     {name, problem, description, kind, pools: [], dns: [],
-                        search: [], masquerade, mtu, proxy, probe,
+                        search: [], masquerade, mtu, big_tcp, proxy, probe,
                         quarantine, ves, addresses: []}
                         pools: of {pool, used, aside, left}, where left is at
                         most 18446744073709551615; addresses: of {address,

@@ -56,6 +56,8 @@ pub struct Network {
     pub search: Vec<Domain>,
     /// Bytes of the largest packet; `None`: the kernel's default, 1500.
     pub mtu: Option<u16>,
+    /// May TCP over IPv4 pass between VEs and the host in pieces of more than 64 KiB (BIG TCP)?
+    pub big_tcp: bool,
     /// Of kind "routed": the host's interface on which the host answers for its VEs' addresses, which belong to the subnet
     /// there.
     pub proxy: Option<InterfaceName>,
@@ -196,6 +198,7 @@ pub(super) struct Draft {
     dns: Option<Vec<IpAddr>>,
     search: Option<Vec<Domain>>,
     mtu: Option<u16>,
+    big_tcp: Option<bool>,
     proxy: Option<InterfaceName>,
     probe: Option<bool>,
     bridge: bridge::Draft,
@@ -216,6 +219,8 @@ impl Record for Draft {
         "dns": Vec<IpAddr> => dns, "name servers for its VEs; if not set, the host's own", "[\"9.9.9.9\", \"2620:fe::fe\"]";
         "search": Vec<Domain> => search, "domains its VEs search short names in", "[\"acme.example\"]";
         "mtu": u16 => mtu, "bytes of the largest packet, 1280 to 65535", "1500";
+        "big_tcp": bool => big_tcp,
+            "TCP over IPv4 in pieces of up to 192 KiB (BIG TCP); false if not set", "true";
         "proxy": InterfaceName => proxy,
             "the host's interface on which the host answers for its VEs' addresses", "\"eth0\"";
         "probe": bool => probe,
@@ -257,6 +262,7 @@ impl Network {
                 dns: draft.dns.unwrap_or_default(),
                 search: draft.search.unwrap_or_default(),
                 mtu: draft.mtu,
+                big_tcp: draft.big_tcp.unwrap_or(false),
                 proxy: draft.proxy,
                 probe: on_lan && draft.probe.unwrap_or(true),
                 bridge,

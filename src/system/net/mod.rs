@@ -82,6 +82,8 @@ pub struct Link {
     pub mac: [u8; 6],
     /// MTU of both ends in bytes; the kernel's default (1500) if none.
     pub mtu: Option<u32>,
+    /// Do both ends take TCP over IPv4 in pieces of up to [`message::BIG_TCP`] bytes? (Kernels before 6.3 don't.)
+    pub big_tcp: bool,
     /// The VE's addresses; with none the link is made and brought up, no more.
     pub addresses: Vec<IpAddr>,
     /// Prefixes that the host routes to the VE, by its first address of that family; without one it doesn't. Not for a
@@ -124,6 +126,8 @@ pub struct OwnBridge {
     pub alias: String,
     /// In bytes; the kernel's default (the least of its ports') if none.
     pub mtu: Option<u32>,
+    /// As of a [`Link`].
+    pub big_tcp: bool,
     /// The host's addresses on it, with the lengths of their prefixes.
     pub addresses: Vec<IpNetwork>,
     /// The host's interface that is a port of it.

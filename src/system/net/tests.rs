@@ -1,6 +1,7 @@
 //! The network on the real kernel, with `ip` and `ping` as witnesses.
 
 mod announce;
+mod big_tcp;
 mod bridge;
 mod proxy;
 

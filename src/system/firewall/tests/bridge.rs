@@ -70,6 +70,7 @@ fn two_ports(first: PortRules, second: PortRules) -> Option<(Space, Space, Space
         own: Some(OwnBridge {
             alias: "hostel network lan".into(),
             mtu: None,
+            big_tcp: false,
             addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
             uplink: None,
         }),

@@ -10,6 +10,7 @@ fn own() -> OwnBridge {
     OwnBridge {
         alias: "hostel network lan".into(),
         mtu: None,
+        big_tcp: false,
         addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
         uplink: None,
     }

@@ -146,6 +146,7 @@ fn ports_of_bridges_have_rules_and_state_too() {
         own: Some(OwnBridge {
             alias: "hostel network lan".into(),
             mtu: None,
+            big_tcp: false,
             addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
             uplink: None,
         }),
