@@ -24,8 +24,13 @@ fn known() -> bool {
 
 /// Sends from the VE to its host; how many packets of more than 64 KiB came.
 fn big_packets(host: &Space, ve: &Space) -> u64 {
-    let rule = "table ip seen { chain all { type filter hook prerouting priority 0; meta length > 65536 counter; }; }";
-    assert!(host.output("nft", rule).status.success());
+    for told in [
+        "add table ip seen",
+        "add chain ip seen all { type filter hook prerouting priority 0 ; }",
+        "add rule ip seen all meta length > 65536 counter",
+    ] {
+        assert!(host.output("nft", told).status.success(), "{told}");
+    }
     let listener = host.run(|| TcpListener::bind((GATEWAY_V4, 0)).unwrap());
     let port = listener.local_addr().unwrap().port();
     let reading = thread::spawn(move || {
