@@ -207,6 +207,19 @@ pub struct TemplateInfo {
     pub init: String,
 }
 
+/// What the comparison of a template's tree with what is on record of it has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// template/version.
+    pub template: String,
+    /// Which tree: "the store", "tenant acme", "VE 101".
+    pub place: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// A line for each difference; none if it is as it was made.
+    pub differences: Vec<String>,
+}
+
 /// Something that shouldn't exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Orphan {

@@ -82,18 +82,19 @@ impl Engine {
         let interfaces = self.new_interfaces(state, before.as_ref(), &after, &reality)?;
         let report = plan_change(state, before.as_ref(), &after, running, interfaces.is_some(), dry_run)?;
         if let Some(to) = driver {
-            let size = disk_size.unwrap_or(state.disk_size);
-            let inodes = self.check_move(state, to, size, after.disk.inodes)?;
+            if interfaces.is_some() {
+                return Err(two_at_once(state, to));
+            }
+            let disk_size = disk_size.unwrap_or(state.disk_size);
+            let params = op::relocate::Params {
+                old: old.to_owned(),
+                new: new.to_owned(),
+                from: state.driver,
+                to,
+                disk_size,
+                inodes: self.check_move(state, to, disk_size, after.disk.inodes)?,
+            };
             if !dry_run {
-                let (old, new) = (old.to_owned(), new.to_owned());
-                let params = op::relocate::Params {
-                    old,
-                    new,
-                    from: state.driver,
-                    to,
-                    disk_size: size,
-                    inodes,
-                };
                 self.run::<Relocate>(state.id, &params, progress)?;
             }
             return Ok(report);
@@ -346,6 +347,17 @@ fn plan_change(
 
 fn never(state: &VeState, key: &str, why: &str) -> Error {
     Error::new(Class::Refused, format!("{key} of {} can't be changed", state.name)).because(why.to_owned())
+}
+
+/// A move of the disk reserves no addresses and no ports: another VE might be given them meanwhile.
+fn two_at_once(state: &VeState, to: DriverName) -> Error {
+    let name = &state.name;
+    Error::new(
+        Class::Refused,
+        format!("the disk of {name} can't move in one change with its networks, addresses or forwards"),
+    )
+    .hint(format!("move it by itself: hostel set {name} disk.driver={to}"))
+    .hint("then change the rest")
 }
 
 fn refused_edit(state: &VeState, e: EditError) -> Error {

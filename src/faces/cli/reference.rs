@@ -53,6 +53,13 @@ template list --json    an array of what template show gives
 template show --json    {name, version, family, init, size, created, source,
                         checksum, used_by: []}
 template build and import --json: what template show gives
+template verify --json  an array of {template, place, path, differences: []}
+template remove --json  {template, ok, error} for each, one a line; error, as a
+                        verb's, only if ok is false
+suspend --check --json  {id, name, ok, obstacles: [], visitors: []} for each,
+                        one a line; ok: nothing stands in the way
+traffic --json          an array of {ve, id, class, in, out}; in and out: {ipv4,
+                        ipv6}, of {bytes, packets}
 ";
 
 /// The fields of a VE, for a person.

@@ -235,6 +235,19 @@ fn unknown<'k>(ve: &VeDefinition, key: String, name: &str, known: impl Iterator<
     }
 }
 
+/// Are these the plan and the tenant that a definition names?
+fn check_names(ve: &VeDefinition, plan: &Plan, tenant: &Tenant) -> Result<(), ResolveError> {
+    for (key, name, given) in [
+        ("plan", ve.plan.as_str(), plan.name.as_str()),
+        ("tenant", ve.tenant.as_str(), tenant.name.as_str()),
+    ] {
+        if name != given {
+            return Err(unknown(ve, key.into(), name, [given].into_iter()));
+        }
+    }
+    Ok(())
+}
+
 /// Merges a VE's definition with the plan, the networks and the tenant that it names. An override wins over the plan,
 /// a definition over its tenant, a tenant over hostel.toml.
 pub fn resolve(
@@ -244,22 +257,7 @@ pub fn resolve(
     host: &HostConfig,
     tenant: &Tenant,
 ) -> Result<Effective, ResolveError> {
-    if ve.plan != plan.name {
-        return Err(unknown(
-            ve,
-            "plan".into(),
-            ve.plan.as_str(),
-            [plan.name.as_str()].into_iter(),
-        ));
-    }
-    if ve.tenant != tenant.name {
-        return Err(unknown(
-            ve,
-            "tenant".into(),
-            ve.tenant.as_str(),
-            [tenant.name.as_str()].into_iter(),
-        ));
-    }
+    check_names(ve, plan, tenant)?;
     let mut merge = Merge {
         ve,
         plan,

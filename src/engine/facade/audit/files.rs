@@ -10,8 +10,9 @@ use hostel_system::file;
 
 use super::Findings;
 use super::inventory::Inventory;
-use crate::error::{Result, chain};
+use crate::error::{Class, Result, chain};
 use crate::host::Host;
+use crate::templates::Copy;
 use crate::ve::registry::ids_in;
 
 impl Host {
@@ -35,6 +36,7 @@ impl Host {
                 move || Ok(file::remove_tree(&path)?)
             });
         }
+        self.audit_copies(found)?;
         for id in ids_in(&self.dirs.runs())?
             .into_iter()
             .filter(|id| !inventory.known.contains(id))
@@ -49,6 +51,30 @@ impl Host {
             found.add("journal", path.display(), why, {
                 let path = path.clone();
                 move || Ok(file::remove_file(&path)?)
+            });
+        }
+        Ok(())
+    }
+
+    /// Copies of a template that the store has no more and on which no VE stands. Those of a single VE go with it.
+    fn audit_copies<'a>(&'a self, found: &mut Findings<'a>) -> Result<()> {
+        let store = self.templates();
+        let is_orphan = |copy: &Copy| -> Result<bool> {
+            let gone = matches!(store.show(&copy.reference), Err(e) if e.class == Class::NotFound);
+            Ok(copy.shared && gone && self.users_of(&copy.reference)?.is_empty())
+        };
+        for copy in store.copies()? {
+            if !is_orphan(&copy)? {
+                continue;
+            }
+            let why = format!(
+                "{} has a copy, and neither the template nor a VE of it is there",
+                copy.whose
+            );
+            let path = copy.path.display().to_string();
+            found.add("template copy", path, why, move || {
+                let _lock = self.lock_registry("audit")?;
+                self.templates().remove_copy(&copy)
             });
         }
         Ok(())
