@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::keys::Family;
-use super::{Firewall, Member, Ruleset, ruleset};
+use super::{Firewall, Member, Ruleset, Standing, ruleset};
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
 use crate::net::check;
@@ -80,6 +80,15 @@ fn sorted(members: &[Member]) -> impl Iterator<Item = (String, Member)> {
 }
 
 impl State {
+    fn standing(&self, ruleset: &Ruleset) -> Result<Standing> {
+        let version = ruleset::version(ruleset, Family::Inet)?;
+        Ok(match self.tables.get(&ruleset.table) {
+            Some(table) if table.bridged >= ruleset.bridged && table.version == version => Standing::Current,
+            Some(table) if table.bridged >= ruleset.bridged => Standing::Outdated,
+            _ => Standing::Broken,
+        })
+    }
+
     fn load(&mut self, ruleset: &Ruleset) -> Result<()> {
         let table = Table {
             version: ruleset::version(ruleset, Family::Inet)?,
@@ -114,16 +123,19 @@ impl Firewall for FakeFirewall {
         self.call("replace")?.load(ruleset)
     }
 
+    fn standing(&self, ruleset: &Ruleset) -> Result<Standing> {
+        self.call("standing")?.standing(ruleset)
+    }
+
     fn ensure(&self, ruleset: &Ruleset) -> Result<bool> {
         let mut state = self.call("ensure")?;
-        let version = ruleset::version(ruleset, Family::Inet)?;
-        match state.tables.get_mut(&ruleset.table) {
-            Some(table) if table.version == version && table.bridged >= ruleset.bridged => {
-                table.members.extend(sorted(&ruleset.members));
-                Ok(false)
-            }
-            _ => state.load(ruleset).map(|()| true),
+        if state.standing(ruleset)? != Standing::Current {
+            return state.load(ruleset).map(|()| true);
         }
+        if let Some(table) = state.tables.get_mut(&ruleset.table) {
+            table.members.extend(sorted(&ruleset.members));
+        }
+        Ok(false)
     }
 
     fn admit(&self, table: &str, members: &[Member]) -> Result<()> {

@@ -114,13 +114,27 @@ pub struct PortRules {
     pub hears_ra: bool,
 }
 
+/// How the table in the kernel stands to the one that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its rules are those.
+    Current,
+    /// Its rules are as they were loaded, and others are wanted by now.
+    Outdated,
+    /// It isn't there, or somebody has changed its rules by hand.
+    Broken,
+}
+
 /// The firewall.
 pub trait Firewall: Send + Sync + Debug {
+    /// How the table stands; its members aside. Cheap.
+    fn standing(&self, ruleset: &Ruleset) -> Result<Standing>;
+
     /// Loads the whole table in one transaction: every packet sees the old table or the new one.
     fn replace(&self, ruleset: &Ruleset) -> Result<()>;
 
-    /// Replaces the table if it isn't there, isn't of this version, or its rules were changed by hand; else admits
-    /// the ruleset's members as [`Firewall::admit`] does. True if the table was replaced. Cheap if all is right.
+    /// Replaces the table if it isn't [`Standing::Current`], in one transaction and with the ruleset's members, of whom no
+    /// packet is lost; else admits them as [`Firewall::admit`] does. True if the table was replaced. Cheap if all is right.
     fn ensure(&self, ruleset: &Ruleset) -> Result<bool>;
 
     /// Makes these interfaces members, with exactly this MAC and these addresses: what they had before is gone, in

@@ -146,7 +146,7 @@ impl Host {
                 "the rules were changed by hand: its VE can't send",
                 move || {
                     let _lock = self.lock_firewall("audit")?;
-                    self.firewall.ensure(&self.ruleset()?)?;
+                    self.mend_firewall()?;
                     Ok(self.firewall.admit(table, &self.members()?)?)
                 },
             );

@@ -10,6 +10,7 @@ mod host_life;
 mod judge;
 mod proxy;
 mod rates;
+mod reload;
 mod set;
 mod settle;
 mod states;
