@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use hostel_model::definition::DriverName;
 use hostel_system::cgroup::Support;
 use hostel_system::criu::loses_ipc;
+use hostel_system::net::Need;
 use hostel_system::process::find_lxcfs;
 use hostel_system::resolver;
 
@@ -57,7 +58,11 @@ impl Engine {
             }
         });
         list.push(name_servers(&resolver::name_servers(&host.resolvers)));
-        list.push(match host.network.unprepared() {
+        let off = |missing: Vec<(Need, String)>| -> Vec<String> {
+            let forwarding = missing.into_iter().filter(|(need, _)| *need == Need::Forwarding);
+            forwarding.map(|(_, setting)| setting).collect()
+        };
+        list.push(match host.network.unprepared().map(off) {
             Ok(missing) if missing.is_empty() => fact("forwarding", "on", ""),
             Ok(missing) => {
                 let why = format!(

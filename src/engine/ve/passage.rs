@@ -16,7 +16,11 @@ use crate::host::Host;
 impl Host {
     /// The links of a VE.
     pub fn links(&self, id: VeId, state: &VeState) -> Result<Vec<Link>> {
-        let mut catalogue = Catalogue::default();
+        self.links_of(id, state, &mut Catalogue::default())
+    }
+
+    /// The same, for many VEs.
+    pub fn links_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Result<Vec<Link>> {
         let mut links = Vec::new();
         for interface in &state.interfaces {
             let network = catalogue.network(self, &interface.network)?;

@@ -1,6 +1,6 @@
 //! A firewall without a kernel, for tests of the floors above.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::keys::Family;
@@ -25,6 +25,9 @@ struct State {
 #[derive(Debug)]
 struct Table {
     version: String,
+    prefix: String,
+    /// Somebody has changed its rules by hand.
+    tampered: bool,
     bridged: bool,
     members: BTreeMap<String, Member>,
 }
@@ -40,6 +43,11 @@ impl FakeFirewall {
     /// Forgets all tables, as `nft flush ruleset` does.
     pub fn flush(&self) {
         self.state().tables.clear();
+    }
+
+    /// Somebody changes the rules of all tables.
+    pub fn tamper(&self) {
+        self.state().tables.values_mut().for_each(|t| t.tampered = true);
     }
 
     /// All that may pass, a line each: for comparing before and after.
@@ -83,15 +91,18 @@ impl State {
     fn standing(&self, ruleset: &Ruleset) -> Result<Standing> {
         let version = ruleset::version(ruleset, Family::Inet)?;
         Ok(match self.tables.get(&ruleset.table) {
-            Some(table) if table.bridged >= ruleset.bridged && table.version == version => Standing::Current,
-            Some(table) if table.bridged >= ruleset.bridged => Standing::Outdated,
-            _ => Standing::Broken,
+            Some(table) if table.tampered || table.bridged < ruleset.bridged => Standing::Broken,
+            Some(table) if table.version == version => Standing::Current,
+            Some(_) => Standing::Outdated,
+            None => Standing::Broken,
         })
     }
 
     fn load(&mut self, ruleset: &Ruleset) -> Result<()> {
         let table = Table {
             version: ruleset::version(ruleset, Family::Inet)?,
+            prefix: ruleset.prefix.clone(),
+            tampered: false,
             bridged: ruleset.bridged,
             members: sorted(&ruleset.members).collect(),
         };
@@ -169,6 +180,23 @@ impl Firewall for FakeFirewall {
             .get(table)
             .map(|t| t.members.values().cloned().collect())
             .unwrap_or_default())
+    }
+
+    fn deviating(&self, table: &str, members: &[Member]) -> Result<BTreeSet<String>> {
+        let state = self.call("deviating")?;
+        let has: BTreeMap<String, Member> = state.tables.get(table).map(|t| t.members.clone()).unwrap_or_default();
+        let wanted: BTreeMap<String, Member> = sorted(members).collect();
+        let differs = |name: &&String| has.get(*name) != wanted.get(*name);
+        Ok(has.keys().chain(wanted.keys()).filter(differs).cloned().collect())
+    }
+
+    fn strays(&self, table: &str, prefix: &str) -> Result<Vec<String>> {
+        let state = self.call("strays")?;
+        let others = state
+            .tables
+            .iter()
+            .filter(|(name, t)| *name != table && t.prefix == prefix);
+        Ok(others.map(|(name, _)| name.clone()).collect())
     }
 
     fn text(&self, ruleset: &Ruleset) -> Result<String> {

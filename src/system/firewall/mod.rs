@@ -12,6 +12,7 @@
 //! alone: ARP with a foreign sender is dropped by the strict reverse path filter of the host's end, the entries for the
 //! VE's own addresses are permanent, and nothing there listens to VLANs, STP or LLDP.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::net::IpAddr;
 
@@ -147,6 +148,13 @@ pub trait Firewall: Send + Sync + Debug {
 
     /// The members in the kernel's table, in order of interface; none if there is no table.
     fn members(&self, table: &str) -> Result<Vec<Member>>;
+
+    /// The interfaces whose elements in the kernel's table are not exactly those that these members have; also such as are
+    /// no member of these.
+    fn deviating(&self, table: &str, members: &[Member]) -> Result<BTreeSet<String>>;
+
+    /// The tables that were loaded for interfaces of this prefix under another name than this, in order.
+    fn strays(&self, table: &str, prefix: &str) -> Result<Vec<String>>;
 
     /// Drops everything to and from these interfaces, there or yet to come, until [`Firewall::release`]: for a VE whose
     /// connections must not change. The rules are a table of their own, `held`; what it held before is held no more.

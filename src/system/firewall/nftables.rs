@@ -197,7 +197,7 @@ fn standings(netlink: &mut Netlink, ruleset: &Ruleset) -> Result<Vec<(Family, St
 /// Elements of others in the place of such as are wanted. No two VEs that are there lead the same port to them (their
 /// records are judged before): these are left of one that is gone.
 fn usurped(netlink: &mut Netlink, table: &str, own: &BTreeSet<Key>, wanted: &BTreeSet<Key>) -> Result<Vec<Key>> {
-    let maps: BTreeSet<Set> = wanted.iter().map(|k| k.set).filter(|s| s.is_forward()).collect();
+    let maps: BTreeSet<Set> = wanted.iter().map(|k| k.set).filter(|s| s.has_owners()).collect();
     let all = read_keys(netlink, table, maps.into_iter(), None)?.unwrap_or_default();
     let places: BTreeSet<(Set, &[u8])> = wanted.iter().map(|k| (k.set, &k.bytes[..])).collect();
     let in_place = |key: &&Key| places.contains(&(key.set, &key.bytes[..]));
@@ -362,6 +362,30 @@ impl Firewall for Nftables {
         ruleset::check_table(table)?;
         let keys = read_keys(&mut open()?, table, Set::all(), None)?.unwrap_or_default();
         Ok(keys::members(&keys))
+    }
+
+    fn deviating(&self, table: &str, members: &[Member]) -> Result<BTreeSet<String>> {
+        ruleset::check_table(table)?;
+        let has = read_keys(&mut open()?, table, Set::all(), None)?.unwrap_or_default();
+        let wanted: BTreeSet<Key> = members.iter().flat_map(keys::keys).collect();
+        Ok(has.symmetric_difference(&wanted).map(Key::interface).collect())
+    }
+
+    fn strays(&self, table: &str, prefix: &str) -> Result<Vec<String>> {
+        check::prefix(prefix)?;
+        let (mut netlink, mut found) = (open()?, BTreeSet::new());
+        for family in [Family::Inet, Family::Bridge] {
+            let told = netlink.dump(&wire::list_tables(family));
+            let answers = told.map_err(|refusal| refusal.into_error("list", "the firewall's tables"))?;
+            let names = answers.iter().filter_map(|body| wire::table_name(body));
+            for name in names.filter(|name| name != table) {
+                let whose = wire::get_chain(family, &name, &ruleset::chain_of(prefix));
+                if exists(&mut netlink, &name, &whose)?.is_some() {
+                    found.insert(name);
+                }
+            }
+        }
+        Ok(found.into_iter().collect())
     }
 
     fn text(&self, ruleset: &Ruleset) -> Result<String> {
