@@ -114,6 +114,7 @@ impl Engine {
         self.host.audit_forwarding(&inventory, &mut findings)?;
         self.host.audit_links(&inventory, &mut findings)?;
         self.host.audit_vlans(&mut findings)?;
+        self.host.audit_pools(&mut findings);
         self.host.audit_firewall(&inventory, &mut findings)?;
         self.host.audit_rules(&inventory, &mut findings)?;
         self.host.audit_tables(&mut findings)?;

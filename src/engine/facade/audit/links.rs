@@ -42,6 +42,13 @@ impl Host {
         Ok(())
     }
 
+    /// Networks that were defined beside others since those gave out addresses.
+    pub(super) fn audit_pools(&self, found: &mut Findings<'_>) {
+        for why in self.clashing_pools() {
+            found.tell("definition", "of two networks", why);
+        }
+    }
+
     /// A VLAN of an uplink goes with its bridge, but not where somebody else removes that.
     pub(super) fn audit_vlans<'a>(&'a self, found: &mut Findings<'a>) -> Result<()> {
         let vlans = self.network.vlans(self.config.interface_prefix.as_str())?;
