@@ -16,7 +16,11 @@ const TIMES: usize = 8;
 /// How many were sent in all runs of ping, and how many of them were answered.
 fn counts(said: &str) -> (u64, u64) {
     let lines = said.lines().filter(|l| l.contains("packets transmitted"));
-    let numbers = lines.map(|l| l.split_whitespace().filter_map(|w| w.parse::<u64>().ok()).collect::<Vec<_>>());
+    let numbers = lines.map(|l| {
+        l.split_whitespace()
+            .filter_map(|w| w.parse::<u64>().ok())
+            .collect::<Vec<_>>()
+    });
     numbers.fold((0, 0), |(sent, answered), of| (sent + of[0], answered + of[1]))
 }
 
