@@ -89,7 +89,7 @@ fn a_failure_anywhere_leaves_nothing_but_the_networks_bridge() {
         fakes(&host).network.fail_method(None);
         assert_eq!(inventory(&host), before, "{method}");
     }
-    for method in ["ensure", "admit"] {
+    for method in ["standing", "admit"] {
         fakes(&host).firewall.fail_method(Some(method));
         act(&host, &start()).unwrap_err();
         fakes(&host).firewall.fail_method(None);
