@@ -60,7 +60,8 @@ impl Host {
     /// Of interfaces that have some. Forwards have a word of their own.
     fn audit_elements<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
         let table = self.config.nft_table.as_str();
-        let told: Vec<String> = found.0.iter().map(|f| f.orphan.object.clone()).collect();
+        let elements = found.0.iter().filter(|f| f.orphan.kind == "firewall element");
+        let told: Vec<String> = elements.map(|f| f.orphan.object.clone()).collect();
         let is_told = |name: &str| told.iter().any(|object| object.split(' ').next_back() == Some(name));
         let members = self.members()?;
         for name in self.firewall.deviating(table, &members)? {
