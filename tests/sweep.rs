@@ -40,8 +40,6 @@ impl Before {
 /// A command, and what has to hold when it was cut short.
 struct Sweep {
     house: House,
-    /// What makes the VE.
-    create: Vec<&'static str>,
     /// The command under test.
     args: Vec<&'static str>,
     before: Before,
@@ -77,7 +75,6 @@ impl Sweep {
         let neighbour = house.status(NEIGHBOUR, "pid").as_u64().unwrap();
         Self {
             house,
-            create: CREATE.to_vec(),
             args: args.to_vec(),
             before,
             neighbour,
@@ -91,7 +88,7 @@ impl Sweep {
         h.run(&["destroy", VE, "--force"]);
         match self.before {
             Before::Absent => return,
-            Before::Stopped | Before::Running | Before::Mounted | Before::Suspended => h.ok(&self.create),
+            Before::Stopped | Before::Running | Before::Mounted | Before::Suspended => h.ok(CREATE),
         };
         match self.before {
             Before::Running => h.ok(&["start", VE]),
@@ -184,7 +181,7 @@ impl Sweep {
             assert_eq!(ran.code, 0, "{story}, later {args:?}: {}{}", ran.out, ran.err);
         };
         match h.run(&["status", VE]).code {
-            3 => ok(&self.create),
+            3 => ok(CREATE),
             _ => drop(h.run(&["umount", VE])),
         }
         ok(&["start", VE]);
@@ -553,45 +550,6 @@ fn restart() {
 #[test]
 fn start() {
     Sweep::new(Before::Stopped, &["start", VE]).everything();
-}
-
-/// With all that a network can have for a VE, each of which has to be there, or gone, whatever was cut short.
-fn networked(definition: &str, before: Before, args: &[&'static str]) -> Sweep {
-    let house = House::new();
-    house.host_sh(
-        "ip link add up0 type veth peer name up1; ip addr add 203.0.113.1/24 dev up0; ip link set up1 up; ip link set up0 up",
-    );
-    house.write(
-        "etc/networks/lan.toml",
-        "kind = \"bridge\"\npools = [\"10.88.0.0/24\", \"fd88::/64\"]\n\
-        gateway = [\"10.88.0.1\"]\nhost_addresses = [\"10.88.0.1\"]\n",
-    );
-    house.write(
-        "etc/networks/near.toml",
-        "kind = \"routed\"\npools = [\"203.0.113.0/24\"]\n\
-        ranges = [\"203.0.113.10-203.0.113.20\"]\nproxy = \"up0\"\nprobe = false\n",
-    );
-    let text = format!("name = \"{VE}\"\ntenant = \"default\"\ntemplate = \"busybox\"\nplan = \"test\"\n{definition}");
-    house.write("web1.toml", &text);
-    let file: &'static str = Box::leak(house.dir.join("web1.toml").display().to_string().into_boxed_str());
-    Sweep {
-        create: vec!["create", "--file", file],
-        ..Sweep::within(house, before, args)
-    }
-}
-
-#[test]
-fn start_on_a_bridge_with_limits_and_forwards() {
-    let definition = "[net]\nin = \"10Mbit\"\n[[network]]\nnetwork = \"lan\"\nrate_out = \"5Mbit\"\n\
-        [[network]]\nnetwork = \"private\"\n[[forward]]\nlisten = \":8080\"\nto = 80\n";
-    networked(definition, Before::Stopped, &["start", VE]).kill_everywhere(&[]);
-}
-
-#[test]
-fn stop_of_one_that_the_host_answers_for_with_access_rules() {
-    let definition = "[net]\nout = \"10Mbit\"\n[firewall]\nin = \"deny\"\n[[network]]\nnetwork = \"near\"\n\
-        routes = [\"198.51.100.0/28\"]\n[[forward]]\nlisten = \":8080\"\nto = 80\n";
-    networked(definition, Before::Running, &["stop", VE]).kill_everywhere(&[]);
 }
 
 #[test]
