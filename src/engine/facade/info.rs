@@ -7,6 +7,7 @@ use hostel_model::definition::DriverName;
 use hostel_system::cgroup::Support;
 use hostel_system::criu::loses_ipc;
 use hostel_system::file;
+use hostel_system::net::Need;
 use hostel_system::process::find_lxcfs;
 use hostel_system::resolver;
 
@@ -75,7 +76,11 @@ impl Engine {
     }
 
     fn forwarding(&self) -> Fact {
-        match self.host.network.unprepared() {
+        let off = |missing: Vec<(Need, String)>| -> Vec<String> {
+            let forwarding = missing.into_iter().filter(|(need, _)| *need == Need::Forwarding);
+            forwarding.map(|(_, setting)| setting).collect()
+        };
+        match self.host.network.unprepared().map(off) {
             Ok(missing) if missing.is_empty() => fact("forwarding", "on", ""),
             Ok(missing) => {
                 let off = missing.join(", ");

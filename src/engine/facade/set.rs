@@ -67,7 +67,10 @@ impl Engine {
         let reality = self.host.reality(state.id)?;
         let running = reality.init.is_some();
         let driver = self.new_driver(state, before.as_ref(), &after, &reality, progress)?;
-        for warning in self.host.judge(&after, driver.unwrap_or(state.driver))? {
+        for warning in self
+            .host
+            .judge_text(&after, driver.unwrap_or(state.driver), Some(new))?
+        {
             progress.note(&warning);
         }
         let disk_size = self.new_disk_size(state, before.as_ref(), &after, &reality, progress)?;

@@ -110,10 +110,10 @@ impl Host {
         let table = self.access_table();
         let mut also: BTreeSet<VeId> = self.access.loaded(&table)?.guards.into_keys().collect();
         also.extend(self.journals.pending()?);
-        let (mut guards, mut told) = (Vec::new(), Vec::new());
+        let (mut guards, mut told, mut catalogue) = (Vec::new(), Vec::new(), Catalogue::default());
         for (id, state) in self.states()? {
             // Of one that can't be told to have ended, the rules stay.
-            let runs = !self.reality(id).is_ok_and(|r| r.init.is_none());
+            let runs = !self.init(id).is_ok_and(|init| init.is_none());
             if Some(id) == one || !(runs || also.contains(&id)) {
                 continue;
             }
@@ -127,7 +127,7 @@ impl Host {
                 });
                 continue;
             };
-            let rules = match self.effective(&state.name, &mut Catalogue::default()) {
+            let rules = match self.effective(&state.name, &mut catalogue) {
                 Ok(effective) => effective.access,
                 // It could not be read now.
                 Err(e) if e.class == Class::Failed && self.dirs.definition(&state.name).exists() => return Err(e),

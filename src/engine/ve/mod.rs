@@ -11,6 +11,7 @@ pub mod judge;
 pub mod lan;
 pub mod outline;
 pub mod passage;
+mod pools;
 pub mod reality;
 pub mod record;
 pub mod registry;

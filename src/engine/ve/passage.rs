@@ -1,8 +1,10 @@
 //! What the firewall is to know of VEs: whose packets may pass.
 
+use std::collections::BTreeSet;
+
 use hostel_model::definition::NetworkKind;
 use hostel_model::id::VeId;
-use hostel_system::firewall::{IsolatedNetwork, MasqueradePool, Member, Nat, Ruleset};
+use hostel_system::firewall::{IsolatedNetwork, MasqueradePool, Member, Nat, Ruleset, Standing};
 use hostel_system::net::{ALIAS_PREFIX, Link};
 use hostel_system::process::Init;
 
@@ -14,7 +16,11 @@ use crate::host::Host;
 impl Host {
     /// The links of a VE.
     pub fn links(&self, id: VeId, state: &VeState) -> Result<Vec<Link>> {
-        let mut catalogue = Catalogue::default();
+        self.links_of(id, state, &mut Catalogue::default())
+    }
+
+    /// The same, for many VEs.
+    pub fn links_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Result<Vec<Link>> {
         let mut links = Vec::new();
         for interface in &state.interfaces {
             let network = catalogue.network(self, &interface.network)?;
@@ -51,25 +57,47 @@ impl Host {
         Ok(self.firewall.admit(self.config.nft_table.as_str(), &members)?)
     }
 
-    /// If the table was gone or had been tampered with, every VE that runs is to pass again. The answer is what it is now.
-    pub(super) fn mend_firewall(&self) -> Result<Ruleset> {
-        let ruleset = self.ruleset()?;
-        if self.firewall.ensure(&ruleset)? {
-            // Whoever removed that table may have removed all. Nothing passes until these are in force.
-            self.reload_access(None, None)?;
-            self.firewall.admit(self.config.nft_table.as_str(), &self.members()?)?;
+    /// If the rules are not those that are wanted, these are loaded in one transaction with all VEs that run: none loses a
+    /// packet by it. The answer is the rules. Hold the firewall's lock.
+    pub fn mend_firewall(&self) -> Result<Ruleset> {
+        let mut ruleset = self.ruleset()?;
+        match self.firewall.standing(&ruleset)? {
+            Standing::Current => return Ok(ruleset),
+            Standing::Outdated => {}
+            // Whoever changed that table may have changed all. What access rules drop is dropped before anything passes.
+            Standing::Broken => drop(self.reload_access(None, None)?),
         }
+        ruleset.members = self.admitted()?;
+        self.firewall.ensure(&ruleset)?;
         Ok(ruleset)
+    }
+
+    /// The members that a table has to have when it is loaded anew: those of VEs that run, and of operations under way
+    /// that have admitted theirs and whose VE's init is yet to come, as a resume's.
+    fn admitted(&self) -> Result<Vec<Member>> {
+        let under_way = self.journals.pending()?;
+        let there = match under_way.is_empty() {
+            true => Vec::new(),
+            false => self.firewall.members(self.config.nft_table.as_str())?,
+        };
+        let there: BTreeSet<String> = there.into_iter().map(|m| m.interface).collect();
+        let (mut members, mut catalogue) = (Vec::new(), Catalogue::default());
+        for (id, state) in self.states()? {
+            let Ok(state) = state else { continue };
+            let runs = self.init(id).is_ok_and(|init| init.is_some());
+            if runs || under_way.contains(&id) {
+                let all = self.members_of(id, &state, &mut catalogue).into_iter();
+                members.extend(all.filter(|m| runs || there.contains(&m.interface)));
+            }
+        }
+        Ok(members)
     }
 
     /// What the firewall should know of the VEs that run.
     pub fn members(&self) -> Result<Vec<Member>> {
         let (mut members, mut catalogue) = (Vec::new(), Catalogue::default());
         for (id, state) in self.states()? {
-            let (Ok(state), Ok(reality)) = (state, self.reality(id)) else {
-                continue;
-            };
-            if reality.init.is_some() {
+            if let (Ok(state), Ok(Some(_))) = (state, self.init(id)) {
                 members.extend(self.members_of(id, &state, &mut catalogue));
             }
         }

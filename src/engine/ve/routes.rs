@@ -38,9 +38,12 @@ impl Host {
     /// A prefix is one VE's, and in no pool: what is in a pool is given to VEs one by one.
     pub(super) fn judge_routes(&self, ve: &Effective, taken: &Taken) -> Result<()> {
         let mut catalogue = Catalogue::default();
-        for prefix in ve.interfaces.iter().flat_map(|i| &i.routes) {
+        let prefixes = ve.interfaces.iter().enumerate();
+        for (n, prefix) in prefixes.flat_map(|(n, i)| i.routes.iter().map(move |p| (n, p))) {
             let refuse = |why: String| {
-                Error::new(Class::Refused, format!("{prefix} can't be routed to {}", ve.name)).because(why)
+                let place = self.place(ve, None, &format!("network.{n}.routes"));
+                Error::new(Class::Refused, format!("{prefix} can't be routed to {}", ve.name))
+                    .because(format!("{place}{why}"))
             };
             if let Some(other) = taken.owner(prefix) {
                 return Err(refuse(format!("it is, in whole or in part, VE \"{other}\"'s")));

@@ -63,7 +63,7 @@ impl Key {
 
     /// The interface it belongs to.
     pub fn interface(&self) -> String {
-        if self.set.is_forward() {
+        if self.set.has_owners() {
             return self.owner.clone();
         }
         let name = self.bytes.get(..NAME).unwrap_or_default();
@@ -98,6 +98,10 @@ impl Key {
             }
             Set::Forward4 | Set::Forward6 | Set::ForwardAny4 | Set::ForwardAny6 => {
                 return forward::text(self).unwrap_or_default();
+            }
+            Set::Near4 | Set::Near6 => {
+                let address = read_address(&self.bytes).map(|a| a.to_string());
+                return format!("{} comment {name}", address.unwrap_or_default());
             }
             Set::Nd6 | Set::PortNd => Some(hex(self.value())),
             Set::Routes4 | Set::Routes6 => self.route().map(|p| p.to_string()),
@@ -140,11 +144,27 @@ pub(super) fn keys(member: &Member) -> Vec<Key> {
         keys.extend(member.routes.iter().map(|p| Key::prefix(name, *p)));
     }
     if let Some(port) = &member.port {
+        keys.extend(member.addresses.iter().map(|a| near(name, *a)));
         keys.extend(of_v6(link_local(member.mac)));
         keys.extend(port_keys(name, member.mac, port));
     }
     keys.extend(forward::keys(member));
     keys
+}
+
+/// An address that is on a bridge.
+fn near(owner: &str, address: IpAddr) -> Key {
+    let (set, bytes) = match address {
+        IpAddr::V4(a) => (Set::Near4, a.octets().to_vec()),
+        IpAddr::V6(a) => (Set::Near6, a.octets().to_vec()),
+    };
+    Key {
+        set,
+        bytes,
+        end: Vec::new(),
+        data: Vec::new(),
+        owner: owner.to_owned(),
+    }
 }
 
 fn port_keys(name: &str, mac: [u8; 6], port: &PortRules) -> Vec<Key> {
@@ -171,7 +191,8 @@ fn port_keys(name: &str, mac: [u8; 6], port: &PortRules) -> Vec<Key> {
 /// no frame comes from.
 pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member> {
     let mut members = BTreeMap::new();
-    for key in keys {
+    // One that only says where somebody is makes no member.
+    for key in keys.into_iter().filter(|k| !matches!(k.set, Set::Near4 | Set::Near6)) {
         let interface = key.interface();
         let new = || Member {
             interface: interface.clone(),
@@ -186,7 +207,7 @@ pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member
                 member.addresses.extend(own);
             }
             Set::Routes4 | Set::Routes6 => member.routes.extend(key.route()),
-            Set::Nd6 => {}
+            Set::Nd6 | Set::Near4 | Set::Near6 => {}
             Set::Hairpin4 | Set::Hairpin6 => member.hairpin.extend(read_address(key.value())),
             set if set.is_forward() => member.forwards.extend(forward::read(key)),
             set => {
@@ -268,7 +289,9 @@ mod tests {
             };
             let port = member(Some(rules));
             let keys = keys(&port);
-            assert!(keys.iter().all(|k| k.set.family() == Family::Bridge), "{keys:?}");
+            let (near, own): (Vec<_>, Vec<_>) = keys.iter().partition(|k| matches!(k.set, Set::Near4 | Set::Near6));
+            assert!(own.iter().all(|k| k.set.family() == Family::Bridge), "{keys:?}");
+            assert_eq!(near.len(), 2);
             assert_eq!(members(&keys), [port]);
         }
         let local = link_local([2, 0x68, 0, 0, 0x65, 0]);

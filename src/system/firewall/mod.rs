@@ -12,6 +12,7 @@
 //! alone: ARP with a foreign sender is dropped by the strict reverse path filter of the host's end, the entries for the
 //! VE's own addresses are permanent, and nothing there listens to VLANs, STP or LLDP.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::net::IpAddr;
 
@@ -114,13 +115,27 @@ pub struct PortRules {
     pub hears_ra: bool,
 }
 
+/// How the table in the kernel stands to the one that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its rules are those.
+    Current,
+    /// Its rules are as they were loaded, and others are wanted by now.
+    Outdated,
+    /// It isn't there, or somebody has changed its rules by hand.
+    Broken,
+}
+
 /// The firewall.
 pub trait Firewall: Send + Sync + Debug {
+    /// How the table stands; its members aside. Cheap.
+    fn standing(&self, ruleset: &Ruleset) -> Result<Standing>;
+
     /// Loads the whole table in one transaction: every packet sees the old table or the new one.
     fn replace(&self, ruleset: &Ruleset) -> Result<()>;
 
-    /// Replaces the table if it isn't there, isn't of this version, or its rules were changed by hand; else admits
-    /// the ruleset's members as [`Firewall::admit`] does. True if the table was replaced. Cheap if all is right.
+    /// Replaces the table if it isn't [`Standing::Current`], in one transaction and with the ruleset's members, of whom no
+    /// packet is lost; else admits them as [`Firewall::admit`] does. True if the table was replaced. Cheap if all is right.
     fn ensure(&self, ruleset: &Ruleset) -> Result<bool>;
 
     /// Makes these interfaces members, with exactly this MAC and these addresses: what they had before is gone, in
@@ -133,6 +148,13 @@ pub trait Firewall: Send + Sync + Debug {
 
     /// The members in the kernel's table, in order of interface; none if there is no table.
     fn members(&self, table: &str) -> Result<Vec<Member>>;
+
+    /// The interfaces whose elements in the kernel's table are not exactly those that these members have; also such as are
+    /// no member of these.
+    fn deviating(&self, table: &str, members: &[Member]) -> Result<BTreeSet<String>>;
+
+    /// The tables that were loaded for interfaces of this prefix under another name than this, in order.
+    fn strays(&self, table: &str, prefix: &str) -> Result<Vec<String>>;
 
     /// Drops everything to and from these interfaces, there or yet to come, until [`Firewall::release`]: for a VE whose
     /// connections must not change. The rules are a table of their own, `held`; what it held before is held no more.

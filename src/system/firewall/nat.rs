@@ -88,6 +88,18 @@ fn bridged_sets(nat: &Nat) -> Vec<HostSet> {
     ]
 }
 
+/// Of those bridges the ones where there are VEs alone, so that all who are there are known.
+fn own_sets(nat: &Nat) -> Vec<HostSet> {
+    let own = nat.bridged.iter().filter(|(name, _)| nat.inside.contains(name));
+    let own = Nat {
+        bridged: own.cloned().collect(),
+        ..Nat::default()
+    };
+    let renamed = bridged_sets(&own).into_iter().zip(["own4", "own6"]);
+    let about = "Who may be on such a bridge where there are VEs and nobody else.";
+    renamed.map(|(set, name)| HostSet { about, name, ..set }).collect()
+}
+
 /// The part of the table's text, with these members.
 pub(super) fn text(ruleset: &Ruleset, members: &[Member]) -> Result<String> {
     let nat = &ruleset.nat;
@@ -101,6 +113,7 @@ pub(super) fn text(ruleset: &Ruleset, members: &[Member]) -> Result<String> {
     context.insert("closed6", &nat.closed.iter().any(IpNetwork::is_ipv6));
     context.insert("forward_sets", &member_sets(Set::FORWARDS, members));
     context.insert("bridged", &bridged_sets(nat));
+    context.insert("own", &own_sets(nat));
     context.insert("masquerade4", &masquerade(false));
     context.insert("masquerade6", &masquerade(true));
     Tera::one_off(TEMPLATE, &context, false).map_err(|e| Error::new("render the ruleset of table", &ruleset.table, e))

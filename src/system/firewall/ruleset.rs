@@ -14,6 +14,11 @@ use crate::net::{GATEWAY_V6, check};
 const TEMPLATE: &str = include_str!("../../../templates/nftables/ruleset.nft.tera");
 const BRIDGE_TEMPLATE: &str = include_str!("../../../templates/nftables/bridge.nft.tera");
 
+/// The empty chain that tells for which interfaces a table was made, whatever the table is called.
+pub(super) fn chain_of(prefix: &str) -> String {
+    format!("of_{prefix}")
+}
+
 /// The tables that a ruleset has.
 pub(super) fn families(ruleset: &Ruleset) -> Vec<Family> {
     let bridged = ruleset.bridged || ruleset.members.iter().any(|m| m.port.is_some());
@@ -199,6 +204,7 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
     context.insert("table", &ruleset.table);
     context.insert("prefix", &ruleset.prefix);
     context.insert("version", version);
+    context.insert("chain_of", &chain_of(&ruleset.prefix));
     context.insert("gateway6", &GATEWAY_V6.to_string());
     context.insert("gateway6_group", &solicited_node(GATEWAY_V6).to_string());
     context.insert("gateway6_hex", &hex(GATEWAY_V6));

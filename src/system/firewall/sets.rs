@@ -46,6 +46,10 @@ pub(super) enum Set {
     Hairpin4,
     /// See [`Set::Hairpin4`].
     Hairpin6,
+    /// IPv4 addresses of ports, which the host forwards to.
+    Near4,
+    /// See [`Set::Near4`].
+    Near6,
     /// The first four for ports.
     PortLinks,
     /// See [`Set::Ve4`].
@@ -82,7 +86,7 @@ impl Set {
         Self::Routes4,
         Self::Routes6,
     ];
-    /// Those of ports of the host that lead to VEs of either kind.
+    /// Those of ports of the host that lead to VEs of either kind, and of those on bridges that the host routes to.
     pub const FORWARDS: &'static [Self] = &[
         Self::Forward4,
         Self::Forward6,
@@ -90,6 +94,8 @@ impl Set {
         Self::ForwardAny6,
         Self::Hairpin4,
         Self::Hairpin6,
+        Self::Near4,
+        Self::Near6,
     ];
     /// Those of ports.
     pub const PORTS: &'static [Self] = &[
@@ -125,6 +131,11 @@ impl Set {
     }
 
     /// Do its elements belong to whom their comments name?
+    pub fn has_owners(self) -> bool {
+        self.is_forward() || matches!(self, Self::Near4 | Self::Near6)
+    }
+
+    /// Is it of ports of the host that lead to VEs?
     pub fn is_forward(self) -> bool {
         matches!(
             self,
@@ -152,6 +163,8 @@ impl Set {
             Self::ForwardAny6 => "forward_any6",
             Self::Hairpin4 => "hairpin4",
             Self::Hairpin6 => "hairpin6",
+            Self::Near4 => "near4",
+            Self::Near6 => "near6",
             Self::PortNdMac => "nd_mac",
             Self::AnyMac => "any_mac",
             Self::AnyIp => "any_ip",
@@ -176,6 +189,8 @@ impl Set {
             Self::ForwardAny6 => "inet_proto . inet_service : ipv6_addr . inet_service",
             Self::Hairpin4 => "ifname . ipv4_addr",
             Self::Hairpin6 => "ifname . ipv6_addr",
+            Self::Near4 => "ipv4_addr",
+            Self::Near6 => "ipv6_addr",
             Self::PortNdMac => "iifname . @th,208,48",
             Self::AnyMac | Self::AnyIp | Self::DhcpServers | Self::Routers => "iifname",
             Self::HearsRa => "oifname",
@@ -194,6 +209,7 @@ impl Set {
             Self::Forward4 | Self::Forward6 => "Ports of the host's addresses, and where each leads.",
             Self::ForwardAny4 | Self::ForwardAny6 => "Ports of all the host's addresses, and where each leads.",
             Self::Hairpin4 | Self::Hairpin6 => "From where a VE would reach itself by such a port.",
+            Self::Near4 | Self::Near6 => "The addresses of VEs on bridges.",
             Self::PortNdMac => "The MAC address once more, as it stands in neighbour discovery.",
             Self::AnyMac => "Whose VE has allow_mac_spoofing.",
             Self::AnyIp => "Whose VE has allow_ip_spoofing.",

@@ -9,7 +9,7 @@ mod text;
 
 use ipnetwork::IpNetwork;
 
-use super::{Firewall, MasqueradePool, Member, Nat, Nftables, Ruleset};
+use super::{Firewall, MasqueradePool, Member, Nat, Nftables, Ruleset, Standing};
 use crate::net::testing::{Space, add_ve, host_and_ve, link};
 
 const TABLE: &str = "hostel_test";

@@ -150,12 +150,12 @@ pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> V
     let first = |bytes, outer| nested_in(bytes, outer).flat_map(|b| nested_in(b, value)).next();
     let read = |element| {
         let bytes = first(element, key)?;
-        let owner = match set.is_forward() {
+        let owner = match set.has_owners() {
             // One that has no comment was added by hand, and is nobody's.
             true => nested_in(element, USERDATA).find_map(read_comment)?.to_owned(),
             false => String::new(),
         };
-        let wanted = |interfaces: &BTreeSet<&str>| match set.is_forward() {
+        let wanted = |interfaces: &BTreeSet<&str>| match set.has_owners() {
             true => interfaces.contains(owner.as_str()),
             false => name_in(bytes).is_some_and(|name| interfaces.contains(name)),
         };

@@ -292,6 +292,17 @@ pub(super) fn list(prefix: &str) -> Result<Vec<FoundBridge>> {
     Ok(found)
 }
 
+/// See [`super::Network::vlans`].
+pub(super) fn vlans(prefix: &str) -> Result<Vec<String>> {
+    check::prefix(prefix)?;
+    let begin = format!("vl{prefix}-");
+    let all = inspect::all(&mut inspect::open()?)?.into_iter();
+    let alone = all.filter(|i| i.vlan.is_some() && i.master == 0 && i.is_ours() && i.name.starts_with(&begin));
+    let mut names: Vec<String> = alone.map(|i| i.name).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// See [`super::Network::unbridge`].
 pub(super) fn remove(name: &str) -> Result<()> {
     check::interface_name(name)?;
@@ -300,7 +311,7 @@ pub(super) fn remove(name: &str) -> Result<()> {
     let Some(bridge) = all.iter().find(|i| i.name == name) else {
         return Ok(());
     };
-    if !bridge.is_ours() || !bridge.is_bridge() {
+    if !bridge.is_ours() || !(bridge.is_bridge() || bridge.vlan.is_some()) {
         return Err(Error::new("remove bridge", name, "it isn't Hostel's").kind(Kind::Exists));
     }
     let ports = || all.iter().filter(|i| i.master == bridge.index);

@@ -7,11 +7,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    BRIDGE_ALIAS_PREFIX, Bridge, Counters, Direction, FoundBridge, FoundLink, FoundProxy, Link, Local, Network, Probe,
-    Shape, check,
+    BRIDGE_ALIAS_PREFIX, Bridge, Counters, Direction, FoundBridge, FoundLink, FoundProxy, Link, Local, Need, Network,
+    Probe, Shape, check,
 };
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
+
+mod harm;
 
 /// A [`Network`] that remembers what it was told, checks it as the real one does, and fails when told to.
 #[derive(Debug, Default)]
@@ -26,6 +28,7 @@ struct State {
     shapes: BTreeMap<String, Direction>,
     unable_to_shape: Option<String>,
     foreign: Vec<String>,
+    vlans: BTreeSet<String>,
     proxies: BTreeSet<FoundProxy>,
     announced: Vec<IpAddr>,
     neighbours: BTreeMap<IpAddr, [u8; 6]>,
@@ -335,6 +338,32 @@ impl Network for FakeNetwork {
         Ok(found.collect())
     }
 
+    fn astray(&self, links: &[Link]) -> Result<Vec<(String, String)>> {
+        let state = self.call("astray")?;
+        let lost = |l: &&Link| {
+            state
+                .links
+                .get(&l.host_name)
+                .is_some_and(|has| has.addresses != l.addresses)
+        };
+        let told = |l: &Link| (l.host_name.clone(), "the host's routes are gone".to_owned());
+        Ok(links.iter().filter(lost).map(told).collect())
+    }
+
+    fn mend(&self, links: &[Link]) -> Result<()> {
+        let mut state = self.call("mend")?;
+        for link in links {
+            state.links.insert(link.host_name.clone(), link.clone());
+        }
+        Ok(())
+    }
+
+    fn vlans(&self, prefix: &str) -> Result<Vec<String>> {
+        let state = self.call("vlans")?;
+        let begin = format!("vl{prefix}-");
+        Ok(state.vlans.iter().filter(|v| v.starts_with(&begin)).cloned().collect())
+    }
+
     fn unbridge(&self, name: &str) -> Result<()> {
         let mut state = self.call("unbridge")?;
         let on = |l: &Link| l.port.as_ref().is_some_and(|p| p.bridge == name);
@@ -342,6 +371,7 @@ impl Network for FakeNetwork {
             return Err(Error::new("remove bridge", name, "VEs are on it").kind(Kind::Busy));
         }
         state.bridges.remove(name);
+        state.vlans.remove(name);
         Ok(())
     }
 
@@ -403,12 +433,12 @@ impl Network for FakeNetwork {
         })
     }
 
-    fn unprepared(&self) -> Result<Vec<String>> {
+    fn unprepared(&self) -> Result<Vec<(Need, String)>> {
         let state = self.call("unprepared")?;
         Ok(if state.forwarding {
             Vec::new()
         } else {
-            vec!["net.ipv4.ip_forward".to_owned()]
+            vec![(Need::Forwarding, "net.ipv4.ip_forward".to_owned())]
         })
     }
 }

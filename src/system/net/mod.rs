@@ -27,6 +27,7 @@ use ipnetwork::IpNetwork;
 use crate::Result;
 
 mod announce;
+mod astray;
 mod bridge;
 pub mod check;
 mod fake;
@@ -209,6 +210,15 @@ pub struct Counters {
     pub tx_packets: u64,
 }
 
+/// What a setting of the host's is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// That it passes packets on.
+    Forwarding,
+    /// That its tables of neighbours, which all VEs share, have room.
+    Neighbours,
+}
+
 /// What the host itself has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Local {
@@ -273,6 +283,13 @@ pub trait Network: Send + Sync + Debug {
     /// Our host ends named `prefix` + VE id + "." + number, in order of name.
     fn list(&self, prefix: &str) -> Result<Vec<FoundLink>>;
 
+    /// What is otherwise at the host's ends of these links than [`Network::attach`] made it: each end with a line. One that
+    /// isn't there isn't told.
+    fn astray(&self, links: &[Link]) -> Result<Vec<(String, String)>>;
+
+    /// Makes the host's ends of these links so again. Routes of others stay.
+    fn mend(&self, links: &[Link]) -> Result<()>;
+
     /// Makes a bridge of ours as it shall be, or mends it: name, addresses, uplink; all or nothing if it is new. Where its
     /// uplink has changed, all ports but VEs' and the new one are taken out of it. Of somebody else's, only whether it is there. Hold a
     /// lock of the whole host around it.
@@ -281,7 +298,11 @@ pub trait Network: Send + Sync + Debug {
     /// Our bridges named "br" + `prefix` + "-" + something, in order of name.
     fn bridges(&self, prefix: &str) -> Result<Vec<FoundBridge>>;
 
-    /// Removes a bridge of ours, and the VLAN that was made for it; its uplink is the host's again. Fine if it is gone;
+    /// Our interfaces of VLANs that are ports of no bridge, named "vl" + `prefix` + "-" + something, in order. They lack a
+    /// bridge that somebody has removed.
+    fn vlans(&self, prefix: &str) -> Result<Vec<String>>;
+
+    /// Removes a bridge of ours, and the VLAN that was made for it; its uplink is the host's again; or one of [`Network::vlans`]. Fine if it is gone;
     /// an error if VEs are on it, or if it isn't ours. Hold the same lock.
     fn unbridge(&self, name: &str) -> Result<()>;
 
@@ -306,12 +327,12 @@ pub trait Network: Send + Sync + Debug {
     /// The host's own addresses, and what its services listen on.
     fn local(&self) -> Result<Local>;
 
-    /// Turns on forwarding where it is off, and tells what it changed. It doesn't outlive a boot of the host, and
-    /// others turn it off; so each start asks for it, and it costs two small reads where all is well. An interface
+    /// Turns on forwarding where it is off, makes room for neighbours, and tells what it changed. It doesn't outlive a boot of the host, and
+    /// others turn it off; so each start asks for it, and it costs a few small reads where all is well. An interface
     /// that obeys router advertisements keeps obeying them (the kernel stops that on forwarding hosts unless
     /// `accept_ra` is 2).
     fn prepare_host(&self) -> Result<Vec<String>>;
 
-    /// What [`Network::prepare_host`] would turn on: the names of settings, none if all is as it should be.
-    fn unprepared(&self) -> Result<Vec<String>>;
+    /// What [`Network::prepare_host`] would change: the names of settings, none if all is as it should be.
+    fn unprepared(&self) -> Result<Vec<(Need, String)>>;
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use hostel_model::definition::DriverName;
 use hostel_model::id::VeId;
+use hostel_system::net::Need;
 use hostel_system::process::{Adopt, Request};
 
 use super::inventory::Inventory;
@@ -113,8 +114,11 @@ impl Host {
         if inventory.interfaces().next().is_none() {
             return Ok(());
         }
-        for setting in self.network.unprepared()? {
-            let why = "it is off: the VEs that run reach nothing but this host";
+        for (need, setting) in self.network.unprepared()? {
+            let why = match need {
+                Need::Forwarding => "it is off: the VEs that run reach nothing but this host",
+                Need::Neighbours => "it is low: the root of one VE can fill the table that all VEs and this host share",
+            };
             found.add("setting", setting, why, move || {
                 Ok(self.network.prepare_host().map(drop)?)
             });
@@ -146,7 +150,7 @@ impl Host {
                 "the rules were changed by hand: its VE can't send",
                 move || {
                     let _lock = self.lock_firewall("audit")?;
-                    self.firewall.ensure(&self.ruleset()?)?;
+                    self.mend_firewall()?;
                     Ok(self.firewall.admit(table, &self.members()?)?)
                 },
             );

@@ -5,7 +5,7 @@ use hostel_system::net::Network as _;
 use super::*;
 use crate::testing::{fakes, host, inventory, started, with_ve};
 
-const LAN: &str = "kind = \"bridge\"\npools = [\"192.0.2.0/24\", \"2001:db8::/64\"]\ngateway = [\"192.0.2.1\"]\n\
+const LAN: &str = "kind = \"bridge\"\npools = [\"192.0.2.0/24\", \"2001:db8:88::/64\"]\ngateway = [\"192.0.2.1\"]\n\
     host_addresses = [\"192.0.2.1\"]\nuplink = \"eth1\"\nvlan = 20\n";
 const ON_LAN: &[(&str, &str)] = &[("network.0.network", "lan")];
 
@@ -89,7 +89,7 @@ fn a_failure_anywhere_leaves_nothing_but_the_networks_bridge() {
         fakes(&host).network.fail_method(None);
         assert_eq!(inventory(&host), before, "{method}");
     }
-    for method in ["ensure", "admit"] {
+    for method in ["standing", "admit"] {
         fakes(&host).firewall.fail_method(Some(method));
         act(&host, &start()).unwrap_err();
         fakes(&host).firewall.fail_method(None);
@@ -143,7 +143,7 @@ fn a_suspended_ve_goes_on_on_its_bridge_or_not_at_all() {
     let definition = host.dirs.config().join("networks/lan.toml");
     std::fs::write(
         &definition,
-        "kind = \"routed\"\npools = [\"192.0.2.0/24\", \"2001:db8::/64\"]\n",
+        "kind = \"routed\"\npools = [\"192.0.2.0/24\", \"2001:db8:88::/64\"]\n",
     )
     .unwrap();
     let error = act(&host, &Action::Resume).unwrap_err();
@@ -160,6 +160,6 @@ fn addresses_announced_by_routers_are_the_ves_where_they_are_passed() {
     started(&host);
     let member = &host.members().unwrap()[0];
     assert!(member.port.as_ref().unwrap().hears_ra);
-    let announced: std::net::IpAddr = "2001:db8::68:ff:fe00:6500".parse().unwrap();
+    let announced: std::net::IpAddr = "2001:db8:88::68:ff:fe00:6500".parse().unwrap();
     assert!(member.addresses.contains(&announced), "{member:?}");
 }
