@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hostel_model::definition::{AccessRule, Direction, Peer, Verdict};
+use hostel_model::definition::{AccessRule, Direction, Peer, Verdict, overlap};
 use hostel_model::id::{TenantName, VeId, VeName};
 use hostel_model::request::VeRef;
 use hostel_model::resolve::{AccessRules, Effective, Source};
@@ -340,7 +340,7 @@ fn touches(host: &Host, candidates: &[Candidate]) -> Vec<Touch> {
         rule.peers.iter().any(|peer| match peer {
             Peer::Network(network) => host
                 .find(&VeRef::Id(ve.id))
-                .is_ok_and(|s| s.addresses().any(|a| network.contains(a))),
+                .is_ok_and(|s| s.addresses().any(|a| network.contains(a)) || s.routes().any(|p| overlap(network, &p))),
             Peer::Ve(name) => *name == ve.name,
             Peer::Tenant(name) => *name == ve.tenant,
         })

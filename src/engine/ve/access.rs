@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use hostel_model::definition::{Direction, MAX_INTERFACES, Peer};
 use hostel_model::id::VeId;
 use hostel_model::resolve::{AccessRules, Effective};
-use hostel_system::firewall::{Change, Guard, Loaded, Peers};
+use hostel_system::firewall::{Change, Guard, Loaded, Peers, outermost};
 use ipnetwork::IpNetwork;
 
 use super::record::{InterfaceState, VeState};
@@ -162,7 +162,8 @@ impl Host {
                 }
             }
         }
-        Ok(peers)
+        // Of a VE that is given others, what it had and what it will have may overlap.
+        Ok(peers.into_iter().map(|(peer, all)| (peer, outermost(all))).collect())
     }
 
     /// By which names rules call a VE.
@@ -174,9 +175,9 @@ impl Host {
             .chain(tenant.map(Peer::Tenant))
     }
 
-    /// All addresses that a VE may send from: those that were given to it, and on a bridge those that its kernel makes
-    /// of its MAC address.
-    fn sources(&self, state: &VeState, catalogue: &mut Catalogue) -> Vec<IpAddr> {
+    /// All that a VE may send from: the addresses that were given to it, and on a bridge those that its kernel makes of its
+    /// MAC address; and the prefixes that are routed to it.
+    fn sources(&self, state: &VeState, catalogue: &mut Catalogue) -> Vec<IpNetwork> {
         let mut all: Vec<IpAddr> = state.addresses().collect();
         let local = IpNetwork::new(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 0_u16]), 64).ok();
         for interface in state.interfaces.iter().filter(|i| i.bridged.is_some()) {
@@ -187,7 +188,7 @@ impl Host {
             let pools = heard.into_iter().flat_map(|n| &n.pools);
             all.extend(pools.filter_map(|p| mac.announced(*p)).map(IpAddr::from));
         }
-        all
+        all.into_iter().map(IpNetwork::from).chain(state.routes()).collect()
     }
 
     /// Rules that this kernel can't hold are refused; a peer that isn't there is told of.

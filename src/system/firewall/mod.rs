@@ -35,7 +35,7 @@ mod tests;
 pub mod traffic;
 mod wire;
 
-pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters};
+pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters, outermost};
 pub use fake::FakeFirewall;
 pub use nat::Nat;
 pub use nftables::Nftables;

@@ -26,7 +26,8 @@ fn findings(host: &Arc<Host>, fix: bool) -> Vec<crate::facade::Orphan> {
 
 fn peers(host: &Host, peer: &str) -> Vec<String> {
     let all = fakes(host).access.peers(TABLE);
-    all[&peer.parse().unwrap()].iter().map(ToString::to_string).collect()
+    let text = |p: &ipnetwork::IpNetwork| p.to_string().trim_end_matches("/32").to_owned();
+    all[&peer.parse().unwrap()].iter().map(text).collect()
 }
 
 fn guarded_host() -> Arc<Host> {
