@@ -82,6 +82,11 @@ impl Dirs {
         self.paths.data.join("aside.json")
     }
 
+    /// Definitions of networks and tenants as they were when rules were last made of them.
+    pub fn standing(&self) -> PathBuf {
+        self.paths.run.join("standing")
+    }
+
     /// Kernel locks.
     pub fn locks(&self) -> PathBuf {
         self.paths.run.join("locks")

@@ -162,6 +162,8 @@ impl Engine {
             host.reload_access(None, None)?;
         }
         if !dry_run {
+            let readable = candidates.iter().filter_map(|c| c.effective.as_ref().ok());
+            host.keep_tenants(readable.map(|e| &e.tenant))?;
             host.renew_peers(&loaded)?;
         }
         if loaded.changed_by_hand {

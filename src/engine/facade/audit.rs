@@ -117,6 +117,7 @@ impl Engine {
         self.host.audit_dumps(&inventory, &mut findings);
         self.host.audit_disks(&inventory, &mut findings)?;
         self.host.audit_definitions(&inventory, &mut findings)?;
+        self.host.audit_mistakes(&mut findings);
         self.host.audit_allocations(&mut findings)?;
         Ok(findings)
     }

@@ -31,7 +31,12 @@ impl Engine {
             Selection::Some(list) => self.select_some(list),
             Selection::All => Ok(self.outlines()?.into_iter().map(handle).collect()),
             Selection::Tenant(tenant) => {
-                Catalogue::default().tenant(&self.host, tenant)?;
+                match Catalogue::default().tenant(&self.host, tenant) {
+                    Err(e) if e.class == Class::NotFound => return Err(e),
+                    // Its VEs can be ended and looked at all the same.
+                    Err(e) => progress.note(&e.message),
+                    Ok(_) => {}
+                }
                 let mut meant = Vec::new();
                 for ve in self.outlines()? {
                     // Where its definition can't be read, its record may tell.

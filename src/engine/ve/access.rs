@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use hostel_model::definition::{Direction, MAX_INTERFACES, Peer};
-use hostel_model::id::VeId;
+use hostel_model::id::{VeId, VeName};
 use hostel_model::resolve::{AccessRules, Effective};
 use hostel_system::firewall::{Change, Guard, Loaded, Peers, outermost};
 use ipnetwork::IpNetwork;
@@ -42,6 +42,7 @@ impl Host {
     /// Puts a VE's rules in force, or ends those that it had. Before its interfaces are made, and when they change.
     pub fn guard(&self, id: VeId, state: &VeState, rules: &AccessRules, verb: &str) -> Result<Vec<String>> {
         let (guard, table) = (self.guard_of(id, state, rules), self.access_table());
+        self.keep_tenants(&state.tenant)?;
         if guard.is_none() && !self.access.exists(&table)? {
             return Ok(Vec::new());
         }
@@ -110,7 +111,7 @@ impl Host {
         let table = self.access_table();
         let mut also: BTreeSet<VeId> = self.access.loaded(&table)?.guards.into_keys().collect();
         also.extend(self.journals.pending()?);
-        let (mut guards, mut told) = (Vec::new(), Vec::new());
+        let (mut guards, mut told, mut catalogue) = (Vec::new(), Vec::new(), Catalogue::default());
         for (id, state) in self.states()? {
             // Of one that can't be told to have ended, the rules stay.
             let runs = !self.reality(id).is_ok_and(|r| r.init.is_none());
@@ -127,8 +128,8 @@ impl Host {
                 });
                 continue;
             };
-            let rules = match self.effective(&state.name, &mut Catalogue::default()) {
-                Ok(effective) => effective.access,
+            let rules = match self.access_of(&state.name, &mut catalogue) {
+                Ok(rules) => rules,
                 // It could not be read now.
                 Err(e) if e.class == Class::Failed && self.dirs.definition(&state.name).exists() => return Err(e),
                 Err(_) => {
@@ -146,6 +147,14 @@ impl Host {
             self.access.replace(&table, &guards, &self.peers(&named)?)?;
         }
         Ok(told)
+    }
+
+    /// The rules of a VE. Nothing but its definition and its tenant's says them: a plan or a network that can't be read
+    /// changes none.
+    fn access_of(&self, name: &VeName, catalogue: &mut Catalogue) -> Result<AccessRules> {
+        let definition = self.definition(name)?;
+        let tenant = catalogue.tenant_in_force(self, &definition.tenant)?;
+        Ok(AccessRules::of_both(&definition.access, &tenant.access))
     }
 
     /// The addresses of peers by name.
@@ -183,7 +192,7 @@ impl Host {
         for interface in state.interfaces.iter().filter(|i| i.bridged.is_some()) {
             let mac = interface.mac;
             all.extend(local.and_then(|prefix| mac.announced(prefix)).map(IpAddr::from));
-            let network = catalogue.network(self, &interface.network).ok();
+            let network = catalogue.network_in_force(self, &interface.network).ok();
             let heard = network.filter(|n| n.bridge.as_ref().is_some_and(|b| b.pass_ra));
             let pools = heard.into_iter().flat_map(|n| &n.pools);
             all.extend(pools.filter_map(|p| mac.announced(*p)).map(IpAddr::from));

@@ -53,8 +53,10 @@ impl Host {
             }
             for name in self.names_of("networks") {
                 // One that can't be read keeps only its own VEs from starting.
-                let network = name.parse().ok().map(|name| catalogue.network(self, &name));
-                let Some(Ok(network)) = network else { continue };
+                let Ok(parsed) = name.parse() else { continue };
+                let Ok(network) = catalogue.network_in_force(self, &parsed) else {
+                    continue;
+                };
                 if let Some(pool) = network.pools.iter().find(|p| overlap(p, prefix)) {
                     return Err(refuse(format!("it overlaps {pool}, a pool of network \"{name}\"")));
                 }

@@ -108,6 +108,14 @@ impl Host {
         Ok(())
     }
 
+    /// Definitions that others name: whoever needs one with mistakes can't start.
+    pub(super) fn audit_mistakes(&self, found: &mut Findings<'_>) {
+        for (kind, _, path, why) in self.broken_definitions() {
+            let why = format!("no VE with this {kind} can start, and those that run are held as it said before: {why}");
+            found.tell("definition", path.display(), why);
+        }
+    }
+
     /// Definitions are a person's: none is removed.
     pub(super) fn audit_definitions(&self, inventory: &Inventory, found: &mut Findings<'_>) -> Result<()> {
         for name in self.names_of("ve") {

@@ -4,6 +4,7 @@ mod access;
 mod address;
 mod attach;
 mod bridge;
+mod broken;
 mod create;
 mod forward;
 mod host_life;
