@@ -188,9 +188,11 @@ impl Engine {
         if !now && before.is_some_and(|b| b.forwards == after.forwards) {
             return Ok(None);
         }
-        let new = self
-            .host
-            .interfaces(after, &state.interfaces, &self.host.taken(Some(state.id))?)?;
+        let mut taken = self.host.taken(Some(state.id))?;
+        if now {
+            taken.heard = self.host.heard_for(after, &state.interfaces, &taken)?;
+        }
+        let new = self.host.interfaces(after, &state.interfaces, &taken)?;
         if !now {
             return Ok(None);
         }

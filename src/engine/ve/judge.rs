@@ -147,9 +147,12 @@ impl Host {
                 }
                 Addresses::Auto => match has.iter().find(|i| i.network == network.name) {
                     Some(old) if !old.addresses.is_empty() => old.addresses.clone(),
-                    _ => ipam::allocate(network, &used, &taken.aside, taken.now).map_err(|e| {
-                        Error::new(Class::Limit, format!("cannot give {} an address", ve.name)).because(e)
-                    })?,
+                    _ => {
+                        let not: BTreeSet<_> = used.union(&taken.heard).copied().collect();
+                        ipam::allocate(network, &not, &taken.aside, taken.now).map_err(|e| {
+                            Error::new(Class::Limit, format!("cannot give {} an address", ve.name)).because(e)
+                        })?
+                    }
                 },
             };
             if let Some((lost, owner)) = addresses.iter().find_map(|a| Some((a, taken.owner_of(*a)?))) {
@@ -213,8 +216,13 @@ impl Host {
         if unchanged {
             return Ok(Vec::new());
         }
+        // The LAN is not asked while others wait for the lock.
+        let heard = self.heard_for(ve, &had, &self.taken(Some(id))?)?;
         let _lock = self.lock_registry("start")?;
-        let taken = self.taken(Some(id))?;
+        let taken = Taken {
+            heard,
+            ..self.taken(Some(id))?
+        };
         let new = self.interfaces(ve, &had, &taken)?;
         let told = self.given_again(&state.name, &had, &new, &taken);
         state.former = (new != had).then_some(had);

@@ -103,6 +103,8 @@ pub struct InterfaceKeys {
     pub routes: Vec<IpNetwork>,
     /// What it may do on a bridge that others may not.
     pub allowed: Allowances,
+    /// Which of those keys are set, to whatever.
+    pub said: Vec<&'static str>,
     /// `rate_in`: the most to it by this interface.
     pub rate_in: Option<Max<Bandwidth>>,
     /// `rate_out`: the most from it by this interface.
@@ -149,6 +151,12 @@ struct InterfaceDraft {
 }
 
 impl InterfaceDraft {
+    fn said(&self) -> Vec<&'static str> {
+        let set = [self.mac_spoofing, self.ip_spoofing, self.dhcp_server, self.ra];
+        let keys = self.allowed().by_key().map(|(key, _)| key).into_iter().zip(set);
+        keys.filter(|(_, set)| set.is_some()).map(|(key, _)| key).collect()
+    }
+
     fn allowed(&self) -> Allowances {
         Allowances {
             mac_spoofing: self.mac_spoofing.unwrap_or(false),
@@ -264,6 +272,7 @@ impl VeDefinition {
             .filter_map(|i| {
                 Some(InterfaceKeys {
                     allowed: i.allowed(),
+                    said: i.said(),
                     network: i.network?,
                     addresses: i.addresses,
                     routes: i.routes.unwrap_or_default(),

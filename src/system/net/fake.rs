@@ -63,6 +63,11 @@ impl FakeNetwork {
         self.state().neighbours.insert(address, mac);
     }
 
+    /// Who had it is gone.
+    pub fn remove_neighbour(&self, address: IpAddr) {
+        self.state().neighbours.remove(&address);
+    }
+
     /// An interface of the host goes down, and with it what the host answers for on it.
     pub fn lose_proxies(&self) {
         self.state().proxies.clear();

@@ -175,6 +175,8 @@ pub struct FoundLink {
 pub struct Probe {
     /// The host's interface: a bridge, or an uplink.
     pub interface: String,
+    /// Where to ask if there is no such interface: the uplink of a bridge that isn't made yet.
+    pub instead: Option<String>,
     /// The addresses.
     pub addresses: Vec<IpAddr>,
     /// The hardware address whose answers don't count: the VE's own.
@@ -243,7 +245,8 @@ pub trait Network: Send + Sync + Debug {
     fn announce(&self, init: u32, links: &[Link]) -> Result<()>;
 
     /// Asks whether others have these addresses already: all of them at once, for as long as this in all. The answer
-    /// names who has which, by hardware address. Where there is no such interface nobody is asked.
+    /// names who has which, by hardware address. Where there is neither of the
+    /// two interfaces nobody is asked.
     fn probe(&self, probes: &[Probe], within: Duration) -> Result<Vec<(IpAddr, [u8; 6])>>;
 
     /// Has the host answer on an interface for these addresses ([`Link::proxy`]). What is so already is left as it is.
