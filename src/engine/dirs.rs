@@ -87,6 +87,11 @@ impl Dirs {
         self.paths.run.join("standing")
     }
 
+    /// Is there as long as access rules are to be in force.
+    pub fn rules_due(&self) -> PathBuf {
+        self.paths.run.join("rules.due")
+    }
+
     /// Kernel locks.
     pub fn locks(&self) -> PathBuf {
         self.paths.run.join("locks")

@@ -263,7 +263,7 @@ impl Host {
             put: due.iter().filter_map(|d| d.guard.clone()).collect(),
             peers: self.peers(&named)?,
         };
-        Ok(self.access.change(&self.access_table(), &change)?)
+        self.change_access(&change)
     }
 }
 

@@ -8,6 +8,7 @@ use hostel_model::definition::{Direction, MAX_INTERFACES, Peer};
 use hostel_model::id::{VeId, VeName};
 use hostel_model::resolve::{AccessRules, Effective};
 use hostel_system::firewall::{Change, Guard, Loaded, Peers, outermost};
+use hostel_system::file;
 use ipnetwork::IpNetwork;
 
 use super::record::{InterfaceState, VeState};
@@ -43,14 +44,16 @@ impl Host {
     pub fn guard(&self, id: VeId, state: &VeState, rules: &AccessRules, verb: &str) -> Result<Vec<String>> {
         let (guard, table) = (self.guard_of(id, state, rules), self.access_table());
         self.keep_tenants(&state.tenant)?;
-        if guard.is_none() && !self.access.exists(&table)? {
+        if guard.is_none() && !self.access.exists(&table)? && !self.dirs.rules_due().exists() {
             return Ok(Vec::new());
         }
         let _lock = self.lock_firewall(verb)?;
         let loaded = self.access.loaded(&table)?;
         // The first one; or somebody has removed the table.
         if loaded == Loaded::default() {
-            return self.reload_access(Some(id), guard);
+            let by_hand = self.dirs.rules_due().exists().then(|| BY_HAND.to_owned());
+            let told = self.reload_access(Some(id), guard)?;
+            return Ok(by_hand.into_iter().chain(told).collect());
         }
         let known = loaded.peers.into_keys();
         let named: BTreeSet<Peer> = guard.iter().flat_map(Guard::peers).chain(known).collect();
@@ -59,7 +62,7 @@ impl Host {
             put: guard.clone().into_iter().collect(),
             peers: self.peers(&named)?,
         };
-        if self.access.change(&table, &change)? {
+        if self.change_access(&change)? {
             return Ok(Vec::new());
         }
         let mut told = vec![BY_HAND.to_owned()];
@@ -70,15 +73,18 @@ impl Host {
     /// Ends a VE's rules, when its interfaces have gone.
     pub fn unguard(&self, id: VeId) -> Result<()> {
         let table = self.access_table();
-        if !self.access.exists(&table)? {
+        if !self.access.exists(&table)? && !self.dirs.rules_due().exists() {
             return Ok(());
         }
         let _lock = self.lock_firewall("stop")?;
+        if !self.access.exists(&table)? {
+            return self.reload_access(Some(id), None).map(drop);
+        }
         let change = Change {
             end: vec![id],
             ..Change::default()
         };
-        if !self.access.change(&table, &change)? {
+        if !self.change_access(&change)? {
             self.reload_access(Some(id), None)?;
         }
         Ok(())
@@ -143,10 +149,34 @@ impl Host {
         guards.extend(its);
         let named: BTreeSet<Peer> = guards.iter().flat_map(Guard::peers).collect();
         // Nothing is there, and nothing is to be: the usual, and not worth a transaction.
+        self.note_rules_due(!guards.is_empty())?;
         if !guards.is_empty() || self.access.exists(&table)? {
             self.access.replace(&table, &guards, &self.peers(&named)?)?;
         }
         Ok(told)
+    }
+
+    /// As [`hostel_system::firewall::Access::change`], with a note of whether there are rules from then on.
+    pub fn change_access(&self, change: &Change) -> Result<bool> {
+        let table = self.access_table();
+        if !change.put.is_empty() {
+            self.note_rules_due(true)?;
+        }
+        let done = self.access.change(&table, change)?;
+        if !change.end.is_empty() && !self.access.exists(&table)? {
+            self.note_rules_due(false)?;
+        }
+        Ok(done)
+    }
+
+    /// So that who has no rules sees without looking at all others that somebody has removed theirs.
+    fn note_rules_due(&self, due: bool) -> Result<()> {
+        let path = self.dirs.rules_due();
+        Ok(match due {
+            true if path.exists() => {}
+            true => file::replace(&path, b"")?,
+            false => file::remove_file(&path)?,
+        })
     }
 
     /// The rules of a VE. Nothing but its definition and its tenant's says them: a plan or a network that can't be read

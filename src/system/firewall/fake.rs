@@ -19,6 +19,7 @@ pub struct FakeFirewall {
 struct State {
     tables: BTreeMap<String, Table>,
     held: BTreeMap<String, Vec<String>>,
+    strays: Vec<String>,
     calls: Calls,
 }
 
@@ -40,6 +41,11 @@ impl FakeFirewall {
     /// Forgets all tables, as `nft flush ruleset` does.
     pub fn flush(&self) {
         self.state().tables.clear();
+    }
+
+    /// Somebody leads a port of the host somewhere, by hand.
+    pub fn add_stray(&self, text: &str) {
+        self.state().strays.push(text.to_owned());
     }
 
     /// All that may pass, a line each: for comparing before and after.
@@ -157,6 +163,15 @@ impl Firewall for FakeFirewall {
             .get(table)
             .map(|t| t.members.values().cloned().collect())
             .unwrap_or_default())
+    }
+
+    fn strays(&self, _table: &str) -> Result<Vec<String>> {
+        Ok(self.call("strays")?.strays.clone())
+    }
+
+    fn remove_strays(&self, _table: &str) -> Result<()> {
+        self.call("remove_strays")?.strays.clear();
+        Ok(())
     }
 
     fn text(&self, ruleset: &Ruleset) -> Result<String> {

@@ -134,6 +134,12 @@ pub trait Firewall: Send + Sync + Debug {
     /// The members in the kernel's table, in order of interface; none if there is no table.
     fn members(&self, table: &str) -> Result<Vec<Member>>;
 
+    /// Ports of the host that lead somewhere though they are no member's, a line each: somebody has added them by hand.
+    fn strays(&self, table: &str) -> Result<Vec<String>>;
+
+    /// Removes those.
+    fn remove_strays(&self, table: &str) -> Result<()>;
+
     /// Drops everything to and from these interfaces, there or yet to come, until [`Firewall::release`]: for a VE whose
     /// connections must not change. The rules are a table of their own, `held`; what it held before is held no more.
     /// `bridged`: are there ports of bridges among them?

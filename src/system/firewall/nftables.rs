@@ -190,6 +190,13 @@ fn usurped(netlink: &mut Netlink, table: &str, own: &BTreeSet<Key>, wanted: &BTr
     Ok(others.filter(in_place).cloned().collect())
 }
 
+/// Elements that lead ports somewhere and belong to nobody.
+fn strays(netlink: &mut Netlink, table: &str) -> Result<Vec<Key>> {
+    let maps = Set::all().filter(|set| set.is_forward());
+    let keys = read_keys(netlink, table, maps, None)?.unwrap_or_default();
+    Ok(keys.into_iter().filter(Key::is_stray).collect())
+}
+
 /// Gives each interface exactly the keys it shall have. Interfaces that aren't named stay as they are.
 fn set_keys(netlink: &mut Netlink, table: &str, interfaces: &Interfaces<'_>, wanted: &BTreeSet<Key>) -> Result<()> {
     let act = "change the members of firewall table";
@@ -337,6 +344,20 @@ impl Firewall for Nftables {
         ruleset::check_table(table)?;
         let keys = read_keys(&mut open()?, table, Set::all(), None)?.unwrap_or_default();
         Ok(keys::members(&keys))
+    }
+
+    fn strays(&self, table: &str) -> Result<Vec<String>> {
+        ruleset::check_table(table)?;
+        let keys = strays(&mut open()?, table)?;
+        Ok(keys.iter().map(|key| format!("{} in {}", key.text(), key.set.name())).collect())
+    }
+
+    fn remove_strays(&self, table: &str) -> Result<()> {
+        ruleset::check_table(table)?;
+        let mut netlink = open()?;
+        let keys = strays(&mut netlink, table)?;
+        commit(&mut netlink, wire::delete(table, &keys))
+            .map_err(|refusal| refusal.into_error("remove ports from firewall table", table))
     }
 
     fn text(&self, ruleset: &Ruleset) -> Result<String> {

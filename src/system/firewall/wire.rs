@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::keys::{Family, Key, NAME, Set};
+use crate::net::check;
 use crate::net::netlink::{Attributes, Request};
 
 /// struct nfgenmsg, before the attributes.
@@ -151,8 +152,12 @@ pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> V
     let read = |element| {
         let bytes = first(element, key)?;
         let owner = match set.is_forward() {
-            // One that has no comment was added by hand, and is nobody's.
-            true => nested_in(element, USERDATA).find_map(read_comment)?.to_owned(),
+            // One that has no comment, or another than we write, was added by hand, and is nobody's.
+            true => nested_in(element, USERDATA)
+                .find_map(read_comment)
+                .filter(|owner| check::interface_name(owner).is_ok())
+                .unwrap_or_default()
+                .to_owned(),
             false => String::new(),
         };
         let wanted = |interfaces: &BTreeSet<&str>| match set.is_forward() {
