@@ -103,6 +103,7 @@ impl Engine {
         self.host.audit_monitors(&inventory, &mut findings);
         self.host.audit_groups(&inventory, &mut findings)?;
         self.host.audit_interfaces(&inventory, &mut findings)?;
+        self.host.audit_ports(&inventory, &mut findings)?;
         self.host.audit_shapers(&inventory, &mut findings)?;
         self.host.audit_bridges(&inventory, &mut findings)?;
         self.host.audit_proxies(&inventory, &mut findings)?;

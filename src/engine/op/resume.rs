@@ -177,7 +177,7 @@ impl Resume {
         let names = host.interface_names(self.id, &self.state.numbers());
         host.firewall
             .hold(&host.held(self.id), &names, self.state.is_bridged())?;
-        host.ready_bridges(&self.state)?;
+        self.notes.extend(host.ready_bridges(&self.state)?);
         host.probe(&self.state, &links).map_err(|mut e| {
             let name = &self.state.name;
             e.hints = vec![

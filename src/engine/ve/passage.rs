@@ -17,7 +17,7 @@ impl Host {
         let mut catalogue = Catalogue::default();
         let mut links = Vec::new();
         for interface in &state.interfaces {
-            let network = catalogue.network(self, &interface.network)?;
+            let network = catalogue.network_in_force(self, &interface.network)?;
             links.push(Link {
                 host_name: self.interface_name(id, interface),
                 guest_name: interface.guest_name(),
@@ -78,7 +78,7 @@ impl Host {
 
     /// What the firewall should know of a VE. An interface whose network can't be read, nor was in force before, is left out:
     /// nothing passes it until that is mended.
-    fn members_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Vec<Member> {
+    pub(super) fn members_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Vec<Member> {
         let mut members = Vec::new();
         for i in &state.interfaces {
             let mut addresses = i.addresses.clone();

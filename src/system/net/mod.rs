@@ -168,6 +168,8 @@ pub struct FoundLink {
     pub alias: String,
     /// The addresses that we route to it, in order.
     pub addresses: Vec<IpAddr>,
+    /// The bridge that it is a port of.
+    pub bridge: Option<String>,
 }
 
 /// Addresses, and where to ask for them.
@@ -274,8 +276,13 @@ pub trait Network: Send + Sync + Debug {
 
     /// Makes a bridge of ours as it shall be, or mends it: name, addresses, uplink; all or nothing if it is new. Where its
     /// uplink has changed, all ports but VEs' and the new one are taken out of it. Of somebody else's, only whether it is there. Hold a
-    /// lock of the whole host around it.
-    fn bridge(&self, bridge: &Bridge) -> Result<()>;
+    /// lock of the whole host around it. True if it wasn't there: the ports of VEs that run are to come back to it.
+    fn bridge(&self, bridge: &Bridge) -> Result<bool>;
+
+    /// Makes host ends that are there ports of their bridges again, with all that holds a port; those that are already stay
+    /// as they are, and those that are gone are passed over. What the firewall has for them must be in force before. Tells
+    /// how many it has made ports.
+    fn rejoin(&self, links: &[Link]) -> Result<usize>;
 
     /// Our bridges named "br" + `prefix` + "-" + something, in order of name.
     fn bridges(&self, prefix: &str) -> Result<Vec<FoundBridge>>;
