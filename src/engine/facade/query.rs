@@ -200,7 +200,15 @@ impl Engine {
         for (n, interface) in state.interfaces.iter().enumerate() {
             let list: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
             settings.push(allocated(format!("network.{n}.allocated"), list.join(", ")));
-            settings.push(allocated(format!("network.{n}.mac"), interface.mac.to_string()));
+            let (key, mac) = (format!("network.{n}.mac"), interface.mac.to_string());
+            match effective.interfaces.get(n).and_then(|i| i.mac) {
+                Some(asked) if asked == interface.mac => {}
+                Some(_) => settings.push(allocated(format!("{key}.now"), mac)),
+                None => {
+                    settings.retain(|s| s.key != key);
+                    settings.push(allocated(key, mac));
+                }
+            }
         }
         Ok(settings)
     }

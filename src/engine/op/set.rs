@@ -199,7 +199,7 @@ impl Set {
         let Some(Interfaces { old, new }) = self.params.interfaces.clone() else {
             return self.state.interfaces.clone();
         };
-        let gone = old.into_iter().filter(|i| new.iter().all(|other| other.mac != i.mac));
+        let gone = old.into_iter().filter(|i| new.iter().all(|other| other.index() != i.index()));
         new.iter().cloned().chain(gone).collect()
     }
 
@@ -229,7 +229,7 @@ impl Set {
         };
         let (old, new) = (self.with(from), self.with(to));
         let only = |of: &[InterfaceState], not: &[InterfaceState]| -> Vec<String> {
-            let wanted = of.iter().filter(|i| not.iter().all(|other| other.mac != i.mac));
+            let wanted = of.iter().filter(|i| not.iter().all(|other| other.index() != i.index()));
             wanted.map(|i| host.interface_name(id, i)).collect()
         };
         let (had, has) = (host.links(id, &old)?, host.links(id, &new)?);

@@ -164,7 +164,8 @@ impl Host {
             used.extend(addresses.iter().copied());
             list.push(InterfaceState {
                 network: network.name.clone(),
-                mac: Mac::guest(ve.id, number),
+                mac: self.free_mac(ve, interface, number, taken)?,
+                index: interface.mac.is_some().then_some(number),
                 addresses,
                 forwards: Vec::new(),
                 routes: interface.routes.clone(),
@@ -173,6 +174,20 @@ impl Host {
         }
         forward::lead(ve, &mut list, taken)?;
         Ok(list)
+    }
+
+    /// The hardware address that an interface is to have, if nobody else on this host has it.
+    fn free_mac(&self, ve: &Effective, interface: &Interface, number: u8, taken: &Taken) -> Result<Mac> {
+        let mac = interface.mac.unwrap_or(Mac::guest(ve.id, number));
+        match taken.macs.get(&mac) {
+            None => Ok(mac),
+            Some(owner) => Err(Error::new(
+                Class::Refused,
+                format!("{} can't have the hardware address {mac}", ve.name),
+            )
+            .because(format!("VE \"{owner}\" has it"))
+            .hint("give one of them another: network.N.mac of its definition")),
+        }
     }
 
     /// A range of ids that no VE has.
@@ -264,7 +279,7 @@ impl Host {
 /// The number of each interface: one on a network that the VE is on already keeps its own, so that none is disturbed when
 /// another comes or goes; a new one has the lowest that is left.
 fn numbers(ve: &Effective, has: &[InterfaceState]) -> Vec<u8> {
-    let kept = |i: &Interface| has.iter().find(|h| h.network == i.network.name).map(|h| h.mac.index());
+    let kept = |i: &Interface| has.iter().find(|h| h.network == i.network.name).map(InterfaceState::index);
     let mut used: BTreeSet<u8> = ve.interfaces.iter().filter_map(kept).collect();
     let number = |i: &Interface| {
         let free = || (0..=u8::MAX).find(|n| !used.contains(n)).unwrap_or(u8::MAX);

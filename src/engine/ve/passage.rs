@@ -21,7 +21,7 @@ impl Host {
             links.push(Link {
                 host_name: self.interface_name(id, interface),
                 guest_name: interface.guest_name(),
-                number: interface.mac.index().into(),
+                number: interface.index().into(),
                 mac: interface.mac.bytes(),
                 mtu: network.mtu.map(u32::from),
                 addresses: interface.addresses.clone(),

@@ -19,13 +19,13 @@ impl Taken {
         found.map(|(_, name)| name.as_str())
     }
 
-    /// Does a prefix or an address of these belong to others?
+    /// Does a prefix or an address of these, IP or hardware, belong to others?
     pub fn lost(&self, interfaces: &[InterfaceState]) -> bool {
         let address = |a: &IpAddr| self.addresses.contains(a) || self.owner_of(*a).is_some();
         let prefix = |p: &IpNetwork| self.owner(p).is_some() || self.addresses.iter().any(|a| p.contains(*a));
         interfaces
             .iter()
-            .any(|i| i.addresses.iter().any(address) || i.routes.iter().any(prefix))
+            .any(|i| self.macs.contains_key(&i.mac) || i.addresses.iter().any(address) || i.routes.iter().any(prefix))
     }
 
     fn owner(&self, prefix: &IpNetwork) -> Option<&str> {

@@ -9,6 +9,7 @@ mod create;
 mod forward;
 mod host_life;
 mod judge;
+mod mac;
 mod proxy;
 mod rates;
 mod set;
