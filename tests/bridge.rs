@@ -72,13 +72,20 @@ fn a_bridge_that_somebody_has_removed_comes_back_with_all_who_were_on_it() {
     let h = house(LAN);
     h.write("etc/tenants/acme.toml", "");
     ve(&h, "one", "10.88.0.10,fd88::10");
-    h.busybox_with("two", &[ON_LAN, "network.0.addresses=10.88.0.11,fd88::11", "tenant=acme"]);
+    h.busybox_with(
+        "two",
+        &[ON_LAN, "network.0.addresses=10.88.0.11,fd88::11", "tenant=acme"],
+    );
     // A kernel that can't hold access rules there refuses them.
     let ruled = h.run(&["set", "one", "firewall.out=deny"]).code == 0;
     h.host_sh("ip link delete brhv-lan");
     assert!(!reaches(&h, "two", "10.88.0.1"));
     let said = h.run(&["create", "three", "--template", "busybox", "--set", ON_LAN, "--start"]);
-    assert!(said.code == 0 && said.err.contains("one is on it again"), "{}", said.err);
+    assert!(
+        said.code == 0 && said.err.contains("one is on it again"),
+        "{}",
+        said.err
+    );
     let held = || {
         pings(&h, "two", "10.88.0.1");
         pings(&h, "two", "fd88::1");
@@ -92,7 +99,10 @@ fn a_bridge_that_somebody_has_removed_comes_back_with_all_who_were_on_it() {
     assert!(h.audit().is_empty(), "{:?}", h.audit());
     h.host_sh("ip link delete brhv-lan");
     let found = h.audit();
-    assert!(found.len() == 3 && found.iter().all(|f| f["kind"] == "port"), "{found:?}");
+    assert!(
+        found.len() == 3 && found.iter().all(|f| f["kind"] == "port"),
+        "{found:?}"
+    );
     h.ok(&["audit", "--fix"]);
     held();
     pings(&h, "three", "10.88.0.1");

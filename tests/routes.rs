@@ -120,7 +120,10 @@ fn rules_with_a_peer_by_name_mean_its_prefixes_too() {
     let h = house();
     h.busybox_with("a", &["network.0.network=six", OWN]);
     h.busybox("b");
-    h.sh("a", "ip addr add 198.51.100.65/32 dev lo; ip addr add 2001:db8:5::1/128 dev lo");
+    h.sh(
+        "a",
+        "ip addr add 198.51.100.65/32 dev lo; ip addr add 2001:db8:5::1/128 dev lo",
+    );
     let b = h.status("b", "addresses");
     let b = [b[0].as_str().unwrap(), b[1].as_str().unwrap()];
     let apply = |rules: &str| {
@@ -138,5 +141,8 @@ fn rules_with_a_peer_by_name_mean_its_prefixes_too() {
     assert!(sends(&h, "a", "198.51.100.65", b[0]) && !sends(&h, "a", "2001:db8:5::1", b[1]));
     assert!(h.audit().is_empty(), "{:?}", h.audit());
     let sets = h.host_sh("nft list table inet hostel_acl");
-    assert!(sets.contains("198.51.100.64/30") && !sets.contains("2001:db8:5::"), "{sets}");
+    assert!(
+        sets.contains("198.51.100.64/30") && !sets.contains("2001:db8:5::"),
+        "{sets}"
+    );
 }

@@ -92,7 +92,11 @@ impl Engine {
         });
         list.push(self.units());
         list.extend(host.broken_definitions().into_iter().map(|(kind, name, _, why)| {
-            fact(&format!("{kind} {name}"), "can't be read", &format!("{why}; no VE that uses it can start"))
+            fact(
+                &format!("{kind} {name}"),
+                "can't be read",
+                &format!("{why}; no VE that uses it can start"),
+            )
         }));
         match self.host.states() {
             Ok(states) => list.push(fact("VEs", &states.len().to_string(), "")),

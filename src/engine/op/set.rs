@@ -199,7 +199,9 @@ impl Set {
         let Some(Interfaces { old, new }) = self.params.interfaces.clone() else {
             return self.state.interfaces.clone();
         };
-        let gone = old.into_iter().filter(|i| new.iter().all(|other| other.index() != i.index()));
+        let gone = old
+            .into_iter()
+            .filter(|i| new.iter().all(|other| other.index() != i.index()));
         new.iter().cloned().chain(gone).collect()
     }
 

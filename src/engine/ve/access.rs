@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use hostel_model::definition::{Direction, MAX_INTERFACES, Peer};
 use hostel_model::id::{VeId, VeName};
 use hostel_model::resolve::{AccessRules, Effective};
-use hostel_system::firewall::{Change, Guard, Loaded, Peers, outermost};
 use hostel_system::file;
+use hostel_system::firewall::{Change, Guard, Loaded, Peers, outermost};
 use ipnetwork::IpNetwork;
 
 use super::record::{InterfaceState, VeState};
@@ -172,11 +172,11 @@ impl Host {
     /// So that who has no rules sees without looking at all others that somebody has removed theirs.
     fn note_rules_due(&self, due: bool) -> Result<()> {
         let path = self.dirs.rules_due();
-        Ok(match due {
-            true if path.exists() => {}
-            true => file::replace(&path, b"")?,
-            false => file::remove_file(&path)?,
-        })
+        match due {
+            true if path.exists() => Ok(()),
+            true => Ok(file::replace(&path, b"")?),
+            false => Ok(file::remove_file(&path)?),
+        }
     }
 
     /// The rules of a VE. Nothing but its definition and its tenant's says them: a plan or a network that can't be read

@@ -65,6 +65,7 @@ impl Host {
         Ok(Some(Bridge { name, own }))
     }
 
+    /// The name of the bridge of a network.
     pub fn bridge_name(&self, network: &str, bridge: &definition::Bridge) -> String {
         match &bridge.existing {
             Some(existing) => existing.to_string(),
@@ -134,7 +135,11 @@ impl Host {
                 Ok(0) => {}
                 Ok(_) => told.push(format!("bridge {bridge} was gone: {} is on it again", state.name)),
                 // It keeps nobody else from starting; the audit finds it.
-                Err(e) => told.push(format!("bridge {bridge} was gone, and {} is not on it: {}", state.name, chain(&e))),
+                Err(e) => told.push(format!(
+                    "bridge {bridge} was gone, and {} is not on it: {}",
+                    state.name,
+                    chain(&e)
+                )),
             }
         }
         Ok(told)

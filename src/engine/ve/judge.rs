@@ -279,7 +279,11 @@ impl Host {
 /// The number of each interface: one on a network that the VE is on already keeps its own, so that none is disturbed when
 /// another comes or goes; a new one has the lowest that is left.
 fn numbers(ve: &Effective, has: &[InterfaceState]) -> Vec<u8> {
-    let kept = |i: &Interface| has.iter().find(|h| h.network == i.network.name).map(InterfaceState::index);
+    let kept = |i: &Interface| {
+        has.iter()
+            .find(|h| h.network == i.network.name)
+            .map(InterfaceState::index)
+    };
     let mut used: BTreeSet<u8> = ve.interfaces.iter().filter_map(kept).collect();
     let number = |i: &Interface| {
         let free = || (0..=u8::MAX).find(|n| !used.contains(n)).unwrap_or(u8::MAX);

@@ -61,10 +61,7 @@ impl Host {
     /// Which of the addresses that "auto" would give to this VE's interfaces, next to those that they have, others have
     /// out there. All are asked for together; as a rule that takes as long as to ask for one.
     pub fn heard_for(&self, ve: &Effective, has: &[InterfaceState], taken: &Taken) -> Result<BTreeSet<IpAddr>> {
-        let keeps = |network: &Network| {
-            has.iter()
-                .any(|i| i.network == network.name && !i.addresses.is_empty())
-        };
+        let keeps = |network: &Network| has.iter().any(|i| i.network == network.name && !i.addresses.is_empty());
         let new = ve.interfaces.iter().filter(|i| i.addresses == Addresses::Auto);
         let networks = new.map(|i| &i.network).filter(|n| !keeps(n));
         let wants: Vec<_> = networks.flat_map(|n| ipam::families(n).map(move |f| (n, f))).collect();

@@ -90,7 +90,9 @@ impl Host {
             let port = match i.bridged {
                 None => None,
                 Some(allowed) => {
-                    let rules = network.ok().and_then(|network| self.port_rules(i, state, network, allowed));
+                    let rules = network
+                        .ok()
+                        .and_then(|network| self.port_rules(i, state, network, allowed));
                     let Some((rules, announced)) = rules else { continue };
                     addresses.extend(announced);
                     Some(rules)

@@ -199,12 +199,16 @@ impl VeState {
     /// Writes it, whole or not at all, and its copy.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let all = || self.interfaces.iter().chain(self.former.iter().flatten());
-        let version = if all().any(|i| i.index.is_some()) { NEWEST } else { VERSION };
+        let version = if all().any(|i| i.index.is_some()) {
+            NEWEST
+        } else {
+            VERSION
+        };
         let text = toml::to_string(&Self {
             version,
             ..self.clone()
         })
-            .map_err(|e| Error::new(Class::Failed, "cannot write state.toml").because(e.to_string()))?;
+        .map_err(|e| Error::new(Class::Failed, "cannot write state.toml").because(e.to_string()))?;
         let whole = format!("{HEAD}{CHECKSUM}{}\n{text}", checksum(text.as_bytes()));
         let written = file::write_atomic(&dir.join(STATE), whole.as_bytes(), 0o600);
         // A write that failed may have come as far as the new text. The copy follows what is there.

@@ -36,7 +36,9 @@ impl Catalogue {
     pub fn tenant_in_force(&mut self, host: &Host, name: &TenantName) -> Result<Tenant> {
         match self.tenant(host, name) {
             Ok(tenant) => Ok(tenant.clone()),
-            Err(e) => read(host, TENANTS, name.as_str(), e, |file, text| Tenant::parse(file, text).ok()),
+            Err(e) => read(host, TENANTS, name.as_str(), e, |file, text| {
+                Tenant::parse(file, text).ok()
+            }),
         }
     }
 }
@@ -61,17 +63,17 @@ impl Host {
     /// those rules are loaded, with the firewall locked.
     pub(super) fn keep_networks(&self) -> Result<()> {
         let names = self.names_of(NETWORKS);
-        names.iter().try_for_each(|name| {
-            self.keep(NETWORKS, name, |file, text| Network::parse(file, text).is_ok())
-        })
+        names
+            .iter()
+            .try_for_each(|name| self.keep(NETWORKS, name, |file, text| Network::parse(file, text).is_ok()))
     }
 
     /// The same for tenants whose rules are about to be in force.
     pub fn keep_tenants<'t>(&self, tenants: impl IntoIterator<Item = &'t TenantName>) -> Result<()> {
         let names: BTreeSet<&TenantName> = tenants.into_iter().collect();
-        names.into_iter().try_for_each(|name| {
-            self.keep(TENANTS, name.as_str(), |file, text| Tenant::parse(file, text).is_ok())
-        })
+        names
+            .into_iter()
+            .try_for_each(|name| self.keep(TENANTS, name.as_str(), |file, text| Tenant::parse(file, text).is_ok()))
     }
 
     fn keep(&self, kind: &str, name: &str, is_good: impl Fn(&str, &str) -> bool) -> Result<()> {

@@ -174,7 +174,8 @@ impl Taken {
         self.names.insert(entry.name.clone());
         self.slots.insert(entry.slot);
         self.addresses.extend(&entry.addresses);
-        self.macs.extend(entry.macs.iter().map(|mac| (*mac, entry.name.clone())));
+        self.macs
+            .extend(entry.macs.iter().map(|mac| (*mac, entry.name.clone())));
         let forwards = entry.forwards.iter().map(|f| (entry.name.clone(), *f));
         self.forwards.extend(forwards);
         self.routes

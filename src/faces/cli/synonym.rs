@@ -48,7 +48,6 @@ const NESTED: &[(&str, Synonyms)] = &[
             (&["add", "join", "connect"], "attach"),
             (&["remove", "delete", "rm", "del", "leave", "disconnect"], "detach"),
             (&["info", "status", "inspect"], "show"),
-            (&["ls"], "list"),
         ],
     ),
     ("address", GIVE_AND_TAKE),
@@ -63,9 +62,9 @@ const NESTED: &[(&str, Synonyms)] = &[
 ];
 
 const GIVE_AND_TAKE: Synonyms = &[
-    (&["delete", "del", "rm", "detach"], "remove"),
+    (&["delete", "del", "detach"], "remove"),
     (&["create", "new", "attach", "assign"], "add"),
-    (&["ls", "show"], "list"),
+    (&["show"], "list"),
 ];
 
 /// Words, and the subcommand that is meant by them.

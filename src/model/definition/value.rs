@@ -11,6 +11,7 @@ use super::field::{Reading, Record, Shape, Value};
 use crate::bandwidth::{Bandwidth, Burst};
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::{Cap, CpuSet, Max, Weight};
+use crate::mac::Mac;
 use crate::units::{Bytes, Rate, Span};
 
 /// A type that a key's value can have.

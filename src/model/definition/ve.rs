@@ -355,7 +355,10 @@ impl Draft {
             if let Some(mac) = interface.mac {
                 let key = format!("network.{i}.mac");
                 if !mac.is_unicast() {
-                    reading.wrong(&key, "the address of one interface, and of no group: its first byte is even");
+                    reading.wrong(
+                        &key,
+                        "the address of one interface, and of no group: its first byte is even",
+                    );
                 } else if !macs.insert(mac) {
                     reading.wrong(&key, "a hardware address that no other interface of it has");
                 }

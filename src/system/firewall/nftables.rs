@@ -349,7 +349,10 @@ impl Firewall for Nftables {
     fn strays(&self, table: &str) -> Result<Vec<String>> {
         ruleset::check_table(table)?;
         let keys = strays(&mut open()?, table)?;
-        Ok(keys.iter().map(|key| format!("{} in {}", key.text(), key.set.name())).collect())
+        Ok(keys
+            .iter()
+            .map(|key| format!("{} in {}", key.text(), key.set.name()))
+            .collect())
     }
 
     fn remove_strays(&self, table: &str) -> Result<()> {

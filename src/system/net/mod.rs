@@ -279,7 +279,7 @@ pub trait Network: Send + Sync + Debug {
     /// lock of the whole host around it. True if it wasn't there: the ports of VEs that run are to come back to it.
     fn bridge(&self, bridge: &Bridge) -> Result<bool>;
 
-    /// Makes host ends that are there ports of their bridges again, with all that holds a port; those that are already stay
+    /// Makes host ends of a VE that are there ports of their bridges again, with all that holds a port; those that are already stay
     /// as they are, and those that are gone are passed over. What the firewall has for them must be in force before. Tells
     /// how many it has made ports.
     fn rejoin(&self, links: &[Link]) -> Result<usize>;

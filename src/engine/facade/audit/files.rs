@@ -157,7 +157,11 @@ impl Host {
             }
             for mac in state.interfaces.iter().map(|i| i.mac) {
                 if let Some(other) = macs.insert(mac, id) {
-                    found.tell("hardware address", mac, twice(id, other, "give one of them another (mac)"));
+                    found.tell(
+                        "hardware address",
+                        mac,
+                        twice(id, other, "give one of them another (mac)"),
+                    );
                 }
             }
             for address in state.interfaces.iter().flat_map(|i| &i.addresses) {

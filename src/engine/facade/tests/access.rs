@@ -119,11 +119,17 @@ fn a_start_without_rules_mends_what_was_removed_by_hand() {
     fakes(&host).access.flush();
     let heard = Heard::default();
     engine(&host).act(id(102), &start(), &heard).unwrap();
-    assert!(heard.notes().iter().any(|n| n.contains("by hand")), "{:?}", heard.notes());
+    assert!(
+        heard.notes().iter().any(|n| n.contains("by hand")),
+        "{:?}",
+        heard.notes()
+    );
     assert_eq!(guarded(&host), 1);
     // As does an end; and when nobody has rules any more, nothing is looked for.
     fakes(&host).access.flush();
-    engine(&host).act(id(102), &Action::Stop { timeout: None }, &Silent).unwrap();
+    engine(&host)
+        .act(id(102), &Action::Stop { timeout: None }, &Silent)
+        .unwrap();
     assert_eq!(guarded(&host), 1);
     fakes(&host).access.flush();
     act(&host, &Action::Stop { timeout: None }).unwrap();

@@ -21,8 +21,8 @@ fn links(host: &Host) -> Vec<String> {
 
 /// Value and source of a setting.
 fn shown(host: &Arc<Host>, key: &str) -> Option<(String, String)> {
-    let all = engine(host).show(&web1()).unwrap().into_iter();
-    all.filter(|s| s.key == key).map(|s| (s.value, s.source)).next()
+    let mut all = engine(host).show(&web1()).unwrap().into_iter();
+    all.find(|s| s.key == key).map(|s| (s.value, s.source))
 }
 
 #[test]
@@ -73,7 +73,9 @@ fn in_a_ve_that_runs_it_waits_for_a_start() {
 fn it_is_nobody_elses_and_of_no_group() {
     let host = host().make();
     with_ve(&host, &with(OWN));
-    refused(&host, Class::Refused, "taken", |e| e.create(&order("web2", &with(OWN)), &Silent));
+    refused(&host, Class::Refused, "taken", |e| {
+        e.create(&order("web2", &with(OWN)), &Silent)
+    });
     // Nor by hand.
     engine(&host).create(&order("web2", &with(OTHER)), &Silent).unwrap();
     let file = host.dirs.definition(&"web2".parse().unwrap());
@@ -89,7 +91,14 @@ fn it_is_nobody_elses_and_of_no_group() {
     refused(&host, Class::Refused, "derived", |e| {
         e.create(&order("web3", &with("02:68:00:00:66:00")), &Silent)
     });
-    for bad in ["01:00:5e:00:00:01", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "0a:00:00:00:00"] {
-        refused(&host, Class::Usage, bad, |e| e.create(&order("web3", &with(bad)), &Silent));
+    for bad in [
+        "01:00:5e:00:00:01",
+        "00:00:00:00:00:00",
+        "ff:ff:ff:ff:ff:ff",
+        "0a:00:00:00:00",
+    ] {
+        refused(&host, Class::Usage, bad, |e| {
+            e.create(&order("web3", &with(bad)), &Silent)
+        });
     }
 }

@@ -123,8 +123,13 @@ fn auto_passes_over_what_somebody_on_the_lan_has() {
     assert!(has(101).contains(&"10.77.0.31".to_owned()), "{:?}", has(101));
     // A router that answers for all.
     taken(2..=254);
-    let error = refused(&host, Class::Limit, "all are taken", |e| e.create(&order("web2", &[]), &Silent));
-    assert!(crate::error::chain(&error).contains("64 that are free here"), "{error:?}");
+    let error = refused(&host, Class::Limit, "all are taken", |e| {
+        e.create(&order("web2", &[]), &Silent)
+    });
+    assert!(
+        crate::error::chain(&error).contains("64 that are free here"),
+        "{error:?}"
+    );
     let silent = "kind = \"routed\"\npools = [\"10.77.0.0/24\", \"fd77::/64\"]\nproxy = \"eth0\"\nprobe = false\n";
     std::fs::write(host.dirs.definitions("networks").join("private.toml"), silent).unwrap();
     engine(&host).create(&order("web2", &[]), &Silent).unwrap();
@@ -143,7 +148,10 @@ fn a_suspended_ve_whose_address_is_anothers_by_now_is_refused_and_kept() {
         e.act(id(101), &Action::Resume, &Silent)
     });
     let said = crate::error::chain(&error);
-    assert!(said.contains("web1") && said.contains("10.77.0.2 is at 02:00:00:00:00:07"), "{said}");
+    assert!(
+        said.contains("web1") && said.contains("10.77.0.2 is at 02:00:00:00:00:07"),
+        "{said}"
+    );
     assert!(error.hints[0].contains("stays suspended"), "{error:?}");
     fakes(&host).network.remove_neighbour(two);
     act(&host, &Action::Resume).unwrap();

@@ -161,11 +161,11 @@ fn an_unknown_subcommand_is_pointed_to_the_one_that_was_meant() {
     assert_eq!(tip("template biuld debian-12"), to("build"));
     for (typed, meant) in [
         ("forward ad web1", "add"),
-        ("forward rm web1", "remove"),
+        ("forward del web1", "remove"),
         ("address ad web1 auto", "add"),
         ("address remvoe web1 10.0.0.1", "remove"),
         ("network attac web1 lan", "attach"),
-        ("network rm web1 lan", "detach"),
+        ("network del web1 lan", "detach"),
         ("network lsit", "list"),
         ("firewall aply", "apply"),
         ("--quiet network shwo", "show"),

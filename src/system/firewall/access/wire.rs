@@ -126,7 +126,9 @@ pub(super) fn prefixes(elements: &[(Vec<u8>, Vec<u8>)]) -> BTreeSet<IpNetwork> {
     let (mut begins, mut ends) = (BTreeSet::new(), BTreeSet::new());
     for (key, whole) in elements {
         let Some(at) = address(key) else { continue };
-        let flags = value(whole, FLAGS.0).and_then(|f| f.try_into().ok()).map(u32::from_be_bytes);
+        let flags = value(whole, FLAGS.0)
+            .and_then(|f| f.try_into().ok())
+            .map(u32::from_be_bytes);
         match flags.unwrap_or(0) & FLAGS.1 {
             0 => begins.insert(at),
             _ => ends.insert(number(at)),

@@ -240,7 +240,10 @@ fn ports_that_somebody_has_led_elsewhere_by_hand_are_found() {
         assert!(done.status.success(), "{line}: {done:?}");
     };
     by_hand("forward_any4", "tcp . 2222 : 10.9.0.3 . 22");
-    by_hand("forward6", "2001:db8:f::1 . udp . 53 comment \"somebody's own\" : fd09::3 . 53");
+    by_hand(
+        "forward6",
+        "2001:db8:f::1 . udp . 53 comment \"somebody's own\" : fd09::3 . 53",
+    );
     let mut found = strays();
     found.sort_unstable();
     assert_eq!(
@@ -253,7 +256,8 @@ fn ports_that_somebody_has_led_elsewhere_by_hand_are_found() {
     assert_eq!(host.run(|| firewall().members(TABLE)).unwrap(), before);
     // In the way of one that a record has.
     let more = to_member(102, &["10.9.0.3"], &["tcp :2222 to 10.9.0.3:2222"]);
-    host.run(|| firewall().admit(TABLE, std::slice::from_ref(&more))).unwrap();
+    host.run(|| firewall().admit(TABLE, std::slice::from_ref(&more)))
+        .unwrap();
     assert_eq!(strays().len(), 1);
     host.run(|| firewall().remove_strays(TABLE)).unwrap();
     assert!(strays().is_empty());

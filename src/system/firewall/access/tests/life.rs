@@ -1,5 +1,7 @@
 //! Loaded, changed, looked at, ended, and mended.
 
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -184,7 +186,13 @@ fn prefixes_of_a_peer_read_back_whatever_they_become() {
 
 #[test]
 fn what_lies_within_another_prefix_is_left_out() {
-    let all = addresses(&["10.0.0.0/8", "10.1.0.0/16", "10.1.2.3", "2001:db8::/32", "2001:db8:1::/48"]);
+    let all = addresses(&[
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "10.1.2.3",
+        "2001:db8::/32",
+        "2001:db8:1::/48",
+    ]);
     assert_eq!(outermost(all), addresses(&["10.0.0.0/8", "10.1.2.3", "2001:db8::/32"]));
 }
 

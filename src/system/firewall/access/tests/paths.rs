@@ -143,7 +143,10 @@ fn a_peer_is_met_in_the_prefixes_that_are_routed_to_it() {
     assert!(one.ping(near, 5) && one.ping(far, 5) && one.ping(six, 5));
     let guard = routed(
         101,
-        &format!("in = \"deny\"\n{}", rule("direction = \"in\"\naction = \"allow\"\npeers = [\"ve:two\"]")),
+        &format!(
+            "in = \"deny\"\n{}",
+            rule("direction = \"in\"\naction = \"allow\"\npeers = [\"ve:two\"]")
+        ),
     );
     let mut change = put(std::slice::from_ref(&guard));
     let mut is = |list: &[&str]| {
