@@ -66,6 +66,49 @@ fn ves_reach_each_other_and_the_host_on_a_bridge_that_hostel_makes() {
     assert_eq!(h.host_sh("ip -br link show type bridge"), "");
 }
 
+/// Who runs on it is back at the next start there, or after an audit, and held as before.
+#[test]
+fn a_bridge_that_somebody_has_removed_comes_back_with_all_who_were_on_it() {
+    let h = house(LAN);
+    h.write("etc/tenants/acme.toml", "");
+    ve(&h, "one", "10.88.0.10,fd88::10");
+    h.busybox_with(
+        "two",
+        &[ON_LAN, "network.0.addresses=10.88.0.11,fd88::11", "tenant=acme"],
+    );
+    // A kernel that can't hold access rules there refuses them.
+    let ruled = h.run(&["set", "one", "firewall.out=deny"]).code == 0;
+    h.host_sh("ip link delete brhv-lan");
+    assert!(!reaches(&h, "two", "10.88.0.1"));
+    let said = h.run(&["create", "three", "--template", "busybox", "--set", ON_LAN, "--start"]);
+    assert!(
+        said.code == 0 && said.err.contains("one is on it again"),
+        "{}",
+        said.err
+    );
+    let held = || {
+        pings(&h, "two", "10.88.0.1");
+        pings(&h, "two", "fd88::1");
+        // Another tenant's, one that may send to nobody, and an address that isn't its own.
+        assert!(!reaches(&h, "two", "10.88.0.10") && reaches(&h, "one", "10.88.0.1") != ruled);
+        let stolen = "ip addr add 10.88.0.77/24 dev eth0; ping -c 1 -w 2 -I 10.88.0.77 10.88.0.1 2>&1 || true; \
+            ip addr del 10.88.0.77/24 dev eth0";
+        assert!(!h.sh("two", stolen).contains("1 packets received"));
+    };
+    held();
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    h.host_sh("ip link delete brhv-lan");
+    let found = h.audit();
+    assert!(
+        found.len() == 3 && found.iter().all(|f| f["kind"] == "port"),
+        "{found:?}"
+    );
+    h.ok(&["audit", "--fix"]);
+    held();
+    pings(&h, "three", "10.88.0.1");
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+}
+
 #[test]
 fn an_uplink_and_somebody_elses_bridge() {
     let h = house(

@@ -82,6 +82,16 @@ impl Dirs {
         self.paths.data.join("aside.json")
     }
 
+    /// Definitions of networks and tenants as they were when rules were last made of them.
+    pub fn standing(&self) -> PathBuf {
+        self.paths.run.join("standing")
+    }
+
+    /// Is there as long as access rules are to be in force.
+    pub fn rules_due(&self) -> PathBuf {
+        self.paths.run.join("rules.due")
+    }
+
     /// Kernel locks.
     pub fn locks(&self) -> PathBuf {
         self.paths.run.join("locks")

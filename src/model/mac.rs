@@ -48,10 +48,16 @@ impl Mac {
         (prefix.prefix() == 64).then(|| Ipv6Addr::from_bits(prefix.network().to_bits() | u128::from(own)))
     }
 
-    /// Which of its VE's interfaces has it: the number that it was made from.
+    /// Which of its VE's interfaces has it, if it was made of an id: the number that it was made from.
     pub const fn index(self) -> u8 {
         let [.., index] = self.0;
         index
+    }
+
+    /// Can it be that of one interface: not of a group, and not all zeros?
+    pub const fn is_unicast(self) -> bool {
+        let [first, ..] = self.0;
+        first & 1 == 0 && !matches!(self.0, [0, 0, 0, 0, 0, 0])
     }
 
     /// The six bytes.

@@ -108,6 +108,7 @@ impl Engine {
         self.host.audit_monitors(&inventory, &mut findings);
         self.host.audit_groups(&inventory, &mut findings)?;
         self.host.audit_interfaces(&inventory, &mut findings)?;
+        self.host.audit_ports(&inventory, &mut findings)?;
         self.host.audit_shapers(&inventory, &mut findings)?;
         self.host.audit_bridges(&inventory, &mut findings)?;
         self.host.audit_proxies(&inventory, &mut findings)?;
@@ -127,6 +128,7 @@ impl Engine {
         self.host.audit_dumps(&inventory, &mut findings);
         self.host.audit_disks(&inventory, &mut findings)?;
         self.host.audit_definitions(&inventory, &mut findings)?;
+        self.host.audit_mistakes(&mut findings);
         self.host.audit_allocations(&mut findings)?;
         Ok(findings)
     }

@@ -113,6 +113,7 @@ impl Engine {
             progress.note(&warning);
         }
         self.host.check_driver(driver)?;
+        taken.heard = self.host.heard_for(&effective, &[], &taken)?;
         let state = self.allocate(&effective, driver, &taken)?;
         let limits_files = self.host.disks.get(driver).inodes(effective.disk.size.get()).is_some();
         Ok(Params {
@@ -122,6 +123,7 @@ impl Engine {
             disk_size: effective.disk.size.get(),
             inodes: effective.disk.inodes.filter(|_| limits_files),
             share: effective.share,
+            heard: taken.heard,
         })
     }
 

@@ -49,6 +49,10 @@ impl Engine {
         list.push(fact("id ranges", &ranges, "one for each VE, for life"));
         list.push(self.figures());
         list.push(self.units());
+        list.extend(host.broken_definitions().into_iter().map(|(kind, name, _, why)| {
+            let why = format!("{why}; no VE that uses it can start");
+            fact(&format!("{kind} {name}"), "can't be read", &why)
+        }));
         list.push(match host.states() {
             Ok(states) => fact("VEs", &states.len().to_string(), ""),
             Err(e) => fact("VEs", "unknown", &chain(&e)),

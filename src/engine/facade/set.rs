@@ -174,7 +174,7 @@ impl Engine {
         let asked = |ve: &Effective| {
             ve.interfaces
                 .iter()
-                .map(|i| (i.addresses.clone(), i.routes.clone()))
+                .map(|i| (i.addresses.clone(), i.routes.clone(), i.mac))
                 .collect::<Vec<_>>()
         };
         let all = |ve: &Effective| (networks(ve), asked(ve), ve.forwards.clone());
@@ -192,15 +192,20 @@ impl Engine {
         if !now && before.is_some_and(|b| b.forwards == after.forwards) {
             return Ok(None);
         }
-        let new = self
-            .host
-            .interfaces(after, &state.interfaces, &self.host.taken(Some(state.id))?)?;
+        let mut taken = self.host.taken(Some(state.id))?;
+        if now {
+            taken.heard = self.host.heard_for(after, &state.interfaces, &taken)?;
+        }
+        let new = self.host.interfaces(after, &state.interfaces, &taken)?;
         if !now {
             return Ok(None);
         }
         let old = state.interfaces.clone();
-        // An interface can't be taken off one network and be on another in the same moment.
-        let moves = |i: &InterfaceState| old.iter().any(|o| o.mac == i.mac && o.network != i.network);
+        // An interface can't be taken off one network and be on another in the same moment, nor change its hardware address.
+        let moves = |i: &InterfaceState| {
+            let was = old.iter().find(|o| o.index() == i.index());
+            was.is_some_and(|o| o.network != i.network || o.mac != i.mac)
+        };
         if runs && new.iter().any(moves) {
             return Ok(None);
         }

@@ -1,5 +1,7 @@
 //! Making a VE: `hostel create`.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use crate::step::{Home, Operation, Step, nothing};
 use crate::templates;
 use crate::ve::record::VeState;
 use crate::ve::registry::Catalogue;
+use crate::ve::taken::Taken;
 
 /// A creation under way. Everything is made under a staging name; the last rename makes it a VE.
 #[derive(Debug)]
@@ -47,6 +50,9 @@ pub struct Params {
     pub inodes: Option<u64>,
     /// Who shares its template's tree.
     pub share: Share,
+    /// Addresses that were free, and that others on a LAN answer for.
+    #[serde(default)]
+    pub heard: BTreeSet<IpAddr>,
 }
 
 impl Operation for Create {
@@ -98,7 +104,10 @@ impl Create {
         if self.registry.is_none() {
             self.registry = Some(self.host.lock_registry(Self::VERB)?);
         }
-        let taken = self.host.taken(Some(self.id))?;
+        let taken = Taken {
+            heard: self.params.heard.clone(),
+            ..self.host.taken(Some(self.id))?
+        };
         if taken.names.contains(&self.state.name) || self.host.dirs.ve(self.id).exists() {
             return Err(Error::new(
                 Class::Busy,

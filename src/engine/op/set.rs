@@ -199,7 +199,9 @@ impl Set {
         let Some(Interfaces { old, new }) = self.params.interfaces.clone() else {
             return self.state.interfaces.clone();
         };
-        let gone = old.into_iter().filter(|i| new.iter().all(|other| other.mac != i.mac));
+        let gone = old
+            .into_iter()
+            .filter(|i| new.iter().all(|other| other.index() != i.index()));
         new.iter().cloned().chain(gone).collect()
     }
 
@@ -229,13 +231,13 @@ impl Set {
         };
         let (old, new) = (self.with(from), self.with(to));
         let only = |of: &[InterfaceState], not: &[InterfaceState]| -> Vec<String> {
-            let wanted = of.iter().filter(|i| not.iter().all(|other| other.mac != i.mac));
+            let wanted = of.iter().filter(|i| not.iter().all(|other| other.index() != i.index()));
             wanted.map(|i| host.interface_name(id, i)).collect()
         };
         let (had, has) = (host.links(id, &old)?, host.links(id, &new)?);
         if !only(to, from).is_empty() {
             host.network.prepare_host()?;
-            host.ready_bridges(&new)?;
+            self.notes.extend(host.ready_bridges(&new)?);
         }
         let going = only(from, to);
         for name in &going {
@@ -257,12 +259,12 @@ impl Set {
     }
 
     /// Does somebody else have what is new to a VE that runs?
-    fn probe(&self, old: &[InterfaceState], new: &[InterfaceState]) -> Result<()> {
+    fn probe(&mut self, old: &[InterfaceState], new: &[InterfaceState]) -> Result<()> {
         if self.host.reality(self.id)?.init.is_none() {
             return Ok(());
         }
         let state = self.with(new);
-        self.host.ready_bridges(&state)?;
+        self.notes.extend(self.host.ready_bridges(&state)?);
         let mut links = self.host.links(self.id, &state)?;
         for link in &mut links {
             link.addresses.retain(|a| !old.iter().any(|i| i.addresses.contains(a)));

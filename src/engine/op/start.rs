@@ -229,7 +229,7 @@ impl Start {
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
         let told = host.guard(self.id, &self.state, &self.effective()?.access, Self::VERB)?;
         self.notes.extend(told);
-        host.ready_bridges(&self.state)?;
+        self.notes.extend(host.ready_bridges(&self.state)?);
         host.probe(&self.state, &links)?;
         host.network.attach(launching.network_namespace(), &links)?;
         host.shape_new(self.id, &self.state, self.effective()?)?;

@@ -300,10 +300,11 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
 
 /// What may come, stay or go: locks, tenants' copies of templates (the next VE takes them), space put by, and the
 /// templates themselves.
-const PASSED_OVER: [&str; 6] = [
+const PASSED_OVER: [&str; 7] = [
     "run/locks",
     "run/.reserve",
     "run/taken.json",
+    "run/standing",
     "data/tenants",
     "data/.reserve",
     "templates",

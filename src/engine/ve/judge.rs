@@ -177,9 +177,12 @@ impl Host {
                 }
                 Addresses::Auto => match has.iter().find(|i| i.network == network.name) {
                     Some(old) if !old.addresses.is_empty() => old.addresses.clone(),
-                    _ => ipam::allocate(network, &used, &taken.aside, taken.now).map_err(|e| {
-                        Error::new(Class::Limit, format!("cannot give {} an address", ve.name)).because(e)
-                    })?,
+                    _ => {
+                        let not: BTreeSet<_> = used.union(&taken.heard).copied().collect();
+                        ipam::allocate(network, &not, &taken.aside, taken.now).map_err(|e| {
+                            Error::new(Class::Limit, format!("cannot give {} an address", ve.name)).because(e)
+                        })?
+                    }
                 },
             };
             if let Some((lost, owner)) = addresses.iter().find_map(|a| Some((a, taken.owner_of(*a)?))) {
@@ -195,7 +198,8 @@ impl Host {
             used.extend(addresses.iter().copied());
             list.push(InterfaceState {
                 network: network.name.clone(),
-                mac: Mac::guest(ve.id, number),
+                mac: self.free_mac(ve, interface, number, taken)?,
+                index: interface.mac.is_some().then_some(number),
                 addresses,
                 forwards: Vec::new(),
                 routes: interface.routes.clone(),
@@ -204,6 +208,20 @@ impl Host {
         }
         forward::lead(ve, &mut list, taken)?;
         Ok(list)
+    }
+
+    /// The hardware address that an interface is to have, if nobody else on this host has it.
+    fn free_mac(&self, ve: &Effective, interface: &Interface, number: u8, taken: &Taken) -> Result<Mac> {
+        let mac = interface.mac.unwrap_or(Mac::guest(ve.id, number));
+        match taken.macs.get(&mac) {
+            None => Ok(mac),
+            Some(owner) => Err(Error::new(
+                Class::Refused,
+                format!("{} can't have the hardware address {mac}", ve.name),
+            )
+            .because(format!("VE \"{owner}\" has it"))
+            .hint("give one of them another: network.N.mac of its definition")),
+        }
     }
 
     /// A range of ids that no VE has.
@@ -247,8 +265,13 @@ impl Host {
         if unchanged {
             return Ok(Vec::new());
         }
+        // The LAN is not asked while others wait for the lock.
+        let heard = self.heard_for(ve, &had, &self.taken(Some(id))?)?;
         let _lock = self.lock_registry("start")?;
-        let taken = self.taken(Some(id))?;
+        let taken = Taken {
+            heard,
+            ..self.taken(Some(id))?
+        };
         let new = self.interfaces(ve, &had, &taken)?;
         let told = self.given_again(&state.name, &had, &new, &taken);
         state.former = (new != had).then_some(had);
@@ -290,7 +313,11 @@ impl Host {
 /// The number of each interface: one on a network that the VE is on already keeps its own, so that none is disturbed when
 /// another comes or goes; a new one has the lowest that is left.
 fn numbers(ve: &Effective, has: &[InterfaceState]) -> Vec<u8> {
-    let kept = |i: &Interface| has.iter().find(|h| h.network == i.network.name).map(|h| h.mac.index());
+    let kept = |i: &Interface| {
+        has.iter()
+            .find(|h| h.network == i.network.name)
+            .map(InterfaceState::index)
+    };
     let mut used: BTreeSet<u8> = ve.interfaces.iter().filter_map(kept).collect();
     let number = |i: &Interface| {
         let free = || (0..=u8::MAX).find(|n| !used.contains(n)).unwrap_or(u8::MAX);

@@ -16,6 +16,7 @@ pub mod reality;
 pub mod record;
 pub mod registry;
 mod routes;
+mod standing;
 pub mod storage;
 pub mod taken;
 pub mod traffic;

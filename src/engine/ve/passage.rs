@@ -10,7 +10,7 @@ use hostel_system::process::Init;
 
 use super::record::VeState;
 use super::registry::Catalogue;
-use crate::error::{Error, Result, chain};
+use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
 
 impl Host {
@@ -23,11 +23,11 @@ impl Host {
     pub fn links_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Result<Vec<Link>> {
         let mut links = Vec::new();
         for interface in &state.interfaces {
-            let network = catalogue.network(self, &interface.network)?;
+            let network = catalogue.network_in_force(self, &interface.network)?;
             links.push(Link {
                 host_name: self.interface_name(id, interface),
                 guest_name: interface.guest_name(),
-                number: interface.mac.index().into(),
+                number: interface.index().into(),
                 mac: interface.mac.bytes(),
                 mtu: network.mtu.map(u32::from),
                 big_tcp: network.big_tcp,
@@ -60,6 +60,7 @@ impl Host {
     /// If the rules are not those that are wanted, these are loaded in one transaction with all VEs that run: none loses a
     /// packet by it. The answer is the rules. Hold the firewall's lock.
     pub fn mend_firewall(&self) -> Result<Ruleset> {
+        self.keep_networks()?;
         let mut ruleset = self.ruleset()?;
         match self.firewall.standing(&ruleset)? {
             Standing::Current => return Ok(ruleset),
@@ -104,17 +105,23 @@ impl Host {
         Ok(members)
     }
 
-    /// What the firewall should know of a VE. A port whose network can't be read is left out: nothing passes it until that
-    /// is mended.
-    fn members_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Vec<Member> {
+    /// What the firewall should know of a VE. An interface whose network can't be read, nor was in force before, is left out:
+    /// nothing passes it until that is mended.
+    pub(super) fn members_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Vec<Member> {
         let mut members = Vec::new();
         for i in &state.interfaces {
             let mut addresses = i.addresses.clone();
+            let network = catalogue.network_in_force(self, &i.network);
+            // Nobody knows what else than addresses holds it.
+            if network.as_ref().is_err_and(|e| e.class != Class::NotFound) {
+                continue;
+            }
             let port = match i.bridged {
                 None => None,
                 Some(allowed) => {
-                    let network = catalogue.network(self, &i.network).ok();
-                    let rules = network.and_then(|network| self.port_rules(i, state, network, allowed));
+                    let rules = network
+                        .ok()
+                        .and_then(|network| self.port_rules(i, state, network, allowed));
                     let Some((rules, announced)) = rules else { continue };
                     addresses.extend(announced);
                     Some(rules)
@@ -136,14 +143,18 @@ impl Host {
         members
     }
 
-    /// The firewall's rules as the networks' definitions want them; the members come and go one by one.
+    /// The firewall's rules as the networks' definitions want them, or wanted them before one was broken; the members come
+    /// and go one by one.
     pub fn ruleset(&self) -> Result<Ruleset> {
         let mut catalogue = Catalogue::default();
         let (mut masquerade, mut bridged, mut isolated) = (Vec::new(), false, Vec::new());
         let mut nat = Nat::default();
         for name in self.names_of("networks") {
             let Ok(name) = name.parse() else { continue };
-            let network = catalogue.network(self, &name)?;
+            // One that was never in force since the host's boot holds nobody who runs.
+            let Ok(network) = catalogue.network_in_force(self, &name) else {
+                continue;
+            };
             if let Some(bridge) = &network.bridge {
                 bridged = true;
                 // What a host does on somebody else's bridge is its owner's affair.

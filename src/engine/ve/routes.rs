@@ -19,13 +19,13 @@ impl Taken {
         found.map(|(_, name)| name.as_str())
     }
 
-    /// Does a prefix or an address of these belong to others?
+    /// Does a prefix or an address of these, IP or hardware, belong to others?
     pub fn lost(&self, interfaces: &[InterfaceState]) -> bool {
         let address = |a: &IpAddr| self.addresses.contains(a) || self.owner_of(*a).is_some();
         let prefix = |p: &IpNetwork| self.owner(p).is_some() || self.addresses.iter().any(|a| p.contains(*a));
         interfaces
             .iter()
-            .any(|i| i.addresses.iter().any(address) || i.routes.iter().any(prefix))
+            .any(|i| self.macs.contains_key(&i.mac) || i.addresses.iter().any(address) || i.routes.iter().any(prefix))
     }
 
     fn owner(&self, prefix: &IpNetwork) -> Option<&str> {
@@ -56,8 +56,10 @@ impl Host {
             }
             for name in self.names_of("networks") {
                 // One that can't be read keeps only its own VEs from starting.
-                let network = name.parse().ok().map(|name| catalogue.network(self, &name));
-                let Some(Ok(network)) = network else { continue };
+                let Ok(parsed) = name.parse() else { continue };
+                let Ok(network) = catalogue.network_in_force(self, &parsed) else {
+                    continue;
+                };
                 if let Some(pool) = network.pools.iter().find(|p| overlap(p, prefix)) {
                     return Err(refuse(format!("it overlaps {pool}, a pool of network \"{name}\"")));
                 }

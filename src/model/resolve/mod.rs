@@ -22,6 +22,7 @@ use crate::definition::{
 use crate::bandwidth::{Bandwidth, Burst};
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::Limits;
+use crate::mac::Mac;
 use crate::units::{Bytes, Span};
 pub use access::AccessRules;
 use merge::Merge;
@@ -119,6 +120,8 @@ pub struct Interface {
     pub addresses: Addresses,
     /// Prefixes that the host routes to it.
     pub routes: Vec<IpNetwork>,
+    /// Its hardware address; `None`: made from the VE's id.
+    pub mac: Option<Mac>,
     /// What it may do there that others may not.
     pub allowed: Allowances,
     /// The most to the VE by this interface; `None`: no limit of its own.

@@ -19,6 +19,7 @@ pub struct FakeFirewall {
 struct State {
     tables: BTreeMap<String, Table>,
     held: BTreeMap<String, Vec<String>>,
+    strays: Vec<String>,
     calls: Calls,
 }
 
@@ -48,6 +49,11 @@ impl FakeFirewall {
     /// Somebody changes the rules of all tables.
     pub fn tamper(&self) {
         self.state().tables.values_mut().for_each(|t| t.tampered = true);
+    }
+
+    /// Somebody leads a port of the host somewhere, by hand.
+    pub fn add_stray(&self, text: &str) {
+        self.state().strays.push(text.to_owned());
     }
 
     /// All that may pass, a line each: for comparing before and after.
@@ -91,7 +97,7 @@ impl State {
     fn standing(&self, ruleset: &Ruleset) -> Result<Standing> {
         let version = ruleset::version(ruleset, Family::Inet)?;
         Ok(match self.tables.get(&ruleset.table) {
-            Some(table) if table.tampered || table.bridged < ruleset.bridged => Standing::Broken,
+            Some(table) if table.tampered || (ruleset.bridged && !table.bridged) => Standing::Broken,
             Some(table) if table.version == version => Standing::Current,
             Some(_) => Standing::Outdated,
             None => Standing::Broken,
@@ -197,6 +203,15 @@ impl Firewall for FakeFirewall {
             .iter()
             .filter(|(name, t)| *name != table && t.prefix == prefix);
         Ok(others.map(|(name, _)| name.clone()).collect())
+    }
+
+    fn stray_forwards(&self, _table: &str) -> Result<Vec<String>> {
+        Ok(self.call("stray_forwards")?.strays.clone())
+    }
+
+    fn remove_stray_forwards(&self, _table: &str) -> Result<()> {
+        self.call("remove_stray_forwards")?.strays.clear();
+        Ok(())
     }
 
     fn text(&self, ruleset: &Ruleset) -> Result<String> {

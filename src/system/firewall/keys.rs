@@ -61,6 +61,11 @@ impl Key {
         IpNetwork::new(read_address(first)?, u8::try_from(length).ok()?).ok()
     }
 
+    /// Is it a port that leads somewhere, and nobody's?
+    pub fn is_stray(&self) -> bool {
+        self.set.is_forward() && self.owner.is_empty()
+    }
+
     /// The interface it belongs to.
     pub fn interface(&self) -> String {
         if self.set.has_owners() {
@@ -187,12 +192,13 @@ fn port_keys(name: &str, mac: [u8; 6], port: &PortRules) -> Vec<Key> {
     keys
 }
 
-/// The members that these keys make, in order of interface. An interface without a MAC has one of all zeros, which
+/// The members that these keys make, in order of interface; without what is nobody's. An interface without a MAC has one of all zeros, which
 /// no frame comes from.
 pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member> {
     let mut members = BTreeMap::new();
     // One that only says where somebody is makes no member.
-    for key in keys.into_iter().filter(|k| !matches!(k.set, Set::Near4 | Set::Near6)) {
+    let near = |key: &Key| matches!(key.set, Set::Near4 | Set::Near6);
+    for key in keys.into_iter().filter(|k| !near(k) && !k.is_stray()) {
         let interface = key.interface();
         let new = || Member {
             interface: interface.clone(),

@@ -36,7 +36,7 @@ mod tests;
 pub mod traffic;
 mod wire;
 
-pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters};
+pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters, outermost};
 pub use fake::FakeFirewall;
 pub use nat::Nat;
 pub use nftables::Nftables;
@@ -155,6 +155,12 @@ pub trait Firewall: Send + Sync + Debug {
 
     /// The tables that were loaded for interfaces of this prefix under another name than this, in order.
     fn strays(&self, table: &str, prefix: &str) -> Result<Vec<String>>;
+
+    /// Ports of the host that lead somewhere though they are no member's, a line each: somebody has added them by hand.
+    fn stray_forwards(&self, table: &str) -> Result<Vec<String>>;
+
+    /// Removes those.
+    fn remove_stray_forwards(&self, table: &str) -> Result<()>;
 
     /// Drops everything to and from these interfaces, there or yet to come, until [`Firewall::release`]: for a VE whose
     /// connections must not change. The rules are a table of their own, `held`; what it held before is held no more.

@@ -205,6 +205,13 @@ fn usurped(netlink: &mut Netlink, table: &str, own: &BTreeSet<Key>, wanted: &BTr
     Ok(others.filter(in_place).cloned().collect())
 }
 
+/// Elements that lead ports somewhere and belong to nobody.
+fn stray_keys(netlink: &mut Netlink, table: &str) -> Result<Vec<Key>> {
+    let maps = Set::all().filter(|set| set.is_forward());
+    let keys = read_keys(netlink, table, maps, None)?.unwrap_or_default();
+    Ok(keys.into_iter().filter(Key::is_stray).collect())
+}
+
 /// Gives each interface exactly the keys it shall have. Interfaces that aren't named stay as they are.
 fn set_keys(netlink: &mut Netlink, table: &str, interfaces: &Interfaces<'_>, wanted: &BTreeSet<Key>) -> Result<()> {
     let act = "change the members of firewall table";
@@ -368,7 +375,8 @@ impl Firewall for Nftables {
         ruleset::check_table(table)?;
         let has = read_keys(&mut open()?, table, Set::all(), None)?.unwrap_or_default();
         let wanted: BTreeSet<Key> = members.iter().flat_map(keys::keys).collect();
-        Ok(has.symmetric_difference(&wanted).map(Key::interface).collect())
+        let differ = has.symmetric_difference(&wanted).filter(|key| !key.is_stray());
+        Ok(differ.map(Key::interface).collect())
     }
 
     fn strays(&self, table: &str, prefix: &str) -> Result<Vec<String>> {
@@ -386,6 +394,23 @@ impl Firewall for Nftables {
             }
         }
         Ok(found.into_iter().collect())
+    }
+
+    fn stray_forwards(&self, table: &str) -> Result<Vec<String>> {
+        ruleset::check_table(table)?;
+        let keys = stray_keys(&mut open()?, table)?;
+        Ok(keys
+            .iter()
+            .map(|key| format!("{} in {}", key.text(), key.set.name()))
+            .collect())
+    }
+
+    fn remove_stray_forwards(&self, table: &str) -> Result<()> {
+        ruleset::check_table(table)?;
+        let mut netlink = open()?;
+        let keys = stray_keys(&mut netlink, table)?;
+        commit(&mut netlink, wire::delete(table, &keys))
+            .map_err(|refusal| refusal.into_error("remove ports from firewall table", table))
     }
 
     fn text(&self, ruleset: &Ruleset) -> Result<String> {

@@ -52,14 +52,14 @@ impl Interface {
 }
 
 /// See [`super::Network::bridge`].
-pub(super) fn ensure(sysctl: &Sysctl, bridge: &Bridge) -> Result<()> {
+pub(super) fn ensure(sysctl: &Sysctl, bridge: &Bridge) -> Result<bool> {
     check::bridge(bridge)?;
     let mut netlink = inspect::open()?;
     let name = bridge.name.as_str();
     let found = inspect::find(&mut netlink, name, false)?;
     let Some(own) = &bridge.own else {
         let why = match found {
-            Some(found) if found.is_bridge() => return Ok(()),
+            Some(found) if found.is_bridge() => return Ok(false),
             Some(_) => "it is no bridge",
             None => "there is no interface of that name",
         };
@@ -85,7 +85,8 @@ pub(super) fn ensure(sysctl: &Sysctl, bridge: &Bridge) -> Result<()> {
     made.map_err(|e| match is_new.then(|| remove(name)) {
         None | Some(Ok(())) => e,
         Some(Err(undo)) => e.hint(format!("{undo} either; remove it by hand: ip link delete {name}")),
-    })
+    })?;
+    Ok(is_new)
 }
 
 struct Making<'a> {

@@ -25,6 +25,7 @@ pub struct FakeNetwork {
 struct State {
     links: BTreeMap<String, Link>,
     bridges: BTreeMap<String, Bridge>,
+    unplugged: BTreeSet<String>,
     shapes: BTreeMap<String, Direction>,
     unable_to_shape: Option<String>,
     foreign: Vec<String>,
@@ -66,6 +67,11 @@ impl FakeNetwork {
         self.state().neighbours.insert(address, mac);
     }
 
+    /// Who had it is gone.
+    pub fn remove_neighbour(&self, address: IpAddr) {
+        self.state().neighbours.remove(&address);
+    }
+
     /// An interface of the host goes down, and with it what the host answers for on it.
     pub fn lose_proxies(&self) {
         self.state().proxies.clear();
@@ -75,6 +81,15 @@ impl FakeNetwork {
     pub fn own_bridges(&self) -> Vec<Bridge> {
         let state = self.state();
         state.bridges.values().filter(|b| b.own.is_some()).cloned().collect()
+    }
+
+    /// Somebody removes a bridge, whoever is on it.
+    pub fn lose_bridge(&self, name: &str) {
+        let mut state = self.state();
+        state.bridges.remove(name);
+        let on = |l: &&Link| l.port.as_ref().is_some_and(|p| p.bridge == name);
+        let lost: Vec<String> = state.links.values().filter(on).map(|l| l.host_name.clone()).collect();
+        state.unplugged.extend(lost);
     }
 
     /// The limits in force, by the names of their queues.
@@ -275,6 +290,7 @@ impl Network for FakeNetwork {
         host_names.iter().try_for_each(|name| check::interface_name(name))?;
         host_names.iter().try_for_each(|name| state.refuse_foreign(name))?;
         for name in host_names {
+            state.unplugged.remove(name);
             state.links.remove(name);
             state.counters.remove(name);
         }
@@ -288,22 +304,24 @@ impl Network for FakeNetwork {
         let found = |l: &Link| {
             let mut addresses = l.addresses.clone();
             addresses.sort_unstable();
+            let port = l.port.as_ref().filter(|_| !state.unplugged.contains(&l.host_name));
             FoundLink {
                 name: l.host_name.clone(),
                 alias: l.alias.clone(),
                 addresses,
+                bridge: port.map(|p| p.bridge.clone()),
             }
         };
         Ok(ours.map(found).collect())
     }
 
-    fn bridge(&self, bridge: &Bridge) -> Result<()> {
+    fn bridge(&self, bridge: &Bridge) -> Result<bool> {
         let mut state = self.call("bridge")?;
         check::bridge(bridge)?;
         state.refuse_foreign(&bridge.name)?;
         let there = state.bridges.get(&bridge.name).map(|b| b.own.is_some());
         match (&bridge.own, there) {
-            (None, Some(_)) => return Ok(()),
+            (None, Some(_)) => return Ok(false),
             (None, None) => {
                 let none = "there is no interface of that name";
                 return Err(Error::new("use bridge", &bridge.name, none).kind(Kind::NotFound));
@@ -314,8 +332,18 @@ impl Network for FakeNetwork {
             }
             (Some(_), _) => {}
         }
-        state.bridges.insert(bridge.name.clone(), bridge.clone());
-        Ok(())
+        Ok(state.bridges.insert(bridge.name.clone(), bridge.clone()).is_none())
+    }
+
+    fn rejoin(&self, links: &[Link]) -> Result<usize> {
+        let mut state = self.call("rejoin")?;
+        check::links(links)?;
+        let mut made = 0;
+        for link in links {
+            state.bridge_of(link)?;
+            made += usize::from(state.unplugged.remove(&link.host_name));
+        }
+        Ok(made)
     }
 
     fn bridges(&self, prefix: &str) -> Result<Vec<FoundBridge>> {
@@ -323,7 +351,8 @@ impl Network for FakeNetwork {
         check::prefix(prefix)?;
         let begin = format!("br{prefix}-");
         let ports = |name: &str| {
-            let on = |l: &&Link| l.port.as_ref().is_some_and(|p| p.bridge == name);
+            let plugged = |l: &&Link| !state.unplugged.contains(&l.host_name);
+            let on = |l: &&Link| l.port.as_ref().is_some_and(|p| p.bridge == name) && plugged(l);
             state.links.values().filter(on).map(|l| l.host_name.clone()).collect()
         };
         let ours = state.bridges.values().filter(|b| b.name.starts_with(&begin));

@@ -112,7 +112,13 @@ pub(super) fn list(prefix: &str) -> Result<Vec<FoundLink>> {
     check::prefix(prefix)?;
     let mut netlink = open()?;
     netlink.filter_strictly();
-    let mut ours: Vec<_> = all(&mut netlink)?
+    let everything = all(&mut netlink)?;
+    let bridges: BTreeMap<u32, String> = everything
+        .iter()
+        .filter(|i| i.is_bridge())
+        .map(|i| (i.index, i.name.clone()))
+        .collect();
+    let mut ours: Vec<_> = everything
         .into_iter()
         .filter(|i| i.is_ours() && check::belongs(&i.name, prefix))
         .collect();
@@ -127,6 +133,7 @@ pub(super) fn list(prefix: &str) -> Result<Vec<FoundLink>> {
             name: i.name,
             alias: i.alias,
             addresses,
+            bridge: bridges.get(&i.master).cloned(),
         }
     };
     Ok(ours.into_iter().map(found).collect())

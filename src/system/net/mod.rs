@@ -173,6 +173,8 @@ pub struct FoundLink {
     pub alias: String,
     /// The addresses that we route to it, in order.
     pub addresses: Vec<IpAddr>,
+    /// The bridge that it is a port of.
+    pub bridge: Option<String>,
 }
 
 /// Addresses, and where to ask for them.
@@ -180,6 +182,8 @@ pub struct FoundLink {
 pub struct Probe {
     /// The host's interface: a bridge, or an uplink.
     pub interface: String,
+    /// Where to ask if there is no such interface: the uplink of a bridge that isn't made yet.
+    pub instead: Option<String>,
     /// The addresses.
     pub addresses: Vec<IpAddr>,
     /// The hardware address whose answers don't count: the VE's own.
@@ -257,7 +261,8 @@ pub trait Network: Send + Sync + Debug {
     fn announce(&self, init: u32, links: &[Link]) -> Result<()>;
 
     /// Asks whether others have these addresses already: all of them at once, for as long as this in all. The answer
-    /// names who has which, by hardware address. Where there is no such interface nobody is asked.
+    /// names who has which, by hardware address. Where there is neither of the
+    /// two interfaces nobody is asked.
     fn probe(&self, probes: &[Probe], within: Duration) -> Result<Vec<(IpAddr, [u8; 6])>>;
 
     /// Has the host answer on an interface for these addresses ([`Link::proxy`]). What is so already is left as it is.
@@ -292,8 +297,13 @@ pub trait Network: Send + Sync + Debug {
 
     /// Makes a bridge of ours as it shall be, or mends it: name, addresses, uplink; all or nothing if it is new. Where its
     /// uplink has changed, all ports but VEs' and the new one are taken out of it. Of somebody else's, only whether it is there. Hold a
-    /// lock of the whole host around it.
-    fn bridge(&self, bridge: &Bridge) -> Result<()>;
+    /// lock of the whole host around it. True if it wasn't there: the ports of VEs that run are to come back to it.
+    fn bridge(&self, bridge: &Bridge) -> Result<bool>;
+
+    /// Makes host ends of a VE that are there ports of their bridges again, with all that holds a port; those that are already stay
+    /// as they are, and those that are gone are passed over. What the firewall has for them must be in force before. Tells
+    /// how many it has made ports.
+    fn rejoin(&self, links: &[Link]) -> Result<usize>;
 
     /// Our bridges named "br" + `prefix` + "-" + something, in order of name.
     fn bridges(&self, prefix: &str) -> Result<Vec<FoundBridge>>;

@@ -111,8 +111,12 @@ impl Network for RoutedNetwork {
         inspect::list(prefix)
     }
 
-    fn bridge(&self, bridge: &Bridge) -> Result<()> {
+    fn bridge(&self, bridge: &Bridge) -> Result<bool> {
         bridge::ensure(&self.sysctl, bridge)
+    }
+
+    fn rejoin(&self, links: &[Link]) -> Result<usize> {
+        port::rejoin(links)
     }
 
     fn bridges(&self, prefix: &str) -> Result<Vec<FoundBridge>> {

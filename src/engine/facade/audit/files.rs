@@ -134,6 +134,14 @@ impl Host {
         Ok(())
     }
 
+    /// Definitions that others name: whoever needs one with mistakes can't start.
+    pub(super) fn audit_mistakes(&self, found: &mut Findings<'_>) {
+        for (kind, _, path, why) in self.broken_definitions() {
+            let why = format!("no VE with this {kind} can start, and those that run are held as it said before: {why}");
+            found.tell("definition", path.display(), why);
+        }
+    }
+
     /// Definitions are a person's: none is removed.
     pub(super) fn audit_definitions(&self, inventory: &Inventory, found: &mut Findings<'_>) -> Result<()> {
         for name in self.names_of("ve") {
@@ -153,7 +161,7 @@ impl Host {
 
     /// Two VEs must never share an id range or an address.
     pub(super) fn audit_allocations<'a>(&'a self, found: &mut Findings<'a>) -> Result<()> {
-        let (mut slots, mut addresses) = (BTreeMap::new(), BTreeMap::new());
+        let (mut slots, mut addresses, mut macs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (id, state) in self.states()? {
             let state = match state {
                 Ok(state) => {
@@ -172,6 +180,15 @@ impl Host {
             if let Some(other) = slots.insert(state.slot, id) {
                 let remedy = "destroy one of them and create it anew";
                 found.tell("id range", state.slot, twice(id, other, remedy));
+            }
+            for mac in state.interfaces.iter().map(|i| i.mac) {
+                if let Some(other) = macs.insert(mac, id) {
+                    found.tell(
+                        "hardware address",
+                        mac,
+                        twice(id, other, "give one of them another (mac)"),
+                    );
+                }
             }
             for address in state.interfaces.iter().flat_map(|i| &i.addresses) {
                 if let Some(other) = addresses.insert(*address, id) {

@@ -62,6 +62,34 @@ impl Host {
         Ok(())
     }
 
+    /// A host end that should be a port and is none: somebody has removed the bridge, or taken it out.
+    pub(super) fn audit_ports<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        let links = self.network.list(self.config.interface_prefix.as_str())?;
+        let mut catalogue = Catalogue::default();
+        for &id in inventory.running.keys().filter(|id| !inventory.busy.contains(id)) {
+            let Ok(state) = self.state(id) else { continue };
+            for interface in state.interfaces.iter().filter(|i| i.bridged.is_some()) {
+                let name = self.interface_name(id, interface);
+                let network = catalogue.network_in_force(self, &interface.network).ok();
+                let Some(bridge) = network.and_then(|n| n.bridge.as_ref()) else {
+                    continue;
+                };
+                let wanted = self.bridge_name(interface.network.as_str(), bridge);
+                // One that is gone is told of already.
+                let link = links.iter().find(|l| l.name == name);
+                if link.is_none_or(|l| l.bridge.as_ref() == Some(&wanted)) {
+                    continue;
+                }
+                let why = format!("it is no port of bridge {wanted}: its VE reaches nobody");
+                found.add("port", name, why, move || {
+                    let _lock = self.lock_idle(id)?;
+                    self.mend_ports(id)
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// What a VE's limits are held by goes when the VE has ended.
     pub(super) fn audit_shapers<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
         let prefix = self.config.interface_prefix.as_str();

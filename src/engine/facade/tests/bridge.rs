@@ -3,7 +3,7 @@
 use hostel_system::net::Network as _;
 
 use super::*;
-use crate::testing::{fakes, host, inventory, started, with_ve};
+use crate::testing::{fakes, host, inventory, order, started, with_ve};
 
 const LAN: &str = "kind = \"bridge\"\npools = [\"192.0.2.0/24\", \"2001:db8:88::/64\"]\ngateway = [\"192.0.2.1\"]\n\
     host_addresses = [\"192.0.2.1\"]\nuplink = \"eth1\"\nvlan = 20\n";
@@ -75,6 +75,53 @@ fn a_bridge_stays_with_its_network_and_goes_with_it() {
     assert_eq!(kinds(&host), ["bridge: brhv-lan"]);
     engine(&host).audit(true).unwrap();
     assert!(fakes(&host).network.own_bridges().is_empty());
+}
+
+#[test]
+fn a_bridge_that_somebody_has_removed_is_made_again_with_all_who_were_on_it() {
+    let host = on_lan(LAN, &[]);
+    started(&host);
+    for name in ["web2", "web3"] {
+        engine(&host).create(&order(name, ON_LAN), &Silent).unwrap();
+    }
+    let ports = || fakes(&host).network.bridges("hv").unwrap().remove(0).ports;
+    let lose = || fakes(&host).network.lose_bridge("brhv-lan");
+    let on = |n: u32, heard: &Heard| engine(&host).act(id(n), &start(), heard).unwrap();
+    lose();
+    let heard = Heard::default();
+    on(102, &heard);
+    assert!(
+        heard.notes().iter().any(|n| n.contains("web1 is on it again")),
+        "{:?}",
+        heard.notes()
+    );
+    assert_eq!(ports(), ["hv101.0", "hv102.0"]);
+    // One that can't be put back keeps nobody from starting, and is found.
+    lose();
+    fakes(&host).network.fail_method(Some("rejoin"));
+    let heard = Heard::default();
+    on(103, &heard);
+    assert!(
+        heard.notes().iter().any(|n| n.contains("web1 is not on it")),
+        "{:?}",
+        heard.notes()
+    );
+    fakes(&host).network.fail_method(None);
+    let audit = |fix: bool| {
+        let found = engine(&host)
+            .audit(fix)
+            .unwrap()
+            .into_iter()
+            .filter(|o| o.kind == "port");
+        found.map(|o| (o.kind, o.object, o.fixed)).collect::<Vec<_>>()
+    };
+    let of = |name: &str, fixed| ("port".to_owned(), name.to_owned(), fixed);
+    assert_eq!(audit(false), [of("hv101.0", false), of("hv102.0", false)]);
+    assert_eq!(audit(true), [of("hv101.0", true), of("hv102.0", true)]);
+    assert_eq!(ports(), ["hv101.0", "hv102.0", "hv103.0"]);
+    lose();
+    assert_eq!(audit(true).len(), 3);
+    assert!(audit(false).is_empty() && ports().len() == 3);
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn flags_of_a_port() {
     let own = OwnBridge {
         alias: "hostel network lan".into(),
         mtu: None,
+        big_tcp: false,
         addresses: Vec::new(),
         uplink: None,
     };
