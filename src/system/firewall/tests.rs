@@ -1,6 +1,7 @@
 //! The firewall on the real kernel: `nft`, `ping` and frames of our own making as witnesses.
 
 mod bridge;
+mod dhcp;
 mod forward;
 mod nat;
 mod spoofing;

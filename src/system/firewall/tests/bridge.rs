@@ -44,14 +44,14 @@ fn port(id: u32, rules: PortRules) -> Member {
     }
 }
 
-fn on_side(side: u32) -> PortRules {
+pub(super) fn on_side(side: u32) -> PortRules {
     PortRules {
         side,
         ..PortRules::default()
     }
 }
 
-fn rules() -> Ruleset {
+pub(super) fn rules() -> Ruleset {
     Ruleset {
         bridged: true,
         isolated: vec![IsolatedNetwork {
@@ -63,7 +63,12 @@ fn rules() -> Ruleset {
 }
 
 /// A host that is the gateway on its bridge, with VEs 101 and 102 on it; the rules are there before any port.
-fn two_ports(first: PortRules, second: PortRules) -> Option<(Space, Space, Space)> {
+pub(super) fn two_ports(first: PortRules, second: PortRules) -> Option<(Space, Space, Space)> {
+    two_ports_with(&rules(), first, second)
+}
+
+/// The same with other rules.
+pub(super) fn two_ports_with(rules: &Ruleset, first: PortRules, second: PortRules) -> Option<(Space, Space, Space)> {
     let (host, one, two) = (Space::new()?, Space::new()?, Space::new()?);
     let bridge = Bridge {
         name: NAME.into(),
@@ -76,7 +81,7 @@ fn two_ports(first: PortRules, second: PortRules) -> Option<(Space, Space, Space
     };
     host.run(|| {
         network().prepare_host().unwrap();
-        firewall().ensure(&rules()).unwrap();
+        firewall().ensure(rules).unwrap();
         network().bridge(&bridge).unwrap();
         network().attach(one.fd(), &[bridged(101, first.any_mac)]).unwrap();
         network().attach(two.fd(), &[bridged(102, second.any_mac)]).unwrap();
@@ -187,6 +192,10 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
             "dhcp server",
             v4(ipv4(OWN4, OTHER4, UDP, &udp(67, 68, &marked("dhcp server")))),
         ),
+        (
+            "dhcp from any port",
+            v4(ipv4(OWN4, OTHER4, UDP, &udp(1000, 68, &marked("dhcp from any port")))),
+        ),
         ("redirect", v4(ipv4(OWN4, OTHER4, 1, &redirect))),
         (
             "group query",
@@ -215,6 +224,10 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
         (
             "dhcp server 6",
             v6(udp6(OWN6, OTHER6, 547, 546, &marked("dhcp server 6"))),
+        ),
+        (
+            "dhcp 6 from any port",
+            v6(udp6(OWN6, OTHER6, 1000, 546, &marked("dhcp 6 from any port"))),
         ),
         ("ra", v6(discovery(OWN6, OTHER6, 134, OWN6, &marked("ra")))),
         ("hidden ra", v6(ipv6(OWN6, OTHER6, 0, 255, &hidden))),
@@ -307,7 +320,7 @@ fn only_own_frames_reach_a_neighbour() {
     }
 }
 
-fn spoofed(host: &Space) -> u64 {
+pub(super) fn spoofed(host: &Space) -> u64 {
     let counters = parts(host, "counter");
     let own = counters
         .iter()
@@ -460,7 +473,12 @@ fn each_allowance_allows_one_thing() {
                 dhcp_server: true,
                 ..on_side(7)
             },
-            &["dhcp server", "dhcp server 6"],
+            &[
+                "dhcp server",
+                "dhcp from any port",
+                "dhcp server 6",
+                "dhcp 6 from any port",
+            ],
         ),
         (
             PortRules {

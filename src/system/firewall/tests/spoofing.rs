@@ -70,6 +70,10 @@ fn forbidden(mac: [u8; 6], gateway: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
             v4(ipv4(OWN4, OTHER4, UDP, &udp(67, 68, &marked("DHCP server")))),
         ),
         (
+            "DHCP from any port",
+            v4(ipv4(OWN4, OTHER4, UDP, &udp(1000, 68, &marked("DHCP from any port")))),
+        ),
+        (
             "ICMP redirect",
             v4(ipv4(
                 OWN4,
@@ -89,6 +93,10 @@ fn forbidden(mac: [u8; 6], gateway: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
         (
             "DHCPv6 server",
             v6(udp6(OWN6, OTHER6, 547, 546, &marked("DHCPv6 server"))),
+        ),
+        (
+            "DHCPv6 from any port",
+            v6(udp6(OWN6, OTHER6, 1000, 546, &marked("DHCPv6 from any port"))),
         ),
         (
             "router advertisement",
@@ -148,9 +156,11 @@ fn only_own_packets_reach_others() {
         "foreign source",
         "foreign MAC",
         "DHCP server",
+        "DHCP from any port",
         "redirect",
         "foreign source, IPv6",
         "DHCPv6 server",
+        "DHCPv6 from any port",
     ] {
         assert!(through.iter().any(|t| t == text), "{text} not in {through:?}");
     }
