@@ -10,6 +10,7 @@ from table import Row, number, spread
 SECONDS = "1"
 LAN = """
 kind = "bridge"
+host_services = ["all"]
 pools = ["10.89.0.0/16"]
 gateway = ["10.89.0.1"]
 host_addresses = ["10.89.0.1"]

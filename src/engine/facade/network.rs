@@ -40,6 +40,8 @@ pub struct NetworkStatus {
     pub proxy: Option<String>,
     /// Is the LAN asked, before a VE gets an address, whether somebody has it?
     pub probe: bool,
+    /// Ports of the host that its VEs may connect to.
+    pub host_services: Vec<String>,
     /// Seconds that an address which a VE gave back is kept from others.
     pub quarantine: u64,
     /// How many VEs are on it.
@@ -91,6 +93,7 @@ impl Engine {
                         mtu: None,
                         proxy: None,
                         probe: false,
+                        host_services: Vec::new(),
                         quarantine: 0,
                         ves: on_it,
                     },
@@ -191,6 +194,7 @@ fn status(network: &Network, taken: &Taken, ves: usize) -> NetworkStatus {
         mtu: network.mtu,
         proxy: network.proxy.as_ref().map(ToString::to_string),
         probe: network.probe,
+        host_services: network.host_services.iter().map(ToString::to_string).collect(),
         quarantine: network.quarantine.duration().as_secs(),
         ves,
     }

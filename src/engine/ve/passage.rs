@@ -2,7 +2,7 @@
 
 use hostel_model::definition::NetworkKind;
 use hostel_model::id::VeId;
-use hostel_system::firewall::{IsolatedNetwork, MasqueradePool, Member, Nat, Ruleset};
+use hostel_system::firewall::{HostSide, IsolatedNetwork, MasqueradePool, Member, Nat, Offer, Ruleset};
 use hostel_system::net::{ALIAS_PREFIX, Link};
 use hostel_system::process::Init;
 
@@ -111,7 +111,7 @@ impl Host {
     pub fn ruleset(&self) -> Result<Ruleset> {
         let mut catalogue = Catalogue::default();
         let (mut masquerade, mut bridged, mut isolated) = (Vec::new(), false, Vec::new());
-        let mut nat = Nat::default();
+        let (mut nat, mut host) = (Nat::default(), HostSide::default());
         for name in self.names_of("networks") {
             let Ok(name) = name.parse() else { continue };
             let network = catalogue.network(self, &name)?;
@@ -127,11 +127,17 @@ impl Host {
                 // Behind an uplink there are others, whose frames the bridge passes on to the host.
                 let only_ves = own && bridge.uplink.is_none();
                 let bridge_name = self.bridge_name(name.as_str(), bridge);
-                nat.inside.extend(only_ves.then(|| bridge_name.clone()));
+                let side = if only_ves { &mut nat.inside } else { &mut host.shared };
+                side.push(bridge_name.clone());
                 let is_gateway = !bridge.host.is_empty();
                 nat.bridged
                     .extend(is_gateway.then(|| (bridge_name, network.pools.clone())));
             }
+            let offers = !network.host_services.is_empty();
+            host.offers.extend(offers.then(|| Offer {
+                pools: network.pools.clone(),
+                services: network.host_services.clone(),
+            }));
             if network.kind == NetworkKind::Nat {
                 nat.closed.extend(&network.pools);
             }
@@ -147,6 +153,7 @@ impl Host {
             prefix: self.config.interface_prefix.as_str().to_owned(),
             masquerade,
             nat,
+            host,
             bridged,
             isolated,
             members: Vec::new(),

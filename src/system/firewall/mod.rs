@@ -23,6 +23,7 @@ use crate::Result;
 mod access;
 mod fake;
 mod forward;
+mod host;
 mod keys;
 mod nat;
 mod nftables;
@@ -37,6 +38,7 @@ mod wire;
 
 pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters};
 pub use fake::FakeFirewall;
+pub use host::{HostSide, Offer};
 pub use nat::Nat;
 pub use nftables::Nftables;
 
@@ -51,6 +53,8 @@ pub struct Ruleset {
     pub masquerade: Vec<MasqueradePool>,
     /// Networks that nobody outside reaches uninvited.
     pub nat: Nat,
+    /// What VEs reach of the host.
+    pub host: HostSide,
     /// Are there networks of kind bridge? The table of that family is made for them only: not every kernel has it.
     pub bridged: bool,
     /// Networks on bridges of ours into which the host forwards nothing of their own VEs: tenants would reach each other

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tera::{Context, Tera};
 
 use super::keys::{Family, Key, Set, keys};
-use super::{Member, Ruleset, nat};
+use super::{Member, Ruleset, host, nat};
 use crate::error::{Error, Kind, Result};
 use crate::net::{GATEWAY_V6, check};
 
@@ -206,6 +206,7 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
         Family::Inet => {
             insert_members(&mut context, members);
             context.insert("nat", &nat::text(ruleset, members)?);
+            context.insert("host", &host::text(ruleset)?);
             TEMPLATE
         }
         Family::Bridge => {

@@ -3,6 +3,7 @@
 mod bridge;
 mod dhcp;
 mod forward;
+mod host;
 mod nat;
 mod spoofing;
 mod table;
@@ -10,7 +11,7 @@ mod text;
 
 use ipnetwork::IpNetwork;
 
-use super::{Firewall, MasqueradePool, Member, Nat, Nftables, Ruleset};
+use super::{Firewall, HostSide, MasqueradePool, Member, Nat, Nftables, Ruleset};
 use crate::net::testing::{Space, add_ve, host_and_ve, link};
 
 const TABLE: &str = "hostel_test";
@@ -36,6 +37,7 @@ fn ruleset(members: &[Member]) -> Ruleset {
         prefix: "hv".into(),
         masquerade: Vec::new(),
         nat: Nat::default(),
+        host: HostSide::default(),
         bridged: false,
         isolated: Vec::new(),
         members: members.to_vec(),

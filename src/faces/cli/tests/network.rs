@@ -34,6 +34,7 @@ fn private() -> NetworkStatus {
         mtu: None,
         proxy: None,
         probe: false,
+        host_services: vec!["tcp/22".into(), "udp/123".into()],
         quarantine: 3600,
         ves: 17,
     }
@@ -52,6 +53,7 @@ fn broken() -> NetworkStatus {
         mtu: None,
         proxy: None,
         probe: false,
+        host_services: Vec::new(),
         quarantine: 0,
         ves: 3,
     }
