@@ -2,7 +2,7 @@
 
 use hostel_model::definition::NetworkKind;
 use hostel_model::id::VeId;
-use hostel_system::firewall::{HostSide, IsolatedNetwork, MasqueradePool, Member, Nat, Offer, Ruleset};
+use hostel_system::firewall::{Apart, HostSide, IsolatedNetwork, MasqueradePool, Member, Nat, Offer, Ruleset};
 use hostel_system::net::{ALIAS_PREFIX, Link};
 use hostel_system::process::Init;
 
@@ -123,6 +123,12 @@ impl Host {
                 isolated.extend(apart.then(|| IsolatedNetwork {
                     pools: network.pools.clone(),
                     host: bridge.host.clone(),
+                }));
+                host.apart.extend(bridge.isolated.then(|| Apart {
+                    bridge: self.bridge_name(name.as_str(), bridge),
+                    pools: network.pools.clone(),
+                    others: network.exclude.clone(),
+                    own,
                 }));
                 // Behind an uplink there are others, whose frames the bridge passes on to the host.
                 let only_ves = own && bridge.uplink.is_none();

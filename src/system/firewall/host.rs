@@ -1,6 +1,6 @@
-//! What VEs reach of the host itself: the part of the text that says so.
+//! What VEs reach of the host itself, and by way of it: the part of the text that says so.
 
-use hostel_model::definition::HostService;
+use hostel_model::definition::{AddressRange, HostService};
 use hostel_model::mac::Mac;
 use ipnetwork::IpNetwork;
 use tera::{Context, Tera};
@@ -19,6 +19,21 @@ pub struct HostSide {
     pub shared: Vec<String>,
     /// What networks' VEs may connect to; beside ping, DNS and DHCP.
     pub offers: Vec<Offer>,
+    /// Networks on bridges whose tenants are kept from each other.
+    pub apart: Vec<Apart>,
+}
+
+/// A network on a bridge into which the host forwards nothing from VEs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Apart {
+    /// The bridge.
+    pub bridge: String,
+    /// The network's addresses.
+    pub pools: Vec<IpNetwork>,
+    /// Those of them that no VE has: of machines on the LAN, for one.
+    pub others: Vec<AddressRange>,
+    /// Has the bridge rules of its own about what comes back to it?
+    pub own: bool,
 }
 
 /// Ports of the host that the VEs of a network may connect to.
@@ -67,26 +82,71 @@ impl Offer {
     }
 }
 
-fn interfaces(about: &'static str, name: &'static str, names: &[String]) -> HostSet {
+fn interfaces<'a>(about: &'static str, name: &'static str, names: impl IntoIterator<Item = &'a String>) -> HostSet {
     HostSet {
         about,
         name,
         of: "ifname",
         interval: false,
-        elements: sorted(names.iter().map(|name| format!("\"{name}\""))),
+        elements: sorted(names.into_iter().map(|name| format!("\"{name}\""))),
     }
+}
+
+/// Where VEs aren't to get by way of the host.
+fn apart_sets(apart: &[Apart]) -> Vec<HostSet> {
+    let set = |about, name, of, interval, elements| HostSet {
+        about,
+        name,
+        of,
+        interval,
+        elements,
+    };
+    let (about, of_others) = ("Their networks' addresses.", "Those of them that no VE has.");
+    let pools = |ipv6: bool| prefixes(apart.iter().flat_map(|a| &a.pools), ipv6);
+    let others = |ipv6: bool| {
+        let all = apart.iter().flat_map(|a| &a.others);
+        sorted(
+            all.filter(move |r| r.first().is_ipv6() == ipv6)
+                .map(ToString::to_string),
+        )
+    };
+    let own = apart
+        .iter()
+        .filter(|a| a.own)
+        .map(|a| format!("\"{0}\" . \"{0}\"", a.bridge));
+    vec![
+        interfaces(
+            "Bridges whose tenants are kept apart.",
+            "isolated_bridges",
+            apart.iter().map(|a| &a.bridge),
+        ),
+        set(
+            "From each of ours back to itself.",
+            "judged",
+            "ifname . ifname",
+            false,
+            sorted(own),
+        ),
+        set(about, "apart4", "ipv4_addr", true, pools(false)),
+        set(about, "apart6", "ipv6_addr", true, pools(true)),
+        set(of_others, "others4", "ipv4_addr", true, others(false)),
+        set(of_others, "others6", "ipv6_addr", true, others(true)),
+    ]
 }
 
 /// The part of the table's text.
 pub(super) fn text(ruleset: &Ruleset) -> Result<String> {
     let (host, ves) = (&ruleset.host, &ruleset.nat.inside);
-    ves.iter()
+    let mut bridges = ves
+        .iter()
         .chain(&host.shared)
-        .try_for_each(|name| check::interface_name(name))?;
-    let sets = [
+        .chain(host.apart.iter().map(|a| &a.bridge));
+    bridges.try_for_each(|name| check::interface_name(name))?;
+    let mut sets = vec![
         interfaces("Bridges that VEs are on and nobody else.", "ve_bridges", ves),
         interfaces("Bridges that they share with others.", "shared_bridges", &host.shared),
     ];
+    sets.extend(apart_sets(&host.apart));
     let mut context = Context::new();
     context.insert("prefix", &ruleset.prefix);
     let [guest, mask] = Mac::OF_GUESTS.map(check::mac_text);

@@ -38,7 +38,7 @@ mod wire;
 
 pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters};
 pub use fake::FakeFirewall;
-pub use host::{HostSide, Offer};
+pub use host::{Apart, HostSide, Offer};
 pub use nat::Nat;
 pub use nftables::Nftables;
 
@@ -53,7 +53,7 @@ pub struct Ruleset {
     pub masquerade: Vec<MasqueradePool>,
     /// Networks that nobody outside reaches uninvited.
     pub nat: Nat,
-    /// What VEs reach of the host.
+    /// What VEs reach of the host, and by way of it.
     pub host: HostSide,
     /// Are there networks of kind bridge? The table of that family is made for them only: not every kernel has it.
     pub bridged: bool,

@@ -1,5 +1,6 @@
 //! The firewall on the real kernel: `nft`, `ping` and frames of our own making as witnesses.
 
+mod apart;
 mod bridge;
 mod dhcp;
 mod forward;

@@ -1,10 +1,10 @@
 //! What a port's guest may send, and what reaches it: each case by frames that its root could make.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::*;
 use crate::firewall::testing::*;
-use crate::firewall::{IsolatedNetwork, PortRules};
+use crate::firewall::{Apart, IsolatedNetwork, PortRules};
 use crate::net::testing::network;
 use crate::net::{Bridge, Link, Network, OwnBridge, Port};
 
@@ -52,12 +52,22 @@ pub(super) fn on_side(side: u32) -> PortRules {
 }
 
 pub(super) fn rules() -> Ruleset {
+    let pools: Vec<IpNetwork> = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
     Ruleset {
         bridged: true,
         isolated: vec![IsolatedNetwork {
-            pools: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
+            pools: pools.clone(),
             host: vec![GATEWAY4.into(), GATEWAY6.into()],
         }],
+        host: HostSide {
+            apart: vec![Apart {
+                bridge: NAME.into(),
+                pools,
+                others: vec![IpAddr::from(GATEWAY4).into(), IpAddr::from(GATEWAY6).into()],
+                own: true,
+            }],
+            ..HostSide::default()
+        },
         ..ruleset(&[])
     }
 }
@@ -646,8 +656,12 @@ fn members_of_both_tables_come_and_go() {
 #[test]
 fn the_table_of_ports_is_mended_by_itself() {
     let Some(host) = Space::new() else { return };
-    host.run(|| firewall().ensure(&ruleset(&[member(103, &["198.51.100.7"])])))
-        .unwrap();
+    let without = Ruleset {
+        bridged: false,
+        members: vec![member(103, &["198.51.100.7"])],
+        ..rules()
+    };
+    host.run(|| firewall().ensure(&without)).unwrap();
     assert!(
         parts(&host, "table").iter().all(|t| t["family"] == "inet"),
         "only where there are bridges"

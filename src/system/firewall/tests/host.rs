@@ -3,12 +3,13 @@
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use hostel_model::definition::AddressRange;
 use hostel_model::mac::Mac;
 
 use super::bridge::{on_side, rules, two_ports_with};
 use super::nat::neighbour;
 use super::*;
-use crate::firewall::{Offer, PortRules};
+use crate::firewall::{Apart, Offer, PortRules};
 use crate::net::testing::network;
 use crate::net::{Link, Network, Port};
 
@@ -143,12 +144,35 @@ fn the_same_on_a_bridge_of_ours() {
     }
 }
 
-/// A bridge of the host's owner, with a machine of the LAN and a VE on it: hardware addresses tell one from the other.
-#[test]
-fn on_a_bridge_with_others_only_ves_are_judged() {
-    let (Some(host), Some(ve), Some(machine)) = (Space::new(), Space::new(), Space::new()) else {
-        return;
+/// VE 101 + n at 192.0.2.10 + n on the bridge br0, by the hardware address that VEs have.
+fn shared_link(n: u32) -> Link {
+    let port = Port {
+        bridge: "br0".into(),
+        pools: vec!["192.0.2.0/24".parse().unwrap()],
+        gateways: Vec::new(),
+        any_mac: false,
     };
+    Link {
+        mac: Mac::guest((101 + n).try_into().unwrap(), 0).bytes(),
+        port: Some(port),
+        ..link(101 + n, 0, &[&format!("192.0.2.{}", 10 + n)])
+    }
+}
+
+/// What they are in the firewall.
+pub(super) fn shared_members(ves: &[PortRules]) -> Vec<Member> {
+    let one = |(n, rules): (u32, &PortRules)| Member {
+        mac: shared_link(n).mac,
+        port: Some(rules.clone()),
+        ..member(101 + n, &[&format!("192.0.2.{}", 10 + n)])
+    };
+    (0..).zip(ves).map(one).collect()
+}
+
+/// A bridge of the host's owner, br0 and 192.0.2.1, with VEs and a machine of the LAN, 192.0.2.99. Its tenants are kept
+/// apart.
+pub(super) fn shared_bridge(rules: &[PortRules]) -> Option<(Space, Vec<Space>, Space)> {
+    let (host, machine) = (Space::new()?, Space::new()?);
     host.ip("link add br0 type bridge");
     host.ip("addr add 192.0.2.1/24 dev br0");
     host.ip("link set br0 up");
@@ -158,35 +182,42 @@ fn on_a_bridge_with_others_only_ves_are_judged() {
     host.ip("link set lan0 master br0 up");
     machine.ip("addr add 192.0.2.99/24 dev eth0");
     machine.ip("link set eth0 up");
-    let port = Port {
-        bridge: "br0".into(),
-        pools: vec!["192.0.2.0/24".parse().unwrap()],
-        gateways: Vec::new(),
-        any_mac: false,
-    };
-    let link = Link {
-        mac: Mac::guest(101.try_into().unwrap(), 0).bytes(),
-        port: Some(port),
-        ..link(101, 0, &["192.0.2.10"])
-    };
-    let own = Member {
-        mac: link.mac,
-        port: Some(PortRules::default()),
-        ..member(101, &["192.0.2.10"])
-    };
-    let mut shared = Ruleset {
+    let ves: Vec<Space> = rules.iter().map(|_| Space::new()).collect::<Option<_>>()?;
+    let shared = Ruleset {
         bridged: true,
+        host: HostSide {
+            shared: vec!["br0".into()],
+            apart: vec![Apart {
+                bridge: "br0".into(),
+                pools: vec!["192.0.2.0/24".parse().unwrap()],
+                others: ["192.0.2.1", "192.0.2.90-192.0.2.99"]
+                    .map(|r| r.parse::<AddressRange>().unwrap())
+                    .into(),
+                own: false,
+            }],
+            ..HostSide::default()
+        },
         ..ruleset(&[])
     };
-    shared.host.shared = vec!["br0".into()];
     host.run(|| {
         network().prepare_host().unwrap();
         firewall().ensure(&shared).unwrap();
-        network().attach(ve.fd(), &[link]).unwrap();
-        firewall().admit(TABLE, &[own]).unwrap();
+        for (n, ve) in (0..).zip(&ves) {
+            network().attach(ve.fd(), &[shared_link(n)]).unwrap();
+        }
+        firewall().admit(TABLE, &shared_members(rules)).unwrap();
     });
+    Some((host, ves, machine))
+}
+
+/// Hardware addresses tell one from the other.
+#[test]
+fn on_a_bridge_with_others_only_ves_are_judged() {
+    let Some((host, ves, machine)) = shared_bridge(&[on_side(7)]) else {
+        return;
+    };
     let _listeners = serve(&host, &["192.0.2.1"]);
-    assert!(ve.ping("192.0.2.1", 10) && machine.ping("192.0.2.1", 10));
+    assert!(ves[0].ping("192.0.2.1", 10) && machine.ping("192.0.2.1", 10));
     assert_eq!(found(&machine, "192.0.2.1").len(), 2 * LISTENS.len());
-    assert_eq!(found(&ve, "192.0.2.1"), NAMES);
+    assert_eq!(found(&ves[0], "192.0.2.1"), NAMES);
 }
