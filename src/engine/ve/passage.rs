@@ -2,7 +2,9 @@
 
 use hostel_model::definition::NetworkKind;
 use hostel_model::id::VeId;
-use hostel_system::firewall::{Apart, HostSide, IsolatedNetwork, MasqueradePool, Member, Nat, Offer, Ruleset};
+use hostel_system::firewall::{
+    Apart, HostSide, IsolatedNetwork, MasqueradePool, Member, Nat, Offer, Ruleset, usual_connections,
+};
 use hostel_system::net::{ALIAS_PREFIX, Link};
 use hostel_system::process::Init;
 
@@ -107,11 +109,23 @@ impl Host {
         members
     }
 
+    /// How many connections each interface of a VE may have begun.
+    pub fn connections(&self) -> Result<u32> {
+        match self.config.connections {
+            Some(most) => Ok(most),
+            None => Ok(usual_connections(self.firewall.tracked()?)),
+        }
+    }
+
     /// The firewall's rules as the networks' definitions want them; the members come and go one by one.
     pub fn ruleset(&self) -> Result<Ruleset> {
         let mut catalogue = Catalogue::default();
         let (mut masquerade, mut bridged, mut isolated) = (Vec::new(), false, Vec::new());
-        let (mut nat, mut host) = (Nat::default(), HostSide::default());
+        let mut nat = Nat::default();
+        let mut host = HostSide {
+            connections: self.connections()?,
+            ..HostSide::default()
+        };
         for name in self.names_of("networks") {
             let Ok(name) = name.parse() else { continue };
             let network = catalogue.network(self, &name)?;

@@ -3,6 +3,7 @@
 use hostel_model::definition::{AddressRange, HostService};
 use hostel_model::mac::Mac;
 use ipnetwork::IpNetwork;
+use serde::Serialize;
 use tera::{Context, Tera};
 
 use super::Ruleset;
@@ -10,15 +11,49 @@ use super::nat::{HostSet, prefixes, sorted};
 use crate::error::{Error, Result};
 use crate::net::check;
 
+/// What connections are counted by: a link's interface; on a bridge all come by the same, but not by the same address.
+#[derive(Serialize)]
+struct Counted {
+    what: &'static str,
+    name: &'static str,
+    key: &'static str,
+}
+
+const COUNTED: [Counted; 2] = [
+    Counted {
+        what: "link",
+        name: "link",
+        key: "iifname",
+    },
+    Counted {
+        what: "port of a bridge",
+        name: "port",
+        key: "ether saddr",
+    },
+];
+
+/// A share of what the kernel can track that leaves enough for others, and at which counting is still cheap.
+const SHARE: u32 = 8;
+/// The most by default. The kernel looks at each connection of an interface that begins another one.
+const MOST: u32 = 32_768;
+
+/// How many connections each interface may have if nothing is said, on a kernel that tracks `tracked` in all (`None`:
+/// that isn't known before it tracks any).
+pub fn usual_connections(tracked: Option<u32>) -> u32 {
+    tracked.map_or(MOST, |all| (all / SHARE).clamp(1, MOST))
+}
+
 const TEMPLATE: &str = include_str!("../../../templates/nftables/host.nft.tera");
 
 /// What the host is to VEs beside their router.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSide {
     /// Bridges that VEs share with others, who are none of our business.
     pub shared: Vec<String>,
     /// What networks' VEs may connect to; beside ping, DNS and DHCP.
     pub offers: Vec<Offer>,
+    /// How many connections by way of the host, or with it, each interface of a VE may have begun. At least 1.
+    pub connections: u32,
     /// Networks on bridges whose tenants are kept from each other.
     pub apart: Vec<Apart>,
 }
@@ -34,6 +69,17 @@ pub struct Apart {
     pub others: Vec<AddressRange>,
     /// Has the bridge rules of its own about what comes back to it?
     pub own: bool,
+}
+
+impl Default for HostSide {
+    fn default() -> Self {
+        Self {
+            shared: Vec::new(),
+            offers: Vec::new(),
+            connections: usual_connections(None),
+            apart: Vec::new(),
+        }
+    }
 }
 
 /// Ports of the host that the VEs of a network may connect to.
@@ -152,6 +198,8 @@ pub(super) fn text(ruleset: &Ruleset) -> Result<String> {
     let [guest, mask] = Mac::OF_GUESTS.map(check::mac_text);
     context.insert("guests", &format!("{mask} == {guest}"));
     context.insert("sets", &sets);
+    context.insert("counted", &COUNTED);
+    context.insert("connections", &host.connections);
     context.insert("offers", &sorted(host.offers.iter().flat_map(Offer::matches)));
     Tera::one_off(TEMPLATE, &context, false).map_err(|e| Error::new("render the ruleset of table", &ruleset.table, e))
 }

@@ -38,7 +38,7 @@ mod wire;
 
 pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters};
 pub use fake::FakeFirewall;
-pub use host::{Apart, HostSide, Offer};
+pub use host::{Apart, HostSide, Offer, usual_connections};
 pub use nat::Nat;
 pub use nftables::Nftables;
 
@@ -137,6 +137,9 @@ pub trait Firewall: Send + Sync + Debug {
 
     /// The members in the kernel's table, in order of interface; none if there is no table.
     fn members(&self, table: &str) -> Result<Vec<Member>>;
+
+    /// How many connections the kernel tracks in all; `None` before it tracks any.
+    fn tracked(&self) -> Result<Option<u32>>;
 
     /// Drops everything to and from these interfaces, there or yet to come, until [`Firewall::release`]: for a VE whose
     /// connections must not change. The rules are a table of their own, `held`; what it held before is held no more.

@@ -2,6 +2,7 @@
 
 mod apart;
 mod bridge;
+mod crowd;
 mod dhcp;
 mod forward;
 mod host;

@@ -35,6 +35,7 @@ fn private() -> NetworkStatus {
         proxy: None,
         probe: false,
         host_services: vec!["tcp/22".into(), "udp/123".into()],
+        connections: 32768,
         quarantine: 3600,
         ves: 17,
     }
@@ -54,6 +55,7 @@ fn broken() -> NetworkStatus {
         proxy: None,
         probe: false,
         host_services: Vec::new(),
+        connections: 32768,
         quarantine: 0,
         ves: 3,
     }

@@ -17,7 +17,7 @@ use crate::net::{Link, Network, Port};
 const LISTENS: [u16; 5] = [22, 53, 123, 8003, 8020];
 
 /// Listens on all of them at these addresses until the test ends. A datagram is answered.
-fn serve(host: &Space, addresses: &[&str]) -> Vec<TcpListener> {
+pub(super) fn serve(host: &Space, addresses: &[&str]) -> Vec<TcpListener> {
     let listen = |(address, port): (&str, u16)| {
         let at = SocketAddr::new(address.parse().unwrap(), port);
         let udp = host.run(|| UdpSocket::bind(at).unwrap());
@@ -32,7 +32,7 @@ fn serve(host: &Space, addresses: &[&str]) -> Vec<TcpListener> {
     all.map(listen).collect()
 }
 
-fn answers(space: &Space, at: SocketAddr, udp: bool) -> bool {
+pub(super) fn answers(space: &Space, at: SocketAddr, udp: bool) -> bool {
     let wait = Duration::from_millis(300);
     if !udp {
         return space.run(|| TcpStream::connect_timeout(&at, wait)).is_ok();
