@@ -161,6 +161,18 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
         &discovery(OWN6, OTHER6, 134, OWN6, &marked("hidden ra"))[40..],
     ]
     .concat();
+    // In two parts, of which no first has the UDP header in it.
+    let fragment = |offset: u16, more: bool, payload: &[u8]| {
+        let [high, low] = (offset | u16::from(more)).to_be_bytes();
+        v6(ipv6(
+            OWN6,
+            OTHER6,
+            44,
+            64,
+            &[&[60, 0, high, low, 0, 0, 0, 7][..], payload].concat(),
+        ))
+    };
+    let options = [&[UDP, 1, 1, 4, 0, 0, 0, 0][..], &marked("first fragment")].concat();
     let redirect = [&[5, 1, 0xfa, 0xfe, 0, 0, 0, 0][..], &marked("redirect")].concat();
     let stp = [&[0x42, 0x42, 3, 0, 0, 0, 0][..], &marked("bpdu")].concat();
     vec![
@@ -241,6 +253,8 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("ra", v6(discovery(OWN6, OTHER6, 134, OWN6, &marked("ra")))),
         ("hidden ra", v6(ipv6(OWN6, OTHER6, 0, 255, &hidden))),
+        ("first fragment", fragment(0, true, &options)),
+        ("later fragment", fragment(64, false, &marked("later fragment"))),
         (
             "redirect 6",
             v6(discovery(OWN6, OTHER6, 137, OWN6, &marked("redirect 6"))),
