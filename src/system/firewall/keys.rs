@@ -92,8 +92,8 @@ impl Key {
     pub fn text(&self) -> String {
         let name = format!("\"{}\"", self.interface());
         let value = match self.set {
-            Set::Links | Set::PortLinks => self.mac().map(check::mac_text),
-            Set::Ve4 | Set::Port4 | Set::Ve6 | Set::Port6 | Set::Hairpin4 | Set::Hairpin6 => {
+            Set::Links | Set::ArpLinks | Set::PortLinks => self.mac().map(check::mac_text),
+            Set::Ve4 | Set::Arp4 | Set::Port4 | Set::Ve6 | Set::Port6 | Set::Hairpin4 | Set::Hairpin6 => {
                 read_address(self.value()).map(|a| a.to_string())
             }
             Set::Forward4 | Set::Forward6 | Set::ForwardAny4 | Set::ForwardAny6 => {
@@ -132,11 +132,15 @@ pub(super) fn keys(member: &Member) -> Vec<Key> {
     let of_v6 = |a: Ipv6Addr| [Key::new(v6, name, &a.octets()), Key::new(nd, name, &a.octets())];
     for address in &member.addresses {
         match address {
-            IpAddr::V4(a) => keys.push(Key::new(v4, name, &a.octets())),
+            IpAddr::V4(a) => {
+                keys.push(Key::new(v4, name, &a.octets()));
+                keys.extend(member.port.is_none().then(|| Key::new(Set::Arp4, name, &a.octets())));
+            }
             IpAddr::V6(a) => keys.extend(of_v6(*a)),
         }
     }
     if member.port.is_none() {
+        keys.push(Key::new(Set::ArpLinks, name, &member.mac));
         keys.extend(member.routes.iter().map(|p| Key::prefix(name, *p)));
     }
     if let Some(port) = &member.port {
@@ -186,7 +190,8 @@ pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member
                 member.addresses.extend(own);
             }
             Set::Routes4 | Set::Routes6 => member.routes.extend(key.route()),
-            Set::Nd6 => {}
+            // The same as in the table of packets.
+            Set::Nd6 | Set::ArpLinks | Set::Arp4 => {}
             Set::Hairpin4 | Set::Hairpin6 => member.hairpin.extend(read_address(key.value())),
             set if set.is_forward() => member.forwards.extend(forward::read(key)),
             set => {
@@ -236,7 +241,7 @@ mod tests {
     fn a_key_has_nfts_layout() {
         let keys = keys(&member(None));
         let lengths: Vec<usize> = keys.iter().map(|k| k.bytes.len()).collect();
-        assert_eq!(lengths, [24, 20, 32, 32]);
+        assert_eq!(lengths, [24, 20, 20, 32, 32, 24]);
         assert_eq!(&keys[1].bytes, b"hv101.0\0\0\0\0\0\0\0\0\0\xc0\x00\x02\x01");
         assert_eq!(keys[0].interface(), "hv101.0");
         assert_eq!(members(&keys), [member(None)]);
@@ -250,8 +255,8 @@ mod tests {
             ..member(None)
         };
         let keys = keys(&behind);
-        assert_eq!(keys[4].text(), "\"hv101.0\" . 198.51.100.64/28");
-        assert_eq!(&keys[4].end[NAME..], [198, 51, 100, 79]);
+        assert_eq!(keys[6].text(), "\"hv101.0\" . 198.51.100.64/28");
+        assert_eq!(&keys[6].end[NAME..], [198, 51, 100, 79]);
         assert_eq!(members(&keys), [behind]);
     }
 

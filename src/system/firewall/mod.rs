@@ -9,7 +9,7 @@
 //! [`Firewall::ensure`] or [`Firewall::replace`], or a VE admitted in between may be forgotten.
 //!
 //! What it can't see: ARP and foreign ethertypes never reach an `inet` table. On a routed link they reach the host
-//! alone: ARP with a foreign sender is dropped by the strict reverse path filter of the host's end, the entries for the
+//! alone: for ARP there is a third table, of the family `arp` (`templates/nftables/arp.nft.tera`), the entries for the
 //! VE's own addresses are permanent, and nothing there listens to VLANs, STP or LLDP.
 
 use std::fmt::Debug;

@@ -60,7 +60,7 @@ impl Nftables {
             said
         };
         Err(Error::new("load firewall table", table, said).hint(
-            "the kernel needs nf_tables with the families inet and nat, and bridge if a network is of that kind; \
+            "the kernel needs nf_tables with the families inet, arp and nat, and bridge if a network is of that kind; \
              \"hostel network show NAME --rules\" prints the table",
         ))
     }
@@ -352,7 +352,7 @@ impl Firewall for Nftables {
 
     fn remove(&self, table: &str) -> Result<()> {
         ruleset::check_table(table)?;
-        for family in [Family::Bridge, Family::Inet] {
+        for family in [Family::Bridge, Family::Arp, Family::Inet] {
             match commit(&mut open()?, vec![wire::delete_table(family, table)]) {
                 Err(refusal) if refusal.errno() != libc::ENOENT => {
                     return Err(refusal.into_error("remove firewall table", table));

@@ -12,12 +12,13 @@ use crate::error::{Error, Kind, Result};
 use crate::net::{GATEWAY_V6, check};
 
 const TEMPLATE: &str = include_str!("../../../templates/nftables/ruleset.nft.tera");
+const ARP_TEMPLATE: &str = include_str!("../../../templates/nftables/arp.nft.tera");
 const BRIDGE_TEMPLATE: &str = include_str!("../../../templates/nftables/bridge.nft.tera");
 
 /// The tables that a ruleset has.
 pub(super) fn families(ruleset: &Ruleset) -> Vec<Family> {
     let bridged = ruleset.bridged || ruleset.members.iter().any(|m| m.port.is_some());
-    [Family::Inet]
+    [Family::Inet, Family::Arp]
         .into_iter()
         .chain(bridged.then_some(Family::Bridge))
         .collect()
@@ -208,6 +209,10 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
             context.insert("nat", &nat::text(ruleset, members)?);
             context.insert("host", &host::text(ruleset)?);
             TEMPLATE
+        }
+        Family::Arp => {
+            context.insert("sets", &member_sets(Set::ARP, members));
+            ARP_TEMPLATE
         }
         Family::Bridge => {
             context.insert("sets", &member_sets(Set::PORTS, members));

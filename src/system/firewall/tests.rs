@@ -77,9 +77,11 @@ fn elements(host: &Space, set: &str) -> usize {
 }
 
 fn packets_spoofed(host: &Space) -> u64 {
-    parts(host, "counter").iter().find(|c| c["name"] == "spoofed").unwrap()["packets"]
-        .as_u64()
-        .unwrap()
+    let counters = parts(host, "counter");
+    let own = counters
+        .iter()
+        .find(|c| c["name"] == "spoofed" && c["family"] == "inet");
+    own.unwrap()["packets"].as_u64().unwrap()
 }
 
 /// A host with the firewall, and two VEs that are members.
