@@ -228,6 +228,24 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
                 &[&[0x11, 0, 0, 0, 0, 0, 0, 0][..], &marked("group query")].concat(),
             )),
         ),
+        (
+            "router of groups",
+            v4(ipv4(
+                OWN4,
+                OTHER4,
+                2,
+                &[&[0x30, 20, 0, 0, 0, 0, 0, 0][..], &marked("router of groups")].concat(),
+            )),
+        ),
+        (
+            "pim",
+            v4(ipv4(
+                OWN4,
+                OTHER4,
+                103,
+                &[&[0x20, 0, 0, 0][..], &marked("pim")].concat(),
+            )),
+        ),
         ("vlan", frame(ETHERTYPE_VLAN, &tagged("vlan"))),
         ("two vlans", frame(0x88a8, &twice)),
         ("other protocol", frame(0x88cc, &marked("other protocol"))),
@@ -262,6 +280,20 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
         (
             "listener query",
             v6(discovery(OWN6, OTHER6, 130, OWN6, &marked("listener query"))),
+        ),
+        (
+            "router of groups 6",
+            v6(discovery(OWN6, OTHER6, 151, OWN6, &marked("router of groups 6"))),
+        ),
+        (
+            "pim 6",
+            v6(ipv6(
+                OWN6,
+                OTHER6,
+                103,
+                1,
+                &[&[0x20, 0, 0, 0][..], &marked("pim 6")].concat(),
+            )),
         ),
         (
             "answer for the gateway",
@@ -309,6 +341,9 @@ fn only_own_frames_reach_a_neighbour() {
             &arp(mac, OWN4, 1, OTHER4, &format!("{text}, arp")),
         ));
         sender.send(&ethernet(mac, to, ETHERTYPE_V4, &say(OWN4, text)));
+        // Joining a group.
+        let join = [&[0x16, 0, 0, 0, 239, 1, 1, 1][..], &marked(&format!("{text}, join"))].concat();
+        sender.send(&ethernet(mac, to, ETHERTYPE_V4, &ipv4(OWN4, OTHER4, 2, &join)));
         sender.send(&ethernet(mac, to, ETHERTYPE_V6, &say6(OWN6, &format!("{text}, v6"))));
     };
     honest("before");
@@ -322,7 +357,8 @@ fn only_own_frames_reach_a_neighbour() {
     seen.extend(receiver.wait_for("after, v6"));
     let mut expected = Vec::new();
     for text in ["before", "after"] {
-        expected.extend([format!("{text}, arp"), text.to_owned(), format!("{text}, v6")]);
+        let more = |what: &str| format!("{text}, {what}");
+        expected.extend([more("arp"), text.to_owned(), more("join"), more("v6")]);
     }
     assert_eq!(seen, expected);
     // "no source" and "probe for another's" are normal, and so not counted.
