@@ -104,7 +104,7 @@ impl Key {
             Set::PortNdMac => self.value().get(..6).map(hex),
             Set::Peers => self.mark().map(|m| m.to_string()),
             Set::Sides => return format!("{name} : {}", self.mark().unwrap_or(0)),
-            Set::AnyMac | Set::AnyIp | Set::DhcpServers | Set::Routers | Set::HearsRa => None,
+            Set::AnyMac | Set::AnyIp | Set::DhcpServers | Set::DhcpClients | Set::Routers | Set::HearsRa => None,
         };
         value.map_or_else(|| name.clone(), |value| format!("{name} . {value}"))
     }
@@ -157,6 +157,7 @@ fn port_keys(name: &str, mac: [u8; 6], port: &PortRules) -> Vec<Key> {
         (Set::AnyMac, port.any_mac),
         (Set::AnyIp, port.any_ip),
         (Set::DhcpServers, port.dhcp_server),
+        (Set::DhcpClients, port.dhcp_client),
         (Set::Routers, port.router),
         (Set::HearsRa, port.hears_ra),
     ];
@@ -200,6 +201,7 @@ pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member
                     Set::AnyMac => port.any_mac = true,
                     Set::AnyIp => port.any_ip = true,
                     Set::DhcpServers => port.dhcp_server = true,
+                    Set::DhcpClients => port.dhcp_client = true,
                     Set::Routers => port.router = true,
                     Set::HearsRa => port.hears_ra = true,
                     _ => port.side = key.mark().unwrap_or(port.side),
@@ -262,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_port_is_told_from_a_link_and_keeps_what_it_may() {
-        for n in 0..32_u32 {
+        for n in 0..64_u32 {
             let rules = PortRules {
                 side: 0xfedc_ba00 + n,
                 any_mac: n & 1 != 0,
@@ -270,6 +272,7 @@ mod tests {
                 dhcp_server: n & 4 != 0,
                 router: n & 8 != 0,
                 hears_ra: n & 16 != 0,
+                dhcp_client: n & 32 != 0,
             };
             let port = member(Some(rules));
             let keys = keys(&port);

@@ -112,6 +112,8 @@ pub struct PortRules {
     pub any_ip: bool,
     /// May it answer as a DHCP server?
     pub dhcp_server: bool,
+    /// May it ask for an address by DHCP before it has one?
+    pub dhcp_client: bool,
     /// May it announce itself as an IPv6 router?
     pub router: bool,
     /// Do router advertisements reach it?

@@ -69,6 +69,8 @@ pub(super) enum Set {
     AnyIp,
     /// Ports with a DHCP server behind.
     DhcpServers,
+    /// Ports with a DHCP client behind.
+    DhcpClients,
     /// Ports with an IPv6 router behind.
     Routers,
     /// Ports that are told of IPv6 routers.
@@ -110,6 +112,7 @@ impl Set {
         Self::AnyMac,
         Self::AnyIp,
         Self::DhcpServers,
+        Self::DhcpClients,
         Self::Routers,
         Self::HearsRa,
         Self::Sides,
@@ -169,6 +172,7 @@ impl Set {
             Self::AnyMac => "any_mac",
             Self::AnyIp => "any_ip",
             Self::DhcpServers => "dhcp_servers",
+            Self::DhcpClients => "dhcp_clients",
             Self::Routers => "routers",
             Self::HearsRa => "hears_ra",
             Self::Sides => "sides",
@@ -192,7 +196,7 @@ impl Set {
             Self::Hairpin4 => "ifname . ipv4_addr",
             Self::Hairpin6 => "ifname . ipv6_addr",
             Self::PortNdMac => "iifname . @th,208,48",
-            Self::AnyMac | Self::AnyIp | Self::DhcpServers | Self::Routers => "iifname",
+            Self::AnyMac | Self::AnyIp | Self::DhcpServers | Self::DhcpClients | Self::Routers => "iifname",
             Self::HearsRa => "oifname",
             Self::Sides => "iifname : meta mark",
             Self::Peers => "oifname . meta mark",
@@ -212,6 +216,7 @@ impl Set {
             Self::PortNdMac => "The MAC address once more, as it stands in neighbour discovery.",
             Self::AnyMac => "Whose VE has allow_mac_spoofing.",
             Self::AnyIp => "Whose VE has allow_ip_spoofing.",
+            Self::DhcpClients => "Whose VE has allow_dhcp_client.",
             Self::DhcpServers => "Whose VE has allow_dhcp_server.",
             Self::Routers => "Whose VE has allow_ra.",
             Self::HearsRa => "On whose network router advertisements are passed.",

@@ -32,7 +32,7 @@ fn bridged(id: u32, any_mac: bool) -> Link {
     }
 }
 
-fn port(id: u32, rules: PortRules) -> Member {
+pub(super) fn port(id: u32, rules: PortRules) -> Member {
     let link = bridged(id, false);
     Member {
         interface: link.host_name,
@@ -218,6 +218,15 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
             "dhcp from any port",
             v4(ipv4(OWN4, OTHER4, UDP, &udp(1000, 68, &marked("dhcp from any port")))),
         ),
+        (
+            "dhcp question",
+            v4(ipv4(
+                Ipv4Addr::UNSPECIFIED,
+                OTHER4,
+                UDP,
+                &udp(68, 67, &marked("dhcp question")),
+            )),
+        ),
         ("redirect", v4(ipv4(OWN4, OTHER4, 1, &redirect))),
         (
             "group query",
@@ -361,9 +370,9 @@ fn only_own_frames_reach_a_neighbour() {
         expected.extend([more("arp"), text.to_owned(), more("join"), more("v6")]);
     }
     assert_eq!(seen, expected);
-    // "no source" and "probe for another's" are normal, and so not counted.
+    // "no source", "dhcp question" and "probe for another's" are normal, and so not counted.
     let counted = spoofed(&host) - before;
-    assert_eq!(counted, attempts.len() as u64 - 2);
+    assert_eq!(counted, attempts.len() as u64 - 3);
 
     // The proof that these frames would arrive if nobody dropped them, so that this test can fail.
     host.run(|| firewall().remove(TABLE)).unwrap();
@@ -495,7 +504,7 @@ fn tenants_do_not_reach_each_other() {
 
 #[test]
 fn each_allowance_allows_one_thing() {
-    let cases: [(PortRules, &[&str]); 5] = [
+    let cases: [(PortRules, &[&str]); 6] = [
         (
             PortRules {
                 any_mac: true,
@@ -521,6 +530,7 @@ fn each_allowance_allows_one_thing() {
                 "arp for the gateway",
                 "arp question as another",
                 "arp probe for another's",
+                "dhcp question",
                 "foreign source 6",
                 "neighbour's source 6",
                 "gateway's source 6",
@@ -539,6 +549,13 @@ fn each_allowance_allows_one_thing() {
                 "dhcp server 6",
                 "dhcp 6 from any port",
             ],
+        ),
+        (
+            PortRules {
+                dhcp_client: true,
+                ..on_side(7)
+            },
+            &["dhcp question"],
         ),
         (
             PortRules {
@@ -671,6 +688,7 @@ fn members_of_both_tables_come_and_go() {
         any_mac: true,
         any_ip: true,
         dhcp_server: true,
+        dhcp_client: true,
         router: true,
         hears_ra: true,
     };

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use super::bridge::{on_side, spoofed, two_ports};
+use super::bridge::{on_side, port, spoofed, two_ports};
 use super::*;
 use crate::firewall::PortRules;
 
@@ -51,9 +51,8 @@ fn a_rogue_server_is_not_heard_and_one_that_is_allowed_is() {
         println!("skipped because there is no busybox");
         return;
     }
-    // The client may send from 0.0.0.0, so that the question at least is heard.
     let client = || PortRules {
-        any_ip: true,
+        dhcp_client: true,
         ..on_side(7)
     };
     for allowed in [false, true] {
@@ -72,6 +71,20 @@ fn a_rogue_server_is_not_heard_and_one_that_is_allowed_is() {
         } else {
             assert_eq!(given, None);
             assert!(spoofed(&host) > before, "it answered");
+            continue;
         }
+        // Who isn't allowed doesn't even get to ask.
+        let members = [
+            port(
+                101,
+                PortRules {
+                    dhcp_server: true,
+                    ..on_side(7)
+                },
+            ),
+            port(102, on_side(7)),
+        ];
+        host.run(|| firewall().admit(TABLE, &members)).unwrap();
+        assert_eq!(ask(&two), None);
     }
 }
