@@ -252,7 +252,7 @@ impl Record for Draft {
         "unenforceable": Unenforceable => unenforceable,
             "about a limit that this host can't enforce: refuse or warn", "\"refuse\"";
         "net.connections": u32 => connections,
-            "connections that each interface of a VE may have begun; an eighth of nf_conntrack_max if not set", "8192";
+            "connections an interface of a VE may have begun; 1/8 of the kernel's if not set", "8192";
         "paths.config": AbsolutePath => config, "definitions: plans/, networks/, tenants/, ve/", "\"/etc/hostel\"";
         "paths.data": AbsolutePath => data, "disks, templates, the ledger", "\"/var/lib/hostel\"";
         "paths.run": AbsolutePath => run, "sockets, locks, console logs", "\"/run/hostel\"";
