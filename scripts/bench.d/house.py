@@ -34,6 +34,7 @@ WORK_LIMITS = "processes = 500\n[memory]\nlimit = \"6GiB\"\n[disk]\nsize = \"4Gi
 
 NETWORK = """
 kind = "routed"
+host_services = ["all"]
 pools = ["10.{net}.0.0/16", "fd77:7c3e:9a51:{net}::/64"]
 masquerade = true
 """

@@ -8,8 +8,8 @@ from run import ENVIRONMENT, Failed, attempt, output, until
 from table import Row, number, spread
 
 SECONDS = "1"
-ROUTED = 'kind = "routed"\npools = ["10.{net}.0.0/16"]\nmasquerade = true\n'
-LAN = 'kind = "bridge"\npools = ["10.{net}.0.0/16"]\ngateway = ["10.{net}.0.1"]\nhost_addresses = ["10.{net}.0.1"]\n'
+ROUTED = 'kind = "routed"\nhost_services = ["all"]\npools = ["10.{net}.0.0/16"]\nmasquerade = true\n'
+LAN = 'kind = "bridge"\nhost_services = ["all"]\npools = ["10.{net}.0.0/16"]\ngateway = ["10.{net}.0.1"]\nhost_addresses = ["10.{net}.0.1"]\n'
 BIG = "big_tcp = true\n"
 # What a VE's network is, and the host's address there.
 KINDS = {

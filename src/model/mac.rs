@@ -23,6 +23,9 @@ pub struct MacError(String);
 const PREFIX: [u8; 2] = [0x02, 0x68];
 
 impl Mac {
+    /// What the addresses of all VEs' own ends have in common: these bytes, where the mask has ones.
+    pub const OF_GUESTS: [[u8; 6]; 2] = [[PREFIX[0], PREFIX[1], 0, 0, 0, 0], [0xff, 0xff, 0xf0, 0, 0, 0]];
+
     /// The address of the VE's own end of its interface `index`.
     pub fn guest(id: VeId, index: u8) -> Self {
         Self::of(id, index, 0)

@@ -42,6 +42,10 @@ pub struct NetworkStatus {
     pub proxy: Option<String>,
     /// Is the LAN asked, before a VE gets an address, whether somebody has it?
     pub probe: bool,
+    /// Ports of the host that its VEs may connect to.
+    pub host_services: Vec<String>,
+    /// How many connections each interface of a VE may have begun.
+    pub connections: u32,
     /// Seconds that an address which a VE gave back is kept from others.
     pub quarantine: u64,
     /// How many VEs are on it.
@@ -73,14 +77,14 @@ impl Engine {
     /// All networks, in order of name.
     pub fn networks(&self) -> Result<Vec<NetworkStatus>> {
         let taken = self.host.taken(None)?;
-        let ves = self.ves_by_network()?;
+        let (ves, connections) = (self.ves_by_network()?, self.host.connections()?);
         let names = self.host.names_of("networks").into_iter();
         let names = names.filter_map(|name| name.parse::<NetworkName>().ok());
         Ok(names
             .map(|name| {
                 let on_it = ves.get(&name).map_or(0, BTreeSet::len);
                 match Catalogue::default().network(&self.host, &name) {
-                    Ok(network) => status(network, &taken, on_it),
+                    Ok(network) => status(network, &taken, on_it, connections),
                     Err(e) => NetworkStatus {
                         name: name.to_string(),
                         problem: Some(chain(&e)),
@@ -94,6 +98,8 @@ impl Engine {
                         big_tcp: false,
                         proxy: None,
                         probe: false,
+                        host_services: Vec::new(),
+                        connections,
                         quarantine: 0,
                         ves: on_it,
                     },
@@ -123,7 +129,7 @@ impl Engine {
             });
         }
         all.sort_by_key(|a| a.address);
-        Ok((status(network, &taken, on_it), all))
+        Ok((status(network, &taken, on_it, self.host.connections()?), all))
     }
 
     /// The packet rules of all networks, as they are loaded, with what each VE that runs may send from.
@@ -181,7 +187,7 @@ fn pairs(all: impl Iterator<Item = (String, Vec<IpAddr>)>) -> BTreeSet<(String, 
         .collect()
 }
 
-fn status(network: &Network, taken: &Taken, ves: usize) -> NetworkStatus {
+fn status(network: &Network, taken: &Taken, ves: usize, connections: u32) -> NetworkStatus {
     NetworkStatus {
         name: network.name.to_string(),
         problem: None,
@@ -195,6 +201,8 @@ fn status(network: &Network, taken: &Taken, ves: usize) -> NetworkStatus {
         big_tcp: network.big_tcp,
         proxy: network.proxy.as_ref().map(ToString::to_string),
         probe: network.probe,
+        connections,
+        host_services: network.host_services.iter().map(ToString::to_string).collect(),
         quarantine: network.quarantine.duration().as_secs(),
         ves,
     }

@@ -217,6 +217,7 @@ impl Host {
             any_mac: allowed.mac_spoofing,
             any_ip: allowed.ip_spoofing,
             dhcp_server: allowed.dhcp_server,
+            dhcp_client: allowed.dhcp_client,
             router: allowed.ra,
             hears_ra: bridge.pass_ra,
         };

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use hostel_model::definition::NetworkKind;
 use hostel_model::id::VeId;
-use hostel_system::firewall::{IsolatedNetwork, MasqueradePool, Member, Nat, Ruleset, Standing};
+use hostel_system::firewall::{
+    Apart, HostSide, IsolatedNetwork, MasqueradePool, Member, Nat, Offer, Ruleset, Standing, usual_connections,
+};
 use hostel_system::net::{ALIAS_PREFIX, Link};
 use hostel_system::process::Init;
 
@@ -143,12 +145,24 @@ impl Host {
         members
     }
 
+    /// How many connections each interface of a VE may have begun.
+    pub fn connections(&self) -> Result<u32> {
+        match self.config.connections {
+            Some(most) => Ok(most),
+            None => Ok(usual_connections(self.firewall.tracked()?)),
+        }
+    }
+
     /// The firewall's rules as the networks' definitions want them, or wanted them before one was broken; the members come
     /// and go one by one.
     pub fn ruleset(&self) -> Result<Ruleset> {
         let mut catalogue = Catalogue::default();
         let (mut masquerade, mut bridged, mut isolated) = (Vec::new(), false, Vec::new());
         let mut nat = Nat::default();
+        let mut host = HostSide {
+            connections: self.connections()?,
+            ..HostSide::default()
+        };
         for name in self.names_of("networks") {
             let Ok(name) = name.parse() else { continue };
             // One that was never in force since the host's boot holds nobody who runs.
@@ -164,14 +178,26 @@ impl Host {
                     pools: network.pools.clone(),
                     host: bridge.host.clone(),
                 }));
+                host.apart.extend(bridge.isolated.then(|| Apart {
+                    bridge: self.bridge_name(name.as_str(), bridge),
+                    pools: network.pools.clone(),
+                    others: network.exclude.clone(),
+                    own,
+                }));
                 // Behind an uplink there are others, whose frames the bridge passes on to the host.
                 let only_ves = own && bridge.uplink.is_none();
                 let bridge_name = self.bridge_name(name.as_str(), bridge);
-                nat.inside.extend(only_ves.then(|| bridge_name.clone()));
+                let side = if only_ves { &mut nat.inside } else { &mut host.shared };
+                side.push(bridge_name.clone());
                 let is_gateway = !bridge.host.is_empty();
                 nat.bridged
                     .extend(is_gateway.then(|| (bridge_name, network.pools.clone())));
             }
+            let offers = !network.host_services.is_empty();
+            host.offers.extend(offers.then(|| Offer {
+                pools: network.pools.clone(),
+                services: network.host_services.clone(),
+            }));
             if network.kind == NetworkKind::Nat {
                 nat.closed.extend(&network.pools);
             }
@@ -187,6 +213,7 @@ impl Host {
             prefix: self.config.interface_prefix.as_str().to_owned(),
             masquerade,
             nat,
+            host,
             bridged,
             isolated,
             members: Vec::new(),

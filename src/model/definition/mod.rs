@@ -15,6 +15,7 @@ mod network;
 mod path;
 mod plan;
 mod resources;
+mod services;
 mod tenant;
 mod traffic;
 pub(crate) mod value;
@@ -36,6 +37,7 @@ pub use host::{Console, Defaults, HostConfig, IdRange, InterfacePrefix, Paths, P
 pub use network::{AddressRange, Network, NetworkKind, overlap};
 pub use plan::Plan;
 pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys, MemoryKeys, NetKeys, Resources};
+pub use services::HostService;
 pub use tenant::Tenant;
 pub use traffic::{ClassName, Prefix, REST, TrafficClass};
 pub use value::Count;

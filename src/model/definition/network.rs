@@ -11,6 +11,7 @@ use super::bridge::{self, Bridge, InterfaceName};
 use super::diagnostic::Diagnostics;
 use super::field::{Field, Reading, Record, Shape, fields};
 use super::name_of_file;
+use super::services::HostService;
 use super::value::{Cell, Read, read_list, read_text, words};
 use crate::id::{Domain, NetworkName};
 use crate::units::Span;
@@ -63,6 +64,8 @@ pub struct Network {
     pub proxy: Option<InterfaceName>,
     /// Is the LAN asked, before a VE gets an address, whether somebody there has it? Never where there is no LAN.
     pub probe: bool,
+    /// What of the host its VEs reach, beside ping, names and addresses.
+    pub host_services: Vec<HostService>,
     /// Of kind "bridge": its Ethernet.
     pub bridge: Option<Bridge>,
 }
@@ -201,6 +204,7 @@ pub(super) struct Draft {
     big_tcp: Option<bool>,
     proxy: Option<InterfaceName>,
     probe: Option<bool>,
+    host_services: Option<Vec<HostService>>,
     bridge: bridge::Draft,
 }
 
@@ -225,6 +229,8 @@ impl Record for Draft {
             "the host's interface on which the host answers for its VEs' addresses", "\"eth0\"";
         "probe": bool => probe,
             "ask the LAN whether somebody there has an address; true if not set", "false";
+        "host_services": Vec<HostService> => host_services,
+            "ports of the host that its VEs may connect to; none if not set", "[\"tcp/22\", \"udp/123\"]";
         "bridge": InterfaceName => bridge.existing,
             "the host's bridge that its VEs are on; if not set, Hostel makes one", "\"br0\"";
         "uplink": InterfaceName => bridge.uplink, "the host's interface that becomes a port of Hostel's bridge", "\"eth1\"";
@@ -265,6 +271,7 @@ impl Network {
                 big_tcp: draft.big_tcp.unwrap_or(false),
                 proxy: draft.proxy,
                 probe: on_lan && draft.probe.unwrap_or(true),
+                host_services: draft.host_services.unwrap_or_default(),
                 bridge,
             }),
             _ => Err(reading.reports.finish()),

@@ -503,6 +503,7 @@ fn the_examples_that_init_installs() {
         json["defaults"]["template"].take();
         json["defaults"]["network"].take();
         json["driver"].take();
+        json["connections"].take();
         json["traffic"].take();
         json
     };

@@ -149,6 +149,7 @@ struct InterfaceDraft {
     mac_spoofing: Option<bool>,
     ip_spoofing: Option<bool>,
     dhcp_server: Option<bool>,
+    dhcp_client: Option<bool>,
     ra: Option<bool>,
     rate_in: Option<Max<Bandwidth>>,
     rate_out: Option<Max<Bandwidth>>,
@@ -166,6 +167,7 @@ impl InterfaceDraft {
             mac_spoofing: self.mac_spoofing.unwrap_or(false),
             ip_spoofing: self.ip_spoofing.unwrap_or(false),
             dhcp_server: self.dhcp_server.unwrap_or(false),
+            dhcp_client: self.dhcp_client.unwrap_or(false),
             ra: self.ra.unwrap_or(false),
         }
     }
@@ -184,6 +186,8 @@ impl Record for InterfaceDraft {
         "allow_ip_spoofing": bool => ip_spoofing,
             "on a bridge: let it send from any address, and answer for it", "false", When::Restart;
         "allow_dhcp_server": bool => dhcp_server, "on a bridge: let it be a DHCP server", "false", When::Restart;
+        "allow_dhcp_client": bool => dhcp_client,
+            "on a bridge: let it ask for an address by DHCP; it can use its own alone", "false", When::Restart;
         "allow_ra": bool => ra, "on a bridge: let it announce itself as an IPv6 router", "false", When::Restart;
         "rate_in": Max<Bandwidth> => rate_in, "most bits per second to it by this interface, within net.in",
             "\"100Mbit\"";

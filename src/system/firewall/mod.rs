@@ -9,7 +9,7 @@
 //! [`Firewall::ensure`] or [`Firewall::replace`], or a VE admitted in between may be forgotten.
 //!
 //! What it can't see: ARP and foreign ethertypes never reach an `inet` table. On a routed link they reach the host
-//! alone: ARP with a foreign sender is dropped by the strict reverse path filter of the host's end, the entries for the
+//! alone: for ARP there is a third table, of the family `arp` (`templates/nftables/arp.nft.tera`), the entries for the
 //! VE's own addresses are permanent, and nothing there listens to VLANs, STP or LLDP.
 
 use std::collections::BTreeSet;
@@ -24,6 +24,7 @@ use crate::Result;
 mod access;
 mod fake;
 mod forward;
+mod host;
 mod keys;
 mod nat;
 mod nftables;
@@ -38,6 +39,7 @@ mod wire;
 
 pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters, outermost};
 pub use fake::FakeFirewall;
+pub use host::{Apart, HostSide, Offer, usual_connections};
 pub use nat::Nat;
 pub use nftables::Nftables;
 
@@ -52,6 +54,8 @@ pub struct Ruleset {
     pub masquerade: Vec<MasqueradePool>,
     /// Networks that nobody outside reaches uninvited.
     pub nat: Nat,
+    /// What VEs reach of the host, and by way of it.
+    pub host: HostSide,
     /// Are there networks of kind bridge? The table of that family is made for them only: not every kernel has it.
     pub bridged: bool,
     /// Networks on bridges of ours into which the host forwards nothing of their own VEs: tenants would reach each other
@@ -109,6 +113,8 @@ pub struct PortRules {
     pub any_ip: bool,
     /// May it answer as a DHCP server?
     pub dhcp_server: bool,
+    /// May it ask for an address by DHCP before it has one?
+    pub dhcp_client: bool,
     /// May it announce itself as an IPv6 router?
     pub router: bool,
     /// Do router advertisements reach it?
@@ -161,6 +167,9 @@ pub trait Firewall: Send + Sync + Debug {
 
     /// Removes those.
     fn remove_stray_forwards(&self, table: &str) -> Result<()>;
+
+    /// How many connections the kernel tracks in all; `None` before it tracks any.
+    fn tracked(&self) -> Result<Option<u32>>;
 
     /// Drops everything to and from these interfaces, there or yet to come, until [`Firewall::release`]: for a VE whose
     /// connections must not change. The rules are a table of their own, `held`; what it held before is held no more.

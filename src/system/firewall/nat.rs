@@ -26,21 +26,21 @@ pub struct Nat {
 
 /// A set of the host's, as the template wants it.
 #[derive(Serialize)]
-struct HostSet {
-    about: &'static str,
-    name: &'static str,
-    of: &'static str,
-    interval: bool,
-    elements: Vec<String>,
+pub(super) struct HostSet {
+    pub about: &'static str,
+    pub name: &'static str,
+    pub of: &'static str,
+    pub interval: bool,
+    pub elements: Vec<String>,
 }
 
 /// Prefixes of a family as nft writes them: without host bits, in order, each once.
-fn prefixes<'a>(all: impl Iterator<Item = &'a IpNetwork>, ipv6: bool) -> Vec<String> {
+pub(super) fn prefixes<'a>(all: impl Iterator<Item = &'a IpNetwork>, ipv6: bool) -> Vec<String> {
     let text = |network: &IpNetwork| format!("{}/{}", network.network(), network.prefix());
     sorted(all.filter(|p| p.is_ipv6() == ipv6).map(text))
 }
 
-fn sorted(all: impl Iterator<Item = String>) -> Vec<String> {
+pub(super) fn sorted(all: impl Iterator<Item = String>) -> Vec<String> {
     let mut list: Vec<String> = all.collect();
     list.sort_unstable();
     list.dedup();

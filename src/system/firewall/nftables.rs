@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::keys::{self, Family, Key, Set};
@@ -14,6 +14,8 @@ use crate::net::netlink::{Netlink, Refusal, Request};
 
 /// Where nft may be; the caller's PATH isn't trusted.
 const PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+/// The kernel's limit for all connections that it tracks; there when it tracks some.
+const TRACKED: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 /// How often to look again when the members changed between looking and deleting.
 const TRIES: u32 = 5;
 
@@ -58,7 +60,7 @@ impl Nftables {
             said
         };
         Err(Error::new("load firewall table", table, said).hint(
-            "the kernel needs nf_tables with the families inet and nat, and bridge if a network is of that kind; \
+            "the kernel needs nf_tables with the families inet, arp and nat, and bridge if a network is of that kind; \
              \"hostel network show NAME --rules\" prints the table",
         ))
     }
@@ -294,6 +296,11 @@ fn holding(held: &str, interfaces: &[String], bridged: bool) -> String {
 }
 
 impl Firewall for Nftables {
+    fn tracked(&self) -> Result<Option<u32>> {
+        let text = crate::file::read_opt(Path::new(TRACKED))?;
+        Ok(text.and_then(|text| text.trim().parse().ok()))
+    }
+
     fn hold(&self, held: &str, interfaces: &[String], bridged: bool) -> Result<()> {
         interfaces.iter().try_for_each(|name| check::interface_name(name))?;
         if interfaces.is_empty() {
@@ -419,7 +426,7 @@ impl Firewall for Nftables {
 
     fn remove(&self, table: &str) -> Result<()> {
         ruleset::check_table(table)?;
-        for family in [Family::Bridge, Family::Inet] {
+        for family in [Family::Bridge, Family::Arp, Family::Inet] {
             match commit(&mut open()?, vec![wire::delete_table(family, table)]) {
                 Err(refusal) if refusal.errno() != libc::ENOENT => {
                     return Err(refusal.into_error("remove firewall table", table));

@@ -283,11 +283,11 @@ mod tests {
         };
         let all: Vec<Key> = (101..1301).flat_map(|n| keys(&member(n))).collect();
         let requests = add("t", &all);
-        assert_eq!(requests.len(), 12, "four sets, 1200 elements, 500 at a time");
+        assert_eq!(requests.len(), 15, "five sets, 1200 elements, 500 at a time");
         let read: Vec<Key> = requests
             .iter()
             .zip(
-                [Set::Links, Set::Ve6, Set::Nd6, Set::ForwardAny6]
+                [Set::Links, Set::Ve6, Set::Nd6, Set::ArpLinks, Set::ForwardAny6]
                     .into_iter()
                     .flat_map(|s| [s; 3]),
             )

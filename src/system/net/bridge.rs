@@ -21,7 +21,7 @@ use super::{BRIDGE_ALIAS_PREFIX, Bridge, FoundBridge, OwnBridge, Uplink, check, 
 use crate::error::{Error, Kind, Result};
 
 /// Settings of a bridge before it comes up: the host takes no address and no route from what VEs or strangers announce.
-const IPV4_SETTINGS: &[(&str, &str)] = &[("rp_filter", "1"), ("accept_redirects", "0"), ("send_redirects", "0")];
+const IPV4_SETTINGS: &[(&str, &str)] = &[("rp_filter", "1"), ("accept_redirects", "0")];
 const IPV6_SETTINGS: &[(&str, &str)] = &[("accept_ra", "0"), ("autoconf", "0"), ("accept_redirects", "0")];
 
 /// Between the alias of a bridge and its uplink.

@@ -34,7 +34,8 @@ fn rules_elements_routes_and_queues() {
         members[0].addresses.push("10.77.0.99".parse().unwrap());
         host.firewall.admit(table, &members).unwrap();
     };
-    let harms: [(&str, fn(&Arc<Host>)); 4] = [
+    type Harm = (&'static str, fn(&Arc<Host>));
+    let harms: [Harm; 4] = [
         ("firewall table: hostel", |host| fakes(host).firewall.tamper()),
         ("firewall element: elements of hv101.0", foreign),
         ("interface: hv101.0", |host| fakes(host).network.lose_routes()),
@@ -43,7 +44,7 @@ fn rules_elements_routes_and_queues() {
     for (expected, harm) in harms {
         harm(&host);
         is_mended(&host, expected);
-        assert_eq!(host.firewall.members(table).unwrap(), [member.clone()]);
+        assert_eq!(host.firewall.members(table).unwrap(), std::slice::from_ref(&member));
     }
     assert_eq!(fakes(&host).network.shapers("hv").unwrap(), ["hv101.o"]);
 }

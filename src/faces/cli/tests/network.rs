@@ -35,6 +35,8 @@ fn private() -> NetworkStatus {
         big_tcp: false,
         proxy: None,
         probe: false,
+        host_services: vec!["tcp/22".into(), "udp/123".into()],
+        connections: 32768,
         quarantine: 3600,
         ves: 17,
     }
@@ -54,6 +56,8 @@ fn broken() -> NetworkStatus {
         big_tcp: false,
         proxy: None,
         probe: false,
+        host_services: Vec::new(),
+        connections: 32768,
         quarantine: 0,
         ves: 3,
     }

@@ -122,6 +122,8 @@ impl Guard {
         match family {
             Family::Inet => &self.links,
             Family::Bridge => &self.ports,
+            // No rule is about ARP.
+            Family::Arp => &[],
         }
     }
 

@@ -294,7 +294,7 @@ fn matches(family: Family, rule: &AccessRule) -> Vec<String> {
         if networks.iter().any(|n| n.prefix() == 0) {
             // Everybody of that family; an interval of all addresses is no good element.
             let any = match family {
-                Family::Inet => format!("meta nfproto ipv{}", if ipv6 { 6 } else { 4 }),
+                Family::Inet | Family::Arp => format!("meta nfproto ipv{}", if ipv6 { 6 } else { 4 }),
                 Family::Bridge => format!("ether type {word}"),
             };
             all.push(format!("{any} {what}"));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::nat::{closed, neighbour};
 use super::*;
+use crate::firewall::Offer;
 use crate::firewall::testing::*;
 use crate::net::testing::add_ve;
 
@@ -100,7 +101,12 @@ fn with_forwards() -> Option<(Space, Space, Space, Space)> {
     let two = add_ve(&host, 102, &["10.9.0.3", "fd09::3"])?;
     let outside = neighbour(&host)?;
     host.run(|| {
-        firewall().ensure(&closed()).unwrap();
+        let mut rules = closed();
+        rules.host.offers = vec![Offer {
+            pools: vec!["10.9.0.0/24".parse().unwrap()],
+            services: vec!["tcp/8003".parse().unwrap()],
+        }];
+        firewall().ensure(&rules).unwrap();
         let members = [
             to_member(101, &["10.9.0.2", "fd09::2"], FORWARDS),
             member(102, &["10.9.0.3", "fd09::3"]),

@@ -16,8 +16,9 @@ use crate::cli::table::{Cell, Column, Table};
 /// Of each address in use: the interface of the host that leads to it, and whether it is LAID now, that is routed there
 /// by the host and admitted by the firewall; a stopped VE's isn't. Of each that is aside: whose it was, and for how long
 /// it is kept from others. With --json, an object with name, kind, description, problem, pools (each with pool, used,
-/// aside and left), dns, search, masquerade, mtu, big_tcp, proxy, probe, quarantine in seconds, ves, and addresses: an
-/// array of objects with address, state (used or aside), ve, id, interface, routed, admitted, and left in seconds.
+/// aside and left), dns, search, masquerade, mtu, big_tcp, proxy, probe, host_services, connections (that an interface of a
+/// VE may have begun), quarantine in seconds, ves, and addresses: an array of objects with address, state (used or aside),
+/// ve, id, interface, routed, admitted, and left in seconds.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel network show private\n  hostel network show private --rules")]
 pub struct Show {
@@ -86,6 +87,8 @@ pub fn block(network: &NetworkStatus) -> Table {
         ("big_tcp", if network.big_tcp { "yes" } else { "" }.to_owned()),
         ("proxy", network.proxy.clone().unwrap_or_default()),
         ("probe", if network.probe { "yes" } else { "" }.to_owned()),
+        ("host services", list(network.host_services.clone())),
+        ("connections", network.connections.to_string()),
         (
             "dns",
             if dns.is_empty() {
