@@ -6,6 +6,7 @@ mod counters;
 mod files;
 mod forwards;
 mod inventory;
+mod names;
 mod objects;
 mod proxies;
 
@@ -109,6 +110,7 @@ impl Engine {
         self.host.audit_forwarding(&inventory, &mut findings)?;
         self.host.audit_firewall(&inventory, &mut findings)?;
         self.host.audit_access(&inventory, &mut findings)?;
+        self.host.audit_names(&inventory, &mut findings)?;
         self.host.audit_counters(&inventory, &mut findings)?;
         self.host.audit_held(&inventory, &mut findings)?;
         self.host.audit_loop_devices(&inventory, &mut findings)?;

@@ -57,6 +57,14 @@ impl Engine {
             }
         });
         list.push(name_servers(&resolver::name_servers(&host.resolvers)));
+        list.push(match host.name_servers.usable() {
+            Ok(program) => fact("names by DNS", "works", &format!("by {}", program.display())),
+            Err(e) => {
+                let e = Error::from(e);
+                let hints = e.hints.join("; ");
+                fact("names by DNS", "not here", &format!("{}; {hints}", chain(&e)))
+            }
+        });
         list.push(match host.network.unprepared() {
             Ok(missing) if missing.is_empty() => fact("forwarding", "on", ""),
             Ok(missing) => {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use hostel_model::definition::Network;
+use hostel_model::definition::{Naming, Network};
 use hostel_model::id::{NetworkName, VeId};
 use hostel_model::ipam::{Census, census};
 use hostel_system::firewall::Ruleset;
@@ -40,6 +40,10 @@ pub struct NetworkStatus {
     pub proxy: Option<String>,
     /// Is the LAN asked, before a VE gets an address, whether somebody has it?
     pub probe: bool,
+    /// How its VEs find each other by name: off, hosts or dns.
+    pub names: Option<Naming>,
+    /// Do they learn the names of other tenants' VEs as well?
+    pub names_shared: bool,
     /// Seconds that an address which a VE gave back is kept from others.
     pub quarantine: u64,
     /// How many VEs are on it.
@@ -91,6 +95,8 @@ impl Engine {
                         mtu: None,
                         proxy: None,
                         probe: false,
+                        names: None,
+                        names_shared: false,
                         quarantine: 0,
                         ves: on_it,
                     },
@@ -185,12 +191,14 @@ fn status(network: &Network, taken: &Taken, ves: usize) -> NetworkStatus {
         description: network.description.clone(),
         kind: Some(network.kind.to_string()),
         pools: census(network, &taken.addresses, &taken.aside, taken.now),
-        dns: network.dns.clone(),
+        dns: network.name_servers().clone(),
         search: network.search.iter().map(ToString::to_string).collect(),
         masquerade: network.masquerade,
         mtu: network.mtu,
         proxy: network.proxy.as_ref().map(ToString::to_string),
         probe: network.probe,
+        names: Some(network.names.by),
+        names_shared: network.names.shared,
         quarantine: network.quarantine.duration().as_secs(),
         ves,
     }

@@ -132,6 +132,8 @@ impl Host {
                 nat.bridged
                     .extend(is_gateway.then(|| (bridge_name, network.pools.clone())));
             }
+            let servers = network.names.servers.iter();
+            nat.named.extend(servers.map(|server| (*server, network.pools.clone())));
             if network.kind == NetworkKind::Nat {
                 nat.closed.extend(&network.pools);
             }

@@ -206,6 +206,7 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
         Family::Inet => {
             insert_members(&mut context, members);
             context.insert("nat", &nat::text(ruleset, members)?);
+            context.insert("named", &nat::named_rules(&ruleset.nat));
             TEMPLATE
         }
         Family::Bridge => {

@@ -8,6 +8,7 @@ mod create;
 mod forward;
 mod host_life;
 mod judge;
+mod names;
 mod proxy;
 mod rates;
 mod set;

@@ -34,6 +34,8 @@ fn private() -> NetworkStatus {
         mtu: None,
         proxy: None,
         probe: false,
+        names: Some(hostel_model::definition::Naming::Hosts),
+        names_shared: false,
         quarantine: 3600,
         ves: 17,
     }
@@ -52,6 +54,8 @@ fn broken() -> NetworkStatus {
         mtu: None,
         proxy: None,
         probe: false,
+        names: None,
+        names_shared: false,
         quarantine: 0,
         ves: 3,
     }
