@@ -317,6 +317,11 @@ impl Host {
         self.lock_shared("registry", verb)
     }
 
+    /// Nobody else tells VEs names while this is held.
+    pub(crate) fn lock_names(&self, verb: &str) -> Result<Lock> {
+        self.lock_shared("names", verb)
+    }
+
     /// The packet rules are changed by nobody else while this is held.
     pub(crate) fn lock_firewall(&self, verb: &str) -> Result<Lock> {
         self.lock_shared("firewall", verb)

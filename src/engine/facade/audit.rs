@@ -7,6 +7,7 @@ mod files;
 mod forwards;
 mod inventory;
 mod links;
+mod names;
 mod objects;
 mod proxies;
 mod rules;
@@ -120,6 +121,7 @@ impl Engine {
         self.host.audit_rules(&inventory, &mut findings)?;
         self.host.audit_tables(&mut findings)?;
         self.host.audit_access(&inventory, &mut findings)?;
+        self.host.audit_names(&inventory, &mut findings)?;
         self.host.audit_counters(&inventory, &mut findings)?;
         self.host.audit_held(&inventory, &mut findings)?;
         self.host.audit_loop_devices(&inventory, &mut findings)?;

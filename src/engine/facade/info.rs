@@ -43,6 +43,7 @@ impl Engine {
         ));
         list.push(self.suspension());
         list.push(name_servers(&resolver::name_servers(&host.resolvers)));
+        list.push(self.names_by_dns());
         list.push(self.forwarding());
         let (base, slots) = (host.config.idmap.base, host.config.idmap.count);
         let ranges = format!("{slots} of 65536 from {base}");
@@ -75,6 +76,18 @@ impl Engine {
                 let e = Error::from(e);
                 let hints = e.hints.join("; ");
                 fact("suspend", "not here", &format!("{}; {hints}", chain(&e)))
+            }
+        }
+    }
+
+    fn names_by_dns(&self) -> Fact {
+        const WHAT: &str = "names by DNS";
+        match self.host.name_servers.usable() {
+            Ok(program) => fact(WHAT, "works", &format!("by {}", program.display())),
+            Err(e) => {
+                let e = Error::from(e);
+                let hints = e.hints.join("; ");
+                fact(WHAT, "not here", &format!("{}; {hints}", chain(&e)))
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use hostel_model::definition::Network;
+use hostel_model::definition::{Naming, Network};
 use hostel_model::id::{NetworkName, VeId};
 use hostel_model::ipam::{Census, census};
 use hostel_system::firewall::Ruleset;
@@ -46,6 +46,10 @@ pub struct NetworkStatus {
     pub host_services: Vec<String>,
     /// How many connections each interface of a VE may have begun.
     pub connections: u32,
+    /// How its VEs find each other by name: off, hosts or dns.
+    pub names: Option<Naming>,
+    /// Do they learn the names of other tenants' VEs as well?
+    pub names_shared: bool,
     /// Seconds that an address which a VE gave back is kept from others.
     pub quarantine: u64,
     /// How many VEs are on it.
@@ -100,6 +104,8 @@ impl Engine {
                         probe: false,
                         host_services: Vec::new(),
                         connections,
+                        names: None,
+                        names_shared: false,
                         quarantine: 0,
                         ves: on_it,
                     },
@@ -194,7 +200,7 @@ fn status(network: &Network, taken: &Taken, ves: usize, connections: u32) -> Net
         description: network.description.clone(),
         kind: Some(network.kind.to_string()),
         pools: census(network, &taken.addresses, &taken.aside, taken.now),
-        dns: network.dns.clone(),
+        dns: network.name_servers().clone(),
         search: network.search.iter().map(ToString::to_string).collect(),
         masquerade: network.masquerade,
         mtu: network.mtu,
@@ -203,6 +209,8 @@ fn status(network: &Network, taken: &Taken, ves: usize, connections: u32) -> Net
         probe: network.probe,
         connections,
         host_services: network.host_services.iter().map(ToString::to_string).collect(),
+        names: Some(network.names.by),
+        names_shared: network.names.shared,
         quarantine: network.quarantine.duration().as_secs(),
         ves,
     }

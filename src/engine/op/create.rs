@@ -92,6 +92,7 @@ impl Operation for Create {
                 Step::new("template", "preparing the template", Create::prepare_template, nothing),
                 Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
                 Step::new("commit", "committing", Create::commit, Create::uncommit).point_of_no_return(),
+                Step::new("names", "telling its name", Create::tell_names, nothing),
             ]
         }
     }
@@ -216,6 +217,13 @@ impl Create {
         let _lock = self.host.lock_registry(Self::VERB)?;
         let dirs = &self.host.dirs;
         Ok(file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?)
+    }
+
+    /// It is known by now, also if it never runs.
+    fn tell_names(&mut self) -> Result<()> {
+        let state = self.host.state(self.id)?;
+        self.notes.extend(self.host.tell_names(&state, Self::VERB));
+        Ok(())
     }
 
     /// Back to staging, where the other steps' undo looks for it.

@@ -342,6 +342,7 @@ impl Resume {
         if let Some(init) = self.host.reality(self.id)?.init {
             let links = self.host.links(self.id, &self.state)?;
             self.notes.extend(self.host.announce(init, &links));
+            self.notes.extend(self.host.catch_up_names(self.id, Self::VERB));
         }
         self.host.give_up_dump(self.id)
     }

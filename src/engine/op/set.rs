@@ -176,11 +176,13 @@ impl Set {
 
     fn release(&mut self) -> Result<()> {
         let Some(Interfaces { old, .. }) = self.params.interfaces.clone() else {
+            self.tell_names();
             return Ok(());
         };
         self.state.former = None;
         self.state.interfaces = old;
         self.state.write(&self.host.dirs.ve(self.id))?;
+        self.tell_names();
         self.host.refresh_peers(Self::VERB)
     }
 
@@ -352,6 +354,8 @@ impl Set {
         let tenant = Some(self.effective(&self.params.new)?.tenant);
         let settled = self.params.interfaces.is_none();
         if settled && (size, &tenant) == (self.state.disk_size, &self.state.tenant) {
+            // Its host name may be another.
+            self.tell_names();
             return Ok(());
         }
         if let Some(interfaces) = &self.params.interfaces {
@@ -361,6 +365,11 @@ impl Set {
         self.state.disk_size = size;
         self.state.tenant = tenant;
         self.state.write(&self.host.dirs.ve(self.id))?;
+        self.tell_names();
         self.host.refresh_peers(Self::VERB)
+    }
+
+    fn tell_names(&mut self) {
+        self.notes.extend(self.host.tell_names(&self.state, Self::VERB));
     }
 }

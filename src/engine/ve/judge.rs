@@ -48,6 +48,7 @@ impl Host {
             return Err(error.because(reasons.join("\n")));
         }
         self.judge_sides(ve)?;
+        self.judge_names(ve)?;
         let mut notes = self.judge_access(ve)?;
         notes.extend(self.judge_limits(ve, driver)?);
         notes.extend(self.odd_forwards(ve)?);

@@ -3,12 +3,15 @@
 pub mod access;
 pub mod addresses;
 pub mod bridge;
+pub mod called;
 pub mod counting;
 pub mod dump;
 pub mod forward;
 pub mod identity;
 pub mod judge;
 pub mod lan;
+pub mod name_server;
+pub mod names;
 pub mod outline;
 pub mod passage;
 mod pools;

@@ -198,6 +198,8 @@ impl Host {
                 pools: network.pools.clone(),
                 services: network.host_services.clone(),
             }));
+            let servers = network.names.servers.iter();
+            nat.named.extend(servers.map(|server| (*server, network.pools.clone())));
             if network.kind == NetworkKind::Nat {
                 nat.closed.extend(&network.pools);
             }

@@ -33,8 +33,8 @@ set --json              {dry_run, applied: [], waiting: []}, of {key, old, new}
 network list --json     an array of what network show gives, without addresses
 network show --json     {name, problem, description, kind, pools: [], dns: [],
                         search: [], masquerade, mtu, big_tcp, proxy, probe,
-                        host_services: [], connections, quarantine, ves,
-                        addresses: []}
+                        host_services: [], connections, names, names_shared,
+                        quarantine, ves, addresses: []}
                         pools: of {pool, used, aside, left}, where left is at
                         most 18446744073709551615; addresses: of {address,
                         state, ve, id, interface, routed, admitted, left}

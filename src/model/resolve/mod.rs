@@ -272,7 +272,7 @@ pub fn resolve(
     }
     let granted = plan.resources.features.granted();
     let interfaces = merge.interfaces(networks)?;
-    let dns = merge.networks_list("dns", &ve.dns, &interfaces, |n| &n.dns);
+    let dns = merge.networks_list("dns", &ve.dns, &interfaces, Network::name_servers);
     let search = merge.networks_list("search", &ve.search, &interfaces, |n| &n.search);
     let share = merge.share(tenant);
     let access = merge.access(tenant);

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tera::{Context, Tera};
 
 use super::Ruleset;
-use super::nat::{HostSet, prefixes, sorted};
+use super::nat::{HostSet, named_rules, prefixes, sorted};
 use crate::error::{Error, Result};
 use crate::net::check;
 
@@ -198,6 +198,7 @@ pub(super) fn text(ruleset: &Ruleset) -> Result<String> {
     let [guest, mask] = Mac::OF_GUESTS.map(check::mac_text);
     context.insert("guests", &format!("{mask} == {guest}"));
     context.insert("sets", &sets);
+    context.insert("named", &named_rules(&ruleset.nat));
     context.insert("counted", &COUNTED);
     context.insert("connections", &host.connections);
     context.insert("offers", &sorted(host.offers.iter().flat_map(Offer::matches)));

@@ -1,6 +1,8 @@
 //! Networks behind the host's own addresses, and ports of the host that lead to VEs: the part of the text that says who
 //! may reach them by what, and as whom they speak.
 
+use std::net::IpAddr;
+
 use ipnetwork::IpNetwork;
 use serde::Serialize;
 use tera::{Context, Tera};
@@ -22,6 +24,25 @@ pub struct Nat {
     pub inside: Vec<String>,
     /// Bridges that the host is the gateway of, with the addresses that are on each.
     pub bridged: Vec<(String, Vec<IpNetwork>)>,
+    /// Addresses of the host that are name servers of networks, each with the pools that it is there for. Nobody else
+    /// reaches them, and no port there leads elsewhere.
+    pub named: Vec<(IpAddr, Vec<IpNetwork>)>,
+}
+
+/// What an address of [`Nat::named`] is in the words of nft: "ip daddr 10.77.0.1".
+fn to(server: &IpAddr) -> String {
+    let family = if server.is_ipv6() { "ip6" } else { "ip" };
+    format!("{family} daddr {server}")
+}
+
+/// The rules that keep others from them.
+pub(super) fn named_rules(nat: &Nat) -> Vec<String> {
+    let rule = |(server, pools): &(IpAddr, Vec<IpNetwork>)| {
+        let family = if server.is_ipv6() { "ip6" } else { "ip" };
+        let pools = prefixes(pools.iter(), server.is_ipv6()).join(", ");
+        format!("{} {family} saddr != {{ {pools} }} drop", to(server))
+    };
+    nat.named.iter().map(rule).collect()
 }
 
 /// A set of the host's, as the template wants it.
@@ -114,6 +135,10 @@ pub(super) fn text(ruleset: &Ruleset, members: &[Member]) -> Result<String> {
     context.insert("forward_sets", &member_sets(Set::FORWARDS, members));
     context.insert("bridged", &bridged_sets(nat));
     context.insert("own", &own_sets(nat));
+    context.insert(
+        "named",
+        &nat.named.iter().map(|(server, _)| to(server)).collect::<Vec<_>>(),
+    );
     context.insert("masquerade4", &masquerade(false));
     context.insert("masquerade6", &masquerade(true));
     Tera::one_off(TEMPLATE, &context, false).map_err(|e| Error::new("render the ruleset of table", &ruleset.table, e))

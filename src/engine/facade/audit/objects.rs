@@ -118,7 +118,11 @@ impl Host {
             let network = name.parse().ok().map(|name| catalogue.network(self, &name));
             // One that can't be read may want its bridge.
             let wants = match network {
-                Some(Ok(network)) => network.bridge.as_ref().is_some_and(|b| b.existing.is_none()),
+                Some(Ok(network)) => match &network.bridge {
+                    Some(bridge) => bridge.existing.is_none(),
+                    // For its name server.
+                    None => !network.names.servers.is_empty(),
+                },
                 Some(Err(_)) | None => true,
             };
             wanted.extend(wants.then(|| self.own_name("br", &name)));

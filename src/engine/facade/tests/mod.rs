@@ -11,6 +11,7 @@ mod forward;
 mod host_life;
 mod judge;
 mod mac;
+mod names;
 mod proxy;
 mod rates;
 mod reload;

@@ -37,6 +37,8 @@ fn private() -> NetworkStatus {
         probe: false,
         host_services: vec!["tcp/22".into(), "udp/123".into()],
         connections: 32768,
+        names: Some(hostel_model::definition::Naming::Hosts),
+        names_shared: false,
         quarantine: 3600,
         ves: 17,
     }
@@ -58,6 +60,8 @@ fn broken() -> NetworkStatus {
         probe: false,
         host_services: Vec::new(),
         connections: 32768,
+        names: None,
+        names_shared: false,
         quarantine: 0,
         ves: 3,
     }
