@@ -49,9 +49,13 @@ impl Host {
         }
         let _lock = self.lock_firewall(verb)?;
         let loaded = self.access.loaded(&table)?;
-        // The first one; or somebody has removed the table.
         if loaded == Loaded::default() {
-            let by_hand = self.dirs.rules_due().exists().then(|| BY_HAND.to_owned());
+            let due = self.dirs.rules_due().exists();
+            if !due && !self.access.exists(&table)? {
+                return self.first_guard(&table, guard).map(|()| Vec::new());
+            }
+            // Somebody has removed the table.
+            let by_hand = due.then(|| BY_HAND.to_owned());
             let told = self.reload_access(Some(id), guard)?;
             return Ok(by_hand.into_iter().chain(told).collect());
         }
@@ -70,6 +74,14 @@ impl Host {
         Ok(told)
     }
 
+    /// Nobody has rules, also none that is ending and has let go of its own: not all are looked through.
+    fn first_guard(&self, table: &str, guard: Option<Guard>) -> Result<()> {
+        let Some(guard) = guard else { return Ok(()) };
+        self.note_rules_due(true)?;
+        let peers = self.peers(&guard.peers())?;
+        Ok(self.access.replace(table, &[guard], &peers)?)
+    }
+
     /// Ends a VE's rules, when its interfaces have gone.
     pub fn unguard(&self, id: VeId) -> Result<()> {
         let table = self.access_table();
@@ -77,8 +89,11 @@ impl Host {
             return Ok(());
         }
         let _lock = self.lock_firewall("stop")?;
-        if !self.access.exists(&table)? {
-            return self.reload_access(Some(id), None).map(drop);
+        match (self.access.exists(&table)?, self.dirs.rules_due().exists()) {
+            (true, _) => {}
+            (false, true) => return self.reload_access(Some(id), None).map(drop),
+            // Others' have ended meanwhile, and these were the last.
+            (false, false) => return Ok(()),
         }
         let change = Change {
             end: vec![id],

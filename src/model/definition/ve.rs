@@ -157,8 +157,7 @@ struct InterfaceDraft {
 
 impl InterfaceDraft {
     fn said(&self) -> Vec<&'static str> {
-        // As many as there are keys, in their order.
-        let set: [Option<bool>; 5] = [
+        let set = [
             self.mac_spoofing,
             self.ip_spoofing,
             self.dhcp_server,

@@ -30,6 +30,7 @@ mod nat;
 mod nftables;
 mod ruleset;
 mod sets;
+mod standing;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
