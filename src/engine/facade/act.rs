@@ -59,6 +59,9 @@ impl Engine {
                     Action::Destroy { .. } => lock.retire()?,
                     _ => drop(lock),
                 }
+                if matches!(action, Action::Start(_) | Action::Resume | Action::Restart { .. }) {
+                    self.host.forget_halt(id)?;
+                }
                 self.afterwards(&ve, action, progress)?;
                 Ok(done)
             }

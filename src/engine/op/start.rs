@@ -96,6 +96,7 @@ impl Start {
     /// Everything that can be known to be wrong is found before anything is touched.
     fn check(&mut self) -> Result<()> {
         let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
+        self.host.judge_start(&self.state, &effective)?;
         self.notes.extend(self.host.judge(&effective, self.state.driver)?);
         self.notes.extend(self.host.raise_settings());
         let told = self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
@@ -114,6 +115,7 @@ impl Start {
     }
 
     fn uncheck(&mut self) -> Result<()> {
+        self.host.has_started(self.id)?;
         self.host.restore_interfaces(&mut self.state)
     }
 
@@ -278,6 +280,7 @@ impl Start {
 
     /// A fresh VE has its identity now; what is written once is not written again.
     fn settle_in(&mut self) -> Result<()> {
+        self.host.has_started(self.id)?;
         // What ran before it was suspended can't go on beside what runs now.
         self.host.give_up_dump(self.id)?;
         let (password, tenant) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {

@@ -55,6 +55,14 @@ impl Templates {
         Ok(root)
     }
 
+    /// Where that tree lies, or will when it is made.
+    pub fn place_of(&self, template: &Template, share: &Share) -> Result<PathBuf> {
+        match self.copy_store(share) {
+            Some(store) => Ok(copy_place(&store, &template.record.reference())?.join("root")),
+            None => Ok(template.root()),
+        }
+    }
+
     /// Removes a copy; none there is no error. The caller knows that no VE stands on it.
     pub fn remove_copy(&self, reference: &TemplateRef, share: &Share) -> Result<()> {
         match self.copy_store(share) {

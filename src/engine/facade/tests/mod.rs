@@ -13,6 +13,7 @@ mod rates;
 mod set;
 mod settle;
 mod states;
+mod tenants;
 mod traffic;
 
 use std::sync::Arc;
