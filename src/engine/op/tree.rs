@@ -40,11 +40,14 @@ impl Host {
     /// And on the one of its record again. The other copy stays for its tenant's next VE.
     pub(crate) fn stand_back(&self, state: &VeState, tree: &Tree) -> Result<()> {
         let lower = self.tree_of(state, tree)?;
-        if lower == state.lower || !lower.is_dir() {
+        if lower == state.lower {
             return Ok(());
         }
-        let disk = (state.driver, &*self.dirs.ve(state.id));
-        self.disks.rebase(disk, &lower, &state.lower)?;
+        // Without it, nothing can have been let stand on it.
+        if lower.is_dir() {
+            let disk = (state.driver, &*self.dirs.ve(state.id));
+            self.disks.rebase(disk, &lower, &state.lower)?;
+        }
         self.drop_own_tree(state)
     }
 

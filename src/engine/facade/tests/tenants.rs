@@ -379,7 +379,6 @@ fn a_suspended_tenants_ves_stop_and_none_starts() {
     suspend_all(&host, None);
     assert_eq!(release(false), ["web1 stays stopped", "web2 stays stopped"]);
     assert_eq!(release(true), Vec::<String>::new());
-    assert!(engine(&host).audit(false).unwrap().is_empty());
 }
 
 /// Whoever suspends is killed between two acts; whoever does it again finishes it, and no VE is forgotten.
@@ -460,7 +459,6 @@ fn a_ve_goes_to_another_tenant_with_the_tree_of_that() {
     told(&error, "tenant \"globex\" has 1 VEs already, and may have 1: web1");
     engine(&host).act(id(101), &Action::Kill, &Silent).unwrap();
     engine(&host).remove_tenant(&acme()).unwrap_err();
-    assert!(engine(&host).audit(false).unwrap().is_empty());
 }
 
 #[test]
