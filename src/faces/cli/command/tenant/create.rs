@@ -17,7 +17,7 @@ use crate::cli::exit::Exit;
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  hostel tenant create acme contact=ann@acme.example max_ves=10 memory=16GiB addresses.ipv4=4
+  hostel tenant create acme max_ves=10 memory=16GiB addresses.ipv4=4
   hostel tenant create acme --file acme.toml")]
 pub struct Create {
     /// Name of the tenant
