@@ -102,7 +102,7 @@ fn a_budget_is_not_passed_by_many_at_once() {
     let error = h.fails(6, &["start", idle]);
     assert!(error.contains("by what runs, has 0 left of 256MiB"), "{error}");
     let error = h.fails(6, &["address", "add", idle, "auto"]);
-    assert!(error.contains("has 0 left of 3 (addresses.ipv4)"), "{error}");
+    assert!(error.contains("has 1 left of 3 (addresses.ipv4)"), "{error}");
     h.fails(4, &["tenant", "remove", "acme"]);
     let table = h.ok(&["tenant", "list"]);
     assert!(
