@@ -18,6 +18,7 @@ pub mod file;
 pub mod firewall;
 mod helper;
 pub mod mount;
+pub mod nameserver;
 mod namespace;
 pub mod net;
 pub mod pressure;

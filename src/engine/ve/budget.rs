@@ -112,7 +112,7 @@ impl Host {
         let _lock = self.lock_registry("start")?;
         let mut running = Vec::new();
         for (id, take) in self.takes(&tenant.name, &mut catalogue)? {
-            if id != ve.id && (self.admitted(id).exists() || self.reality(id)?.init.is_some()) {
+            if id != ve.id && (self.admission(id).exists() || self.reality(id)?.init.is_some()) {
                 running.push(take);
             }
         }
@@ -123,15 +123,15 @@ impl Host {
             return Err(error.because(reasons.join("\n")));
         }
         file::make_dir(&self.dirs.run(ve.id))?;
-        Ok(file::write_atomic(&self.admitted(ve.id), b"", 0o600)?)
+        Ok(file::write_atomic(&self.admission(ve.id), b"", 0o600)?)
     }
 
     /// Its start has ended, in whatever way: what is true of it now is what the kernel says.
     pub fn has_started(&self, id: VeId) -> Result<()> {
-        Ok(file::remove_file(&self.admitted(id))?)
+        Ok(file::remove_file(&self.admission(id))?)
     }
 
-    fn admitted(&self, id: VeId) -> PathBuf {
+    fn admission(&self, id: VeId) -> PathBuf {
         self.dirs.run(id).join(ADMITTED)
     }
 }

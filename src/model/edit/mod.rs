@@ -3,6 +3,7 @@
 mod change;
 mod forward;
 mod list;
+mod place;
 mod render;
 mod splice;
 mod tenant;
@@ -17,6 +18,7 @@ use crate::definition::{
 };
 pub use change::{Change, diff};
 pub use forward::{add_forward, remove_forward};
+pub use place::line_of;
 pub use render::{NewVe, render_new};
 pub use tenant::{edit_tenant, suspend_tenant};
 
