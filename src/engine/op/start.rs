@@ -288,7 +288,8 @@ impl Start {
         let (password, tenant) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
             Ok(ve) => (
                 ve.guest.password_hash.map(|hash| hash.expose().to_owned()),
-                Some(ve.tenant),
+                // Once it is known, it takes more than a line in its definition to change it.
+                self.state.tenant.clone().or(Some(ve.tenant)),
             ),
             // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
             Err(e) if e.class != Class::Failed || !self.host.dirs.definition(&self.state.name).exists() => {

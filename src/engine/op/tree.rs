@@ -33,6 +33,8 @@ impl Host {
         if lower == state.lower {
             return Ok(());
         }
+        // In order before it is changed: what a crash left in its journal belongs to it.
+        self.check_disk(state)?;
         let disk = (state.driver, &*self.dirs.ve(state.id));
         Ok(self.disks.rebase(disk, &state.lower, &lower)?)
     }
