@@ -16,6 +16,7 @@ use hostel_model::state::State;
 use hostel_system::file;
 
 use super::act::outcome;
+use super::query::handle;
 use super::tenant::refused_edit;
 use super::{Engine, Outcome, Progress, VeHandle};
 use crate::error::Result;
@@ -41,7 +42,19 @@ impl Engine {
             let had = tenant.suspended.as_deref();
             Some(reason.or(had).unwrap_or(NO_REASON).to_owned())
         })?;
-        self.select(&Selection::Tenant(name.clone()), progress)
+        self.ves_of(name, progress)
+    }
+
+    /// Its VEs by their definitions, and those that are its by their records: where a definition was changed by hand,
+    /// the VE that runs is still this tenant's.
+    fn ves_of(&self, name: &TenantName, progress: &dyn Progress) -> Result<Vec<VeHandle>> {
+        let mut ves = self.select(&Selection::Tenant(name.clone()), progress)?;
+        for ve in self.outlines()? {
+            if ve.tenant.as_ref() == Some(name) && ves.iter().all(|other| other.id != ve.id) {
+                ves.push(handle(ve));
+            }
+        }
+        Ok(ves)
     }
 
     /// Stops a VE of a tenant that was suspended, and remembers that it ran.
@@ -55,7 +68,7 @@ impl Engine {
         let lock = self.lock_ve(ve.id, "suspend", progress)?;
         let was = self.host.reality(ve.id)?.state;
         if matches!(was, State::Running | State::Paused) {
-            file::write_atomic(&self.host.halted(ve.id), tenant.as_str().as_bytes(), 0o600)?;
+            self.host.note_halt(ve.id, tenant)?;
         }
         drop(lock);
         match was {
@@ -71,7 +84,7 @@ impl Engine {
     /// [`Self::release`].
     pub fn unsuspend_tenant(&self, name: &TenantName, progress: &dyn Progress) -> Result<Vec<VeHandle>> {
         self.rewrite(name, "unsuspend", |_| None)?;
-        let all = self.select(&Selection::Tenant(name.clone()), progress)?;
+        let all = self.ves_of(name, progress)?;
         let ran = |ve: &VeHandle| file::read_opt(&self.host.halted(ve.id)).ok().flatten();
         Ok(all
             .into_iter()
@@ -85,7 +98,12 @@ impl Engine {
             true => self.act(ve.id, &Action::Start(StartOptions::default()), progress)?,
             false => outcome("stays stopped", false),
         };
-        self.host.forget_halt(ve.id)?;
+        let _lock = self.lock_ve(ve.id, "unsuspend", progress)?;
+        let noted = file::read_opt(&self.host.halted(ve.id))?.and_then(|tenant| tenant.parse().ok());
+        // It may be suspended again by now, and that have noted anew that it ran.
+        if noted.is_none_or(|tenant| self.host.suspension(&tenant, &mut Catalogue::default()).is_none()) {
+            self.host.forget_halt(ve.id)?;
+        }
         Ok(done)
     }
 
@@ -128,6 +146,21 @@ impl Host {
         let tenant = catalogue.tenant(self, tenant).ok()?;
         let reason = tenant.suspended.as_ref()?;
         Some(format!("its tenant \"{}\" is suspended: {reason}", tenant.name))
+    }
+
+    /// It runs, or would run, but for its tenant's suspension.
+    fn note_halt(&self, id: VeId, tenant: &TenantName) -> Result<()> {
+        Ok(file::write_atomic(&self.halted(id), tenant.as_str().as_bytes(), 0o600)?)
+    }
+
+    /// Its guest asked for a reboot, and it can't start: if that is for its tenant's suspension, it starts when that ends.
+    /// The VE's lock must be held.
+    pub(super) fn note_refused_reboot(&self, id: VeId) -> Result<()> {
+        let tenant = self.outline(id).and_then(|ve| ve.tenant);
+        match tenant.filter(|tenant| self.suspension(tenant, &mut Catalogue::default()).is_some()) {
+            Some(tenant) => self.note_halt(id, &tenant),
+            None => Ok(()),
+        }
     }
 
     /// It runs again, or isn't to.

@@ -214,7 +214,7 @@ impl Engine {
     }
 }
 
-fn handle(ve: Outline) -> VeHandle {
+pub(super) fn handle(ve: Outline) -> VeHandle {
     VeHandle {
         id: ve.id,
         name: ve.name,

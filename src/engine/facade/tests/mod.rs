@@ -8,6 +8,7 @@ mod broken;
 mod by_hand;
 mod create;
 mod forward;
+mod halt;
 mod host_life;
 mod judge;
 mod mac;

@@ -9,11 +9,11 @@ use crate::error::chain;
 use crate::facade::VeHandle;
 use crate::testing::{again, host, order, started, with_ve};
 
-fn acme() -> TenantName {
+pub(super) fn acme() -> TenantName {
     "acme".parse().unwrap()
 }
 
-fn ve(name: &str) -> VeRef {
+pub(super) fn ve(name: &str) -> VeRef {
     VeRef::Name(name.parse().unwrap())
 }
 
@@ -24,7 +24,7 @@ fn pairs(settings: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// Makes a VE of acme.
 #[track_caller]
-fn make(host: &Arc<Host>, name: &str, settings: &[(&str, &str)]) {
+pub(super) fn make(host: &Arc<Host>, name: &str, settings: &[(&str, &str)]) {
     let settings = [&[("tenant", "acme")], settings].concat();
     engine(host).create(&order(name, &settings), &Silent).unwrap();
 }
@@ -39,12 +39,12 @@ fn change(host: &Arc<Host>, settings: &[(&str, &str)]) -> Vec<String> {
     heard.notes()
 }
 
-fn start_ve(host: &Arc<Host>, n: u32) -> Result<Outcome> {
+pub(super) fn start_ve(host: &Arc<Host>, n: u32) -> Result<Outcome> {
     engine(host).act(id(n), &start(), &Silent)
 }
 
 #[track_caller]
-fn told(error: &Error, what: &str) {
+pub(super) fn told(error: &Error, what: &str) {
     let text = format!("{} {:?}", chain(error), error.hints);
     assert!(text.contains(what), "{what}\n{text}");
 }
@@ -279,157 +279,6 @@ fn tenants_are_made_changed_and_removed() {
         all.iter().map(|t| t.state).collect::<Vec<_>>(),
         ["active", "active", "broken"]
     );
-}
-
-/// The VEs that ran, and those that run after the end of it.
-fn suspend_all(host: &Arc<Host>, reason: Option<&str>) -> Vec<VeHandle> {
-    let e = engine(host);
-    let ves = e.suspend_tenant(&acme(), reason, &Silent).unwrap();
-    for ve in &ves {
-        e.halt(&acme(), ve, None, &Silent).unwrap();
-    }
-    ves
-}
-
-fn states(host: &Arc<Host>, ids: &[u32]) -> Vec<State> {
-    ids.iter().map(|n| host.reality(id(*n)).unwrap().state).collect()
-}
-
-#[test]
-fn a_suspended_tenants_ves_stop_and_none_starts() {
-    use State::{Paused, Running, Stopped};
-    let host = host().file("tenants/acme.toml", "# ours\n").make();
-    for name in ["web1", "web2", "web3"] {
-        make(&host, name, &[("onboot", "true")]);
-    }
-    engine(&host)
-        .create(&order("other", &[("onboot", "true")]), &Silent)
-        .unwrap();
-    for n in [101, 102, 104] {
-        start_ve(&host, n).unwrap();
-    }
-    engine(&host).act(id(102), &Action::Pause, &Silent).unwrap();
-    assert_eq!(
-        states(&host, &[101, 102, 103, 104]),
-        [Running, Paused, Stopped, Running]
-    );
-    assert_eq!(suspend_all(&host, Some("unpaid")).len(), 3);
-    assert_eq!(
-        states(&host, &[101, 102, 103, 104]),
-        [Stopped, Stopped, Stopped, Running]
-    );
-    // None starts, by whatever way, and the reason is told.
-    let error = refused(&host, Class::Refused, "start", |_| start_ve(&host, 103));
-    told(&error, "web3 can't start: its tenant \"acme\" is suspended: unpaid");
-    told(&error, "hostel tenant unsuspend acme");
-    let heard = Heard::default();
-    let boot = engine(&host).boot(&heard).unwrap();
-    assert_eq!(
-        boot.ves().iter().map(|ve| ve.name.as_str()).collect::<Vec<_>>(),
-        ["other"]
-    );
-    let withheld = heard
-        .notes()
-        .iter()
-        .filter(|note| note.contains("isn't started: its tenant"))
-        .count();
-    assert_eq!(withheld, 3, "{:?}", heard.notes());
-    let status = engine(&host).status(&ve("web1")).unwrap();
-    assert_eq!(
-        (status.state.as_str(), status.problem.as_deref()),
-        ("stopped", Some("its tenant \"acme\" is suspended: unpaid"))
-    );
-    let (tenant, _) = engine(&host).tenant(&acme()).unwrap();
-    assert_eq!(
-        (tenant.state, tenant.suspended.as_deref()),
-        ("suspended", Some("unpaid"))
-    );
-    // Once more, it is as it was; another reason takes the place of the first.
-    suspend_all(&host, None);
-    assert_eq!(
-        engine(&host).tenant(&acme()).unwrap().0.suspended.as_deref(),
-        Some("unpaid")
-    );
-    suspend_all(&host, Some("abuse"));
-    assert_eq!(
-        engine(&host).tenant(&acme()).unwrap().0.suspended.as_deref(),
-        Some("abuse")
-    );
-    // It may be changed meanwhile, and made more of.
-    make(&host, "web4", &[]);
-    // Those start again that ran.
-    let release = |start: bool| -> Vec<String> {
-        let e = engine(&host);
-        let ves = e.unsuspend_tenant(&acme(), &Silent).unwrap();
-        ves.iter()
-            .map(|ve| format!("{} {}", ve.name, e.release(ve, start, &Silent).unwrap().done))
-            .collect()
-    };
-    assert_eq!(release(true), ["web1 started", "web2 started"]);
-    assert_eq!(
-        states(&host, &[101, 102, 103, 105]),
-        [Running, Running, Stopped, Stopped]
-    );
-    assert_eq!(release(true), Vec::<String>::new());
-    assert_eq!(
-        std::fs::read_to_string(host.dirs.tenant_definition(&acme())).unwrap(),
-        "# ours\n"
-    );
-    assert_eq!(engine(&host).status(&ve("web3")).unwrap().problem, None);
-    suspend_all(&host, None);
-    assert_eq!(release(false), ["web1 stays stopped", "web2 stays stopped"]);
-    assert_eq!(release(true), Vec::<String>::new());
-}
-
-/// Whoever suspends is killed between two acts; whoever does it again finishes it, and no VE is forgotten.
-#[test]
-fn what_is_cut_short_is_finished_by_doing_it_again() {
-    for cut in 0..4 {
-        let host = host().make();
-        for name in ["web1", "web2"] {
-            make(&host, name, &[]);
-        }
-        for n in [101, 102] {
-            start_ve(&host, n).unwrap();
-        }
-        let ves = engine(&host).suspend_tenant(&acme(), Some("x"), &Silent).unwrap();
-        for ve in ves.iter().take(cut) {
-            engine(&host).halt(&acme(), ve, None, &Silent).unwrap();
-        }
-        // Nothing of it can run any more that doesn't run, however far that came.
-        if cut > 0 {
-            assert_eq!(start_ve(&host, 101).unwrap_err().class, Class::Refused);
-        }
-        suspend_all(&host, Some("x"));
-        assert_eq!(states(&host, &[101, 102]), [State::Stopped, State::Stopped]);
-        // Its end is cut short too.
-        let ves = engine(&host).unsuspend_tenant(&acme(), &Silent).unwrap();
-        assert_eq!(ves.len(), 2);
-        for ve in ves.iter().take(cut) {
-            engine(&host).release(ve, true, &Silent).unwrap();
-        }
-        for ve in engine(&host).unsuspend_tenant(&acme(), &Silent).unwrap() {
-            engine(&host).release(&ve, true, &Silent).unwrap();
-        }
-        assert_eq!(states(&host, &[101, 102]), [State::Running, State::Running]);
-    }
-}
-
-/// A start that was judged before the word was written holds its VE's lock, and is waited for.
-#[test]
-fn a_start_that_races_is_refused_or_stopped() {
-    for _ in 0..10 {
-        let host = host().make();
-        make(&host, "web1", &[]);
-        let other = again(&host);
-        std::thread::scope(|scope| {
-            let starting = scope.spawn(move || start_ve(&other, 101));
-            suspend_all(&host, Some("x"));
-            let started = starting.join().unwrap();
-            assert!(started.is_ok() || started.unwrap_err().class == Class::Refused);
-        });
-        assert_eq!(states(&host, &[101]), [State::Stopped]);
-    }
 }
 
 #[test]
