@@ -172,6 +172,25 @@ fn two_starts_do_not_pass_a_budget_together() {
     }
 }
 
+/// A start that was cut short, and whose journal is lost, counts until its VE is next looked at, and no longer.
+#[test]
+fn a_start_that_nobody_finishes_takes_nothing_for_good() {
+    let host = host().file("tenants/acme.toml", "memory = \"900MiB\"\n").make();
+    for name in ["web1", "web2"] {
+        make(&host, name, &[("memory.limit", "200MiB")]);
+    }
+    change(&host, &[("memory", "250MiB")]);
+    let admission = host.dirs.run(id(101)).join("admitted");
+    std::fs::create_dir_all(admission.parent().unwrap()).unwrap();
+    std::fs::write(&admission, "").unwrap();
+    told(&start_ve(&host, 102).unwrap_err(), "web1 has 200MiB");
+    engine(&host)
+        .act(id(101), &Action::Stop { timeout: None }, &Silent)
+        .unwrap();
+    start_ve(&host, 102).unwrap();
+    assert!(!admission.exists());
+}
+
 #[test]
 fn what_a_tenant_may_use_is_judged() {
     let host = host().make();
