@@ -233,3 +233,53 @@ fn a_ve_changes_hands_with_all_that_is_in_it() {
         "{error}"
     );
 }
+
+/// A file of several names is one file still, whichever of them the guest changes it by.
+#[test]
+fn a_file_of_several_names_stays_one_when_its_ve_changes_hands() {
+    let h = House::with_own_templates();
+    h.write("etc/tenants/acme.toml", "");
+    h.write("etc/tenants/globex.toml", "");
+    h.ok(&["template", "build", "busybox"]);
+    h.host_sh(&format!(
+        "cd {dir} && cp -a data/templates/busybox/*/root linked && mkdir linked/opt && cd linked/opt && \
+         echo one > first && ln first second && ln first ../third && \
+         echo calm > quiet && ln quiet still && ln quiet ../silent",
+        dir = h.dir.display(),
+    ));
+    h.ok(&["template", "import", "linked", h.dir.join("linked").to_str().unwrap()]);
+    h.ok(&[
+        "create",
+        "web1",
+        "--template",
+        "linked",
+        "--tenant",
+        "acme",
+        "--share",
+        "tenant",
+        "--start",
+    ]);
+    // One is changed before the move, the other after it.
+    let names = "/opt/first /opt/second /third";
+    h.sh("web1", "echo two >> /opt/second");
+    let is_one = |names: &str, text: &str| {
+        let asked = format!(
+            "stat -c %h {names}; stat -c %i {names} | sort -u | wc -l; sha256sum {names} | cut -c1-64 | sort -u | wc -l"
+        );
+        assert_eq!(h.sh("web1", &asked), "3\n3\n3\n1\n1");
+        assert_eq!(h.sh("web1", &format!("cat {}", names.split(' ').next().unwrap())), text);
+    };
+    is_one(names, "one\ntwo");
+    h.ok(&["stop", "web1", "--timeout", GRACE]);
+    h.ok(&["set", "web1", "tenant=globex"]);
+    h.ok(&["tenant", "remove", "acme"]);
+    h.ok(&["start", "web1"]);
+    is_one(names, "one\ntwo");
+    h.sh("web1", "echo three >> /third; echo loud >> /silent");
+    is_one(names, "one\ntwo\nthree");
+    is_one("/opt/quiet /opt/still /silent", "calm\nloud");
+    // Names come and go.
+    h.sh("web1", "rm /opt/first && ln /third /opt/fourth");
+    h.ok(&["restart", "web1", "--timeout", GRACE]);
+    is_one("/opt/second /third /opt/fourth", "one\ntwo\nthree");
+}
