@@ -203,6 +203,12 @@ impl Engine {
                 has.push(state.name.to_string());
             }
         }
+        // One whose record is damaged stands on a copy all the same.
+        for ve in self.outlines()?.into_iter().filter(|ve| !ve.whole) {
+            if self.host.definition(&ve.name).is_ok_and(|d| d.tenant == *name) {
+                has.push(ve.name.to_string());
+            }
+        }
         if !has.is_empty() {
             has.sort();
             return Err(refused(format!("it has the VEs {}", has.join(", ")))

@@ -2,11 +2,9 @@
 
 use hostel_model::id::TenantName;
 use hostel_model::request::Wanted;
-use hostel_model::state::State;
 
 use super::*;
 use crate::error::chain;
-use crate::facade::VeHandle;
 use crate::testing::{again, host, order, started, with_ve};
 
 pub(super) fn acme() -> TenantName {
@@ -281,6 +279,13 @@ fn tenants_are_made_changed_and_removed() {
     assert_eq!((status.budgets[0].used, status.budgets[0].limit), (Some(1), Some(2)));
     assert_eq!(e.tenants().unwrap().len(), 3);
     told(&e.remove_tenant(&new).unwrap_err(), "it has the VEs g1");
+    // Nor if nothing but its definition can be read of it.
+    let record = host.dirs.ve(id(101)).join("state.toml");
+    let whole = std::fs::read(&record).unwrap();
+    let _ = std::fs::remove_file(record.with_file_name(".state.toml.copy"));
+    std::fs::write(&record, "nonsense").unwrap();
+    told(&e.remove_tenant(&new).unwrap_err(), "it has the VEs g1");
+    std::fs::write(&record, whole).unwrap();
     e.act(id(101), &Action::Destroy { force: false }, &Silent).unwrap();
     let copies = host.dirs.tenant(&new);
     assert!(copies.exists());
