@@ -27,6 +27,11 @@ impl Dirs {
         self.paths.config.join("ve").join(format!("{name}.toml"))
     }
 
+    /// A tenant's definition.
+    pub fn tenant_definition(&self, name: &TenantName) -> PathBuf {
+        self.paths.config.join("tenants").join(format!("{name}.toml"))
+    }
+
     /// All VEs' own directories.
     pub fn ves(&self) -> PathBuf {
         self.paths.data.join("ve")

@@ -8,6 +8,7 @@ mod audit;
 mod console;
 mod create;
 mod forward;
+mod halt;
 mod host_life;
 mod info;
 mod init;
@@ -17,9 +18,11 @@ mod query;
 mod set;
 mod settle;
 mod template;
+mod tenant;
 #[cfg(test)]
 pub(crate) mod tests;
 mod traffic;
+mod transfer;
 mod units;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +38,7 @@ pub use forward::{ForwardReport, ForwardState, PortForwardParts};
 pub use host_life::Procession;
 pub use network::{AddressState, NetworkStatus};
 pub(crate) use settle::TROUBLE;
+pub use tenant::{BudgetStatus, TenantStatus, TenantVe};
 pub use traffic::{ClassTraffic, Ways};
 
 use crate::error::{Class, Result};

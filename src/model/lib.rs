@@ -5,6 +5,7 @@
 
 pub mod aside;
 pub mod bandwidth;
+pub mod budget;
 pub mod definition;
 pub mod distribution;
 pub mod edit;

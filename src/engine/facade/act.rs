@@ -55,6 +55,10 @@ impl Engine {
             Ok(Transition::AlreadyDone(why)) => Ok(outcome(why, false)),
             Ok(_) => {
                 let done = self.perform(&ve, was, action, progress)?;
+                // Before its lock is given back: whoever suspends its tenant next may note that it ran.
+                if matches!(action, Action::Start(_) | Action::Resume | Action::Restart { .. }) {
+                    self.host.forget_halt(id)?;
+                }
                 match action {
                     Action::Destroy { .. } => lock.retire()?,
                     _ => drop(lock),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use hostel_model::id::VeId;
+use hostel_model::id::{TenantName, VeId};
 use hostel_model::request::{Action, Selection, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_model::state::{State, judge};
@@ -214,7 +214,7 @@ impl Engine {
     }
 }
 
-fn handle(ve: Outline) -> VeHandle {
+pub(super) fn handle(ve: Outline) -> VeHandle {
     VeHandle {
         id: ve.id,
         name: ve.name,
@@ -293,6 +293,9 @@ impl Host {
                 }
             }
             Err(e) => row.problem = Some(chain(&e)),
+        }
+        if let (None, Ok(tenant)) = (&row.problem, row.tenant.parse::<TenantName>()) {
+            row.problem = self.suspension(&tenant, catalogue);
         }
         if let (None, Some(why)) = (&row.problem, &state.damaged) {
             row.problem = Some(format!(

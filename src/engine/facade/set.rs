@@ -8,6 +8,7 @@ use hostel_model::state::State;
 use hostel_model::units::{Bytes, human};
 use hostel_system::file;
 
+use super::transfer::{note_move, one_after_the_other};
 use super::{Engine, Progress, SetReport};
 use crate::error::{Class, Error, Result};
 use crate::op;
@@ -83,8 +84,15 @@ impl Engine {
             }
         });
         let interfaces = self.new_interfaces(state, before.as_ref(), &after, &reality)?;
-        let report = plan_change(state, before.as_ref(), &after, running, interfaces.is_some(), dry_run)?;
+        let tree = self.new_tree(state, before.as_ref(), &after, &reality)?;
+        let mut report = plan_change(state, before.as_ref(), &after, running, interfaces.is_some(), dry_run)?;
+        if let Some((from, _)) = &tree {
+            note_move(&mut report, from, &after);
+        }
         if let Some(to) = driver {
+            if tree.is_some() {
+                return Err(one_after_the_other(state));
+            }
             if interfaces.is_some() {
                 return Err(two_at_once(state, to));
             }
@@ -102,11 +110,12 @@ impl Engine {
             }
             return Ok(report);
         }
-        if !dry_run && (old != new || disk_size.is_some()) {
+        if !dry_run && (old != new || disk_size.is_some() || tree.is_some()) {
             let params = op::set::Params {
                 old: old.to_owned(),
                 new: new.to_owned(),
                 disk_size,
+                tree: tree.map(|(_, tree)| tree),
                 interfaces,
             };
             self.run::<Set>(state.id, &params, progress)?;
@@ -344,7 +353,10 @@ fn plan_change(
     for change in before.map(|b| edit::diff(b, after)).unwrap_or_default() {
         let line = (change.key.clone(), change.old, change.new);
         let now = addresses_now && (change.key.starts_with("network.") || change.key.starts_with("forward."));
+        // Who shares its template is its tenant's word too, if it doesn't say it itself.
+        let moves = before.is_some_and(|b| b.tenant != after.tenant);
         match change.when {
+            When::Never(_) if moves && change.key == "share" => report.applied.push(line),
             When::Never(why) => return Err(never(state, &change.key, why)),
             When::Restart if running && !now => report.waiting.push(line),
             When::Restart | When::Live => report.applied.push(line),

@@ -65,7 +65,11 @@ impl Engine {
         let was_ours = reality.remains;
         self.host.recover(id, &self.runner(progress))?;
         if reason == REBOOT && was_ours {
-            self.run::<Start>(id, &VeAlone {}, progress)?;
+            let started = self.run::<Start>(id, &VeAlone {}, progress);
+            if started.is_err() {
+                self.host.note_refused_reboot(id)?;
+            }
+            started?;
         }
         drop(lock);
         Ok(())

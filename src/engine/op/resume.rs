@@ -65,7 +65,7 @@ impl Operation for Resume {
     fn steps() -> &'static [Step<Self>] {
         const {
             &[
-                Step::new("check", "checking", Resume::check, crate::step::nothing),
+                Step::new("check", "checking", Resume::check, Resume::uncheck),
                 Step::new("disk", "attaching the disk", Resume::attach_disk, Resume::detach_disk),
                 Step::new("limits", "setting limits", Resume::set_limits, Resume::remove_group),
                 Step::new(
@@ -98,6 +98,7 @@ impl Resume {
         let host = &self.host;
         host.usable_criu(&self.state)?;
         let effective = host.effective(&self.state.name, &mut Catalogue::default())?;
+        host.judge_start(&self.state, &effective)?;
         self.notes.extend(host.judge(&effective, self.state.driver)?);
         self.notes.extend(host.raise_settings());
         let dir = host.dirs.dump(self.id);
@@ -117,6 +118,10 @@ impl Resume {
             return Err(refuse("its disk has been changed since it was suspended".into()));
         }
         Ok(())
+    }
+
+    fn uncheck(&mut self) -> Result<()> {
+        self.host.has_started(self.id)
     }
 
     fn attach_disk(&mut self) -> Result<()> {
@@ -337,6 +342,7 @@ impl Resume {
     }
 
     fn settle(&mut self) -> Result<()> {
+        self.host.has_started(self.id)?;
         self.host.cgroups.thaw(self.id)?;
         self.host.firewall.release(&self.host.held(self.id))?;
         if let Some(init) = self.host.reality(self.id)?.init {

@@ -9,6 +9,7 @@ use hostel_model::resolve::Effective;
 use hostel_system::{Kind, file};
 use serde::{Deserialize, Serialize};
 
+use super::tree::Tree;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step, nothing};
@@ -35,6 +36,9 @@ pub struct Params {
     /// The size that its disk is to have, if another than now.
     #[serde(default)]
     pub disk_size: Option<u64>,
+    /// Whose copy of its template it is to stand on, if it goes to another tenant.
+    #[serde(default)]
+    pub tree: Option<Tree>,
     /// Its interfaces, if they change now and not at its next start.
     #[serde(default)]
     pub interfaces: Option<Interfaces>,
@@ -75,6 +79,7 @@ impl Operation for Set {
             &[
                 Step::new("reserve", "reserving addresses", Set::reserve, Set::release),
                 Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
+                Step::new("tree", "changing the template's tree", Set::new_tree, Set::old_tree),
                 Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
                 Step::new("access", "changing access rules", Set::new_access, Set::old_access),
                 Step::new("network", "changing interfaces", Set::readdress, Set::address_back),
@@ -138,6 +143,20 @@ impl Set {
         )
         .because(e)
         .hint(hint)
+    }
+
+    fn new_tree(&mut self) -> Result<()> {
+        match &self.params.tree {
+            Some(tree) => self.host.stand_on(&self.state, tree),
+            None => Ok(()),
+        }
+    }
+
+    fn old_tree(&mut self) -> Result<()> {
+        match &self.params.tree {
+            Some(tree) => self.host.stand_back(&self.state, tree),
+            None => Ok(()),
+        }
     }
 
     fn new_limits(&mut self) -> Result<()> {
@@ -352,7 +371,7 @@ impl Set {
     fn record(&mut self) -> Result<()> {
         let size = self.params.disk_size.unwrap_or(self.state.disk_size);
         let tenant = Some(self.effective(&self.params.new)?.tenant);
-        let settled = self.params.interfaces.is_none();
+        let settled = self.params.interfaces.is_none() && self.params.tree.is_none();
         if settled && (size, &tenant) == (self.state.disk_size, &self.state.tenant) {
             // Its host name may be another.
             self.tell_names();
@@ -364,8 +383,14 @@ impl Set {
         }
         self.state.disk_size = size;
         self.state.tenant = tenant;
+        if let Some(tree) = &self.params.tree {
+            self.state.lower = self.host.tree_of(&self.state, tree)?;
+        }
         self.state.write(&self.host.dirs.ve(self.id))?;
         self.tell_names();
+        if self.params.tree.is_some() {
+            self.host.drop_own_tree(&self.state)?;
+        }
         self.host.refresh_peers(Self::VERB)
     }
 

@@ -98,6 +98,7 @@ impl Start {
     /// Everything that can be known to be wrong is found before anything is touched.
     fn check(&mut self) -> Result<()> {
         let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
+        self.host.judge_start(&self.state, &effective)?;
         self.notes.extend(self.host.judge(&effective, self.state.driver)?);
         self.notes.extend(self.host.raise_settings());
         let told = self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
@@ -116,6 +117,7 @@ impl Start {
     }
 
     fn uncheck(&mut self) -> Result<()> {
+        self.host.has_started(self.id)?;
         self.host.restore_interfaces(&mut self.state)
     }
 
@@ -280,12 +282,14 @@ impl Start {
 
     /// A fresh VE has its identity now; what is written once is not written again.
     fn settle_in(&mut self) -> Result<()> {
+        self.host.has_started(self.id)?;
         // What ran before it was suspended can't go on beside what runs now.
         self.host.give_up_dump(self.id)?;
         let (password, tenant) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
             Ok(ve) => (
                 ve.guest.password_hash.map(|hash| hash.expose().to_owned()),
-                Some(ve.tenant),
+                // Once it is known, it takes more than a line in its definition to change it.
+                self.state.tenant.clone().or(Some(ve.tenant)),
             ),
             // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
             Err(e) if e.class != Class::Failed || !self.host.dirs.definition(&self.state.name).exists() => {

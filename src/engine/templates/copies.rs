@@ -72,6 +72,14 @@ impl Templates {
         Ok(root)
     }
 
+    /// Where that tree lies, or will when it is made.
+    pub fn place_of(&self, template: &Template, share: &Share) -> Result<PathBuf> {
+        match self.copy_store(share) {
+            Some(store) => Ok(copy_place(&store, &template.record.reference())?.join("root")),
+            None => Ok(template.root()),
+        }
+    }
+
     /// All copies, of tenants and of single VEs, whether or not the version is in the store.
     pub fn copies(&self) -> Result<Vec<Copy>> {
         let mut found = Vec::new();

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use hostel_model::definition::{Addresses, DriverName, Tenant, Unenforceable, VeDefinition};
+use hostel_model::definition::{Addresses, DriverName, Unenforceable, VeDefinition};
 use hostel_model::edit::line_of;
 use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 use hostel_model::mac::Mac;
-use hostel_model::policy::{Existing, Sort, Violation, check};
+use hostel_model::policy::{Sort, Violation, check};
 use hostel_model::resolve::{Effective, Interface};
 use hostel_model::units::Bytes;
 use hostel_model::{idmap, ipam};
@@ -103,20 +103,6 @@ impl Host {
             problem: format!("a disk with the disk.size of {size} can't be made for {inodes} files"),
             instead,
         })
-    }
-
-    /// The other VEs are looked at only where the tenant has a budget that they share.
-    fn existing(&self, ve: &Effective, tenant: &Tenant, catalogue: &mut Catalogue) -> Result<Existing> {
-        if tenant.max_ves.is_none() && tenant.memory.is_none() && tenant.disk.is_none() {
-            return Ok(Existing::default());
-        }
-        let mut others = Vec::new();
-        // Those too that are being made. One whose definition is broken can't be summed; it keeps nobody else from
-        // starting.
-        for state in self.all_states()? {
-            others.extend(self.effective(&state.name, catalogue));
-        }
-        Ok(Existing::besides(ve, &others))
     }
 
     /// Limits that this host can't hold: refused by name, or warned about where hostel.toml says so.

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod addresses;
 pub mod bridge;
+pub mod budget;
 pub mod called;
 pub mod counting;
 pub mod dump;

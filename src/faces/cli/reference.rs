@@ -48,6 +48,16 @@ firewall apply --json   {dry_run, rules: [], ves: []}
 forward add and remove --json: {id, name, protocol, listen, to, changed, live}
 forward list --json     an array of {ve, id, protocol, listen, target, to,
                         interface, network, active}
+tenant list --json      an array of what tenant show gives, without shares
+tenant show --json      {name, state, problem, suspended, description, contact,
+                        tags: [], share, plans, templates, networks, ves,
+                        running, budgets: [], shares: []}
+                        state: active, suspended or broken; plans, templates,
+                        networks: arrays, or null for all; budgets: of {budget,
+                        unit, used, running, limit}, null for no limit; shares:
+                        of {id, name, state, cpu, memory, disk, ipv4, ipv6}
+tenant set --json       what set gives
+tenant suspend and unsuspend --json: as the verbs on VEs
 info --json             an array of {what, value, why}
 audit --json            an array of {kind, object, why, fixed, error}
 template list --json    an array of what template show gives

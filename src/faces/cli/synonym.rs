@@ -29,6 +29,7 @@ const SYNONYMS: Synonyms = &[
     (&["nat", "dnat", "port", "ports", "publish", "forwards"], "forward"),
     (&["check", "fsck", "doctor", "gc"], "audit"),
     (&["setup", "install"], "init"),
+    (&["tenants", "customer", "project", "projects"], "tenant"),
 ];
 
 /// The same behind a subcommand that has some of its own.

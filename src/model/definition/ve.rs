@@ -213,8 +213,6 @@ impl Read for Vec<InterfaceDraft> {
 
 const NEVER_ID: When = When::Never("the id names its disk and everything the kernel knows of it");
 const NEVER_NAME: When = When::Never("the name is that of its file and of its history");
-const NEVER_TENANT: When =
-    When::Never("its usage and its template tree belong to its tenant; create it anew for another");
 const NEVER_TEMPLATE: When = When::Never("its disk holds what differs from this very template; create it anew");
 const NEVER_SHARE: When = When::Never("its disk belongs to the template tree it was made with; create it anew");
 
@@ -222,7 +220,7 @@ impl Record for Draft {
     const FIELDS: &'static [Field<Self>] = fields! {
         "id": VeId => id, "its number, 101 to 999999, for life", "101", NEVER_ID;
         "name": VeName => name, "its name, that of its file", "\"web1\"", NEVER_NAME;
-        "tenant": TenantName => tenant, "whose it is", "\"acme\"", NEVER_TENANT;
+        "tenant": TenantName => tenant, "whose it is; changes only while it is stopped", "\"acme\"";
         "template": TemplateRef => template,
             "what it is made from, the newest version or a certain one", "\"debian-12\"", NEVER_TEMPLATE;
         "plan": PlanName => plan, "its plan of resources", "\"small\"";

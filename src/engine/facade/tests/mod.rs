@@ -8,6 +8,7 @@ mod broken;
 mod by_hand;
 mod create;
 mod forward;
+mod halt;
 mod host_life;
 mod judge;
 mod mac;
@@ -18,6 +19,7 @@ mod reload;
 mod set;
 mod settle;
 mod states;
+mod tenants;
 mod traffic;
 
 use std::sync::Arc;

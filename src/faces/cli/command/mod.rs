@@ -37,6 +37,7 @@ pub mod status;
 pub mod stop;
 pub mod suspend;
 pub mod template;
+pub mod tenant;
 pub mod traffic;
 pub mod umount;
 pub mod unpause;
@@ -97,6 +98,7 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Forward(c) => c.run(context),
         Command::Audit(c) => c.run(context),
         Command::Template(c) => c.run(context),
+        Command::Tenant(c) => c.run(context),
         Command::Completions(c) => c.run(context),
         Command::Man(c) => c.run(context),
         Command::Help(c) => c.run(context),
