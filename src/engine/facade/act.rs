@@ -54,7 +54,10 @@ impl Engine {
             Err(refusal) => Err(Error::new(Class::Refused, format!("{}: {refusal}", ve.name)).hint(refusal.instead)),
             Ok(Transition::AlreadyDone(why)) => Ok(outcome(why, false)),
             Ok(_) => {
-                let done = self.perform(&ve, was, action, progress)?;
+                let done = self.perform(&ve, was, action, progress);
+                self.host
+                    .note_operation(id, &ve.name, verb(action), done.as_ref().err());
+                let done = done?;
                 match action {
                     Action::Destroy { .. } => lock.retire()?,
                     _ => drop(lock),

@@ -9,6 +9,7 @@ pub mod forward;
 pub mod identity;
 pub mod judge;
 pub mod lan;
+pub mod last;
 pub mod outline;
 pub mod passage;
 pub mod reality;

@@ -135,6 +135,10 @@ impl Network for RoutedNetwork {
         shape::list(prefix)
     }
 
+    fn waits(&self, device: &str) -> Result<Option<u64>> {
+        shape::waits(device)
+    }
+
     fn unable_to_shape(&self) -> Result<Option<String>> {
         if let Some(known) = self.unable.get() {
             return Ok(known.clone());

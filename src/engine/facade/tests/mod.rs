@@ -12,6 +12,7 @@ mod proxy;
 mod rates;
 mod set;
 mod settle;
+mod stat;
 mod states;
 mod traffic;
 
