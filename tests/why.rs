@@ -158,7 +158,7 @@ fn of_those_that_do_not() {
         answer["causes"][0]["what"].as_str().unwrap().contains("init"),
         "{answer}"
     );
-    h.fails(4, &["why", "nobody"]);
+    h.fails(3, &["why", "nobody"]);
 }
 
 /// Parsed by the reference parser of OpenMetrics where it is installed.
