@@ -242,10 +242,11 @@ fn nothing(e: &Evidence) -> Cause {
         ("memory", e.waits.memory),
         ("its disk", e.waits.io),
     ];
-    let mut seen: Vec<String> = waits
+    let mut seen = vec![format!("its state is {}", e.state)];
+    let waits = waits
         .iter()
-        .filter_map(|(what, share)| Some(format!("waiting for {what}: {:.0} % of the last 10 s", (*share)?)))
-        .collect();
+        .filter_map(|(what, share)| Some(format!("waiting for {what}: {:.0} % of the last 10 s", (*share)?)));
+    seen.extend(waits);
     seen.extend(console(e));
     Cause {
         what: format!(
