@@ -129,7 +129,7 @@ fn rows(reading: &HostReading, host: &Figures<Option<u64>>, ves: &[Seen<'_>]) ->
         // The host's own traffic isn't counted, and what goes from VE to VE passes no wire.
         Resource::Network => all[f],
         // Time is told in steps of a tick there, and exactly of VEs.
-        Resource::Cpu => host[f].map(|host| host.max(all[f].unwrap_or(0))),
+        Resource::Cpu => host[f].map(|host| host.min(reading.sizes[f].unwrap_or(host)).max(all[f].unwrap_or(0))),
         _ => host[f],
     });
     let size = Figures::each(|f| reading.sizes[f].or(total[f]));

@@ -84,8 +84,9 @@ impl Meter<'_> {
         let host = &self.engine.host;
         // The kernel's settings are in /proc too, wherever that is mounted.
         let proc = host.proc_sys.parent().unwrap_or(Path::new("/proc"));
-        let load = load::read(proc, Path::new("/sys"), &host.dirs.ves());
+        // Processor time is the first that is read, and on a busy host the rest may take long.
         let at_ns = self.now_ns();
+        let load = load::read(proc, Path::new("/sys"), &host.dirs.ves());
         let figures = Figures::each(|f| match f {
             Figure::Cpu => load.cpu_ns,
             Figure::Memory => load.memory,
