@@ -25,6 +25,8 @@ pub fn hits(layout: &Layout, id: VeId) -> Hits {
             hits.oom_kills = r
                 .read(&h.root, "payload/memory.oom_control")
                 .and_then(|t| value(t, "oom_kill"));
+            // A kernel was seen to leave `failcnt` at 0 though it had killed.
+            hits.memory = hits.memory.map(|n| n.max(hits.oom_kills.unwrap_or(0)));
         }
         Some(Place::V2(v2)) => {
             if let Some(events) = r.read(&v2.root, "memory.events") {
