@@ -1,6 +1,6 @@
 //! `hostel limits`, `hostel why` and `hostel metrics` on VEs to which it is done: what is said first is what was done.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
 mod house;
 

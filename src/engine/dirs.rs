@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use hostel_model::definition::Paths;
-use hostel_model::id::{TenantName, VeId, VeName};
+use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
 
 /// The places of one Hostel.
 #[derive(Debug, Clone)]
@@ -80,6 +80,31 @@ impl Dirs {
     /// Addresses that VEs gave back a short while ago.
     pub fn aside(&self) -> PathBuf {
         self.paths.data.join("aside.json")
+    }
+
+    /// Definitions of networks and tenants as they were when rules were last made of them.
+    pub fn standing(&self) -> PathBuf {
+        self.paths.run.join("standing")
+    }
+
+    /// Is there as long as access rules are to be in force.
+    pub fn rules_due(&self) -> PathBuf {
+        self.paths.run.join("rules.due")
+    }
+
+    /// What VEs are called, by network.
+    pub fn all_names(&self) -> PathBuf {
+        self.paths.data.join("names")
+    }
+
+    /// What the VEs on a network are called.
+    pub fn names(&self, network: &NetworkName) -> PathBuf {
+        self.all_names().join(network.as_str())
+    }
+
+    /// Name servers of networks, by network.
+    pub fn name_servers(&self) -> PathBuf {
+        self.paths.run.join("names")
     }
 
     /// Kernel locks.

@@ -215,6 +215,19 @@ pub struct TemplateInfo {
     pub init: String,
 }
 
+/// What the comparison of a template's tree with what is on record of it has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// template/version.
+    pub template: String,
+    /// Which tree: "the store", "tenant acme", "VE 101".
+    pub place: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// A line for each difference; none if it is as it was made.
+    pub differences: Vec<String>,
+}
+
 /// Something that shouldn't exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Orphan {
@@ -310,6 +323,11 @@ impl Host {
     /// Nothing is allocated by others while this is held.
     pub(crate) fn lock_registry(&self, verb: &str) -> Result<Lock> {
         self.lock_shared("registry", verb)
+    }
+
+    /// Nobody else tells VEs names while this is held.
+    pub(crate) fn lock_names(&self, verb: &str) -> Result<Lock> {
+        self.lock_shared("names", verb)
     }
 
     /// The packet rules are changed by nobody else while this is held.

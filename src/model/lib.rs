@@ -14,6 +14,7 @@ mod hostname;
 pub mod id;
 pub mod idmap;
 pub mod ipam;
+pub mod kernel;
 pub mod limits;
 pub mod mac;
 pub mod policy;

@@ -20,6 +20,7 @@ mod helper;
 pub mod kernel_log;
 pub mod load;
 pub mod mount;
+pub mod nameserver;
 mod namespace;
 pub mod net;
 pub mod pressure;

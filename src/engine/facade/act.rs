@@ -99,7 +99,11 @@ impl Engine {
                 .host
                 .cgroups
                 .thaw(id)
-                .map(|()| outcome("unpaused", true))
+                .map(|()| {
+                    let told = self.host.catch_up_names(id, "unpause");
+                    told.iter().for_each(|line| progress.note(line));
+                    outcome("unpaused", true)
+                })
                 .map_err(Into::into),
             Action::Suspend => self
                 .run::<Suspend>(id, &op::VeAlone {}, progress)

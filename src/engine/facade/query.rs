@@ -29,7 +29,12 @@ impl Engine {
             Selection::Some(list) => self.select_some(list),
             Selection::All => Ok(self.outlines()?.into_iter().map(handle).collect()),
             Selection::Tenant(tenant) => {
-                Catalogue::default().tenant(&self.host, tenant)?;
+                match Catalogue::default().tenant(&self.host, tenant) {
+                    Err(e) if e.class == Class::NotFound => return Err(e),
+                    // Its VEs can be ended and looked at all the same.
+                    Err(e) => progress.note(&e.message),
+                    Ok(_) => {}
+                }
                 let mut meant = Vec::new();
                 for ve in self.outlines()? {
                     // Where its definition can't be read, its record may tell.
@@ -172,7 +177,15 @@ impl Engine {
         for (n, interface) in state.interfaces.iter().enumerate() {
             let list: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
             settings.push(allocated(format!("network.{n}.allocated"), list.join(", ")));
-            settings.push(allocated(format!("network.{n}.mac"), interface.mac.to_string()));
+            let (key, mac) = (format!("network.{n}.mac"), interface.mac.to_string());
+            match effective.interfaces.get(n).and_then(|i| i.mac) {
+                Some(asked) if asked == interface.mac => {}
+                Some(_) => settings.push(allocated(format!("{key}.now"), mac)),
+                None => {
+                    settings.retain(|s| s.key != key);
+                    settings.push(allocated(key, mac));
+                }
+            }
         }
         Ok(settings)
     }

@@ -67,7 +67,10 @@ impl Engine {
         let reality = self.host.reality(state.id)?;
         let running = reality.init.is_some();
         let driver = self.new_driver(state, before.as_ref(), &after, &reality, progress)?;
-        for warning in self.host.judge(&after, driver.unwrap_or(state.driver))? {
+        for warning in self
+            .host
+            .judge_text(&after, driver.unwrap_or(state.driver), Some(new))?
+        {
             progress.note(&warning);
         }
         let disk_size = self.new_disk_size(state, before.as_ref(), &after, &reality, progress)?;
@@ -82,18 +85,19 @@ impl Engine {
         let interfaces = self.new_interfaces(state, before.as_ref(), &after, &reality)?;
         let report = plan_change(state, before.as_ref(), &after, running, interfaces.is_some(), dry_run)?;
         if let Some(to) = driver {
-            let size = disk_size.unwrap_or(state.disk_size);
-            let inodes = self.check_move(state, to, size, after.disk.inodes)?;
+            if interfaces.is_some() {
+                return Err(two_at_once(state, to));
+            }
+            let disk_size = disk_size.unwrap_or(state.disk_size);
+            let params = op::relocate::Params {
+                old: old.to_owned(),
+                new: new.to_owned(),
+                from: state.driver,
+                to,
+                disk_size,
+                inodes: self.check_move(state, to, disk_size, after.disk.inodes)?,
+            };
             if !dry_run {
-                let (old, new) = (old.to_owned(), new.to_owned());
-                let params = op::relocate::Params {
-                    old,
-                    new,
-                    from: state.driver,
-                    to,
-                    disk_size: size,
-                    inodes,
-                };
                 self.run::<Relocate>(state.id, &params, progress)?;
             }
             return Ok(report);
@@ -170,7 +174,7 @@ impl Engine {
         let asked = |ve: &Effective| {
             ve.interfaces
                 .iter()
-                .map(|i| (i.addresses.clone(), i.routes.clone()))
+                .map(|i| (i.addresses.clone(), i.routes.clone(), i.mac))
                 .collect::<Vec<_>>()
         };
         let all = |ve: &Effective| (networks(ve), asked(ve), ve.forwards.clone());
@@ -188,15 +192,20 @@ impl Engine {
         if !now && before.is_some_and(|b| b.forwards == after.forwards) {
             return Ok(None);
         }
-        let new = self
-            .host
-            .interfaces(after, &state.interfaces, &self.host.taken(Some(state.id))?)?;
+        let mut taken = self.host.taken(Some(state.id))?;
+        if now {
+            taken.heard = self.host.heard_for(after, &state.interfaces, &taken)?;
+        }
+        let new = self.host.interfaces(after, &state.interfaces, &taken)?;
         if !now {
             return Ok(None);
         }
         let old = state.interfaces.clone();
-        // An interface can't be taken off one network and be on another in the same moment.
-        let moves = |i: &InterfaceState| old.iter().any(|o| o.mac == i.mac && o.network != i.network);
+        // An interface can't be taken off one network and be on another in the same moment, nor change its hardware address.
+        let moves = |i: &InterfaceState| {
+            let was = old.iter().find(|o| o.index() == i.index());
+            was.is_some_and(|o| o.network != i.network || o.mac != i.mac)
+        };
         if runs && new.iter().any(moves) {
             return Ok(None);
         }
@@ -346,6 +355,17 @@ fn plan_change(
 
 fn never(state: &VeState, key: &str, why: &str) -> Error {
     Error::new(Class::Refused, format!("{key} of {} can't be changed", state.name)).because(why.to_owned())
+}
+
+/// A move of the disk reserves no addresses and no ports: another VE might be given them meanwhile.
+fn two_at_once(state: &VeState, to: DriverName) -> Error {
+    let name = &state.name;
+    Error::new(
+        Class::Refused,
+        format!("the disk of {name} can't move in one change with its networks, addresses or forwards"),
+    )
+    .hint(format!("move it by itself: hostel set {name} disk.driver={to}"))
+    .hint("then change the rest")
 }
 
 fn refused_edit(state: &VeState, e: EditError) -> Error {

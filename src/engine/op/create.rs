@@ -1,5 +1,7 @@
 //! Making a VE: `hostel create`.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use crate::step::{Home, Operation, Step, nothing};
 use crate::templates;
 use crate::ve::record::VeState;
 use crate::ve::registry::Catalogue;
+use crate::ve::taken::Taken;
 
 /// A creation under way. Everything is made under a staging name; the last rename makes it a VE.
 #[derive(Debug)]
@@ -47,6 +50,9 @@ pub struct Params {
     pub inodes: Option<u64>,
     /// Who shares its template's tree.
     pub share: Share,
+    /// Addresses that were free, and that others on a LAN answer for.
+    #[serde(default)]
+    pub heard: BTreeSet<IpAddr>,
 }
 
 impl Operation for Create {
@@ -86,6 +92,7 @@ impl Operation for Create {
                 Step::new("template", "preparing the template", Create::prepare_template, nothing),
                 Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
                 Step::new("commit", "committing", Create::commit, Create::uncommit).point_of_no_return(),
+                Step::new("names", "telling its name", Create::tell_names, nothing),
             ]
         }
     }
@@ -98,7 +105,10 @@ impl Create {
         if self.registry.is_none() {
             self.registry = Some(self.host.lock_registry(Self::VERB)?);
         }
-        let taken = self.host.taken(Some(self.id))?;
+        let taken = Taken {
+            heard: self.params.heard.clone(),
+            ..self.host.taken(Some(self.id))?
+        };
         if taken.names.contains(&self.state.name) || self.host.dirs.ve(self.id).exists() {
             return Err(Error::new(
                 Class::Busy,
@@ -207,6 +217,13 @@ impl Create {
         let _lock = self.host.lock_registry(Self::VERB)?;
         let dirs = &self.host.dirs;
         Ok(file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?)
+    }
+
+    /// It is known by now, also if it never runs.
+    fn tell_names(&mut self) -> Result<()> {
+        let state = self.host.state(self.id)?;
+        self.notes.extend(self.host.tell_names(&state, Self::VERB));
+        Ok(())
     }
 
     /// Back to staging, where the other steps' undo looks for it.

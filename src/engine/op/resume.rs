@@ -177,7 +177,16 @@ impl Resume {
         let names = host.interface_names(self.id, &self.state.numbers());
         host.firewall
             .hold(&host.held(self.id), &names, self.state.is_bridged())?;
-        host.ready_bridges(&self.state)?;
+        self.notes.extend(host.ready_bridges(&self.state)?);
+        host.probe(&self.state, &links).map_err(|mut e| {
+            let name = &self.state.name;
+            e.hints = vec![
+                format!("{name} stays suspended, with all that ran in it: find that machine, then resume it"),
+                format!("or give that up and boot anew: hostel start --discard {name}"),
+                "or don't ask: probe = false in the network's definition".to_owned(),
+            ];
+            e
+        })?;
         let ends = host.network.lay(&links)?;
         self.ends = links.iter().map(|l| l.guest_name.clone()).zip(ends).collect();
         host.shape_new(self.id, &self.state, &effective)?;
@@ -333,6 +342,7 @@ impl Resume {
         if let Some(init) = self.host.reality(self.id)?.init {
             let links = self.host.links(self.id, &self.state)?;
             self.notes.extend(self.host.announce(init, &links));
+            self.notes.extend(self.host.catch_up_names(self.id, Self::VERB));
         }
         self.host.give_up_dump(self.id)
     }

@@ -176,11 +176,13 @@ impl Set {
 
     fn release(&mut self) -> Result<()> {
         let Some(Interfaces { old, .. }) = self.params.interfaces.clone() else {
+            self.tell_names();
             return Ok(());
         };
         self.state.former = None;
         self.state.interfaces = old;
         self.state.write(&self.host.dirs.ve(self.id))?;
+        self.tell_names();
         self.host.refresh_peers(Self::VERB)
     }
 
@@ -199,7 +201,9 @@ impl Set {
         let Some(Interfaces { old, new }) = self.params.interfaces.clone() else {
             return self.state.interfaces.clone();
         };
-        let gone = old.into_iter().filter(|i| new.iter().all(|other| other.mac != i.mac));
+        let gone = old
+            .into_iter()
+            .filter(|i| new.iter().all(|other| other.index() != i.index()));
         new.iter().cloned().chain(gone).collect()
     }
 
@@ -229,13 +233,13 @@ impl Set {
         };
         let (old, new) = (self.with(from), self.with(to));
         let only = |of: &[InterfaceState], not: &[InterfaceState]| -> Vec<String> {
-            let wanted = of.iter().filter(|i| not.iter().all(|other| other.mac != i.mac));
+            let wanted = of.iter().filter(|i| not.iter().all(|other| other.index() != i.index()));
             wanted.map(|i| host.interface_name(id, i)).collect()
         };
         let (had, has) = (host.links(id, &old)?, host.links(id, &new)?);
         if !only(to, from).is_empty() {
             host.network.prepare_host()?;
-            host.ready_bridges(&new)?;
+            self.notes.extend(host.ready_bridges(&new)?);
         }
         let going = only(from, to);
         for name in &going {
@@ -257,12 +261,12 @@ impl Set {
     }
 
     /// Does somebody else have what is new to a VE that runs?
-    fn probe(&self, old: &[InterfaceState], new: &[InterfaceState]) -> Result<()> {
+    fn probe(&mut self, old: &[InterfaceState], new: &[InterfaceState]) -> Result<()> {
         if self.host.reality(self.id)?.init.is_none() {
             return Ok(());
         }
         let state = self.with(new);
-        self.host.ready_bridges(&state)?;
+        self.notes.extend(self.host.ready_bridges(&state)?);
         let mut links = self.host.links(self.id, &state)?;
         for link in &mut links {
             link.addresses.retain(|a| !old.iter().any(|i| i.addresses.contains(a)));
@@ -350,6 +354,8 @@ impl Set {
         let tenant = Some(self.effective(&self.params.new)?.tenant);
         let settled = self.params.interfaces.is_none();
         if settled && (size, &tenant) == (self.state.disk_size, &self.state.tenant) {
+            // Its host name may be another.
+            self.tell_names();
             return Ok(());
         }
         if let Some(interfaces) = &self.params.interfaces {
@@ -359,6 +365,11 @@ impl Set {
         self.state.disk_size = size;
         self.state.tenant = tenant;
         self.state.write(&self.host.dirs.ve(self.id))?;
+        self.tell_names();
         self.host.refresh_peers(Self::VERB)
+    }
+
+    fn tell_names(&mut self) {
+        self.notes.extend(self.host.tell_names(&self.state, Self::VERB));
     }
 }

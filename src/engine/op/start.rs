@@ -15,8 +15,10 @@ use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, S
 
 use super::VeAlone;
 use crate::error::{Class, Error, Result};
+use crate::guest::neighbours;
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
+use crate::ve::names::Board;
 use crate::ve::outline::Outline;
 use crate::ve::record::{RunRecord, VeState};
 use crate::ve::registry::Catalogue;
@@ -229,7 +231,7 @@ impl Start {
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
         let told = host.guard(self.id, &self.state, &self.effective()?.access, Self::VERB)?;
         self.notes.extend(told);
-        host.ready_bridges(&self.state)?;
+        self.notes.extend(host.ready_bridges(&self.state)?);
         host.probe(&self.state, &links)?;
         host.network.attach(launching.network_namespace(), &links)?;
         host.shape_new(self.id, &self.state, self.effective()?)?;
@@ -302,6 +304,7 @@ impl Start {
         } else {
             self.host.keep_interfaces(&mut self.state)?;
         }
+        self.notes.extend(self.host.tell_names(&self.state, Self::VERB));
         self.host.refresh_peers(Self::VERB)
     }
 
@@ -317,6 +320,10 @@ impl Start {
             tasks: p.join,
             unified: p.unified,
         };
+        let mut identity = host.identity(effective, &self.state)?;
+        let names = host.known_names(&self.state, &effective.tenant, &mut Board::default());
+        host.note_names(self.id, &names)?;
+        identity.push(neighbours(names));
         Ok(Orders {
             watch: host.watch(self.id)?,
             id_base: host.id_base(&self.state)?,
@@ -327,7 +334,7 @@ impl Start {
             init: INITS.map(String::from).to_vec(),
             env: init_environment(self.id, &self.state),
             notifies,
-            identity: host.identity(effective, &self.state)?,
+            identity,
             switches: switches(effective),
             tmpfs_size: memory / 2,
         })

@@ -17,6 +17,7 @@ use hostel_system::faults;
 use hostel_system::firewall::traffic::FakeCounters;
 use hostel_system::firewall::{FakeAccess, FakeFirewall};
 use hostel_system::mount::FakeMounts;
+use hostel_system::nameserver::FakeNameServers;
 use hostel_system::net::FakeNetwork;
 use hostel_system::process::FakeGuests;
 use tempfile::TempDir;
@@ -50,6 +51,7 @@ pub(crate) struct Fakes {
     pub firewall: Arc<FakeFirewall>,
     pub access: Arc<FakeAccess>,
     pub counters: Arc<FakeCounters>,
+    pub name_servers: Arc<FakeNameServers>,
     pub guests: FakeGuests,
     pub mounts: Arc<FakeMounts>,
     pub criu: FakeCriu,
@@ -161,6 +163,7 @@ impl Builder {
             firewall: Arc::default(),
             access: Arc::default(),
             counters: Arc::default(),
+            name_servers: Arc::default(),
             criu: FakeCriu::of(guests.clone()),
             guests,
             mounts,
@@ -187,6 +190,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
         firewall: fakes.firewall.clone(),
         access: fakes.access.clone(),
         counters: fakes.counters.clone(),
+        name_servers: fakes.name_servers.clone(),
         guests: Arc::new(fakes.guests.clone()),
         criu: Arc::new(fakes.criu.clone()),
         mounts: fakes.mounts.clone(),
@@ -219,6 +223,7 @@ pub(crate) fn again(host: &Host) -> Arc<Host> {
         firewall: f.firewall.clone(),
         access: f.access.clone(),
         counters: f.counters.clone(),
+        name_servers: f.name_servers.clone(),
         guests: f.guests.clone(),
         mounts: f.mounts.clone(),
         criu: f.criu.clone(),
@@ -273,6 +278,7 @@ pub(crate) const FAIL_CALLS: &[&FailCall<Host>] = &[
     &|h, n| fakes(h).firewall.fail_call(n),
     &|h, n| fakes(h).access.fail_call(n),
     &|h, n| fakes(h).counters.fail_call(n),
+    &|h, n| fakes(h).name_servers.fail_call(n),
     &|h, n| fakes(h).guests.fail_call(n),
     &|h, n| fakes(h).mounts.fail_call(n),
     &|h, n| fakes(h).criu.fail_call(n),
@@ -301,10 +307,11 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
 
 /// What may come, stay or go: locks, tenants' copies of templates (the next VE takes them), space put by, and the
 /// templates themselves.
-const PASSED_OVER: [&str; 6] = [
+const PASSED_OVER: [&str; 7] = [
     "run/locks",
     "run/.reserve",
     "run/taken.json",
+    "run/standing",
     "data/tenants",
     "data/.reserve",
     "templates",

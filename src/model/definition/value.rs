@@ -11,6 +11,7 @@ use super::field::{Reading, Record, Shape, Value};
 use crate::bandwidth::{Bandwidth, Burst};
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::{Cap, CpuSet, Max, Weight};
+use crate::mac::Mac;
 use crate::units::{Bytes, Rate, Span};
 
 /// A type that a key's value can have.
@@ -182,6 +183,7 @@ read_text! {
     TemplateRef, "a template name such as \"debian-12\", or with a version \"debian-12/20260115\"";
     Hostname, "a host name (RFC 1123): letters, digits and hyphens with dots between, at most 64 characters";
     Domain, "a domain name: letters, digits and hyphens with dots between";
+    Mac, "a hardware address of six bytes, such as \"02:68:00:00:65:00\"";
     String, "a string";
 }
 

@@ -3,6 +3,7 @@
 mod change;
 mod forward;
 mod list;
+mod place;
 mod render;
 mod splice;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use crate::definition::{
 };
 pub use change::{Change, diff};
 pub use forward::{add_forward, remove_forward};
+pub use place::line_of;
 pub use render::{NewVe, render_new};
 
 /// A change that can't be made.

@@ -148,6 +148,6 @@ fn together(tenant: String, rows: &[Row]) -> Row {
 }
 
 /// `None` if one is unknown.
-pub(super) fn sum(numbers: impl Iterator<Item = Option<u64>>) -> Option<u64> {
-    numbers.fold(Some(0), |sum, n| sum?.checked_add(n?))
+pub(super) fn sum(mut numbers: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    numbers.try_fold(0_u64, |sum, n| sum.checked_add(n?))
 }

@@ -264,14 +264,6 @@ pub struct Placement {
     pub unified: Option<PathBuf>,
 }
 
-impl Placement {
-    /// The file of the v2 group into which a process that is running already can be written, slower than
-    /// `CLONE_INTO_CGROUP`.
-    pub fn unified_procs(&self) -> Option<PathBuf> {
-        self.unified.as_ref().map(|dir| dir.join("cgroup.procs"))
-    }
-}
-
 /// Processor time used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CpuTime {
