@@ -157,7 +157,13 @@ struct InterfaceDraft {
 
 impl InterfaceDraft {
     fn said(&self) -> Vec<&'static str> {
-        let set = [self.mac_spoofing, self.ip_spoofing, self.dhcp_server, self.ra];
+        let set = [
+            self.mac_spoofing,
+            self.ip_spoofing,
+            self.dhcp_server,
+            self.dhcp_client,
+            self.ra,
+        ];
         let keys = self.allowed().by_key().map(|(key, _)| key).into_iter().zip(set);
         keys.filter(|(_, set)| set.is_some()).map(|(key, _)| key).collect()
     }
