@@ -96,7 +96,7 @@ pub fn heading(block: &Block, sizes: &Figures<Option<u64>>) -> String {
         report => format!("Report {}, {} intervals, {seconds}", report.name(), block.intervals),
     };
     let parts = [
-        ("processors", sizes[Figure::Cpu].map(processors)),
+        ("processors", sizes[Figure::Cpu].map(|n| limit(Figure::Cpu, n))),
         ("memory", sizes[Figure::Memory].map(bytes)),
         ("swap", sizes[Figure::Swap].map(bytes)),
         ("disk", sizes[Figure::Disk].map(bytes)),
