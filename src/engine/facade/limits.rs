@@ -79,7 +79,12 @@ impl Host {
             key: "disk.size",
             unit: "bytes",
             held: disk.used,
-            limit: disk.size.or(Some(state.disk_size)),
+            // As `df` reckons: what the file system keeps for itself can't be filled.
+            limit: disk
+                .used
+                .zip(disk.free)
+                .map(|(used, free)| used.saturating_add(free))
+                .or(Some(state.disk_size)),
             ..LimitUse::default()
         });
         lines.push(LimitUse {
