@@ -157,7 +157,8 @@ struct InterfaceDraft {
 
 impl InterfaceDraft {
     fn said(&self) -> Vec<&'static str> {
-        let set = [
+        // As many as there are keys, in their order.
+        let set: [Option<bool>; 5] = [
             self.mac_spoofing,
             self.ip_spoofing,
             self.dhcp_server,

@@ -26,8 +26,8 @@ fn known() -> bool {
 fn big_packets(host: &Space, ve: &Space) -> u64 {
     for told in [
         "add table ip seen",
-        "add chain ip seen all { type filter hook prerouting priority 0 ; }",
-        "add rule ip seen all meta length > 65536 counter",
+        "add chain ip seen big { type filter hook prerouting priority 0 ; }",
+        "add rule ip seen big meta length > 65536 counter",
     ] {
         assert!(host.output("nft", told).status.success(), "{told}");
     }
