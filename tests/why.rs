@@ -97,13 +97,17 @@ fn of_those_that_run() {
         "-c",
         &format!("for i in $(seq 40); do sleep 1000 {QUIET} done"),
     ]);
-    says(&h, "many", "It has as many processes as it may have");
+    // The shell whose fork failed has gone itself, so that there is room for two or three again.
+    says(&h, "many", "Its limit of processes has stood in its way");
     let processes = limit(&h, "many", "processes");
-    assert_eq!((&processes["held"], &processes["limit"]), (&20.into(), &20.into()));
+    let held = processes["held"].as_u64().unwrap();
+    assert!((15..=20).contains(&held) && processes["limit"] == 20, "{processes}");
     assert!(processes["hits"].as_u64() > Some(0), "{processes}");
     let table = h.ok(&["limits", "many"]);
     let line = table.lines().find(|l| l.starts_with("processes")).unwrap();
-    assert!(line.split_whitespace().any(|w| w == "100"), "{table}");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[1].parse(), Ok(held), "{table}");
+    assert_eq!((words[3], words[4].parse()), ("20", Ok(held * 5)), "{table}");
 
     h.ok(&["pause", "slow"]);
     says(&h, "slow", "slow is paused");

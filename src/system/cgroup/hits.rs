@@ -1,10 +1,10 @@
 //! How often a VE ran into its limits (cgroup-v2.rst, "memory.events", "pids.events"; cgroup-v1/memory.rst,
 //! "failcnt").
 //!
-//! On v2 the events of a group are those of all groups in it too, but for `pids.events`, which on older kernels tells
-//! only of the group where the fork was: the limit is on the VE's own, the fork mostly in the payload or below. There
-//! are two forms of that: before Linux 6.11 the group whose limit it was counts, later (unless mounted with
-//! `pids_localevents`) the same with all below. In both the VE's own group has it.
+//! On v2 the events of a group are those of all groups in it too. Of `pids.events` that holds from Linux 6.11 on; before
+//! that, and on v1 to this day, a refused fork is counted in the group where it was, whoever's limit it was
+//! (`pids_event` in kernel/cgroup/pids.c). So the payload is asked too; what was refused to services of a guest that
+//! have groups of their own isn't seen there.
 
 use hostel_model::id::VeId;
 
@@ -41,7 +41,9 @@ pub fn hits(layout: &Layout, id: VeId) -> Hits {
         None => {}
     }
     if let Some(place) = layout.place("pids") {
-        hits.processes = r.read(place.root(), "pids.events").and_then(|t| value(t, "max"));
+        let mut refused = |file| r.read(place.root(), file).and_then(|t| value(t, "max"));
+        // Where the VE's own group has all of it, what the payload has is in it.
+        hits.processes = refused("pids.events").max(refused("payload/pids.events"));
         hits.processes_peak = r.number(place.root(), "pids.peak");
     }
     hits.throttled = layout
@@ -117,14 +119,15 @@ mod tests {
                     "memory/h/101/payload/memory.oom_control",
                     "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
                 ),
-                ("pids/h/101/pids.events", "max 1\n"),
+                ("pids/h/101/pids.events", "max 0\n"),
+                ("pids/h/101/payload/pids.events", "max 4\n"),
             ],
         );
         let want = Hits {
             memory: Some(9),
             oom_kills: Some(2),
             memory_peak: Some(8192),
-            processes: Some(1),
+            processes: Some(4),
             ..Hits::default()
         };
         assert_eq!(found, want);
