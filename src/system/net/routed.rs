@@ -159,8 +159,7 @@ impl Network for RoutedNetwork {
         if let Some(known) = self.unable.get() {
             return Ok(known.clone());
         }
-        let why = shape::why_unable(&self.proc)?;
-        Ok(self.unable.get_or_init(|| why).clone())
+        shape::why_unable(&self.proc).map(|why| self.unable.get_or_init(|| why).clone())
     }
 
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {
