@@ -13,10 +13,13 @@ mod host_life;
 mod info;
 mod init;
 mod inside;
+mod limits;
+mod metrics;
 mod network;
 mod query;
 mod set;
 mod settle;
+mod stat;
 mod template;
 mod tenant;
 #[cfg(test)]
@@ -24,6 +27,7 @@ pub(crate) mod tests;
 mod traffic;
 mod transfer;
 mod units;
+mod why;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,10 +40,14 @@ pub use access::{AccessLine, AccessReport, Applied, Touch, VeChange};
 pub use address::AddressReport;
 pub use forward::{ForwardReport, ForwardState, PortForwardParts};
 pub use host_life::Procession;
+pub use limits::LimitUse;
+pub use metrics::{Family, FamilyKind, Sample};
 pub use network::{AddressState, NetworkStatus};
 pub(crate) use settle::TROUBLE;
 pub use tenant::{BudgetStatus, TenantStatus, TenantVe};
+pub use stat::Meter;
 pub use traffic::{ClassTraffic, Ways};
+pub use why::Why;
 
 use crate::error::{Class, Result};
 use crate::host::Host;

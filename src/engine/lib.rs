@@ -11,6 +11,7 @@ pub mod lock;
 pub mod op;
 pub mod reserve;
 mod settings;
+mod shares;
 pub mod step;
 pub mod templates;
 #[cfg(test)]

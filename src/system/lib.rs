@@ -17,6 +17,8 @@ pub mod faults;
 pub mod file;
 pub mod firewall;
 mod helper;
+pub mod kernel_log;
+pub mod load;
 pub mod mount;
 pub mod nameserver;
 mod namespace;

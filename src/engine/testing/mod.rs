@@ -29,6 +29,7 @@ use crate::journal::Journals;
 use crate::lock::Locks;
 use crate::reserve::Reserve;
 use crate::step::testkit::FailCall;
+use crate::ve::last::LAST;
 use crate::ve::record::RunRecord;
 
 /// The template that every fake host has.
@@ -321,7 +322,8 @@ fn files(dir: &Path, base: &Path, host: &Host, lines: &mut Vec<String>) {
     entries.sort();
     for path in entries {
         let name = path.strip_prefix(base).unwrap().display().to_string();
-        if PASSED_OVER.contains(&name.as_str()) || is_true_copy(&path) {
+        // And what is only told to people.
+        if PASSED_OVER.contains(&name.as_str()) || name.ends_with(LAST) || is_true_copy(&path) {
             continue;
         }
         if path.is_dir() {

@@ -11,6 +11,7 @@ pub mod forward;
 pub mod identity;
 pub mod judge;
 pub mod lan;
+pub mod last;
 pub mod name_server;
 pub mod names;
 pub mod outline;

@@ -27,6 +27,8 @@ const SYNONYMS: Synonyms = &[
     (&["acl", "access", "rules", "iptables", "nft"], "firewall"),
     (&["ip", "ipadd", "ipdel", "addresses"], "address"),
     (&["nat", "dnat", "port", "ports", "publish", "forwards"], "forward"),
+    (&["stats", "usage", "zonestat"], "stat"),
+    (&["ulimit", "beancounters"], "limits"),
     (&["check", "fsck", "doctor", "gc"], "audit"),
     (&["setup", "install"], "init"),
     (&["tenants", "customer", "project", "projects"], "tenant"),
@@ -88,6 +90,7 @@ pub fn pointed(mut error: clap::Error) -> clap::Error {
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
         return error;
     };
+    let typed = &typed.clone();
     let parent = parent(&error);
     let own = |parent: &String| NESTED.iter().find(|(name, _)| name == parent).map(|(_, s)| *s);
     let synonyms = match &parent {
@@ -109,14 +112,24 @@ pub fn pointed(mut error: clap::Error) -> clap::Error {
         Some(ContextValue::String(name)) => vec![name],
         _ => Vec::new(),
     };
-    // clap puts the nearest last.
+    // Letters that have changed places are the likeliest slip ("strat" is start and not stat); of the others clap puts
+    // the nearest last.
+    let swapped = similar.iter().find(|name| letters(name) == letters(typed)).cloned();
     let meant = synonym
         .map(|(_, name)| (*name).to_owned())
         .into_iter()
+        .chain(swapped)
         .chain(similar.into_iter().rev())
         .find(shown);
     if let Some(name) = meant {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::String(name));
     }
     error
+}
+
+/// The letters of a word, whatever their order.
+fn letters(word: &str) -> Vec<char> {
+    let mut letters: Vec<char> = word.chars().collect();
+    letters.sort_unstable();
+    letters
 }

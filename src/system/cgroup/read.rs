@@ -134,14 +134,14 @@ pub fn pressure(text: &str) -> Option<Pressure> {
 }
 
 /// Reads files of one VE, with one buffer for all paths and one for all contents.
-struct Reader {
+pub(super) struct Reader {
     path: String,
     tail: String,
     text: String,
 }
 
 impl Reader {
-    fn new(id: VeId) -> Self {
+    pub(super) fn new(id: VeId) -> Self {
         Self {
             path: String::with_capacity(160),
             tail: format!("/{id}/"),
@@ -150,7 +150,7 @@ impl Reader {
     }
 
     /// The content of `<root>/<id>/file`.
-    fn read(&mut self, root: &Path, file: &str) -> Option<&str> {
+    pub(super) fn read(&mut self, root: &Path, file: &str) -> Option<&str> {
         self.path.clear();
         // Mount points of control groups that aren't UTF-8 don't come from a mount table read as text.
         write!(self.path, "{}{}{file}", root.display(), self.tail).ok()?;
@@ -162,7 +162,7 @@ impl Reader {
         Some(&self.text)
     }
 
-    fn number(&mut self, root: &Path, file: &str) -> Option<u64> {
+    pub(super) fn number(&mut self, root: &Path, file: &str) -> Option<u64> {
         self.read(root, file).and_then(number)
     }
 }

@@ -438,6 +438,10 @@ impl Network for FakeNetwork {
         Ok(names.cloned().collect())
     }
 
+    fn waits(&self, device: &str) -> Result<Option<u64>> {
+        Ok(self.call("waits")?.shapes.contains_key(device).then_some(0))
+    }
+
     fn unable_to_shape(&self) -> Result<Option<String>> {
         Ok(self.call("unable_to_shape")?.unable_to_shape.clone())
     }

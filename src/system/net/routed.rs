@@ -151,12 +151,15 @@ impl Network for RoutedNetwork {
         shape::list(prefix)
     }
 
+    fn waits(&self, device: &str) -> Result<Option<u64>> {
+        shape::waits(device)
+    }
+
     fn unable_to_shape(&self) -> Result<Option<String>> {
         if let Some(known) = self.unable.get() {
             return Ok(known.clone());
         }
-        let why = shape::why_unable(&self.proc)?;
-        Ok(self.unable.get_or_init(|| why).clone())
+        shape::why_unable(&self.proc).map(|why| self.unable.get_or_init(|| why).clone())
     }
 
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {

@@ -18,6 +18,7 @@ mod rates;
 mod reload;
 mod set;
 mod settle;
+mod stat;
 mod states;
 mod tenants;
 mod traffic;

@@ -17,9 +17,11 @@ pub mod help;
 pub mod info;
 pub mod init;
 pub mod kill;
+pub mod limits;
 pub mod list;
 pub mod log;
 pub mod man;
+pub mod metrics;
 pub mod mount;
 pub mod network;
 pub mod pause;
@@ -33,6 +35,7 @@ pub mod settle;
 pub mod show;
 pub mod shutdown;
 pub mod start;
+pub mod stat;
 pub mod status;
 pub mod stop;
 pub mod suspend;
@@ -42,6 +45,7 @@ pub mod traffic;
 pub mod umount;
 pub mod unpause;
 pub mod verb;
+pub mod why;
 
 use super::args::Command;
 use super::context::Context;
@@ -85,6 +89,10 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Pull(c) => c.run(context),
         Command::List(c) => c.run(context),
         Command::Status(c) => c.run(context),
+        Command::Stat(c) => c.run(context),
+        Command::Limits(c) => c.run(context),
+        Command::Metrics(c) => c.run(context),
+        Command::Why(c) => c.run(context),
         Command::Show(c) => c.run(context),
         Command::Set(c) => c.run(context),
         Command::Edit(c) => c.run(context),

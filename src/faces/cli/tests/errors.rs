@@ -155,6 +155,8 @@ fn an_unknown_subcommand_is_pointed_to_the_one_that_was_meant() {
     };
     let to = |name: &str| Some(format!("a similar subcommand exists: '{name}'"));
     assert_eq!(tip("strat web1"), to("start"));
+    assert_eq!(tip("sta web1"), to("stat"));
+    assert_eq!(tip("stats"), to("stat"));
     assert_eq!(tip("rm web1"), to("destroy"));
     assert_eq!(tip("shell web1"), to("enter"));
     assert_eq!(tip("template delete debian-12"), to("remove"));
