@@ -44,8 +44,8 @@ pub use limits::LimitUse;
 pub use metrics::{Family, FamilyKind, Sample};
 pub use network::{AddressState, NetworkStatus};
 pub(crate) use settle::TROUBLE;
-pub use tenant::{BudgetStatus, TenantStatus, TenantVe};
 pub use stat::Meter;
+pub use tenant::{BudgetStatus, TenantStatus, TenantVe};
 pub use traffic::{ClassTraffic, Ways};
 pub use why::Why;
 
