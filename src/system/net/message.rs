@@ -9,8 +9,8 @@ use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
 };
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeMulticastRouterType, BridgeStpState, In6AddrGenMode, InfoData, InfoKind, InfoVeth,
-    LinkAttribute, LinkExtentMask, LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeMulticastRouterType, BridgeStpState, In6AddrGenMode, InetDevConf,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkMessage,
 };
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
@@ -96,6 +96,16 @@ pub(super) fn mark_host_end(index: u32, alias: &str, ipv6: bool) -> Request {
         let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
         link = link.append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]));
     }
+    request(&RouteNetlinkMessage::SetLink(link.build()), ACK)
+}
+
+/// An interface asks for neighbours in the name of its own addresses (arp_announce 2 of ip-sysctl.rst), whatever address
+/// of its host's a packet bears.
+pub(super) fn ask_as_itself(index: u32) -> Request {
+    let mut settings = InetDevConf::default();
+    settings.arp_announce = 2;
+    let settings = AfSpecUnspec::Inet(vec![AfSpecInet::DevConfRequest(settings)]);
+    let link = LinkUnspec::new_with_index(index).append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![settings]));
     request(&RouteNetlinkMessage::SetLink(link.build()), ACK)
 }
 
