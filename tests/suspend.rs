@@ -139,7 +139,7 @@ fn a_connection_survives() {
         "nc -l -p 7000 -e sh -c 'n=0; while read l; do n=$((n+1)); echo $n; done' </dev/null >/dev/null 2>&1 &",
     );
     let address = h.status("ve", "addresses")[0].as_str().unwrap().to_owned();
-    let script = "import socket,sys\ns=socket.create_connection((sys.argv[1],7000),timeout=30)\nf=s.makefile('rw')\n\
+    let script = "import socket,sys\ns=socket.create_connection((sys.argv[1],7000),timeout=120)\nf=s.makefile('rw')\n\
                   for line in sys.stdin:\n f.write(line);f.flush();print(f.readline().strip(),flush=True)\n";
     if h.on_host("python3").arg("--version").output().is_err() {
         println!("skipped because there is no python3 to connect with");

@@ -92,7 +92,6 @@ impl Operation for Create {
                 Step::new("template", "preparing the template", Create::prepare_template, nothing),
                 Step::new("disk", "formatting the disk", Create::make_disk, Create::remove_disk),
                 Step::new("commit", "committing", Create::commit, Create::uncommit).point_of_no_return(),
-                Step::new("names", "telling its name", Create::tell_names, nothing),
             ]
         }
     }
@@ -212,22 +211,21 @@ impl Create {
         Ok(file::sync_dir(&self.host.dirs.definitions("ve"))?)
     }
 
-    /// Under the lock: whoever reads what is taken, just when the directory changes its name, may find neither.
+    /// Under the lock: whoever reads what is taken, just when the directory changes its name, may find neither. It is known
+    /// by name from then on, also if it never runs.
     fn commit(&mut self) -> Result<()> {
-        let _lock = self.host.lock_registry(Self::VERB)?;
-        let dirs = &self.host.dirs;
-        Ok(file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?)
-    }
-
-    /// It is known by now, also if it never runs.
-    fn tell_names(&mut self) -> Result<()> {
-        let state = self.host.state(self.id)?;
-        self.notes.extend(self.host.tell_names(&state, Self::VERB));
+        {
+            let _lock = self.host.lock_registry(Self::VERB)?;
+            let dirs = &self.host.dirs;
+            file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?;
+        }
+        self.notes.extend(self.host.tell_names(&self.state, Self::VERB));
         Ok(())
     }
 
     /// Back to staging, where the other steps' undo looks for it.
     fn uncommit(&mut self) -> Result<()> {
+        self.notes.extend(self.host.untell_names(self.id, Self::VERB));
         let _lock = self.host.lock_registry(Self::VERB)?;
         let (staging, place) = (self.host.dirs.staging(self.id), self.host.dirs.ve(self.id));
         match place.exists() {
