@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn nobody_takes_a_name_of_the_world_or_of_the_system_itself() {
         let list = [
-            (101, "other", "deb.debian.org", "web"),
+            (101, "other", "updates.example.org", "web"),
             (102, "other", "www.bank.example", "mail.bank.example"),
             (103, "acme", "localhost", "ip6-loopback"),
             (104, "acme", "deb.acme.example", "a.localhost"),
