@@ -135,6 +135,20 @@ pub fn causes(evidence: &Evidence) -> Vec<Cause> {
     causes
 }
 
+/// A command that has begun and not ended.
+fn unfinished(e: &Evidence, likelihood: u32) -> Option<Cause> {
+    let verb = e.unfinished.as_ref()?;
+    Some(Cause {
+        what: format!("\"hostel {verb}\" on it has not ended: it is at work, or was cut short"),
+        seen: vec!["its journal is there".into()],
+        advice: vec![format!(
+            "if nobody is at work, the next command puts it in order, such as: hostel start {}",
+            e.name
+        )],
+        likelihood,
+    })
+}
+
 /// How long ago, for people.
 fn ago(evidence: &Evidence, time: i64) -> String {
     let seconds = evidence.now.saturating_sub(time).max(0);

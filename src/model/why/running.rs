@@ -1,6 +1,6 @@
 //! A VE that runs: what it waits for, and what it was refused.
 
-use super::{Cause, Evidence, Level, ago, console};
+use super::{Cause, Evidence, Level, ago, console, unfinished};
 use crate::units::human;
 
 /// A share of time from which on somebody notices, in percent.
@@ -12,7 +12,7 @@ const LATELY: i64 = 3600;
 pub fn causes(e: &Evidence) -> Vec<Cause> {
     let found = [
         paused(e),
-        unfinished(e),
+        unfinished(e, 88),
         killed(e),
         disk_full(e),
         no_inodes(e),
@@ -38,19 +38,6 @@ fn paused(e: &Evidence) -> Option<Cause> {
         seen: vec!["its control group is frozen".into()],
         advice: vec![format!("let it go on: hostel unpause {}", e.name)],
         likelihood: 99,
-    })
-}
-
-fn unfinished(e: &Evidence) -> Option<Cause> {
-    let verb = e.unfinished.as_ref()?;
-    Some(Cause {
-        what: format!("\"hostel {verb}\" on it has not ended: it is at work, or was cut short"),
-        seen: vec!["its journal is there".into()],
-        advice: vec![format!(
-            "if nobody is at work, the next command puts it in order, such as: hostel start {}",
-            e.name
-        )],
-        likelihood: 88,
     })
 }
 

@@ -1,6 +1,6 @@
 //! A VE that doesn't run: what ended it, or keeps it from starting.
 
-use super::{Cause, End, Evidence, Operation, ago, console};
+use super::{Cause, End, Evidence, Operation, ago, console, unfinished};
 
 /// An end within so many seconds of a command that ends VEs is that command's doing.
 const TOGETHER: i64 = 10;
@@ -9,7 +9,7 @@ const TOGETHER: i64 = 10;
 const STARTS: [&str; 3] = ["start", "restart", "resume"];
 
 pub fn causes(e: &Evidence) -> Vec<Cause> {
-    let mut causes: Vec<Cause> = [failed(e), obstacle(e), unfinished(e), ended(e), told(e), damaged(e)]
+    let mut causes: Vec<Cause> = [failed(e), obstacle(e), unfinished(e, 97), ended(e), told(e), damaged(e)]
         .into_iter()
         .flatten()
         .collect();
@@ -51,19 +51,6 @@ fn obstacle(e: &Evidence) -> Option<Cause> {
         seen: vec!["this is so now".into()],
         advice,
         likelihood: 65,
-    })
-}
-
-fn unfinished(e: &Evidence) -> Option<Cause> {
-    let verb = e.unfinished.as_ref()?;
-    Some(Cause {
-        what: format!("\"hostel {verb}\" on it has not ended: it is at work, or was cut short"),
-        seen: vec!["its journal is there".into()],
-        advice: vec![format!(
-            "if nobody is at work, the next command puts it in order, such as: hostel start {}",
-            e.name
-        )],
-        likelihood: 97,
     })
 }
 
