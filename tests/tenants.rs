@@ -229,7 +229,7 @@ fn a_ve_changes_hands_with_all_that_is_in_it() {
     );
     let error = h.fails(6, &["create", "web2", "--template", "busybox", "--tenant", "globex"]);
     assert!(
-        error.contains("tenant \"globex\" has 1 VEs already, and may have 1: web1"),
+        error.contains("tenant \"globex\" has 1 of the 1 VEs that it may have: web1"),
         "{error}"
     );
 }

@@ -134,7 +134,7 @@ impl Budget {
             sort: Sort::Grant,
             key: self.asked_by().to_owned(),
             problem: match self {
-                Self::Ves => format!("{whose} has {used} VEs already, and may have {all}{taken}"),
+                Self::Ves => format!("{whose} has {used} of the {all} VEs that it may have{taken}"),
                 _ => {
                     let asked = self.phrase(asked);
                     format!("it takes {asked}, and {whose} has {left} left of {all} ({key}){taken}")
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "tenant: tenant \"acme\" has 9 VEs already, and may have 9: web1, web2, web3, web4, web5, web6, \
+                "tenant: tenant \"acme\" has 9 of the 9 VEs that it may have: web1, web2, web3, web4, web5, web6, \
                  and 3 more; destroy one, or raise max_ves of the tenant",
                 "memory.limit: it takes 1MiB of memory, and tenant \"acme\" has 0 left of 45MiB (memory): web9 has 9MiB, \
                  web8 has 8MiB, web7 has 7MiB, web6 has 6MiB, web5 has 5MiB, web4 has 4MiB, and 3 more; \

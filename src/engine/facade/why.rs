@@ -85,11 +85,23 @@ impl Engine {
     fn last_words(&self, id: VeId) -> Vec<String> {
         let log = self.log(&VeRef::Id(id)).unwrap_or_default();
         let tail = log.get(log.len().saturating_sub(TAIL)..).unwrap_or_default();
-        let text = String::from_utf8_lossy(tail).replace('\r', "");
+        let text = without_colours(&String::from_utf8_lossy(tail).replace('\r', ""));
         let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|l| !l.is_empty()).collect();
         let from = lines.len().saturating_sub(LINES);
         lines[from..].iter().map(|l| (*l).to_owned()).collect()
     }
+}
+
+/// Without control sequences of a terminal (ECMA-48, 5.4), which are no words.
+fn without_colours(text: &str) -> String {
+    let mut pieces = text.split("\u{1b}[");
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |plain, piece| {
+        let end = piece
+            .find(|c: char| ('@'..='~').contains(&c))
+            .map_or(piece.len(), |at| at + 1);
+        plain + piece.get(end..).unwrap_or_default()
+    })
 }
 
 impl Host {
@@ -100,7 +112,8 @@ impl Host {
             Ok(effective) => effective,
             Err(e) => return Some(told(e)),
         };
-        if let Err(e) = self.judge(&effective, state.driver) {
+        let judged = self.judge(&effective, state.driver);
+        if let Err(e) = judged.and_then(|_| self.may_start(state, &effective)) {
             return Some(told(e));
         }
         if !state.lower.is_dir() {
@@ -170,5 +183,16 @@ fn take(e: &mut Evidence, limit: &LimitUse) {
         "disk.size" => e.disk = level,
         "disk.inodes" => e.inodes = level,
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_no_words() {
+        let text = "[\u{1b}[0;32m  OK  \u{1b}[0m] Reached\u{1b}[K it\u{1b}[";
+        assert_eq!(without_colours(text), "[  OK  ] Reached it");
     }
 }

@@ -92,6 +92,24 @@ impl Host {
     /// until [`Self::has_started`].
     pub fn judge_start(&self, state: &VeState, ve: &Effective) -> Result<()> {
         let mut catalogue = Catalogue::default();
+        let tenant = self.judge_tenant(state, ve, &mut catalogue)?;
+        if tenant.cpu.is_none() && tenant.memory.is_none() {
+            return Ok(());
+        }
+        let _lock = self.lock_registry("start")?;
+        self.judge_beside(ve, &tenant, &mut catalogue)?;
+        file::make_dir(&self.dirs.run(ve.id))?;
+        Ok(file::write_atomic(&self.admission(ve.id), b"", 0o600)?)
+    }
+
+    /// What [`Self::judge_start`] would say now, for whoever only asks.
+    pub fn may_start(&self, state: &VeState, ve: &Effective) -> Result<()> {
+        let mut catalogue = Catalogue::default();
+        let tenant = self.judge_tenant(state, ve, &mut catalogue)?;
+        self.judge_beside(ve, &tenant, &mut catalogue)
+    }
+
+    fn judge_tenant(&self, state: &VeState, ve: &Effective, catalogue: &mut Catalogue) -> Result<Tenant> {
         let tenant = catalogue.tenant(self, &ve.tenant)?.clone();
         if let Some(reason) = &tenant.suspended {
             let message = format!("{} can't start: its tenant \"{}\" is suspended", ve.name, tenant.name);
@@ -106,24 +124,23 @@ impl Host {
                 ve.name, tenant.name
             )));
         }
-        if tenant.cpu.is_none() && tenant.memory.is_none() {
-            return Ok(());
-        }
-        let _lock = self.lock_registry("start")?;
+        Ok(tenant)
+    }
+
+    fn judge_beside(&self, ve: &Effective, tenant: &Tenant, catalogue: &mut Catalogue) -> Result<()> {
         let mut running = Vec::new();
-        for (id, take) in self.takes(&tenant.name, &mut catalogue)? {
+        for (id, take) in self.takes(&tenant.name, catalogue)? {
             if id != ve.id && (self.admission(id).exists() || self.reality(id)?.init.is_some()) {
                 running.push(take);
             }
         }
-        let violations = check_running(&tenant, &Take::of(ve, processors()), &running);
+        let violations = check_running(tenant, &Take::of(ve, processors()), &running);
         if !violations.is_empty() {
             let reasons: Vec<String> = violations.iter().map(Violation::to_string).collect();
             let error = Error::new(Class::Limit, format!("{} can't start beside what runs", ve.name));
             return Err(error.because(reasons.join("\n")));
         }
-        file::make_dir(&self.dirs.run(ve.id))?;
-        Ok(file::write_atomic(&self.admission(ve.id), b"", 0o600)?)
+        Ok(())
     }
 
     /// Its start has ended, in whatever way: what is true of it now is what the kernel says.

@@ -112,7 +112,7 @@ impl Host {
         }
         let (mut changed, mut right) = (BTreeSet::new(), BTreeSet::new());
         for network in on {
-            let first = !self.dirs.names(&network).exists();
+            let first = self.listed(&network).is_empty();
             let (path, text) = self.listing(state, &network, &mut catalogue)?;
             if file::read_opt(&path)?.as_ref() != Some(&text) {
                 changed.insert(network.clone());

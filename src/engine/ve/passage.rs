@@ -1,7 +1,5 @@
 //! What the firewall is to know of VEs: whose packets may pass.
 
-use std::collections::BTreeSet;
-
 use hostel_model::definition::NetworkKind;
 use hostel_model::id::VeId;
 use hostel_system::firewall::{
@@ -79,18 +77,22 @@ impl Host {
     /// that have admitted theirs and whose VE's init is yet to come, as a resume's.
     fn admitted(&self) -> Result<Vec<Member>> {
         let under_way = self.journals.pending()?;
-        let there = match under_way.is_empty() {
-            true => Vec::new(),
-            false => self.firewall.members(self.config.nft_table.as_str())?,
-        };
-        let there: BTreeSet<String> = there.into_iter().map(|m| m.interface).collect();
+        let there = self.firewall.members(self.config.nft_table.as_str())?;
+        let is_there = |m: &Member| there.iter().any(|t| t.interface == m.interface);
         let (mut members, mut catalogue) = (Vec::new(), Catalogue::default());
         for (id, state) in self.states()? {
-            let Ok(state) = state else { continue };
-            let runs = self.init(id).is_ok_and(|init| init.is_some());
-            if runs || under_way.contains(&id) {
+            let Ok(state) = state else {
+                // What it is called now can't be known, and it may run: what it has stays.
+                let its = |m: &&Member| self.config.interface_prefix.id_of(&m.interface) == Some(id);
+                members.extend(there.iter().filter(its).cloned());
+                continue;
+            };
+            let init = self.init(id);
+            let runs = matches!(init, Ok(Some(_)));
+            // Of one that can't be told to have ended, the same.
+            if runs || init.is_err() || under_way.contains(&id) {
                 let all = self.members_of(id, &state, &mut catalogue).into_iter();
-                members.extend(all.filter(|m| runs || there.contains(&m.interface)));
+                members.extend(all.filter(|m| runs || is_there(m)));
             }
         }
         Ok(members)

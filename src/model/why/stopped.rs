@@ -50,7 +50,7 @@ fn obstacle(e: &Evidence) -> Option<Cause> {
         what: format!("It can't start: {what}"),
         seen: vec!["this is so now".into()],
         advice,
-        likelihood: 65,
+        likelihood: 72,
     })
 }
 

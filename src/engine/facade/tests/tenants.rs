@@ -329,7 +329,7 @@ fn a_ve_goes_to_another_tenant_with_the_tree_of_that() {
     let error = refused(&host, Class::Limit, "full", |e| {
         e.set(&ve("web2"), &pairs(&[("tenant", "globex")]), false, &Silent)
     });
-    told(&error, "tenant \"globex\" has 1 VEs already, and may have 1: web1");
+    told(&error, "tenant \"globex\" has 1 of the 1 VEs that it may have: web1");
     engine(&host).act(id(101), &Action::Kill, &Silent).unwrap();
     engine(&host).remove_tenant(&acme()).unwrap_err();
 }
