@@ -145,6 +145,8 @@ fn a_suspension_outlives_whoever_is_killed_at_it() {
         }
     }
     h.ok(&args);
+    let why = h.ok(&["why", "web1"]);
+    assert!(why.lines().next().unwrap().contains("is suspended"), "{why}");
     for name in ["web1", "web2", "web3"] {
         assert_eq!(h.state(name), "stopped");
         assert!(h.status(name, "problem").as_str().unwrap().contains("unpaid since May"));

@@ -15,7 +15,9 @@ use crate::cli::table::{Cell, Column, Table};
 ///
 /// For each limit what is held now, the most that ever was, the limit, how often it stood in the way, how many processes
 /// were killed for it, and when that was last. Counted since the VE's start; "-" is what this kernel doesn't tell, or no
-/// limit. Of cpu.cap, hits are the periods of 100 ms in which the VE had to wait.
+/// limit. Of cpu.cap, hits are the periods of 100 ms in which the VE had to wait. With
+/// --json, an array of objects with key, unit, held, most, limit, hits, kills, and last in seconds since 1970; null is what
+/// isn't known, or no limit.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel limits web1\n  hostel limits web1 --json")]
 pub struct Limits {

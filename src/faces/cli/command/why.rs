@@ -13,7 +13,8 @@ use crate::cli::failure::visible;
 ///
 /// The likeliest cause first, each with what it is seen by and what can be done. Looked at are the state, the last
 /// command, how the last run ended, what its tasks wait for, its limits, disk, the kernel's log, and its console. Of what
-/// was before the host's boot nothing is known.
+/// was before the host's boot nothing is known. With --json, an object with id, name, state, and causes: an array of
+/// objects with what, seen and advice.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel why web1\n  hostel why web1 --json")]
 pub struct Why {
