@@ -117,12 +117,12 @@ class House:
         """The process that is a VE's init."""
         return int(self.ok("list", "--name", name, "-H", "-o", "pid"))
 
-    def settled(self):
-        """Waits until nothing is left of VEs that were killed, so that it is no load on what is measured next."""
+    def settled(self, running=0):
+        """Waits until nothing is left of VEs that were killed, so that it is no load on what is measured next. So many run."""
         groups = [Path(group) / self.name for group in hierarchies()]
-        until("killed VEs are cleared up after", 300, lambda: not [
-            g for group in groups if group.is_dir() for g in group.iterdir() if g.name.isdigit()] and not any(
-                p.name == "run.json" for p in self.run_dir.glob("*/run.json")))
+        until("killed VEs are cleared up after", 300, lambda: all(
+            sum(g.name.isdigit() for g in group.iterdir()) <= running for group in groups if group.is_dir()) and len(
+                list(self.run_dir.glob("*/run.json"))) <= running)
 
     def orphans(self):
         """What `hostel audit` finds."""

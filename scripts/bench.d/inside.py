@@ -9,6 +9,8 @@ from table import Row, spread
 # What `load` can do, by the name of its row.
 WORK = {"CPU": "cpu", "memory copy": "copy"}
 READS = {"file reads from the page cache": "read", "file reads from the disk": "cold"}
+# So many files are there at once, of 256 MiB each.
+KEPT = 8
 
 
 def work(bench):
@@ -39,12 +41,15 @@ def _compare(bench, house, beside, tasks, more=""):
         ours, theirs = [], []
         for n in range(bench.rounds if tasks is READS else min(bench.rounds, 11)):
             for samples, argv, data in [(ours, inside, "/root"), (theirs, outside, beside)][::1 if n % 2 else -1]:
-                # Another file each time, beside those of before: where its pages happen to lie in memory makes one up to
+                # Another file each time, beside some of before: where its pages happen to lie in memory makes one up to
                 # a half slower to read, and one that is written anew gets the same again.
                 file = f"{data}/load.{task}.{n}"
                 if tasks is READS:
                     output([*argv, "write", file])
                 samples.append(int(output([*argv, task, file])) / 1e6)
+            if n >= KEPT:
+                (beside / f"load.{task}.{n - KEPT}").unlink(missing_ok=True)
+                house.ok("exec", "work", "--", "rm", "-f", f"/root/load.{task}.{n - KEPT}")
         for file in beside.glob("load.*.*"):
             file.unlink()
         house.ok("exec", "work", "--", "sh", "-c", "rm -f /root/load.*.*")

@@ -195,7 +195,7 @@ def crowd(bench):
     house.ok("start", *[f"crowd{n}" for n in range(CROWD, MANY)])
     loading = _reload(bench, near, address)
     house.ok("kill", *[f"crowd{n}" for n in range(2, MANY)])
-    house.settled()
+    house.settled(running=2)
     after = speeds()
     house.ok("kill", "--all")
     house.settled()
