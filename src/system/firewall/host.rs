@@ -4,11 +4,12 @@ use hostel_model::definition::{AddressRange, HostService};
 use hostel_model::mac::Mac;
 use ipnetwork::IpNetwork;
 use serde::Serialize;
-use tera::{Context, Tera};
+use tera::Context;
 
 use super::Ruleset;
 use super::nat::{HostSet, named_rules, prefixes, sorted};
-use crate::error::{Error, Result};
+use super::template::Template;
+use crate::error::Result;
 use crate::net::check;
 
 /// What connections are counted by: a link's interface; on a bridge all come by the same, but not by the same address.
@@ -43,7 +44,7 @@ pub fn usual_connections(tracked: Option<u32>) -> u32 {
     tracked.map_or(MOST, |all| (all / SHARE).clamp(1, MOST))
 }
 
-const TEMPLATE: &str = include_str!("../../../templates/nftables/host.nft.tera");
+static TEMPLATE: Template = Template::new(include_str!("../../../templates/nftables/host.nft.tera"));
 
 /// What the host is to VEs beside their router.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,5 +203,5 @@ pub(super) fn text(ruleset: &Ruleset) -> Result<String> {
     context.insert("counted", &COUNTED);
     context.insert("connections", &host.connections);
     context.insert("offers", &sorted(host.offers.iter().flat_map(Offer::matches)));
-    Tera::one_off(TEMPLATE, &context, false).map_err(|e| Error::new("render the ruleset of table", &ruleset.table, e))
+    TEMPLATE.fill(&context, "render the ruleset of table", &ruleset.table)
 }

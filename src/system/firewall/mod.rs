@@ -31,6 +31,7 @@ mod nftables;
 mod ruleset;
 mod sets;
 mod standing;
+mod template;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -5,15 +5,16 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use serde::Serialize;
-use tera::{Context, Tera};
+use tera::Context;
 
 use super::keys::Set;
 use super::ruleset::member_sets;
+use super::template::Template;
 use super::{Member, Ruleset};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::net::check;
 
-const TEMPLATE: &str = include_str!("../../../templates/nftables/nat.nft.tera");
+static TEMPLATE: Template = Template::new(include_str!("../../../templates/nftables/nat.nft.tera"));
 
 /// What lies behind the host's own addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -141,5 +142,5 @@ pub(super) fn text(ruleset: &Ruleset, members: &[Member]) -> Result<String> {
     );
     context.insert("masquerade4", &masquerade(false));
     context.insert("masquerade6", &masquerade(true));
-    Tera::one_off(TEMPLATE, &context, false).map_err(|e| Error::new("render the ruleset of table", &ruleset.table, e))
+    TEMPLATE.fill(&context, "render the ruleset of table", &ruleset.table)
 }

@@ -4,16 +4,17 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use tera::{Context, Tera};
+use tera::Context;
 
 use super::keys::{Family, Key, Set, keys};
+use super::template::Template;
 use super::{Member, Ruleset, host, nat};
 use crate::error::{Error, Kind, Result};
 use crate::net::{GATEWAY_V6, check};
 
-const TEMPLATE: &str = include_str!("../../../templates/nftables/ruleset.nft.tera");
-const ARP_TEMPLATE: &str = include_str!("../../../templates/nftables/arp.nft.tera");
-const BRIDGE_TEMPLATE: &str = include_str!("../../../templates/nftables/bridge.nft.tera");
+static TEMPLATE: Template = Template::new(include_str!("../../../templates/nftables/ruleset.nft.tera"));
+static ARP_TEMPLATE: Template = Template::new(include_str!("../../../templates/nftables/arp.nft.tera"));
+static BRIDGE_TEMPLATE: Template = Template::new(include_str!("../../../templates/nftables/bridge.nft.tera"));
 
 /// The empty chain that tells for which interfaces a table was made, whatever the table is called.
 pub(super) fn chain_of(prefix: &str) -> String {
@@ -214,19 +215,19 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
             insert_members(&mut context, members);
             context.insert("nat", &nat::text(ruleset, members)?);
             context.insert("host", &host::text(ruleset)?);
-            TEMPLATE
+            &TEMPLATE
         }
         Family::Arp => {
             context.insert("sets", &member_sets(Set::ARP, members));
-            ARP_TEMPLATE
+            &ARP_TEMPLATE
         }
         Family::Bridge => {
             context.insert("sets", &member_sets(Set::PORTS, members));
             context.insert("host_sets", &host_sets(ruleset));
-            BRIDGE_TEMPLATE
+            &BRIDGE_TEMPLATE
         }
     };
-    Tera::one_off(template, &context, false).map_err(|e| Error::new("render the ruleset of table", &ruleset.table, e))
+    template.fill(&context, "render the ruleset of table", &ruleset.table)
 }
 
 fn insert_members(context: &mut Context, members: &[Member]) {

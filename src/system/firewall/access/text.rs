@@ -6,16 +6,17 @@ use std::fmt::Write as _;
 use hostel_model::definition::{AccessProtocol, AccessRule, Direction, Peer, PortRange, Verdict};
 use hostel_model::id::VeId;
 use ipnetwork::IpNetwork;
-use tera::{Context, Tera};
+use tera::Context;
 
 use super::kernel::Table;
 use super::{Change, Guard, Peers, counters, is_single, outermost};
 use crate::error::{Error, Result};
 use crate::firewall::keys::Family;
 use crate::firewall::ruleset::digest;
+use crate::firewall::template::Template;
 use crate::net::check;
 
-const TEMPLATE: &str = include_str!("../../../../templates/nftables/access.nft.tera");
+static TEMPLATE: Template = Template::new(include_str!("../../../../templates/nftables/access.nft.tera"));
 
 /// The maps from an interface to its VE's chain, and which chain that is.
 pub(super) const MAPS: [(&str, Direction); 2] = [("from_ve", Direction::Out), ("to_ve", Direction::In)];
@@ -72,7 +73,7 @@ fn frame(family: Family, table: &str, version: &str) -> Result<String> {
     context.insert("bridged", &(family == Family::Bridge));
     context.insert("table", table);
     context.insert("version", version);
-    Tera::one_off(TEMPLATE, &context, false).map_err(|e| Error::new("render the frame of table", table, e))
+    TEMPLATE.fill(&context, "render the frame of table", table)
 }
 
 /// The chain that marks a table with the version of its frame.

@@ -2,15 +2,16 @@
 
 use hostel_model::definition::{REST, TrafficClass};
 use serde::Serialize;
-use tera::{Context, Tera};
+use tera::Context;
 
 use super::{Counted, Counting};
 use crate::error::{Error, Kind, Result};
 use crate::firewall::keys::Family;
 use crate::firewall::ruleset::{check_table, digest};
+use crate::firewall::template::Template;
 use crate::net::check;
 
-const TEMPLATE: &str = include_str!("../../../../templates/nftables/traffic.nft.tera");
+static TEMPLATE: Template = Template::new(include_str!("../../../../templates/nftables/traffic.nft.tera"));
 
 /// A class, as the template wants it.
 #[derive(Serialize)]
@@ -124,5 +125,5 @@ fn render(
     context.insert("old", old);
     context.insert("classes", &classes(&counting.classes));
     context.insert("elements", &interfaces.collect::<Vec<_>>());
-    Tera::one_off(TEMPLATE, &context, false).map_err(|e| Error::new("render the counters of table", &counting.table, e))
+    TEMPLATE.fill(&context, "render the counters of table", &counting.table)
 }
