@@ -40,7 +40,7 @@ fn thirty_ves_start_are_listed_and_stop_together() {
     let took = begin.elapsed();
     println!("listed in {took:?}");
     assert_eq!(list.lines().count(), MANY + 1);
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < Duration::from_secs(house::slowness()), "{took:?}");
 
     // Each is itself, and reaches its neighbour.
     for n in [0, MANY / 2, MANY - 1] {

@@ -1,11 +1,14 @@
-//! What a VE keeps of its memory while others want it.
+//! What a VE has of its host's memory and disk while others want it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod house;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use house::{House, until};
 
@@ -73,4 +76,66 @@ fn guaranteed_memory_stays_when_others_want_it() {
     });
     h.ok(&["set", "sure", "memory.guarantee=24MiB"]);
     keeps();
+}
+
+/// A disk that scripts/vm adds to its machine: it does some hundred operations a second, and is the bottleneck.
+const SLOW: &str = "/dev/disk/by-id/virtio-slow";
+
+/// Bytes that a VE has read from disks so far.
+fn bytes_read(h: &House, name: &str) -> u64 {
+    let stat = fs::read_to_string(group(h, &h.status(name, "id").to_string()).join("io.stat")).unwrap();
+    let fields = stat.split_whitespace().filter_map(|f| f.strip_prefix("rbytes="));
+    fields.map(|n| n.parse::<u64>().unwrap()).sum()
+}
+
+/// How many times as much as the second the first reads meanwhile, of a disk that both want all of.
+fn share(h: &House, [one, two]: [&str; 2]) -> f64 {
+    let read = || [bytes_read(h, one), bytes_read(h, two)];
+    let before = read();
+    sleep(Duration::from_secs(4));
+    let after = read();
+    let [one, two] = [0, 1].map(|n| (after[n] - before[n]) as f64);
+    one / two.max(1.0)
+}
+
+#[test]
+fn a_busy_disk_is_shared_by_weight() {
+    let Ok(device) = fs::canonicalize(SLOW) else {
+        println!("skipped because no disk here is the test's own, and so slow that it is the bottleneck");
+        return;
+    };
+    let scheduler = Path::new("/sys/block")
+        .join(device.file_name().unwrap())
+        .join("queue/scheduler");
+    fs::write(scheduler, "bfq").unwrap();
+    let ext4 = ["-q", "-F", "-O", "quota,project", "-E", "quotatype=prjquota"];
+    let h = House::on_disk(&device, "ext4", &ext4, "prjquota");
+    assert!(held(&h, "io.weight"));
+    for driver in ["project", "image"] {
+        let names = ["heavy", "light"];
+        for (name, weight) in names.into_iter().zip([400, 100]) {
+            h.busybox_with(
+                name,
+                &[&format!("disk.driver={driver}"), &format!("io.weight={weight}")],
+            );
+            h.sh(name, "dd if=/dev/zero of=/big bs=1M count=24 2>/dev/null; sync");
+        }
+        let all_the_time = "while dd if=/big of=/dev/null bs=64k iflag=direct 2>/dev/null; do :; done";
+        let read = |name| {
+            h.command(&["exec", name, "--", "sh", "-c", all_the_time])
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap()
+        };
+        let mut readers: Vec<Child> = names.map(read).into();
+        until("the heavier reads four times as much", 40, || {
+            (2.5..6.0).contains(&share(&h, names))
+        });
+        h.ok(&["set", "heavy", "io.weight=100"]);
+        until("both read alike", 40, || (0.7..1.4).contains(&share(&h, names)));
+        h.ok(&["destroy", "--force", "heavy", "light"]);
+        for reader in &mut readers {
+            reader.wait().unwrap();
+        }
+    }
 }

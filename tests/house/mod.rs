@@ -52,9 +52,14 @@ impl House {
     /// A fresh one whose data lie on a file system of its own, on a loop device. `None`, with the reason said, where
     /// that can't be had.
     pub fn on(kind: &str, mkfs: &[&str], options: &str) -> Option<Self> {
-        let made = Self::at("", "", |dir| mount_own(dir, kind, mkfs, options));
+        let made = Self::at("", "", |dir| mount_own(dir, None, kind, mkfs, options));
         made.map_err(|why| println!("skipped because {kind} with {options} can't be had here: {why}"))
             .ok()
+    }
+
+    /// A fresh one whose data lie on this block device, which is the test's to write to.
+    pub fn on_disk(device: &Path, kind: &str, mkfs: &[&str], options: &str) -> Self {
+        Self::at("", "", |dir| mount_own(dir, Some(device), kind, mkfs, options)).unwrap()
     }
 
     fn at(settings: &str, disk: &str, prepare: impl FnOnce(&Path) -> Result<(), String>) -> Result<Self, String> {
@@ -486,10 +491,13 @@ impl From<Output> for Ran {
     }
 }
 
-/// Makes a file system in a file and mounts it for the house's data.
-fn mount_own(dir: &Path, kind: &str, mkfs: &[&str], options: &str) -> Result<(), String> {
+/// Makes a file system in a file, or on a device, and mounts it for the house's data.
+fn mount_own(dir: &Path, device: Option<&Path>, kind: &str, mkfs: &[&str], options: &str) -> Result<(), String> {
     let (image, data) = (dir.join("data.img"), dir.join("data"));
-    File::create(&image).unwrap().set_len(1 << 30).unwrap();
+    match device {
+        Some(device) => std::os::unix::fs::symlink(device, &image).unwrap(),
+        None => File::create(&image).unwrap().set_len(1 << 30).unwrap(),
+    }
     fs::create_dir(&data).unwrap();
     let run = |program: &str, args: &[&std::ffi::OsStr]| {
         let path = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
@@ -502,7 +510,11 @@ fn mount_own(dir: &Path, kind: &str, mkfs: &[&str], options: &str) -> Result<(),
     let mut args: Vec<&std::ffi::OsStr> = mkfs.iter().map(|a| a.as_ref()).collect();
     args.push(image.as_ref());
     run(&format!("mkfs.{kind}"), &args)?;
-    let options = format!("loop,{options}");
+    let options = if device.is_some() {
+        options.to_owned()
+    } else {
+        format!("loop,{options}")
+    };
     run(
         "mount",
         &["-o".as_ref(), options.as_ref(), image.as_ref(), data.as_ref()],

@@ -37,15 +37,13 @@ pub fn shares(weight: u16) -> u64 {
     (u64::from(weight) * 1024 / 100).max(2)
 }
 
-/// A weight of 1 to 10 000 as BFQ's weight of 1 to 1000; both have 100 as default, and from there on the wider range
-/// is pressed together.
+/// The most that BFQ takes (block/bfq-iosched.h, BFQ_MAX_WEIGHT).
+const BFQ_MOST: u16 = 1000;
+
+/// A weight of 1 to 10 000 as BFQ's of 1 to 1000, whose default is 100 as well: the same, so that shares are what they are
+/// said to be. Above 1000 they are alike.
 pub fn bfq_weight(weight: u16) -> u64 {
-    let weight = u64::from(weight);
-    if weight <= 100 {
-        weight
-    } else {
-        100 + (weight - 100) * 900 / 9900
-    }
+    u64::from(weight.min(BFQ_MOST))
 }
 
 /// Turns an error of cgroups-rs, which holds the OS error somewhere in its chain, into ours.
@@ -359,7 +357,7 @@ mod tests {
         assert_eq!(cap(u32::MAX).1, 100_000);
         assert_eq!([1, 100, 200, 10_000].map(shares), [10, 1024, 2048, 102_400]);
         assert_eq!(shares(0), 2);
-        assert_eq!([1, 100, 10_000].map(bfq_weight), [1, 100, 1000]);
+        assert_eq!([1, 100, 400, 10_000].map(bfq_weight), [1, 100, 400, 1000]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tera::Context;
 
 use super::kernel::Table;
 use super::{Change, Guard, Peers, counters, is_single, outermost};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::firewall::keys::Family;
 use crate::firewall::ruleset::digest;
 use crate::firewall::template::Template;
