@@ -27,7 +27,7 @@ fn ve(h: &House, name: &str, addresses: &str) {
 }
 
 fn reaches(h: &House, ve: &str, to: &str) -> bool {
-    h.sh(ve, &format!("ping -c 1 -w 3 {to} 2>&1 || true"))
+    h.sh(ve, &format!("ping -c 1 -W 3 {to} 2>&1 || true"))
         .contains("1 packets received")
 }
 
@@ -100,7 +100,7 @@ fn a_bridge_that_somebody_has_removed_comes_back_with_all_who_were_on_it() {
             true => assert!(!reaches(&h, "one", "10.88.0.1")),
             false => h.until("one reaches the host", 10, || reaches(&h, "one", "10.88.0.1")),
         }
-        let stolen = "ip addr add 10.88.0.77/24 dev eth0; ping -c 1 -w 2 -I 10.88.0.77 10.88.0.1 2>&1 || true; \
+        let stolen = "ip addr add 10.88.0.77/24 dev eth0; ping -c 1 -W 2 -I 10.88.0.77 10.88.0.1 2>&1 || true; \
             ip addr del 10.88.0.77/24 dev eth0";
         assert!(!h.sh("two", stolen).contains("1 packets received"));
     };
