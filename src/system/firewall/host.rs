@@ -199,6 +199,7 @@ pub(super) fn text(ruleset: &Ruleset) -> Result<String> {
     let [guest, mask] = Mac::OF_GUESTS.map(check::mac_text);
     context.insert("guests", &format!("{mask} == {guest}"));
     context.insert("sets", &sets);
+    context.insert("closed", &!ruleset.nat.closed.is_empty());
     context.insert("named", &named_rules(&ruleset.nat));
     context.insert("counted", &COUNTED);
     context.insert("connections", &host.connections);

@@ -11,6 +11,8 @@ use crate::net::{check, read_address};
 
 /// An interface's name in a key: IFNAMSIZ.
 pub(super) const NAME: usize = 16;
+/// What a frame says after whom it is for: who sends it, and its protocol.
+const FRAME: usize = 8;
 
 /// The key of an element: the interface's name padded with zeros, and the value in network order (a mark: in the host's),
 /// each padded to 4 bytes (nft's layout of a concatenation). In a map, `data` is what it leads to.
@@ -109,6 +111,10 @@ impl Key {
                 return format!("{} comment {name}", address.unwrap_or_default());
             }
             Set::Nd6 | Set::PortNd => Some(hex(self.value())),
+            Set::Sources4 | Set::Sources6 | Set::PortSources4 | Set::PortSources6 => {
+                let (frame, address) = self.value().split_at_checked(FRAME).unwrap_or_default();
+                read_address(address).map(|a| format!("{} . {a}", hex(frame)))
+            }
             Set::Routes4 | Set::Routes6 => self.route().map(|p| p.to_string()),
             Set::PortNdMac => self.value().get(..6).map(hex),
             Set::Peers => self.mark().map(|m| m.to_string()),
@@ -138,6 +144,7 @@ pub(super) fn keys(member: &Member) -> Vec<Key> {
         Some(_) => [Set::PortLinks, Set::Port4, Set::Port6, Set::PortNd],
     };
     let mut keys = vec![Key::new(links, name, &member.mac)];
+    keys.extend(member.addresses.iter().map(|a| source(member, *a)));
     let of_v6 = |a: Ipv6Addr| [Key::new(v6, name, &a.octets()), Key::new(nd, name, &a.octets())];
     for address in &member.addresses {
         match address {
@@ -159,6 +166,25 @@ pub(super) fn keys(member: &Member) -> Vec<Key> {
     }
     keys.extend(forward::keys(member));
     keys
+}
+
+/// All that a packet from an address of its has to be, in one key.
+fn source(member: &Member, address: IpAddr) -> Key {
+    let bridged = member.port.is_some();
+    let (set, protocol, octets) = match address {
+        IpAddr::V4(a) => (
+            if bridged { Set::PortSources4 } else { Set::Sources4 },
+            libc::ETH_P_IP,
+            a.octets().to_vec(),
+        ),
+        IpAddr::V6(a) => (
+            if bridged { Set::PortSources6 } else { Set::Sources6 },
+            libc::ETH_P_IPV6,
+            a.octets().to_vec(),
+        ),
+    };
+    let frame = [&member.mac[..], &(protocol as u16).to_be_bytes()].concat();
+    Key::new(set, &member.interface, &[frame, octets].concat())
 }
 
 /// An address that is on a bridge.
@@ -219,8 +245,9 @@ pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member
             }
             Set::Routes4 | Set::Routes6 => member.routes.extend(key.route()),
             Set::Nd6 | Set::Near4 | Set::Near6 => {}
-            // The same as in the table of packets.
+            // The same as in the other sets.
             Set::ArpLinks | Set::Arp4 => {}
+            Set::Sources4 | Set::Sources6 | Set::PortSources4 | Set::PortSources6 => {}
             Set::Hairpin4 | Set::Hairpin6 => member.hairpin.extend(read_address(key.value())),
             set if set.is_forward() => member.forwards.extend(forward::read(key)),
             set => {
@@ -271,8 +298,10 @@ mod tests {
     fn a_key_has_nfts_layout() {
         let keys = keys(&member(None));
         let lengths: Vec<usize> = keys.iter().map(|k| k.bytes.len()).collect();
-        assert_eq!(lengths, [24, 20, 20, 32, 32, 24]);
-        assert_eq!(&keys[1].bytes, b"hv101.0\0\0\0\0\0\0\0\0\0\xc0\x00\x02\x01");
+        assert_eq!(lengths, [24, 28, 40, 20, 20, 32, 32, 24]);
+        assert_eq!(&keys[3].bytes, b"hv101.0\0\0\0\0\0\0\0\0\0\xc0\x00\x02\x01");
+        assert_eq!(keys[1].text(), "\"hv101.0\" . 0x0200000001050800 . 192.0.2.1");
+        assert_eq!(keys[2].text(), "\"hv101.0\" . 0x02000000010586dd . 2001:db8::1");
         assert_eq!(keys[0].interface(), "hv101.0");
         assert_eq!(members(&keys), [member(None)]);
     }
@@ -285,8 +314,8 @@ mod tests {
             ..member(None)
         };
         let keys = keys(&behind);
-        assert_eq!(keys[6].text(), "\"hv101.0\" . 198.51.100.64/28");
-        assert_eq!(&keys[6].end[NAME..], [198, 51, 100, 79]);
+        assert_eq!(keys[8].text(), "\"hv101.0\" . 198.51.100.64/28");
+        assert_eq!(&keys[8].end[NAME..], [198, 51, 100, 79]);
         assert_eq!(members(&keys), [behind]);
     }
 

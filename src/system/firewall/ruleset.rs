@@ -213,6 +213,7 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
     let template = match family {
         Family::Inet => {
             insert_members(&mut context, members);
+            context.insert("sources", &member_sets(Set::SOURCES, members));
             context.insert("nat", &nat::text(ruleset, members)?);
             context.insert("host", &host::text(ruleset)?);
             &TEMPLATE

@@ -37,6 +37,10 @@ pub(super) enum Set {
     Routes4,
     /// Interface and IPv6 prefix of the source.
     Routes6,
+    /// Interface, MAC, protocol of the frame and IPv4 source, all that has to fit in one look.
+    Sources4,
+    /// See [`Set::Sources4`].
+    Sources6,
     /// Ports of the host's IPv4 addresses that lead to VEs (a map).
     Forward4,
     /// See [`Set::Forward4`].
@@ -65,6 +69,10 @@ pub(super) enum Set {
     Port6,
     /// See [`Set::Nd6`].
     PortNd,
+    /// See [`Set::Sources4`].
+    PortSources4,
+    /// See [`Set::Sources4`].
+    PortSources6,
     /// Port, and MAC in a neighbour discovery message.
     PortNdMac,
     /// Ports that may send from any MAC.
@@ -94,7 +102,11 @@ impl Set {
         Self::Nd6,
         Self::Routes4,
         Self::Routes6,
+        Self::Sources4,
+        Self::Sources6,
     ];
+    /// Of these the ones that one look is enough in.
+    pub const SOURCES: &'static [Self] = &[Self::Sources4, Self::Sources6];
     /// Those of ports of the host that lead to VEs of either kind, and of those on bridges that the host routes to.
     pub const FORWARDS: &'static [Self] = &[
         Self::Forward4,
@@ -114,6 +126,8 @@ impl Set {
         Self::Port4,
         Self::Port6,
         Self::PortNd,
+        Self::PortSources4,
+        Self::PortSources6,
         Self::PortNdMac,
         Self::AnyMac,
         Self::AnyIp,
@@ -173,6 +187,8 @@ impl Set {
             Self::Nd6 | Self::PortNd => "nd6",
             Self::Routes4 => "routes4",
             Self::Routes6 => "routes6",
+            Self::Sources4 | Self::PortSources4 => "sources4",
+            Self::Sources6 | Self::PortSources6 => "sources6",
             Self::Forward4 => "forward4",
             Self::Forward6 => "forward6",
             Self::ForwardAny4 => "forward_any4",
@@ -202,6 +218,8 @@ impl Set {
             Self::Ve4 | Self::Port4 | Self::Routes4 => "iifname . ip saddr",
             Self::Ve6 | Self::Port6 | Self::Routes6 => "iifname . ip6 saddr",
             Self::Nd6 | Self::PortNd => "iifname . @th,64,128",
+            Self::Sources4 | Self::PortSources4 => "iifname . @ll,48,64 . ip saddr",
+            Self::Sources6 | Self::PortSources6 => "iifname . @ll,48,64 . ip6 saddr",
             Self::Forward4 => "ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
             Self::Forward6 => "ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service",
             Self::ForwardAny4 => "inet_proto . inet_service : ipv4_addr . inet_service",
@@ -225,6 +243,9 @@ impl Set {
             Self::Ve4 | Self::Arp4 | Self::Port4 | Self::Ve6 | Self::Port6 => "The addresses that each may send from.",
             Self::Routes4 | Self::Routes6 => "The prefixes that are routed to each, which it may send from as well.",
             Self::Nd6 | Self::PortNd => "The same addresses as targets of neighbour advertisements.",
+            Self::Sources4 | Self::Sources6 | Self::PortSources4 | Self::PortSources6 => {
+                "The same addresses with the MAC address and what else a frame from them begins with, to be found in one look."
+            }
             Self::Forward4 | Self::Forward6 => "Ports of the host's addresses, and where each leads.",
             Self::ForwardAny4 | Self::ForwardAny6 => "Ports of all the host's addresses, and where each leads.",
             Self::Hairpin4 | Self::Hairpin6 => "From where a VE would reach itself by such a port.",

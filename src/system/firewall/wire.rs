@@ -283,13 +283,20 @@ mod tests {
         };
         let all: Vec<Key> = (101..1301).flat_map(|n| keys(&member(n))).collect();
         let requests = add("t", &all);
-        assert_eq!(requests.len(), 15, "five sets, 1200 elements, 500 at a time");
+        assert_eq!(requests.len(), 18, "six sets, 1200 elements, 500 at a time");
         let read: Vec<Key> = requests
             .iter()
             .zip(
-                [Set::Links, Set::Ve6, Set::Nd6, Set::ArpLinks, Set::ForwardAny6]
-                    .into_iter()
-                    .flat_map(|s| [s; 3]),
+                [
+                    Set::Links,
+                    Set::Ve6,
+                    Set::Nd6,
+                    Set::Sources6,
+                    Set::ArpLinks,
+                    Set::ForwardAny6,
+                ]
+                .into_iter()
+                .flat_map(|s| [s; 3]),
             )
             .flat_map(|(r, set)| read_keys(set, &r.body, None))
             .collect();

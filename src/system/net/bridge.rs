@@ -9,9 +9,11 @@
 //! ```
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use ipnetwork::IpNetwork;
 use rtnetlink::packet_route::address::AddressScope;
+use sha2::{Digest, Sha256};
 
 use super::inspect::{self, Interface};
 use super::netlink::Netlink;
@@ -24,6 +26,8 @@ use crate::error::{Error, Kind, Result};
 const IPV4_SETTINGS: &[(&str, &str)] = &[("rp_filter", "1"), ("accept_redirects", "0")];
 const IPV6_SETTINGS: &[(&str, &str)] = &[("accept_ra", "0"), ("autoconf", "0"), ("accept_redirects", "0")];
 
+/// What tells this machine from others (machine-id(5)).
+const MACHINE: &str = "/etc/machine-id";
 /// Between the alias of a bridge and its uplink.
 const UPLINK: &str = " on ";
 
@@ -104,7 +108,7 @@ impl Making<'_> {
 
     fn make(&mut self, found: Option<Interface>) -> Result<()> {
         if found.is_none() {
-            let address = hardware_address()?;
+            let address = self.hardware_address()?;
             self.step("make bridge", message::create_bridge(self.name, address))?;
         }
         let ipv6 = self.sysctl.has_ipv6();
@@ -139,6 +143,26 @@ impl Making<'_> {
             self.step("set the alias of", message::mark_host_end(index, &whole, ipv6))?;
         }
         self.step("bring up bridge", message::up(index))
+    }
+
+    /// Local, of one interface, and the same whenever the bridge is made anew: guests that run know it already. Left to
+    /// itself a bridge takes the least of its ports' addresses, another one whenever a VE comes or goes.
+    fn hardware_address(&mut self) -> Result<[u8; 6]> {
+        let machine = crate::file::read_opt(Path::new(MACHINE))?.unwrap_or_default();
+        // Machines that were copied may have one id, but no two on an Ethernet have one address there.
+        let uplink = match &self.own.uplink {
+            Some(uplink) => inspect::find(self.netlink, &uplink.name, false)?.and_then(|found| found.mac),
+            None => None,
+        };
+        let stable = format!("{}\n{}\n{uplink:?}", machine.trim(), self.name);
+        let mut address = [0; 6];
+        address
+            .iter_mut()
+            .zip(Sha256::digest(stable))
+            .for_each(|(to, byte)| *to = byte);
+        // Not 02:68, which VEs' addresses begin with.
+        address[0] = 0x0a;
+        Ok(address)
     }
 
     fn configure(&self, ipv6: bool) -> Result<()> {
@@ -249,19 +273,6 @@ impl Making<'_> {
         }
         Ok(())
     }
-}
-
-/// Random, local, of one interface. Left to itself a bridge takes the least of its ports' addresses, another one
-/// whenever a VE comes or goes.
-fn hardware_address() -> Result<[u8; 6]> {
-    let mut bytes = [0; 6];
-    let random = std::path::Path::new("/dev/urandom");
-    std::fs::File::open(random)
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes))
-        .map_err(|e| Error::os("read", random.display(), e))?;
-    // Not 02:68, which VEs' addresses begin with.
-    bytes[0] = 0x0a;
-    Ok(bytes)
 }
 
 /// See [`super::Network::bridges`].

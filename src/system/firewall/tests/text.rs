@@ -63,7 +63,7 @@ fn stages_stand_in_order() {
     let stage = &text[at("chain anti_spoof")..at("chain input")];
     for accept in stage.lines().filter(|l| l.ends_with("accept")) {
         assert!(
-            ["@ve4", "@ve6", "@routes", "@nd_rate"]
+            ["@sources", "@ve4", "@ve6", "@routes", "@nd_rate"]
                 .iter()
                 .any(|s| accept.contains(s)),
             "{accept}"

@@ -17,8 +17,6 @@ static TEMPLATE: Template = Template::new(include_str!("../../../../templates/nf
 #[derive(Serialize)]
 struct Class<'a> {
     name: &'a str,
-    names4: bool,
-    names6: bool,
     ways: [Way; 2],
 }
 
@@ -28,6 +26,25 @@ struct Way {
     v: u8,
     r#type: &'static str,
     prefixes: Vec<String>,
+}
+
+/// Where packets are counted that go one way.
+#[derive(Serialize)]
+struct Hook<'a> {
+    name: &'static str,
+    priority: i32,
+    way: &'static str,
+    interface: &'static str,
+    peer: &'static str,
+    ways: [HookWay<'a>; 2],
+}
+
+/// What is looked at there of a family of addresses: the classes that name some, before the rest.
+#[derive(Serialize)]
+struct HookWay<'a> {
+    v: u8,
+    family: &'static str,
+    classes: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -72,19 +89,45 @@ fn ways(prefixes: &[String]) -> [Way; 2] {
 }
 
 fn classes(classes: &[TrafficClass]) -> Vec<Class<'_>> {
-    let one = |name, prefixes: Vec<String>| {
-        let ways = ways(&prefixes);
-        let [names4, names6] = [0, 1].map(|way: usize| !ways[way].prefixes.is_empty());
-        Class {
-            name,
-            names4,
-            names6,
-            ways,
-        }
+    let one = |name, prefixes: Vec<String>| Class {
+        name,
+        ways: ways(&prefixes),
     };
     let prefixes = |class: &TrafficClass| class.prefixes.iter().map(ToString::to_string).collect();
     let named = classes.iter().map(|class| one(class.name.as_str(), prefixes(class)));
     named.chain([one(REST, Vec::new())]).collect()
+}
+
+/// Out behind anti-spoofing, in behind all that may change an address.
+fn hooks<'a>(classes: &[Class<'a>]) -> [Hook<'a>; 2] {
+    let ways = || {
+        [(0, 4, "ip"), (1, 6, "ip6")].map(|(at, v, family)| {
+            let named = classes.iter().filter(|class| !class.ways[at].prefixes.is_empty());
+            HookWay {
+                v,
+                family,
+                classes: named.map(|class| class.name).collect(),
+            }
+        })
+    };
+    [
+        Hook {
+            name: "prerouting",
+            priority: -290,
+            way: "out",
+            interface: "iifname",
+            peer: "daddr",
+            ways: ways(),
+        },
+        Hook {
+            name: "postrouting",
+            priority: 290,
+            way: "in",
+            interface: "oifname",
+            peer: "saddr",
+            ways: ways(),
+        },
+    ]
 }
 
 /// The text of one table, which begins to count on these interfaces. `old`: its chains that are to go.
@@ -123,7 +166,9 @@ fn render(
     context.insert("version", version);
     context.insert("rest", REST);
     context.insert("old", old);
-    context.insert("classes", &classes(&counting.classes));
+    let classes = classes(&counting.classes);
+    context.insert("hooks", &hooks(&classes));
+    context.insert("classes", &classes);
     context.insert("elements", &interfaces.collect::<Vec<_>>());
     TEMPLATE.fill(&context, "render the counters of table", &counting.table)
 }

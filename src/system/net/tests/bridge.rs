@@ -196,6 +196,10 @@ fn the_bridge_and_its_ports_are_as_described() {
     };
     host.run(|| network().detach(&["hv101.0".to_owned()])).unwrap();
     assert_eq!(host.ip_json(&format!("link show {NAME}"))[0]["address"], address);
+    // And when it is made anew.
+    host.ip(&format!("link delete {NAME}"));
+    make(&host, &of(own())).unwrap();
+    assert_eq!(host.ip_json(&format!("link show {NAME}"))[0]["address"], address);
 }
 
 #[test]
