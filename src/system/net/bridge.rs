@@ -121,10 +121,10 @@ impl Making<'_> {
         if let Some(mtu) = self.own.mtu.filter(|mtu| found.is_none_or(|f| f.mtu != *mtu)) {
             self.step("set the MTU of", message::set_mtu(index, mtu))?;
         }
-        self.step(
-            "set the pieces of TCP of",
-            message::set_big_tcp(index, self.own.big_tcp),
-        )?;
+        // Big ones come with the first port (`port::join`): a bridge without any takes none.
+        if !self.own.big_tcp {
+            self.step("set the pieces of TCP of", message::set_big_tcp(index, false))?;
+        }
         self.set_addresses(index)?;
         let port = match &self.own.uplink {
             Some(uplink) => Some(self.uplink(index, uplink)?),

@@ -27,6 +27,16 @@ pub(super) fn join(host: &mut Netlink, link: &Link, index: u32) -> Result<()> {
         request,
     };
     apply(host, &[step("make a port", message::enslave(index, bridge.index))])?;
+    if link.big_tcp && bridge.is_ours() {
+        match apply(
+            host,
+            &[step("let big pieces of TCP", message::set_big_tcp(bridge.index, true))],
+        ) {
+            // The bridge takes no larger ones than its other ports, such as an uplink: between VEs they pass all the same.
+            Err(error) if error.kind == Kind::Invalid => {}
+            set => set?,
+        }
+    }
     let mut steps = vec![step("set up port", message::guard_port(index, port.any_mac))];
     if !port.any_mac {
         steps.push(step(

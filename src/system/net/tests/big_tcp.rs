@@ -1,11 +1,12 @@
 //! Pieces of TCP of more than 64 KiB: only on links that take them, seen by the host as they pass.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 
 use super::super::testing::{Space, link, network};
 use super::super::{GATEWAY_V4, Link, Network};
+use super::bridge;
 
 const VE: &str = "192.0.2.10";
 const AMOUNT: usize = 256 << 20;
@@ -22,8 +23,8 @@ fn known() -> bool {
     known
 }
 
-/// Sends from the VE to its host; how many packets of more than 64 KiB came.
-fn big_packets(host: &Space, ve: &Space) -> u64 {
+/// Sends from the VE to this address of its host; how many packets of more than 64 KiB came.
+fn big_packets(host: &Space, ve: &Space, to: Ipv4Addr) -> u64 {
     for told in [
         "add table ip seen",
         "add chain ip seen big { type filter hook prerouting priority 0 ; }",
@@ -31,7 +32,7 @@ fn big_packets(host: &Space, ve: &Space) -> u64 {
     ] {
         assert!(host.output("nft", told).status.success(), "{told}");
     }
-    let listener = host.run(|| TcpListener::bind((GATEWAY_V4, 0)).unwrap());
+    let listener = host.run(|| TcpListener::bind((to, 0)).unwrap());
     let port = listener.local_addr().unwrap().port();
     let reading = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
@@ -42,7 +43,7 @@ fn big_packets(host: &Space, ve: &Space) -> u64 {
         total
     });
     ve.run(|| {
-        let mut stream = TcpStream::connect((GATEWAY_V4, port)).unwrap();
+        let mut stream = TcpStream::connect((to, port)).unwrap();
         let block = vec![7; 1 << 20];
         (0..AMOUNT >> 20).for_each(|_| stream.write_all(&block).unwrap());
     });
@@ -70,11 +71,33 @@ fn big_pieces_pass_where_the_network_says_so() {
         return;
     }
     let Some((host, ve)) = host_and(true) else { return };
-    assert!(big_packets(&host, &ve) > 0);
+    assert!(big_packets(&host, &ve, GATEWAY_V4) > 0);
 }
 
 #[test]
 fn big_pieces_pass_nowhere_else() {
     let Some((host, ve)) = host_and(false) else { return };
-    assert_eq!(big_packets(&host, &ve), 0);
+    assert_eq!(big_packets(&host, &ve, GATEWAY_V4), 0);
+}
+
+/// A bridge without ports takes none of them: it is made for them all the same.
+#[test]
+fn big_pieces_pass_over_a_bridge_of_ours() {
+    if !known() {
+        return;
+    }
+    let (Some(host), Some(ve)) = (Space::new(), Space::new()) else {
+        return;
+    };
+    for big_tcp in [true, false] {
+        bridge::make(&host, &bridge::ours(big_tcp)).unwrap();
+    }
+    bridge::make(&host, &bridge::ours(true)).unwrap();
+    let link = Link {
+        big_tcp: true,
+        ..bridge::bridged(101, 0, bridge::NAME, &[VE])
+    };
+    host.run(|| network().attach(ve.fd(), &[link])).unwrap();
+    assert!(ve.ping("192.0.2.1", 5));
+    assert!(big_packets(&host, &ve, "192.0.2.1".parse().unwrap()) > 0);
 }

@@ -23,6 +23,10 @@ fn of(own: OwnBridge) -> Bridge {
     }
 }
 
+pub(super) fn ours(big_tcp: bool) -> Bridge {
+    of(OwnBridge { big_tcp, ..own() })
+}
+
 pub(super) fn behind(uplink: &str, vlan: Option<u16>) -> Bridge {
     of(OwnBridge {
         uplink: Some(Uplink {
