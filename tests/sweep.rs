@@ -333,9 +333,9 @@ const MUTATING: &str = "write,pwrite64,writev,rename,renameat,renameat2,unlink,u
     fsmount,fsconfig,move_mount,ioctl,sendto,sendmsg,clone,clone3,vfork,pidfd_send_signal,ftruncate,fallocate,fsync,\
     fdatasync,chmod,fchmod,fchmodat,flock";
 
-/// Those that get something which the host may have no more of: a descriptor, or memory.
+/// Those that get something, a descriptor above all, of which the host may have no more. (Memory: tests/scarcity.rs.)
 const GETTING: &str = "openat,openat2,open_tree,fsopen,socket,socketpair,pipe2,dup,fcntl,accept4,memfd_create,pidfd_open,\
-    epoll_create1,eventfd2,timerfd_create,mmap,read,recvmsg,recvfrom,poll,ppoll,wait4,waitid";
+    epoll_create1,eventfd2,timerfd_create,read,recvmsg,recvfrom,poll,ppoll,wait4,waitid";
 
 /// What a system call may fail with, each in turn.
 fn errors_of(name: &str) -> &'static [&'static str] {
@@ -343,7 +343,6 @@ fn errors_of(name: &str) -> &'static [&'static str] {
         "openat" | "openat2" | "open_tree" | "fsopen" | "dup" | "fcntl" => &["EMFILE", "EIO", "ENOMEM", "ENFILE"],
         "socket" | "socketpair" | "pipe2" | "accept4" | "memfd_create" | "pidfd_open" | "epoll_create1"
         | "eventfd2" | "timerfd_create" => &["EMFILE", "ENOMEM"],
-        "mmap" => &["ENOMEM"],
         "read" | "recvmsg" | "recvfrom" => &["EIO", "EINTR", "ENOMEM"],
         "poll" | "ppoll" | "wait4" | "waitid" => &["EINTR"],
         "write" | "pwrite64" | "writev" | "flock" | "sendto" | "sendmsg" | "fallocate" => {
