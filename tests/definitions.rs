@@ -359,6 +359,9 @@ fn a_tenants_verbs_go_on_beside_a_broken_definition() {
     h.write("etc/tenants/other.toml", "");
     h.write("etc/ve/web1.toml", "nonsense");
     let running = || (h.state("web1") == "running", h.state("web2") == "running");
+    // What can't be started again isn't stopped for it.
+    let restart = h.run(&["restart", "web1"]);
+    assert!(restart.code != 0 && restart.err.contains("runs on"), "{restart:?}");
     // Hostel remembers whose it is.
     let others = h.run(&["stop", "--tenant", "other"]);
     assert!(others.code == 0 && !others.err.contains("web1"), "{}", others.err);

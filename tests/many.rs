@@ -42,6 +42,15 @@ fn thirty_ves_start_are_listed_and_stop_together() {
     assert_eq!(list.lines().count(), MANY + 1);
     assert!(took < Duration::from_secs(house::slowness()), "{took:?}");
 
+    // None of those that look at all of them needs much for it.
+    for args in [&["list", "--json"][..], &["stat", "--json"], &["metrics"], &["audit"]] {
+        let mut small = h.on_host("prlimit");
+        small.args(["--data=32000000", "--"]).arg(house::hostel());
+        small.arg("--config").arg(h.dir.join("hostel.toml")).args(args);
+        let ran: house::Ran = small.output().unwrap().into();
+        assert_eq!(ran.code, 0, "{args:?} in 32 MB: {}", ran.err);
+    }
+
     // Each is itself, and reaches its neighbour.
     for n in [0, MANY / 2, MANY - 1] {
         let name = format!("many{n}");

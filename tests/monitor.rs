@@ -1,7 +1,7 @@
 //! A VE is never tied to the life of a Hostel process: monitors, commands and what clears up after them are killed,
 //! stopped and overtaken.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
 mod house;
 
@@ -140,6 +140,30 @@ fn a_ve_outlives_its_monitor_and_the_next_command_gives_it_a_new_one() {
     assert!(h.audit().is_empty());
 }
 
+/// From the kill to a new monitor's first answer.
+#[test]
+fn a_killed_monitor_is_replaced_within_two_seconds() {
+    let h = House::new();
+    h.busybox("web1");
+    let pid = init(&h, "web1");
+    let mut took: Vec<Duration> = (0..5)
+        .map(|_| {
+            let begun = Instant::now();
+            let old = kill_monitor(&h);
+            h.ok(&["start", "web1"]);
+            h.until("a new monitor answers", 10, || {
+                monitor(&h).is_some_and(|new| new != old)
+            });
+            begun.elapsed()
+        })
+        .collect();
+    took.sort();
+    println!("a new monitor after {took:?}");
+    // One of the five may have come into a moment in which this host was at something else.
+    assert!(took[3] < Duration::from_secs(2 * house::slowness()), "{took:?}");
+    assert_eq!((h.state("web1").as_str(), init(&h, "web1")), ("running", pid));
+}
+
 #[test]
 fn audit_gives_a_ve_a_new_monitor_too() {
     let h = House::new();
@@ -191,6 +215,9 @@ fn a_guest_that_ends_unwatched_is_cleared_up_after_by_the_next_command() {
         !groups(&h).is_empty() && !h.audit().is_empty(),
         "nobody was there to clear up"
     );
+    // And nobody makes up how that came.
+    let why = h.ok(&["why", "web1"]);
+    assert!(why.contains("It ended, and nobody saw how"), "{why}");
     h.ok(&["start", "web1"]);
     assert_eq!(h.sh("web1", "echo alive"), "alive");
     assert!(h.audit().is_empty());

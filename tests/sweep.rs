@@ -62,6 +62,7 @@ const NEXT: [&[&str]; 5] = [
 ];
 
 const CREATE: &[&str] = &["create", VE, "--template", "busybox"];
+const SET: &[&str] = &["set", VE, "memory.limit=80MiB", "processes=50"];
 
 impl Sweep {
     fn new(before: Before, args: &[&'static str]) -> Self {
@@ -332,10 +333,29 @@ const MUTATING: &str = "write,pwrite64,writev,rename,renameat,renameat2,unlink,u
     fsmount,fsconfig,move_mount,ioctl,sendto,sendmsg,clone,clone3,vfork,pidfd_send_signal,ftruncate,fallocate,fsync,\
     fdatasync,chmod,fchmod,fchmodat,flock";
 
+/// Those that get something, a descriptor above all, of which the host may have no more. (Memory: tests/scarcity.rs.)
+const GETTING: &str = "openat,openat2,open_tree,fsopen,socket,socketpair,pipe2,dup,fcntl,accept4,memfd_create,pidfd_open,\
+    epoll_create1,eventfd2,timerfd_create,read,recvmsg,recvfrom,poll,ppoll,wait4,waitid";
+
+/// What a system call may fail with, each in turn.
+fn errors_of(name: &str) -> &'static [&'static str] {
+    match name {
+        "openat" | "openat2" | "open_tree" | "fsopen" | "dup" | "fcntl" => &["EMFILE", "EIO", "ENOMEM", "ENFILE"],
+        "socket" | "socketpair" | "pipe2" | "accept4" | "memfd_create" | "pidfd_open" | "epoll_create1"
+        | "eventfd2" | "timerfd_create" => &["EMFILE", "ENOMEM"],
+        "read" | "recvmsg" | "recvfrom" => &["EIO", "EINTR", "ENOMEM"],
+        "poll" | "ppoll" | "wait4" | "waitid" => &["EINTR"],
+        "write" | "pwrite64" | "writev" | "flock" | "sendto" | "sendmsg" | "fallocate" => {
+            &["EIO", "ENOSPC", "EINTR", "ENOMEM"]
+        }
+        _ => &["EIO", "ENOSPC", "ENOMEM", "EPERM"],
+    }
+}
+
 /// How many seconds one verb may take; more with HOSTEL_SWEEP_SECONDS, so that all its calls are tried.
 fn budget() -> Duration {
     let asked = std::env::var("HOSTEL_SWEEP_SECONDS").ok().and_then(|s| s.parse().ok());
-    Duration::from_secs(asked.unwrap_or(10))
+    Duration::from_secs(asked.unwrap_or(7))
 }
 
 impl Sweep {
@@ -359,12 +379,12 @@ impl Sweep {
         )
     }
 
-    /// All system calls of the busiest thread that change something: each by its name and the how-manieth of that name
-    /// it is, as strace counts.
+    /// All of these system calls of the busiest thread: each by its name and the how-manieth of that name it is, as
+    /// strace counts.
     #[track_caller]
-    fn system_calls(&self) -> Vec<(String, usize)> {
+    fn system_calls(&self, which: &str) -> Vec<(String, usize)> {
         self.prepare();
-        let (_, ran, log) = self.traced(&format!("trace={MUTATING}"));
+        let (_, ran, log) = self.traced(&format!("trace={which}"));
         assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
         let mut threads = BTreeMap::<&str, Vec<&str>>::new();
         for (thread, call) in log.lines().filter_map(|l| l.split_once(' ')) {
@@ -389,7 +409,7 @@ impl Sweep {
     /// Kills the command right before system calls that change something: as many as there is time for, spread evenly.
     #[track_caller]
     fn kill_at_system_calls(&self) {
-        let calls = self.system_calls();
+        let calls = self.system_calls(MUTATING);
         let end = Instant::now() + budget();
         let (mut tried, mut killed) = (0, 0);
         for n in spread(calls.len()) {
@@ -420,11 +440,11 @@ impl Sweep {
         );
     }
 
-    /// Lets system calls that change something fail, each in turn with another error: the command says so or copes,
-    /// and what was cut short is ended by the next.
+    /// Lets system calls fail, each in turn with another error: the command says so or copes, and what was cut short is
+    /// ended by the next.
     #[track_caller]
     fn fail_system_calls(&self) {
-        let calls = self.system_calls();
+        let calls = self.system_calls(&format!("{MUTATING},{GETTING}"));
         let end = Instant::now() + budget();
         let (mut tried, mut failed) = (0, 0);
         for n in spread(calls.len()) {
@@ -432,7 +452,8 @@ impl Sweep {
                 break;
             }
             let (name, count) = &calls[n - 1];
-            let errno = ["EIO", "ENOSPC", "ENOMEM", "EPERM"][n % 4];
+            let errors = errors_of(name);
+            let errno = errors[count % errors.len()];
             self.prepare();
             let (signal, ran, _) = self.traced(&format!("inject={name}:error={errno}:when={count}"));
             let story = format!(
@@ -440,12 +461,13 @@ impl Sweep {
                 self.args,
                 calls.len()
             );
-            // What the standard library takes for impossible ends it at once: no worse than a kill.
+            // What the standard library takes for impossible ends it at once, as does memory that isn't there: no worse
+            // than a kill. What fails before it has begun is told by the loader.
             let in_std = ran.err.contains("library/std/src/sys/process");
-            assert!(
-                signal.is_none() && (ran.code != 101 || in_std),
-                "{story}: {signal:?} {ran:?}"
-            );
+            let no_memory = errno == "ENOMEM" && (signal == Some(6) || ran.err.contains("memory allocation"));
+            let fine = signal.is_none() && (ran.code != 101 || in_std);
+            assert!(fine || no_memory, "{story}: {signal:?} {ran:?}");
+            assert!(ran.code == 0 || !ran.err.is_empty(), "{story}: it says nothing");
             (tried, failed) = (tried + 1, failed + usize::from(ran.code != 0));
             let next = NEXT[n % NEXT.len()];
             self.next(&story, next);
@@ -517,6 +539,34 @@ fn destroy_at_its_system_calls() {
 fn create_at_its_system_calls() {
     if has_strace() {
         Sweep::new(Before::Absent, CREATE).kill_at_system_calls();
+    }
+}
+
+#[test]
+fn stop_at_its_system_calls() {
+    if has_strace() {
+        Sweep::new(Before::Running, &["stop", VE, "--timeout", "0s"]).kill_at_system_calls();
+    }
+}
+
+#[test]
+fn stop_with_system_calls_that_fail() {
+    if has_strace() {
+        Sweep::new(Before::Running, &["stop", VE, "--timeout", "0s"]).fail_system_calls();
+    }
+}
+
+#[test]
+fn set_at_its_system_calls() {
+    if has_strace() {
+        Sweep::new(Before::Running, SET).kill_at_system_calls();
+    }
+}
+
+#[test]
+fn set_with_system_calls_that_fail() {
+    if has_strace() {
+        Sweep::new(Before::Running, SET).fail_system_calls();
     }
 }
 
@@ -640,7 +690,7 @@ fn umount() {
 
 #[test]
 fn set_on_a_running_ve() {
-    Sweep::new(Before::Running, &["set", VE, "memory.limit=80MiB", "processes=50"]).everything();
+    Sweep::new(Before::Running, SET).everything();
 }
 
 #[test]

@@ -127,7 +127,6 @@ impl fmt::Display for TemplateRef {
 
 /// Process 1 of a template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Init {
     /// What it is.
     pub kind: InitKind,
@@ -135,9 +134,9 @@ pub struct Init {
     pub path: String,
 }
 
-/// `template.toml`: what is known of one version of a template.
+/// `template.toml`: what is known of one version of a template. What a later Hostel may have added to it is passed over:
+/// its VEs go on when somebody goes back to an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct TemplateRecord {
     /// Its name.
     pub name: TemplateName,
@@ -264,9 +263,14 @@ mod tests {
         };
         let text = record.to_toml().unwrap();
         assert_eq!(TemplateRecord::parse(&text).unwrap(), record);
-        let error = TemplateRecord::parse(&text.replace("files =", "fyles ="))
+        // A later version may have more to say.
+        assert_eq!(
+            TemplateRecord::parse(&format!("colour = 1\n{text}kin = 2\n")).unwrap(),
+            record
+        );
+        let error = TemplateRecord::parse(&text.replace("files = 2", "files = two"))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("fyles") && error.contains("line"), "{error}");
+        assert!(error.contains("files = two") && error.contains("line"), "{error}");
     }
 }

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)] // each test file uses its part of it
 
+pub mod count;
 pub mod pace;
 
 use std::fs::{self, File};

@@ -87,6 +87,9 @@ impl Engine {
             Action::Kill => self.kill(ve, progress).map(|()| outcome("killed", true)),
             Action::Restart { timeout, .. } => {
                 if was == State::Running {
+                    // What can't be started again is better left running.
+                    let check = self.host.state(id).and_then(|state| self.host.check_start(&state));
+                    check.map_err(|e| e.hint(format!("{} was not stopped, and runs on", ve.name)))?;
                     self.stop(id, Some(self.grace(ve, *timeout)), progress)?;
                 }
                 self.run::<Start>(id, &op::VeAlone {}, progress)

@@ -11,7 +11,7 @@ use hostel_system::pressure;
 use serde::Serialize;
 
 use super::{Engine, LimitUse};
-use crate::error::{Error, Result, chain};
+use crate::error::{Result, chain};
 use crate::host::Host;
 use crate::journal::Look;
 use crate::ve::outline::Outline;
@@ -105,32 +105,10 @@ fn without_colours(text: &str) -> String {
 }
 
 impl Host {
-    /// What a start would stumble on before it touched anything.
+    /// What a start would stumble on before it touched anything, for a person.
     fn obstacle(&self, state: &VeState) -> Option<(String, Vec<String>)> {
-        let told = |e: Error| (chain(&e), e.hints);
-        let effective = match self.effective(&state.name, &mut Catalogue::default()) {
-            Ok(effective) => effective,
-            Err(e) => return Some(told(e)),
-        };
-        let judged = self.judge(&effective, state.driver);
-        if let Err(e) = judged.and_then(|_| self.may_start(state, &effective)) {
-            return Some(told(e));
-        }
-        if !state.lower.is_dir() {
-            let hint = format!("restore template {} at that place", state.template);
-            return Some((
-                format!("the template tree {} is gone", state.lower.display()),
-                vec![hint],
-            ));
-        }
-        match self.disks.get(state.driver).exists(&self.dirs.ve(state.id)) {
-            Ok(true) => None,
-            Ok(false) => Some((
-                "its disk is gone".to_owned(),
-                vec!["restore it from a backup".to_owned()],
-            )),
-            Err(e) => Some(told(e.into())),
-        }
+        let e = self.check_start(state).err()?;
+        Some((chain(&e), e.hints))
     }
 
     /// Looks at a VE that runs for a moment.

@@ -55,6 +55,22 @@ impl Host {
         Ok(notes)
     }
 
+    /// What a start would stumble on before it touched anything.
+    pub fn check_start(&self, state: &VeState) -> Result<()> {
+        let effective = self.effective(&state.name, &mut Catalogue::default())?;
+        self.judge(&effective, state.driver)?;
+        self.may_start(state, &effective)?;
+        let gone = |what: String, hint: String| Error::new(Class::Failed, format!("{what} is gone")).hint(hint);
+        if !state.lower.is_dir() {
+            let hint = format!("restore template {} at that place", state.template);
+            return Err(gone(format!("the template tree {}", state.lower.display()), hint));
+        }
+        match self.disks.get(state.driver).exists(&self.dirs.ve(state.id))? {
+            true => Ok(()),
+            false => Err(gone("its disk".into(), "restore it from a backup".into())),
+        }
+    }
+
     /// The file and the line of a key of a definition, with a colon behind; nothing if the key doesn't stand there.
     pub(super) fn place(&self, ve: &Effective, text: Option<&str>, key: &str) -> String {
         let path = self.dirs.definition(&ve.name);

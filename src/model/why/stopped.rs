@@ -5,14 +5,23 @@ use super::{Cause, End, Evidence, Operation, ago, console, unfinished};
 /// An end within so many seconds of a command that ends VEs is that command's doing.
 const TOGETHER: i64 = 10;
 
+/// What is said of an end that no monitor has told of.
+const UNSEEN: &str = "It ended, and nobody saw how";
+
 /// Commands that bring a VE to run.
 const STARTS: [&str; 3] = ["start", "restart", "resume"];
 
 pub fn causes(e: &Evidence) -> Vec<Cause> {
-    let mut causes: Vec<Cause> = [failed(e), obstacle(e), unfinished(e, 97), ended(e), told(e), damaged(e)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let all = [
+        failed(e),
+        obstacle(e),
+        unfinished(e, 97),
+        ended(e),
+        unseen(e),
+        told(e),
+        damaged(e),
+    ];
+    let mut causes: Vec<Cause> = all.into_iter().flatten().collect();
     if causes.is_empty() {
         causes.push(never(e));
     }
@@ -78,7 +87,7 @@ fn ended(e: &Evidence) -> Option<Cause> {
         "exit" => (format!("Its init failed: it ended with code {number}"), 86),
         "halt" => ("Its guest shut down by itself".to_owned(), 76),
         "reboot" => ("Its guest asked for a reboot, and was not started again".to_owned(), 84),
-        _ => ("It ended, and nobody saw how".to_owned(), 60),
+        _ => (UNSEEN.to_owned(), 60),
     };
     let mut seen = vec![ago(e, end.time)];
     if kills > 0 {
@@ -98,6 +107,21 @@ fn ended(e: &Evidence) -> Option<Cause> {
         seen,
         advice,
         likelihood,
+    })
+}
+
+/// It was brought to run, nothing has ended it, and it doesn't run: there was no monitor to see that.
+fn unseen(e: &Evidence) -> Option<Cause> {
+    let started = |o: &&Operation| o.error.is_none() && STARTS.contains(&o.verb.as_str());
+    let operation = e.operation.as_ref().filter(started)?;
+    (e.end.is_none() && e.state == "stopped").then(|| Cause {
+        what: UNSEEN.into(),
+        seen: [format!("it was started {}", ago(e, operation.time))]
+            .into_iter()
+            .chain(console(e))
+            .collect(),
+        advice: vec![format!("start it again: hostel start {}", e.name)],
+        likelihood: 60,
     })
 }
 

@@ -102,7 +102,7 @@ fn of_one_that_runs() {
 #[test]
 fn of_one_that_does_not() {
     type Change = fn(&mut Evidence);
-    let cases: [(Change, &str); 15] = [
+    let cases: [(Change, &str); 16] = [
         (|_| {}, "Nobody has started it"),
         (|e| e.state = "suspended".into(), "It is suspended"),
         (|e| e.state = "mounted".into(), "Its disk is mounted"),
@@ -128,6 +128,10 @@ fn of_one_that_does_not() {
         (|e| e.end = end("halt", 0), "Its guest shut down by itself"),
         (|e| e.end = end("reboot", 0), "Its guest asked for a reboot"),
         (|e| e.end = end("unknown", 0), "It ended, and nobody saw how"),
+        (
+            |e| e.operation = operation("start", 5, None),
+            "It ended, and nobody saw how",
+        ),
         (|e| e.operation = operation("stop", 5, None), "It was stopped by"),
         (
             |e| (e.state, e.problem) = ("broken".into(), Some("no record".into())),
