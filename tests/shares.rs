@@ -129,10 +129,16 @@ fn a_busy_disk_is_shared_by_weight() {
         };
         let mut readers: Vec<Child> = names.map(read).into();
         until("the heavier reads four times as much", 40, || {
-            (2.5..6.0).contains(&share(&h, names))
+            let times = share(&h, names);
+            println!("{driver}: {times} times as much");
+            (2.5..6.0).contains(&times)
         });
         h.ok(&["set", "heavy", "io.weight=100"]);
-        until("both read alike", 40, || (0.7..1.4).contains(&share(&h, names)));
+        until("both read alike", 40, || {
+            let times = share(&h, names);
+            println!("{driver}, alike: {times} times as much");
+            (0.7..1.4).contains(&times)
+        });
         h.ok(&["destroy", "--force", "heavy", "light"]);
         for reader in &mut readers {
             reader.wait().unwrap();
