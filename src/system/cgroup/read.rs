@@ -174,6 +174,7 @@ pub fn usage(layout: &Layout, id: VeId) -> Usage {
     cpu(layout, &mut r, &mut u);
     memory(layout, &mut r, &mut u);
     u.processes = layout.place("pids").and_then(|p| r.number(p.root(), "pids.current"));
+    u.forks_refused = layout.place("pids").and_then(|p| forks_refused(&mut r, p.root()));
     u.io = match layout.place("io") {
         Some(Place::V1(h)) => r
             .read(&h.root, "blkio.throttle.io_service_bytes_recursive")
@@ -188,6 +189,12 @@ pub fn usage(layout: &Layout, id: VeId) -> Usage {
         u.io_pressure = r.read(&v2.root, "io.pressure").and_then(pressure);
     }
     u
+}
+
+/// Kernels before 6.10 count a refusal in the group whose process wanted a child, later ones in that whose limit it was.
+fn forks_refused(r: &mut Reader, root: &Path) -> Option<u64> {
+    let mut count = |file| r.read(root, file).and_then(|t| value(t, "max"));
+    Some(count("pids.events")? + count("payload/pids.events").unwrap_or(0))
 }
 
 fn cpu(layout: &Layout, r: &mut Reader, u: &mut Usage) {
@@ -211,6 +218,7 @@ fn memory(layout: &Layout, r: &mut Reader, u: &mut Usage) {
         Some(Place::V1(h)) => {
             u.memory = r.number(&h.root, "memory.usage_in_bytes");
             u.memory_peak = r.number(&h.root, "memory.max_usage_in_bytes");
+            u.memory_hits = r.number(&h.root, "memory.failcnt");
             // memory.memsw counts both; read after the first, so that the difference errs on the side of more.
             let both = r.number(&h.root, "memory.memsw.usage_in_bytes");
             u.swap = both.zip(u.memory).map(|(both, memory)| both.saturating_sub(memory));
@@ -223,7 +231,9 @@ fn memory(layout: &Layout, r: &mut Reader, u: &mut Usage) {
             u.memory = r.number(&v2.root, "memory.current");
             u.memory_peak = r.number(&v2.root, "memory.peak");
             u.swap = r.number(&v2.root, "memory.swap.current");
-            u.oom_kills = r.read(&v2.root, "memory.events").and_then(|t| value(t, "oom_kill"));
+            let events = r.read(&v2.root, "memory.events");
+            u.oom_kills = events.and_then(|t| value(t, "oom_kill"));
+            u.memory_hits = events.and_then(|t| value(t, "max"));
         }
         None => {}
     }

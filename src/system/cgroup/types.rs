@@ -309,6 +309,10 @@ pub struct Usage {
     pub io: Option<Vec<DeviceIo>>,
     /// Processes killed for want of memory.
     pub oom_kills: Option<u64>,
+    /// How often memory was at its limit, and something had to be given back first.
+    pub memory_hits: Option<u64>,
+    /// Processes and threads that could not be begun for the limit of them.
+    pub forks_refused: Option<u64>,
     /// Waiting for a processor.
     pub cpu_pressure: Option<Pressure>,
     /// Waiting for memory.
