@@ -95,6 +95,7 @@ impl Engine {
                     inodes,
                 };
                 self.run::<Relocate>(state.id, &params, progress)?;
+                self.host.note_change(state.id);
             }
             return Ok(report);
         }
@@ -106,6 +107,7 @@ impl Engine {
                 interfaces,
             };
             self.run::<Set>(state.id, &params, progress)?;
+            self.host.settle_usage("set", progress);
         }
         Ok(report)
     }

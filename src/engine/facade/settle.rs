@@ -68,6 +68,7 @@ impl Engine {
             self.run::<Start>(id, &VeAlone {}, progress)?;
         }
         drop(lock);
+        self.host.settle_usage(SETTLE, progress);
         Ok(())
     }
 

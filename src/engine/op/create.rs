@@ -206,7 +206,9 @@ impl Create {
     fn commit(&mut self) -> Result<()> {
         let _lock = self.host.lock_registry(Self::VERB)?;
         let dirs = &self.host.dirs;
-        Ok(file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?)
+        file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?;
+        self.host.note_birth(&self.state);
+        Ok(())
     }
 
     /// Back to staging, where the other steps' undo looks for it.

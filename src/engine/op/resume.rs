@@ -329,6 +329,7 @@ impl Resume {
 
     fn settle(&mut self) -> Result<()> {
         self.host.cgroups.thaw(self.id)?;
+        self.host.note_begin(&self.state, self.host.terms_of(&self.state));
         self.host.firewall.release(&self.host.held(self.id))?;
         if let Some(init) = self.host.reality(self.id)?.init {
             let links = self.host.links(self.id, &self.state)?;

@@ -347,7 +347,10 @@ impl Set {
 
     fn record(&mut self) -> Result<()> {
         let size = self.params.disk_size.unwrap_or(self.state.disk_size);
-        let tenant = Some(self.effective(&self.params.new)?.tenant);
+        let effective = self.effective(&self.params.new)?;
+        self.host
+            .note_usage(&self.state, Some(crate::ledger::terms(&effective)));
+        let tenant = Some(effective.tenant);
         let settled = self.params.interfaces.is_none();
         if settled && (size, &tenant) == (self.state.disk_size, &self.state.tenant) {
             return Ok(());

@@ -280,17 +280,19 @@ impl Start {
     fn settle_in(&mut self) -> Result<()> {
         // What ran before it was suspended can't go on beside what runs now.
         self.host.give_up_dump(self.id)?;
-        let (password, tenant) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
+        let (password, tenant, terms) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
             Ok(ve) => (
-                ve.guest.password_hash.map(|hash| hash.expose().to_owned()),
-                Some(ve.tenant),
+                ve.guest.password_hash.as_ref().map(|hash| hash.expose().to_owned()),
+                Some(ve.tenant.clone()),
+                Some(crate::ledger::terms(&ve)),
             ),
             // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
             Err(e) if e.class != Class::Failed || !self.host.dirs.definition(&self.state.name).exists() => {
-                (self.state.password.clone(), self.state.tenant.clone())
+                (self.state.password.clone(), self.state.tenant.clone(), None)
             }
             Err(e) => return Err(e),
         };
+        self.host.note_begin(&self.state, terms);
         if !self.state.settled_in || self.state.password != password || self.state.tenant != tenant {
             self.state.settled_in = true;
             self.state.password = password;
