@@ -14,6 +14,7 @@ mod init;
 mod inside;
 mod network;
 mod query;
+mod report;
 mod set;
 mod settle;
 mod template;
@@ -34,6 +35,7 @@ pub use address::AddressReport;
 pub use forward::{ForwardReport, ForwardState, PortForwardParts};
 pub use host_life::Procession;
 pub use network::{AddressState, NetworkStatus};
+pub use report::{By, Exported, Row, Whose, Window};
 pub(crate) use settle::TROUBLE;
 pub use traffic::{ClassTraffic, Ways};
 

@@ -16,9 +16,13 @@ const LIFE: &str = "hostel.service";
 /// That by which they start with it.
 const BOOT: &str = "hostel-boot.service";
 
-const UNITS: [(&str, &str); 2] = [
+/// That by which their usage is measured.
+const MANAGER: &str = "hostel-manager.service";
+
+const UNITS: [(&str, &str); 3] = [
     (LIFE, include_str!("../../../templates/units/hostel.service")),
     (BOOT, include_str!("../../../templates/units/hostel-boot.service")),
+    (MANAGER, include_str!("../../../templates/units/hostel-manager.service")),
 ];
 
 impl Engine {
@@ -37,7 +41,8 @@ impl Engine {
             progress.note(&format!("wrote {}", path.display()));
         }
         // Only a unit that is active is stopped when the host goes down. The other one would start VEs now.
-        Ok(services.start(LIFE)?)
+        services.start(LIFE)?;
+        Ok(services.start(MANAGER)?)
     }
 
     /// What the host's init does for this Hostel.
@@ -102,12 +107,16 @@ mod tests {
     fn units_name_the_program_and_what_must_be_mounted() {
         let paths = ["/etc/hostel", "/srv/ve"].map(Into::into);
         let units = rendered(Path::new("/usr/local/bin/hostel"), &paths).unwrap();
-        let [(_, life), (_, boot)] = &units[..] else {
+        let [(_, life), (_, boot), (_, manager)] = &units[..] else {
             panic!("{units:?}")
         };
         assert!(life.contains("\nExecStop=/usr/local/bin/hostel shutdown\n"), "{life}");
         assert!(life.contains("\nRequiresMountsFor=/etc/hostel /srv/ve\n"), "{life}");
         assert!(boot.contains("\nExecStart=/usr/local/bin/hostel boot\n"), "{boot}");
+        assert!(
+            manager.contains("\nExecStart=/usr/local/bin/hostel manager\n"),
+            "{manager}"
+        );
         assert!(rendered(Path::new("/opt/my hostel"), &paths).is_err());
     }
 }

@@ -97,6 +97,9 @@ pub enum Command {
     Firewall(c::firewall::Firewall),
     Forward(c::forward::Forward),
     Traffic(c::traffic::Traffic),
+    Report(c::report::Report),
+    Ledger(c::ledger::Ledger),
+    Manager(c::manager::Manager),
     Audit(c::audit::Audit),
     Template(c::template::Template),
     Completions(c::completions::Completions),
@@ -130,8 +133,9 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("Look and change", &["list", "status", "show", "set", "edit"]),
     ("Network", &["network", "address", "forward", "firewall", "traffic"]),
+    ("Usage", &["report", "ledger"]),
     ("Storage", &["mount", "umount", "compact", "template"]),
-    ("Host", &["init", "info", "audit", "boot", "shutdown"]),
+    ("Host", &["init", "info", "audit", "boot", "shutdown", "manager"]),
     ("Help", &["help", "completions", "man"]),
 ];
 
