@@ -283,3 +283,40 @@ proptest! {
         prop_assert_eq!(ledger.verify().unwrap().broken, None);
     }
 }
+
+/// What the ledger of a VE grows by in a month, when what is old enough has been put together: less than a mebibyte.
+#[test]
+fn a_month_is_small() {
+    let dir = in_memory();
+    let path = dir.path().join("l.db");
+    let mut ledger = Ledger::open(&path).unwrap();
+    let policy = Policy {
+        samples_ns: 2 * DAY,
+        hours_ns: 62 * DAY,
+    };
+    let size = |ledger: &Ledger| -> i64 {
+        let pages = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
+        ledger.connection.query_row(pages, [], |row| row.get(0)).unwrap()
+    };
+    let mut live = |days: std::ops::Range<u64>| {
+        for day in days {
+            let busy = |n: u64| {
+                let mut busy = reading("a", day * 86_400 + n * 900, "acme");
+                // Everything is measured, and much of it.
+                for (meter, counter) in busy.counters.iter_mut().enumerate() {
+                    *counter = Some(busy.at.up_ns / 7 * (meter as u64 + 1));
+                }
+                busy.levels = busy.levels.map(|_| Some(1 << 34 | n));
+                busy
+            };
+            ledger.enter(&(0..96).map(busy).collect::<Vec<_>>()).unwrap();
+            let now = MONTH + DAY * (day as i64 + 1);
+            ledger.thin(now, policy).unwrap();
+        }
+        size(&ledger)
+    };
+    let first = live(0..10);
+    let grown = live(10..40) - first;
+    assert!(grown > 0 && grown <= 1 << 20, "{grown} bytes");
+    assert!(grown <= 300 << 10, "docs/METERING.md says 0.15 MiB, and it is {grown} bytes");
+}
