@@ -136,11 +136,11 @@ fn a_manager_measures_and_may_be_killed_at_any_time() {
     let init = h.status("a", "pid");
     let count = |h: &House| samples(h, "a").len();
     let mut child = manager(&h);
-    h.until("it was measured", 20, || count(&h) >= 2);
-    let before = usage(&h, &["--ve", "a"]);
-    // While it is measured, memory and processor time.
     h.sh("a", "dd if=/dev/zero of=/dev/shm/held bs=1M count=24 2>/dev/null");
     let held = h.status("a", "memory").as_u64().unwrap();
+    let seen = count(&h);
+    h.until("it was measured", 20, || count(&h) >= seen + 2);
+    let before = usage(&h, &["--ve", "a"]);
     let mut burnt = burn(&h, "a");
     // Killed, and another in its place: nothing lost, nothing twice.
     for _ in 0..3 {

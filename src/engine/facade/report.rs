@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hostel_model::usage::{Amounts, DAY, HOUR, Level, Sums};
+use hostel_model::usage::{Amounts, Counter, DAY, HOUR, Level, Sums, Time};
 use serde::Serialize;
 
 use super::{Engine, Progress};
@@ -239,9 +239,14 @@ impl Exported {
                         one.usage.insert(format!("{}.peak", level.name()), peak.into());
                     }
                 }
-                let counters = hostel_model::usage::Counter::ALL.into_iter();
-                let unread = counters.filter(|c| interval.amounts.counter(*c).is_none());
-                one.unread = unread.map(hostel_model::usage::Counter::name).collect();
+                // What doesn't run counts nothing that could be read.
+                let ran = [Time::Running, Time::Paused]
+                    .iter()
+                    .any(|t| interval.amounts.time(*t) > 0);
+                let unread = Counter::ALL
+                    .into_iter()
+                    .filter(|c| ran && interval.amounts.counter(*c).is_none());
+                one.unread = unread.map(Counter::name).collect();
             }
         }
         one

@@ -37,7 +37,7 @@ pub struct Line {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
     /// What was used, and under which terms.
-    Usage(Interval, Terms),
+    Usage(Box<Interval>, Terms),
     /// Something else, as JSON.
     Text(String),
 }
@@ -121,11 +121,11 @@ impl Referred {
         let none = || makes_no_sense(line.seq);
         line.said = match line.kind.is_usage() {
             true => {
-                let interval = Interval {
+                let interval = Box::new(Interval {
                     from_ns: line.at.0,
                     to_ns: line.at.1,
                     amounts: decode(&line.body).ok_or_else(none)?,
-                };
+                });
                 Said::Usage(interval, self.terms.get(&line.refers.1).ok_or_else(none)?.clone())
             }
             false => Said::Text(String::from_utf8(line.body.clone()).map_err(|_| none())?),

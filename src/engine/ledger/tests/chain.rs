@@ -318,5 +318,8 @@ fn a_month_is_small() {
     let first = live(0..10);
     let grown = live(10..40) - first;
     assert!(grown > 0 && grown <= 1 << 20, "{grown} bytes");
-    assert!(grown <= 300 << 10, "docs/METERING.md says 0.15 MiB, and it is {grown} bytes");
+    assert!(
+        grown <= 300 << 10,
+        "docs/METERING.md says 0.15 MiB, and it is {grown} bytes"
+    );
 }

@@ -109,7 +109,7 @@ impl Report {
         let window = self.window(jiff::Timestamp::now())?;
         let rows = context.engine()?.report(window, &whose, by, context)?;
         match self.format {
-            Format::Table => context.print_table(&table(&rows))?,
+            Format::Table => context.print_table(&table(&rows, self.by))?,
             Format::Json => context.print_json(&rows.iter().map(object).collect::<Vec<_>>())?,
             Format::Csv => context.print(&sheet(&rows))?,
         }
@@ -203,13 +203,20 @@ fn sheet(rows: &[Row]) -> String {
 }
 
 /// For a person.
-fn table(rows: &[Row]) -> Table {
+fn table(rows: &[Row], by: Grouped) -> Table {
     let number = |header: &str, drop| Column {
         drop,
         ..Column::number(header)
     };
+    let heading = match by {
+        Grouped::Tenant => "TENANT",
+        Grouped::Ve => "VE",
+        Grouped::Plan => "PLAN",
+        Grouped::Day => "DAY",
+        Grouped::Hour => "HOUR",
+    };
     let mut table = Table::new(vec![
-        Column::text("").cut(12),
+        Column::text(heading).cut(12),
         number("RUNNING", 0),
         number("CPU", 0),
         number("MEMORY", 0),
