@@ -176,7 +176,7 @@ fn whatever_is_changed_is_found() {
         .unwrap();
     let mut changed = 0;
     let mut tried = |change: &str, first: i64| {
-        let mut ledger = lived_again(dir.path());
+        let ledger = lived_again(dir.path());
         ledger.connection.execute_batch("SAVEPOINT before").unwrap();
         ledger.connection.execute_batch(change).unwrap();
         let broken = broken_in(&ledger.connection);
@@ -319,7 +319,7 @@ fn a_month_is_small() {
     let grown = live(10..40) - first;
     assert!(grown > 0 && grown <= 1 << 20, "{grown} bytes");
     assert!(
-        grown <= 300 << 10,
-        "docs/METERING.md says 0.15 MiB, and it is {grown} bytes"
+        grown <= 450 << 10,
+        "docs/METERING.md says 0.45 MiB, and it is {grown} bytes"
     );
 }
