@@ -168,6 +168,10 @@ fn what_is_taken_or_outside_of_the_pool_changes_nothing() {
     h.busybox("a");
     h.busybox("b");
     let theirs = addresses(&h, "b").into_iter().find(|a| a.contains('.')).unwrap();
+    // Its link-local address is new, and the kernel asks whether somebody has it.
+    h.until("its addresses to be its own", 20, || {
+        !h.sh("a", "ip addr").contains("tentative")
+    });
     let (text, inside) = (h.read("etc/ve/a.toml"), h.sh("a", "ip addr show eth0"));
     h.fails(4, &["address", "add", "a", &theirs]);
     h.fails(4, &["address", "add", "a", "192.0.2.9"]);

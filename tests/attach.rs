@@ -126,6 +126,10 @@ fn what_its_root_does_keeps_no_network_from_going() {
 fn what_fails_changes_nothing() {
     let h = house();
     h.busybox("a");
+    // Its link-local address is new, and the kernel asks whether somebody has it.
+    h.until("its addresses to be its own", 20, || {
+        !h.sh("a", "ip addr").contains("tentative")
+    });
     let (text, inside) = (h.read("etc/ve/a.toml"), h.sh("a", "ip addr"));
     h.fails(3, &["network", "attach", "a", "nowhere"]);
     h.fails(2, &["network", "attach", "a", "six", "--address", "192.0.2.9"]);

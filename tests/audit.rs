@@ -253,6 +253,56 @@ fn a_firewall_that_was_flushed_by_hand() {
 }
 
 #[test]
+fn what_was_changed_by_hand_beside_ves_that_run() {
+    let h = House::new();
+    h.write(
+        "etc/networks/lan.toml",
+        "kind = \"bridge\"\npools = [\"10.88.0.0/24\"]\n",
+    );
+    h.busybox_with("web1", &["net.in=100Mbit", "net.out=100Mbit"]);
+    h.busybox_with("web2", &["network.0.network=lan"]);
+    let (own, port) = (format!("hv{ID}.0"), format!("hv{}.0", ID + 1));
+    let table = table(&h);
+    for harm in [
+        format!("nft add element inet {table} ve4 '{{ \"{own}\" . 192.0.2.99 }}'"),
+        format!("nft add element bridge {table} any_ip '{{ \"{port}\" }}'"),
+        format!("ip route flush dev {own} proto 104"),
+        format!("ip link del hv{ID}.i"),
+        format!("bridge link set dev {port} locked off learning on"),
+    ] {
+        on_host(&h, &harm);
+    }
+    let told = |found: &[Value]| -> Vec<String> {
+        let text = |f: &Value, key: &str| f[key].as_str().unwrap().to_owned();
+        found
+            .iter()
+            .map(|f| text(f, "kind") + " " + &text(f, "object"))
+            .collect()
+    };
+    let expected = [
+        format!("interface hv{ID}.i"),
+        format!("interface {own}"),
+        format!("interface {port}"),
+        format!("firewall element elements of {own}"),
+        format!("firewall element elements of {port}"),
+    ];
+    assert_eq!(told(&h.audit()), expected);
+    let fix = || -> Vec<Value> {
+        let fixed: Value = serde_json::from_str(&h.ok(&["audit", "--fix", "--json"])).unwrap();
+        fixed.as_array().unwrap().clone()
+    };
+    assert_eq!(told(&fix()), expected);
+    assert!(h.audit().is_empty());
+    for harm in ["flush chain inet T prerouting", "insert rule bridge T source4 accept"] {
+        on_host(&h, &format!("nft {}", harm.replace('T', &table)));
+        assert_eq!(told(&fix()), [format!("firewall table {table}")]);
+        assert!(h.audit().is_empty());
+    }
+    let address = h.status("web1", "addresses")[0].as_str().unwrap().to_owned();
+    on_host(&h, &format!("ping -c 1 -w 5 {address}"));
+}
+
+#[test]
 fn a_loop_device() {
     let h = House::new();
     h.busybox("web1");

@@ -66,6 +66,55 @@ fn ves_reach_each_other_and_the_host_on_a_bridge_that_hostel_makes() {
     assert_eq!(h.host_sh("ip -br link show type bridge"), "");
 }
 
+/// Who runs on it is back at the next start there, or after an audit, and held as before.
+#[test]
+fn a_bridge_that_somebody_has_removed_comes_back_with_all_who_were_on_it() {
+    let h = house(LAN);
+    h.write("etc/tenants/acme.toml", "");
+    ve(&h, "one", "10.88.0.10,fd88::10");
+    h.busybox_with(
+        "two",
+        &[ON_LAN, "network.0.addresses=10.88.0.11,fd88::11", "tenant=acme"],
+    );
+    // A kernel that can't hold access rules there refuses them.
+    let ruled = h.run(&["set", "one", "firewall.out=deny"]).code == 0;
+    h.host_sh("ip link delete brhv-lan");
+    assert!(!reaches(&h, "two", "10.88.0.1"));
+    let said = h.run(&["create", "three", "--template", "busybox", "--set", ON_LAN, "--start"]);
+    assert!(
+        said.code == 0 && said.err.contains("one is on it again"),
+        "{}",
+        said.err
+    );
+    let held = || {
+        // The host has another hardware address on a new bridge, which a guest asks for when the old one is silent.
+        for to in ["10.88.0.1", "fd88::1"] {
+            h.until(&format!("two reaches {to}"), 60, || reaches(&h, "two", to));
+        }
+        // Another tenant's, one that may send to nobody, and an address that isn't its own.
+        assert!(!reaches(&h, "two", "10.88.0.10"));
+        match ruled {
+            true => assert!(!reaches(&h, "one", "10.88.0.1")),
+            false => h.until("one reaches the host", 60, || reaches(&h, "one", "10.88.0.1")),
+        }
+        let stolen = "ip addr add 10.88.0.77/24 dev eth0; ping -c 1 -w 2 -I 10.88.0.77 10.88.0.1 2>&1 || true; \
+            ip addr del 10.88.0.77/24 dev eth0";
+        assert!(!h.sh("two", stolen).contains("1 packets received"));
+    };
+    held();
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    h.host_sh("ip link delete brhv-lan");
+    let found = h.audit();
+    assert!(
+        found.len() == 3 && found.iter().all(|f| f["kind"] == "port"),
+        "{found:?}"
+    );
+    h.ok(&["audit", "--fix"]);
+    held();
+    h.until("three reaches the host", 60, || reaches(&h, "three", "10.88.0.1"));
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+}
+
 #[test]
 fn an_uplink_and_somebody_elses_bridge() {
     let h = house(
@@ -219,7 +268,7 @@ fn root_inside_deceives_nobody() {
         });
         let sent = inside(&h, "evil", &["deceive", "eth0", "10.88.0.11", "10.88.0.1"]);
         assert!(
-            sent.len() == 10 && sent.values().all(|came| came == "ok"),
+            sent.len() == 11 && sent.values().all(|came| came == "ok"),
             "all of them were sent: {sent:?}"
         );
         house::end_of(listener)
@@ -236,6 +285,7 @@ fn root_inside_deceives_nobody() {
         "arp-gateway",
         "gateways-address",
         "dhcp-offer",
+        "dhcp-by-any-port",
         "vlan",
         "router-advertisement",
     ] {

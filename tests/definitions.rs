@@ -392,3 +392,40 @@ fn a_ve_of_which_nothing_says_whose_it_is_is_named_when_it_is_passed_over() {
     h.ok(&["stop", "--all"]);
     assert_ne!(h.state("web1"), "running");
 }
+
+/// What runs on it goes on as before, and everybody else doesn't notice.
+#[test]
+fn one_broken_network_keeps_only_its_own_ves_from_starting() {
+    let h = House::new();
+    let file = "etc/networks/odd.toml";
+    let good = "kind = \"nat\"\npools = [\"10.99.0.0/24\"]\n";
+    h.write(file, good);
+    h.busybox_with("odd", &["network.0.network=odd", "network.0.addresses=10.99.0.9"]);
+    let rules = || h.host_sh("nft -s list table inet hostel | grep -v 'hv102'");
+    let before = rules();
+    h.write(file, &good.replace("/24", "/33"));
+    h.busybox("web1");
+    assert!(h.sh("web1", "ping -c 1 -w 10 10.99.0.9").contains("1 packets received"));
+    h.ok(&["address", "add", "web1", "auto4"]);
+    h.ok(&["restart", "web1"]);
+    h.ok(&["stop", "web1"]);
+    assert_eq!(rules(), before);
+    assert!(
+        h.sh("odd", "ping -c 1 -w 10 169.254.1.1")
+            .contains("1 packets received")
+    );
+    let found = h.audit();
+    assert!(
+        found.len() == 1 && found[0]["why"].as_str().unwrap().contains("odd.toml:2"),
+        "{found:?}"
+    );
+    for told in [&["network", "list", "--json"][..], &["info"], &["list", "--json"]] {
+        assert!(h.ok(told).contains("odd.toml:2"), "{told:?}");
+    }
+    h.ok(&["stop", "odd"]);
+    let said = h.fails(2, &["start", "odd"]);
+    assert!(said.contains("odd.toml:2"), "{said}");
+    h.write(file, good);
+    h.ok(&["start", "odd"]);
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+}

@@ -197,7 +197,7 @@ fn a_disk_grows_while_its_ve_runs() {
     assert_eq!(after, before, "nothing was changed");
     assert_eq!(h.status("grows", "process_limit"), 100);
     assert_eq!(h.sh("grows", "touch /f && cat /kept"), "kept");
-    println!("skipped growing in use because this process lacks CAP_SYS_RESOURCE");
+    println!("skipped because growing in use is refused here: this process lacks CAP_SYS_RESOURCE");
 }
 
 #[test]

@@ -272,7 +272,15 @@ const LIFE: &str = "mkdir -p /srv/a /srv/b && echo own >/srv/a/file && ln /srv/a
 const LOOK: &str = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o \
     -path '/var/log*' \\) -prune -o -type d -exec stat -c '%n %f %u %g' {} + -o -exec stat -c '%n %f %u %g %h %s %Y' {} + \
     | grep -v '^/etc/\\(hosts\\|hostname\\|resolv.conf\\) ' | sort; stat -c '%n %Y' /srv /srv/a /srv/b /usr; \
-    cat /srv/b/again; tail -c 4 /srv/sparse; test -e /usr/share/udhcpc || echo deleted";
+    cat /srv/b/again; tail -c 4 /srv/sparse; [ $(stat -c %b /srv/sparse) -lt 256 ] && echo sparse; test -e /usr/share/udhcpc || echo deleted";
+
+/// The attributes of its files, which nothing inside can tell.
+fn attributes(h: &House, name: &str) -> String {
+    h.in_mounted_root(name, |root| {
+        let list = "getfattr -R -h -d -m '^user' . | sed '/^$/d' | paste - - | sort";
+        h.host_sh(&format!("cd {}/srv && {list}", root.display()))
+    })
+}
 
 /// The lines that are in one of two texts alone.
 fn difference(one: &str, other: &str) -> Vec<String> {
@@ -292,15 +300,26 @@ fn a_disk_moves_between_drivers_and_loses_nothing() {
         h.sh("mover", LIFE);
         let running = h.fails(4, &["set", "mover", "disk.driver=image"]);
         assert!(running.contains("stop it first"), "{running}");
-        h.ok(&["restart", "mover"]);
+        h.ok(&["stop", "mover"]);
+        h.in_mounted_root("mover", |root| {
+            let set = "setfattr -n user.note -v kept a/file && setfattr -n user.note -v 'of a directory' b";
+            h.host_sh(&format!("cd {}/srv && {set}", root.display()));
+        });
+        let noted = attributes(&h, "mover");
+        assert!(
+            noted.matches("user.note").count() == 3,
+            "two names of one file, and b: {noted}"
+        );
+        h.ok(&["start", "mover"]);
         let before = h.sh("mover", LOOK);
         assert!(
-            before.contains("/srv/b/again") && before.ends_with("deleted"),
+            before.contains("/srv/b/again") && before.contains("\nsparse\n") && before.ends_with("deleted"),
             "{before}"
         );
         for to in ["image", native, "image", native] {
             h.ok(&["stop", "mover"]);
             h.ok(&["set", "mover", &format!("disk.driver={to}")]);
+            assert_eq!(attributes(&h, "mover"), noted, "after the move to {to}");
             h.ok(&["start", "mover"]);
             assert_eq!(driver(&h, "mover"), to);
             let difference = difference(&before, &h.sh("mover", LOOK));

@@ -59,9 +59,8 @@ fn what_does_not_exist_is_3_and_the_error_tells_what_there_is() {
 fn nonsense_is_2() {
     let h = House::new();
     house::template("busybox");
-    for name in ["", "UPPER", "-x", "a b", "a/b", "..", "1", "ä", "all", &"x".repeat(64)] {
-        let ran = h.run(&["create", "--template", "busybox", "--", name]);
-        assert!(ran.code == 2 || name == "all", "{name:?}: {} {}", ran.code, ran.err);
+    for name in ["", "UPPER", "-x", "a b", "a/b", "..", "1", "ä", &"x".repeat(64)] {
+        h.fails(2, &["create", "--template", "busybox", "--", name]);
     }
     for bad in [
         "id=5",

@@ -287,6 +287,33 @@ fn public_lines(code: &str) -> impl Iterator<Item = &str> {
         .filter(|line| line.starts_with("pub "))
 }
 
+/// A merge that somebody left half done.
+#[test]
+fn no_merge_is_left_half_done() {
+    fn files(dir: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() && ![".git", "target"].iter().any(|n| entry.file_name() == *n) {
+                files(&entry.path(), into);
+            } else if kind.is_file() {
+                into.push(entry.path());
+            }
+        }
+    }
+    let mut all = Vec::new();
+    files(top(), &mut all);
+    assert!(all.iter().any(|p| p.ends_with("README.md")) && all.len() > 500);
+    // Put together, as this file is one of them.
+    let marks = ["<", ">", "|"].map(|c| format!("{} ", c.repeat(7)));
+    let marked = all.iter().filter_map(|path| {
+        let text = String::from_utf8(fs::read(path).unwrap()).ok()?;
+        let at = text.lines().position(|l| marks.iter().any(|m| l.starts_with(m)))?;
+        Some(format!("{}:{}", path.display(), at + 1))
+    });
+    none("marks of a merge", marked);
+}
+
 /// A test that no runner runs is no test: what lies in tests/ is a program or a part of one.
 #[test]
 fn every_test_file_is_run() {

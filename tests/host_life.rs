@@ -192,3 +192,32 @@ fn a_boot_can_be_interrupted_and_done_again() {
         assert_eq!(house.state(&format!("ve{n}")), "running");
     }
 }
+
+/// After an update of the kernel nothing is given up unasked.
+#[test]
+fn a_boot_tells_of_what_another_kernel_cannot_go_on_with() {
+    let Some(house) = House::with_criu() else { return };
+    make(&house, "web", &["stop.mode=suspend"]);
+    make(&house, "db", &["onboot=true"]);
+    house.ok(&["start", "web"]);
+    house.ok(&["shutdown"]);
+    assert_eq!(house.state("web"), "suspended");
+    let manifest = "data/ve/101/dump/manifest.toml";
+    let text = house.read(manifest);
+    let line = text.lines().find(|l| l.starts_with("kernel = ")).unwrap();
+    house.write(manifest, &text.replace(line, "kernel = \"6.1.0-1-amd64\""));
+    let said = house.run(&["boot"]);
+    assert_eq!(said.code, 4, "{}", said.err);
+    assert!(
+        said.err.contains("suspended on Linux 6.1.0-1-amd64") && said.err.contains("hostel start --discard web"),
+        "{}",
+        said.err
+    );
+    assert_eq!(
+        (house.state("web").as_str(), house.state("db").as_str()),
+        ("suspended", "running")
+    );
+    house.write(manifest, &text);
+    house.ok(&["boot"]);
+    assert_eq!(house.state("web"), "running");
+}

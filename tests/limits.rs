@@ -279,7 +279,7 @@ fn swap_is_what_was_granted() {
     set(&h, "swap", &["memory.limit=64MiB", "memory.swap=64MiB"]);
     assert_eq!(hog(&h, "swap", 140), KILLED, "above both together");
     if free_swap() < 100 {
-        println!("skipped the rest because this host has no swap to fill");
+        println!("skipped because this host has no swap to fill: the rest");
         return;
     }
     assert_eq!(hog(&h, "swap", 90), 0, "swapped out");

@@ -204,12 +204,24 @@ fn nobody_speaks_with_anothers_address() {
     pings(&h, "evil", &third6);
     assert_eq!(echoes(&h, "third"), before + 2, "the counting itself works");
     // Not by another hardware address either: what is checked is the interface it comes from.
-    h.sh(
-        "evil",
-        "ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:99; ip link set eth0 up || true",
-    );
+    let (own, mac) = (addresses(&h, "evil").0, h.sh("evil", "cat /sys/class/net/eth0/address"));
+    let wear = |mac: &str| {
+        let line = format!(
+            "ip link set eth0 down; ip link set eth0 address {mac}; ip link set eth0 up
+             ip route add 169.254.1.1 dev eth0; ip route add default via 169.254.1.1 dev eth0; ip route"
+        );
+        assert!(
+            h.sh("evil", &line).contains("default via 169.254.1.1"),
+            "it has a way to send by"
+        );
+    };
+    wear("02:00:00:00:00:99");
+    h.run(&["exec", "evil", "--", "ping", "-c", "2", "-w", "2", "-I", &own, &third4]);
     spoof_fails(&h, &victim4, &third4);
     assert_eq!(echoes(&h, "third"), before + 2);
+    wear(&mac);
+    pings(&h, "evil", &third4);
+    assert_eq!(echoes(&h, "third"), before + 3, "with its own it is heard");
     pings(&h, "victim", &third4);
 }
 

@@ -1,4 +1,4 @@
-//! Many commands at once, thousands in a row, a full disk, damaged records and a host that was restarted: whatever
+//! Many commands at once, fifty lives of one VE in a row, a full disk, damaged records and a host that was restarted: whatever
 //! comes, a VE can be used, stopped and removed, and the other VEs don't notice.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]

@@ -144,6 +144,24 @@ fn an_address_that_somebody_out_there_has_is_refused() {
 }
 
 #[test]
+fn auto_passes_over_what_somebody_out_there_has() {
+    let h = House::new();
+    let lan = "kind = \"bridge\"\npools = [\"10.88.0.0/24\", \"fd88::/64\"]\nuplink = \"up0\"\n";
+    h.write("etc/networks/lan.toml", lan);
+    let outside = Outside::beside(&h, &["10.88.0.2/24", "10.88.0.3/24", "10.88.0.6/24", "fd88::2/64"]);
+    h.host_sh("ip link set up0 up");
+    outside.sh("until ip link show eth0 | grep -q 'state UP'; do sleep 0.1; done");
+    // By the uplink before there is a bridge, and by that after.
+    for (name, has) in [("one", ["10.88.0.4", "fd88::3"]), ("two", ["10.88.0.5", "fd88::4"])] {
+        h.busybox_with(name, &["network.0.network=lan"]);
+        assert_eq!(h.status(name, "addresses"), serde_json::json!(has));
+    }
+    h.ok(&["address", "add", "two", "auto4"]);
+    assert!(h.status("two", "addresses").to_string().contains("10.88.0.7"));
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+}
+
+#[test]
 fn neighbours_hear_of_a_resume() {
     let Some(h) = House::with_criu() else { return };
     h.write(
@@ -155,6 +173,12 @@ fn neighbours_hear_of_a_resume() {
     ve(&h, "one", "lan", &both.join(","));
     let mac = h.sh("one", "cat /sys/class/net/eth0/address");
     h.ok(&["suspend", "one"]);
+    // Somebody took its address meanwhile: it stays as it is.
+    outside.sh("ip addr add 10.88.0.10/24 dev eth0");
+    let said = h.fails(4, &["resume", "one"]);
+    assert!(said.contains("one") && said.contains("10.88.0.10 is at "), "{said}");
+    assert_eq!(h.state("one"), "suspended");
+    outside.sh("ip addr del 10.88.0.10/24 dev eth0");
     outside.mistakes(&both);
     h.ok(&["resume", "one"]);
     outside.hears(&h, &both, &mac);

@@ -114,3 +114,35 @@ fn a_prefix_is_one_ves_and_in_no_pool() {
     std::fs::remove_file(h.dir.join("etc/networks/over.toml")).unwrap();
     assert_eq!(create("b", &["network.0.network=six", OWN]).code, 0);
 }
+
+#[test]
+fn rules_with_a_peer_by_name_mean_its_prefixes_too() {
+    let h = house();
+    h.busybox_with("a", &["network.0.network=six", OWN]);
+    h.busybox("b");
+    h.sh(
+        "a",
+        "ip addr add 198.51.100.65/32 dev lo; ip addr add 2001:db8:5::1/128 dev lo",
+    );
+    let b = h.status("b", "addresses");
+    let b = [b[0].as_str().unwrap(), b[1].as_str().unwrap()];
+    let apply = |rules: &str| {
+        let text = h.read("etc/ve/b.toml");
+        let own = text.split("[firewall]").next().unwrap();
+        h.write("etc/ve/b.toml", &format!("{own}\n[firewall]\nin = \"deny\"\n{rules}"));
+        h.ok(&["firewall", "apply"]);
+    };
+    apply("");
+    assert!(!sends(&h, "a", "198.51.100.65", b[0]));
+    apply("[[firewall.rule]]\ndirection = \"in\"\naction = \"allow\"\npeers = [\"ve:a\"]\n");
+    assert!(sends(&h, "a", "198.51.100.65", b[0]) && sends(&h, "a", "2001:db8:5::1", b[1]));
+    // It follows them at once.
+    h.ok(&["set", "a", "network.0.routes=198.51.100.64/30"]);
+    assert!(sends(&h, "a", "198.51.100.65", b[0]) && !sends(&h, "a", "2001:db8:5::1", b[1]));
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    let sets = h.host_sh("nft list table inet hostel_acl");
+    assert!(
+        sets.contains("198.51.100.64/30") && !sets.contains("2001:db8:5::"),
+        "{sets}"
+    );
+}

@@ -282,7 +282,7 @@ fn setuid_programs_work_inside() {
 }
 
 #[test]
-fn sudo_works_in_debian() {
+fn a_setuid_program_works_in_debian() {
     let h = House::new();
     h.debian("deb", "debian-12");
     let su = h.ok(&[

@@ -139,7 +139,7 @@ fn a_connection_survives() {
         "nc -l -p 7000 -e sh -c 'n=0; while read l; do n=$((n+1)); echo $n; done' </dev/null >/dev/null 2>&1 &",
     );
     let address = h.status("ve", "addresses")[0].as_str().unwrap().to_owned();
-    let script = "import socket,sys\ns=socket.create_connection((sys.argv[1],7000),timeout=30)\nf=s.makefile('rw')\n\
+    let script = "import socket,sys\ns=socket.create_connection((sys.argv[1],7000),timeout=120)\nf=s.makefile('rw')\n\
                   for line in sys.stdin:\n f.write(line);f.flush();print(f.readline().strip(),flush=True)\n";
     if h.on_host("python3").arg("--version").output().is_err() {
         println!("skipped because there is no python3 to connect with");
@@ -182,7 +182,7 @@ fn what_does_not_fit_is_refused_and_the_dump_is_kept() {
     );
     assert_eq!(h.state("ve"), "suspended");
     std::fs::write(&image, whole).unwrap();
-    // A disk that somebody has written to behind Hostel's back.
+    // A disk that isn't the one that it was noted of.
     let stamp = h.dir.join("data/ve/101/dump/disk.stamp");
     let right = std::fs::read_to_string(&stamp).unwrap();
     std::fs::write(&stamp, format!("{right}x")).unwrap();
@@ -192,6 +192,16 @@ fn what_does_not_fit_is_refused_and_the_dump_is_kept() {
     h.ok(&["resume", "ve"]);
     let now = count(&h, "ve");
     h.until("it counts on", 5, || count(&h, "ve") > now);
+    // One that really was.
+    h.ok(&["suspend", "ve"]);
+    let disk = h.dir.join("data/ve/101/disk.img");
+    let said = h.host_sh(&format!("debugfs -w -R 'mkdir /stranger' {} 2>&1", disk.display()));
+    assert!(!said.contains("Filesystem not open"), "{said}");
+    let said = h.fails(4, &["resume", "ve"]);
+    assert!(said.contains("disk has been changed"), "{said}");
+    assert_eq!(h.state("ve"), "suspended");
+    h.ok(&["start", "--discard", "ve"]);
+    assert_eq!(h.state("ve"), "running");
 }
 
 #[test]
@@ -208,6 +218,13 @@ fn what_stands_in_the_way_is_named_and_it_runs_on() {
         told.out.contains("ve: sleep (process") && told.out.contains("host name of its own"),
         "{told:?}"
     );
+    let in_json = || {
+        let ran = h.run(&["suspend", "--check", "ve", "--json"]);
+        (ran.code, serde_json::from_str::<serde_json::Value>(&ran.out).unwrap())
+    };
+    let (code, told) = in_json();
+    assert_eq!((code, &told["name"], &told["ok"]), (4, &"ve".into(), &false.into()));
+    assert!(told["obstacles"].to_string().contains("host name of its own"), "{told}");
     let said = h.fails(1, &["suspend", "ve"]);
     assert!(
         said.contains("host name of its own") && said.contains("runs on"),
@@ -218,6 +235,11 @@ fn what_stands_in_the_way_is_named_and_it_runs_on() {
     h.until("it counts on", 5, || count(&h, "ve") > now);
     h.sh("ve", "killall sleep; echo said-after > /dev/console");
     assert_eq!(h.ok(&["suspend", "--check", "ve"]), "ve: nothing stands in the way\n");
+    let (code, told) = in_json();
+    assert_eq!(
+        (code, &told["ok"], &told["obstacles"]),
+        (0, &true.into(), &serde_json::json!([]))
+    );
     h.until("the console works", 10, || h.ok(&["log", "ve"]).contains("said-after"));
     h.ok(&["suspend", "ve"]);
     h.ok(&["resume", "ve"]);

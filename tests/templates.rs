@@ -368,6 +368,123 @@ fn a_ve_changes_nothing_of_its_template() {
     );
 }
 
+/// One bit of busybox, whose size and times stay.
+fn flip_a_bit(tree: &Path) {
+    use std::os::unix::fs::FileExt;
+    let file = tree.join("bin/busybox");
+    let modified = fs::metadata(&file).unwrap().modified().unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
+    let mut byte = [0u8];
+    file.read_exact_at(&mut byte, 5000).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], 5000).unwrap();
+    file.set_modified(modified).unwrap();
+}
+
+#[test]
+fn what_has_changed_since_it_was_made_is_told_and_no_ve_is_made_of_it() {
+    let h = House::with_own_templates();
+    h.ok(&["template", "build", "busybox"]);
+    h.write("etc/tenants/acme.toml", "");
+    h.ok(&["create", "a", "--template", "busybox", "--share", "tenant"]);
+    let verify = || -> (i32, Vec<(String, usize)>) {
+        let ran = h.run(&["template", "verify", "busybox", "--json"]);
+        let found: Vec<Value> = serde_json::from_str(&ran.out).unwrap();
+        let line = |v: &Value| {
+            let place = v["place"].as_str().unwrap().to_owned();
+            (place, v["differences"].as_array().unwrap().len())
+        };
+        (ran.code, found.iter().map(line).collect())
+    };
+    let places = |store, tenant| vec![("the store".to_owned(), store), ("tenant default".to_owned(), tenant)];
+    assert_eq!(verify(), (0, places(0, 0)));
+
+    let version = shown(&h, "busybox")["version"].as_str().unwrap().to_owned();
+    let below = |top: &str| h.dir.join(top).join("busybox").join(&version);
+    let copy = below("data/tenants/default/templates");
+    flip_a_bit(&copy.join("root"));
+    assert_eq!(verify(), (1, places(0, 1)));
+    let told = h.run(&["template", "verify"]);
+    assert_eq!(told.code, 1);
+    assert!(told.out.contains("./bin/busybox: was sha256digest="), "{told:?}");
+    h.fails(3, &["template", "verify", "nosuch"]);
+
+    flip_a_bit(&below("data/templates").join("root"));
+    assert_eq!(verify(), (1, places(1, 1)));
+    let said = h.fails(
+        1,
+        &[
+            "create",
+            "b",
+            "--template",
+            "busybox",
+            "--tenant",
+            "acme",
+            "--share",
+            "tenant",
+        ],
+    );
+    assert!(
+        said.contains("is not what it was when it was made") && said.contains("hostel template verify busybox/"),
+        "{said}"
+    );
+    assert!(!below("data/tenants/acme/templates").exists());
+    h.fails(3, &["status", "b"]);
+    // Where there is a copy, nothing is read of it: that VE is as quickly made as any.
+    h.ok(&["create", "b", "--template", "busybox", "--share", "tenant"]);
+}
+
+#[test]
+fn copies_of_a_template_go_with_it() {
+    let h = House::with_own_templates();
+    h.ok(&["template", "build", "busybox"]);
+    let version = shown(&h, "busybox")["version"].as_str().unwrap().to_owned();
+    let below = |top: &str| h.dir.join(top).join("busybox").join(&version);
+    let copy = below("data/tenants/acme/templates");
+    let acme = |name: &str| {
+        h.write("etc/tenants/acme.toml", "");
+        h.ok(&[
+            "create",
+            name,
+            "--template",
+            "busybox",
+            "--tenant",
+            "acme",
+            "--share",
+            "tenant",
+        ]);
+    };
+    // The tenant's file may be gone by then.
+    acme("a");
+    h.ok(&["destroy", "a"]);
+    fs::remove_file(h.dir.join("etc/tenants/acme.toml")).unwrap();
+    assert!(copy.is_dir());
+    let said = h.ok(&["template", "remove", "busybox", "--json"]);
+    let object: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(object, serde_json::json!({ "template": "busybox", "ok": true }));
+    assert!(!copy.exists());
+    let ran = h.run(&["template", "remove", "busybox", "--json"]);
+    let object: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        (ran.code, &object["error"]["class"]),
+        (3, &"not_found".into()),
+        "{ran:?}"
+    );
+
+    // One that was taken away by hand leaves its copy for the audit, as soon as no VE stands on it.
+    h.ok(&["template", "build", "busybox"]);
+    let version = shown(&h, "busybox")["version"].as_str().unwrap().to_owned();
+    let copy = h.dir.join("data/tenants/acme/templates/busybox").join(&version);
+    acme("a");
+    fs::remove_dir_all(h.dir.join("data/templates/busybox")).unwrap();
+    assert_eq!(h.audit(), Vec::<Value>::new());
+    h.ok(&["destroy", "a"]);
+    let found = h.audit();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["kind"], "template copy");
+    h.ok(&["audit", "--fix"]);
+    assert!(!copy.exists());
+}
+
 /// Its tools hear Ctrl-C too and say so at length: none of that is told.
 #[test]
 fn an_interrupted_build_is_undone_and_says_so() {

@@ -352,7 +352,12 @@ fn a_whole_distribution_sees_its_own_figures_everywhere() {
     let limit = house.status("deb", "memory_limit").as_u64().unwrap() >> 10;
     assert_eq!(memory(&house, "deb"), limit);
     assert!(house.sh("deb", "free -k | grep Mem:").contains(&limit.to_string()));
-    assert!(house.sh("deb", "top -bn1 | grep 'Mem :'").contains("total"));
+    // In MiB with a decimal: "MiB Mem :   2048.0 total, …".
+    let top = house.sh(
+        "deb",
+        "top -bn1 -E m | sed -n 's/^MiB Mem : *\\([0-9]*\\)[.,][0-9]* total.*/\\1/p'",
+    );
+    assert_eq!(top.parse::<u64>().unwrap(), limit >> 10);
     assert!(
         house.sh("deb", "uptime -p").starts_with("up 0 minutes") || house.sh("deb", "uptime -p").starts_with("up 1 m")
     );

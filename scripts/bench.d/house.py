@@ -34,6 +34,7 @@ WORK_LIMITS = "processes = 500\n[memory]\nlimit = \"6GiB\"\n[disk]\nsize = \"4Gi
 
 NETWORK = """
 kind = "routed"
+host_services = ["all"]
 pools = ["10.{net}.0.0/16", "fd77:7c3e:9a51:{net}::/64"]
 masquerade = true
 """
@@ -119,7 +120,7 @@ class House:
     def settled(self):
         """Waits until nothing is left of VEs that were killed, so that it is no load on what is measured next."""
         groups = [Path(group) / self.name for group in hierarchies()]
-        until("killed VEs are cleared up after", 60, lambda: not [
+        until("killed VEs are cleared up after", 300, lambda: not [
             g for group in groups if group.is_dir() for g in group.iterdir() if g.name.isdigit()] and not any(
                 p.name == "run.json" for p in self.run_dir.glob("*/run.json")))
 

@@ -12,31 +12,42 @@ from table import Row, number
 FRAME = 1514 * 8
 SINK, SOURCE, NOBODY = 7000, 7001, 7002
 SERVERS = (f"nc -ll -p {SINK} -e sh -c 'cat >/dev/null' & nc -ll -p {SOURCE} -e cat /dev/zero &")
+# So that what passes is told apart by interface (htb).
+SECOND = "kind = \"routed\"\npools = [\"10.88.0.0/16\"]\n"
 LIMITS = {"1 Mbit/s": 10**6, "10 Mbit/s": 10**7, "100 Mbit/s": 10**8, "1 Gbit/s": 10**9}
 
 
 def rates(bench):
-    """Limits of 1 Mbit/s to 1 Gbit/s, in and out, TCP and UDP."""
+    """Limits of 1 Mbit/s to 1 Gbit/s, in and out, TCP and UDP: of a VE, and of one of its two interfaces."""
+    bench.house.define("networks/second", SECOND)
+    return [*_limited(bench, LIMITS, "a limit", "net.in", "net.out"),
+            *_limited(bench, {name: LIMITS[name] for name in ("10 Mbit/s", "1 Gbit/s")}, "an interface's limit",
+                      "network.0.rate_in", "network.0.rate_out", "--set", "network.0.network=bench", "--set",
+                      "network.1.network=second")]
+
+
+def _limited(bench, limits, what, key_in, key_out, *options):
     house = bench.house
-    house.create("rates", "busybox", "--set", "net.in=1Gbit", "--set", "net.out=1Gbit", "--start")
+    house.create("rates", "busybox", *options, "--set", f"{key_in}=1Gbit", "--set", f"{key_out}=1Gbit", "--start")
     house.ok("push", "rates", str(bench.work / "load"), "/root/load")
     house.ok("exec", "rates", "--", "sh", "-c", f"({SERVERS}) </dev/null >/dev/null 2>&1")
     address = house.ok("list", "--name", "rates", "-H", "-o", "addresses").replace(",", " ").split()[0]
     until("the guest's servers listen", 10, lambda: all(
         f":{port:04X} " in output(_within(house, "cat", "/proc/net/tcp", "/proc/net/tcp6")) for port in (SINK, SOURCE)))
     rows = []
-    for name, limit in LIMITS.items():
+    for name, limit in limits.items():
         setting = f"{limit // 1000}kbit"
-        house.ok("set", "rates", f"net.in={setting}", f"net.out={setting}")
+        house.ok("set", "rates", f"{key_in}={setting}", f"{key_out}={setting}")
         shares = {}
         for kind, sender in (("TCP", _stream), ("UDP", _datagrams)):
             for way in ("in", "out"):
                 with sender(bench, address, way, limit):
                     shares[f"{kind} {way}"] = _rate(house, way) / limit
         text = ", ".join(f"{key} {number(share * 100)} %" for key, share in shares.items())
-        rows.append(Row(f"a limit of {name}, of frames that came", text, unit="", bar="95 to 105 %",
+        rows.append(Row(f"{what} of {name}, of frames that came", text, unit="", bar="95 to 105 %",
                         met=all(0.95 <= share <= 1.05 for share in shares.values())))
     house.ok("kill", "rates")
+    house.settled()
     house.ok("destroy", "rates")
     return rows
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use hostel_model::definition::Paths;
-use hostel_model::id::{TenantName, VeId, VeName};
+use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
 
 /// The places of one Hostel.
 #[derive(Debug, Clone)]
@@ -25,6 +25,11 @@ impl Dirs {
     /// A VE's definition.
     pub fn definition(&self, name: &VeName) -> PathBuf {
         self.paths.config.join("ve").join(format!("{name}.toml"))
+    }
+
+    /// A tenant's definition.
+    pub fn tenant_definition(&self, name: &TenantName) -> PathBuf {
+        self.paths.config.join("tenants").join(format!("{name}.toml"))
     }
 
     /// All VEs' own directories.
@@ -95,6 +100,31 @@ impl Dirs {
     /// The same of this boot, before it has been asked.
     pub fn run_usage(&self) -> PathBuf {
         self.paths.run.join("usage")
+    }
+
+    /// Definitions of networks and tenants as they were when rules were last made of them.
+    pub fn standing(&self) -> PathBuf {
+        self.paths.run.join("standing")
+    }
+
+    /// Is there as long as access rules are to be in force.
+    pub fn rules_due(&self) -> PathBuf {
+        self.paths.run.join("rules.due")
+    }
+
+    /// What VEs are called, by network.
+    pub fn all_names(&self) -> PathBuf {
+        self.paths.data.join("names")
+    }
+
+    /// What the VEs on a network are called.
+    pub fn names(&self, network: &NetworkName) -> PathBuf {
+        self.all_names().join(network.as_str())
+    }
+
+    /// Name servers of networks, by network.
+    pub fn name_servers(&self) -> PathBuf {
+        self.paths.run.join("names")
     }
 
     /// Kernel locks.

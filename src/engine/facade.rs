@@ -8,20 +8,27 @@ mod audit;
 mod console;
 mod create;
 mod forward;
+mod halt;
 mod host_life;
 mod info;
 mod init;
 mod inside;
+mod limits;
+mod metrics;
 mod network;
 mod query;
 mod report;
 mod set;
 mod settle;
+mod stat;
 mod template;
+mod tenant;
 #[cfg(test)]
 pub(crate) mod tests;
 mod traffic;
+mod transfer;
 mod units;
+mod why;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,10 +41,15 @@ pub use access::{AccessLine, AccessReport, Applied, Touch, VeChange};
 pub use address::AddressReport;
 pub use forward::{ForwardReport, ForwardState, PortForwardParts};
 pub use host_life::Procession;
+pub use limits::LimitUse;
+pub use metrics::{Family, FamilyKind, Sample};
 pub use network::{AddressState, NetworkStatus};
 pub use report::{By, Exported, Row, Whose, Window};
 pub(crate) use settle::TROUBLE;
+pub use stat::Meter;
+pub use tenant::{BudgetStatus, TenantStatus, TenantVe};
 pub use traffic::{ClassTraffic, Ways};
+pub use why::Why;
 
 use crate::error::{Class, Result};
 use crate::host::Host;
@@ -209,6 +221,19 @@ pub struct TemplateInfo {
     pub init: String,
 }
 
+/// What the comparison of a template's tree with what is on record of it has found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// template/version.
+    pub template: String,
+    /// Which tree: "the store", "tenant acme", "VE 101".
+    pub place: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// A line for each difference; none if it is as it was made.
+    pub differences: Vec<String>,
+}
+
 /// Something that shouldn't exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Orphan {
@@ -304,6 +329,11 @@ impl Host {
     /// Nothing is allocated by others while this is held.
     pub(crate) fn lock_registry(&self, verb: &str) -> Result<Lock> {
         self.lock_shared("registry", verb)
+    }
+
+    /// Nobody else tells VEs names while this is held.
+    pub(crate) fn lock_names(&self, verb: &str) -> Result<Lock> {
+        self.lock_shared("names", verb)
     }
 
     /// The packet rules are changed by nobody else while this is held.

@@ -13,6 +13,7 @@ use hostel_system::disk::Drivers;
 use hostel_system::firewall::traffic::{Counters, NftCounters};
 use hostel_system::firewall::{Access, Firewall};
 use hostel_system::mount::RootMounts;
+use hostel_system::nameserver::{Dnsmasq, NameServers};
 use hostel_system::net::Network;
 use hostel_system::process::{Guests, boot_id};
 use hostel_system::{cgroup, criu, file, firewall, mount, net, process, resolver};
@@ -70,6 +71,8 @@ pub struct Host {
     pub access: Arc<dyn Access>,
     /// Counters of traffic.
     pub counters: Arc<dyn Counters>,
+    /// Name servers of networks.
+    pub name_servers: Arc<dyn NameServers>,
     /// Processes.
     pub guests: Arc<dyn Guests>,
     /// Saving them.
@@ -121,6 +124,7 @@ impl Host {
             firewall: Arc::new(firewall::Nftables::default()),
             access: Arc::new(firewall::NftAccess::default()),
             counters: Arc::new(NftCounters::default()),
+            name_servers: Arc::new(Dnsmasq),
             guests: Arc::new(process::Monitors::new(monitor_program()?)),
             criu: Arc::new(criu::Swrk::new(PathBuf::from(config.criu.as_str()))),
             mounts: Arc::new(mount::KernelMounts),

@@ -13,6 +13,7 @@ pub mod manager;
 pub mod op;
 pub mod reserve;
 mod settings;
+mod shares;
 pub mod step;
 pub mod templates;
 #[cfg(test)]

@@ -161,6 +161,7 @@ name!(
     VeName, "VE", |t| t.bytes().all(|b| b.is_ascii_digit()).then_some("it is all digits, which would be an id")
 );
 name!(/** The name of a tenant. */ TenantName, "tenant", |_| None);
+name!(/** A word that tenants are sorted by. */ Tag, "tag", |_| None);
 name!(/** The name of a plan. */ PlanName, "plan", |_| None);
 name!(/** The name of a template. */ TemplateName, "template", |_| None);
 name!(/** The name of a network. */ NetworkName, "network", |_| None);

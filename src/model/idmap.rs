@@ -39,12 +39,6 @@ impl IdRange {
             .and_then(|offset| self.base.checked_add(offset))
     }
 
-    /// The slot that a host id is in: whose VE's a process or file is.
-    pub fn slot_of(&self, id: u32) -> Option<Slot> {
-        let slot = id.checked_sub(self.base)? / SLOT_SIZE;
-        if slot < self.count { Some(Slot(slot)) } else { None }
-    }
-
     /// The lowest slot that isn't used.
     pub fn allocate(&self, used: &BTreeSet<Slot>) -> Result<Slot, Full> {
         (0..self.count)
@@ -100,11 +94,10 @@ mod tests {
             for slot in used {
                 let base = range.base(slot).unwrap();
                 prop_assert!(base >= end);
-                prop_assert_eq!(range.slot_of(base), Some(slot));
-                prop_assert_eq!(range.slot_of(base + SLOT_SIZE - 1), Some(slot));
                 end = base + SLOT_SIZE;
             }
-            prop_assert_eq!((range.slot_of(end), range.slot_of(start * SLOT_SIZE - 1)), (None, None));
+            prop_assert_eq!(end, (start + count) * SLOT_SIZE);
+            prop_assert_eq!(range.base(Slot(count)), None);
         }
     }
 }

@@ -84,6 +84,25 @@ pub fn allocate_one(
     })
 }
 
+/// The addresses of a family that [`allocate_one`] would give one after the other, this many at most.
+pub fn candidates(
+    network: &Network,
+    family: Family,
+    used: &BTreeSet<IpAddr>,
+    aside: &Aside,
+    now: i64,
+    most: usize,
+) -> Vec<IpAddr> {
+    let (mut used, mut list) = (used.clone(), Vec::new());
+    while list.len() < most
+        && let Ok(next) = allocate_one(network, family, &used, aside, now)
+    {
+        used.insert(next);
+        list.push(next);
+    }
+    list
+}
+
 /// How the addresses of one pool stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Census {

@@ -5,6 +5,7 @@
 
 pub mod aside;
 pub mod bandwidth;
+pub mod budget;
 pub mod definition;
 pub mod distribution;
 pub mod edit;
@@ -14,14 +15,17 @@ mod hostname;
 pub mod id;
 pub mod idmap;
 pub mod ipam;
+pub mod kernel;
 pub mod limits;
 pub mod mac;
 pub mod policy;
 pub mod recipe;
 pub mod request;
 pub mod resolve;
+pub mod stat;
 pub mod state;
 pub mod template;
 pub mod traffic;
 pub mod units;
 pub mod usage;
+pub mod why;

@@ -23,6 +23,9 @@ pub struct MacError(String);
 const PREFIX: [u8; 2] = [0x02, 0x68];
 
 impl Mac {
+    /// What the addresses of all VEs' own ends have in common: these bytes, where the mask has ones.
+    pub const OF_GUESTS: [[u8; 6]; 2] = [[PREFIX[0], PREFIX[1], 0, 0, 0, 0], [0xff, 0xff, 0xf0, 0, 0, 0]];
+
     /// The address of the VE's own end of its interface `index`.
     pub fn guest(id: VeId, index: u8) -> Self {
         Self::of(id, index, 0)
@@ -48,10 +51,16 @@ impl Mac {
         (prefix.prefix() == 64).then(|| Ipv6Addr::from_bits(prefix.network().to_bits() | u128::from(own)))
     }
 
-    /// Which of its VE's interfaces has it: the number that it was made from.
+    /// Which of its VE's interfaces has it, if it was made of an id: the number that it was made from.
     pub const fn index(self) -> u8 {
         let [.., index] = self.0;
         index
+    }
+
+    /// Can it be that of one interface: not of a group, and not all zeros?
+    pub const fn is_unicast(self) -> bool {
+        let [first, ..] = self.0;
+        first & 1 == 0 && !matches!(self.0, [0, 0, 0, 0, 0, 0])
     }
 
     /// The six bytes.

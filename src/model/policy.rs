@@ -7,8 +7,9 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use crate::budget::{self, Take};
 use crate::definition::{Addresses, Tenant};
-use crate::id::VeName;
+use crate::id::{TemplateRef, VeName};
 use crate::resolve::{Effective, Interface};
 use crate::units::Bytes;
 
@@ -55,12 +56,12 @@ impl fmt::Display for Violation {
 /// What is there besides the VE under judgement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Existing {
-    /// How many other VEs its tenant has.
-    ves: u64,
-    /// Their memory limits together; without limit: all there can be.
-    memory: u64,
-    /// Their disks together.
-    disk: u64,
+    /// What the VE itself takes of its tenant's budgets.
+    own: Option<Take>,
+    /// What it has had of them until now; `None`: it is new to this tenant.
+    had: Option<Take>,
+    /// What the other VEs of its tenant take.
+    others: Vec<Take>,
     /// Whose each address is, of every tenant.
     addresses: BTreeMap<IpAddr, VeName>,
     /// Another VE with the same id or name, if there is one.
@@ -68,9 +69,12 @@ pub struct Existing {
 }
 
 impl Existing {
-    /// Sums up all VEs of the host but `ve` itself.
-    pub fn besides<'a>(ve: &Effective, all: impl IntoIterator<Item = &'a Effective>) -> Self {
-        let mut existing = Self::default();
+    /// Looks at all VEs of a host of so many processors but `ve` itself.
+    pub fn besides<'a>(ve: &Effective, all: impl IntoIterator<Item = &'a Effective>, processors: u32) -> Self {
+        let mut existing = Self {
+            own: Some(Take::of(ve, processors)),
+            ..Self::default()
+        };
         for other in all {
             if (other.id, &other.name) == (ve.id, &ve.name) {
                 continue;
@@ -82,14 +86,22 @@ impl Existing {
                 .addresses
                 .extend(other.fixed_addresses().map(|a| (a, other.name.clone())));
             if other.tenant == ve.tenant {
-                existing.ves += 1;
-                existing.memory = existing
-                    .memory
-                    .saturating_add(other.limits.memory.limit.map_or(u64::MAX, Bytes::get));
-                existing.disk = existing.disk.saturating_add(other.disk.size.get());
+                existing.others.push(Take::of(other, processors));
             }
         }
         existing
+    }
+
+    /// What it has had of its tenant's budgets until now.
+    #[must_use]
+    pub fn having(mut self, had: Option<Take>) -> Self {
+        self.had = had;
+        self
+    }
+
+    /// One more VE of its tenant, whose definition can't be read.
+    pub fn add(&mut self, take: Take) {
+        self.others.push(take);
     }
 
     /// Adds an address that was handed out automatically to another VE.
@@ -115,6 +127,17 @@ pub fn check(ve: &Effective, tenant: &Tenant, existing: &Existing) -> Vec<Violat
         found.allowances(i, interface);
     }
     found.0
+}
+
+/// What to do where only these may be used.
+fn allowed<T: fmt::Display>(what: &str, list: &[T]) -> String {
+    match list {
+        [] => format!("allow the tenant {what} first"),
+        some => {
+            let all: Vec<String> = some.iter().map(ToString::to_string).collect();
+            format!("use one of {}, or change {what} of the tenant", all.join(", "))
+        }
+    }
 }
 
 #[derive(Default)]
@@ -210,60 +233,32 @@ impl Findings {
             return self.add(Sort::Grant, "tenant", problem, "judge it by its own tenant");
         }
         let whose = format!("tenant \"{}\"", tenant.name);
+        let may_not = |what: &str, name: &dyn fmt::Display| format!("{whose} may not use {what} \"{name}\"");
         if let Some(plans) = &tenant.plans
             && !plans.contains(&ve.plan)
         {
-            let allowed: Vec<&str> = plans.iter().map(AsRef::as_ref).collect();
-            let instead = if allowed.is_empty() {
-                "allow it plans first".to_owned()
-            } else {
-                format!("use one of {}", allowed.join(", "))
-            };
-            self.add(
-                Sort::Grant,
-                "plan",
-                format!("{whose} may not use plan \"{}\"", ve.plan),
-                instead,
-            );
+            self.add(Sort::Grant, "plan", may_not("plan", &ve.plan), allowed("plans", plans));
         }
-        if let Some(most) = tenant.max_ves.map(|n| n.get()).filter(|n| existing.ves >= *n) {
-            let problem = format!("{whose} has {} VEs already, and may have {most}", existing.ves);
-            self.add(Sort::Grant, "tenant", problem, "destroy one, or raise max_ves");
+        if let Some(networks) = &tenant.networks {
+            let strange = |i: &&Interface| !networks.contains(&i.network.name);
+            if let Some((n, interface)) = ve.interfaces.iter().enumerate().find(|(_, i)| strange(i)) {
+                let problem = may_not("network", &interface.network.name);
+                let instead = allowed("networks", networks);
+                self.add(Sort::Grant, format!("network.{n}.network"), problem, instead);
+            }
         }
-        let memory = ve.limits.memory.limit;
-        if tenant.memory.is_some() && memory.is_none() {
-            let problem = format!("unlimited, but {whose} has a budget of memory");
-            self.add(Sort::Grant, "memory.limit", problem, "set a limit");
-        } else {
-            let asked = memory.map_or(u64::MAX, Bytes::get);
-            self.budget("memory.limit", &whose, "memory", asked, existing.memory, tenant.memory);
+        // What it is made from can't be changed, so only a VE that is new to the tenant is asked.
+        if let (Some(templates), None) = (&tenant.templates, &existing.had) {
+            let is = |one: &TemplateRef| *one == ve.template || one.version.is_none() && one.name == ve.template.name;
+            if !templates.iter().any(is) {
+                let problem = may_not("template", &ve.template);
+                self.add(Sort::Grant, "template", problem, allowed("templates", templates));
+            }
         }
-        self.budget(
-            "disk.size",
-            &whose,
-            "disk",
-            ve.disk.size.get(),
-            existing.disk,
-            tenant.disk,
-        );
-    }
-
-    fn budget(&mut self, key: &str, whose: &str, what: &str, asked: u64, taken: u64, budget: Option<Bytes>) {
-        let Some(budget) = budget else { return };
-        if asked.saturating_add(taken) <= budget.get() {
-            return;
+        if let Some(own) = &existing.own {
+            self.0
+                .extend(budget::check(tenant, own, existing.had.as_ref(), &existing.others));
         }
-        let left = Bytes(budget.get().saturating_sub(taken));
-        let problem = format!(
-            "{} is more than the {left} of {what} that {whose} has left of {budget}",
-            Bytes(asked)
-        );
-        self.add(
-            Sort::Grant,
-            key,
-            problem,
-            format!("take less, or raise the tenant's {what}"),
-        );
     }
 
     /// A routed VE has nobody beside it whom it could deceive, so there is nothing to allow. On a bridge it isn't the host
@@ -374,7 +369,7 @@ mod tests {
         let none = Existing::default();
         let other = effective("", "id = 102\nname = \"web2\"");
         let ve = effective("", "");
-        let one = Existing::besides(&ve, [&ve, &other]);
+        let one = Existing::besides(&ve, [&ve, &other], 4);
         assert_eq!(keys(&ve, &tenant("plans = [\"large\"]"), &none), ["plan"]);
         assert_eq!(keys(&ve, &tenant("plans = []"), &none), ["plan"]);
         assert_eq!(keys(&ve, &tenant("max_ves = 1"), &none), [""; 0]);
@@ -384,13 +379,59 @@ mod tests {
         assert_eq!(keys(&ve, &tenant("disk = \"19GiB\""), &one), ["disk.size"]);
         assert_eq!(keys(&ve, &tenant("disk = \"20GiB\""), &one), [""; 0]);
         let unlimited = effective("", "[memory]\nlimit = \"unlimited\"");
-        assert_eq!(keys(&unlimited, &tenant("memory = \"8GiB\""), &none), ["memory.limit"]);
-        assert_eq!(keys(&unlimited, &tenant(""), &none), [""; 0]);
+        let alone = Existing::besides(&unlimited, [], 4);
+        assert_eq!(keys(&unlimited, &tenant("memory = \"8GiB\""), &alone), ["memory.limit"]);
+        assert_eq!(keys(&unlimited, &tenant(""), &alone), [""; 0]);
+        // What it has already it may keep.
+        let had = |ve: &Effective| one.clone().having(Some(Take::of(ve, 4)));
+        assert_eq!(keys(&ve, &tenant("memory = \"1MiB\"\nmax_ves = 1"), &had(&ve)), [""; 0]);
+        let less = effective("", "[memory]\nlimit = \"512MiB\"");
+        assert_eq!(
+            keys(&ve, &tenant("memory = \"1536MiB\""), &had(&less)),
+            ["memory.limit"]
+        );
         let text = check(&ve, &tenant("memory = \"1536MiB\""), &one)[0].to_string();
         assert_eq!(
             text,
-            "memory.limit: 1GiB is more than the 512MiB of memory that tenant \"acme\" has left of 1536MiB; \
-             take less, or raise the tenant's memory"
+            "memory.limit: it takes 1GiB of memory, and tenant \"acme\" has 512MiB left of 1536MiB (memory): \
+             web2 has 1GiB; take less, or raise memory of the tenant"
+        );
+    }
+
+    #[test]
+    fn what_a_tenant_may_use() {
+        let on = effective("", "[[network]]\nnetwork = \"public\"\naddresses = \"auto\"");
+        let had = |ve: &Effective| Existing::default().having(Some(Take::of(ve, 4)));
+        let none = Existing::default();
+        assert_eq!(keys(&on, &tenant("networks = [\"public\"]"), &none), [""; 0]);
+        assert_eq!(
+            keys(&on, &tenant("networks = [\"private\"]"), &had(&on)),
+            ["network.0.network"]
+        );
+        assert_eq!(
+            keys(&on, &tenant("templates = [\"alpine\", \"debian-12\"]"), &none),
+            [""; 0]
+        );
+        assert_eq!(
+            keys(&on, &tenant("templates = [\"debian-12/2026\"]"), &none),
+            ["template"]
+        );
+        assert_eq!(
+            keys(&on, &tenant("templates = [\"debian-12/2026\"]"), &had(&on)),
+            [""; 0]
+        );
+        let exact = effective("", "template = \"debian-12/2026\"");
+        for fits in ["debian-12", "debian-12/2026"] {
+            assert_eq!(
+                keys(&exact, &tenant(&format!("templates = [\"{fits}\"]")), &none),
+                [""; 0]
+            );
+        }
+        let text = check(&on, &tenant("networks = [\"a\", \"b\"]"), &none)[0].to_string();
+        assert_eq!(
+            text,
+            "network.0.network: tenant \"acme\" may not use network \"public\"; use one of a, b, or change networks of \
+             the tenant"
         );
     }
 
@@ -417,8 +458,11 @@ mod tests {
         let ve = effective("", "");
         let same_id = effective("", "name = \"web2\"");
         let same_name = effective("", "id = 102");
-        assert_eq!(keys(&ve, &tenant(""), &Existing::besides(&ve, [&same_id])), ["id"]);
-        assert_eq!(keys(&ve, &tenant(""), &Existing::besides(&ve, [&same_name])), ["name"]);
-        assert_eq!(keys(&ve, &tenant(""), &Existing::besides(&ve, [&ve])), [""; 0]);
+        assert_eq!(keys(&ve, &tenant(""), &Existing::besides(&ve, [&same_id], 4)), ["id"]);
+        assert_eq!(
+            keys(&ve, &tenant(""), &Existing::besides(&ve, [&same_name], 4)),
+            ["name"]
+        );
+        assert_eq!(keys(&ve, &tenant(""), &Existing::besides(&ve, [&ve], 4)), [""; 0]);
     }
 }

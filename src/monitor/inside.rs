@@ -12,7 +12,7 @@ use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromMonitor};
 use crate::spec::{Enter, Task};
 use crate::user::{self, User};
-use crate::{dev, privilege, seccomp, sys};
+use crate::{dev, guest, privilege, seccomp, sys};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -53,6 +53,7 @@ fn work(spec: &Enter, init: OwnedFd, stdio: Stdio, outside: &Channel) -> Result<
         Task::Test { directory } => std::process::exit(i32::from(!Path::new(directory).is_dir())),
         Task::Unpack(directory) => unpack(directory, outside),
         Task::Pack { path, name } => pack(path, name, outside),
+        Task::Edit(changes) => edit(changes),
     }
 }
 
@@ -208,6 +209,13 @@ fn unpack(directory: &str, outside: &Channel) -> Result<()> {
     // The rest of the stream is read, so that the writer sees our failure and not a broken pipe.
     let _ = std::io::copy(&mut input.take(1 << 20), &mut std::io::sink());
     done.and_then(|()| begun(outside))
+}
+
+/// Never returns but with a failure.
+fn edit(changes: &[guest::Op]) -> Result<()> {
+    let outcomes = guest::apply(Path::new("/"), changes)?;
+    let in_the_way = outcomes.iter().any(|o| matches!(o, guest::Outcome::Left { .. }));
+    std::process::exit(i32::from(in_the_way))
 }
 
 fn pack(path: &str, name: &str, outside: &Channel) -> Result<()> {

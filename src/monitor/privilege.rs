@@ -59,6 +59,11 @@ pub fn drop_capabilities(full: bool) -> Result<()> {
 
 /// Limits of the VE's own user namespace, written from inside before init runs; they hold because CAP_SYS_RESOURCE
 /// is dropped afterwards (kernel: Documentation/admin-guide/sysctl/user.rst).
+///
+/// They keep a guest from taking without end what no limit of its plan counts. Instances and watches of inotify are
+/// counted: the kernel charges their memory to the VE's group (SLAB_ACCOUNT in inotify_user.c), and to nobody else's
+/// user. So there is room for more than one system with systemd, which has some thirty instances, and for the watches
+/// of a development server.
 pub fn limit_namespace(switches: Switches) -> Result<()> {
     let user_namespaces = if switches.nesting { "64" } else { "0" };
     for (name, value) in [

@@ -109,6 +109,10 @@ const NETLINK_AUDIT: u32 = 9;
 const AF_KEY: u32 = 15;
 
 /// Puts the filter in force for this process and all it starts.
+///
+/// Without SECCOMP_FILTER_FLAG_LOG: a guest makes refused calls as often as it likes, and each would be a record in the
+/// host's one audit queue. When that is full, the kernel makes all who write to it wait, or drops what they say, the
+/// records of other VEs and of the host among it (kernel/audit.c).
 pub fn install(switches: Switches) -> Result<()> {
     sys::seccomp(&program(switches)).step("install the system call filter", "")
 }

@@ -202,4 +202,6 @@ pub enum Task {
         /// The name it gets.
         name: String,
     },
+    /// Makes these changes to files. Ends with code 1 if what the VE holds was in the way of one.
+    Edit(Vec<guest::Op>),
 }

@@ -15,6 +15,15 @@ pub fn stalled(dir: &Path) -> Option<Stalled> {
     })
 }
 
+/// The share of the last 10 s in which some task of the host waited for a resource ("cpu", "memory", "io"), in percent.
+/// `None` if this kernel doesn't tell.
+pub fn some_avg10(dir: &Path, resource: &str) -> Option<f32> {
+    let text = std::fs::read_to_string(dir.join(resource)).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    let value = line.split(' ').find_map(|field| field.strip_prefix("avg10="))?;
+    value.parse().ok()
+}
+
 /// Microseconds in which some task waited.
 fn total(text: &str) -> Option<u64> {
     let some = text.lines().find_map(|line| line.strip_prefix("some "))?;
@@ -44,6 +53,8 @@ mod tests {
             memory: 56,
         };
         assert_eq!(stalled(dir.path()), Some(expected));
+        assert_eq!(some_avg10(dir.path(), "io"), Some(0.0));
+        assert_eq!(some_avg10(dir.path(), "irq"), None);
         std::fs::write(dir.path().join("io"), "full avg10=0.00 total=3\n").unwrap();
         assert_eq!(stalled(dir.path()), None);
     }

@@ -42,8 +42,8 @@ impl Services {
             .is_ok_and(|output| output.status.success())
     }
 
-    /// Writes units, by name and text, and makes systemd know them. Those that were not there before are enabled; later
-    /// it is the administrator's choice. Returns what was written.
+    /// Writes units, and drop-ins of others' ("b.service.d/ours.conf"), by name and text, and makes systemd know them. Units
+    /// that were not there before are enabled; later it is the administrator's choice. Returns what was written.
     pub fn install(&self, units: &[(&str, String)]) -> Result<Vec<PathBuf>> {
         let (mut written, mut fresh) = (Vec::new(), Vec::new());
         for (name, text) in units {
@@ -52,7 +52,7 @@ impl Services {
             if there.as_ref() == Some(text) {
                 continue;
             }
-            if there.is_none() {
+            if there.is_none() && !name.contains('/') {
                 fresh.push(*name);
             }
             let dir = path.parent().unwrap_or(&self.root);
@@ -127,9 +127,15 @@ mod tests {
     fn a_unit_is_enabled_once_and_then_only_kept_right() {
         let (dir, services) = host();
         assert!(!services.has_systemd());
-        let unit = |text: &str| [("a.service", text.to_owned()), ("b.service", String::new())];
+        let unit = |text: &str| {
+            [
+                ("a.service", text.to_owned()),
+                ("b.service", String::new()),
+                ("other.service.d/a.conf", String::new()),
+            ]
+        };
         let written = services.install(&unit("[Service]\n")).unwrap();
-        assert_eq!(written.len(), 2);
+        assert_eq!(written.len(), 3);
         assert!(services.is_installed("a.service"));
         assert_eq!(std::fs::read_to_string(&written[0]).unwrap(), "[Service]\n");
         assert_eq!(told(&dir), ["daemon-reload", "enable a.service b.service"]);

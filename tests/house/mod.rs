@@ -362,10 +362,10 @@ impl Talk {
         String::from_utf8_lossy(&self.heard.lock().unwrap()).into_owned()
     }
 
-    /// Waits for a text.
+    /// Waits for a text; long, as who has been cut off for half a minute asks again only after another.
     #[track_caller]
     pub fn hear(&self, text: &str) {
-        let end = Instant::now() + Duration::from_secs(30);
+        let end = Instant::now() + Duration::from_secs(120);
         while !self.heard().contains(text) {
             assert!(Instant::now() < end, "{text:?} was not shown, only:\n{}", self.heard());
             std::thread::sleep(Duration::from_millis(10));

@@ -87,7 +87,8 @@ int deceive(const char *interface, const char *neighbour, const char *gateway)
     int udp = socket(AF_INET, SOCK_DGRAM, 0);
     ioctl(udp, SIOCGIFADDR, &ask);
     in_addr_t own = ((struct sockaddr_in *)&ask.ifr_addr)->sin_addr.s_addr;
-    const unsigned char offer[8] = {0, 67, 0, 68, 0, 72}, plain[8] = {4, 0, 4, 1, 0, 72}, tag[4] = {0, 5, 8, 0};
+    const unsigned char offer[8] = {0, 67, 0, 68, 0, 72}, offer_by_any[8] = {4, 0, 0, 68, 0, 72};
+    const unsigned char plain[8] = {4, 0, 4, 1, 0, 72}, tag[4] = {0, 5, 8, 0};
 
     begin(all, mac, 0x0806), arp(router, mac, 2, them), end(fd, "arp-gateway");
     begin(all, mac, 0x0806), arp(them, mac, 2, them), end(fd, "arp-neighbour");
@@ -95,6 +96,7 @@ int deceive(const char *interface, const char *neighbour, const char *gateway)
     begin(all, other, 0x0800), ip4(own, them, 17, plain, 8), end(fd, "other-mac");
     begin(all, mac, 0x0800), ip4(router, them, 17, plain, 8), end(fd, "gateways-address");
     begin(all, mac, 0x0800), ip4(own, them, 17, offer, 8), end(fd, "dhcp-offer");
+    begin(all, mac, 0x0800), ip4(own, them, 17, offer_by_any, 8), end(fd, "dhcp-by-any-port");
     begin(all, mac, 0x8100), put(tag, 4), ip4(own, them, 17, plain, 8), end(fd, "vlan");
     begin(bridges, mac, 0x0027), end(fd, "bpdu");
     unsigned char announce[56] = {0x60, 0, 0, 0, 0, 80, 58, 255, 0xfe, 0x80}; /* ICMPv6 134 from fe80::…:bad to all */

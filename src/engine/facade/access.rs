@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hostel_model::definition::{AccessRule, Direction, Peer, Verdict};
+use hostel_model::definition::{AccessRule, Direction, Peer, Verdict, overlap};
 use hostel_model::id::{TenantName, VeId, VeName};
 use hostel_model::request::VeRef;
 use hostel_model::resolve::{AccessRules, Effective, Source};
@@ -162,6 +162,8 @@ impl Engine {
             host.reload_access(None, None)?;
         }
         if !dry_run {
+            let readable = candidates.iter().filter_map(|c| c.effective.as_ref().ok());
+            host.keep_tenants(readable.map(|e| &e.tenant))?;
             host.renew_peers(&loaded)?;
         }
         if loaded.changed_by_hand {
@@ -261,7 +263,7 @@ impl Host {
             put: due.iter().filter_map(|d| d.guard.clone()).collect(),
             peers: self.peers(&named)?,
         };
-        Ok(self.access.change(&self.access_table(), &change)?)
+        self.change_access(&change)
     }
 }
 
@@ -340,7 +342,7 @@ fn touches(host: &Host, candidates: &[Candidate]) -> Vec<Touch> {
         rule.peers.iter().any(|peer| match peer {
             Peer::Network(network) => host
                 .find(&VeRef::Id(ve.id))
-                .is_ok_and(|s| s.addresses().any(|a| network.contains(a))),
+                .is_ok_and(|s| s.addresses().any(|a| network.contains(a)) || s.routes().any(|p| overlap(network, &p))),
             Peer::Ve(name) => *name == ve.name,
             Peer::Tenant(name) => *name == ve.tenant,
         })

@@ -54,7 +54,14 @@ impl Engine {
             Err(refusal) => Err(Error::new(Class::Refused, format!("{}: {refusal}", ve.name)).hint(refusal.instead)),
             Ok(Transition::AlreadyDone(why)) => Ok(outcome(why, false)),
             Ok(_) => {
-                let done = self.perform(&ve, was, action, progress)?;
+                let done = self.perform(&ve, was, action, progress);
+                self.host
+                    .note_operation(id, &ve.name, verb(action), done.as_ref().err());
+                let done = done?;
+                // Before its lock is given back: whoever suspends its tenant next may note that it ran.
+                if matches!(action, Action::Start(_) | Action::Resume | Action::Restart { .. }) {
+                    self.host.forget_halt(id)?;
+                }
                 match action {
                     Action::Destroy { .. } => lock.retire()?,
                     _ => drop(lock),
@@ -97,6 +104,8 @@ impl Engine {
             Action::Unpause => {
                 self.host.cgroups.thaw(id)?;
                 self.host.note_change(id);
+                let told = self.host.catch_up_names(id, "unpause");
+                told.iter().for_each(|line| progress.note(line));
                 Ok(outcome("unpaused", true))
             }
             Action::Suspend => self

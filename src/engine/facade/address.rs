@@ -177,7 +177,8 @@ impl Engine {
         let effective = self.host.resolve(&definition, &mut Catalogue::default())?;
         let networks: Vec<Network> = effective.interfaces.iter().map(|i| i.network.clone()).collect();
         let running = reality.init.is_some();
-        let taken = self.host.taken(Some(state.id))?;
+        let mut taken = self.host.taken(Some(state.id))?;
+        taken.heard = self.host.heard_for(&effective, &state.interfaces, &taken)?;
         let interfaces = self.host.interfaces(&effective, &state.interfaces, &taken)?;
         if running && state.interfaces != interfaces {
             let message = format!("{name} runs with other interfaces than its definition has");
@@ -202,10 +203,14 @@ impl Engine {
     fn choose(&self, held: &Held, n: usize, family: Option<ipam::Family>) -> Result<Vec<IpAddr>> {
         let (network, now) = (&held.networks[n], (self.host.clock)());
         let aside = self.host.aside()?;
-        let chosen = match family {
-            Some(family) => ipam::allocate_one(network, family, &held.used, &aside, now).map(|a| vec![a]),
-            None => ipam::allocate(network, &held.used, &aside, now),
-        };
+        let families = family.map_or_else(|| ipam::families(network).collect(), |one| vec![one]);
+        let wants: Vec<_> = families.iter().map(|f| (network, *f)).collect();
+        let heard = self.host.heard(&wants, &held.used, &aside, now)?;
+        let not = held.used.union(&heard).copied().collect();
+        let each = families
+            .iter()
+            .map(|f| ipam::allocate_one(network, *f, &not, &aside, now));
+        let chosen: std::result::Result<Vec<IpAddr>, _> = each.collect();
         chosen.map_err(|e| {
             let message = format!("cannot give {} another address", held.state.name);
             Error::new(Class::Limit, message).because(e)

@@ -6,8 +6,11 @@ mod counters;
 mod files;
 mod forwards;
 mod inventory;
+mod links;
+mod names;
 mod objects;
 mod proxies;
+mod rules;
 
 use std::time::Duration;
 
@@ -73,6 +76,9 @@ impl Engine {
     pub fn audit(&self, fix: bool) -> Result<Vec<Orphan>> {
         // First, as what they have made is theirs to finish or undo.
         let mut all = if fix { self.end_operations()? } else { Vec::new() };
+        if fix {
+            all.extend(self.host.mend_rules()?);
+        }
         let mut found = self.findings(fix)?.0;
         for pause in LOOKS {
             if found.is_empty() {
@@ -103,12 +109,19 @@ impl Engine {
         self.host.audit_monitors(&inventory, &mut findings);
         self.host.audit_groups(&inventory, &mut findings)?;
         self.host.audit_interfaces(&inventory, &mut findings)?;
+        self.host.audit_ports(&inventory, &mut findings)?;
         self.host.audit_shapers(&inventory, &mut findings)?;
         self.host.audit_bridges(&inventory, &mut findings)?;
         self.host.audit_proxies(&inventory, &mut findings)?;
         self.host.audit_forwarding(&inventory, &mut findings)?;
+        self.host.audit_links(&inventory, &mut findings)?;
+        self.host.audit_vlans(&mut findings)?;
+        self.host.audit_pools(&mut findings);
         self.host.audit_firewall(&inventory, &mut findings)?;
+        self.host.audit_rules(&inventory, &mut findings)?;
+        self.host.audit_tables(&mut findings)?;
         self.host.audit_access(&inventory, &mut findings)?;
+        self.host.audit_names(&inventory, &mut findings)?;
         self.host.audit_counters(&inventory, &mut findings)?;
         self.host.audit_held(&inventory, &mut findings)?;
         self.host.audit_loop_devices(&inventory, &mut findings)?;
@@ -117,6 +130,7 @@ impl Engine {
         self.host.audit_dumps(&inventory, &mut findings);
         self.host.audit_disks(&inventory, &mut findings)?;
         self.host.audit_definitions(&inventory, &mut findings)?;
+        self.host.audit_mistakes(&mut findings);
         self.host.audit_allocations(&mut findings)?;
         Ok(findings)
     }

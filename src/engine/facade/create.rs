@@ -102,7 +102,9 @@ impl Engine {
         let mut catalogue = Catalogue::default();
         let effective = self.host.resolve(&definition, &mut catalogue)?;
         let driver = effective.disk.driver.unwrap_or_else(|| self.host.usual_driver());
-        let judged = self.host.judge(&effective, driver).map_err(|e| {
+        // Lines are of use to whoever has written them.
+        let written = (request.file.is_some() || found.is_some()).then_some(text.as_str());
+        let judged = self.host.judge_text(&effective, driver, written).map_err(|e| {
             // Somebody took the number between our look and now: then it is drawn anew.
             let lost = !names_its_id(request) && self.host.taken(None).is_ok_and(|t| t.ids.contains(&effective.id));
             if lost { e.class(Class::Busy) } else { e }
@@ -111,6 +113,7 @@ impl Engine {
             progress.note(&warning);
         }
         self.host.check_driver(driver)?;
+        taken.heard = self.host.heard_for(&effective, &[], &taken)?;
         let state = self.allocate(&effective, driver, &taken)?;
         let limits_files = self.host.disks.get(driver).inodes(effective.disk.size.get()).is_some();
         Ok(Params {
@@ -120,6 +123,7 @@ impl Engine {
             disk_size: effective.disk.size.get(),
             inodes: effective.disk.inodes.filter(|_| limits_files),
             share: effective.share,
+            heard: taken.heard,
         })
     }
 

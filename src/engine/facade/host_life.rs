@@ -81,6 +81,7 @@ impl Engine {
                 Err(_) => true,
             }
         })?;
+        ves.retain(|member| !self.is_withheld(&member.outline, progress));
         for member in &mut ves {
             member.turn = u32::from(u16::MAX) - member.turn;
         }

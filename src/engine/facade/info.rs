@@ -1,10 +1,13 @@
 //! What this host can do: `hostel info`.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use hostel_model::definition::DriverName;
 use hostel_system::cgroup::Support;
 use hostel_system::criu::loses_ipc;
+use hostel_system::file;
+use hostel_system::net::Need;
 use hostel_system::process::find_lxcfs;
 use hostel_system::resolver;
 
@@ -16,32 +19,51 @@ impl Engine {
     pub fn info(&self) -> Result<Vec<Fact>> {
         let host = &self.host;
         let facts = host.cgroups.facts();
+        let kind = facts.kind.to_string();
         let mut list = vec![
             fact("version", env!("CARGO_PKG_VERSION"), ""),
             fact("configuration", &host.config_file.display().to_string(), ""),
-            fact(
-                "cgroups",
-                &facts.kind.to_string(),
-                "the kind that this host's init mounted",
-            ),
+            kernel(),
+            fact("cgroups", &kind, "the kind that this host's init mounted"),
         ];
-        let held = |what: &str, support: &Support| match support {
-            Support::Full => fact(what, "enforced", ""),
-            Support::Partly(why) => fact(what, "in part", why),
-            Support::No(why) => fact(what, "not here", why),
-        };
-        for (limit, support) in &facts.limits {
-            list.push(held(&format!("limit {}", limit.key()), support));
-        }
+        list.extend(
+            facts
+                .limits
+                .iter()
+                .map(|(limit, s)| held(&format!("limit {}", limit.key()), s)),
+        );
         list.extend(self.traffic_limits());
         list.push(held("device filter", &facts.devices));
         list.extend(self.drivers());
         list.push(fact(
             "network",
-            "routed",
-            "veth, a link-local gateway, nftables against spoofing",
+            "routed, nat, bridge",
+            "veth; nftables against spoofing; routed: a link-local gateway, nat: behind the host's address as well, \
+             bridge: of Hostel's own or one of the host's",
         ));
-        list.push(match host.criu.usable() {
+        list.push(self.suspension());
+        list.push(name_servers(&resolver::name_servers(&host.resolvers)));
+        list.push(self.names_by_dns());
+        list.push(self.forwarding());
+        let (base, slots) = (host.config.idmap.base, host.config.idmap.count);
+        let ranges = format!("{slots} of 65536 from {base}");
+        list.push(fact("id ranges", &ranges, "one for each VE, for life"));
+        list.push(self.figures());
+        list.push(self.units());
+        list.extend(host.broken_definitions().into_iter().map(|(kind, name, _, why)| {
+            let why = format!("{why}; no VE that uses it can start");
+            fact(&format!("{kind} {name}"), "can't be read", &why)
+        }));
+        list.push(match host.states() {
+            Ok(states) => fact("VEs", &states.len().to_string(), ""),
+            Err(e) => fact("VEs", "unknown", &chain(&e)),
+        });
+        Ok(list)
+    }
+
+    /// Whether VEs can be suspended to disk, and by what.
+    fn suspension(&self) -> Fact {
+        match self.host.criu.usable() {
             Ok((program, version)) => {
                 let but = match loses_ipc(version) {
                     Ok(true) => ", but none that uses System V IPC, as PostgreSQL does: that takes CRIU 3.18 or later",
@@ -55,47 +77,47 @@ impl Engine {
                 let hints = e.hints.join("; ");
                 fact("suspend", "not here", &format!("{}; {hints}", chain(&e)))
             }
-        });
-        list.push(name_servers(&resolver::name_servers(&host.resolvers)));
-        list.push(match host.network.unprepared() {
+        }
+    }
+
+    fn names_by_dns(&self) -> Fact {
+        const WHAT: &str = "names by DNS";
+        match self.host.name_servers.usable() {
+            Ok(program) => fact(WHAT, "works", &format!("by {}", program.display())),
+            Err(e) => {
+                let e = Error::from(e);
+                let hints = e.hints.join("; ");
+                fact(WHAT, "not here", &format!("{}; {hints}", chain(&e)))
+            }
+        }
+    }
+
+    fn forwarding(&self) -> Fact {
+        let off = |missing: Vec<(Need, String)>| -> Vec<String> {
+            let forwarding = missing.into_iter().filter(|(need, _)| *need == Need::Forwarding);
+            forwarding.map(|(_, setting)| setting).collect()
+        };
+        match self.host.network.unprepared().map(off) {
             Ok(missing) if missing.is_empty() => fact("forwarding", "on", ""),
             Ok(missing) => {
-                let why = format!(
-                    "{} is off: VEs reach only this host until the next start turns it on",
-                    missing.join(", ")
-                );
+                let off = missing.join(", ");
+                let why = format!("{off} is off: VEs reach only this host until the next start turns it on");
                 fact("forwarding", "off", &why)
             }
             Err(e) => fact("forwarding", "unknown", &chain(&Error::from(e))),
-        });
-        let base = host.config.idmap.base;
-        let slots = host.config.idmap.count;
-        list.push(fact(
-            "id ranges",
-            &format!("{slots} of 65536 from {base}"),
-            "one for each VE, for life",
-        ));
-        list.push(match host.lxcfs() {
-            None => fact(
-                "figures in /proc",
-                "the host's",
-                "VEs can have their own: see [proc] in hostel.toml",
-            ),
-            Some(mount) => match find_lxcfs(&mount) {
-                Ok(_) => fact(
-                    "figures in /proc",
-                    "each VE's own",
-                    &format!("by lxcfs at {}", mount.display()),
-                ),
-                Err(why) => fact("figures in /proc", "the host's", &why.to_string()),
-            },
-        });
-        list.push(self.units());
-        match self.host.states() {
-            Ok(states) => list.push(fact("VEs", &states.len().to_string(), "")),
-            Err(e) => list.push(fact("VEs", "unknown", &chain(&e))),
         }
-        Ok(list)
+    }
+
+    /// Whose memory, uptime and load a VE sees.
+    fn figures(&self) -> Fact {
+        const WHAT: &str = "figures in /proc";
+        let Some(mount) = self.host.lxcfs() else {
+            return fact(WHAT, "the host's", "VEs can have their own: see [proc] in hostel.toml");
+        };
+        match find_lxcfs(&mount) {
+            Ok(_) => fact(WHAT, "each VE's own", &format!("by lxcfs at {}", mount.display())),
+            Err(why) => fact(WHAT, "the host's", &why.to_string()),
+        }
     }
 }
 
@@ -138,6 +160,24 @@ impl Engine {
         }));
         list
     }
+}
+
+fn held(what: &str, support: &Support) -> Fact {
+    match support {
+        Support::Full => fact(what, "enforced", ""),
+        Support::Partly(why) => fact(what, "in part", why),
+        Support::No(why) => fact(what, "not here", why),
+    }
+}
+
+/// The kernel, and what is wrong with it as a host of strangers.
+fn kernel() -> Fact {
+    let read = |path: &str| file::read(Path::new(path)).unwrap_or_default();
+    let (release, version) = (read("/proc/sys/kernel/osrelease"), read("/proc/sys/kernel/version"));
+    let modules = read("/proc/modules");
+    let names = modules.lines().filter_map(|l| l.split(' ').next());
+    let doubts = hostel_model::kernel::doubts(release.trim(), version.trim(), names);
+    fact("kernel", &format!("Linux {}", release.trim()), &doubts.join("; "))
 }
 
 fn good_for(driver: DriverName) -> &'static str {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use hostel_model::definition::Network;
+use hostel_model::definition::{Naming, Network};
 use hostel_model::id::{NetworkName, VeId};
 use hostel_model::ipam::{Census, census};
 use hostel_system::firewall::Ruleset;
@@ -36,10 +36,20 @@ pub struct NetworkStatus {
     pub masquerade: bool,
     /// Bytes of the largest packet; `None`: the kernel's default.
     pub mtu: Option<u16>,
+    /// Does TCP over IPv4 pass in pieces of more than 64 KiB?
+    pub big_tcp: bool,
     /// The interface on which the host answers for its addresses.
     pub proxy: Option<String>,
     /// Is the LAN asked, before a VE gets an address, whether somebody has it?
     pub probe: bool,
+    /// Ports of the host that its VEs may connect to.
+    pub host_services: Vec<String>,
+    /// How many connections each interface of a VE may have begun.
+    pub connections: u32,
+    /// How its VEs find each other by name: off, hosts or dns.
+    pub names: Option<Naming>,
+    /// Do they learn the names of other tenants' VEs as well?
+    pub names_shared: bool,
     /// Seconds that an address which a VE gave back is kept from others.
     pub quarantine: u64,
     /// How many VEs are on it.
@@ -71,14 +81,14 @@ impl Engine {
     /// All networks, in order of name.
     pub fn networks(&self) -> Result<Vec<NetworkStatus>> {
         let taken = self.host.taken(None)?;
-        let ves = self.ves_by_network()?;
+        let (ves, connections) = (self.ves_by_network()?, self.host.connections()?);
         let names = self.host.names_of("networks").into_iter();
         let names = names.filter_map(|name| name.parse::<NetworkName>().ok());
         Ok(names
             .map(|name| {
                 let on_it = ves.get(&name).map_or(0, BTreeSet::len);
                 match Catalogue::default().network(&self.host, &name) {
-                    Ok(network) => status(network, &taken, on_it),
+                    Ok(network) => status(network, &taken, on_it, connections),
                     Err(e) => NetworkStatus {
                         name: name.to_string(),
                         problem: Some(chain(&e)),
@@ -89,8 +99,13 @@ impl Engine {
                         search: Vec::new(),
                         masquerade: false,
                         mtu: None,
+                        big_tcp: false,
                         proxy: None,
                         probe: false,
+                        host_services: Vec::new(),
+                        connections,
+                        names: None,
+                        names_shared: false,
                         quarantine: 0,
                         ves: on_it,
                     },
@@ -120,7 +135,7 @@ impl Engine {
             });
         }
         all.sort_by_key(|a| a.address);
-        Ok((status(network, &taken, on_it), all))
+        Ok((status(network, &taken, on_it, self.host.connections()?), all))
     }
 
     /// The packet rules of all networks, as they are loaded, with what each VE that runs may send from.
@@ -178,19 +193,24 @@ fn pairs(all: impl Iterator<Item = (String, Vec<IpAddr>)>) -> BTreeSet<(String, 
         .collect()
 }
 
-fn status(network: &Network, taken: &Taken, ves: usize) -> NetworkStatus {
+fn status(network: &Network, taken: &Taken, ves: usize, connections: u32) -> NetworkStatus {
     NetworkStatus {
         name: network.name.to_string(),
         problem: None,
         description: network.description.clone(),
         kind: Some(network.kind.to_string()),
         pools: census(network, &taken.addresses, &taken.aside, taken.now),
-        dns: network.dns.clone(),
+        dns: network.name_servers().clone(),
         search: network.search.iter().map(ToString::to_string).collect(),
         masquerade: network.masquerade,
         mtu: network.mtu,
+        big_tcp: network.big_tcp,
         proxy: network.proxy.as_ref().map(ToString::to_string),
         probe: network.probe,
+        connections,
+        host_services: network.host_services.iter().map(ToString::to_string).collect(),
+        names: Some(network.names.by),
+        names_shared: network.names.shared,
         quarantine: network.quarantine.duration().as_secs(),
         ves,
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use hostel_model::id::VeId;
+use hostel_model::id::{TenantName, VeId};
 use hostel_model::request::{Action, Selection, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_model::state::{State, judge};
@@ -16,12 +16,10 @@ use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
 use crate::journal::Look;
 use crate::op;
+use crate::shares;
 use crate::ve::outline::Outline;
 use crate::ve::record::VeState;
 use crate::ve::registry::{Catalogue, ids_in, unknown_ve};
-
-/// So few VEs are looked at one after the other: starting a thread would take longer.
-const FEW: usize = 16;
 
 impl Engine {
     /// The VEs meant; not found is an error that names all that weren't. Told are those of which it isn't known whether
@@ -31,7 +29,12 @@ impl Engine {
             Selection::Some(list) => self.select_some(list),
             Selection::All => Ok(self.outlines()?.into_iter().map(handle).collect()),
             Selection::Tenant(tenant) => {
-                Catalogue::default().tenant(&self.host, tenant)?;
+                match Catalogue::default().tenant(&self.host, tenant) {
+                    Err(e) if e.class == Class::NotFound => return Err(e),
+                    // Its VEs can be ended and looked at all the same.
+                    Err(e) => progress.note(&e.message),
+                    Ok(_) => {}
+                }
                 let mut meant = Vec::new();
                 for ve in self.outlines()? {
                     // Where its definition can't be read, its record may tell.
@@ -101,28 +104,7 @@ impl Engine {
     /// Every VE's status, in order of id.
     pub fn list(&self) -> Result<Vec<VeStatus>> {
         let ids = ids_in(&self.host.dirs.ves())?;
-        let threads = || std::thread::available_parallelism().map_or(1, usize::from);
-        let share = match ids.len() {
-            few @ ..=FEW => few.max(1),
-            many => many.div_ceil(threads()).max(FEW),
-        };
-        let mut rows = Vec::with_capacity(ids.len());
-        std::thread::scope(|scope| {
-            let mut shares = ids.chunks(share);
-            let first = shares.next().unwrap_or_default();
-            // Where the host has no thread to give, this one does it all.
-            let others: Vec<_> = shares
-                .map(|ids| {
-                    let work = move || self.host.rows(ids);
-                    (ids, std::thread::Builder::new().spawn_scoped(scope, work).ok())
-                })
-                .collect();
-            rows.extend(self.host.rows(first));
-            for (ids, other) in others {
-                rows.extend(other.and_then(|t| t.join().ok()).unwrap_or_else(|| self.host.rows(ids)));
-            }
-        });
-        Ok(rows)
+        Ok(shares::each(&ids, |ids| self.host.rows(ids)))
     }
 
     /// One VE's status.
@@ -195,13 +177,21 @@ impl Engine {
         for (n, interface) in state.interfaces.iter().enumerate() {
             let list: Vec<String> = interface.addresses.iter().map(ToString::to_string).collect();
             settings.push(allocated(format!("network.{n}.allocated"), list.join(", ")));
-            settings.push(allocated(format!("network.{n}.mac"), interface.mac.to_string()));
+            let (key, mac) = (format!("network.{n}.mac"), interface.mac.to_string());
+            match effective.interfaces.get(n).and_then(|i| i.mac) {
+                Some(asked) if asked == interface.mac => {}
+                Some(_) => settings.push(allocated(format!("{key}.now"), mac)),
+                None => {
+                    settings.retain(|s| s.key != key);
+                    settings.push(allocated(key, mac));
+                }
+            }
         }
         Ok(settings)
     }
 }
 
-fn handle(ve: Outline) -> VeHandle {
+pub(super) fn handle(ve: Outline) -> VeHandle {
     VeHandle {
         id: ve.id,
         name: ve.name,
@@ -281,6 +271,9 @@ impl Host {
             }
             Err(e) => row.problem = Some(chain(&e)),
         }
+        if let (None, Ok(tenant)) = (&row.problem, row.tenant.parse::<TenantName>()) {
+            row.problem = self.suspension(&tenant, catalogue);
+        }
         if let (None, Some(why)) = (&row.problem, &state.damaged) {
             row.problem = Some(format!(
                 "its record is damaged ({why}); the next command puts it right from its copy"
@@ -292,9 +285,13 @@ impl Host {
         row
     }
 
+    /// The root of a running guest, as the kernel shows it.
+    pub(crate) fn root_of(&self, init: Init) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", init.pid))
+    }
+
     fn measured(&self, row: &mut VeStatus, id: VeId, driver: &dyn Disks, init: Init) {
-        let root = PathBuf::from(format!("/proc/{}/root", init.pid));
-        row.disk = driver.glance(&self.dirs.ve(id), Some(&root));
+        row.disk = driver.glance(&self.dirs.ve(id), Some(&self.root_of(init)));
         if let Ok(usage) = self.cgroups.usage(id) {
             row.memory = usage.memory;
             row.cpu_ns = usage.cpu.total_ns;

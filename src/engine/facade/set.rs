@@ -8,6 +8,7 @@ use hostel_model::state::State;
 use hostel_model::units::{Bytes, human};
 use hostel_system::file;
 
+use super::transfer::{note_move, one_after_the_other};
 use super::{Engine, Progress, SetReport};
 use crate::error::{Class, Error, Result};
 use crate::op;
@@ -67,7 +68,10 @@ impl Engine {
         let reality = self.host.reality(state.id)?;
         let running = reality.init.is_some();
         let driver = self.new_driver(state, before.as_ref(), &after, &reality, progress)?;
-        for warning in self.host.judge(&after, driver.unwrap_or(state.driver))? {
+        for warning in self
+            .host
+            .judge_text(&after, driver.unwrap_or(state.driver), Some(new))?
+        {
             progress.note(&warning);
         }
         let disk_size = self.new_disk_size(state, before.as_ref(), &after, &reality, progress)?;
@@ -80,30 +84,39 @@ impl Engine {
             }
         });
         let interfaces = self.new_interfaces(state, before.as_ref(), &after, &reality)?;
-        let report = plan_change(state, before.as_ref(), &after, running, interfaces.is_some(), dry_run)?;
+        let tree = self.new_tree(state, before.as_ref(), &after, &reality)?;
+        let mut report = plan_change(state, before.as_ref(), &after, running, interfaces.is_some(), dry_run)?;
+        if let Some((from, _)) = &tree {
+            note_move(&mut report, from, &after);
+        }
         if let Some(to) = driver {
-            let size = disk_size.unwrap_or(state.disk_size);
-            let inodes = self.check_move(state, to, size, after.disk.inodes)?;
+            if tree.is_some() {
+                return Err(one_after_the_other(state));
+            }
+            if interfaces.is_some() {
+                return Err(two_at_once(state, to));
+            }
+            let disk_size = disk_size.unwrap_or(state.disk_size);
+            let params = op::relocate::Params {
+                old: old.to_owned(),
+                new: new.to_owned(),
+                from: state.driver,
+                to,
+                disk_size,
+                inodes: self.check_move(state, to, disk_size, after.disk.inodes)?,
+            };
             if !dry_run {
-                let (old, new) = (old.to_owned(), new.to_owned());
-                let params = op::relocate::Params {
-                    old,
-                    new,
-                    from: state.driver,
-                    to,
-                    disk_size: size,
-                    inodes,
-                };
                 self.run::<Relocate>(state.id, &params, progress)?;
                 self.host.note_change(state.id);
             }
             return Ok(report);
         }
-        if !dry_run && (old != new || disk_size.is_some()) {
+        if !dry_run && (old != new || disk_size.is_some() || tree.is_some()) {
             let params = op::set::Params {
                 old: old.to_owned(),
                 new: new.to_owned(),
                 disk_size,
+                tree: tree.map(|(_, tree)| tree),
                 interfaces,
             };
             self.run::<Set>(state.id, &params, progress)?;
@@ -172,7 +185,7 @@ impl Engine {
         let asked = |ve: &Effective| {
             ve.interfaces
                 .iter()
-                .map(|i| (i.addresses.clone(), i.routes.clone()))
+                .map(|i| (i.addresses.clone(), i.routes.clone(), i.mac))
                 .collect::<Vec<_>>()
         };
         let all = |ve: &Effective| (networks(ve), asked(ve), ve.forwards.clone());
@@ -190,15 +203,20 @@ impl Engine {
         if !now && before.is_some_and(|b| b.forwards == after.forwards) {
             return Ok(None);
         }
-        let new = self
-            .host
-            .interfaces(after, &state.interfaces, &self.host.taken(Some(state.id))?)?;
+        let mut taken = self.host.taken(Some(state.id))?;
+        if now {
+            taken.heard = self.host.heard_for(after, &state.interfaces, &taken)?;
+        }
+        let new = self.host.interfaces(after, &state.interfaces, &taken)?;
         if !now {
             return Ok(None);
         }
         let old = state.interfaces.clone();
-        // An interface can't be taken off one network and be on another in the same moment.
-        let moves = |i: &InterfaceState| old.iter().any(|o| o.mac == i.mac && o.network != i.network);
+        // An interface can't be taken off one network and be on another in the same moment, nor change its hardware address.
+        let moves = |i: &InterfaceState| {
+            let was = old.iter().find(|o| o.index() == i.index());
+            was.is_some_and(|o| o.network != i.network || o.mac != i.mac)
+        };
         if runs && new.iter().any(moves) {
             return Ok(None);
         }
@@ -337,7 +355,10 @@ fn plan_change(
     for change in before.map(|b| edit::diff(b, after)).unwrap_or_default() {
         let line = (change.key.clone(), change.old, change.new);
         let now = addresses_now && (change.key.starts_with("network.") || change.key.starts_with("forward."));
+        // Who shares its template is its tenant's word too, if it doesn't say it itself.
+        let moves = before.is_some_and(|b| b.tenant != after.tenant);
         match change.when {
+            When::Never(_) if moves && change.key == "share" => report.applied.push(line),
             When::Never(why) => return Err(never(state, &change.key, why)),
             When::Restart if running && !now => report.waiting.push(line),
             When::Restart | When::Live => report.applied.push(line),
@@ -348,6 +369,17 @@ fn plan_change(
 
 fn never(state: &VeState, key: &str, why: &str) -> Error {
     Error::new(Class::Refused, format!("{key} of {} can't be changed", state.name)).because(why.to_owned())
+}
+
+/// A move of the disk reserves no addresses and no ports: another VE might be given them meanwhile.
+fn two_at_once(state: &VeState, to: DriverName) -> Error {
+    let name = &state.name;
+    Error::new(
+        Class::Refused,
+        format!("the disk of {name} can't move in one change with its networks, addresses or forwards"),
+    )
+    .hint(format!("move it by itself: hostel set {name} disk.driver={to}"))
+    .hint("then change the rest")
 }
 
 fn refused_edit(state: &VeState, e: EditError) -> Error {

@@ -51,9 +51,9 @@ impl Engine {
             interrupted: interrupt::flag(),
         };
         let lock = self.host.locks.take(Subject::Ve(id), SETTLE, &patience)?;
-        if self.host.outline(id).is_none() {
+        let Some(ve) = self.host.outline(id) else {
             return lock.retire(); // it was destroyed while we waited, and its lock with it: this one is ours
-        }
+        };
         let reality = self.host.reality(id)?;
         if reason == LEFT {
             return self.host.recover(id, &self.runner(progress)).map(drop);
@@ -63,9 +63,14 @@ impl Engine {
         }
         // A command may have cleared up before us, and then what it did counts, not what the guest had asked for.
         let was_ours = reality.remains;
+        self.host.note_end(id, &ve.name, reason);
         self.host.recover(id, &self.runner(progress))?;
         if reason == REBOOT && was_ours {
-            self.run::<Start>(id, &VeAlone {}, progress)?;
+            let started = self.run::<Start>(id, &VeAlone {}, progress);
+            if started.is_err() {
+                self.host.note_refused_reboot(id)?;
+            }
+            started?;
         }
         drop(lock);
         self.host.settle_usage(SETTLE, progress);

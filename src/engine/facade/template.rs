@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use hostel_model::id::{TemplateName, VeName};
 use hostel_model::recipe::Recipe;
+use hostel_model::template::TemplateRef;
 use hostel_system::file;
 
-use super::{Engine, Progress, TemplateInfo};
+use super::{Engine, Progress, TemplateInfo, Verified};
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
-use crate::templates::{Share, Template, Templates, parse_reference};
+use crate::templates::{Template, Templates, parse_reference};
 use crate::ve::record::STATE;
 
 impl Engine {
@@ -63,12 +64,49 @@ impl Engine {
         let _lock = self.host.lock_registry("template remove")?;
         let store = self.host.templates();
         // As it was typed: a name alone must not mean the newest of several here.
-        let removed = store.remove(&parse_reference(name)?, &|t| self.host.users_of(t))?;
+        let removed = store.remove(&parse_reference(name)?, &|t| self.host.users_of(&t.record.reference()))?;
         let reference = removed.record.reference();
-        for tenant in self.host.names_of("tenants").iter().filter_map(|n| n.parse().ok()) {
-            store.remove_copy(&reference, &Share::Tenant(tenant))?;
+        for copy in store.copies()?.iter().filter(|c| c.shared && c.reference == reference) {
+            store.remove_copy(copy)?;
         }
         Ok(())
+    }
+
+    /// Compares trees with the checksums that were recorded when they were made: those of the template that is named
+    /// (`name`: all its versions, or `name/version`), or of all; in the store, then the copies. Reads every file of them.
+    pub fn template_verify(&self, name: Option<&str>, progress: &dyn Progress) -> Result<Vec<Verified>> {
+        let store = self.host.templates();
+        let asked = name.map(parse_reference).transpose()?;
+        let wanted = |reference: &TemplateRef| {
+            asked
+                .as_ref()
+                .is_none_or(|a| a.name == reference.name && (a.version.is_none() || a.version == reference.version))
+        };
+        let mut verified = Vec::new();
+        let mut add = |reference: &TemplateRef, place: &str, path: PathBuf, look: &dyn Fn() -> Result<Vec<String>>| {
+            progress.step(&format!("reading {reference} of {place}"));
+            verified.push(Verified {
+                template: reference.to_string(),
+                place: place.to_owned(),
+                path,
+                differences: look()?,
+            });
+            Ok::<(), Error>(())
+        };
+        for template in store.list()?.iter().filter(|t| wanted(&t.record.reference())) {
+            let look = || store.verify(template);
+            add(&template.record.reference(), "the store", template.path.clone(), &look)?;
+        }
+        for copy in store.copies()?.iter().filter(|c| wanted(&c.reference)) {
+            add(&copy.reference, &copy.whose, copy.path.clone(), &|| {
+                store.verify_copy(copy)
+            })?;
+        }
+        match (verified.is_empty(), &asked) {
+            // Says what there is.
+            (true, Some(asked)) => store.show(asked).map(|_| verified),
+            _ => Ok(verified),
+        }
     }
 
     fn info_of(&self, template: &Template) -> Result<TemplateInfo> {
@@ -79,7 +117,7 @@ impl Engine {
             family: record.family.to_string(),
             size: record.size,
             created: record.created.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            used_by: self.host.users_of(template)?,
+            used_by: self.host.users_of(&record.reference())?,
             source: record.source.clone(),
             checksum: record.checksum.clone(),
             init: record.init.kind.to_string(),
@@ -94,8 +132,8 @@ impl Host {
     }
 
     /// The VEs that stand on a template version, those too that are being made.
-    fn users_of(&self, template: &Template) -> Result<Vec<VeName>> {
-        let reference = template.record.reference().to_string();
+    pub(super) fn users_of(&self, reference: &TemplateRef) -> Result<Vec<VeName>> {
+        let reference = reference.to_string();
         let whole = self.all_states()?.into_iter().filter(|s| s.template == reference);
         let mut users: Vec<VeName> = whole.map(|s| s.name).collect();
         // One whose record is damaged stands on what it still names.

@@ -16,12 +16,15 @@ const LIFE: &str = "hostel.service";
 /// That by which they start with it.
 const BOOT: &str = "hostel-boot.service";
 
+/// What brings Hostel's rules back where somebody else's service flushes all.
+const FLUSHED: &str = "nftables.service.d/hostel.conf";
 /// That by which their usage is measured.
 const MANAGER: &str = "hostel-manager.service";
 
-const UNITS: [(&str, &str); 3] = [
+const UNITS: [(&str, &str); 4] = [
     (LIFE, include_str!("../../../templates/units/hostel.service")),
     (BOOT, include_str!("../../../templates/units/hostel-boot.service")),
+    (FLUSHED, include_str!("../../../templates/units/nftables.conf")),
     (MANAGER, include_str!("../../../templates/units/hostel-manager.service")),
 ];
 
@@ -107,12 +110,18 @@ mod tests {
     fn units_name_the_program_and_what_must_be_mounted() {
         let paths = ["/etc/hostel", "/srv/ve"].map(Into::into);
         let units = rendered(Path::new("/usr/local/bin/hostel"), &paths).unwrap();
-        let [(_, life), (_, boot), (_, manager)] = &units[..] else {
+        let [(_, life), (_, boot), (_, flushed), (_, manager)] = &units[..] else {
             panic!("{units:?}")
         };
         assert!(life.contains("\nExecStop=/usr/local/bin/hostel shutdown\n"), "{life}");
         assert!(life.contains("\nRequiresMountsFor=/etc/hostel /srv/ve\n"), "{life}");
         assert!(boot.contains("\nExecStart=/usr/local/bin/hostel boot\n"), "{boot}");
+        for when in ["StartPost", "Reload", "StopPost"] {
+            let line = format!(
+                "\nExec{when}=-/bin/sh -c 'systemctl is-active --quiet hostel.service && exec /usr/local/bin/hostel audit --fix'\n"
+            );
+            assert!(flushed.contains(&line), "{flushed}");
+        }
         assert!(
             manager.contains("\nExecStart=/usr/local/bin/hostel manager\n"),
             "{manager}"

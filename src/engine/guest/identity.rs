@@ -16,6 +16,7 @@ const UNITS: &str = "/etc/systemd/system";
 /// and [`GuestFacts::reset`] add. Fails on facts that can't stand in a guest's files.
 pub fn identity(family: Family, init: InitKind, facts: &GuestFacts) -> Result<Vec<Op>> {
     facts.check()?;
+    let init = inside(family, init);
     let text = Renderer::new(facts)?;
     let mut ops = Vec::new();
     if facts.fresh {
@@ -31,6 +32,15 @@ pub fn identity(family: Family, init: InitKind, facts: &GuestFacts) -> Result<Ve
     access(&mut ops, facts);
     clock(&mut ops, init, facts);
     Ok(ops)
+}
+
+/// What starts a guest's services. Alpine's process 1 is BusyBox's init, as it ships and as its templates say, and all
+/// that it runs is OpenRC.
+fn inside(family: Family, init: InitKind) -> InitKind {
+    match (family, init) {
+        (Family::Alpine, InitKind::Busybox) => InitKind::Openrc,
+        (_, init) => init,
+    }
 }
 
 pub(super) fn write(path: &str, content: String, when: When) -> Op {

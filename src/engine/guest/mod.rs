@@ -7,6 +7,7 @@
 
 mod facts;
 mod identity;
+mod neighbours;
 mod network;
 mod render;
 
@@ -15,3 +16,4 @@ mod tests;
 
 pub use facts::{GuestFacts, Interface};
 pub use identity::identity;
+pub use neighbours::neighbours;

@@ -1,13 +1,11 @@
 //! Taking readings of VEs.
 
-use std::path::PathBuf;
-
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_model::state::State;
 use hostel_model::traffic::{Amount, Flow};
 use hostel_model::usage::{Condition, Counter, Level, Moment, Reading, Run, Terms};
-use hostel_system::cgroup::{BlockDevice, Pressure, Usage};
+use hostel_system::cgroup::{DeviceIo, Hits, Pressure, Usage};
 use hostel_system::process::Init;
 use sha2::{Digest, Sha256};
 
@@ -46,8 +44,7 @@ fn life(state: &VeState) -> String {
 }
 
 /// The counters of a run, and the levels of what runs.
-fn fill(reading: &mut Reading, usage: &Usage, disks: Option<&[BlockDevice]>) {
-    let io = disks.and_then(|disks| usage.io_on(disks));
+fn fill(reading: &mut Reading, usage: &Usage, hits: &Hits, io: Option<DeviceIo>) {
     let some = |p: Option<Pressure>| p.map(|p| p.some_us);
     let full = |p: Option<Pressure>| p.and_then(|p| p.full_us);
     let counters = [
@@ -61,9 +58,9 @@ fn fill(reading: &mut Reading, usage: &Usage, disks: Option<&[BlockDevice]>) {
         (Counter::WriteBytes, io.map(|io| io.write_bytes)),
         (Counter::ReadOps, io.map(|io| io.read_ops)),
         (Counter::WriteOps, io.map(|io| io.write_ops)),
-        (Counter::OomKills, usage.oom_kills),
-        (Counter::ForksRefused, usage.forks_refused),
-        (Counter::MemoryHits, usage.memory_hits),
+        (Counter::OomKills, hits.oom_kills),
+        (Counter::ForksRefused, hits.processes),
+        (Counter::MemoryHits, hits.memory),
         (Counter::CpuSome, some(usage.cpu_pressure)),
         (Counter::CpuFull, full(usage.cpu_pressure)),
         (Counter::MemorySome, some(usage.memory_pressure)),
@@ -114,15 +111,14 @@ impl Host {
         if let Some(init) = reality.init {
             reading.run = Some(self.run_of(init, &reading.at));
             if let Ok(usage) = self.cgroups.usage(state.id) {
-                fill(&mut reading, &usage, self.io_devices(state, None).ok().as_deref());
+                let hits = self.cgroups.hits(state.id);
+                fill(&mut reading, &usage, &hits, self.io_of(state, &usage));
                 reading.levels[Level::Memory as usize] = usage.memory;
                 reading.levels[Level::Swap as usize] = usage.swap;
                 reading.levels[Level::Processes as usize] = usage.processes;
             }
         }
-        let root = reality
-            .init
-            .map(|init| PathBuf::from(format!("/proc/{}/root", init.pid)));
+        let root = reality.init.map(|init| self.root_of(init));
         let disk = self
             .disks
             .get(state.driver)
@@ -143,10 +139,15 @@ impl Host {
         Some(traffic.totals().into_iter().collect())
     }
 
-    /// The terms of a VE, as its definition says now.
+    /// The terms of a VE, as its definition says now. Whose it is, its record knows better: another tenant that was
+    /// written into the definition by hand hasn't got it yet.
     pub(crate) fn terms_of(&self, state: &VeState) -> Option<Terms> {
-        let effective = self.effective(&state.name, &mut Catalogue::default());
-        effective.ok().map(|ve| terms(&ve))
+        let ve = self.effective(&state.name, &mut Catalogue::default()).ok()?;
+        let mut terms = terms(&ve);
+        if let Some(tenant) = &state.tenant {
+            terms.tenant = tenant.to_string();
+        }
+        Some(terms)
     }
 
     /// Notes how a VE is and what it has used, as something about it changes. Never fails: an operation must not, for the
@@ -200,7 +201,7 @@ impl Host {
 
     /// Notes the last counters of a VE that has ended, before its groups go. Gives the run, for [`Host::note_after`];
     /// `None` if there is nothing to note.
-    pub(crate) fn note_end(&self, id: VeId) -> Option<(VeState, Option<Run>)> {
+    pub(crate) fn note_last(&self, id: VeId) -> Option<(VeState, Option<Run>)> {
         if !self.cgroups.exists(id) {
             return None;
         }
@@ -209,7 +210,8 @@ impl Host {
         let record = RunRecord::read(&self.dirs.run(id)).filter(|record| record.boot_id == self.boot_id);
         reading.run = record.map(|record| self.run_of(record.init, &reading.at));
         let usage = self.cgroups.usage(id).ok()?;
-        fill(&mut reading, &usage, self.io_devices(&state, None).ok().as_deref());
+        let hits = self.cgroups.hits(id);
+        fill(&mut reading, &usage, &hits, self.io_of(&state, &usage));
         self.note(&reading);
         Some((state, reading.run))
     }

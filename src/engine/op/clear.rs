@@ -51,7 +51,7 @@ impl Host {
         if self.cgroups.exists(id) {
             failures.keep(self.cgroups.kill(id));
         }
-        let ended = self.note_end(id);
+        let ended = self.note_last(id);
         failures.keep(self.cgroups.remove(id, PATIENCE));
         failures.keep(self.disks.detach(&self.dirs.ve(id), PATIENCE));
         // Last, as its interfaces are going meanwhile.

@@ -1,5 +1,7 @@
 //! Making a VE: `hostel create`.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ use crate::step::{Home, Operation, Step, nothing};
 use crate::templates;
 use crate::ve::record::VeState;
 use crate::ve::registry::Catalogue;
+use crate::ve::taken::Taken;
 
 /// A creation under way. Everything is made under a staging name; the last rename makes it a VE.
 #[derive(Debug)]
@@ -47,6 +50,9 @@ pub struct Params {
     pub inodes: Option<u64>,
     /// Who shares its template's tree.
     pub share: Share,
+    /// Addresses that were free, and that others on a LAN answer for.
+    #[serde(default)]
+    pub heard: BTreeSet<IpAddr>,
 }
 
 impl Operation for Create {
@@ -98,7 +104,10 @@ impl Create {
         if self.registry.is_none() {
             self.registry = Some(self.host.lock_registry(Self::VERB)?);
         }
-        let taken = self.host.taken(Some(self.id))?;
+        let taken = Taken {
+            heard: self.params.heard.clone(),
+            ..self.host.taken(Some(self.id))?
+        };
         if taken.names.contains(&self.state.name) || self.host.dirs.ve(self.id).exists() {
             return Err(Error::new(
                 Class::Busy,
@@ -202,17 +211,22 @@ impl Create {
         Ok(file::sync_dir(&self.host.dirs.definitions("ve"))?)
     }
 
-    /// Under the lock: whoever reads what is taken, just when the directory changes its name, may find neither.
+    /// Under the lock: whoever reads what is taken, just when the directory changes its name, may find neither. It is known
+    /// by name from then on, also if it never runs.
     fn commit(&mut self) -> Result<()> {
-        let _lock = self.host.lock_registry(Self::VERB)?;
-        let dirs = &self.host.dirs;
-        file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?;
+        {
+            let _lock = self.host.lock_registry(Self::VERB)?;
+            let dirs = &self.host.dirs;
+            file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?;
+        }
         self.host.note_birth(&self.state);
+        self.notes.extend(self.host.tell_names(&self.state, Self::VERB));
         Ok(())
     }
 
     /// Back to staging, where the other steps' undo looks for it.
     fn uncommit(&mut self) -> Result<()> {
+        self.notes.extend(self.host.untell_names(self.id, Self::VERB));
         let _lock = self.host.lock_registry(Self::VERB)?;
         let (staging, place) = (self.host.dirs.staging(self.id), self.host.dirs.ve(self.id));
         match place.exists() {

@@ -21,6 +21,7 @@ pub struct Destroy {
     host: Arc<Host>,
     id: VeId,
     name: VeName,
+    notes: Vec<String>,
 }
 
 /// Which VE: its state is gone half way through.
@@ -41,7 +42,12 @@ impl Operation for Destroy {
             host,
             id,
             name: params.name,
+            notes: Vec::new(),
         })
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     fn steps() -> &'static [Step<Self>] {
@@ -130,6 +136,7 @@ impl Destroy {
         }
         file::remove_tree(&doomed)?;
         self.host.remove_run_dir(self.id)?;
+        self.notes.extend(self.host.untell_names(self.id, Self::VERB));
         self.host.refresh_peers(Self::VERB)?;
         Ok(file::sync_dir(&self.host.dirs.ves())?)
     }

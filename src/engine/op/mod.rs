@@ -16,6 +16,7 @@ pub mod set;
 pub mod start;
 pub mod stop;
 pub mod suspend;
+pub mod tree;
 
 use hostel_model::id::VeName;
 use serde::{Deserialize, Serialize};

@@ -214,6 +214,7 @@ fn change(key: &'static str, value: &'static str) -> impl Fn(&Host) -> set::Para
             old,
             new,
             disk_size,
+            tree: None,
             interfaces: None,
         }
     }
@@ -226,6 +227,43 @@ fn set() {
         prove::<Set>(|| running(&[]), change(key, value));
     }
     prove::<Set>(|| made(&[]), change("disk.size", "512MiB"));
+}
+
+/// To another tenant, whose copy of the template it takes: by its own word, or as the tenants share it.
+#[test]
+fn set_tenant() {
+    use hostel_model::definition::Share;
+    for of_acme in [Share::Tenant, Share::None] {
+        let filled = || {
+            let host = made(&[("share", "tenant")]);
+            let files = fakes(&host).disks.files(&host.dirs.ve(id(101)));
+            std::fs::create_dir_all(files.join("upper/etc")).unwrap();
+            std::fs::write(files.join("upper/etc/motd"), "mine").unwrap();
+            host
+        };
+        let params = |host: &Host| set::Params {
+            tree: Some(super::tree::Tree {
+                tenant: "acme".parse().unwrap(),
+                share: of_acme,
+            }),
+            ..change("tenant", "acme")(host)
+        };
+        prove::<Set>(filled, params);
+    }
+}
+
+/// Of a tenant with budgets for what runs: nothing is left of the word that one is about to.
+#[test]
+fn start_within_budgets() {
+    let host = || {
+        let host = host()
+            .file("tenants/default.toml", "memory = \"1GiB\"\ncpu = 64\n")
+            .make();
+        with_ve(&host, &[]);
+        host.reserve.refill();
+        host
+    };
+    prove::<Start>(host, |_| super::VeAlone {});
 }
 
 /// Limits of traffic: one that ends, and one that comes.
@@ -252,6 +290,7 @@ fn set_addresses() {
             old,
             new,
             disk_size: None,
+            tree: None,
             interfaces: Some(set::Interfaces { old: had, new: has }),
         }
     };
@@ -297,6 +336,7 @@ fn set_forwards() {
             old,
             new,
             disk_size: None,
+            tree: None,
             interfaces: Some(set::Interfaces { old: had, new: has }),
         }
     };
@@ -320,6 +360,7 @@ fn set_networks() {
                 old,
                 new,
                 disk_size: None,
+                tree: None,
                 interfaces: Some(set::Interfaces { old: had, new: has }),
             }
         }

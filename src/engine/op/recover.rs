@@ -50,6 +50,8 @@ impl Host {
                 ));
             }
         }
+        // A start whose journal was lost, or given up, is not under way either.
+        self.has_started(id)?;
         self.remove_half_made(id)?;
         self.mend_record(id, runner.progress)?;
         match self.outline(id) {

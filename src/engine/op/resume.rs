@@ -65,7 +65,7 @@ impl Operation for Resume {
     fn steps() -> &'static [Step<Self>] {
         const {
             &[
-                Step::new("check", "checking", Resume::check, crate::step::nothing),
+                Step::new("check", "checking", Resume::check, Resume::uncheck),
                 Step::new("disk", "attaching the disk", Resume::attach_disk, Resume::detach_disk),
                 Step::new("limits", "setting limits", Resume::set_limits, Resume::remove_group),
                 Step::new(
@@ -98,6 +98,7 @@ impl Resume {
         let host = &self.host;
         host.usable_criu(&self.state)?;
         let effective = host.effective(&self.state.name, &mut Catalogue::default())?;
+        host.judge_start(&self.state, &effective)?;
         self.notes.extend(host.judge(&effective, self.state.driver)?);
         self.notes.extend(host.raise_settings());
         let dir = host.dirs.dump(self.id);
@@ -117,6 +118,10 @@ impl Resume {
             return Err(refuse("its disk has been changed since it was suspended".into()));
         }
         Ok(())
+    }
+
+    fn uncheck(&mut self) -> Result<()> {
+        self.host.has_started(self.id)
     }
 
     fn attach_disk(&mut self) -> Result<()> {
@@ -177,7 +182,16 @@ impl Resume {
         let names = host.interface_names(self.id, &self.state.numbers());
         host.firewall
             .hold(&host.held(self.id), &names, self.state.is_bridged())?;
-        host.ready_bridges(&self.state)?;
+        self.notes.extend(host.ready_bridges(&self.state)?);
+        host.probe(&self.state, &links).map_err(|mut e| {
+            let name = &self.state.name;
+            e.hints = vec![
+                format!("{name} stays suspended, with all that ran in it: find that machine, then resume it"),
+                format!("or give that up and boot anew: hostel start --discard {name}"),
+                "or don't ask: probe = false in the network's definition".to_owned(),
+            ];
+            e
+        })?;
         let ends = host.network.lay(&links)?;
         self.ends = links.iter().map(|l| l.guest_name.clone()).zip(ends).collect();
         host.shape_new(self.id, &self.state, &effective)?;
@@ -328,12 +342,14 @@ impl Resume {
     }
 
     fn settle(&mut self) -> Result<()> {
+        self.host.has_started(self.id)?;
         self.host.cgroups.thaw(self.id)?;
         self.host.note_begin(&self.state, self.host.terms_of(&self.state));
         self.host.firewall.release(&self.host.held(self.id))?;
         if let Some(init) = self.host.reality(self.id)?.init {
             let links = self.host.links(self.id, &self.state)?;
             self.notes.extend(self.host.announce(init, &links));
+            self.notes.extend(self.host.catch_up_names(self.id, Self::VERB));
         }
         self.host.give_up_dump(self.id)
     }

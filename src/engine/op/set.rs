@@ -9,6 +9,7 @@ use hostel_model::resolve::Effective;
 use hostel_system::{Kind, file};
 use serde::{Deserialize, Serialize};
 
+use super::tree::Tree;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step, nothing};
@@ -35,6 +36,9 @@ pub struct Params {
     /// The size that its disk is to have, if another than now.
     #[serde(default)]
     pub disk_size: Option<u64>,
+    /// Whose copy of its template it is to stand on, if it goes to another tenant.
+    #[serde(default)]
+    pub tree: Option<Tree>,
     /// Its interfaces, if they change now and not at its next start.
     #[serde(default)]
     pub interfaces: Option<Interfaces>,
@@ -75,6 +79,7 @@ impl Operation for Set {
             &[
                 Step::new("reserve", "reserving addresses", Set::reserve, Set::release),
                 Step::new("definition", "writing the definition", Set::write_new, Set::write_old),
+                Step::new("tree", "changing the template's tree", Set::new_tree, Set::old_tree),
                 Step::new("limits", "changing limits", Set::new_limits, Set::old_limits),
                 Step::new("access", "changing access rules", Set::new_access, Set::old_access),
                 Step::new("network", "changing interfaces", Set::readdress, Set::address_back),
@@ -140,6 +145,20 @@ impl Set {
         .hint(hint)
     }
 
+    fn new_tree(&mut self) -> Result<()> {
+        match &self.params.tree {
+            Some(tree) => self.host.stand_on(&self.state, tree),
+            None => Ok(()),
+        }
+    }
+
+    fn old_tree(&mut self) -> Result<()> {
+        match &self.params.tree {
+            Some(tree) => self.host.stand_back(&self.state, tree),
+            None => Ok(()),
+        }
+    }
+
     fn new_limits(&mut self) -> Result<()> {
         self.apply(&self.effective(&self.params.new)?)
     }
@@ -176,11 +195,13 @@ impl Set {
 
     fn release(&mut self) -> Result<()> {
         let Some(Interfaces { old, .. }) = self.params.interfaces.clone() else {
+            self.tell_names();
             return Ok(());
         };
         self.state.former = None;
         self.state.interfaces = old;
         self.state.write(&self.host.dirs.ve(self.id))?;
+        self.tell_names();
         self.host.refresh_peers(Self::VERB)
     }
 
@@ -199,7 +220,9 @@ impl Set {
         let Some(Interfaces { old, new }) = self.params.interfaces.clone() else {
             return self.state.interfaces.clone();
         };
-        let gone = old.into_iter().filter(|i| new.iter().all(|other| other.mac != i.mac));
+        let gone = old
+            .into_iter()
+            .filter(|i| new.iter().all(|other| other.index() != i.index()));
         new.iter().cloned().chain(gone).collect()
     }
 
@@ -229,13 +252,13 @@ impl Set {
         };
         let (old, new) = (self.with(from), self.with(to));
         let only = |of: &[InterfaceState], not: &[InterfaceState]| -> Vec<String> {
-            let wanted = of.iter().filter(|i| not.iter().all(|other| other.mac != i.mac));
+            let wanted = of.iter().filter(|i| not.iter().all(|other| other.index() != i.index()));
             wanted.map(|i| host.interface_name(id, i)).collect()
         };
         let (had, has) = (host.links(id, &old)?, host.links(id, &new)?);
         if !only(to, from).is_empty() {
             host.network.prepare_host()?;
-            host.ready_bridges(&new)?;
+            self.notes.extend(host.ready_bridges(&new)?);
         }
         let going = only(from, to);
         for name in &going {
@@ -257,12 +280,12 @@ impl Set {
     }
 
     /// Does somebody else have what is new to a VE that runs?
-    fn probe(&self, old: &[InterfaceState], new: &[InterfaceState]) -> Result<()> {
+    fn probe(&mut self, old: &[InterfaceState], new: &[InterfaceState]) -> Result<()> {
         if self.host.reality(self.id)?.init.is_none() {
             return Ok(());
         }
         let state = self.with(new);
-        self.host.ready_bridges(&state)?;
+        self.notes.extend(self.host.ready_bridges(&state)?);
         let mut links = self.host.links(self.id, &state)?;
         for link in &mut links {
             link.addresses.retain(|a| !old.iter().any(|i| i.addresses.contains(a)));
@@ -348,11 +371,13 @@ impl Set {
     fn record(&mut self) -> Result<()> {
         let size = self.params.disk_size.unwrap_or(self.state.disk_size);
         let effective = self.effective(&self.params.new)?;
-        self.host
-            .note_usage(&self.state, Some(crate::ledger::terms(&effective)));
+        let terms = crate::ledger::terms(&effective);
         let tenant = Some(effective.tenant);
-        let settled = self.params.interfaces.is_none();
+        let settled = self.params.interfaces.is_none() && self.params.tree.is_none();
         if settled && (size, &tenant) == (self.state.disk_size, &self.state.tenant) {
+            self.host.note_usage(&self.state, Some(terms));
+            // Its host name may be another.
+            self.tell_names();
             return Ok(());
         }
         if let Some(interfaces) = &self.params.interfaces {
@@ -361,7 +386,19 @@ impl Set {
         }
         self.state.disk_size = size;
         self.state.tenant = tenant;
+        if let Some(tree) = &self.params.tree {
+            self.state.lower = self.host.tree_of(&self.state, tree)?;
+        }
         self.state.write(&self.host.dirs.ve(self.id))?;
+        self.host.note_usage(&self.state, Some(terms));
+        self.tell_names();
+        if self.params.tree.is_some() {
+            self.host.drop_own_tree(&self.state)?;
+        }
         self.host.refresh_peers(Self::VERB)
+    }
+
+    fn tell_names(&mut self) {
+        self.notes.extend(self.host.tell_names(&self.state, Self::VERB));
     }
 }

@@ -15,8 +15,10 @@ use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, S
 
 use super::VeAlone;
 use crate::error::{Class, Error, Result};
+use crate::guest::neighbours;
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
+use crate::ve::names::Board;
 use crate::ve::outline::Outline;
 use crate::ve::record::{RunRecord, VeState};
 use crate::ve::registry::Catalogue;
@@ -96,6 +98,7 @@ impl Start {
     /// Everything that can be known to be wrong is found before anything is touched.
     fn check(&mut self) -> Result<()> {
         let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
+        self.host.judge_start(&self.state, &effective)?;
         self.notes.extend(self.host.judge(&effective, self.state.driver)?);
         self.notes.extend(self.host.raise_settings());
         let told = self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
@@ -114,6 +117,7 @@ impl Start {
     }
 
     fn uncheck(&mut self) -> Result<()> {
+        self.host.has_started(self.id)?;
         self.host.restore_interfaces(&mut self.state)
     }
 
@@ -229,7 +233,7 @@ impl Start {
             .extend(changed.iter().map(|line| format!("turned on forwarding: {line}")));
         let told = host.guard(self.id, &self.state, &self.effective()?.access, Self::VERB)?;
         self.notes.extend(told);
-        host.ready_bridges(&self.state)?;
+        self.notes.extend(host.ready_bridges(&self.state)?);
         host.probe(&self.state, &links)?;
         host.network.attach(launching.network_namespace(), &links)?;
         host.shape_new(self.id, &self.state, self.effective()?)?;
@@ -278,12 +282,14 @@ impl Start {
 
     /// A fresh VE has its identity now; what is written once is not written again.
     fn settle_in(&mut self) -> Result<()> {
+        self.host.has_started(self.id)?;
         // What ran before it was suspended can't go on beside what runs now.
         self.host.give_up_dump(self.id)?;
         let (password, tenant, terms) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
             Ok(ve) => (
                 ve.guest.password_hash.as_ref().map(|hash| hash.expose().to_owned()),
-                Some(ve.tenant.clone()),
+                // Once it is known, it takes more than a line in its definition to change it.
+                self.state.tenant.clone().or_else(|| Some(ve.tenant.clone())),
                 Some(crate::ledger::terms(&ve)),
             ),
             // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
@@ -304,6 +310,7 @@ impl Start {
         } else {
             self.host.keep_interfaces(&mut self.state)?;
         }
+        self.notes.extend(self.host.tell_names(&self.state, Self::VERB));
         self.host.refresh_peers(Self::VERB)
     }
 
@@ -319,6 +326,10 @@ impl Start {
             tasks: p.join,
             unified: p.unified,
         };
+        let mut identity = host.identity(effective, &self.state)?;
+        let names = host.known_names(&self.state, &effective.tenant, &mut Board::default());
+        host.note_names(self.id, &names)?;
+        identity.push(neighbours(names));
         Ok(Orders {
             watch: host.watch(self.id)?,
             id_base: host.id_base(&self.state)?,
@@ -329,7 +340,7 @@ impl Start {
             init: INITS.map(String::from).to_vec(),
             env: init_environment(self.id, &self.state),
             notifies,
-            identity: host.identity(effective, &self.state)?,
+            identity,
             switches: switches(effective),
             tmpfs_size: memory / 2,
         })

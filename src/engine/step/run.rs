@@ -117,7 +117,7 @@ impl Runner<'_> {
         let params = serde_json::from_value(begin.params.clone()).map_err(|e| fail(e.to_string()))?;
         let context = O::resume(host.clone(), id, params)?;
         let done = |s: &Step<O>| marks.get(s.name).is_some_and(|m| m.done);
-        let mut run = Run {
+        let run = Run {
             runner: self,
             id,
             context,
@@ -135,31 +135,9 @@ impl Runner<'_> {
             _ => None,
         };
         if !undoing && (passed.is_some() || steps.iter().any(|s| s.point_of_no_return && done(s))) {
-            self.progress
-                .note(&format!("finishing the {} of VE {id} that was cut short", O::VERB));
-            if let Some(name) = passed {
-                run.journal.done(name, true)?;
-            }
-            return match run.forward(&mut 0, |s| done(s) || passed == Some(s.name)) {
-                Ok(()) => run.journal.end().map(|()| Recovered::RolledForward),
-                Err(stop) => Err(run.remains(stop.error, stop.at)),
-            };
+            return run.finish(passed, done);
         }
-        self.progress
-            .note(&format!("undoing the {} of VE {id} that was cut short", O::VERB));
-        let begun = steps.iter().filter(|s| marks.get(s.name).is_some_and(|m| !m.undone));
-        let failures = run.undo(begun);
-        if failures.is_empty() {
-            run.journal.end()?;
-            return Ok(Recovered::RolledBack);
-        }
-        let mut error = Error::new(
-            Class::Failed,
-            format!("cannot undo the {} of VE {id} that was cut short", O::VERB),
-        )
-        .hint(format!("the next operation on VE {id} tries again"));
-        error.also = failures;
-        Err(error)
+        run.give_up(steps.iter().filter(|s| marks.get(s.name).is_some_and(|m| !m.undone)))
     }
 }
 
@@ -172,6 +150,37 @@ struct Stop {
 }
 
 impl<O: Operation> Run<'_, '_, O> {
+    /// Goes on with one that was cut short. `passed`: the step that was begun and has done what can't be taken back.
+    fn finish(mut self, passed: Option<&'static str>, done: impl Fn(&Step<O>) -> bool) -> Result<Recovered> {
+        let (verb, id) = (O::VERB, self.id);
+        let note = format!("finishing the {verb} of VE {id} that was cut short");
+        self.runner.progress.note(&note);
+        if let Some(name) = passed {
+            self.journal.done(name, true)?;
+        }
+        match self.forward(&mut 0, |s| done(s) || passed == Some(s.name)) {
+            Ok(()) => self.journal.end().map(|()| Recovered::RolledForward),
+            Err(stop) => Err(self.remains(stop.error, stop.at)),
+        }
+    }
+
+    /// Undoes what was begun of one that was cut short.
+    fn give_up<'s>(mut self, begun: impl DoubleEndedIterator<Item = &'s Step<O>>) -> Result<Recovered> {
+        let (verb, id) = (O::VERB, self.id);
+        self.runner
+            .progress
+            .note(&format!("undoing the {verb} of VE {id} that was cut short"));
+        let failures = self.undo(begun);
+        if failures.is_empty() {
+            self.journal.end()?;
+            return Ok(Recovered::RolledBack);
+        }
+        let message = format!("cannot undo the {verb} of VE {id} that was cut short");
+        let mut error = Error::new(Class::Failed, message).hint(format!("the next operation on VE {id} tries again"));
+        error.also = failures;
+        Err(error)
+    }
+
     /// Takes the steps that `skip` doesn't name. `begun` counts those that the journal knows of.
     fn forward(&mut self, begun: &mut usize, skip: impl Fn(&Step<O>) -> bool) -> std::result::Result<(), Stop> {
         let mut committed = O::steps().iter().any(|s| s.point_of_no_return && skip(s));

@@ -1,10 +1,12 @@
 //! Copies of a template's tree: one for each tenant, so that no page of the host's cache is shared between tenants
-//! (kernel bugs that write to a read-only page cross from VE to VE exactly where it is), or one for a single VE.
+//! (kernel bugs that write to a read-only page cross from VE to VE exactly where it is), or one for a single VE. What
+//! was copied is compared with the checksums that were recorded when the template was made: no VE is made of a tree
+//! that has changed since.
 
 use std::path::{Path, PathBuf};
 
-use hostel_model::id::TenantName;
-use hostel_model::template::TemplateRef;
+use hostel_model::id::{TemplateName, TenantName};
+use hostel_model::template::{TemplateRef, TemplateVersion};
 use hostel_system::archive::{self, Tree};
 use hostel_system::{Error as SystemError, file};
 
@@ -21,6 +23,20 @@ pub enum Share {
     Host,
     /// Nobody: the tree is one VE's own, and lies in this directory of its.
     None(PathBuf),
+}
+
+/// A copy of a template version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// Whose it is: "tenant acme", "VE 101".
+    pub whose: String,
+    /// Of which version.
+    pub reference: TemplateRef,
+    /// Its directory.
+    pub path: PathBuf,
+    /// Of a tenant: all its VEs may stand on it. That of a single VE goes with the VE.
+    pub shared: bool,
+    store: PathBuf,
 }
 
 impl Templates {
@@ -46,6 +62,7 @@ impl Templates {
         let staged = Staging::new(&store, parent)?;
         let copy = Tree::create(&staged.path().join("root"))?;
         archive::copy_tree(&Tree::open(&template.root())?, &copy)?;
+        refuse_changed(template, &self.compare(template, &copy)?)?;
         for name in ["template.toml", "manifest", "packages"] {
             let text = file::read(&template.path.join(name))?;
             file::write_atomic(&staged.path().join(name), text.as_bytes(), 0o600)?;
@@ -55,12 +72,45 @@ impl Templates {
         Ok(root)
     }
 
-    /// Removes a copy; none there is no error. The caller knows that no VE stands on it.
-    pub fn remove_copy(&self, reference: &TemplateRef, share: &Share) -> Result<()> {
+    /// Where that tree lies, or will when it is made.
+    pub fn place_of(&self, template: &Template, share: &Share) -> Result<PathBuf> {
         match self.copy_store(share) {
-            Some(store) if store.is_dir() => Staging::remove(&store, &copy_place(&store, reference)?),
-            _ => Ok(()),
+            Some(store) => Ok(copy_place(&store, &template.record.reference())?.join("root")),
+            None => Ok(template.root()),
         }
+    }
+
+    /// All copies, of tenants and of single VEs, whether or not the version is in the store.
+    pub fn copies(&self) -> Result<Vec<Copy>> {
+        let mut found = Vec::new();
+        for (shared, owner, store) in self.owned_stores()? {
+            // A VE that is being made or destroyed.
+            if owner.starts_with('.') {
+                continue;
+            }
+            let whose = format!("{} {owner}", if shared { "tenant" } else { "VE" });
+            for name in super::entries::<TemplateName>(&store)? {
+                for version in super::entries::<TemplateVersion>(&store.join(name.as_str()))? {
+                    found.push(Copy {
+                        whose: whose.clone(),
+                        path: store.join(name.as_str()).join(version.as_str()),
+                        reference: TemplateRef {
+                            name: name.clone(),
+                            version: Some(version),
+                        },
+                        shared,
+                        store: store.clone(),
+                    });
+                }
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// Removes a copy; none there is no error. The caller knows that no VE stands on it.
+    pub fn remove_copy(&self, copy: &Copy) -> Result<()> {
+        Staging::remove(&copy.store, &copy.path)
     }
 
     /// The directory that holds the copies of those who share; `None` where the template itself is shared.
@@ -74,19 +124,43 @@ impl Templates {
 
     /// All directories that hold copies.
     pub(super) fn copy_stores(&self) -> Result<Vec<PathBuf>> {
+        Ok(self.owned_stores()?.into_iter().map(|(_, _, store)| store).collect())
+    }
+
+    /// The same, each with whether it is a tenant's, and of which one or of which VE. A tenant whose file is gone still
+    /// has its copies.
+    fn owned_stores(&self) -> Result<Vec<(bool, String, PathBuf)>> {
         let mut found = Vec::new();
-        for kind in ["tenants", "ve"] {
+        for (kind, shared) in [("tenants", true), ("ve", false)] {
             let dir = self.data.join(kind);
-            let owners: Vec<String> = super::entries(&dir)?;
-            found.extend(
-                owners
-                    .iter()
-                    .map(|o| dir.join(o).join("templates"))
-                    .filter(|d| d.is_dir()),
-            );
+            for owner in super::entries::<String>(&dir)? {
+                let store = dir.join(&owner).join("templates");
+                if store.is_dir() {
+                    found.push((shared, owner, store));
+                }
+            }
         }
         Ok(found)
     }
+}
+
+/// `differences`: between a fresh copy of the template and what is on record of it.
+fn refuse_changed(template: &Template, differences: &[String]) -> Result<()> {
+    let Some(first) = differences.first() else {
+        return Ok(());
+    };
+    let reference = template.record.reference();
+    let more = match differences.len() {
+        1 => String::new(),
+        n => format!(", and {} more", n - 1),
+    };
+    Err(Error::new(
+        Class::Failed,
+        format!("template {reference} is not what it was when it was made"),
+    )
+    .because(format!("{first}{more}"))
+    .hint(format!("see all that differs: hostel template verify {reference}"))
+    .hint("make a new version, and create VEs from that: hostel template build RECIPE, or template import"))
 }
 
 fn copy_place(store: &Path, reference: &TemplateRef) -> Result<PathBuf> {

@@ -24,7 +24,7 @@ use hostel_model::template::{TemplateRecord, TemplateRef, TemplateVersion};
 use hostel_system::archive::{self, Tree};
 use hostel_system::file;
 
-pub use copies::Share;
+pub use copies::{Copy, Share};
 use staging::Staging;
 
 use crate::error::{Class, Error, Result};
@@ -130,13 +130,35 @@ impl Templates {
 
     /// Compares a template's tree with the list made when it was: a line for every difference.
     pub fn verify(&self, template: &Template) -> Result<Vec<String>> {
+        self.compare(template, &Tree::open(&template.root())?)
+    }
+
+    /// Compares a tree with what is on record of a template; the record itself by the checksum of its list.
+    fn compare(&self, template: &Template, tree: &Tree) -> Result<Vec<String>> {
         let recorded = file::read(&template.path.join("manifest"))?;
         let mut found = Vec::new();
         if archive::sha256(recorded.as_bytes()) != template.record.checksum {
             found.push("manifest: is not the one whose checksum template.toml has".to_owned());
         }
-        found.extend(archive::verify(&Tree::open(&template.root())?, &recorded)?);
+        found.extend(archive::verify(tree, &recorded)?);
         Ok(found)
+    }
+
+    /// Compares a copy with what is on record of the template in the store; with its own record where the store has
+    /// that version no more.
+    pub fn verify_copy(&self, copy: &Copy) -> Result<Vec<String>> {
+        let original = match &copy.reference.version {
+            Some(version) => Template::read(self.place(&copy.reference.name, version))?,
+            None => None,
+        };
+        let record = match original {
+            Some(template) => Some(template),
+            None => Template::read(copy.path.clone())?,
+        };
+        match record {
+            Some(template) => self.compare(&template, &Tree::open(&copy.path.join("root"))?),
+            None => Ok(vec!["template.toml: is gone".to_owned()]),
+        }
     }
 
     /// Removes a version; `name` alone will do if there is only one. `used_by`: the VEs that stand on it, as the

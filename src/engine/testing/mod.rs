@@ -18,6 +18,7 @@ use hostel_system::faults;
 use hostel_system::firewall::traffic::FakeCounters;
 use hostel_system::firewall::{FakeAccess, FakeFirewall};
 use hostel_system::mount::FakeMounts;
+use hostel_system::nameserver::FakeNameServers;
 use hostel_system::net::FakeNetwork;
 use hostel_system::process::FakeGuests;
 use tempfile::TempDir;
@@ -29,6 +30,7 @@ use crate::journal::Journals;
 use crate::lock::Locks;
 use crate::reserve::Reserve;
 use crate::step::testkit::FailCall;
+use crate::ve::last::LAST;
 use crate::ve::record::RunRecord;
 
 /// The template that every fake host has.
@@ -50,6 +52,7 @@ pub(crate) struct Fakes {
     pub firewall: Arc<FakeFirewall>,
     pub access: Arc<FakeAccess>,
     pub counters: Arc<FakeCounters>,
+    pub name_servers: Arc<FakeNameServers>,
     pub guests: FakeGuests,
     pub mounts: Arc<FakeMounts>,
     pub criu: FakeCriu,
@@ -162,6 +165,7 @@ impl Builder {
             firewall: Arc::default(),
             access: Arc::default(),
             counters: Arc::default(),
+            name_servers: Arc::default(),
             criu: FakeCriu::of(guests.clone()),
             guests,
             mounts,
@@ -189,6 +193,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
         firewall: fakes.firewall.clone(),
         access: fakes.access.clone(),
         counters: fakes.counters.clone(),
+        name_servers: fakes.name_servers.clone(),
         guests: Arc::new(fakes.guests.clone()),
         criu: Arc::new(fakes.criu.clone()),
         mounts: fakes.mounts.clone(),
@@ -225,6 +230,7 @@ pub(crate) fn again(host: &Host) -> Arc<Host> {
         firewall: f.firewall.clone(),
         access: f.access.clone(),
         counters: f.counters.clone(),
+        name_servers: f.name_servers.clone(),
         guests: f.guests.clone(),
         mounts: f.mounts.clone(),
         criu: f.criu.clone(),
@@ -280,6 +286,7 @@ pub(crate) const FAIL_CALLS: &[&FailCall<Host>] = &[
     &|h, n| fakes(h).firewall.fail_call(n),
     &|h, n| fakes(h).access.fail_call(n),
     &|h, n| fakes(h).counters.fail_call(n),
+    &|h, n| fakes(h).name_servers.fail_call(n),
     &|h, n| fakes(h).guests.fail_call(n),
     &|h, n| fakes(h).mounts.fail_call(n),
     &|h, n| fakes(h).criu.fail_call(n),
@@ -308,7 +315,7 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
 
 /// What may come, stay or go: locks, tenants' copies of templates (the next VE takes them), space put by, what VEs have
 /// used, and the templates themselves.
-const PASSED_OVER: [&str; 11] = [
+const PASSED_OVER: [&str; 12] = [
     "run/usage",
     "data/usage",
     "data/ledger.db",
@@ -317,6 +324,7 @@ const PASSED_OVER: [&str; 11] = [
     "run/locks",
     "run/.reserve",
     "run/taken.json",
+    "run/standing",
     "data/tenants",
     "data/.reserve",
     "templates",
@@ -327,7 +335,8 @@ fn files(dir: &Path, base: &Path, host: &Host, lines: &mut Vec<String>) {
     entries.sort();
     for path in entries {
         let name = path.strip_prefix(base).unwrap().display().to_string();
-        if PASSED_OVER.contains(&name.as_str()) || is_true_copy(&path) {
+        // And what is only told to people.
+        if PASSED_OVER.contains(&name.as_str()) || name.ends_with(LAST) || is_true_copy(&path) {
             continue;
         }
         if path.is_dir() {

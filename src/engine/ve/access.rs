@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use hostel_model::definition::{Direction, MAX_INTERFACES, Peer};
-use hostel_model::id::VeId;
+use hostel_model::id::{VeId, VeName};
 use hostel_model::resolve::{AccessRules, Effective};
-use hostel_system::firewall::{Change, Guard, Loaded, Peers};
+use hostel_system::file;
+use hostel_system::firewall::{Change, Guard, Loaded, Peers, outermost};
 use ipnetwork::IpNetwork;
 
 use super::record::{InterfaceState, VeState};
@@ -42,14 +43,21 @@ impl Host {
     /// Puts a VE's rules in force, or ends those that it had. Before its interfaces are made, and when they change.
     pub fn guard(&self, id: VeId, state: &VeState, rules: &AccessRules, verb: &str) -> Result<Vec<String>> {
         let (guard, table) = (self.guard_of(id, state, rules), self.access_table());
-        if guard.is_none() && !self.access.exists(&table)? {
+        self.keep_tenants(&state.tenant)?;
+        if guard.is_none() && !self.access.exists(&table)? && !self.dirs.rules_due().exists() {
             return Ok(Vec::new());
         }
         let _lock = self.lock_firewall(verb)?;
         let loaded = self.access.loaded(&table)?;
-        // The first one; or somebody has removed the table.
         if loaded == Loaded::default() {
-            return self.reload_access(Some(id), guard);
+            let due = self.dirs.rules_due().exists();
+            if !due && !self.access.exists(&table)? {
+                return self.first_guard(&table, guard).map(|()| Vec::new());
+            }
+            // Somebody has removed the table.
+            let by_hand = due.then(|| BY_HAND.to_owned());
+            let told = self.reload_access(Some(id), guard)?;
+            return Ok(by_hand.into_iter().chain(told).collect());
         }
         let known = loaded.peers.into_keys();
         let named: BTreeSet<Peer> = guard.iter().flat_map(Guard::peers).chain(known).collect();
@@ -58,7 +66,7 @@ impl Host {
             put: guard.clone().into_iter().collect(),
             peers: self.peers(&named)?,
         };
-        if self.access.change(&table, &change)? {
+        if self.change_access(&change)? {
             return Ok(Vec::new());
         }
         let mut told = vec![BY_HAND.to_owned()];
@@ -66,18 +74,32 @@ impl Host {
         Ok(told)
     }
 
+    /// Nobody has rules, also none that is ending and has let go of its own: not all are looked through.
+    fn first_guard(&self, table: &str, guard: Option<Guard>) -> Result<()> {
+        let Some(guard) = guard else { return Ok(()) };
+        self.note_rules_due(true)?;
+        let peers = self.peers(&guard.peers())?;
+        Ok(self.access.replace(table, &[guard], &peers)?)
+    }
+
     /// Ends a VE's rules, when its interfaces have gone.
     pub fn unguard(&self, id: VeId) -> Result<()> {
         let table = self.access_table();
-        if !self.access.exists(&table)? {
+        if !self.access.exists(&table)? && !self.dirs.rules_due().exists() {
             return Ok(());
         }
         let _lock = self.lock_firewall("stop")?;
+        match (self.access.exists(&table)?, self.dirs.rules_due().exists()) {
+            (true, _) => {}
+            (false, true) => return self.reload_access(Some(id), None).map(drop),
+            // Others' have ended meanwhile, and these were the last.
+            (false, false) => return Ok(()),
+        }
         let change = Change {
             end: vec![id],
             ..Change::default()
         };
-        if !self.access.change(&table, &change)? {
+        if !self.change_access(&change)? {
             self.reload_access(Some(id), None)?;
         }
         Ok(())
@@ -110,10 +132,10 @@ impl Host {
         let table = self.access_table();
         let mut also: BTreeSet<VeId> = self.access.loaded(&table)?.guards.into_keys().collect();
         also.extend(self.journals.pending()?);
-        let (mut guards, mut told) = (Vec::new(), Vec::new());
+        let (mut guards, mut told, mut catalogue) = (Vec::new(), Vec::new(), Catalogue::default());
         for (id, state) in self.states()? {
             // Of one that can't be told to have ended, the rules stay.
-            let runs = !self.reality(id).is_ok_and(|r| r.init.is_none());
+            let runs = !self.init(id).is_ok_and(|init| init.is_none());
             if Some(id) == one || !(runs || also.contains(&id)) {
                 continue;
             }
@@ -127,8 +149,8 @@ impl Host {
                 });
                 continue;
             };
-            let rules = match self.effective(&state.name, &mut Catalogue::default()) {
-                Ok(effective) => effective.access,
+            let rules = match self.access_of(&state.name, &mut catalogue) {
+                Ok(rules) => rules,
                 // It could not be read now.
                 Err(e) if e.class == Class::Failed && self.dirs.definition(&state.name).exists() => return Err(e),
                 Err(_) => {
@@ -142,10 +164,42 @@ impl Host {
         guards.extend(its);
         let named: BTreeSet<Peer> = guards.iter().flat_map(Guard::peers).collect();
         // Nothing is there, and nothing is to be: the usual, and not worth a transaction.
+        self.note_rules_due(!guards.is_empty())?;
         if !guards.is_empty() || self.access.exists(&table)? {
             self.access.replace(&table, &guards, &self.peers(&named)?)?;
         }
         Ok(told)
+    }
+
+    /// As [`hostel_system::firewall::Access::change`], with a note of whether there are rules from then on.
+    pub fn change_access(&self, change: &Change) -> Result<bool> {
+        let table = self.access_table();
+        if !change.put.is_empty() {
+            self.note_rules_due(true)?;
+        }
+        let done = self.access.change(&table, change)?;
+        if !change.end.is_empty() && !self.access.exists(&table)? {
+            self.note_rules_due(false)?;
+        }
+        Ok(done)
+    }
+
+    /// So that who has no rules sees without looking at all others that somebody has removed theirs.
+    fn note_rules_due(&self, due: bool) -> Result<()> {
+        let path = self.dirs.rules_due();
+        match due {
+            true if path.exists() => Ok(()),
+            true => Ok(file::replace(&path, b"")?),
+            false => Ok(file::remove_file(&path)?),
+        }
+    }
+
+    /// The rules of a VE. Nothing but its definition and its tenant's says them: a plan or a network that can't be read
+    /// changes none.
+    fn access_of(&self, name: &VeName, catalogue: &mut Catalogue) -> Result<AccessRules> {
+        let definition = self.definition(name)?;
+        let tenant = catalogue.tenant_in_force(self, &definition.tenant)?;
+        Ok(AccessRules::of_both(&definition.access, &tenant.access))
     }
 
     /// The addresses of peers by name.
@@ -162,7 +216,8 @@ impl Host {
                 }
             }
         }
-        Ok(peers)
+        // Of a VE that is given others, what it had and what it will have may overlap.
+        Ok(peers.into_iter().map(|(peer, all)| (peer, outermost(all))).collect())
     }
 
     /// By which names rules call a VE.
@@ -174,20 +229,20 @@ impl Host {
             .chain(tenant.map(Peer::Tenant))
     }
 
-    /// All addresses that a VE may send from: those that were given to it, and on a bridge those that its kernel makes
-    /// of its MAC address.
-    fn sources(&self, state: &VeState, catalogue: &mut Catalogue) -> Vec<IpAddr> {
+    /// All that a VE may send from: the addresses that were given to it, and on a bridge those that its kernel makes of its
+    /// MAC address; and the prefixes that are routed to it.
+    fn sources(&self, state: &VeState, catalogue: &mut Catalogue) -> Vec<IpNetwork> {
         let mut all: Vec<IpAddr> = state.addresses().collect();
         let local = IpNetwork::new(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 0_u16]), 64).ok();
         for interface in state.interfaces.iter().filter(|i| i.bridged.is_some()) {
             let mac = interface.mac;
             all.extend(local.and_then(|prefix| mac.announced(prefix)).map(IpAddr::from));
-            let network = catalogue.network(self, &interface.network).ok();
+            let network = catalogue.network_in_force(self, &interface.network).ok();
             let heard = network.filter(|n| n.bridge.as_ref().is_some_and(|b| b.pass_ra));
             let pools = heard.into_iter().flat_map(|n| &n.pools);
             all.extend(pools.filter_map(|p| mac.announced(*p)).map(IpAddr::from));
         }
-        all
+        all.into_iter().map(IpNetwork::from).chain(state.routes()).collect()
     }
 
     /// Rules that this kernel can't hold are refused; a peer that isn't there is told of.

@@ -1,8 +1,10 @@
 //! The bridges of networks: what they are called, what they shall be, and which VEs reach each other on them.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use hostel_model::definition::{self, Allowances, Network};
+use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_system::firewall::PortRules;
 use hostel_system::net::{BRIDGE_ALIAS_PREFIX, Bridge, OwnBridge, Port, Uplink, Vlan};
@@ -11,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::record::{InterfaceState, VeState};
 use super::registry::Catalogue;
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
 
 /// The longest name of an interface (IFNAMSIZ less the final zero).
@@ -63,7 +65,8 @@ impl Host {
         Ok(Some(Bridge { name, own }))
     }
 
-    pub(super) fn bridge_name(&self, network: &str, bridge: &definition::Bridge) -> String {
+    /// The name of the bridge of a network.
+    pub fn bridge_name(&self, network: &str, bridge: &definition::Bridge) -> String {
         match &bridge.existing {
             Some(existing) => existing.to_string(),
             None => self.own_name("br", network),
@@ -91,6 +94,7 @@ impl Host {
         OwnBridge {
             alias: format!("{BRIDGE_ALIAS_PREFIX}{}", network.name),
             mtu: network.mtu.map(u32::from),
+            big_tcp: network.big_tcp,
             addresses: bridge.host.iter().filter_map(with_prefix).collect(),
             uplink: bridge.uplink.as_ref().map(|uplink| Uplink {
                 name: uplink.to_string(),
@@ -100,20 +104,77 @@ impl Host {
     }
 
     /// Makes the bridges that a VE's interfaces are to be ports of, or mends them, and sees to the rules: both are there
-    /// before a port is.
-    pub fn ready_bridges(&self, state: &VeState) -> Result<()> {
+    /// before a port is. The answer is what is worth a line.
+    pub fn ready_bridges(&self, state: &VeState) -> Result<Vec<String>> {
+        let mut told = Vec::new();
         if !state.is_bridged() {
-            return Ok(());
+            return Ok(told);
         }
         let mut catalogue = Catalogue::default();
         let _lock = self.lock_firewall("start")?;
         self.mend_firewall()?;
         for interface in state.interfaces.iter().filter(|i| i.bridged.is_some()) {
-            if let Some(bridge) = self.bridge(catalogue.network(self, &interface.network)?)? {
-                self.network.bridge(&bridge)?;
+            if let Some(bridge) = self.bridge(catalogue.network_in_force(self, &interface.network)?)?
+                && self.network.bridge(&bridge)?
+            {
+                told.extend(self.replug(&bridge.name)?);
             }
         }
-        Ok(())
+        Ok(told)
+    }
+
+    /// A bridge was just made: VEs that run and are to be on it were on one that somebody has removed. The firewall must be
+    /// locked.
+    fn replug(&self, bridge: &str) -> Result<Vec<String>> {
+        let mut told = Vec::new();
+        for (id, state) in self.states()? {
+            let Ok(state) = state else { continue };
+            // One that can't be looked at keeps nobody from starting; the audit finds it.
+            if !state.is_bridged() || !self.init(id).is_ok_and(|init| init.is_some()) {
+                continue;
+            }
+            match self.plug_in(id, &state, Some(bridge)) {
+                Ok(0) => {}
+                Ok(_) => told.push(format!("bridge {bridge} was gone: {} is on it again", state.name)),
+                // It keeps nobody else from starting; the audit finds it.
+                Err(e) => told.push(format!(
+                    "bridge {bridge} was gone, and {} is not on it: {}",
+                    state.name,
+                    chain(&e)
+                )),
+            }
+        }
+        Ok(told)
+    }
+
+    /// Makes the host ends of a VE that runs ports again: of this bridge, or of all theirs. What holds them is there before.
+    /// Tells how many weren't. The firewall must be locked.
+    fn plug_in(&self, id: VeId, state: &VeState, bridge: Option<&str>) -> Result<usize> {
+        let mut links = self.links(id, state)?;
+        links.retain(|l| {
+            l.port
+                .as_ref()
+                .is_some_and(|p| bridge.is_none_or(|name| p.bridge == name))
+        });
+        if links.is_empty() {
+            return Ok(0);
+        }
+        let table = self.config.nft_table.as_str();
+        let there: BTreeSet<String> = self.firewall.members(table)?.into_iter().map(|m| m.interface).collect();
+        // As a rule they are: who ends just now is not to get them back.
+        if links.iter().any(|l| !there.contains(&l.host_name)) {
+            let members = self.members_of(id, state, &mut Catalogue::default());
+            self.firewall.admit(table, &members)?;
+        }
+        Ok(self.network.rejoin(&links)?)
+    }
+
+    /// For a VE that runs and whose ports are none any more: makes the bridges where they are gone, and the ports.
+    pub fn mend_ports(&self, id: VeId) -> Result<()> {
+        let state = self.state(id)?;
+        self.ready_bridges(&state)?;
+        let _lock = self.lock_firewall("audit")?;
+        self.plug_in(id, &state, None).map(drop)
     }
 
     /// What a link has beside if it is a port.
@@ -157,6 +218,7 @@ impl Host {
             any_mac: allowed.mac_spoofing,
             any_ip: allowed.ip_spoofing,
             dhcp_server: allowed.dhcp_server,
+            dhcp_client: allowed.dhcp_client,
             router: allowed.ra,
             hears_ra: bridge.pass_ra,
         };

@@ -80,8 +80,8 @@ impl Host {
         }
     }
 
-    /// Hold the VE's lock.
-    fn note_traffic(&self, id: VeId, readings: &[Reading]) -> Result<()> {
+    /// Writes down what these counters have counted, as part of what the VE has had. Hold the VE's lock.
+    pub fn note_traffic(&self, id: VeId, readings: &[Reading]) -> Result<()> {
         let dir = self.dirs.ve(id);
         // One that is no more is nobody's.
         if !dir.is_dir() {

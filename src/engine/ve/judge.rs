@@ -2,16 +2,18 @@
 //! definition, right before it does.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use hostel_model::definition::{Addresses, DriverName, Tenant, Unenforceable};
+use hostel_model::definition::{Addresses, DriverName, Unenforceable, VeDefinition};
+use hostel_model::edit::line_of;
 use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 use hostel_model::mac::Mac;
-use hostel_model::policy::{Existing, Sort, Violation, check};
+use hostel_model::policy::{Sort, Violation, check};
 use hostel_model::resolve::{Effective, Interface};
 use hostel_model::units::Bytes;
 use hostel_model::{idmap, ipam};
-use hostel_system::process;
+use hostel_system::{file, process};
 
 use super::forward;
 use super::record::{InterfaceState, VeState};
@@ -24,6 +26,11 @@ impl Host {
     /// Everything that is wrong with it as one error; else what is worth a warning. `driver`: what its disk is, or will
     /// be, made of.
     pub fn judge(&self, ve: &Effective, driver: DriverName) -> Result<Vec<String>> {
+        self.judge_text(ve, driver, None)
+    }
+
+    /// The same of a definition that is yet to be written; with its text, mistakes are told with their lines.
+    pub fn judge_text(&self, ve: &Effective, driver: DriverName, text: Option<&str>) -> Result<Vec<String>> {
         let mut catalogue = Catalogue::default();
         let tenant = catalogue.tenant(self, &ve.tenant)?.clone();
         let existing = self.existing(ve, &tenant, &mut catalogue)?;
@@ -35,15 +42,39 @@ impl Host {
                 Sort::Taken => Class::Refused,
                 Sort::Grant => Class::Limit,
             };
-            let reasons: Vec<String> = violations.iter().map(ToString::to_string).collect();
+            let place = |key: &str| self.place(ve, text, key);
+            let reasons: Vec<String> = violations.iter().map(|v| format!("{}{v}", place(&v.key))).collect();
             let error = Error::new(class, format!("{} may not be as it is defined", ve.name));
             return Err(error.because(reasons.join("\n")));
         }
         self.judge_sides(ve)?;
+        self.judge_names(ve)?;
         let mut notes = self.judge_access(ve)?;
         notes.extend(self.judge_limits(ve, driver)?);
         notes.extend(self.odd_forwards(ve)?);
         Ok(notes)
+    }
+
+    /// The file and the line of a key of a definition, with a colon behind; nothing if the key doesn't stand there.
+    pub(super) fn place(&self, ve: &Effective, text: Option<&str>, key: &str) -> String {
+        let path = self.dirs.definition(&ve.name);
+        let text = match text {
+            Some(text) => Some(text.to_owned()),
+            None => self.own_text(&path, ve),
+        };
+        let line = text.and_then(|text| line_of(&text, key));
+        line.map(|line| format!("{}:{line}: ", path.display()))
+            .unwrap_or_default()
+    }
+
+    /// What stands in a VE's definition, if that is what it was made from.
+    fn own_text(&self, path: &Path, ve: &Effective) -> Option<String> {
+        let text = file::read_opt(path).ok()??;
+        let definition = VeDefinition::parse(&path.display().to_string(), &text).ok()?;
+        let same = self
+            .resolve(&definition, &mut Catalogue::default())
+            .is_ok_and(|e| e == *ve);
+        same.then_some(text)
     }
 
     /// How large a disk can be, and how many files it can hold (they take room too), depends on what makes it.
@@ -72,20 +103,6 @@ impl Host {
             problem: format!("a disk with the disk.size of {size} can't be made for {inodes} files"),
             instead,
         })
-    }
-
-    /// The other VEs are looked at only where the tenant has a budget that they share.
-    fn existing(&self, ve: &Effective, tenant: &Tenant, catalogue: &mut Catalogue) -> Result<Existing> {
-        if tenant.max_ves.is_none() && tenant.memory.is_none() && tenant.disk.is_none() {
-            return Ok(Existing::default());
-        }
-        let mut others = Vec::new();
-        // Those too that are being made. One whose definition is broken can't be summed; it keeps nobody else from
-        // starting.
-        for state in self.all_states()? {
-            others.extend(self.effective(&state.name, catalogue));
-        }
-        Ok(Existing::besides(ve, &others))
     }
 
     /// Limits that this host can't hold: refused by name, or warned about where hostel.toml says so.
@@ -147,9 +164,12 @@ impl Host {
                 }
                 Addresses::Auto => match has.iter().find(|i| i.network == network.name) {
                     Some(old) if !old.addresses.is_empty() => old.addresses.clone(),
-                    _ => ipam::allocate(network, &used, &taken.aside, taken.now).map_err(|e| {
-                        Error::new(Class::Limit, format!("cannot give {} an address", ve.name)).because(e)
-                    })?,
+                    _ => {
+                        let not: BTreeSet<_> = used.union(&taken.heard).copied().collect();
+                        ipam::allocate(network, &not, &taken.aside, taken.now).map_err(|e| {
+                            Error::new(Class::Limit, format!("cannot give {} an address", ve.name)).because(e)
+                        })?
+                    }
                 },
             };
             if let Some((lost, owner)) = addresses.iter().find_map(|a| Some((a, taken.owner_of(*a)?))) {
@@ -158,10 +178,15 @@ impl Host {
                 return Err(Error::new(Class::Refused, message).because(why));
             }
             self.judge_gateways(ve, interface, &addresses)?;
+            // One whose addresses were given out long ago keeps them, whatever has been defined since.
+            if !has.iter().any(|i| i.network == network.name) {
+                self.judge_pools(network)?;
+            }
             used.extend(addresses.iter().copied());
             list.push(InterfaceState {
                 network: network.name.clone(),
-                mac: Mac::guest(ve.id, number),
+                mac: self.free_mac(ve, interface, number, taken)?,
+                index: interface.mac.is_some().then_some(number),
                 addresses,
                 forwards: Vec::new(),
                 routes: interface.routes.clone(),
@@ -170,6 +195,20 @@ impl Host {
         }
         forward::lead(ve, &mut list, taken)?;
         Ok(list)
+    }
+
+    /// The hardware address that an interface is to have, if nobody else on this host has it.
+    fn free_mac(&self, ve: &Effective, interface: &Interface, number: u8, taken: &Taken) -> Result<Mac> {
+        let mac = interface.mac.unwrap_or(Mac::guest(ve.id, number));
+        match taken.macs.get(&mac) {
+            None => Ok(mac),
+            Some(owner) => Err(Error::new(
+                Class::Refused,
+                format!("{} can't have the hardware address {mac}", ve.name),
+            )
+            .because(format!("VE \"{owner}\" has it"))
+            .hint("give one of them another: network.N.mac of its definition")),
+        }
     }
 
     /// A range of ids that no VE has.
@@ -213,8 +252,13 @@ impl Host {
         if unchanged {
             return Ok(Vec::new());
         }
+        // The LAN is not asked while others wait for the lock.
+        let heard = self.heard_for(ve, &had, &self.taken(Some(id))?)?;
         let _lock = self.lock_registry("start")?;
-        let taken = self.taken(Some(id))?;
+        let taken = Taken {
+            heard,
+            ..self.taken(Some(id))?
+        };
         let new = self.interfaces(ve, &had, &taken)?;
         let told = self.given_again(&state.name, &had, &new, &taken);
         state.former = (new != had).then_some(had);
@@ -256,7 +300,11 @@ impl Host {
 /// The number of each interface: one on a network that the VE is on already keeps its own, so that none is disturbed when
 /// another comes or goes; a new one has the lowest that is left.
 fn numbers(ve: &Effective, has: &[InterfaceState]) -> Vec<u8> {
-    let kept = |i: &Interface| has.iter().find(|h| h.network == i.network.name).map(|h| h.mac.index());
+    let kept = |i: &Interface| {
+        has.iter()
+            .find(|h| h.network == i.network.name)
+            .map(InterfaceState::index)
+    };
     let mut used: BTreeSet<u8> = ve.interfaces.iter().filter_map(kept).collect();
     let number = |i: &Interface| {
         let free = || (0..=u8::MAX).find(|n| !used.contains(n)).unwrap_or(u8::MAX);

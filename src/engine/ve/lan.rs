@@ -1,17 +1,27 @@
 //! Addresses on an Ethernet that isn't Hostel's alone: is somebody there who has them?
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use hostel_model::aside::Aside;
+use hostel_model::definition::{Addresses, Network};
+use hostel_model::ipam::{self, Family};
+use hostel_model::resolve::Effective;
 use hostel_system::net::{Link, Probe, check};
 
-use super::record::VeState;
+use super::record::{InterfaceState, VeState};
 use super::registry::Catalogue;
+use super::taken::Taken;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 
 /// How long the LAN is asked, for all addresses together. RFC 5227 takes seconds for one; machines that are up answer
 /// within a few milliseconds, and each is asked three times.
 const WITHIN: Duration = Duration::from_millis(300);
+/// So many addresses of a family are asked for at once when "auto" is to choose one, and this often at most.
+const DRAW: usize = 16;
+const DRAWS: usize = 4;
 
 impl Host {
     /// Refuses addresses that others have. Those of `links` are asked for, which are the VE's interfaces in order.
@@ -23,6 +33,7 @@ impl Host {
             let on = link.port.as_ref().map(|p| &p.bridge).or(link.proxy.as_ref());
             probes.extend(on.filter(|_| network.probe).map(|on| Probe {
                 interface: on.clone(),
+                instead: None,
                 addresses: link.addresses.clone(),
                 own: link.mac,
             }));
@@ -45,5 +56,71 @@ impl Host {
         .because(list.join("; "))
         .hint("find that machine, or give the VE another address: hostel address add, hostel address remove")
         .hint("or don't ask: probe = false in the network's definition"))
+    }
+
+    /// Which of the addresses that "auto" would give to this VE's interfaces, next to those that they have, others have
+    /// out there. All are asked for together; as a rule that takes as long as to ask for one.
+    pub fn heard_for(&self, ve: &Effective, has: &[InterfaceState], taken: &Taken) -> Result<BTreeSet<IpAddr>> {
+        let keeps = |network: &Network| has.iter().any(|i| i.network == network.name && !i.addresses.is_empty());
+        let new = ve.interfaces.iter().filter(|i| i.addresses == Addresses::Auto);
+        let networks = new.map(|i| &i.network).filter(|n| !keeps(n));
+        let wants: Vec<_> = networks.flat_map(|n| ipam::families(n).map(move |f| (n, f))).collect();
+        self.heard(&wants, &taken.addresses, &taken.aside, taken.now)
+    }
+
+    /// The same for an address of each of these families: all that answered before one of each was found that nobody has.
+    pub fn heard(
+        &self,
+        wants: &[(&Network, Family)],
+        used: &BTreeSet<IpAddr>,
+        aside: &Aside,
+        now: i64,
+    ) -> Result<BTreeSet<IpAddr>> {
+        let mut wants: Vec<_> = wants.iter().filter_map(|(n, f)| Some((self.ear(n)?, *n, *f))).collect();
+        let mut heard = BTreeSet::new();
+        for _ in 0..DRAWS {
+            let not: BTreeSet<IpAddr> = used.union(&heard).copied().collect();
+            let probe = |(ear, network, family): &(Probe, &Network, Family)| Probe {
+                addresses: ipam::candidates(network, *family, &not, aside, now, DRAW),
+                ..ear.clone()
+            };
+            let probes: Vec<Probe> = wants.iter().map(probe).collect();
+            if probes.iter().all(|p| p.addresses.is_empty()) {
+                return Ok(heard);
+            }
+            heard.extend(self.network.probe(&probes, WITHIN)?.into_iter().map(|(a, _)| a));
+            let answered = |p: &Probe| !p.addresses.is_empty() && p.addresses.iter().all(|a| heard.contains(a));
+            let mut still = probes.iter().map(answered);
+            wants.retain(|_| still.next().unwrap_or(false));
+            if wants.is_empty() {
+                return Ok(heard);
+            }
+        }
+        let names: BTreeSet<&str> = wants.iter().map(|(_, n, _)| n.name.as_str()).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        Err(Error::new(
+            Class::Limit,
+            format!("no address of network {names} was found that nobody has"),
+        )
+        .because(format!("{} that are free here all answer on its LAN", DRAW * DRAWS))
+        .hint("leave them out by \"ranges\" or \"exclude\" of the network; or find who answers for all: a router's proxy ARP may")
+        .hint("or don't ask: probe = false in the network's definition"))
+    }
+
+    /// Where the LAN of a network is asked, if it is to be: its bridge, or what is to be the bridge's uplink; or where the
+    /// host answers for its VEs.
+    fn ear(&self, network: &Network) -> Option<Probe> {
+        let bridge = network.bridge.as_ref();
+        let uplink = bridge.and_then(|b| b.uplink.as_ref().filter(|_| b.vlan.is_none()));
+        let on = match bridge {
+            Some(bridge) => self.bridge_name(network.name.as_str(), bridge),
+            None => network.proxy.as_ref()?.to_string(),
+        };
+        network.probe.then(|| Probe {
+            interface: on,
+            instead: uplink.map(ToString::to_string),
+            addresses: Vec::new(),
+            own: [0; 6],
+        })
     }
 }

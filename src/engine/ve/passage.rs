@@ -2,28 +2,35 @@
 
 use hostel_model::definition::NetworkKind;
 use hostel_model::id::VeId;
-use hostel_system::firewall::{IsolatedNetwork, MasqueradePool, Member, Nat, Ruleset};
+use hostel_system::firewall::{
+    Apart, HostSide, IsolatedNetwork, MasqueradePool, Member, Nat, Offer, Ruleset, Standing, usual_connections,
+};
 use hostel_system::net::{ALIAS_PREFIX, Link};
 use hostel_system::process::Init;
 
 use super::record::VeState;
 use super::registry::Catalogue;
-use crate::error::{Error, Result, chain};
+use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
 
 impl Host {
     /// The links of a VE.
     pub fn links(&self, id: VeId, state: &VeState) -> Result<Vec<Link>> {
-        let mut catalogue = Catalogue::default();
+        self.links_of(id, state, &mut Catalogue::default())
+    }
+
+    /// The same, for many VEs.
+    pub fn links_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Result<Vec<Link>> {
         let mut links = Vec::new();
         for interface in &state.interfaces {
-            let network = catalogue.network(self, &interface.network)?;
+            let network = catalogue.network_in_force(self, &interface.network)?;
             links.push(Link {
                 host_name: self.interface_name(id, interface),
                 guest_name: interface.guest_name(),
-                number: interface.mac.index().into(),
+                number: interface.index().into(),
                 mac: interface.mac.bytes(),
                 mtu: network.mtu.map(u32::from),
+                big_tcp: network.big_tcp,
                 addresses: interface.addresses.clone(),
                 routes: interface.routes.clone(),
                 alias: format!("{ALIAS_PREFIX}{id}"),
@@ -50,42 +57,75 @@ impl Host {
         Ok(self.firewall.admit(self.config.nft_table.as_str(), &members)?)
     }
 
-    /// If the table was gone or had been tampered with, every VE that runs is to pass again. The answer is what it is now.
-    pub(super) fn mend_firewall(&self) -> Result<Ruleset> {
-        let ruleset = self.ruleset()?;
-        if self.firewall.ensure(&ruleset)? {
-            // Whoever removed that table may have removed all. Nothing passes until these are in force.
-            self.reload_access(None, None)?;
-            self.firewall.admit(self.config.nft_table.as_str(), &self.members()?)?;
+    /// If the rules are not those that are wanted, these are loaded in one transaction with all VEs that run: none loses a
+    /// packet by it. The answer is the rules. Hold the firewall's lock.
+    pub fn mend_firewall(&self) -> Result<Ruleset> {
+        self.keep_networks()?;
+        let mut ruleset = self.ruleset()?;
+        match self.firewall.standing(&ruleset)? {
+            Standing::Current => return Ok(ruleset),
+            Standing::Outdated => {}
+            // Whoever changed that table may have changed all. What access rules drop is dropped before anything passes.
+            Standing::Broken => drop(self.reload_access(None, None)?),
         }
+        ruleset.members = self.admitted()?;
+        self.firewall.ensure(&ruleset)?;
         Ok(ruleset)
+    }
+
+    /// The members that a table has to have when it is loaded anew: those of VEs that run, and of operations under way
+    /// that have admitted theirs and whose VE's init is yet to come, as a resume's.
+    fn admitted(&self) -> Result<Vec<Member>> {
+        let under_way = self.journals.pending()?;
+        let there = self.firewall.members(self.config.nft_table.as_str())?;
+        let is_there = |m: &Member| there.iter().any(|t| t.interface == m.interface);
+        let (mut members, mut catalogue) = (Vec::new(), Catalogue::default());
+        for (id, state) in self.states()? {
+            let Ok(state) = state else {
+                // What it is called now can't be known, and it may run: what it has stays.
+                let its = |m: &&Member| self.config.interface_prefix.id_of(&m.interface) == Some(id);
+                members.extend(there.iter().filter(its).cloned());
+                continue;
+            };
+            let init = self.init(id);
+            let runs = matches!(init, Ok(Some(_)));
+            // Of one that can't be told to have ended, the same.
+            if runs || init.is_err() || under_way.contains(&id) {
+                let all = self.members_of(id, &state, &mut catalogue).into_iter();
+                members.extend(all.filter(|m| runs || is_there(m)));
+            }
+        }
+        Ok(members)
     }
 
     /// What the firewall should know of the VEs that run.
     pub fn members(&self) -> Result<Vec<Member>> {
         let (mut members, mut catalogue) = (Vec::new(), Catalogue::default());
         for (id, state) in self.states()? {
-            let (Ok(state), Ok(reality)) = (state, self.reality(id)) else {
-                continue;
-            };
-            if reality.init.is_some() {
+            if let (Ok(state), Ok(Some(_))) = (state, self.init(id)) {
                 members.extend(self.members_of(id, &state, &mut catalogue));
             }
         }
         Ok(members)
     }
 
-    /// What the firewall should know of a VE. A port whose network can't be read is left out: nothing passes it until that
-    /// is mended.
-    fn members_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Vec<Member> {
+    /// What the firewall should know of a VE. An interface whose network can't be read, nor was in force before, is left out:
+    /// nothing passes it until that is mended.
+    pub(super) fn members_of(&self, id: VeId, state: &VeState, catalogue: &mut Catalogue) -> Vec<Member> {
         let mut members = Vec::new();
         for i in &state.interfaces {
             let mut addresses = i.addresses.clone();
+            let network = catalogue.network_in_force(self, &i.network);
+            // Nobody knows what else than addresses holds it.
+            if network.as_ref().is_err_and(|e| e.class != Class::NotFound) {
+                continue;
+            }
             let port = match i.bridged {
                 None => None,
                 Some(allowed) => {
-                    let network = catalogue.network(self, &i.network).ok();
-                    let rules = network.and_then(|network| self.port_rules(i, state, network, allowed));
+                    let rules = network
+                        .ok()
+                        .and_then(|network| self.port_rules(i, state, network, allowed));
                     let Some((rules, announced)) = rules else { continue };
                     addresses.extend(announced);
                     Some(rules)
@@ -107,14 +147,30 @@ impl Host {
         members
     }
 
-    /// The firewall's rules as the networks' definitions want them; the members come and go one by one.
+    /// How many connections each interface of a VE may have begun.
+    pub fn connections(&self) -> Result<u32> {
+        match self.config.connections {
+            Some(most) => Ok(most),
+            None => Ok(usual_connections(self.firewall.tracked()?)),
+        }
+    }
+
+    /// The firewall's rules as the networks' definitions want them, or wanted them before one was broken; the members come
+    /// and go one by one.
     pub fn ruleset(&self) -> Result<Ruleset> {
         let mut catalogue = Catalogue::default();
         let (mut masquerade, mut bridged, mut isolated) = (Vec::new(), false, Vec::new());
         let mut nat = Nat::default();
+        let mut host = HostSide {
+            connections: self.connections()?,
+            ..HostSide::default()
+        };
         for name in self.names_of("networks") {
             let Ok(name) = name.parse() else { continue };
-            let network = catalogue.network(self, &name)?;
+            // One that was never in force since the host's boot holds nobody who runs.
+            let Ok(network) = catalogue.network_in_force(self, &name) else {
+                continue;
+            };
             if let Some(bridge) = &network.bridge {
                 bridged = true;
                 // What a host does on somebody else's bridge is its owner's affair.
@@ -124,14 +180,28 @@ impl Host {
                     pools: network.pools.clone(),
                     host: bridge.host.clone(),
                 }));
+                host.apart.extend(bridge.isolated.then(|| Apart {
+                    bridge: self.bridge_name(name.as_str(), bridge),
+                    pools: network.pools.clone(),
+                    others: network.exclude.clone(),
+                    own,
+                }));
                 // Behind an uplink there are others, whose frames the bridge passes on to the host.
                 let only_ves = own && bridge.uplink.is_none();
                 let bridge_name = self.bridge_name(name.as_str(), bridge);
-                nat.inside.extend(only_ves.then(|| bridge_name.clone()));
+                let side = if only_ves { &mut nat.inside } else { &mut host.shared };
+                side.push(bridge_name.clone());
                 let is_gateway = !bridge.host.is_empty();
                 nat.bridged
                     .extend(is_gateway.then(|| (bridge_name, network.pools.clone())));
             }
+            let offers = !network.host_services.is_empty();
+            host.offers.extend(offers.then(|| Offer {
+                pools: network.pools.clone(),
+                services: network.host_services.clone(),
+            }));
+            let servers = network.names.servers.iter();
+            nat.named.extend(servers.map(|server| (*server, network.pools.clone())));
             if network.kind == NetworkKind::Nat {
                 nat.closed.extend(&network.pools);
             }
@@ -147,6 +217,7 @@ impl Host {
             prefix: self.config.interface_prefix.as_str().to_owned(),
             masquerade,
             nat,
+            host,
             bridged,
             isolated,
             members: Vec::new(),

@@ -22,15 +22,9 @@ pub struct Reality {
 impl Host {
     /// Looks.
     pub fn reality(&self, id: VeId) -> Result<Reality> {
-        let run_dir = self.dirs.run(id);
-        let record = RunRecord::read(&run_dir).filter(|r| r.boot_id == self.boot_id);
-        let recorded = record.as_ref().map(|r| r.init).filter(|init| self.guests.alive(*init));
+        let record = self.run_record(id);
         let has_group = self.cgroups.exists(id);
-        // A lost record: the VE's cgroup still tells which process is its init.
-        let init = match recorded {
-            None if has_group => self.guests.find(&self.cgroups.processes(id)?),
-            found => found,
-        };
+        let init = self.init_by(id, record.as_ref())?;
         let state = match init {
             Some(_) if self.is_frozen(id)? => State::Paused,
             Some(_) => State::Running,
@@ -40,6 +34,24 @@ impl Host {
         };
         let remains = init.is_none() && (has_group || record.is_some());
         Ok(Reality { state, init, remains })
+    }
+
+    /// A VE's init, if it lives: what is asked of all VEs at once, where the rest doesn't matter.
+    pub fn init(&self, id: VeId) -> Result<Option<Init>> {
+        self.init_by(id, self.run_record(id).as_ref())
+    }
+
+    fn run_record(&self, id: VeId) -> Option<RunRecord> {
+        RunRecord::read(&self.dirs.run(id)).filter(|r| r.boot_id == self.boot_id)
+    }
+
+    fn init_by(&self, id: VeId, record: Option<&RunRecord>) -> Result<Option<Init>> {
+        let recorded = record.map(|r| r.init).filter(|init| self.guests.alive(*init));
+        Ok(match recorded {
+            // A lost record: the VE's cgroup still tells which process is its init.
+            None if self.cgroups.exists(id) => self.guests.find(&self.cgroups.processes(id)?),
+            found => found,
+        })
     }
 
     fn is_frozen(&self, id: VeId) -> Result<bool> {

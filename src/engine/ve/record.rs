@@ -22,8 +22,10 @@ use crate::journal::checksum;
 pub const STATE: &str = "state.toml";
 /// The same once more, for when that file is damaged: what was given to a VE must not be given to another.
 pub const COPY: &str = ".state.toml.copy";
-/// The version that this program writes. It reads this one and older ones.
+/// The version of a record that every Hostel understands, and the newest: of one with an interface whose number doesn't
+/// stand in its hardware address, which earlier ones would take for another. Each is written where it is needed.
 const VERSION: u32 = 1;
+const NEWEST: u32 = 2;
 
 /// `state.toml` in the VE's directory: what was allocated for it, for life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,8 +77,12 @@ pub struct VeState {
 pub struct InterfaceState {
     /// On which network.
     pub network: NetworkName,
-    /// Its MAC address inside. The number in it is the interface's for as long as it is there: others may go.
+    /// Its MAC address inside. If it was made of the VE's id, the number in it is the interface's for as long as it is there:
+    /// others may go.
     pub mac: Mac,
+    /// That number, if its definition names another address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u8>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
     /// Ports of the host that lead to them.
@@ -93,7 +99,12 @@ pub struct InterfaceState {
 impl InterfaceState {
     /// Its number: 0 for what is eth0 inside.
     pub fn number(&self) -> usize {
-        self.mac.index().into()
+        self.index().into()
+    }
+
+    /// The same as a byte.
+    pub fn index(&self) -> u8 {
+        self.index.unwrap_or(self.mac.index())
     }
 
     /// What it is called inside.
@@ -117,6 +128,12 @@ impl VeState {
             .iter()
             .chain(former)
             .flat_map(|i| i.addresses.iter().copied())
+    }
+
+    /// All hardware addresses that nobody else may have.
+    pub fn macs(&self) -> impl Iterator<Item = Mac> {
+        let former = self.former.iter().flatten();
+        self.interfaces.iter().chain(former).map(|i| i.mac)
     }
 
     /// All prefixes that overlap nobody else's.
@@ -170,9 +187,9 @@ impl VeState {
             return Err(bad("its checksum is wrong: it was damaged, or changed by hand".into()));
         }
         let state: Self = toml::from_str(&text).map_err(|e| bad(e.to_string()))?;
-        if state.version > VERSION {
+        if state.version > NEWEST {
             return Err(bad(format!(
-                "its version {} is newer than this hostel's {VERSION}",
+                "its version {} is newer than this hostel's {NEWEST}",
                 state.version
             )));
         }
@@ -181,8 +198,17 @@ impl VeState {
 
     /// Writes it, whole or not at all, and its copy.
     pub fn write(&self, dir: &Path) -> Result<()> {
-        let text = toml::to_string(self)
-            .map_err(|e| Error::new(Class::Failed, "cannot write state.toml").because(e.to_string()))?;
+        let all = || self.interfaces.iter().chain(self.former.iter().flatten());
+        let version = if all().any(|i| i.index.is_some()) {
+            NEWEST
+        } else {
+            VERSION
+        };
+        let text = toml::to_string(&Self {
+            version,
+            ..self.clone()
+        })
+        .map_err(|e| Error::new(Class::Failed, "cannot write state.toml").because(e.to_string()))?;
         let whole = format!("{HEAD}{CHECKSUM}{}\n{text}", checksum(text.as_bytes()));
         let written = file::write_atomic(&dir.join(STATE), whole.as_bytes(), 0o600);
         // A write that failed may have come as far as the new text. The copy follows what is there.

@@ -18,6 +18,8 @@ pub struct Catalogue {
     plans: std::collections::BTreeMap<PlanName, Plan>,
     networks: std::collections::BTreeMap<NetworkName, Network>,
     tenants: std::collections::BTreeMap<TenantName, Tenant>,
+    /// Networks whose definitions can't be read, as they are in force.
+    pub(super) standing: std::collections::BTreeMap<NetworkName, Network>,
 }
 
 impl Host {
@@ -170,7 +172,13 @@ impl Catalogue {
     }
 }
 
-fn load<T, E>(host: &Host, kind: &str, name: &str, parse: impl Fn(&str, &str) -> std::result::Result<T, E>) -> Result<T>
+/// Reads a definition of one kind.
+pub(super) fn load<T, E>(
+    host: &Host,
+    kind: &str,
+    name: &str,
+    parse: impl Fn(&str, &str) -> std::result::Result<T, E>,
+) -> Result<T>
 where
     E: std::error::Error + Send + Sync + 'static,
 {

@@ -19,13 +19,13 @@ impl Taken {
         found.map(|(_, name)| name.as_str())
     }
 
-    /// Does a prefix or an address of these belong to others?
+    /// Does a prefix or an address of these, IP or hardware, belong to others?
     pub fn lost(&self, interfaces: &[InterfaceState]) -> bool {
         let address = |a: &IpAddr| self.addresses.contains(a) || self.owner_of(*a).is_some();
         let prefix = |p: &IpNetwork| self.owner(p).is_some() || self.addresses.iter().any(|a| p.contains(*a));
         interfaces
             .iter()
-            .any(|i| i.addresses.iter().any(address) || i.routes.iter().any(prefix))
+            .any(|i| self.macs.contains_key(&i.mac) || i.addresses.iter().any(address) || i.routes.iter().any(prefix))
     }
 
     fn owner(&self, prefix: &IpNetwork) -> Option<&str> {
@@ -38,9 +38,12 @@ impl Host {
     /// A prefix is one VE's, and in no pool: what is in a pool is given to VEs one by one.
     pub(super) fn judge_routes(&self, ve: &Effective, taken: &Taken) -> Result<()> {
         let mut catalogue = Catalogue::default();
-        for prefix in ve.interfaces.iter().flat_map(|i| &i.routes) {
+        let prefixes = ve.interfaces.iter().enumerate();
+        for (n, prefix) in prefixes.flat_map(|(n, i)| i.routes.iter().map(move |p| (n, p))) {
             let refuse = |why: String| {
-                Error::new(Class::Refused, format!("{prefix} can't be routed to {}", ve.name)).because(why)
+                let place = self.place(ve, None, &format!("network.{n}.routes"));
+                Error::new(Class::Refused, format!("{prefix} can't be routed to {}", ve.name))
+                    .because(format!("{place}{why}"))
             };
             if let Some(other) = taken.owner(prefix) {
                 return Err(refuse(format!("it is, in whole or in part, VE \"{other}\"'s")));
@@ -53,8 +56,10 @@ impl Host {
             }
             for name in self.names_of("networks") {
                 // One that can't be read keeps only its own VEs from starting.
-                let network = name.parse().ok().map(|name| catalogue.network(self, &name));
-                let Some(Ok(network)) = network else { continue };
+                let Ok(parsed) = name.parse() else { continue };
+                let Ok(network) = catalogue.network_in_force(self, &parsed) else {
+                    continue;
+                };
                 if let Some(pool) = network.pools.iter().find(|p| overlap(p, prefix)) {
                     return Err(refuse(format!("it overlaps {pool}, a pool of network \"{name}\"")));
                 }

@@ -13,6 +13,7 @@ use std::time::UNIX_EPOCH;
 use hostel_model::aside::Aside;
 use hostel_model::forward::PortForward;
 use hostel_model::id::{VeId, VeName};
+use hostel_model::mac::Mac;
 use hostel_system::file;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
@@ -38,12 +39,16 @@ pub struct Taken {
     pub slots: BTreeSet<u32>,
     /// Addresses.
     pub addresses: BTreeSet<IpAddr>,
+    /// Hardware addresses, and whose each is.
+    pub macs: BTreeMap<Mac, VeName>,
     /// Ports of the host that lead to VEs.
     pub forwards: Vec<(VeName, PortForward)>,
     /// Prefixes that are routed to VEs, and to which.
     pub routes: Vec<(IpNetwork, VeName)>,
     /// Addresses that were in use a short while ago.
     pub aside: Aside,
+    /// Addresses that others on a LAN answer for: "auto" passes them over.
+    pub heard: BTreeSet<IpAddr>,
     /// When that was looked up, in seconds since 1970.
     pub now: i64,
 }
@@ -72,6 +77,8 @@ struct Entry {
     name: VeName,
     slot: u32,
     addresses: Vec<IpAddr>,
+    /// Not known to an earlier Hostel, whose index is of no use.
+    macs: Vec<Mac>,
     #[serde(default)]
     forwards: Vec<PortForward>,
     #[serde(default)]
@@ -151,6 +158,7 @@ impl Entry {
         Self {
             stamp: stamp.filter(|_| state.damaged.is_none()),
             addresses: state.addresses().collect(),
+            macs: state.macs().collect(),
             forwards: state.forwards().collect(),
             routes: state.routes().collect(),
             id: state.id,
@@ -166,6 +174,8 @@ impl Taken {
         self.names.insert(entry.name.clone());
         self.slots.insert(entry.slot);
         self.addresses.extend(&entry.addresses);
+        self.macs
+            .extend(entry.macs.iter().map(|mac| (*mac, entry.name.clone())));
         let forwards = entry.forwards.iter().map(|f| (entry.name.clone(), *f));
         self.forwards.extend(forwards);
         self.routes

@@ -52,6 +52,20 @@ impl Host {
         }
     }
 
+    /// The interfaces that must be there for a VE's limits to be held.
+    pub fn shapers_of(&self, id: VeId, state: &VeState, ve: &Effective) -> Result<Vec<String>> {
+        if !self.is_shaped(ve)? {
+            return Ok(Vec::new());
+        }
+        let Shape { inward, outward, .. } = self.shape(id, state, ve);
+        let limited = |d: &Direction| d.whole.is_some() || d.links.iter().any(|(_, own)| own.is_some());
+        Ok([inward, outward]
+            .into_iter()
+            .filter(limited)
+            .map(|d| d.device)
+            .collect())
+    }
+
     /// Limits the traffic of links that were just made, before anything may pass them.
     pub fn shape_new(&self, id: VeId, state: &VeState, ve: &Effective) -> Result<()> {
         match self.is_shaped(ve)? {

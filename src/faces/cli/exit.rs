@@ -59,7 +59,7 @@ exec, enter and runscript end with the code of the command they ran;
 128+N says that signal N ended it.
 
 For several VEs the worst counts: 130, then 1, 2, 3, 6, 5, 4, 0.
-audit ends with 1 if it leaves something that should not exist.
+audit ends with 1 if it leaves something that it found.
 ";
 
 impl Exit {

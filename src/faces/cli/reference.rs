@@ -32,7 +32,8 @@ show --json             an array of {key, value, source}
 set --json              {dry_run, applied: [], waiting: []}, of {key, old, new}
 network list --json     an array of what network show gives, without addresses
 network show --json     {name, problem, description, kind, pools: [], dns: [],
-                        search: [], masquerade, mtu, proxy, probe,
+                        search: [], masquerade, mtu, big_tcp, proxy, probe,
+                        host_services: [], connections, names, names_shared,
                         quarantine, ves, addresses: []}
                         pools: of {pool, used, aside, left}, where left is at
                         most 18446744073709551615; addresses: of {address,
@@ -47,12 +48,29 @@ firewall apply --json   {dry_run, rules: [], ves: []}
 forward add and remove --json: {id, name, protocol, listen, to, changed, live}
 forward list --json     an array of {ve, id, protocol, listen, target, to,
                         interface, network, active}
+tenant list --json      an array of what tenant show gives, without shares
+tenant show --json      {name, state, problem, suspended, description, contact,
+                        tags: [], share, plans, templates, networks, ves,
+                        running, budgets: [], shares: []}
+                        state: active, suspended or broken; plans, templates,
+                        networks: arrays, or null for all; budgets: of {budget,
+                        unit, used, running, limit}, null for no limit; shares:
+                        of {id, name, state, cpu, memory, disk, ipv4, ipv6}
+tenant set --json       what set gives
+tenant suspend and unsuspend --json: as the verbs on VEs
 info --json             an array of {what, value, why}
 audit --json            an array of {kind, object, why, fixed, error}
 template list --json    an array of what template show gives
 template show --json    {name, version, family, init, size, created, source,
                         checksum, used_by: []}
 template build and import --json: what template show gives
+template verify --json  an array of {template, place, path, differences: []}
+template remove --json  {template, ok, error} for each, one a line; error, as a
+                        verb's, only if ok is false
+suspend --check --json  {id, name, ok, obstacles: [], visitors: []} for each,
+                        one a line; ok: nothing stands in the way
+traffic --json          an array of {ve, id, class, in, out}; in and out: {ipv4,
+                        ipv6}, of {bytes, packets}
 ";
 
 /// The fields of a VE, for a person.

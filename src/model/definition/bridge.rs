@@ -86,17 +86,20 @@ pub struct Allowances {
     pub ip_spoofing: bool,
     /// Answer as a DHCP server.
     pub dhcp_server: bool,
+    /// Ask for an address by DHCP, of a server on that Ethernet. It can use but those that are its own.
+    pub dhcp_client: bool,
     /// Announce itself as an IPv6 router.
     pub ra: bool,
 }
 
 impl Allowances {
     /// Each key of `[[network]]`, and whether it is allowed.
-    pub fn by_key(self) -> [(&'static str, bool); 4] {
+    pub fn by_key(self) -> [(&'static str, bool); 5] {
         [
             ("allow_mac_spoofing", self.mac_spoofing),
             ("allow_ip_spoofing", self.ip_spoofing),
             ("allow_dhcp_server", self.dhcp_server),
+            ("allow_dhcp_client", self.dhcp_client),
             ("allow_ra", self.ra),
         ]
     }

@@ -38,6 +38,9 @@ pub struct HostConfig {
     pub interface_prefix: InterfacePrefix,
     /// The nftables table, of family inet.
     pub nft_table: NftTable,
+    /// `net.connections`: how many connections each interface of a VE may have begun; `None`: a share of what the kernel
+    /// can track.
+    pub connections: Option<u32>,
     /// The ids that VEs' users are mapped to.
     pub idmap: IdRange,
     /// What to do about a limit that this host can't enforce.
@@ -223,6 +226,7 @@ pub(super) struct Draft {
     cgroup_root: Option<CgroupPath>,
     interface_prefix: Option<InterfacePrefix>,
     nft_table: Option<NftTable>,
+    connections: Option<u32>,
     idmap_base: Option<u32>,
     idmap_count: Option<u32>,
     unenforceable: Option<Unenforceable>,
@@ -251,6 +255,8 @@ impl Record for Draft {
         "nft_table": NftTable => nft_table, "the nftables table, of family inet", "\"hostel\"";
         "unenforceable": Unenforceable => unenforceable,
             "about a limit that this host can't enforce: refuse or warn", "\"refuse\"";
+        "net.connections": u32 => connections,
+            "connections an interface of a VE may have begun; 1/8 of the kernel's if not set", "8192";
         "paths.config": AbsolutePath => config, "definitions: plans/, networks/, tenants/, ve/", "\"/etc/hostel\"";
         "paths.data": AbsolutePath => data, "disks, templates, the ledger", "\"/var/lib/hostel\"";
         "paths.run": AbsolutePath => run, "sockets, locks, console logs", "\"/run/hostel\"";
@@ -311,6 +317,9 @@ impl HostConfig {
             reading.wrong("console.log_size", "4KiB to 1GiB");
         }
         draft.metering.check(&mut reading);
+        if draft.connections.is_some_and(|most| !(16..=1_000_000).contains(&most)) {
+            reading.wrong("net.connections", "16 to 1000000");
+        }
         traffic::check(draft.traffic.as_deref().unwrap_or_default(), &mut reading);
         if !reading.reports.is_empty() {
             return Err(reading.reports.finish());
@@ -353,6 +362,7 @@ impl Draft {
             cgroup_root: self.cgroup_root.unwrap_or_else(|| CgroupPath("hostel".into())),
             interface_prefix: self.interface_prefix.unwrap_or_else(|| InterfacePrefix("hv".into())),
             nft_table: self.nft_table.unwrap_or_else(|| NftTable("hostel".into())),
+            connections: self.connections,
             idmap,
             unenforceable: self.unenforceable.unwrap_or(Unenforceable::Refuse),
             defaults: Defaults {

@@ -11,6 +11,8 @@ use super::bridge::{self, Bridge, InterfaceName};
 use super::diagnostic::Diagnostics;
 use super::field::{Field, Reading, Record, Shape, fields};
 use super::name_of_file;
+use super::names::{self, Names, Naming};
+use super::services::HostService;
 use super::value::{Cell, Read, read_list, read_text, words};
 use crate::id::{Domain, NetworkName};
 use crate::units::Span;
@@ -56,11 +58,17 @@ pub struct Network {
     pub search: Vec<Domain>,
     /// Bytes of the largest packet; `None`: the kernel's default, 1500.
     pub mtu: Option<u16>,
+    /// May TCP over IPv4 pass between VEs and the host in pieces of more than 64 KiB (BIG TCP)?
+    pub big_tcp: bool,
     /// Of kind "routed": the host's interface on which the host answers for its VEs' addresses, which belong to the subnet
     /// there.
     pub proxy: Option<InterfaceName>,
     /// Is the LAN asked, before a VE gets an address, whether somebody there has it? Never where there is no LAN.
     pub probe: bool,
+    /// What of the host its VEs reach, beside ping, names and addresses.
+    pub host_services: Vec<HostService>,
+    /// How its VEs find each other by name.
+    pub names: Names,
     /// Of kind "bridge": its Ethernet.
     pub bridge: Option<Bridge>,
 }
@@ -196,8 +204,11 @@ pub(super) struct Draft {
     dns: Option<Vec<IpAddr>>,
     search: Option<Vec<Domain>>,
     mtu: Option<u16>,
+    big_tcp: Option<bool>,
     proxy: Option<InterfaceName>,
     probe: Option<bool>,
+    host_services: Option<Vec<HostService>>,
+    names: names::Draft,
     bridge: bridge::Draft,
 }
 
@@ -216,10 +227,19 @@ impl Record for Draft {
         "dns": Vec<IpAddr> => dns, "name servers for its VEs; if not set, the host's own", "[\"9.9.9.9\", \"2620:fe::fe\"]";
         "search": Vec<Domain> => search, "domains its VEs search short names in", "[\"acme.example\"]";
         "mtu": u16 => mtu, "bytes of the largest packet, 1280 to 65535", "1500";
+        "big_tcp": bool => big_tcp,
+            "TCP over IPv4 in pieces of up to 192 KiB (BIG TCP); false if not set", "true";
         "proxy": InterfaceName => proxy,
             "the host's interface on which the host answers for its VEs' addresses", "\"eth0\"";
         "probe": bool => probe,
             "ask the LAN whether somebody there has an address; true if not set", "false";
+        "host_services": Vec<HostService> => host_services,
+            "ports of the host that its VEs may connect to; none if not set", "[\"tcp/22\", \"udp/123\"]";
+        "names": Naming => names.by, "how its VEs find each other by name; off if not set", "\"hosts\"";
+        "names_shared": bool => names.shared,
+            "tell a tenant the names of other tenants' VEs, too; false if not set", "true";
+        "names_domain": Domain => names.domain,
+            "the domain that names are in, by \"dns\"; its name and .internal if not set", "\"acme.internal\"";
         "bridge": InterfaceName => bridge.existing,
             "the host's bridge that its VEs are on; if not set, Hostel makes one", "\"br0\"";
         "uplink": InterfaceName => bridge.uplink, "the host's interface that becomes a port of Hostel's bridge", "\"eth1\"";
@@ -243,7 +263,12 @@ impl Network {
         let bridge = (draft.kind == Some(NetworkKind::Bridge)).then(|| std::mem::take(&mut draft.bridge).finish());
         let pools = draft.pools.as_deref().unwrap_or_default();
         let on_lan = bridge.as_ref().map_or(draft.proxy.is_some(), Bridge::is_on_lan);
-        let occupied = bridge.as_ref().map(|b| bridge::occupied(b, pools)).unwrap_or_default();
+        let mut occupied = bridge.as_ref().map(|b| bridge::occupied(b, pools)).unwrap_or_default();
+        let on = bridge.as_ref().map(|b| b.host.as_slice());
+        let names = std::mem::take(&mut draft.names).finish(name.as_ref(), on, pools);
+        if bridge.is_none() {
+            occupied.extend(names.servers.iter().copied().map(AddressRange::from));
+        }
         match (name, draft.kind, draft.pools) {
             (Some(name), Some(kind), Some(pools)) if reading.reports.is_empty() => Ok(Self {
                 name,
@@ -255,10 +280,18 @@ impl Network {
                 pools,
                 masquerade: draft.masquerade.unwrap_or(kind == NetworkKind::Nat),
                 dns: draft.dns.unwrap_or_default(),
-                search: draft.search.unwrap_or_default(),
+                search: names
+                    .domain
+                    .iter()
+                    .cloned()
+                    .chain(draft.search.into_iter().flatten())
+                    .collect(),
                 mtu: draft.mtu,
+                big_tcp: draft.big_tcp.unwrap_or(false),
                 proxy: draft.proxy,
                 probe: on_lan && draft.probe.unwrap_or(true),
+                host_services: draft.host_services.unwrap_or_default(),
+                names,
                 bridge,
             }),
             _ => Err(reading.reports.finish()),
@@ -268,6 +301,14 @@ impl Network {
     /// Is the address in one of the pools?
     pub fn contains(&self, address: IpAddr) -> bool {
         self.pools.iter().any(|p| p.contains(address))
+    }
+
+    /// The name servers of its VEs; none: the host's own.
+    pub fn name_servers(&self) -> &Vec<IpAddr> {
+        match self.names.servers.is_empty() {
+            true => &self.dns,
+            false => &self.names.servers,
+        }
     }
 
     /// Does the address belong to somebody else?
@@ -283,6 +324,8 @@ impl Draft {
         if self.mtu.is_some_and(|mtu| mtu < 1280) {
             reading.wrong("mtu", "1280 to 65535");
         }
+        let on_bridge = self.kind == Some(NetworkKind::Bridge);
+        self.names.check(on_bridge.then_some(&self.bridge), reading);
         let Some(pools) = &self.pools else { return };
         // With a mistake inside, the list is shorter than what was written.
         if pools.is_empty() && reading.reports.is_empty() {

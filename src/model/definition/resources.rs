@@ -165,7 +165,7 @@ features! {
 }
 
 const NEVER_INODES: When = When::Never(
-    "a file system's room for files is laid out when it is made, and grows only with disk.size; keep the value it has",
+    "it is fixed when the disk is made (an image's file system has its room for files laid out then), and grows only with disk.size; keep the value it has",
 );
 
 const LIMIT_FIELDS: &[Field<Resources>] = fields! {

@@ -458,6 +458,11 @@ fn every_key_has_words_and_a_true_example() {
                 text = text.replace("\"routed\"", "\"bridge\"");
                 text += if k.key == "vlan" { "uplink = \"eth1\"\n" } else { "" };
             }
+            text += match k.key.as_str() {
+                "names_shared" => "names = \"hosts\"\n",
+                "names_domain" => "names = \"dns\"\nnames_shared = true\n",
+                _ => "",
+            };
             let wrong = match kind {
                 FileKind::Host => HostConfig::parse("hostel.toml", &text).err(),
                 FileKind::Plan => Plan::parse("plans/a.toml", &text).err(),
@@ -503,6 +508,7 @@ fn the_examples_that_init_installs() {
         json["defaults"]["template"].take();
         json["defaults"]["network"].take();
         json["driver"].take();
+        json["connections"].take();
         json["traffic"].take();
         json
     };

@@ -9,8 +9,9 @@ use toml::de::DeValue;
 
 use super::field::{Reading, Record, Shape, Value};
 use crate::bandwidth::{Bandwidth, Burst};
-use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
+use crate::id::{Domain, Hostname, NetworkName, PlanName, Tag, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::{Cap, CpuSet, Max, Weight};
+use crate::mac::Mac;
 use crate::units::{Bytes, Rate, Span};
 
 /// A type that a key's value can have.
@@ -177,11 +178,13 @@ pub(crate) use read_text;
 read_text! {
     VeName, "a VE name: 1 to 63 of a-z 0-9 - . _, a letter or digit first and last, not only digits";
     TenantName, "a tenant name: 1 to 63 of a-z 0-9 - . _, a letter or digit first and last";
+    Tag, "a tag: 1 to 63 of a-z 0-9 - . _, a letter or digit first and last";
     PlanName, "a plan name: 1 to 63 of a-z 0-9 - . _, a letter or digit first and last";
     NetworkName, "a network name: 1 to 63 of a-z 0-9 - . _, a letter or digit first and last";
     TemplateRef, "a template name such as \"debian-12\", or with a version \"debian-12/20260115\"";
     Hostname, "a host name (RFC 1123): letters, digits and hyphens with dots between, at most 64 characters";
     Domain, "a domain name: letters, digits and hyphens with dots between";
+    Mac, "a hardware address of six bytes, such as \"02:68:00:00:65:00\"";
     String, "a string";
 }
 
@@ -201,6 +204,7 @@ macro_rules! read_number {
 read_number! {
     Bytes, "an amount such as \"512MiB\" or \"2GiB\"";
     Count, "a whole number from 1 on";
+    Cap, "processors such as 1.5 (at least 0.01), or percent of one such as \"150%\"";
     Span, "a length of time such as \"90s\", \"2m\" or \"1h30m\"";
     Burst, "an amount from \"4KiB\" to \"64MiB\"";
 }
@@ -332,6 +336,9 @@ read_list! {
     IpAddr, List, "a list of IP addresses such as [\"10.77.0.10\", \"2001:db8::10\"]";
     Domain, List, "a list of domains such as [\"acme.example\"]";
     PlanName, List, "a list of plan names such as [\"small\", \"medium\"]";
+    NetworkName, List, "a list of network names such as [\"public\"]";
+    TemplateRef, List, "a list of templates such as [\"debian-12\", \"alpine/20260115\"]";
+    Tag, List, "a list of tags such as [\"hosting\", \"vip\"]";
 }
 
 /// An enum whose values are words.

@@ -20,6 +20,7 @@ use super::value::{Cell, Read, words};
 use crate::bandwidth::Bandwidth;
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::Max;
+use crate::mac::Mac;
 use crate::units::Span;
 
 /// The most interfaces of one VE. Interface names leave room for two digits.
@@ -101,8 +102,12 @@ pub struct InterfaceKeys {
     pub addresses: Option<Addresses>,
     /// Prefixes that the host routes to it.
     pub routes: Vec<IpNetwork>,
+    /// Its hardware address; `None`: made from the VE's id.
+    pub mac: Option<Mac>,
     /// What it may do on a bridge that others may not.
     pub allowed: Allowances,
+    /// Which of those keys are set, to whatever.
+    pub said: Vec<&'static str>,
     /// `rate_in`: the most to it by this interface.
     pub rate_in: Option<Max<Bandwidth>>,
     /// `rate_out`: the most from it by this interface.
@@ -140,20 +145,35 @@ struct InterfaceDraft {
     network: Option<NetworkName>,
     addresses: Option<Addresses>,
     routes: Option<Vec<IpNetwork>>,
+    mac: Option<Mac>,
     mac_spoofing: Option<bool>,
     ip_spoofing: Option<bool>,
     dhcp_server: Option<bool>,
+    dhcp_client: Option<bool>,
     ra: Option<bool>,
     rate_in: Option<Max<Bandwidth>>,
     rate_out: Option<Max<Bandwidth>>,
 }
 
 impl InterfaceDraft {
+    fn said(&self) -> Vec<&'static str> {
+        let set = [
+            self.mac_spoofing,
+            self.ip_spoofing,
+            self.dhcp_server,
+            self.dhcp_client,
+            self.ra,
+        ];
+        let keys = self.allowed().by_key().map(|(key, _)| key).into_iter().zip(set);
+        keys.filter(|(_, set)| set.is_some()).map(|(key, _)| key).collect()
+    }
+
     fn allowed(&self) -> Allowances {
         Allowances {
             mac_spoofing: self.mac_spoofing.unwrap_or(false),
             ip_spoofing: self.ip_spoofing.unwrap_or(false),
             dhcp_server: self.dhcp_server.unwrap_or(false),
+            dhcp_client: self.dhcp_client.unwrap_or(false),
             ra: self.ra.unwrap_or(false),
         }
     }
@@ -166,11 +186,14 @@ impl Record for InterfaceDraft {
             "its addresses there, or \"auto\" for a free one of each family", "\"auto\"", When::Restart;
         "routes": Vec<IpNetwork> => routes,
             "prefixes that the host routes to it there, for networks of its own behind it", "[\"2001:db8:5::/64\"]", When::Restart;
+        "mac": Mac => mac, "its hardware address; made from the VE's id if not set", "\"02:68:00:00:65:00\"", When::Restart;
         "allow_mac_spoofing": bool => mac_spoofing,
             "on a bridge: let it send from any hardware address", "false", When::Restart;
         "allow_ip_spoofing": bool => ip_spoofing,
             "on a bridge: let it send from any address, and answer for it", "false", When::Restart;
         "allow_dhcp_server": bool => dhcp_server, "on a bridge: let it be a DHCP server", "false", When::Restart;
+        "allow_dhcp_client": bool => dhcp_client,
+            "on a bridge: let it ask for an address by DHCP; it can use its own alone", "false", When::Restart;
         "allow_ra": bool => ra, "on a bridge: let it announce itself as an IPv6 router", "false", When::Restart;
         "rate_in": Max<Bandwidth> => rate_in, "most bits per second to it by this interface, within net.in",
             "\"100Mbit\"";
@@ -190,8 +213,6 @@ impl Read for Vec<InterfaceDraft> {
 
 const NEVER_ID: When = When::Never("the id names its disk and everything the kernel knows of it");
 const NEVER_NAME: When = When::Never("the name is that of its file and of its history");
-const NEVER_TENANT: When =
-    When::Never("its usage and its template tree belong to its tenant; create it anew for another");
 const NEVER_TEMPLATE: When = When::Never("its disk holds what differs from this very template; create it anew");
 const NEVER_SHARE: When = When::Never("its disk belongs to the template tree it was made with; create it anew");
 
@@ -199,7 +220,7 @@ impl Record for Draft {
     const FIELDS: &'static [Field<Self>] = fields! {
         "id": VeId => id, "its number, 101 to 999999, for life", "101", NEVER_ID;
         "name": VeName => name, "its name, that of its file", "\"web1\"", NEVER_NAME;
-        "tenant": TenantName => tenant, "whose it is", "\"acme\"", NEVER_TENANT;
+        "tenant": TenantName => tenant, "whose it is; changes only while it is stopped", "\"acme\"";
         "template": TemplateRef => template,
             "what it is made from, the newest version or a certain one", "\"debian-12\"", NEVER_TEMPLATE;
         "plan": PlanName => plan, "its plan of resources", "\"small\"";
@@ -264,9 +285,11 @@ impl VeDefinition {
             .filter_map(|i| {
                 Some(InterfaceKeys {
                     allowed: i.allowed(),
+                    said: i.said(),
                     network: i.network?,
                     addresses: i.addresses,
                     routes: i.routes.unwrap_or_default(),
+                    mac: i.mac,
                     rate_in: i.rate_in,
                     rate_out: i.rate_out,
                 })
@@ -327,7 +350,7 @@ impl Draft {
             reading.wrong("network", format!("at most {MAX_INTERFACES} of them"));
         }
         let mut networks = BTreeSet::new();
-        let mut addresses = BTreeSet::new();
+        let (mut addresses, mut macs) = (BTreeSet::new(), BTreeSet::new());
         for (i, interface) in interfaces.iter().enumerate() {
             if let Some(network) = &interface.network
                 && !networks.insert(network)
@@ -336,6 +359,17 @@ impl Draft {
                     &format!("network.{i}.network"),
                     "each network once; an interface can have many addresses",
                 );
+            }
+            if let Some(mac) = interface.mac {
+                let key = format!("network.{i}.mac");
+                if !mac.is_unicast() {
+                    reading.wrong(
+                        &key,
+                        "the address of one interface, and of no group: its first byte is even",
+                    );
+                } else if !macs.insert(mac) {
+                    reading.wrong(&key, "a hardware address that no other interface of it has");
+                }
             }
             if let Some(Addresses::Fixed(list)) = &interface.addresses
                 && let Some(twice) = list.iter().find(|a| !addresses.insert(**a))

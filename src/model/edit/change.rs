@@ -26,7 +26,7 @@ pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
         .iter()
         .map(|k| k.key.clone())
         .filter(|k| k != "network" && k != "forward" && !k.contains(".N."));
-    let of_each = ["network", "addresses", "routes", "rate_in", "rate_out"];
+    let of_each = ["network", "addresses", "routes", "mac", "rate_in", "rate_out"];
     let networks = (0..most).flat_map(|i| of_each.map(|name| format!("network.{i}.{name}")));
     let mut changes = Vec::new();
     let forwards = 0..old.forwards.len().max(new.forwards.len());

@@ -3,8 +3,10 @@
 mod change;
 mod forward;
 mod list;
+mod place;
 mod render;
 mod splice;
+mod tenant;
 #[cfg(test)]
 mod tests;
 
@@ -16,7 +18,9 @@ use crate::definition::{
 };
 pub use change::{Change, diff};
 pub use forward::{add_forward, remove_forward};
+pub use place::line_of;
 pub use render::{NewVe, render_new};
+pub use tenant::{edit_tenant, suspend_tenant};
 
 /// A change that can't be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
@@ -73,17 +77,28 @@ pub fn parse_setting(text: &str) -> Result<(String, String), String> {
 ///
 /// The result is read again as a definition; if anything in it is wrong, nothing is changed and every mistake is told.
 pub fn edit<K: AsRef<str>, V: AsRef<str>>(file: &str, text: &str, settings: &[(K, V)]) -> Result<String, EditError> {
+    let one = |text: &str, key: &str, value: &str| apply(file, text, key, value);
+    all_or_nothing(text, settings, one, &|text| VeDefinition::parse(file, text).err())
+}
+
+/// One setting after the other, and then a look at the whole.
+fn all_or_nothing<K: AsRef<str>, V: AsRef<str>>(
+    text: &str,
+    settings: &[(K, V)],
+    one: impl Fn(&str, &str, &str) -> Result<String, EditError>,
+    mistakes: &dyn Fn(&str) -> Option<Diagnostics>,
+) -> Result<String, EditError> {
     let mut text = text.to_owned();
     let mut wrong: Vec<EditError> = Vec::new();
     for (key, value) in settings {
-        match apply(file, &text, key.as_ref(), value.as_ref().trim()) {
+        match one(&text, key.as_ref(), value.as_ref().trim()) {
             Ok(changed) => text = changed,
             Err(e) if wrong.contains(&e) => {}
             Err(e) => wrong.push(e),
         }
     }
-    match VeDefinition::parse(file, &text) {
-        Err(e) if !wrong.contains(&EditError::Wrong(e.clone())) => wrong.push(e.into()),
+    match mistakes(&text).map(EditError::Wrong) {
+        Some(e) if !wrong.contains(&e) => wrong.push(e),
         _ => {}
     }
     match wrong.pop() {
@@ -121,22 +136,45 @@ enum Act {
     Remove,
 }
 
-fn apply(file: &str, text: &str, typed: &str, value: &str) -> Result<String, EditError> {
+/// The key and what is to become of it, by what was typed.
+fn asked<'t>(typed: &'t str, value: &str) -> Result<(&'t str, Act), EditError> {
     let (path, act) = match (typed.strip_suffix('+'), typed.strip_suffix('-')) {
         (Some(path), _) => (path, Act::Add),
         (_, Some(path)) => (path, Act::Remove),
         _ => (typed, if value.is_empty() { Act::Unset } else { Act::Set }),
     };
-    let impossible = |why: &str| EditError::Impossible {
-        key: path.to_owned(),
-        why: why.to_owned(),
-    };
     if value.chars().any(|c| is_unfit(c) && c != '\n') {
-        return Err(impossible("control characters may not stand in the value"));
+        return Err(impossible(path, "control characters may not stand in the value"));
     }
     if value.is_empty() && act != Act::Unset {
-        return Err(impossible("say what to add or remove"));
+        return Err(impossible(path, "say what to add or remove"));
     }
+    Ok((path, act))
+}
+
+fn impossible(key: &str, why: &str) -> EditError {
+    EditError::Impossible {
+        key: key.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+/// There is no such key. There are many: all of them are told only where none is near.
+fn unknown(path: &str, known: &[KeyDoc]) -> EditError {
+    let known = || known.iter().map(|k| k.key.as_str());
+    let instead = match nearest(path, known()) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => format!("expected {}", one_of(path, known())),
+    };
+    EditError::UnknownKey {
+        key: path.to_owned(),
+        instead,
+    }
+}
+
+fn apply(file: &str, text: &str, typed: &str, value: &str) -> Result<String, EditError> {
+    let (path, act) = asked(typed, value)?;
+    let impossible = |why: &str| impossible(path, why);
     let document = splice::Text::parse(file, text)?;
     if let Some(index) = path.strip_prefix("network.").and_then(|i| i.parse::<usize>().ok()) {
         return match act {
@@ -154,16 +192,7 @@ fn apply(file: &str, text: &str, typed: &str, value: &str) -> Result<String, Edi
         ));
     }
     let Some(doc) = key(path) else {
-        let known = || keys().iter().map(|k| k.key.as_str());
-        // There are many: all of them only where none is near.
-        let instead = match nearest(path, known()) {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => format!("expected {}", one_of(path, known())),
-        };
-        return Err(EditError::UnknownKey {
-            key: path.to_owned(),
-            instead,
-        });
+        return Err(unknown(path, keys()));
     };
     match (act, doc.shape) {
         (_, Shape::Tables) if doc.key != "network" => Err(impossible(&format!(
@@ -182,16 +211,27 @@ fn apply(file: &str, text: &str, typed: &str, value: &str) -> Result<String, Edi
         (_, Shape::Tables) => Err(impossible(
             "write network+=NAME or network-=NAME, or network.0.addresses=… and the like",
         )),
-        (Act::Set, _) => document.set(path, &literal(doc, value)).map_err(|why| impossible(&why)),
-        (Act::Unset, _) => Ok(document.unset(path)),
-        (Act::Add, Shape::List | Shape::Lines | Shape::WordOrList) => document
-            .add(path, &elements(doc, value))
-            .map_err(|why| impossible(&why)),
-        (Act::Remove, Shape::List | Shape::Lines | Shape::WordOrList) => document
-            .take(path, &elements(doc, value), doc.shape)
-            .map_err(|why| impossible(&why)),
-        (Act::Add | Act::Remove, _) => Err(impossible("it is no list; set it with =")),
+        _ => change_value(&document, doc, path, act, value),
     }
+}
+
+/// The same for a key that is no list of tables.
+fn change_value(
+    document: &splice::Text<'_>,
+    doc: &KeyDoc,
+    path: &str,
+    act: Act,
+    value: &str,
+) -> Result<String, EditError> {
+    let lists = matches!(doc.shape, Shape::List | Shape::Lines | Shape::WordOrList);
+    let changed = match act {
+        Act::Set => document.set(path, &literal(doc, value)),
+        Act::Unset => Ok(document.unset(path)),
+        Act::Add if lists => document.add(path, &elements(doc, value)),
+        Act::Remove if lists => document.take(path, &elements(doc, value), doc.shape),
+        Act::Add | Act::Remove => Err("it is no list; set it with =".to_owned()),
+    };
+    changed.map_err(|why| impossible(path, &why))
 }
 
 /// A value as TOML writes it for this key. What doesn't fit the key's type becomes a string, and reading the result

@@ -78,6 +78,11 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// Where the value of a key begins, in bytes.
+    pub(super) fn start_of(&self, path: &str) -> Option<usize> {
+        Some(self.find(path)?.item.span()?.start)
+    }
+
     /// Writes a value: over the old one, or as a new line of its table.
     pub(super) fn set(&self, path: &str, literal: &str) -> Result<String, String> {
         if let Some(span) = self.find(path).and_then(|p| p.item.as_value()?.span()) {

@@ -32,6 +32,17 @@ impl AccessRules {
         }
     }
 
+    /// A VE's own and its tenant's. Its own default wins over the tenant's; a tenant's rules come before all of its VEs'.
+    pub fn of_both(own: &Access, tenant: &Access) -> Self {
+        let rest = |own: Option<Verdict>, tenant: Option<Verdict>| own.or(tenant).unwrap_or(Verdict::Allow);
+        Self {
+            tenant: tenant.rules.clone(),
+            own: own.rules.clone(),
+            input: rest(own.input, tenant.input),
+            output: rest(own.output, tenant.output),
+        }
+    }
+
     /// Is there nothing that could be denied?
     pub fn is_open(&self) -> bool {
         let all = self.tenant.iter().chain(&self.own);
@@ -54,7 +65,7 @@ impl AccessRules {
 }
 
 impl Merge<'_> {
-    /// A VE's own default wins over its tenant's; a tenant's rules come before all of its VEs'.
+    /// The rules, and where each part of them comes from.
     pub(super) fn access(&mut self, tenant: &Tenant) -> AccessRules {
         let (own, shared): (&Access, &Access) = (&self.ve.access, &tenant.access);
         let mut rest = |key: &str, own: Option<Verdict>, shared: Option<Verdict>| {
@@ -64,16 +75,10 @@ impl Merge<'_> {
                 (None, None) => Source::Default,
             };
             self.note(key, source);
-            own.or(shared).unwrap_or(Verdict::Allow)
         };
-        let input = rest("firewall.in", own.input, shared.input);
-        let output = rest("firewall.out", own.output, shared.output);
+        rest("firewall.in", own.input, shared.input);
+        rest("firewall.out", own.output, shared.output);
         self.own("firewall.rule", own.rules.first());
-        AccessRules {
-            tenant: shared.rules.clone(),
-            own: own.rules.clone(),
-            input,
-            output,
-        }
+        AccessRules::of_both(own, shared)
     }
 }

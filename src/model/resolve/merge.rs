@@ -160,8 +160,9 @@ impl Merge<'_> {
             let addresses = self.own(&format!("network.{i}.addresses"), keys.addresses.clone());
             let routes = Some(keys.routes.clone()).filter(|r| !r.is_empty());
             let routes = self.own(&format!("network.{i}.routes"), routes).unwrap_or_default();
-            for (key, allowed) in keys.allowed.by_key() {
-                self.own(&format!("network.{i}.{key}"), allowed.then_some(()));
+            let mac = self.own(&format!("network.{i}.mac"), keys.mac);
+            for (key, _) in keys.allowed.by_key() {
+                self.own(&format!("network.{i}.{key}"), keys.said.contains(&key).then_some(()));
             }
             let rate_in = self.own(&format!("network.{i}.rate_in"), keys.rate_in);
             let rate_out = self.own(&format!("network.{i}.rate_out"), keys.rate_out);
@@ -171,6 +172,7 @@ impl Merge<'_> {
                 network: network.clone(),
                 addresses: addresses.unwrap_or(Addresses::Auto),
                 routes,
+                mac,
                 allowed: keys.allowed,
             });
         }

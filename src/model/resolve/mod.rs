@@ -22,6 +22,7 @@ use crate::definition::{
 use crate::bandwidth::{Bandwidth, Burst};
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::Limits;
+use crate::mac::Mac;
 use crate::units::{Bytes, Span};
 pub use access::AccessRules;
 use merge::Merge;
@@ -119,6 +120,8 @@ pub struct Interface {
     pub addresses: Addresses,
     /// Prefixes that the host routes to it.
     pub routes: Vec<IpNetwork>,
+    /// Its hardware address; `None`: made from the VE's id.
+    pub mac: Option<Mac>,
     /// What it may do there that others may not.
     pub allowed: Allowances,
     /// The most to the VE by this interface; `None`: no limit of its own.
@@ -235,6 +238,19 @@ fn unknown<'k>(ve: &VeDefinition, key: String, name: &str, known: impl Iterator<
     }
 }
 
+/// Are these the plan and the tenant that a definition names?
+fn check_names(ve: &VeDefinition, plan: &Plan, tenant: &Tenant) -> Result<(), ResolveError> {
+    for (key, name, given) in [
+        ("plan", ve.plan.as_str(), plan.name.as_str()),
+        ("tenant", ve.tenant.as_str(), tenant.name.as_str()),
+    ] {
+        if name != given {
+            return Err(unknown(ve, key.into(), name, [given].into_iter()));
+        }
+    }
+    Ok(())
+}
+
 /// Merges a VE's definition with the plan, the networks and the tenant that it names. An override wins over the plan,
 /// a definition over its tenant, a tenant over hostel.toml.
 pub fn resolve(
@@ -244,22 +260,7 @@ pub fn resolve(
     host: &HostConfig,
     tenant: &Tenant,
 ) -> Result<Effective, ResolveError> {
-    if ve.plan != plan.name {
-        return Err(unknown(
-            ve,
-            "plan".into(),
-            ve.plan.as_str(),
-            [plan.name.as_str()].into_iter(),
-        ));
-    }
-    if ve.tenant != tenant.name {
-        return Err(unknown(
-            ve,
-            "tenant".into(),
-            ve.tenant.as_str(),
-            [tenant.name.as_str()].into_iter(),
-        ));
-    }
+    check_names(ve, plan, tenant)?;
     let mut merge = Merge {
         ve,
         plan,
@@ -271,7 +272,7 @@ pub fn resolve(
     }
     let granted = plan.resources.features.granted();
     let interfaces = merge.interfaces(networks)?;
-    let dns = merge.networks_list("dns", &ve.dns, &interfaces, |n| &n.dns);
+    let dns = merge.networks_list("dns", &ve.dns, &interfaces, Network::name_servers);
     let search = merge.networks_list("search", &ve.search, &interfaces, |n| &n.search);
     let share = merge.share(tenant);
     let access = merge.access(tenant);

@@ -17,7 +17,7 @@ impl Effective {
         let keys = crate::definition::keys().iter().map(|k| k.key.as_str());
         let known = keys.filter_map(|key| values.get(key).map(|value| (key.to_owned(), value.clone())));
         let networks = self.interfaces.iter().enumerate().flat_map(|(i, interface)| {
-            let names = ["network", "addresses", "routes"].into_iter();
+            let names = ["network", "addresses", "routes", "mac"].into_iter();
             let keys = names.chain(interface.allowed.by_key().map(|(key, _)| key));
             let keys = keys.chain(["rate_in", "rate_out"]);
             keys.map(move |name| format!("network.{i}.{name}"))
@@ -119,6 +119,7 @@ impl Effective {
             values.insert(format!("network.{i}.network"), interface.network.name.to_string());
             values.insert(format!("network.{i}.addresses"), interface.addresses.to_string());
             values.insert(format!("network.{i}.routes"), list(&interface.routes));
+            values.insert(format!("network.{i}.mac"), some(interface.mac));
             values.insert(format!("network.{i}.rate_in"), max(interface.rate_in));
             values.insert(format!("network.{i}.rate_out"), max(interface.rate_out));
             for (key, allowed) in interface.allowed.by_key() {

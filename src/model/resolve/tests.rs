@@ -81,6 +81,28 @@ fn an_override_wins_over_the_plan() {
 }
 
 #[test]
+fn what_is_forbidden_by_name_is_told_as_the_definitions_word() {
+    let text = "id = 101\nname = \"web1\"\ntenant = \"acme\"\ntemplate = \"debian-12\"\nplan = \"small\"\n\
+        [[network]]\nnetwork = \"lan\"\nallow_ra = false\nallow_dhcp_server = true\n";
+    let lan = "kind = \"bridge\"\npools = [\"10.88.0.0/24\"]\n";
+    let catalog = Catalog {
+        networks: vec![Network::parse("networks/lan.toml", lan).unwrap()],
+        ..catalog("")
+    };
+    let ve = VeDefinition::parse("ve/web1.toml", text).unwrap();
+    let ve = catalog.resolve(&ve).unwrap();
+    for (key, value, source) in [
+        ("allow_ra", "false", "ve/web1.toml"),
+        ("allow_dhcp_server", "true", "ve/web1.toml"),
+        ("allow_ip_spoofing", "false", "default"),
+        ("allow_mac_spoofing", "false", "default"),
+    ] {
+        let has = setting(&ve, &format!("network.0.{key}"));
+        assert_eq!(has, (value.to_owned(), source.to_owned()), "{key}");
+    }
+}
+
+#[test]
 fn swap_that_nobody_granted_is_none() {
     assert_eq!(effective("", "").limits.memory.swap, Some(Bytes(0)));
     assert_eq!(effective("", "[memory]\nswap = \"unlimited\"").limits.memory.swap, None);

@@ -227,44 +227,23 @@ impl<R: Read> Members<R> {
         if let Some(why) = pax.refusal {
             return Err(refused(&path, why));
         }
-        let bad = |what: &str| refused(&path, format!("its {what} can't be read"));
         let size = stored_size(header, pax.size, &path)?;
-        let id = |told: Option<u64>, field: io::Result<u64>, what: &str| {
-            let id = told.map_or(field, Ok).map_err(|_| bad(what))?;
-            u32::try_from(id)
-                .ok()
-                .filter(|id| *id != u32::MAX)
-                .ok_or_else(|| bad(what))
-        };
-        let (uid, gid) = (id(pax.uid, header.uid(), "owner")?, id(pax.gid, header.gid(), "group")?);
+        let uid = id(&path, "owner", pax.uid.map_or(header.uid(), Ok))?;
+        let gid = id(&path, "group", pax.gid.map_or(header.gid(), Ok))?;
         let mtime = match pax.mtime {
             Some(time) => time,
-            None => (
-                i64::try_from(header.mtime().map_err(|_| bad("time"))?).map_err(|_| bad("time"))?,
-                0,
-            ),
+            None => {
+                let seconds = header.mtime().ok().and_then(|t| i64::try_from(t).ok());
+                (seconds.ok_or_else(|| unreadable(&path, "time"))?, 0)
+            }
         };
-        let link = || {
-            pax.link
-                .or(gnu_link)
-                .or_else(|| header.link_name_bytes().map(|l| l.into_owned()))
-        };
-        let kind = match header.entry_type().as_byte() {
-            // Before POSIX a directory was told by the slash at its end only.
-            0 | b'0' if path.last() == Some(&b'/') => Kind::Directory,
-            0 | b'0' | b'7' | b'S' => Kind::File,
-            b'1' => Kind::HardLink(link().ok_or_else(|| bad("link target"))?),
-            b'2' => Kind::Symlink(link().ok_or_else(|| bad("link target"))?),
-            b'3' | b'4' => Kind::Device,
-            b'5' => Kind::Directory,
-            b'6' => Kind::Fifo,
-            other => return Err(refused(&path, format!("its type {:?} is unknown", char::from(other)))),
-        };
+        let link = pax.link.or(gnu_link);
+        let kind = kind_of(header, &path, link)?;
         if kind != Kind::File && size != 0 {
             return Err(refused(&path, "it has data, and its type has none"));
         }
         (self.left, self.padding) = (size, padding(size));
-        let mode = header.mode().map_err(|_| bad("mode"))? & 0o7777;
+        let mode = header.mode().map_err(|_| unreadable(&path, "mode"))? & 0o7777;
         let (xattrs, labels_left_out) = (pax.xattrs, pax.labels_left_out);
         let mut member = Member {
             path,
@@ -368,6 +347,35 @@ impl<R: Read> Members<R> {
         }
         sparse::pairs(&numbers).ok_or_else(malformed)
     }
+}
+
+fn unreadable(path: &[u8], what: &str) -> Error {
+    refused(path, format!("its {what} can't be read"))
+}
+
+/// An owner or a group.
+fn id(path: &[u8], what: &str, told: io::Result<u64>) -> Result<u32> {
+    let id = told.ok().and_then(|id| u32::try_from(id).ok());
+    id.filter(|id| *id != u32::MAX).ok_or_else(|| unreadable(path, what))
+}
+
+/// The type of a member. `link`: where it leads, if extended headers say so.
+fn kind_of(header: &tar::Header, path: &[u8], link: Option<Vec<u8>>) -> Result<Kind> {
+    let target = || {
+        link.or_else(|| header.link_name_bytes().map(|l| l.into_owned()))
+            .ok_or_else(|| unreadable(path, "link target"))
+    };
+    Ok(match header.entry_type().as_byte() {
+        // Before POSIX a directory was told by the slash at its end only.
+        0 | b'0' if path.last() == Some(&b'/') => Kind::Directory,
+        0 | b'0' | b'7' | b'S' => Kind::File,
+        b'1' => Kind::HardLink(target()?),
+        b'2' => Kind::Symlink(target()?),
+        b'3' | b'4' => Kind::Device,
+        b'5' => Kind::Directory,
+        b'6' => Kind::Fifo,
+        other => return Err(refused(path, format!("its type {:?} is unknown", char::from(other)))),
+    })
 }
 
 fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<()> {

@@ -22,6 +22,7 @@ mod oci;
 mod path;
 mod pax;
 mod place;
+mod rebase;
 mod scope;
 mod sparse;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod walk;
 pub use copy::{copy_layers, copy_tree};
 pub use import::{Form, Import};
 pub use manifest::{Manifest, manifest, sha256, verify};
+pub use rebase::rebase;
 pub use tool::{Job, Output, find_program, is_static_program};
 pub use tree::{Resolved, Tree, rename_new};
 pub use unpack::{unpack, unpack_layer};

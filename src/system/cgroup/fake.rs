@@ -11,7 +11,7 @@ use hostel_model::limits::Limits;
 
 use super::Cgroups;
 use super::inner::Inner;
-use super::types::{BlockDevice, Facts, Kind, Limit, Placement, Support, Unenforceable, Usage};
+use super::types::{BlockDevice, Facts, Hits, Kind, Limit, Placement, Support, Unenforceable, Usage};
 use crate::fake::{Calls, steered};
 use crate::{Error, Result, error};
 
@@ -34,6 +34,8 @@ pub struct FakeVe {
     pub frozen: bool,
     /// What it uses.
     pub usage: Usage,
+    /// How often it has run into its limits.
+    pub hits: Hits,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +58,7 @@ impl Default for FakeCgroups {
     }
 }
 
-// Readings (`facts`, `unenforceable`, `placement`, `exists`) are no calls.
+// Readings (`facts`, `unenforceable`, `placement`, `exists`, `hits`) are no calls.
 steered!(FakeCgroups);
 
 impl FakeCgroups {
@@ -210,6 +212,10 @@ impl Cgroups for FakeCgroups {
 
     fn usage(&self, id: VeId) -> Result<Usage> {
         self.on("usage", id, |ve| Ok(ve.usage.clone()))
+    }
+
+    fn hits(&self, id: VeId) -> Hits {
+        self.ve(id).map(|ve| ve.hits).unwrap_or_default()
     }
 
     fn processes(&self, id: VeId) -> Result<Vec<u32>> {

@@ -12,8 +12,8 @@ use super::files;
 use super::freeze::{self, Freezer};
 use super::inner::{self, Inner};
 use super::layout::{Layout, Place};
-use super::types::{BlockDevice, Facts, Placement, Unenforceable, Usage};
-use super::{Cgroups, devices, facts, prepare, read, tree, v1, v2};
+use super::types::{BlockDevice, Facts, Hits, Placement, Unenforceable, Usage};
+use super::{Cgroups, devices, facts, hits, prepare, read, tree, v1, v2};
 use crate::error::together;
 use crate::{Error, Kind, Result, file};
 
@@ -252,6 +252,10 @@ impl Cgroups for Host {
             return Err(Error::new("read the usage of VE", id, "it has no control group").kind(Kind::NotFound));
         }
         Ok(usage)
+    }
+
+    fn hits(&self, id: VeId) -> Hits {
+        hits::hits(&self.layout, id)
     }
 
     fn processes(&self, id: VeId) -> Result<Vec<u32>> {

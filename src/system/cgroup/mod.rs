@@ -14,6 +14,7 @@ mod facts;
 mod fake;
 mod files;
 mod freeze;
+mod hits;
 mod host;
 mod inner;
 mod layout;
@@ -37,7 +38,7 @@ use hostel_model::limits::Limits;
 pub use fake::{FakeCgroups, FakeVe};
 pub use inner::Inner;
 pub use types::{
-    BlockDevice, Controller, CpuTime, DeviceIo, Facts, Kind, Limit, Placement, Pressure, Support, Throttled,
+    BlockDevice, Controller, CpuTime, DeviceIo, Facts, Hits, Kind, Limit, Placement, Pressure, Support, Throttled,
     Unenforceable, Usage, Version,
 };
 
@@ -82,6 +83,9 @@ pub trait Cgroups: Send + Sync + Debug {
 
     /// What a VE uses and has used. What can't be read is `None`. Fails only if the VE has no group at all.
     fn usage(&self, id: VeId) -> Result<Usage>;
+
+    /// How often it has run into its limits, and how far it has come. All `None` if it has no group.
+    fn hits(&self, id: VeId) -> Hits;
 
     /// The process ids in a VE, as the host sees them, rising. Empty if there is no group.
     fn processes(&self, id: VeId) -> Result<Vec<u32>>;

@@ -134,14 +134,14 @@ pub fn pressure(text: &str) -> Option<Pressure> {
 }
 
 /// Reads files of one VE, with one buffer for all paths and one for all contents.
-struct Reader {
+pub(super) struct Reader {
     path: String,
     tail: String,
     text: String,
 }
 
 impl Reader {
-    fn new(id: VeId) -> Self {
+    pub(super) fn new(id: VeId) -> Self {
         Self {
             path: String::with_capacity(160),
             tail: format!("/{id}/"),
@@ -150,7 +150,7 @@ impl Reader {
     }
 
     /// The content of `<root>/<id>/file`.
-    fn read(&mut self, root: &Path, file: &str) -> Option<&str> {
+    pub(super) fn read(&mut self, root: &Path, file: &str) -> Option<&str> {
         self.path.clear();
         // Mount points of control groups that aren't UTF-8 don't come from a mount table read as text.
         write!(self.path, "{}{}{file}", root.display(), self.tail).ok()?;
@@ -162,7 +162,7 @@ impl Reader {
         Some(&self.text)
     }
 
-    fn number(&mut self, root: &Path, file: &str) -> Option<u64> {
+    pub(super) fn number(&mut self, root: &Path, file: &str) -> Option<u64> {
         self.read(root, file).and_then(number)
     }
 }
@@ -174,7 +174,6 @@ pub fn usage(layout: &Layout, id: VeId) -> Usage {
     cpu(layout, &mut r, &mut u);
     memory(layout, &mut r, &mut u);
     u.processes = layout.place("pids").and_then(|p| r.number(p.root(), "pids.current"));
-    u.forks_refused = layout.place("pids").and_then(|p| forks_refused(&mut r, p.root()));
     u.io = match layout.place("io") {
         Some(Place::V1(h)) => r
             .read(&h.root, "blkio.throttle.io_service_bytes_recursive")
@@ -189,12 +188,6 @@ pub fn usage(layout: &Layout, id: VeId) -> Usage {
         u.io_pressure = r.read(&v2.root, "io.pressure").and_then(pressure);
     }
     u
-}
-
-/// Kernels before 6.10 count a refusal in the group whose process wanted a child, later ones in that whose limit it was.
-fn forks_refused(r: &mut Reader, root: &Path) -> Option<u64> {
-    let mut count = |file| r.read(root, file).and_then(|t| value(t, "max"));
-    Some(count("pids.events")? + count("payload/pids.events").unwrap_or(0))
 }
 
 fn cpu(layout: &Layout, r: &mut Reader, u: &mut Usage) {
@@ -218,7 +211,6 @@ fn memory(layout: &Layout, r: &mut Reader, u: &mut Usage) {
         Some(Place::V1(h)) => {
             u.memory = r.number(&h.root, "memory.usage_in_bytes");
             u.memory_peak = r.number(&h.root, "memory.max_usage_in_bytes");
-            u.memory_hits = r.number(&h.root, "memory.failcnt");
             // memory.memsw counts both; read after the first, so that the difference errs on the side of more.
             let both = r.number(&h.root, "memory.memsw.usage_in_bytes");
             u.swap = both.zip(u.memory).map(|(both, memory)| both.saturating_sub(memory));
@@ -231,9 +223,7 @@ fn memory(layout: &Layout, r: &mut Reader, u: &mut Usage) {
             u.memory = r.number(&v2.root, "memory.current");
             u.memory_peak = r.number(&v2.root, "memory.peak");
             u.swap = r.number(&v2.root, "memory.swap.current");
-            let events = r.read(&v2.root, "memory.events");
-            u.oom_kills = events.and_then(|t| value(t, "oom_kill"));
-            u.memory_hits = events.and_then(|t| value(t, "max"));
+            u.oom_kills = r.read(&v2.root, "memory.events").and_then(|t| value(t, "oom_kill"));
         }
         None => {}
     }

@@ -208,12 +208,43 @@ impl fmt::Display for Unenforceable {
     }
 }
 
+/// How often a VE has run into its limits since its group was made, and how far it has come. `None` means that the kernel
+/// doesn't tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hits {
+    /// Allocations of memory that the limit stood in the way of (reclaimed for, or refused).
+    pub memory: Option<u64>,
+    /// Times that the VE was out of memory.
+    pub out_of_memory: Option<u64>,
+    /// Processes killed for want of memory.
+    pub oom_kills: Option<u64>,
+    /// The most memory at any time, in bytes.
+    pub memory_peak: Option<u64>,
+    /// Allocations of swap that the limit refused; on v1, of memory and swap together.
+    pub swap: Option<u64>,
+    /// The most swap at any time, in bytes.
+    pub swap_peak: Option<u64>,
+    /// Processes that could not be made.
+    pub processes: Option<u64>,
+    /// The most processes and threads at any time.
+    pub processes_peak: Option<u64>,
+    /// How the cap bit.
+    pub throttled: Option<Throttled>,
+}
+
 /// A disk, as the kernel numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)]
 pub struct BlockDevice {
     pub major: u32,
     pub minor: u32,
+}
+
+impl BlockDevice {
+    /// Is it a loop device (kernel: admin-guide/devices.txt)?
+    pub const fn is_loop(self) -> bool {
+        self.major == 7
+    }
 }
 
 impl fmt::Display for BlockDevice {
@@ -231,14 +262,6 @@ pub struct Placement {
     pub join: Vec<PathBuf>,
     /// The group in the v2 tree: a directory to open for `CLONE_INTO_CGROUP`.
     pub unified: Option<PathBuf>,
-}
-
-impl Placement {
-    /// The file of the v2 group into which a process that is running already can be written, slower than
-    /// `CLONE_INTO_CGROUP`.
-    pub fn unified_procs(&self) -> Option<PathBuf> {
-        self.unified.as_ref().map(|dir| dir.join("cgroup.procs"))
-    }
 }
 
 /// Processor time used.
@@ -309,10 +332,6 @@ pub struct Usage {
     pub io: Option<Vec<DeviceIo>>,
     /// Processes killed for want of memory.
     pub oom_kills: Option<u64>,
-    /// How often memory was at its limit, and something had to be given back first.
-    pub memory_hits: Option<u64>,
-    /// Processes and threads that could not be begun for the limit of them.
-    pub forks_refused: Option<u64>,
     /// Waiting for a processor.
     pub cpu_pressure: Option<Pressure>,
     /// Waiting for memory.

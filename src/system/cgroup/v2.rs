@@ -1,7 +1,8 @@
 //! Limits in the v2 tree.
 //!
 //! `memory.high` is left alone: it slows a VE down without end where `memory.max` lets its own OOM killer decide,
-//! and a customer can't tell the first from a broken host. It is used only while a limit is lowered.
+//! and a customer can't tell the first from a broken host. It is used only while a limit is lowered. The guarantee is
+//! `memory.min`; `memory.low` would hold only while nobody is short, and is left alone too.
 
 use std::io;
 use std::path::Path;

@@ -326,6 +326,7 @@ impl<Q: Quota> Disks for DirectoryDisks<Q> {
             host_bytes: Some(used.bytes),
             size: Some(note.size),
             used: Some(used.bytes),
+            free: Some(note.size.saturating_sub(used.bytes)),
             inodes: note.inodes,
             inodes_used: used.inodes,
         })

@@ -94,6 +94,17 @@ impl Drivers {
         Ok(found)
     }
 
+    /// Lets what is on a detached disk stand on another copy of the tree below it: see [`archive::rebase`].
+    pub fn rebase(&self, (driver, dir): (DriverName, &Path), old: &Path, new: &Path) -> Result<()> {
+        let disks = self.get(driver);
+        let (old, new) = (archive::Tree::open(old)?, archive::Tree::open(new)?);
+        let done = disks
+            .content(dir)
+            .and_then(|disk| archive::rebase(disk.root(), &old, &new));
+        // However it went, whoever comes next finds it let go of.
+        done.and(disks.detach(dir, PATIENCE))
+    }
+
     /// Copies all that is on one detached disk to another, which is empty: with owners, modes, times, attributes, hard
     /// links, holes, and what overlayfs has noted there. It is on the disk when this returns. `NoSpace`: it didn't fit.
     pub fn copy(&self, (from, from_dir): (DriverName, &Path), (to, to_dir): (DriverName, &Path)) -> Result<()> {

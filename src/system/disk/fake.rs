@@ -387,6 +387,7 @@ impl Disks for FakeDisks {
             host_bytes: Some(disk.used),
             size: Some(disk.spec.size),
             used: Some(disk.used),
+            free: Some(disk.spec.size.saturating_sub(disk.used)),
             inodes,
             inodes_used: Some(11),
         })

@@ -123,6 +123,9 @@ pub struct Usage {
     pub size: Option<u64>,
     /// Bytes in use inside.
     pub used: Option<u64>,
+    /// Bytes that can still be written (what its `df` calls available): less than what isn't used where the file
+    /// system keeps some for itself.
+    pub free: Option<u64>,
     /// Inodes in all.
     pub inodes: Option<u64>,
     /// Inodes in use.

@@ -1,10 +1,10 @@
 //! A firewall without a kernel, for tests of the floors above.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::keys::Family;
-use super::{Firewall, Member, Ruleset, ruleset};
+use super::{Firewall, Member, Ruleset, Standing, ruleset};
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
 use crate::net::check;
@@ -19,12 +19,16 @@ pub struct FakeFirewall {
 struct State {
     tables: BTreeMap<String, Table>,
     held: BTreeMap<String, Vec<String>>,
+    strays: Vec<String>,
     calls: Calls,
 }
 
 #[derive(Debug)]
 struct Table {
     version: String,
+    prefix: String,
+    /// Somebody has changed its rules by hand.
+    tampered: bool,
     bridged: bool,
     members: BTreeMap<String, Member>,
 }
@@ -40,6 +44,16 @@ impl FakeFirewall {
     /// Forgets all tables, as `nft flush ruleset` does.
     pub fn flush(&self) {
         self.state().tables.clear();
+    }
+
+    /// Somebody changes the rules of all tables.
+    pub fn tamper(&self) {
+        self.state().tables.values_mut().for_each(|t| t.tampered = true);
+    }
+
+    /// Somebody leads a port of the host somewhere, by hand.
+    pub fn add_stray(&self, text: &str) {
+        self.state().strays.push(text.to_owned());
     }
 
     /// All that may pass, a line each: for comparing before and after.
@@ -80,9 +94,21 @@ fn sorted(members: &[Member]) -> impl Iterator<Item = (String, Member)> {
 }
 
 impl State {
+    fn standing(&self, ruleset: &Ruleset) -> Result<Standing> {
+        let version = ruleset::version(ruleset, Family::Inet)?;
+        Ok(match self.tables.get(&ruleset.table) {
+            Some(table) if table.tampered || (ruleset.bridged && !table.bridged) => Standing::Broken,
+            Some(table) if table.version == version => Standing::Current,
+            Some(_) => Standing::Outdated,
+            None => Standing::Broken,
+        })
+    }
+
     fn load(&mut self, ruleset: &Ruleset) -> Result<()> {
         let table = Table {
             version: ruleset::version(ruleset, Family::Inet)?,
+            prefix: ruleset.prefix.clone(),
+            tampered: false,
             bridged: ruleset.bridged,
             members: sorted(&ruleset.members).collect(),
         };
@@ -92,6 +118,11 @@ impl State {
 }
 
 impl Firewall for FakeFirewall {
+    fn tracked(&self) -> Result<Option<u32>> {
+        drop(self.call("tracked")?);
+        Ok(None)
+    }
+
     fn hold(&self, held: &str, interfaces: &[String], bridged: bool) -> Result<()> {
         let ports = if bridged { ", as a port too" } else { "" };
         let what = interfaces.iter().map(|i| format!("{i}{ports}")).collect();
@@ -114,16 +145,19 @@ impl Firewall for FakeFirewall {
         self.call("replace")?.load(ruleset)
     }
 
+    fn standing(&self, ruleset: &Ruleset) -> Result<Standing> {
+        self.call("standing")?.standing(ruleset)
+    }
+
     fn ensure(&self, ruleset: &Ruleset) -> Result<bool> {
         let mut state = self.call("ensure")?;
-        let version = ruleset::version(ruleset, Family::Inet)?;
-        match state.tables.get_mut(&ruleset.table) {
-            Some(table) if table.version == version && table.bridged >= ruleset.bridged => {
-                table.members.extend(sorted(&ruleset.members));
-                Ok(false)
-            }
-            _ => state.load(ruleset).map(|()| true),
+        if state.standing(ruleset)? != Standing::Current {
+            return state.load(ruleset).map(|()| true);
         }
+        if let Some(table) = state.tables.get_mut(&ruleset.table) {
+            table.members.extend(sorted(&ruleset.members));
+        }
+        Ok(false)
     }
 
     fn admit(&self, table: &str, members: &[Member]) -> Result<()> {
@@ -157,6 +191,32 @@ impl Firewall for FakeFirewall {
             .get(table)
             .map(|t| t.members.values().cloned().collect())
             .unwrap_or_default())
+    }
+
+    fn deviating(&self, table: &str, members: &[Member]) -> Result<BTreeSet<String>> {
+        let state = self.call("deviating")?;
+        let has: BTreeMap<String, Member> = state.tables.get(table).map(|t| t.members.clone()).unwrap_or_default();
+        let wanted: BTreeMap<String, Member> = sorted(members).collect();
+        let differs = |name: &&String| has.get(*name) != wanted.get(*name);
+        Ok(has.keys().chain(wanted.keys()).filter(differs).cloned().collect())
+    }
+
+    fn strays(&self, table: &str, prefix: &str) -> Result<Vec<String>> {
+        let state = self.call("strays")?;
+        let others = state
+            .tables
+            .iter()
+            .filter(|(name, t)| *name != table && t.prefix == prefix);
+        Ok(others.map(|(name, _)| name.clone()).collect())
+    }
+
+    fn stray_forwards(&self, _table: &str) -> Result<Vec<String>> {
+        Ok(self.call("stray_forwards")?.strays.clone())
+    }
+
+    fn remove_stray_forwards(&self, _table: &str) -> Result<()> {
+        self.call("remove_stray_forwards")?.strays.clear();
+        Ok(())
     }
 
     fn text(&self, ruleset: &Ruleset) -> Result<String> {

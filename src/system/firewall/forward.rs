@@ -108,9 +108,12 @@ pub(super) fn text(key: &Key) -> Option<String> {
         to,
     } = read(key)?;
     let address = listen.address.map(|a| format!("{a} . ")).unwrap_or_default();
-    let owner = &key.owner;
+    let comment = match key.owner.as_str() {
+        "" => String::new(),
+        owner => format!(" comment \"{owner}\""),
+    };
     Some(format!(
-        "{address}{protocol} . {} comment \"{owner}\" : {target} . {to}",
+        "{address}{protocol} . {}{comment} : {target} . {to}",
         listen.ports
     ))
 }

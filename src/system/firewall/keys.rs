@@ -61,9 +61,14 @@ impl Key {
         IpNetwork::new(read_address(first)?, u8::try_from(length).ok()?).ok()
     }
 
+    /// Is it a port that leads somewhere, and nobody's?
+    pub fn is_stray(&self) -> bool {
+        self.set.is_forward() && self.owner.is_empty()
+    }
+
     /// The interface it belongs to.
     pub fn interface(&self) -> String {
-        if self.set.is_forward() {
+        if self.set.has_owners() {
             return self.owner.clone();
         }
         let name = self.bytes.get(..NAME).unwrap_or_default();
@@ -92,19 +97,23 @@ impl Key {
     pub fn text(&self) -> String {
         let name = format!("\"{}\"", self.interface());
         let value = match self.set {
-            Set::Links | Set::PortLinks => self.mac().map(check::mac_text),
-            Set::Ve4 | Set::Port4 | Set::Ve6 | Set::Port6 | Set::Hairpin4 | Set::Hairpin6 => {
+            Set::Links | Set::ArpLinks | Set::PortLinks => self.mac().map(check::mac_text),
+            Set::Ve4 | Set::Arp4 | Set::Port4 | Set::Ve6 | Set::Port6 | Set::Hairpin4 | Set::Hairpin6 => {
                 read_address(self.value()).map(|a| a.to_string())
             }
             Set::Forward4 | Set::Forward6 | Set::ForwardAny4 | Set::ForwardAny6 => {
                 return forward::text(self).unwrap_or_default();
+            }
+            Set::Near4 | Set::Near6 => {
+                let address = read_address(&self.bytes).map(|a| a.to_string());
+                return format!("{} comment {name}", address.unwrap_or_default());
             }
             Set::Nd6 | Set::PortNd => Some(hex(self.value())),
             Set::Routes4 | Set::Routes6 => self.route().map(|p| p.to_string()),
             Set::PortNdMac => self.value().get(..6).map(hex),
             Set::Peers => self.mark().map(|m| m.to_string()),
             Set::Sides => return format!("{name} : {}", self.mark().unwrap_or(0)),
-            Set::AnyMac | Set::AnyIp | Set::DhcpServers | Set::Routers | Set::HearsRa => None,
+            Set::AnyMac | Set::AnyIp | Set::DhcpServers | Set::DhcpClients | Set::Routers | Set::HearsRa => None,
         };
         value.map_or_else(|| name.clone(), |value| format!("{name} . {value}"))
     }
@@ -132,19 +141,39 @@ pub(super) fn keys(member: &Member) -> Vec<Key> {
     let of_v6 = |a: Ipv6Addr| [Key::new(v6, name, &a.octets()), Key::new(nd, name, &a.octets())];
     for address in &member.addresses {
         match address {
-            IpAddr::V4(a) => keys.push(Key::new(v4, name, &a.octets())),
+            IpAddr::V4(a) => {
+                keys.push(Key::new(v4, name, &a.octets()));
+                keys.extend(member.port.is_none().then(|| Key::new(Set::Arp4, name, &a.octets())));
+            }
             IpAddr::V6(a) => keys.extend(of_v6(*a)),
         }
     }
     if member.port.is_none() {
+        keys.push(Key::new(Set::ArpLinks, name, &member.mac));
         keys.extend(member.routes.iter().map(|p| Key::prefix(name, *p)));
     }
     if let Some(port) = &member.port {
+        keys.extend(member.addresses.iter().map(|a| near(name, *a)));
         keys.extend(of_v6(link_local(member.mac)));
         keys.extend(port_keys(name, member.mac, port));
     }
     keys.extend(forward::keys(member));
     keys
+}
+
+/// An address that is on a bridge.
+fn near(owner: &str, address: IpAddr) -> Key {
+    let (set, bytes) = match address {
+        IpAddr::V4(a) => (Set::Near4, a.octets().to_vec()),
+        IpAddr::V6(a) => (Set::Near6, a.octets().to_vec()),
+    };
+    Key {
+        set,
+        bytes,
+        end: Vec::new(),
+        data: Vec::new(),
+        owner: owner.to_owned(),
+    }
 }
 
 fn port_keys(name: &str, mac: [u8; 6], port: &PortRules) -> Vec<Key> {
@@ -153,6 +182,7 @@ fn port_keys(name: &str, mac: [u8; 6], port: &PortRules) -> Vec<Key> {
         (Set::AnyMac, port.any_mac),
         (Set::AnyIp, port.any_ip),
         (Set::DhcpServers, port.dhcp_server),
+        (Set::DhcpClients, port.dhcp_client),
         (Set::Routers, port.router),
         (Set::HearsRa, port.hears_ra),
     ];
@@ -167,11 +197,13 @@ fn port_keys(name: &str, mac: [u8; 6], port: &PortRules) -> Vec<Key> {
     keys
 }
 
-/// The members that these keys make, in order of interface. An interface without a MAC has one of all zeros, which
+/// The members that these keys make, in order of interface; without what is nobody's. An interface without a MAC has one of all zeros, which
 /// no frame comes from.
 pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member> {
     let mut members = BTreeMap::new();
-    for key in keys {
+    // One that only says where somebody is makes no member.
+    let near = |key: &Key| matches!(key.set, Set::Near4 | Set::Near6);
+    for key in keys.into_iter().filter(|k| !near(k) && !k.is_stray()) {
         let interface = key.interface();
         let new = || Member {
             interface: interface.clone(),
@@ -186,7 +218,9 @@ pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member
                 member.addresses.extend(own);
             }
             Set::Routes4 | Set::Routes6 => member.routes.extend(key.route()),
-            Set::Nd6 => {}
+            Set::Nd6 | Set::Near4 | Set::Near6 => {}
+            // The same as in the table of packets.
+            Set::ArpLinks | Set::Arp4 => {}
             Set::Hairpin4 | Set::Hairpin6 => member.hairpin.extend(read_address(key.value())),
             set if set.is_forward() => member.forwards.extend(forward::read(key)),
             set => {
@@ -195,6 +229,7 @@ pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member
                     Set::AnyMac => port.any_mac = true,
                     Set::AnyIp => port.any_ip = true,
                     Set::DhcpServers => port.dhcp_server = true,
+                    Set::DhcpClients => port.dhcp_client = true,
                     Set::Routers => port.router = true,
                     Set::HearsRa => port.hears_ra = true,
                     _ => port.side = key.mark().unwrap_or(port.side),
@@ -236,7 +271,7 @@ mod tests {
     fn a_key_has_nfts_layout() {
         let keys = keys(&member(None));
         let lengths: Vec<usize> = keys.iter().map(|k| k.bytes.len()).collect();
-        assert_eq!(lengths, [24, 20, 32, 32]);
+        assert_eq!(lengths, [24, 20, 20, 32, 32, 24]);
         assert_eq!(&keys[1].bytes, b"hv101.0\0\0\0\0\0\0\0\0\0\xc0\x00\x02\x01");
         assert_eq!(keys[0].interface(), "hv101.0");
         assert_eq!(members(&keys), [member(None)]);
@@ -250,14 +285,14 @@ mod tests {
             ..member(None)
         };
         let keys = keys(&behind);
-        assert_eq!(keys[4].text(), "\"hv101.0\" . 198.51.100.64/28");
-        assert_eq!(&keys[4].end[NAME..], [198, 51, 100, 79]);
+        assert_eq!(keys[6].text(), "\"hv101.0\" . 198.51.100.64/28");
+        assert_eq!(&keys[6].end[NAME..], [198, 51, 100, 79]);
         assert_eq!(members(&keys), [behind]);
     }
 
     #[test]
     fn a_port_is_told_from_a_link_and_keeps_what_it_may() {
-        for n in 0..32_u32 {
+        for n in 0..64_u32 {
             let rules = PortRules {
                 side: 0xfedc_ba00 + n,
                 any_mac: n & 1 != 0,
@@ -265,10 +300,13 @@ mod tests {
                 dhcp_server: n & 4 != 0,
                 router: n & 8 != 0,
                 hears_ra: n & 16 != 0,
+                dhcp_client: n & 32 != 0,
             };
             let port = member(Some(rules));
             let keys = keys(&port);
-            assert!(keys.iter().all(|k| k.set.family() == Family::Bridge), "{keys:?}");
+            let (near, own): (Vec<_>, Vec<_>) = keys.iter().partition(|k| matches!(k.set, Set::Near4 | Set::Near6));
+            assert!(own.iter().all(|k| k.set.family() == Family::Bridge), "{keys:?}");
+            assert_eq!(near.len(), 2);
             assert_eq!(members(&keys), [port]);
         }
         let local = link_local([2, 0x68, 0, 0, 0x65, 0]);

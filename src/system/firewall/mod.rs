@@ -9,9 +9,10 @@
 //! [`Firewall::ensure`] or [`Firewall::replace`], or a VE admitted in between may be forgotten.
 //!
 //! What it can't see: ARP and foreign ethertypes never reach an `inet` table. On a routed link they reach the host
-//! alone: ARP with a foreign sender is dropped by the strict reverse path filter of the host's end, the entries for the
+//! alone: for ARP there is a third table, of the family `arp` (`templates/nftables/arp.nft.tera`), the entries for the
 //! VE's own addresses are permanent, and nothing there listens to VLANs, STP or LLDP.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::net::IpAddr;
 
@@ -23,11 +24,13 @@ use crate::Result;
 mod access;
 mod fake;
 mod forward;
+mod host;
 mod keys;
 mod nat;
 mod nftables;
 mod ruleset;
 mod sets;
+mod standing;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -35,8 +38,9 @@ mod tests;
 pub mod traffic;
 mod wire;
 
-pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters};
+pub use access::{Access, Change, Count, FakeAccess, Guard, Loaded, NftAccess, Peers, counters, outermost};
 pub use fake::FakeFirewall;
+pub use host::{Apart, HostSide, Offer, usual_connections};
 pub use nat::Nat;
 pub use nftables::Nftables;
 
@@ -51,6 +55,8 @@ pub struct Ruleset {
     pub masquerade: Vec<MasqueradePool>,
     /// Networks that nobody outside reaches uninvited.
     pub nat: Nat,
+    /// What VEs reach of the host, and by way of it.
+    pub host: HostSide,
     /// Are there networks of kind bridge? The table of that family is made for them only: not every kernel has it.
     pub bridged: bool,
     /// Networks on bridges of ours into which the host forwards nothing of their own VEs: tenants would reach each other
@@ -108,19 +114,35 @@ pub struct PortRules {
     pub any_ip: bool,
     /// May it answer as a DHCP server?
     pub dhcp_server: bool,
+    /// May it ask for an address by DHCP before it has one?
+    pub dhcp_client: bool,
     /// May it announce itself as an IPv6 router?
     pub router: bool,
     /// Do router advertisements reach it?
     pub hears_ra: bool,
 }
 
+/// How the table in the kernel stands to the one that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its rules are those.
+    Current,
+    /// Its rules are as they were loaded, and others are wanted by now.
+    Outdated,
+    /// It isn't there, or somebody has changed its rules by hand.
+    Broken,
+}
+
 /// The firewall.
 pub trait Firewall: Send + Sync + Debug {
+    /// How the table stands; its members aside. Cheap.
+    fn standing(&self, ruleset: &Ruleset) -> Result<Standing>;
+
     /// Loads the whole table in one transaction: every packet sees the old table or the new one.
     fn replace(&self, ruleset: &Ruleset) -> Result<()>;
 
-    /// Replaces the table if it isn't there, isn't of this version, or its rules were changed by hand; else admits
-    /// the ruleset's members as [`Firewall::admit`] does. True if the table was replaced. Cheap if all is right.
+    /// Replaces the table if it isn't [`Standing::Current`], in one transaction and with the ruleset's members, of whom no
+    /// packet is lost; else admits them as [`Firewall::admit`] does. True if the table was replaced. Cheap if all is right.
     fn ensure(&self, ruleset: &Ruleset) -> Result<bool>;
 
     /// Makes these interfaces members, with exactly this MAC and these addresses: what they had before is gone, in
@@ -133,6 +155,22 @@ pub trait Firewall: Send + Sync + Debug {
 
     /// The members in the kernel's table, in order of interface; none if there is no table.
     fn members(&self, table: &str) -> Result<Vec<Member>>;
+
+    /// The interfaces whose elements in the kernel's table are not exactly those that these members have; also such as are
+    /// no member of these.
+    fn deviating(&self, table: &str, members: &[Member]) -> Result<BTreeSet<String>>;
+
+    /// The tables that were loaded for interfaces of this prefix under another name than this, in order.
+    fn strays(&self, table: &str, prefix: &str) -> Result<Vec<String>>;
+
+    /// Ports of the host that lead somewhere though they are no member's, a line each: somebody has added them by hand.
+    fn stray_forwards(&self, table: &str) -> Result<Vec<String>>;
+
+    /// Removes those.
+    fn remove_stray_forwards(&self, table: &str) -> Result<()>;
+
+    /// How many connections the kernel tracks in all; `None` before it tracks any.
+    fn tracked(&self) -> Result<Option<u32>>;
 
     /// Drops everything to and from these interfaces, there or yet to come, until [`Firewall::release`]: for a VE whose
     /// connections must not change. The rules are a table of their own, `held`; what it held before is held no more.

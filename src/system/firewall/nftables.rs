@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::keys::{self, Family, Key, Set};
-use super::{Firewall, Member, Ruleset, ruleset, wire};
+use super::standing::{mark_rules, standings};
+use super::{Firewall, Member, Ruleset, Standing, ruleset, wire};
 use crate::error::{Error, Kind, Result};
 use crate::helper::confined;
 use crate::net::check;
@@ -14,6 +15,8 @@ use crate::net::netlink::{Netlink, Refusal, Request};
 
 /// Where nft may be; the caller's PATH isn't trusted.
 const PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
+/// The kernel's limit for all connections that it tracks; there when it tracks some.
+const TRACKED: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
 /// How often to look again when the members changed between looking and deleting.
 const TRIES: u32 = 5;
 
@@ -58,7 +61,7 @@ impl Nftables {
             said
         };
         Err(Error::new("load firewall table", table, said).hint(
-            "the kernel needs nf_tables with the families inet and nat, and bridge if a network is of that kind; \
+            "the kernel needs nf_tables with the families inet, arp and nat, and bridge if a network is of that kind; \
              \"hostel network show NAME --rules\" prints the table",
         ))
     }
@@ -123,27 +126,13 @@ fn read_keys(
         match netlink.dump(&wire::list(table, set)) {
             Ok(answers) => keys.extend(answers.iter().flat_map(|body| wire::read_keys(set, body, of))),
             Err(refusal) if refusal.errno() == libc::ENOENT && set.family() == Family::Bridge => break,
+            // Of a version that had none, or removed by hand: what is in the others is to be found all the same.
+            Err(refusal) if refusal.errno() == libc::ENOENT && set.family() == Family::Arp => {}
             Err(refusal) if refusal.errno() == libc::ENOENT => return Ok(None),
             Err(refusal) => return Err(refusal.into_error("read the members of firewall table", table)),
         }
     }
     Ok(Some(keys))
-}
-
-/// A digest of the rules that the kernel has in this table.
-fn digest_of_rules(netlink: &mut Netlink, family: Family, table: &str) -> Result<String> {
-    match netlink.dump(&wire::list_rules(family, table)) {
-        Ok(answers) => {
-            let rules: Vec<u8> = answers
-                .iter()
-                .filter_map(|body| wire::read_rule(table, body))
-                .flatten()
-                .collect();
-            Ok(ruleset::digest(&rules))
-        }
-        Err(refusal) if refusal.errno() == libc::ENOENT => Ok(ruleset::digest(&[])),
-        Err(refusal) => Err(refusal.into_error("read the rules of firewall table", table)),
-    }
 }
 
 pub(super) fn exists(netlink: &mut Netlink, table: &str, request: &Request) -> Result<Option<Vec<u8>>> {
@@ -154,40 +143,22 @@ pub(super) fn exists(netlink: &mut Netlink, table: &str, request: &Request) -> R
     }
 }
 
-/// Marks a table with what the kernel made of its text: see [`is_intact`].
-pub(super) fn mark_rules(netlink: &mut Netlink, family: Family, table: &str) -> Result<()> {
-    let chain = format!("rules_{}", digest_of_rules(netlink, family, table)?);
-    commit(netlink, vec![wire::new_chain(family, table, &chain)])
-        .map_err(|refusal| refusal.into_error("mark firewall table", table))
-}
-
-/// Empty chains whose names tell what the table is: one comes with the text, one is added after loading, with a
-/// digest of the rules as the kernel shows them. Together they say: this text, and nobody has touched the rules.
-pub(super) fn is_intact(netlink: &mut Netlink, family: Family, table: &str, version: &str) -> Result<bool> {
-    let Some(found) = exists(netlink, table, &wire::get_table(family, table))? else {
-        return Ok(false);
-    };
-    if !wire::is_awake(&found) {
-        return Ok(false);
-    }
-    let rules = digest_of_rules(netlink, family, table)?;
-    for chain in [format!("version_{version}"), format!("rules_{rules}")] {
-        if exists(netlink, table, &wire::get_chain(family, table, &chain))?.is_none() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 /// Elements of others in the place of such as are wanted. No two VEs that are there lead the same port to them (their
 /// records are judged before): these are left of one that is gone.
 fn usurped(netlink: &mut Netlink, table: &str, own: &BTreeSet<Key>, wanted: &BTreeSet<Key>) -> Result<Vec<Key>> {
-    let maps: BTreeSet<Set> = wanted.iter().map(|k| k.set).filter(|s| s.is_forward()).collect();
+    let maps: BTreeSet<Set> = wanted.iter().map(|k| k.set).filter(|s| s.has_owners()).collect();
     let all = read_keys(netlink, table, maps.into_iter(), None)?.unwrap_or_default();
     let places: BTreeSet<(Set, &[u8])> = wanted.iter().map(|k| (k.set, &k.bytes[..])).collect();
     let in_place = |key: &&Key| places.contains(&(key.set, &key.bytes[..]));
     let others = all.difference(own).filter(|key| !wanted.contains(key));
     Ok(others.filter(in_place).cloned().collect())
+}
+
+/// Elements that lead ports somewhere and belong to nobody.
+fn stray_keys(netlink: &mut Netlink, table: &str) -> Result<Vec<Key>> {
+    let maps = Set::all().filter(|set| set.is_forward());
+    let keys = read_keys(netlink, table, maps, None)?.unwrap_or_default();
+    Ok(keys.into_iter().filter(Key::is_stray).collect())
 }
 
 /// Gives each interface exactly the keys it shall have. Interfaces that aren't named stay as they are.
@@ -272,6 +243,11 @@ fn holding(held: &str, interfaces: &[String], bridged: bool) -> String {
 }
 
 impl Firewall for Nftables {
+    fn tracked(&self) -> Result<Option<u32>> {
+        let text = crate::file::read_opt(Path::new(TRACKED))?;
+        Ok(text.and_then(|text| text.trim().parse().ok()))
+    }
+
     fn hold(&self, held: &str, interfaces: &[String], bridged: bool) -> Result<()> {
         interfaces.iter().try_for_each(|name| check::interface_name(name))?;
         if interfaces.is_empty() {
@@ -297,20 +273,30 @@ impl Firewall for Nftables {
         self.load_tables(ruleset, &ruleset::families(ruleset))
     }
 
+    fn standing(&self, ruleset: &Ruleset) -> Result<Standing> {
+        let of_each = standings(&mut open()?, ruleset)?;
+        let is = |wanted: Standing| of_each.iter().any(|(_, s)| *s == wanted);
+        Ok(match (is(Standing::Broken), is(Standing::Outdated)) {
+            (true, _) => Standing::Broken,
+            (false, true) => Standing::Outdated,
+            (false, false) => Standing::Current,
+        })
+    }
+
     fn ensure(&self, ruleset: &Ruleset) -> Result<bool> {
         let mut netlink = open()?;
-        let table = ruleset.table.as_str();
-        let mut broken = Vec::new();
-        for family in ruleset::families(ruleset) {
-            if !is_intact(&mut netlink, family, table, &ruleset::version(ruleset, family)?)? {
-                broken.push(family);
-            }
+        let mut of_each = standings(&mut netlink, ruleset)?;
+        let all = of_each.len();
+        of_each.retain(|(_, standing)| *standing != Standing::Current);
+        let stale: Vec<Family> = of_each.into_iter().map(|(family, _)| family).collect();
+        if !stale.is_empty() {
+            self.load_tables(ruleset, &stale)?;
         }
-        if !broken.is_empty() {
-            self.load_tables(ruleset, &broken)?;
+        // What was loaded has them.
+        if stale.len() < all {
+            set_members(&mut netlink, &ruleset.table, &ruleset.members)?;
         }
-        set_members(&mut netlink, table, &ruleset.members)?;
-        Ok(!broken.is_empty())
+        Ok(!stale.is_empty())
     }
 
     fn admit(&self, table: &str, members: &[Member]) -> Result<()> {
@@ -339,13 +325,55 @@ impl Firewall for Nftables {
         Ok(keys::members(&keys))
     }
 
+    fn deviating(&self, table: &str, members: &[Member]) -> Result<BTreeSet<String>> {
+        ruleset::check_table(table)?;
+        let has = read_keys(&mut open()?, table, Set::all(), None)?.unwrap_or_default();
+        let wanted: BTreeSet<Key> = members.iter().flat_map(keys::keys).collect();
+        let differ = has.symmetric_difference(&wanted).filter(|key| !key.is_stray());
+        Ok(differ.map(Key::interface).collect())
+    }
+
+    fn strays(&self, table: &str, prefix: &str) -> Result<Vec<String>> {
+        check::prefix(prefix)?;
+        let (mut netlink, mut found) = (open()?, BTreeSet::new());
+        for family in [Family::Inet, Family::Bridge] {
+            let told = netlink.dump(&wire::list_tables(family));
+            let answers = told.map_err(|refusal| refusal.into_error("list", "the firewall's tables"))?;
+            let names = answers.iter().filter_map(|body| wire::table_name(body));
+            for name in names.filter(|name| name != table) {
+                let whose = wire::get_chain(family, &name, &ruleset::chain_of(prefix));
+                if exists(&mut netlink, &name, &whose)?.is_some() {
+                    found.insert(name);
+                }
+            }
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn stray_forwards(&self, table: &str) -> Result<Vec<String>> {
+        ruleset::check_table(table)?;
+        let keys = stray_keys(&mut open()?, table)?;
+        Ok(keys
+            .iter()
+            .map(|key| format!("{} in {}", key.text(), key.set.name()))
+            .collect())
+    }
+
+    fn remove_stray_forwards(&self, table: &str) -> Result<()> {
+        ruleset::check_table(table)?;
+        let mut netlink = open()?;
+        let keys = stray_keys(&mut netlink, table)?;
+        commit(&mut netlink, wire::delete(table, &keys))
+            .map_err(|refusal| refusal.into_error("remove ports from firewall table", table))
+    }
+
     fn text(&self, ruleset: &Ruleset) -> Result<String> {
         ruleset::text(ruleset, &ruleset::families(ruleset))
     }
 
     fn remove(&self, table: &str) -> Result<()> {
         ruleset::check_table(table)?;
-        for family in [Family::Bridge, Family::Inet] {
+        for family in [Family::Bridge, Family::Arp, Family::Inet] {
             match commit(&mut open()?, vec![wire::delete_table(family, table)]) {
                 Err(refusal) if refusal.errno() != libc::ENOENT => {
                     return Err(refusal.into_error("remove firewall table", table));

@@ -7,17 +7,23 @@ use sha2::{Digest, Sha256};
 use tera::{Context, Tera};
 
 use super::keys::{Family, Key, Set, keys};
-use super::{Member, Ruleset, nat};
+use super::{Member, Ruleset, host, nat};
 use crate::error::{Error, Kind, Result};
 use crate::net::{GATEWAY_V6, check};
 
 const TEMPLATE: &str = include_str!("../../../templates/nftables/ruleset.nft.tera");
+const ARP_TEMPLATE: &str = include_str!("../../../templates/nftables/arp.nft.tera");
 const BRIDGE_TEMPLATE: &str = include_str!("../../../templates/nftables/bridge.nft.tera");
+
+/// The empty chain that tells for which interfaces a table was made, whatever the table is called.
+pub(super) fn chain_of(prefix: &str) -> String {
+    format!("of_{prefix}")
+}
 
 /// The tables that a ruleset has.
 pub(super) fn families(ruleset: &Ruleset) -> Vec<Family> {
     let bridged = ruleset.bridged || ruleset.members.iter().any(|m| m.port.is_some());
-    [Family::Inet]
+    [Family::Inet, Family::Arp]
         .into_iter()
         .chain(bridged.then_some(Family::Bridge))
         .collect()
@@ -199,6 +205,7 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
     context.insert("table", &ruleset.table);
     context.insert("prefix", &ruleset.prefix);
     context.insert("version", version);
+    context.insert("chain_of", &chain_of(&ruleset.prefix));
     context.insert("gateway6", &GATEWAY_V6.to_string());
     context.insert("gateway6_group", &solicited_node(GATEWAY_V6).to_string());
     context.insert("gateway6_hex", &hex(GATEWAY_V6));
@@ -206,7 +213,12 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
         Family::Inet => {
             insert_members(&mut context, members);
             context.insert("nat", &nat::text(ruleset, members)?);
+            context.insert("host", &host::text(ruleset)?);
             TEMPLATE
+        }
+        Family::Arp => {
+            context.insert("sets", &member_sets(Set::ARP, members));
+            ARP_TEMPLATE
         }
         Family::Bridge => {
             context.insert("sets", &member_sets(Set::PORTS, members));

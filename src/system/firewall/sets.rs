@@ -1,10 +1,12 @@
 //! The sets that hold members: where each is, what it is called, and what for.
 
-/// The two tables, which have one name.
+/// The tables, which have one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Family {
     /// Of routed links (NFPROTO_INET).
     Inet = 1,
+    /// Of what routed links ask and answer about addresses (NFPROTO_ARP).
+    Arp = 3,
     /// Of ports of bridges (NFPROTO_BRIDGE).
     Bridge = 7,
 }
@@ -14,6 +16,7 @@ impl Family {
     pub fn word(self) -> &'static str {
         match self {
             Self::Inet => "inet",
+            Self::Arp => "arp",
             Self::Bridge => "bridge",
         }
     }
@@ -46,6 +49,14 @@ pub(super) enum Set {
     Hairpin4,
     /// See [`Set::Hairpin4`].
     Hairpin6,
+    /// IPv4 addresses of ports, which the host forwards to.
+    Near4,
+    /// See [`Set::Near4`].
+    Near6,
+    /// Interface and MAC of who speaks in ARP.
+    ArpLinks,
+    /// Interface and IPv4 address of who speaks in ARP.
+    Arp4,
     /// The first four for ports.
     PortLinks,
     /// See [`Set::Ve4`].
@@ -62,6 +73,8 @@ pub(super) enum Set {
     AnyIp,
     /// Ports with a DHCP server behind.
     DhcpServers,
+    /// Ports with a DHCP client behind.
+    DhcpClients,
     /// Ports with an IPv6 router behind.
     Routers,
     /// Ports that are told of IPv6 routers.
@@ -82,7 +95,7 @@ impl Set {
         Self::Routes4,
         Self::Routes6,
     ];
-    /// Those of ports of the host that lead to VEs of either kind.
+    /// Those of ports of the host that lead to VEs of either kind, and of those on bridges that the host routes to.
     pub const FORWARDS: &'static [Self] = &[
         Self::Forward4,
         Self::Forward6,
@@ -90,7 +103,11 @@ impl Set {
         Self::ForwardAny6,
         Self::Hairpin4,
         Self::Hairpin6,
+        Self::Near4,
+        Self::Near6,
     ];
+    /// Those of routed links in ARP.
+    pub const ARP: &'static [Self] = &[Self::ArpLinks, Self::Arp4];
     /// Those of ports.
     pub const PORTS: &'static [Self] = &[
         Self::PortLinks,
@@ -101,6 +118,7 @@ impl Set {
         Self::AnyMac,
         Self::AnyIp,
         Self::DhcpServers,
+        Self::DhcpClients,
         Self::Routers,
         Self::HearsRa,
         Self::Sides,
@@ -109,7 +127,7 @@ impl Set {
 
     /// All.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::ROUTED, Self::FORWARDS, Self::PORTS]
+        [Self::ROUTED, Self::ARP, Self::FORWARDS, Self::PORTS]
             .into_iter()
             .flatten()
             .copied()
@@ -119,12 +137,19 @@ impl Set {
     pub fn family(self) -> Family {
         if Self::PORTS.contains(&self) {
             Family::Bridge
+        } else if Self::ARP.contains(&self) {
+            Family::Arp
         } else {
             Family::Inet
         }
     }
 
     /// Do its elements belong to whom their comments name?
+    pub fn has_owners(self) -> bool {
+        self.is_forward() || matches!(self, Self::Near4 | Self::Near6)
+    }
+
+    /// Is it of ports of the host that lead to VEs?
     pub fn is_forward(self) -> bool {
         matches!(
             self,
@@ -141,6 +166,8 @@ impl Set {
     pub fn name(self) -> &'static str {
         match self {
             Self::Links | Self::PortLinks => "links",
+            Self::ArpLinks => "arp_links",
+            Self::Arp4 => "arp4",
             Self::Ve4 | Self::Port4 => "ve4",
             Self::Ve6 | Self::Port6 => "ve6",
             Self::Nd6 | Self::PortNd => "nd6",
@@ -152,10 +179,13 @@ impl Set {
             Self::ForwardAny6 => "forward_any6",
             Self::Hairpin4 => "hairpin4",
             Self::Hairpin6 => "hairpin6",
+            Self::Near4 => "near4",
+            Self::Near6 => "near6",
             Self::PortNdMac => "nd_mac",
             Self::AnyMac => "any_mac",
             Self::AnyIp => "any_ip",
             Self::DhcpServers => "dhcp_servers",
+            Self::DhcpClients => "dhcp_clients",
             Self::Routers => "routers",
             Self::HearsRa => "hears_ra",
             Self::Sides => "sides",
@@ -167,6 +197,8 @@ impl Set {
     pub fn type_of(self) -> &'static str {
         match self {
             Self::Links | Self::PortLinks => "iifname . ether saddr",
+            Self::ArpLinks => "iifname . arp saddr ether",
+            Self::Arp4 => "iifname . arp saddr ip",
             Self::Ve4 | Self::Port4 | Self::Routes4 => "iifname . ip saddr",
             Self::Ve6 | Self::Port6 | Self::Routes6 => "iifname . ip6 saddr",
             Self::Nd6 | Self::PortNd => "iifname . @th,64,128",
@@ -176,8 +208,10 @@ impl Set {
             Self::ForwardAny6 => "inet_proto . inet_service : ipv6_addr . inet_service",
             Self::Hairpin4 => "ifname . ipv4_addr",
             Self::Hairpin6 => "ifname . ipv6_addr",
+            Self::Near4 => "ipv4_addr",
+            Self::Near6 => "ipv6_addr",
             Self::PortNdMac => "iifname . @th,208,48",
-            Self::AnyMac | Self::AnyIp | Self::DhcpServers | Self::Routers => "iifname",
+            Self::AnyMac | Self::AnyIp | Self::DhcpServers | Self::DhcpClients | Self::Routers => "iifname",
             Self::HearsRa => "oifname",
             Self::Sides => "iifname : meta mark",
             Self::Peers => "oifname . meta mark",
@@ -187,16 +221,18 @@ impl Set {
     /// What it is for, in a line.
     pub fn about(self) -> &'static str {
         match self {
-            Self::Links | Self::PortLinks => "Host end and MAC address of each admitted VE interface.",
-            Self::Ve4 | Self::Port4 | Self::Ve6 | Self::Port6 => "The addresses that each may send from.",
+            Self::Links | Self::PortLinks | Self::ArpLinks => "Host end and MAC address of each admitted VE interface.",
+            Self::Ve4 | Self::Arp4 | Self::Port4 | Self::Ve6 | Self::Port6 => "The addresses that each may send from.",
             Self::Routes4 | Self::Routes6 => "The prefixes that are routed to each, which it may send from as well.",
             Self::Nd6 | Self::PortNd => "The same addresses as targets of neighbour advertisements.",
             Self::Forward4 | Self::Forward6 => "Ports of the host's addresses, and where each leads.",
             Self::ForwardAny4 | Self::ForwardAny6 => "Ports of all the host's addresses, and where each leads.",
             Self::Hairpin4 | Self::Hairpin6 => "From where a VE would reach itself by such a port.",
+            Self::Near4 | Self::Near6 => "The addresses of VEs on bridges.",
             Self::PortNdMac => "The MAC address once more, as it stands in neighbour discovery.",
             Self::AnyMac => "Whose VE has allow_mac_spoofing.",
             Self::AnyIp => "Whose VE has allow_ip_spoofing.",
+            Self::DhcpClients => "Whose VE has allow_dhcp_client.",
             Self::DhcpServers => "Whose VE has allow_dhcp_server.",
             Self::Routers => "Whose VE has allow_ra.",
             Self::HearsRa => "On whose network router advertisements are passed.",

@@ -1,7 +1,11 @@
 //! The firewall on the real kernel: `nft`, `ping` and frames of our own making as witnesses.
 
+mod apart;
 mod bridge;
+mod crowd;
+mod dhcp;
 mod forward;
+mod host;
 mod nat;
 mod spoofing;
 mod table;
@@ -9,7 +13,7 @@ mod text;
 
 use ipnetwork::IpNetwork;
 
-use super::{Firewall, MasqueradePool, Member, Nat, Nftables, Ruleset};
+use super::{Firewall, HostSide, MasqueradePool, Member, Nat, Nftables, Ruleset, Standing};
 use crate::net::testing::{Space, add_ve, host_and_ve, link};
 
 const TABLE: &str = "hostel_test";
@@ -35,6 +39,7 @@ fn ruleset(members: &[Member]) -> Ruleset {
         prefix: "hv".into(),
         masquerade: Vec::new(),
         nat: Nat::default(),
+        host: HostSide::default(),
         bridged: false,
         isolated: Vec::new(),
         members: members.to_vec(),
@@ -72,9 +77,11 @@ fn elements(host: &Space, set: &str) -> usize {
 }
 
 fn packets_spoofed(host: &Space) -> u64 {
-    parts(host, "counter").iter().find(|c| c["name"] == "spoofed").unwrap()["packets"]
-        .as_u64()
-        .unwrap()
+    let counters = parts(host, "counter");
+    let own = counters
+        .iter()
+        .find(|c| c["name"] == "spoofed" && c["family"] == "inet");
+    own.unwrap()["packets"].as_u64().unwrap()
 }
 
 /// A host with the firewall, and two VEs that are members.

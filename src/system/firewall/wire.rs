@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::keys::{Family, Key, NAME, Set};
+use crate::net::check;
 use crate::net::netlink::{Attributes, Request};
 
 /// struct nfgenmsg, before the attributes.
@@ -150,12 +151,20 @@ pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> V
     let first = |bytes, outer| nested_in(bytes, outer).flat_map(|b| nested_in(b, value)).next();
     let read = |element| {
         let bytes = first(element, key)?;
-        let owner = match set.is_forward() {
-            // One that has no comment was added by hand, and is nobody's.
-            true => nested_in(element, USERDATA).find_map(read_comment)?.to_owned(),
-            false => String::new(),
+        let owner = match (set.has_owners(), set.is_forward()) {
+            (true, forward) => {
+                let written = nested_in(element, USERDATA).find_map(read_comment);
+                let known = written.filter(|owner| check::interface_name(owner).is_ok());
+                match known {
+                    Some(owner) => owner.to_owned(),
+                    // One that has no comment, or another than we write, was added by hand, and is nobody's.
+                    None if forward => String::new(),
+                    None => return None,
+                }
+            }
+            (false, _) => String::new(),
         };
-        let wanted = |interfaces: &BTreeSet<&str>| match set.is_forward() {
+        let wanted = |interfaces: &BTreeSet<&str>| match set.has_owners() {
             true => interfaces.contains(owner.as_str()),
             false => name_in(bytes).is_some_and(|name| interfaces.contains(name)),
         };
@@ -274,11 +283,11 @@ mod tests {
         };
         let all: Vec<Key> = (101..1301).flat_map(|n| keys(&member(n))).collect();
         let requests = add("t", &all);
-        assert_eq!(requests.len(), 12, "four sets, 1200 elements, 500 at a time");
+        assert_eq!(requests.len(), 15, "five sets, 1200 elements, 500 at a time");
         let read: Vec<Key> = requests
             .iter()
             .zip(
-                [Set::Links, Set::Ve6, Set::Nd6, Set::ForwardAny6]
+                [Set::Links, Set::Ve6, Set::Nd6, Set::ArpLinks, Set::ForwardAny6]
                     .into_iter()
                     .flat_map(|s| [s; 3]),
             )

@@ -21,7 +21,7 @@ use super::{BRIDGE_ALIAS_PREFIX, Bridge, FoundBridge, OwnBridge, Uplink, check, 
 use crate::error::{Error, Kind, Result};
 
 /// Settings of a bridge before it comes up: the host takes no address and no route from what VEs or strangers announce.
-const IPV4_SETTINGS: &[(&str, &str)] = &[("rp_filter", "1"), ("accept_redirects", "0"), ("send_redirects", "0")];
+const IPV4_SETTINGS: &[(&str, &str)] = &[("rp_filter", "1"), ("accept_redirects", "0")];
 const IPV6_SETTINGS: &[(&str, &str)] = &[("accept_ra", "0"), ("autoconf", "0"), ("accept_redirects", "0")];
 
 /// Between the alias of a bridge and its uplink.
@@ -52,14 +52,14 @@ impl Interface {
 }
 
 /// See [`super::Network::bridge`].
-pub(super) fn ensure(sysctl: &Sysctl, bridge: &Bridge) -> Result<()> {
+pub(super) fn ensure(sysctl: &Sysctl, bridge: &Bridge) -> Result<bool> {
     check::bridge(bridge)?;
     let mut netlink = inspect::open()?;
     let name = bridge.name.as_str();
     let found = inspect::find(&mut netlink, name, false)?;
     let Some(own) = &bridge.own else {
         let why = match found {
-            Some(found) if found.is_bridge() => return Ok(()),
+            Some(found) if found.is_bridge() => return Ok(false),
             Some(_) => "it is no bridge",
             None => "there is no interface of that name",
         };
@@ -85,7 +85,8 @@ pub(super) fn ensure(sysctl: &Sysctl, bridge: &Bridge) -> Result<()> {
     made.map_err(|e| match is_new.then(|| remove(name)) {
         None | Some(Ok(())) => e,
         Some(Err(undo)) => e.hint(format!("{undo} either; remove it by hand: ip link delete {name}")),
-    })
+    })?;
+    Ok(is_new)
 }
 
 struct Making<'a> {
@@ -116,6 +117,10 @@ impl Making<'_> {
         if let Some(mtu) = self.own.mtu.filter(|mtu| found.is_none_or(|f| f.mtu != *mtu)) {
             self.step("set the MTU of", message::set_mtu(index, mtu))?;
         }
+        self.step(
+            "set the pieces of TCP of",
+            message::set_big_tcp(index, self.own.big_tcp),
+        )?;
         self.set_addresses(index)?;
         let port = match &self.own.uplink {
             Some(uplink) => Some(self.uplink(index, uplink)?),
@@ -288,6 +293,17 @@ pub(super) fn list(prefix: &str) -> Result<Vec<FoundBridge>> {
     Ok(found)
 }
 
+/// See [`super::Network::vlans`].
+pub(super) fn vlans(prefix: &str) -> Result<Vec<String>> {
+    check::prefix(prefix)?;
+    let begin = format!("vl{prefix}-");
+    let all = inspect::all(&mut inspect::open()?)?.into_iter();
+    let alone = all.filter(|i| i.vlan.is_some() && i.master == 0 && i.is_ours() && i.name.starts_with(&begin));
+    let mut names: Vec<String> = alone.map(|i| i.name).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// See [`super::Network::unbridge`].
 pub(super) fn remove(name: &str) -> Result<()> {
     check::interface_name(name)?;
@@ -296,7 +312,7 @@ pub(super) fn remove(name: &str) -> Result<()> {
     let Some(bridge) = all.iter().find(|i| i.name == name) else {
         return Ok(());
     };
-    if !bridge.is_ours() || !bridge.is_bridge() {
+    if !bridge.is_ours() || !(bridge.is_bridge() || bridge.vlan.is_some()) {
         return Err(Error::new("remove bridge", name, "it isn't Hostel's").kind(Kind::Exists));
     }
     let ports = || all.iter().filter(|i| i.master == bridge.index);

@@ -228,6 +228,7 @@ mod tests {
             number: 0,
             mac: [2, 0, 0, 0, 1, 1],
             mtu: None,
+            big_tcp: false,
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             routes: Vec::new(),
             alias: "hostel VE 101".into(),

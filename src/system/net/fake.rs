@@ -7,11 +7,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    BRIDGE_ALIAS_PREFIX, Bridge, Counters, Direction, FoundBridge, FoundLink, FoundProxy, Link, Local, Network, Probe,
-    Shape, check,
+    BRIDGE_ALIAS_PREFIX, Bridge, Counters, Direction, FoundBridge, FoundLink, FoundProxy, Link, Local, Need, Network,
+    Probe, Shape, check,
 };
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
+
+mod harm;
 
 /// A [`Network`] that remembers what it was told, checks it as the real one does, and fails when told to.
 #[derive(Debug, Default)]
@@ -23,9 +25,11 @@ pub struct FakeNetwork {
 struct State {
     links: BTreeMap<String, Link>,
     bridges: BTreeMap<String, Bridge>,
+    unplugged: BTreeSet<String>,
     shapes: BTreeMap<String, Direction>,
     unable_to_shape: Option<String>,
     foreign: Vec<String>,
+    vlans: BTreeSet<String>,
     proxies: BTreeSet<FoundProxy>,
     announced: Vec<IpAddr>,
     neighbours: BTreeMap<IpAddr, [u8; 6]>,
@@ -63,6 +67,11 @@ impl FakeNetwork {
         self.state().neighbours.insert(address, mac);
     }
 
+    /// Who had it is gone.
+    pub fn remove_neighbour(&self, address: IpAddr) {
+        self.state().neighbours.remove(&address);
+    }
+
     /// An interface of the host goes down, and with it what the host answers for on it.
     pub fn lose_proxies(&self) {
         self.state().proxies.clear();
@@ -72,6 +81,15 @@ impl FakeNetwork {
     pub fn own_bridges(&self) -> Vec<Bridge> {
         let state = self.state();
         state.bridges.values().filter(|b| b.own.is_some()).cloned().collect()
+    }
+
+    /// Somebody removes a bridge, whoever is on it.
+    pub fn lose_bridge(&self, name: &str) {
+        let mut state = self.state();
+        state.bridges.remove(name);
+        let on = |l: &&Link| l.port.as_ref().is_some_and(|p| p.bridge == name);
+        let lost: Vec<String> = state.links.values().filter(on).map(|l| l.host_name.clone()).collect();
+        state.unplugged.extend(lost);
     }
 
     /// The limits in force, by the names of their queues.
@@ -272,6 +290,7 @@ impl Network for FakeNetwork {
         host_names.iter().try_for_each(|name| check::interface_name(name))?;
         host_names.iter().try_for_each(|name| state.refuse_foreign(name))?;
         for name in host_names {
+            state.unplugged.remove(name);
             state.links.remove(name);
             state.counters.remove(name);
         }
@@ -285,22 +304,24 @@ impl Network for FakeNetwork {
         let found = |l: &Link| {
             let mut addresses = l.addresses.clone();
             addresses.sort_unstable();
+            let port = l.port.as_ref().filter(|_| !state.unplugged.contains(&l.host_name));
             FoundLink {
                 name: l.host_name.clone(),
                 alias: l.alias.clone(),
                 addresses,
+                bridge: port.map(|p| p.bridge.clone()),
             }
         };
         Ok(ours.map(found).collect())
     }
 
-    fn bridge(&self, bridge: &Bridge) -> Result<()> {
+    fn bridge(&self, bridge: &Bridge) -> Result<bool> {
         let mut state = self.call("bridge")?;
         check::bridge(bridge)?;
         state.refuse_foreign(&bridge.name)?;
         let there = state.bridges.get(&bridge.name).map(|b| b.own.is_some());
         match (&bridge.own, there) {
-            (None, Some(_)) => return Ok(()),
+            (None, Some(_)) => return Ok(false),
             (None, None) => {
                 let none = "there is no interface of that name";
                 return Err(Error::new("use bridge", &bridge.name, none).kind(Kind::NotFound));
@@ -311,8 +332,18 @@ impl Network for FakeNetwork {
             }
             (Some(_), _) => {}
         }
-        state.bridges.insert(bridge.name.clone(), bridge.clone());
-        Ok(())
+        Ok(state.bridges.insert(bridge.name.clone(), bridge.clone()).is_none())
+    }
+
+    fn rejoin(&self, links: &[Link]) -> Result<usize> {
+        let mut state = self.call("rejoin")?;
+        check::links(links)?;
+        let mut made = 0;
+        for link in links {
+            state.bridge_of(link)?;
+            made += usize::from(state.unplugged.remove(&link.host_name));
+        }
+        Ok(made)
     }
 
     fn bridges(&self, prefix: &str) -> Result<Vec<FoundBridge>> {
@@ -320,7 +351,8 @@ impl Network for FakeNetwork {
         check::prefix(prefix)?;
         let begin = format!("br{prefix}-");
         let ports = |name: &str| {
-            let on = |l: &&Link| l.port.as_ref().is_some_and(|p| p.bridge == name);
+            let plugged = |l: &&Link| !state.unplugged.contains(&l.host_name);
+            let on = |l: &&Link| l.port.as_ref().is_some_and(|p| p.bridge == name) && plugged(l);
             state.links.values().filter(on).map(|l| l.host_name.clone()).collect()
         };
         let ours = state.bridges.values().filter(|b| b.name.starts_with(&begin));
@@ -335,6 +367,32 @@ impl Network for FakeNetwork {
         Ok(found.collect())
     }
 
+    fn astray(&self, links: &[Link]) -> Result<Vec<(String, String)>> {
+        let state = self.call("astray")?;
+        let lost = |l: &&Link| {
+            state
+                .links
+                .get(&l.host_name)
+                .is_some_and(|has| has.addresses != l.addresses)
+        };
+        let told = |l: &Link| (l.host_name.clone(), "the host's routes are gone".to_owned());
+        Ok(links.iter().filter(lost).map(told).collect())
+    }
+
+    fn mend(&self, links: &[Link]) -> Result<()> {
+        let mut state = self.call("mend")?;
+        for link in links {
+            state.links.insert(link.host_name.clone(), link.clone());
+        }
+        Ok(())
+    }
+
+    fn vlans(&self, prefix: &str) -> Result<Vec<String>> {
+        let state = self.call("vlans")?;
+        let begin = format!("vl{prefix}-");
+        Ok(state.vlans.iter().filter(|v| v.starts_with(&begin)).cloned().collect())
+    }
+
     fn unbridge(&self, name: &str) -> Result<()> {
         let mut state = self.call("unbridge")?;
         let on = |l: &Link| l.port.as_ref().is_some_and(|p| p.bridge == name);
@@ -342,6 +400,7 @@ impl Network for FakeNetwork {
             return Err(Error::new("remove bridge", name, "VEs are on it").kind(Kind::Busy));
         }
         state.bridges.remove(name);
+        state.vlans.remove(name);
         Ok(())
     }
 
@@ -379,6 +438,10 @@ impl Network for FakeNetwork {
         Ok(names.cloned().collect())
     }
 
+    fn waits(&self, device: &str) -> Result<Option<u64>> {
+        Ok(self.call("waits")?.shapes.contains_key(device).then_some(0))
+    }
+
     fn unable_to_shape(&self) -> Result<Option<String>> {
         Ok(self.call("unable_to_shape")?.unable_to_shape.clone())
     }
@@ -403,12 +466,12 @@ impl Network for FakeNetwork {
         })
     }
 
-    fn unprepared(&self) -> Result<Vec<String>> {
+    fn unprepared(&self) -> Result<Vec<(Need, String)>> {
         let state = self.call("unprepared")?;
         Ok(if state.forwarding {
             Vec::new()
         } else {
-            vec!["net.ipv4.ip_forward".to_owned()]
+            vec![(Need::Forwarding, "net.ipv4.ip_forward".to_owned())]
         })
     }
 }

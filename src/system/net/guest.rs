@@ -69,6 +69,12 @@ pub(super) fn steps(link: &Link, guest: u32) -> Vec<Step> {
         request: message::up(index),
     };
     let mut steps = vec![up("lo", LOOPBACK), up(&link.guest_name, guest)];
+    // The host hears no question in the name of a prefix that is routed to the VE: each would be a neighbour of its.
+    steps.extend(link.port.is_none().then(|| Step {
+        act: "set up in the VE",
+        object: link.guest_name.clone(),
+        request: message::ask_as_itself(guest),
+    }));
     steps.extend(link.addresses.iter().map(|address| Step {
         act: "add address in the VE",
         object: format!("{address} to {}", link.guest_name),

@@ -36,6 +36,10 @@ pub(super) struct Interface {
     pub link: u32,
     /// Which VLAN it is.
     pub vlan: Option<u16>,
+    /// Is it up, as far as anybody said so (IFF_UP)?
+    pub up: bool,
+    /// Of a port of a bridge, those of its attributes that are one byte (IFLA_BRPORT_*).
+    pub port: BTreeMap<u16, u8>,
     /// What made it: "bridge", "vlan"; empty for hardware.
     kind: String,
     group: u32,
@@ -108,7 +112,13 @@ pub(super) fn list(prefix: &str) -> Result<Vec<FoundLink>> {
     check::prefix(prefix)?;
     let mut netlink = open()?;
     netlink.filter_strictly();
-    let mut ours: Vec<_> = all(&mut netlink)?
+    let everything = all(&mut netlink)?;
+    let bridges: BTreeMap<u32, String> = everything
+        .iter()
+        .filter(|i| i.is_bridge())
+        .map(|i| (i.index, i.name.clone()))
+        .collect();
+    let mut ours: Vec<_> = everything
         .into_iter()
         .filter(|i| i.is_ours() && check::belongs(&i.name, prefix))
         .collect();
@@ -123,6 +133,7 @@ pub(super) fn list(prefix: &str) -> Result<Vec<FoundLink>> {
             name: i.name,
             alias: i.alias,
             addresses,
+            bridge: bridges.get(&i.master).cloned(),
         }
     };
     Ok(ours.into_iter().map(found).collect())
@@ -169,6 +180,7 @@ pub(super) fn counters(host_name: &str) -> Result<Option<Counters>> {
 fn read_interface(body: &[u8]) -> Interface {
     let mut interface = Interface {
         index: read_u32(body, 4),
+        up: read_u32(body, 8) & libc::IFF_UP as u32 != 0,
         ..Interface::default()
     };
     let text = |value: &[u8]| String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
@@ -199,6 +211,10 @@ fn read_kind(info: &[u8], interface: &mut Interface) {
                 interface.kind = String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
             }
             libc::IFLA_INFO_DATA => data = value,
+            libc::IFLA_INFO_SLAVE_DATA => {
+                let bytes = Attributes::new(value).filter(|(_, v)| v.len() == 1);
+                interface.port.extend(bytes.map(|(kind, v)| (kind, v[0])));
+            }
             _ => {}
         }
     }

@@ -9,8 +9,8 @@ use rtnetlink::packet_route::address::{
     AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
 };
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, BridgeMulticastRouterType, BridgeStpState, In6AddrGenMode, InfoData, InfoKind, InfoVeth,
-    LinkAttribute, LinkExtentMask, LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeMulticastRouterType, BridgeStpState, In6AddrGenMode, InetDevConf,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkMessage,
 };
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
@@ -47,37 +47,46 @@ pub(super) fn removal(added: Request) -> Request {
     }
 }
 
+/// The largest piece of TCP over IPv4 that a big link takes, in bytes. Of the kernel's own limit of 512 KiB this is what
+/// still gains (measured: 64 KiB 18, 128 KiB 22, 192 KiB 24 Gbit/s from a VE to its host).
+pub(super) const BIG_TCP: u32 = 192 << 10;
+/// The same of any other: the kernel's default (GSO_LEGACY_MAX_SIZE).
+const LEGACY_TCP: u32 = 65_536;
+
 /// Makes the pair, the VE's end directly in its namespace. Nothing is up yet.
 pub(super) fn create_pair(link: &Link, netns: RawFd) -> Request {
-    let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
-        .name(link.guest_name.clone())
-        .address(link.mac.to_vec())
-        .setns_by_fd(netns);
+    pair(link, link.guest_name.clone(), |peer| peer.setns_by_fd(netns))
+}
+
+/// Makes the pair with both ends in this namespace; the VE's is called `end`.
+pub(super) fn create_pair_here(link: &Link, end: &str) -> Request {
+    pair(link, end.to_owned(), |peer| peer)
+}
+
+type Unspec = LinkMessageBuilder<LinkUnspec>;
+
+fn pair(link: &Link, end: String, place: impl FnOnce(Unspec) -> Unspec) -> Request {
+    let mut peer = place(Unspec::new().name(end).address(link.mac.to_vec()));
     let mut host = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(link.host_name.clone())
         .link_group(GROUP);
     if let Some(mtu) = link.mtu {
         peer = peer.mtu(mtu);
         host = host.mtu(mtu);
+    }
+    if link.big_tcp {
+        peer = peer.append_extra_attribute(LinkAttribute::GsoIpv4MaxSize(BIG_TCP));
+        host = host.append_extra_attribute(LinkAttribute::GsoIpv4MaxSize(BIG_TCP));
     }
     let host = host.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build()))).build();
     request(&RouteNetlinkMessage::NewLink(host), CREATE)
 }
 
-/// Makes the pair with both ends in this namespace; the VE's is called `end`.
-pub(super) fn create_pair_here(link: &Link, end: &str) -> Request {
-    let mut peer = LinkMessageBuilder::<LinkUnspec>::new()
-        .name(end.to_owned())
-        .address(link.mac.to_vec());
-    let mut host = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
-        .name(link.host_name.clone())
-        .link_group(GROUP);
-    if let Some(mtu) = link.mtu {
-        peer = peer.mtu(mtu);
-        host = host.mtu(mtu);
-    }
-    let host = host.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build()))).build();
-    request(&RouteNetlinkMessage::NewLink(host), CREATE)
+/// Whether an interface takes big pieces of TCP over IPv4.
+pub(super) fn set_big_tcp(index: u32, big: bool) -> Request {
+    let size = LinkAttribute::GsoIpv4MaxSize(if big { BIG_TCP } else { LEGACY_TCP });
+    let link = LinkUnspec::new_with_index(index).append_extra_attribute(size);
+    request(&RouteNetlinkMessage::SetLink(link.build()), ACK)
 }
 
 /// Gives the host's end its alias, and stops the kernel from giving it a link-local address of its own making.
@@ -87,6 +96,16 @@ pub(super) fn mark_host_end(index: u32, alias: &str, ipv6: bool) -> Request {
         let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
         link = link.append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]));
     }
+    request(&RouteNetlinkMessage::SetLink(link.build()), ACK)
+}
+
+/// An interface asks for neighbours in the name of its own addresses (arp_announce 2 of ip-sysctl.rst), whatever address
+/// of its host's a packet bears.
+pub(super) fn ask_as_itself(index: u32) -> Request {
+    let mut settings = InetDevConf::default();
+    settings.arp_announce = 2;
+    let settings = AfSpecUnspec::Inet(vec![AfSpecInet::DevConfRequest(settings)]);
+    let link = LinkUnspec::new_with_index(index).append_extra_attribute(LinkAttribute::AfSpecUnspec(vec![settings]));
     request(&RouteNetlinkMessage::SetLink(link.build()), ACK)
 }
 

@@ -27,6 +27,7 @@ use ipnetwork::IpNetwork;
 use crate::Result;
 
 mod announce;
+mod astray;
 mod bridge;
 pub mod check;
 mod fake;
@@ -82,6 +83,8 @@ pub struct Link {
     pub mac: [u8; 6],
     /// MTU of both ends in bytes; the kernel's default (1500) if none.
     pub mtu: Option<u32>,
+    /// Do both ends take TCP over IPv4 in pieces of up to [`message::BIG_TCP`] bytes? (Kernels before 6.3 don't.)
+    pub big_tcp: bool,
     /// The VE's addresses; with none the link is made and brought up, no more.
     pub addresses: Vec<IpAddr>,
     /// Prefixes that the host routes to the VE, by its first address of that family; without one it doesn't. Not for a
@@ -124,6 +127,8 @@ pub struct OwnBridge {
     pub alias: String,
     /// In bytes; the kernel's default (the least of its ports') if none.
     pub mtu: Option<u32>,
+    /// As of a [`Link`].
+    pub big_tcp: bool,
     /// The host's addresses on it, with the lengths of their prefixes.
     pub addresses: Vec<IpNetwork>,
     /// The host's interface that is a port of it.
@@ -168,6 +173,8 @@ pub struct FoundLink {
     pub alias: String,
     /// The addresses that we route to it, in order.
     pub addresses: Vec<IpAddr>,
+    /// The bridge that it is a port of.
+    pub bridge: Option<String>,
 }
 
 /// Addresses, and where to ask for them.
@@ -175,6 +182,8 @@ pub struct FoundLink {
 pub struct Probe {
     /// The host's interface: a bridge, or an uplink.
     pub interface: String,
+    /// Where to ask if there is no such interface: the uplink of a bridge that isn't made yet.
+    pub instead: Option<String>,
     /// The addresses.
     pub addresses: Vec<IpAddr>,
     /// The hardware address whose answers don't count: the VE's own.
@@ -203,6 +212,15 @@ pub struct Counters {
     pub rx_packets: u64,
     /// Packets that the VE received.
     pub tx_packets: u64,
+}
+
+/// What a setting of the host's is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// That it passes packets on.
+    Forwarding,
+    /// That its tables of neighbours, which all VEs share, have room.
+    Neighbours,
 }
 
 /// What the host itself has.
@@ -243,7 +261,8 @@ pub trait Network: Send + Sync + Debug {
     fn announce(&self, init: u32, links: &[Link]) -> Result<()>;
 
     /// Asks whether others have these addresses already: all of them at once, for as long as this in all. The answer
-    /// names who has which, by hardware address. Where there is no such interface nobody is asked.
+    /// names who has which, by hardware address. Where there is neither of the
+    /// two interfaces nobody is asked.
     fn probe(&self, probes: &[Probe], within: Duration) -> Result<Vec<(IpAddr, [u8; 6])>>;
 
     /// Has the host answer on an interface for these addresses ([`Link::proxy`]). What is so already is left as it is.
@@ -269,15 +288,31 @@ pub trait Network: Send + Sync + Debug {
     /// Our host ends named `prefix` + VE id + "." + number, in order of name.
     fn list(&self, prefix: &str) -> Result<Vec<FoundLink>>;
 
+    /// What is otherwise at the host's ends of these links than [`Network::attach`] made it: each end with a line. One that
+    /// isn't there isn't told.
+    fn astray(&self, links: &[Link]) -> Result<Vec<(String, String)>>;
+
+    /// Makes the host's ends of these links so again. Routes of others stay.
+    fn mend(&self, links: &[Link]) -> Result<()>;
+
     /// Makes a bridge of ours as it shall be, or mends it: name, addresses, uplink; all or nothing if it is new. Where its
     /// uplink has changed, all ports but VEs' and the new one are taken out of it. Of somebody else's, only whether it is there. Hold a
-    /// lock of the whole host around it.
-    fn bridge(&self, bridge: &Bridge) -> Result<()>;
+    /// lock of the whole host around it. True if it wasn't there: the ports of VEs that run are to come back to it.
+    fn bridge(&self, bridge: &Bridge) -> Result<bool>;
+
+    /// Makes host ends of a VE that are there ports of their bridges again, with all that holds a port; those that are already stay
+    /// as they are, and those that are gone are passed over. What the firewall has for them must be in force before. Tells
+    /// how many it has made ports.
+    fn rejoin(&self, links: &[Link]) -> Result<usize>;
 
     /// Our bridges named "br" + `prefix` + "-" + something, in order of name.
     fn bridges(&self, prefix: &str) -> Result<Vec<FoundBridge>>;
 
-    /// Removes a bridge of ours, and the VLAN that was made for it; its uplink is the host's again. Fine if it is gone;
+    /// Our interfaces of VLANs that are ports of no bridge, named "vl" + `prefix` + "-" + something, in order. They lack a
+    /// bridge that somebody has removed.
+    fn vlans(&self, prefix: &str) -> Result<Vec<String>>;
+
+    /// Removes a bridge of ours, and the VLAN that was made for it; its uplink is the host's again; or one of [`Network::vlans`]. Fine if it is gone;
     /// an error if VEs are on it, or if it isn't ours. Hold the same lock.
     fn unbridge(&self, name: &str) -> Result<()>;
 
@@ -296,18 +331,22 @@ pub trait Network: Send + Sync + Debug {
     /// Why this kernel can't do [`Network::shape`]; `None` if it can. Found out once.
     fn unable_to_shape(&self) -> Result<Option<String>>;
 
+    /// How often something had to wait at an interface of [`Network::shape`], or was lost there; `None` if there is no
+    /// such interface or no limit.
+    fn waits(&self, device: &str) -> Result<Option<u64>>;
+
     /// The counters of a host end, or of an interface of [`Network::shape`]; `None` if there is no such link.
     fn counters(&self, host_name: &str) -> Result<Option<Counters>>;
 
     /// The host's own addresses, and what its services listen on.
     fn local(&self) -> Result<Local>;
 
-    /// Turns on forwarding where it is off, and tells what it changed. It doesn't outlive a boot of the host, and
-    /// others turn it off; so each start asks for it, and it costs two small reads where all is well. An interface
+    /// Turns on forwarding where it is off, makes room for neighbours, and tells what it changed. It doesn't outlive a boot of the host, and
+    /// others turn it off; so each start asks for it, and it costs a few small reads where all is well. An interface
     /// that obeys router advertisements keeps obeying them (the kernel stops that on forwarding hosts unless
     /// `accept_ra` is 2).
     fn prepare_host(&self) -> Result<Vec<String>>;
 
-    /// What [`Network::prepare_host`] would turn on: the names of settings, none if all is as it should be.
-    fn unprepared(&self) -> Result<Vec<String>>;
+    /// What [`Network::prepare_host`] would change: the names of settings, none if all is as it should be.
+    fn unprepared(&self) -> Result<Vec<(Need, String)>>;
 }

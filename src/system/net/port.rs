@@ -3,7 +3,7 @@
 use super::netlink::Netlink;
 use super::routed::{Step, apply};
 use super::sysctl::Sysctl;
-use super::{Link, inspect, message};
+use super::{Link, check, inspect, message};
 use crate::error::{Error, Kind, Result};
 
 /// The same link, with the MTU of its bridge if it has none of its own: a smaller one would lower the bridge's.
@@ -35,6 +35,27 @@ pub(super) fn join(host: &mut Netlink, link: &Link, index: u32) -> Result<()> {
         ));
     }
     apply(host, &steps)
+}
+
+/// See [`super::Network::rejoin`].
+pub(super) fn rejoin(links: &[Link]) -> Result<usize> {
+    check::links(links)?;
+    let (mut host, mut made) = (inspect::open()?, 0);
+    for link in links {
+        let Some(port) = &link.port else { continue };
+        let Some(end) = inspect::find(&mut host, &link.host_name, false)? else {
+            continue;
+        };
+        if !end.is_port_of_ve() {
+            let why = "it isn't Hostel's";
+            return Err(Error::new("make a port of", &link.host_name, why).kind(Kind::Exists));
+        }
+        if end.master != bridge(&mut host, &port.bridge)?.index {
+            join(&mut host, link, end.index)?;
+            made += 1;
+        }
+    }
+    Ok(made)
 }
 
 fn bridge(host: &mut Netlink, name: &str) -> Result<inspect::Interface> {

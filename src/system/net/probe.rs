@@ -39,7 +39,11 @@ pub(super) fn probe(probes: &[Probe], within: Duration) -> Result<Vec<(IpAddr, [
     for asked in probes.iter().filter(|p| !p.addresses.is_empty()) {
         check::interface_name(&asked.interface)?;
         // One that isn't there, or is no Ethernet, has nobody to ask; who needs it will say so.
-        let found = inspect::find(&mut netlink, &asked.interface, false)?;
+        let mut found = inspect::find(&mut netlink, &asked.interface, false)?;
+        if let (None, Some(instead)) = (&found, &asked.instead) {
+            check::interface_name(instead)?;
+            found = inspect::find(&mut netlink, instead, false)?;
+        }
         if let Some((index, mac)) = found.and_then(|i| Some((i.index, i.mac?))) {
             ears.push(Ear::new(asked, index, mac)?);
         }

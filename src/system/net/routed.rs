@@ -13,8 +13,8 @@ use super::netlink::{Netlink, Request};
 use super::remove::{find_ours, remove, remove_ours};
 use super::sysctl::Sysctl;
 use super::{
-    Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Local, Network, Probe, Shape, announce, bridge, check,
-    lay, local, message, port, prepare, probe, proxy, readdress, settings, shape,
+    Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Local, Need, Network, Probe, Shape, announce, astray,
+    bridge, check, lay, local, message, port, prepare, probe, proxy, readdress, settings, shape,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -111,12 +111,28 @@ impl Network for RoutedNetwork {
         inspect::list(prefix)
     }
 
-    fn bridge(&self, bridge: &Bridge) -> Result<()> {
+    fn bridge(&self, bridge: &Bridge) -> Result<bool> {
         bridge::ensure(&self.sysctl, bridge)
+    }
+
+    fn rejoin(&self, links: &[Link]) -> Result<usize> {
+        port::rejoin(links)
     }
 
     fn bridges(&self, prefix: &str) -> Result<Vec<FoundBridge>> {
         bridge::list(prefix)
+    }
+
+    fn astray(&self, links: &[Link]) -> Result<Vec<(String, String)>> {
+        astray::list(links)
+    }
+
+    fn mend(&self, links: &[Link]) -> Result<()> {
+        astray::mend(&self.sysctl, links)
+    }
+
+    fn vlans(&self, prefix: &str) -> Result<Vec<String>> {
+        bridge::vlans(prefix)
     }
 
     fn unbridge(&self, name: &str) -> Result<()> {
@@ -135,12 +151,15 @@ impl Network for RoutedNetwork {
         shape::list(prefix)
     }
 
+    fn waits(&self, device: &str) -> Result<Option<u64>> {
+        shape::waits(device)
+    }
+
     fn unable_to_shape(&self) -> Result<Option<String>> {
         if let Some(known) = self.unable.get() {
             return Ok(known.clone());
         }
-        let why = shape::why_unable(&self.proc)?;
-        Ok(self.unable.get_or_init(|| why).clone())
+        shape::why_unable(&self.proc).map(|why| self.unable.get_or_init(|| why).clone())
     }
 
     fn counters(&self, host_name: &str) -> Result<Option<Counters>> {
@@ -155,7 +174,7 @@ impl Network for RoutedNetwork {
         prepare::prepare_host(&self.sysctl)
     }
 
-    fn unprepared(&self) -> Result<Vec<String>> {
+    fn unprepared(&self) -> Result<Vec<(Need, String)>> {
         prepare::unprepared(&self.sysctl)
     }
 }

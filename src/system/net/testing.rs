@@ -121,6 +121,7 @@ pub(crate) fn link(id: u32, n: u32, addresses: &[&str]) -> Link {
         number: n,
         mac: [0x02, 0, 0, high, low, u8::try_from(n).unwrap()],
         mtu: None,
+        big_tcp: false,
         addresses: addresses.iter().map(|a| a.parse::<IpAddr>().unwrap()).collect(),
         routes: Vec::new(),
         alias: format!("hostel VE {id}"),

@@ -1,11 +1,13 @@
 //! The network on the real kernel, with `ip` and `ping` as witnesses.
 
 mod announce;
+mod astray;
+mod big_tcp;
 mod bridge;
 mod proxy;
 
 use super::testing::{Space, add_ve, host_and_ve, link, network};
-use super::{Counters, FakeNetwork, Link, Network};
+use super::{Counters, FakeNetwork, Link, Need, Network};
 use crate::error::Kind;
 
 const V4: &str = "192.0.2.10";
@@ -285,11 +287,11 @@ fn preparing_the_host_is_told_once() {
     );
     assert_eq!(prepare(), Vec::<String>::new());
     let unprepared = || host.run(|| network().unprepared()).unwrap();
-    assert_eq!(unprepared(), Vec::<String>::new());
+    assert_eq!(unprepared(), []);
     // One of both may be off, and what isn't asked for stays as somebody set it.
     host.set_sysctl("ipv4/ip_forward", "0");
     host.set_sysctl("ipv6/conf/up0.5/accept_ra", "0");
-    assert_eq!(unprepared(), ["net.ipv4.ip_forward"]);
+    assert_eq!(unprepared(), [(Need::Forwarding, "net.ipv4.ip_forward".to_owned())]);
     assert_eq!(prepare(), ["net.ipv4.ip_forward: 0 -> 1"]);
     assert_eq!(host.sysctl("ipv6/conf/up0.5/accept_ra"), "0");
     assert_eq!(

@@ -11,8 +11,8 @@ use hostel_model::id::VeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    Adopt, Answer, Around, Disk, Enter, Entered, Guests, Init, Launching, Mending, Relaunching, Request, Resume, Start,
-    Streams, Switches,
+    Adopt, Answer, Around, Disk, Enter, Entered, Guests, Init, Launching, Mending, Op, Relaunching, Request, Resume,
+    Start, Streams, Switches, Task,
 };
 use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
@@ -38,6 +38,8 @@ struct State {
     deaf: bool,
     torn: bool,
     entered: Option<Switches>,
+    /// By VE, the changes to files that it was started with, and those that were made since.
+    files: BTreeMap<u32, Vec<Op>>,
     calls: Calls,
 }
 
@@ -117,6 +119,11 @@ impl FakeGuests {
     /// What the last entry was made with.
     pub fn entered(&self) -> Option<Switches> {
         self.state().entered
+    }
+
+    /// The changes to files that a VE was started with, and those that were made since.
+    pub fn files(&self, id: u32) -> Vec<Op> {
+        self.state().files.get(&id).cloned().unwrap_or_default()
     }
 
     /// Plays the guest: its init ends.
@@ -290,6 +297,7 @@ impl FakeGuests {
 impl Guests for FakeGuests {
     fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>> {
         let born = self.give_birth("launch", start.watch.id, disk, start.switches)?;
+        self.state().files.insert(start.watch.id, start.identity);
         Ok(Box::new(born))
     }
 
@@ -401,5 +409,16 @@ impl Guests for FakeGuests {
     fn enter(&self, enter: Enter, _streams: Streams) -> Result<Entered> {
         self.call("enter", "")?.entered = Some(enter.switches);
         Ok(Entered::Code(0))
+    }
+
+    fn edit(&self, enter: Enter, _patience: Duration) -> Result<bool> {
+        let mut state = self.call("edit", "")?;
+        let living = state.living.iter().find(|(_, l)| l.init == enter.init);
+        let gone = || Error::new("change files of", "the VE", "it has ended").kind(Kind::NotFound);
+        let id = living.map(|(id, _)| *id).ok_or_else(gone)?;
+        if let Task::Edit(changes) = enter.task {
+            state.files.entry(id).or_default().extend(changes);
+        }
+        Ok(true)
     }
 }

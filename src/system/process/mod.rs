@@ -2,6 +2,7 @@
 
 mod client;
 pub mod console;
+mod edit;
 mod fake;
 mod forward;
 mod init;
@@ -96,6 +97,9 @@ pub trait Guests: Send + Sync + Debug {
     fn await_boot(&self, run_dir: &Path, timeout: Duration, interrupted: &AtomicBool) -> Result<Option<Answer>>;
     /// Does something inside, with these streams.
     fn enter(&self, enter: Enter, streams: Streams) -> Result<Entered>;
+    /// Has an entry of [`Task::Edit`] change files of a VE. False if what the VE holds was in the way. A guest can make
+    /// that last for ever; when the time is over it is given up, with an error of kind [`crate::Kind::TimedOut`].
+    fn edit(&self, enter: Enter, patience: Duration) -> Result<bool>;
 }
 
 /// The monitor looks after what we do; dropped, it needn't any more. A process that is killed drops nothing.

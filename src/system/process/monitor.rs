@@ -275,6 +275,10 @@ impl Guests for Monitors {
             },
         }
     }
+
+    fn edit(&self, enter: Enter, patience: Duration) -> Result<bool> {
+        super::edit::edit(self, enter, patience)
+    }
 }
 
 /// How long a monitor may take to hear that its VE is about to end.

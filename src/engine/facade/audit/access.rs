@@ -28,10 +28,11 @@ impl Host {
                 self.unguard(id)
             });
         }
+        let mut catalogue = Catalogue::default();
         for &id in inventory.running.keys().filter(|id| !inventory.busy.contains(id)) {
             let Ok(state) = self.state(id) else { continue };
             // One that can't be read is told of elsewhere, and keeps what it has.
-            let Ok(effective) = self.effective(&state.name, &mut Catalogue::default()) else {
+            let Ok(effective) = self.effective(&state.name, &mut catalogue) else {
                 continue;
             };
             let wants = self.guard_of(id, &state, &effective.access).as_ref().map(Guard::marks);

@@ -10,8 +10,9 @@ use hostel_system::file;
 
 use super::Findings;
 use super::inventory::Inventory;
-use crate::error::{Result, chain};
+use crate::error::{Class, Result, chain};
 use crate::host::Host;
+use crate::templates::Copy;
 use crate::ve::registry::ids_in;
 
 impl Host {
@@ -35,6 +36,7 @@ impl Host {
                 move || Ok(file::remove_tree(&path)?)
             });
         }
+        self.audit_copies(found)?;
         for id in ids_in(&self.dirs.runs())?
             .into_iter()
             .filter(|id| !inventory.known.contains(id))
@@ -49,6 +51,30 @@ impl Host {
             found.add("journal", path.display(), why, {
                 let path = path.clone();
                 move || Ok(file::remove_file(&path)?)
+            });
+        }
+        Ok(())
+    }
+
+    /// Copies of a template that the store has no more and on which no VE stands. Those of a single VE go with it.
+    fn audit_copies<'a>(&'a self, found: &mut Findings<'a>) -> Result<()> {
+        let store = self.templates();
+        let is_orphan = |copy: &Copy| -> Result<bool> {
+            let gone = matches!(store.show(&copy.reference), Err(e) if e.class == Class::NotFound);
+            Ok(copy.shared && gone && self.users_of(&copy.reference)?.is_empty())
+        };
+        for copy in store.copies()? {
+            if !is_orphan(&copy)? {
+                continue;
+            }
+            let why = format!(
+                "{} has a copy, and neither the template nor a VE of it is there",
+                copy.whose
+            );
+            let path = copy.path.display().to_string();
+            found.add("template copy", path, why, move || {
+                let _lock = self.lock_registry("audit")?;
+                self.templates().remove_copy(&copy)
             });
         }
         Ok(())
@@ -108,6 +134,14 @@ impl Host {
         Ok(())
     }
 
+    /// Definitions that others name: whoever needs one with mistakes can't start.
+    pub(super) fn audit_mistakes(&self, found: &mut Findings<'_>) {
+        for (kind, _, path, why) in self.broken_definitions() {
+            let why = format!("no VE with this {kind} can start, and those that run are held as it said before: {why}");
+            found.tell("definition", path.display(), why);
+        }
+    }
+
     /// Definitions are a person's: none is removed.
     pub(super) fn audit_definitions(&self, inventory: &Inventory, found: &mut Findings<'_>) -> Result<()> {
         for name in self.names_of("ve") {
@@ -127,7 +161,7 @@ impl Host {
 
     /// Two VEs must never share an id range or an address.
     pub(super) fn audit_allocations<'a>(&'a self, found: &mut Findings<'a>) -> Result<()> {
-        let (mut slots, mut addresses) = (BTreeMap::new(), BTreeMap::new());
+        let (mut slots, mut addresses, mut macs) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (id, state) in self.states()? {
             let state = match state {
                 Ok(state) => {
@@ -146,6 +180,15 @@ impl Host {
             if let Some(other) = slots.insert(state.slot, id) {
                 let remedy = "destroy one of them and create it anew";
                 found.tell("id range", state.slot, twice(id, other, remedy));
+            }
+            for mac in state.interfaces.iter().map(|i| i.mac) {
+                if let Some(other) = macs.insert(mac, id) {
+                    found.tell(
+                        "hardware address",
+                        mac,
+                        twice(id, other, "give one of them another (mac)"),
+                    );
+                }
             }
             for address in state.interfaces.iter().flat_map(|i| &i.addresses) {
                 if let Some(other) = addresses.insert(*address, id) {

@@ -22,6 +22,13 @@ impl Host {
         found: &mut Findings<'a>,
     ) -> Result<()> {
         let table = self.config.nft_table.as_str();
+        for stray in self.firewall.stray_forwards(table)? {
+            let why = "it was added by hand: a port of the host leads where no VE's record says";
+            found.add("firewall element", stray, why, move || {
+                let _lock = self.lock_firewall("audit")?;
+                Ok(self.firewall.remove_stray_forwards(table)?)
+            });
+        }
         for member in self.members()? {
             let has = there.iter().find(|m| m.interface == member.interface);
             let differs = has.is_some_and(|has| ports(has) != ports(&member));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use hostel_model::definition::DriverName;
 use hostel_model::id::VeId;
+use hostel_system::net::Need;
 use hostel_system::process::{Adopt, Request};
 
 use super::inventory::Inventory;
@@ -61,6 +62,34 @@ impl Host {
         Ok(())
     }
 
+    /// A host end that should be a port and is none: somebody has removed the bridge, or taken it out.
+    pub(super) fn audit_ports<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        let links = self.network.list(self.config.interface_prefix.as_str())?;
+        let mut catalogue = Catalogue::default();
+        for &id in inventory.running.keys().filter(|id| !inventory.busy.contains(id)) {
+            let Ok(state) = self.state(id) else { continue };
+            for interface in state.interfaces.iter().filter(|i| i.bridged.is_some()) {
+                let name = self.interface_name(id, interface);
+                let network = catalogue.network_in_force(self, &interface.network).ok();
+                let Some(bridge) = network.and_then(|n| n.bridge.as_ref()) else {
+                    continue;
+                };
+                let wanted = self.bridge_name(interface.network.as_str(), bridge);
+                // One that is gone is told of already.
+                let link = links.iter().find(|l| l.name == name);
+                if link.is_none_or(|l| l.bridge.as_ref() == Some(&wanted)) {
+                    continue;
+                }
+                let why = format!("it is no port of bridge {wanted}: its VE reaches nobody");
+                found.add("port", name, why, move || {
+                    let _lock = self.lock_idle(id)?;
+                    self.mend_ports(id)
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// What a VE's limits are held by goes when the VE has ended.
     pub(super) fn audit_shapers<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
         let prefix = self.config.interface_prefix.as_str();
@@ -89,7 +118,11 @@ impl Host {
             let network = name.parse().ok().map(|name| catalogue.network(self, &name));
             // One that can't be read may want its bridge.
             let wants = match network {
-                Some(Ok(network)) => network.bridge.as_ref().is_some_and(|b| b.existing.is_none()),
+                Some(Ok(network)) => match &network.bridge {
+                    Some(bridge) => bridge.existing.is_none(),
+                    // For its name server.
+                    None => !network.names.servers.is_empty(),
+                },
                 Some(Err(_)) | None => true,
             };
             wanted.extend(wants.then(|| self.own_name("br", &name)));
@@ -113,8 +146,11 @@ impl Host {
         if inventory.interfaces().next().is_none() {
             return Ok(());
         }
-        for setting in self.network.unprepared()? {
-            let why = "it is off: the VEs that run reach nothing but this host";
+        for (need, setting) in self.network.unprepared()? {
+            let why = match need {
+                Need::Forwarding => "it is off: the VEs that run reach nothing but this host",
+                Need::Neighbours => "it is low: the root of one VE can fill the table that all VEs and this host share",
+            };
             found.add("setting", setting, why, move || {
                 Ok(self.network.prepare_host().map(drop)?)
             });
@@ -146,7 +182,7 @@ impl Host {
                 "the rules were changed by hand: its VE can't send",
                 move || {
                     let _lock = self.lock_firewall("audit")?;
-                    self.firewall.ensure(&self.ruleset()?)?;
+                    self.mend_firewall()?;
                     Ok(self.firewall.admit(table, &self.members()?)?)
                 },
             );

@@ -26,7 +26,8 @@ fn findings(host: &Arc<Host>, fix: bool) -> Vec<crate::facade::Orphan> {
 
 fn peers(host: &Host, peer: &str) -> Vec<String> {
     let all = fakes(host).access.peers(TABLE);
-    all[&peer.parse().unwrap()].iter().map(ToString::to_string).collect()
+    let text = |p: &ipnetwork::IpNetwork| p.to_string().trim_end_matches("/32").to_owned();
+    all[&peer.parse().unwrap()].iter().map(text).collect()
 }
 
 fn guarded_host() -> Arc<Host> {
@@ -109,6 +110,30 @@ fn what_was_changed_by_hand_is_mended_at_a_start_and_by_an_audit() {
         assert_eq!(findings(&host, true).len(), 1);
         assert!(findings(&host, false).is_empty() && guarded(&host) == 1);
     }
+}
+
+#[test]
+fn a_start_without_rules_mends_what_was_removed_by_hand() {
+    let host = guarded_host();
+    engine(&host).create(&order("web2", &[]), &Silent).unwrap();
+    fakes(&host).access.flush();
+    let heard = Heard::default();
+    engine(&host).act(id(102), &start(), &heard).unwrap();
+    assert!(
+        heard.notes().iter().any(|n| n.contains("by hand")),
+        "{:?}",
+        heard.notes()
+    );
+    assert_eq!(guarded(&host), 1);
+    // As does an end; and when nobody has rules any more, nothing is looked for.
+    fakes(&host).access.flush();
+    engine(&host)
+        .act(id(102), &Action::Stop { timeout: None }, &Silent)
+        .unwrap();
+    assert_eq!(guarded(&host), 1);
+    fakes(&host).access.flush();
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    assert!(!host.dirs.rules_due().exists() && findings(&host, false).is_empty());
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use hostel_system::net::Network as _;
 
 use super::*;
-use crate::testing::{fakes, host, inventory, started, with_ve};
+use crate::testing::{fakes, host, inventory, order, started, with_ve};
 
-const LAN: &str = "kind = \"bridge\"\npools = [\"192.0.2.0/24\", \"2001:db8::/64\"]\ngateway = [\"192.0.2.1\"]\n\
+const LAN: &str = "kind = \"bridge\"\npools = [\"192.0.2.0/24\", \"2001:db8:88::/64\"]\ngateway = [\"192.0.2.1\"]\n\
     host_addresses = [\"192.0.2.1\"]\nuplink = \"eth1\"\nvlan = 20\n";
 const ON_LAN: &[(&str, &str)] = &[("network.0.network", "lan")];
 
@@ -78,6 +78,53 @@ fn a_bridge_stays_with_its_network_and_goes_with_it() {
 }
 
 #[test]
+fn a_bridge_that_somebody_has_removed_is_made_again_with_all_who_were_on_it() {
+    let host = on_lan(LAN, &[]);
+    started(&host);
+    for name in ["web2", "web3"] {
+        engine(&host).create(&order(name, ON_LAN), &Silent).unwrap();
+    }
+    let ports = || fakes(&host).network.bridges("hv").unwrap().remove(0).ports;
+    let lose = || fakes(&host).network.lose_bridge("brhv-lan");
+    let on = |n: u32, heard: &Heard| engine(&host).act(id(n), &start(), heard).unwrap();
+    lose();
+    let heard = Heard::default();
+    on(102, &heard);
+    assert!(
+        heard.notes().iter().any(|n| n.contains("web1 is on it again")),
+        "{:?}",
+        heard.notes()
+    );
+    assert_eq!(ports(), ["hv101.0", "hv102.0"]);
+    // One that can't be put back keeps nobody from starting, and is found.
+    lose();
+    fakes(&host).network.fail_method(Some("rejoin"));
+    let heard = Heard::default();
+    on(103, &heard);
+    assert!(
+        heard.notes().iter().any(|n| n.contains("web1 is not on it")),
+        "{:?}",
+        heard.notes()
+    );
+    fakes(&host).network.fail_method(None);
+    let audit = |fix: bool| {
+        let found = engine(&host)
+            .audit(fix)
+            .unwrap()
+            .into_iter()
+            .filter(|o| o.kind == "port");
+        found.map(|o| (o.kind, o.object, o.fixed)).collect::<Vec<_>>()
+    };
+    let of = |name: &str, fixed| ("port".to_owned(), name.to_owned(), fixed);
+    assert_eq!(audit(false), [of("hv101.0", false), of("hv102.0", false)]);
+    assert_eq!(audit(true), [of("hv101.0", true), of("hv102.0", true)]);
+    assert_eq!(ports(), ["hv101.0", "hv102.0", "hv103.0"]);
+    lose();
+    assert_eq!(audit(true).len(), 3);
+    assert!(audit(false).is_empty() && ports().len() == 3);
+}
+
+#[test]
 fn a_failure_anywhere_leaves_nothing_but_the_networks_bridge() {
     let host = on_lan(LAN, &[]);
     started(&host);
@@ -89,7 +136,7 @@ fn a_failure_anywhere_leaves_nothing_but_the_networks_bridge() {
         fakes(&host).network.fail_method(None);
         assert_eq!(inventory(&host), before, "{method}");
     }
-    for method in ["ensure", "admit"] {
+    for method in ["standing", "admit"] {
         fakes(&host).firewall.fail_method(Some(method));
         act(&host, &start()).unwrap_err();
         fakes(&host).firewall.fail_method(None);
@@ -143,7 +190,7 @@ fn a_suspended_ve_goes_on_on_its_bridge_or_not_at_all() {
     let definition = host.dirs.config().join("networks/lan.toml");
     std::fs::write(
         &definition,
-        "kind = \"routed\"\npools = [\"192.0.2.0/24\", \"2001:db8::/64\"]\n",
+        "kind = \"routed\"\npools = [\"192.0.2.0/24\", \"2001:db8:88::/64\"]\n",
     )
     .unwrap();
     let error = act(&host, &Action::Resume).unwrap_err();
@@ -160,6 +207,6 @@ fn addresses_announced_by_routers_are_the_ves_where_they_are_passed() {
     started(&host);
     let member = &host.members().unwrap()[0];
     assert!(member.port.as_ref().unwrap().hears_ra);
-    let announced: std::net::IpAddr = "2001:db8::68:ff:fe00:6500".parse().unwrap();
+    let announced: std::net::IpAddr = "2001:db8:88::68:ff:fe00:6500".parse().unwrap();
     assert!(member.addresses.contains(&announced), "{member:?}");
 }

@@ -247,6 +247,24 @@ fn an_audit_sees_what_was_changed_by_hand() {
 
 /// What it goes on with is what it had.
 #[test]
+fn an_audit_removes_what_nobodys_record_has() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    started(&host);
+    fakes(&host).firewall.add_stray("tcp . 22 : 10.77.0.2 . 22");
+    let audit = |fix| {
+        let found = engine(&host).audit(fix).unwrap().into_iter();
+        found.filter(|o| o.kind == "firewall element").collect::<Vec<_>>()
+    };
+    let found = audit(true);
+    assert!(
+        found.len() == 1 && found[0].fixed && found[0].object.contains("tcp . 22"),
+        "{found:?}"
+    );
+    assert!(audit(false).is_empty());
+}
+
+#[test]
 fn a_suspended_ves_stay_as_they_are() {
     let host = host().make();
     with_ve(&host, &[]);

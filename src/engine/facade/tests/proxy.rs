@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hostel_model::request::Wanted;
 
 use super::*;
-use crate::testing::{Builder, fakes, host, started, with_ve};
+use crate::testing::{Builder, fakes, host, order, started, with_ve};
 
 /// Its addresses belong to the subnet of the host's eth0.
 fn on_the_lan() -> Builder {
@@ -95,6 +95,67 @@ fn what_somebody_else_on_the_lan_has_is_refused() {
     engine(&host)
         .add_address(&web1(), Wanted::One("10.77.0.9".parse().unwrap()), None, &Silent)
         .unwrap();
+}
+
+#[test]
+fn auto_passes_over_what_somebody_on_the_lan_has() {
+    let host = on_the_lan().make();
+    let lan = &fakes(&host).network;
+    let taken = |last: std::ops::RangeInclusive<u8>| {
+        for n in last {
+            lan.add_neighbour(IpAddr::from([10, 77, 0, n]), [2, 0, 0, 0, 0, n]);
+        }
+    };
+    taken(2..=20);
+    lan.add_neighbour("fd77::2".parse().unwrap(), [2, 0, 0, 0, 0, 7]);
+    with_ve(&host, &[]);
+    let has = |n: u32| -> Vec<String> {
+        let state = host.state(id(n)).unwrap();
+        state.addresses().map(|a| a.to_string()).collect()
+    };
+    assert_eq!(has(101), ["10.77.0.21", "fd77::3"]);
+    let asked = lan.calls().iter().filter(|c| c.starts_with("probe")).count();
+    assert_eq!(asked, 2, "16 at once");
+    started(&host);
+    taken(22..=30);
+    let auto = Wanted::Auto(Some(hostel_model::ipam::Family::V4));
+    engine(&host).add_address(&web1(), auto, None, &Silent).unwrap();
+    assert!(has(101).contains(&"10.77.0.31".to_owned()), "{:?}", has(101));
+    // A router that answers for all.
+    taken(2..=254);
+    let error = refused(&host, Class::Limit, "all are taken", |e| {
+        e.create(&order("web2", &[]), &Silent)
+    });
+    assert!(
+        crate::error::chain(&error).contains("64 that are free here"),
+        "{error:?}"
+    );
+    let silent = "kind = \"routed\"\npools = [\"10.77.0.0/24\", \"fd77::/64\"]\nproxy = \"eth0\"\nprobe = false\n";
+    std::fs::write(host.dirs.definitions("networks").join("private.toml"), silent).unwrap();
+    engine(&host).create(&order("web2", &[]), &Silent).unwrap();
+    assert_eq!(has(102)[0], "10.77.0.2");
+}
+
+#[test]
+fn a_suspended_ve_whose_address_is_anothers_by_now_is_refused_and_kept() {
+    let host = on_the_lan().make();
+    with_ve(&host, &[]);
+    started(&host);
+    act(&host, &Action::Suspend).unwrap();
+    let two: IpAddr = "10.77.0.2".parse().unwrap();
+    fakes(&host).network.add_neighbour(two, [2, 0, 0, 0, 0, 7]);
+    let error = refused(&host, Class::Refused, "another's", |e| {
+        e.act(id(101), &Action::Resume, &Silent)
+    });
+    let said = crate::error::chain(&error);
+    assert!(
+        said.contains("web1") && said.contains("10.77.0.2 is at 02:00:00:00:00:07"),
+        "{said}"
+    );
+    assert!(error.hints[0].contains("stays suspended"), "{error:?}");
+    fakes(&host).network.remove_neighbour(two);
+    act(&host, &Action::Resume).unwrap();
+    assert_eq!(engine(&host).status(&web1()).unwrap().state, "running");
 }
 
 /// It is a help to others, and nothing that a start should fail for.

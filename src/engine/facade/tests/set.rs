@@ -256,6 +256,18 @@ fn a_disk_stays_where_a_move_would_be_wrong() {
     let host = two_drivers();
     fakes(&host).disks.fill(&host.dirs.ve(id(101)), (1 << 30) - 4096);
     told(&host, Class::Limit, "raise disk.size");
+    // A move reserves no address: the next VE might be given it meanwhile.
+    let host = two_drivers();
+    let before = crate::testing::inventory(&host);
+    let both = [("disk.driver", "project"), ("network.0.addresses", "10.77.0.9")];
+    let error = set(&host, &both).unwrap_err();
+    assert_eq!(error.class, Class::Refused, "{error:?}");
+    assert!(error.message.contains("addresses"), "{error:?}");
+    assert_eq!(crate::testing::inventory(&host), before);
+    set(&host, &both[..1]).unwrap();
+    set(&host, &both[1..]).unwrap();
+    let addresses: Vec<_> = host.state(id(101)).unwrap().addresses().collect();
+    assert_eq!(addresses, ["10.77.0.9".parse::<std::net::IpAddr>().unwrap()]);
     // A default that has changed concerns new VEs alone.
     let host = two_drivers();
     set(&host, &[("memory.limit", "300MiB")]).unwrap();

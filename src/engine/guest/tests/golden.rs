@@ -48,7 +48,7 @@ const FIXTURES: &[Fixture] = &[
     Fixture {
         name: "alpine-3.20",
         family: Family::Alpine,
-        init: InitKind::Openrc,
+        init: InitKind::Busybox,
     },
     Fixture {
         name: "devuan-5",

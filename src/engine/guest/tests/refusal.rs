@@ -45,7 +45,7 @@ fn families() -> impl Iterator<Item = (Family, InitKind)> {
         (Family::Debian, InitKind::Systemd),
         (Family::Ubuntu, InitKind::Systemd),
         (Family::Rhel, InitKind::Systemd),
-        (Family::Alpine, InitKind::Openrc),
+        (Family::Alpine, InitKind::Busybox),
         (Family::Generic, InitKind::Openrc),
         (Family::Busybox, InitKind::Busybox),
     ]

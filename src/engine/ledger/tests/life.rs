@@ -175,13 +175,16 @@ fn another_plan_and_another_tenant_pay_for_what_comes_after() {
     let host = running();
     pass(&host, 100);
     uses(&host, 1_000, 1);
-    let settings = [("plan".to_owned(), "large".to_owned())];
     let web1 = VeRef::Name("web1".parse().unwrap());
-    engine(&host).set(&web1, &settings, false, &Silent).unwrap();
+    let set = |key: &str, value: &str| {
+        let settings = [(key.to_owned(), value.to_owned())];
+        engine(&host).set(&web1, &settings, false, &Silent).unwrap();
+    };
+    set("plan", "large");
     pass(&host, 50);
     uses(&host, 1_200, 1);
     sample(&host);
-    // By hand: from the next look on.
+    // By hand that does nothing: it is still the other's.
     let path = host.dirs.definition(&"web1".parse().unwrap());
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("tenant = \"default\"", "tenant = \"acme\"")).unwrap();
@@ -189,14 +192,30 @@ fn another_plan_and_another_tenant_pay_for_what_comes_after() {
     pass(&host, 10);
     uses(&host, 1_230, 1);
     act(&host, &STOP);
-    let by = |by| -> Vec<(String, u128, u128)> {
+    pass(&host, 5);
+    set("tenant", "acme");
+    pass(&host, 7);
+    started(&host);
+    pass(&host, 20);
+    uses(&host, 30, 1);
+    act(&host, &STOP);
+    let by = |by| -> Vec<(String, u128, (u128, u128))> {
         let rows = rows(&host, by).into_iter().skip(1);
-        rows.map(|r| (r.group.unwrap(), r.sums.get("cpu_ns"), seconds(&r.sums)[0]))
-            .collect()
+        rows.map(|r| {
+            let [running, _, _, stopped, _] = seconds(&r.sums);
+            (r.group.unwrap(), r.sums.get("cpu_ns"), (running, stopped))
+        })
+        .collect()
     };
-    let row = |name: &str, cpu, seconds| (name.to_owned(), cpu, seconds);
-    assert_eq!(by(By::Plan), [row("large", 230, 60), row("small", 1_000, 100)]);
-    assert_eq!(by(By::Tenant), [row("acme", 30, 10), row("default", 1_200, 150)]);
+    let row = |name: &str, cpu, times| (name.to_owned(), cpu, times);
+    assert_eq!(
+        by(By::Plan),
+        [row("large", 260, (80, 12)), row("small", 1_000, (100, 0))]
+    );
+    assert_eq!(
+        by(By::Tenant),
+        [row("acme", 30, (20, 7)), row("default", 1_230, (160, 5))]
+    );
     let acme = engine(&host)
         .report(ALWAYS, &Whose::Tenant("acme".into()), By::Ve, &Silent)
         .unwrap();

@@ -8,15 +8,16 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::table::{Cell, Column, Table};
 
-/// Find what should not exist
+/// Find what should not exist, or is not as it should be
 ///
 /// Control groups, interfaces, mounts, loop devices, firewall entries, id ranges, addresses and unfinished work that
-/// belong to no VE. Ends with 1 if something is found and not removed. With --json, an array of objects with kind,
+/// belong to no VE; rules, routes, queues and names that were changed by hand; definitions with mistakes. Ends with 1 if
+/// something is found and not mended. With --json, an array of objects with kind,
 /// object, why, fixed and error.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel audit\n  hostel audit --fix")]
 pub struct Audit {
-    /// Remove what is found
+    /// Remove or mend what is found
     #[arg(long)]
     fix: bool,
 
@@ -36,7 +37,7 @@ impl Audit {
         } else {
             context.print_table(&table(&orphans, self.fix))?;
             if !self.fix {
-                context.say("hostel audit --fix removes it");
+                context.say("hostel audit --fix removes or mends it");
             }
         }
         Ok(if clean { Exit::Ok } else { Exit::Failed })

@@ -83,7 +83,7 @@ pub struct Create {
     #[arg(long, value_name = "WHO")]
     share: Option<Share>,
 
-    /// Note that it is to start with the host; nothing acts on that yet
+    /// Start it whenever the host boots
     #[arg(long)]
     onboot: bool,
 

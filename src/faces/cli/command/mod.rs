@@ -18,10 +18,12 @@ pub mod info;
 pub mod init;
 pub mod kill;
 pub mod ledger;
+pub mod limits;
 pub mod list;
 pub mod log;
 pub mod man;
 pub mod manager;
+pub mod metrics;
 pub mod mount;
 pub mod network;
 pub mod pause;
@@ -36,14 +38,17 @@ pub mod settle;
 pub mod show;
 pub mod shutdown;
 pub mod start;
+pub mod stat;
 pub mod status;
 pub mod stop;
 pub mod suspend;
 pub mod template;
+pub mod tenant;
 pub mod traffic;
 pub mod umount;
 pub mod unpause;
 pub mod verb;
+pub mod why;
 
 use super::args::Command;
 use super::context::Context;
@@ -87,6 +92,10 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Pull(c) => c.run(context),
         Command::List(c) => c.run(context),
         Command::Status(c) => c.run(context),
+        Command::Stat(c) => c.run(context),
+        Command::Limits(c) => c.run(context),
+        Command::Metrics(c) => c.run(context),
+        Command::Why(c) => c.run(context),
         Command::Show(c) => c.run(context),
         Command::Set(c) => c.run(context),
         Command::Edit(c) => c.run(context),
@@ -103,6 +112,7 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Forward(c) => c.run(context),
         Command::Audit(c) => c.run(context),
         Command::Template(c) => c.run(context),
+        Command::Tenant(c) => c.run(context),
         Command::Completions(c) => c.run(context),
         Command::Man(c) => c.run(context),
         Command::Help(c) => c.run(context),

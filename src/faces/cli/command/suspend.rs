@@ -2,6 +2,7 @@
 
 use clap::Args;
 use hostel_model::request::{Action, VeRef};
+use serde_json::json;
 
 use super::{Done, Json, verb};
 use crate::cli::context::Context;
@@ -15,6 +16,7 @@ use crate::cli::selection::Selected;
 /// Processes, memory, open files and connections are kept, also over a boot of the host, and go on at resume or start.
 /// Commands that exec or enter run in it from outside end.
 /// If it can't be done, the VE runs on and the error names what stands in the way.
+/// With --check and --json, an object for each VE, one a line, with id, name, ok, obstacles and visitors.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel suspend web1\n  hostel suspend --check web1\n  hostel suspend --all")]
 pub struct Suspend {
@@ -22,7 +24,7 @@ pub struct Suspend {
     pub selected: Selected,
 
     /// Only tell what would stand in the way; the VE isn't stopped for it
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     check: bool,
 
     #[command(flatten)]
@@ -49,22 +51,35 @@ impl Suspend {
         let mut exit = Exit::Ok;
         for ve in engine.select(&self.selected.selection(), context)? {
             let obstacles = engine.obstacles(&VeRef::Id(ve.id))?;
-            for visitor in engine.visitors(&VeRef::Id(ve.id))? {
-                let visitor = failure::visible(&visitor);
-                context.print(&format!(
-                    "{}: note: it would end {visitor}, which exec or enter runs\n",
-                    ve.name
-                ))?;
-            }
-            if obstacles.is_empty() {
-                context.print(&format!("{}: nothing stands in the way\n", ve.name))?;
-            } else {
+            let visitors = engine.visitors(&VeRef::Id(ve.id))?;
+            if !obstacles.is_empty() {
                 exit = Exit::Refused;
             }
-            for obstacle in obstacles {
-                context.print(&format!("{}: {}\n", ve.name, failure::visible(&obstacle)))?;
+            if self.json.json {
+                context.print_json_line(&json!({
+                    "id": ve.id, "name": ve.name, "ok": obstacles.is_empty(),
+                    "obstacles": obstacles, "visitors": visitors,
+                }))?;
+            } else {
+                context.print(&lines(ve.name.as_str(), &obstacles, &visitors))?;
             }
         }
         Ok(exit)
     }
+}
+
+/// For a person.
+fn lines(name: &str, obstacles: &[String], visitors: &[String]) -> String {
+    let mut text = String::new();
+    for visitor in visitors {
+        let visitor = failure::visible(visitor);
+        text += &format!("{name}: note: it would end {visitor}, which exec or enter runs\n");
+    }
+    if obstacles.is_empty() {
+        text += &format!("{name}: nothing stands in the way\n");
+    }
+    for obstacle in obstacles {
+        text += &format!("{name}: {}\n", failure::visible(obstacle));
+    }
+    text
 }

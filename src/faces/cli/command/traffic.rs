@@ -14,9 +14,9 @@ use crate::cli::table::{Cell, Column, Table};
 /// Show what VEs have sent and received
 ///
 /// Since each VE was made: what was counted by a VE that was stopped, rebooted or suspended is in it. Bytes are counted
-/// from the IP header on, also between VEs, and by class: [[traffic]] in hostel.toml names classes by the addresses of the
-/// other end, and what none names is "external". With --json, an array with an object for each VE and class, exact and
-/// with packets.
+/// from the IP header on, also between VEs; "in" has what came for the VE, also what its limits (net.in, rate_in) then
+/// dropped. By class: [[traffic]] in hostel.toml names classes by the addresses of the other end, and what none names is
+/// "external". With --json, an array with an object for each VE and class, exact and with packets.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel traffic web1\n  hostel traffic --tenant acme --json")]
 pub struct Traffic {

@@ -155,10 +155,27 @@ fn an_unknown_subcommand_is_pointed_to_the_one_that_was_meant() {
     };
     let to = |name: &str| Some(format!("a similar subcommand exists: '{name}'"));
     assert_eq!(tip("strat web1"), to("start"));
+    assert_eq!(tip("sta web1"), to("stat"));
+    assert_eq!(tip("stats"), to("stat"));
     assert_eq!(tip("rm web1"), to("destroy"));
     assert_eq!(tip("shell web1"), to("enter"));
     assert_eq!(tip("template delete debian-12"), to("remove"));
     assert_eq!(tip("template biuld debian-12"), to("build"));
+    for (typed, meant) in [
+        ("forward ad web1", "add"),
+        ("forward del web1", "remove"),
+        ("address ad web1 auto", "add"),
+        ("address remvoe web1 10.0.0.1", "remove"),
+        ("network attac web1 lan", "attach"),
+        ("network del web1 lan", "detach"),
+        ("network lsit", "list"),
+        ("firewall aply", "apply"),
+        ("--quiet network shwo", "show"),
+    ] {
+        assert_eq!(tip(typed), to(meant), "{typed}");
+    }
+    assert_eq!(tip("address ls"), None, "there is none there");
+    assert_eq!(tip("network start"), None);
     assert_ne!(tip("settel 101"), to("settle"), "a hidden one");
     assert_eq!(tip("qqq"), None);
 }

@@ -11,6 +11,7 @@ mod markdown;
 mod network;
 mod requests;
 mod small;
+mod tenant;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

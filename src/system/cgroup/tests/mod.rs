@@ -123,7 +123,7 @@ fn start(place: &Placement, script: &str) -> Child {
         .join
         .iter()
         .cloned()
-        .chain(place.unified_procs())
+        .chain(place.unified.iter().map(|dir| dir.join("cgroup.procs")))
         .map(|p| CString::new(p.as_os_str().as_bytes()).unwrap())
         .collect();
     let mut command = Command::new("sh");

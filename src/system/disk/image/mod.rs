@@ -293,6 +293,7 @@ impl Disks for ImageDisks {
                 host_bytes,
                 size: Some(s.f_blocks * block),
                 used: Some(s.f_blocks.saturating_sub(s.f_bfree) * block),
+                free: Some(s.f_bavail * block),
                 inodes: Some(s.f_files),
                 inodes_used: Some(s.f_files.saturating_sub(s.f_ffree)),
             });
@@ -302,6 +303,7 @@ impl Disks for ImageDisks {
             host_bytes,
             size: Some(s.room()),
             used: Some(s.used()),
+            free: Some(s.room().saturating_sub(s.used())),
             inodes: Some(s.inodes),
             inodes_used: Some(s.inodes.saturating_sub(s.free_inodes)),
         })

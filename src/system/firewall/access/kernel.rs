@@ -1,10 +1,10 @@
 //! Access rules in the kernel: loaded by `nft`, looked at by netlink.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use hostel_model::definition::Direction;
 use hostel_model::id::VeId;
+use ipnetwork::IpNetwork;
 use sha2::{Digest, Sha256};
 
 use super::text::{self, MAPS};
@@ -30,7 +30,7 @@ pub struct NftAccess {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub chains: BTreeSet<String>,
-    pub sets: BTreeMap<String, BTreeSet<IpAddr>>,
+    pub sets: BTreeMap<String, BTreeSet<IpNetwork>>,
     pub counters: BTreeMap<String, Count>,
     /// The interfaces in each map, and to which chain it sends them.
     maps: BTreeMap<String, BTreeMap<String, String>>,
@@ -118,8 +118,15 @@ fn look(netlink: &mut Netlink, family: Family, table: &str) -> Result<Option<Tab
                 .filter_map(|(key, whole)| Some((wire::interface(key)?, wire::jump(whole)?)));
             has.maps.insert(set, all.collect());
         } else {
-            let all = elements.iter().filter_map(|(key, _)| wire::address(key));
-            has.sets.insert(set, all.collect());
+            let all = match text::peer_of(&set).is_some_and(|(_, kind)| kind.routed) {
+                true => wire::prefixes(&elements),
+                false => elements
+                    .iter()
+                    .filter_map(|(key, _)| wire::address(key))
+                    .map(IpNetwork::from)
+                    .collect(),
+            };
+            has.sets.insert(set, all);
         }
     }
     has.fingerprint = digest(&hash.finalize());
@@ -224,7 +231,7 @@ impl Access for NftAccess {
                 loaded.guards.entry(ve).or_default().extend(marks);
             }
             for (set, addresses) in has.sets {
-                if let Some(peer) = text::peer_of(&set) {
+                if let Some((peer, _)) = text::peer_of(&set) {
                     loaded.peers.entry(peer).or_default().extend(addresses);
                 }
             }

@@ -2,16 +2,17 @@
 //! each family, `inet` for routed links and `bridge` for ports, whose frame is `templates/nftables/access.nft.tera`; a
 //! VE with rules has two chains, and named counters, which outlive a change of other rules.
 //!
-//! Whose addresses a peer by name has is a set that all rules share; it is filled by whoever knows. All calls are for
+//! Whose addresses a peer by name has are two sets that all rules share: a hash of addresses, and the intervals of prefixes
+//! that are routed to it. They are filled by whoever knows. All calls are for
 //! one process at a time: hold a lock of the whole host around them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::net::IpAddr;
 
 use hostel_model::definition::{AccessRule, Direction, Peer};
 use hostel_model::id::VeId;
 use hostel_model::resolve::AccessRules;
+use ipnetwork::IpNetwork;
 
 use super::keys::Family;
 use super::ruleset::{check_table, digest};
@@ -28,8 +29,8 @@ mod tests;
 pub use fake::FakeAccess;
 pub use kernel::NftAccess;
 
-/// The addresses of peers by name.
-pub type Peers = BTreeMap<Peer, BTreeSet<IpAddr>>;
+/// The addresses of peers by name, each as a prefix of its whole length, and the prefixes that are routed to them.
+pub type Peers = BTreeMap<Peer, BTreeSet<IpNetwork>>;
 
 /// The access rules of one VE, and where they are in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +98,19 @@ pub trait Access: Send + Sync + Debug {
     fn counts(&self, table: &str, ve: VeId) -> Result<BTreeMap<String, Count>>;
 }
 
+/// These prefixes without such as lie within another: the kernel takes no interval within an interval. Single addresses
+/// stay, as they are no intervals.
+pub fn outermost(prefixes: BTreeSet<IpNetwork>) -> BTreeSet<IpNetwork> {
+    let wide: Vec<IpNetwork> = prefixes.iter().copied().filter(|p| !is_single(p)).collect();
+    let within = |p: &IpNetwork| wide.iter().any(|w| w.prefix() < p.prefix() && w.contains(p.ip()));
+    prefixes.into_iter().filter(|p| is_single(p) || !within(p)).collect()
+}
+
+/// Is it one address?
+fn is_single(prefix: &IpNetwork) -> bool {
+    prefix.prefix() == if prefix.is_ipv6() { 128 } else { 32 }
+}
+
 /// Checks the name of a table: as the other one's, which it may be with this behind it.
 fn check_name(table: &str) -> Result<()> {
     check_table(table.strip_suffix("_acl").unwrap_or(table))
@@ -108,6 +122,8 @@ impl Guard {
         match family {
             Family::Inet => &self.links,
             Family::Bridge => &self.ports,
+            // No rule is about ARP.
+            Family::Arp => &[],
         }
     }
 

@@ -55,7 +55,8 @@ fn put(guards: &[Guard]) -> Change {
     }
 }
 
-fn addresses(list: &[&str]) -> BTreeSet<IpAddr> {
+/// Addresses and prefixes.
+fn addresses(list: &[&str]) -> BTreeSet<IpNetwork> {
     list.iter().map(|a| a.parse().unwrap()).collect()
 }
 

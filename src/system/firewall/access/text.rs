@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::IpAddr;
 
 use hostel_model::definition::{AccessProtocol, AccessRule, Direction, Peer, PortRange, Verdict};
 use hostel_model::id::VeId;
@@ -10,7 +9,7 @@ use ipnetwork::IpNetwork;
 use tera::{Context, Tera};
 
 use super::kernel::Table;
-use super::{Change, Guard, Peers, counters};
+use super::{Change, Guard, Peers, counters, is_single, outermost};
 use crate::error::{Error, Result};
 use crate::firewall::keys::Family;
 use crate::firewall::ruleset::digest;
@@ -20,8 +19,51 @@ const TEMPLATE: &str = include_str!("../../../../templates/nftables/access.nft.t
 
 /// The maps from an interface to its VE's chain, and which chain that is.
 pub(super) const MAPS: [(&str, Direction); 2] = [("from_ve", Direction::Out), ("to_ve", Direction::In)];
-/// The two families of addresses: what begins the names of their sets, their type, and how rules call them.
-const ADDRESSES: [(&str, &str, &str); 2] = [("v4", "ipv4_addr", "ip"), ("v6", "ipv6_addr", "ip6")];
+/// How rules call the two families of addresses, and the type of their sets.
+const ADDRESSES: [(&str, &str); 2] = [("ip", "ipv4_addr"), ("ip6", "ipv6_addr")];
+
+/// A kind of set that a peer by name has: addresses, or prefixes that are routed to it. A hash for the ones, which may be
+/// thousands, and intervals for the others: what is asked of each packet that begins a connection is cheap in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// What the names of such sets begin with.
+    begin: &'static str,
+    ipv6: bool,
+    /// Of prefixes?
+    pub routed: bool,
+}
+
+const fn kind(begin: &'static str, ipv6: bool, routed: bool) -> Kind {
+    Kind { begin, ipv6, routed }
+}
+
+const KINDS: [Kind; 4] = [
+    kind("v4", false, false),
+    kind("v6", true, false),
+    kind("routed4", false, true),
+    kind("routed6", true, true),
+];
+
+impl Kind {
+    /// Is it for this?
+    fn holds(self, prefix: &IpNetwork) -> bool {
+        prefix.is_ipv6() == self.ipv6 && is_single(prefix) != self.routed
+    }
+
+    /// One as nft writes it there.
+    fn element(self, prefix: &IpNetwork) -> String {
+        match self.routed {
+            true => prefix.to_string(),
+            false => prefix.ip().to_string(),
+        }
+    }
+
+    fn definition(self) -> String {
+        let of = ADDRESSES[usize::from(self.ipv6)].1;
+        let flags = if self.routed { " flags interval;" } else { "" };
+        format!("{{ type {of};{flags} }}")
+    }
+}
 
 /// The text of an empty table.
 fn frame(family: Family, table: &str, version: &str) -> Result<String> {
@@ -51,27 +93,27 @@ pub(super) fn probe(table: &str, with_state: bool) -> String {
     )
 }
 
-/// The name of a set: a peer's addresses of one family.
-pub(super) fn set_name(peer: &Peer, ipv6: bool) -> Option<String> {
-    let family = ADDRESSES[usize::from(ipv6)].0;
+/// The name of a peer's set of this kind.
+fn set_name(peer: &Peer, kind: Kind) -> Option<String> {
+    let begin = kind.begin;
     match peer {
         Peer::Network(_) => None,
-        Peer::Ve(name) => Some(format!("{family}_ve_{name}")),
-        Peer::Tenant(name) => Some(format!("{family}_tenant_{name}")),
+        Peer::Ve(name) => Some(format!("{begin}_ve_{name}")),
+        Peer::Tenant(name) => Some(format!("{begin}_tenant_{name}")),
     }
 }
 
-/// The peer whose addresses a set has.
-pub(super) fn peer_of(set: &str) -> Option<Peer> {
-    let (_, peer) = set
-        .split_once('_')
-        .filter(|(family, _)| matches!(*family, "v4" | "v6"))?;
-    let (kind, name) = peer.split_once('_')?;
-    match kind {
+/// The peer whose set this is, and of which kind.
+pub(super) fn peer_of(set: &str) -> Option<(Peer, Kind)> {
+    let (begin, peer) = set.split_once('_')?;
+    let kind = KINDS.into_iter().find(|k| k.begin == begin)?;
+    let (what, name) = peer.split_once('_')?;
+    let peer = match what {
         "ve" => name.parse().ok().map(Peer::Ve),
         "tenant" => name.parse().ok().map(Peer::Tenant),
         _ => None,
-    }
+    };
+    Some((peer?, kind))
 }
 
 /// The names of a VE's chains, without its mark.
@@ -151,22 +193,22 @@ fn sets(target: &str, had: &Table, put: &[&Guard], peers: &Peers) -> String {
     let named: BTreeSet<Peer> = put.iter().flat_map(|g| g.peers()).collect();
     let all: BTreeSet<&Peer> = named.iter().chain(peers.keys()).collect();
     for peer in all {
-        for (ipv6, (_, kind, _)) in [false, true].into_iter().zip(ADDRESSES) {
-            let Some(name) = set_name(peer, ipv6) else { continue };
+        for kind in KINDS {
+            let Some(name) = set_name(peer, kind) else { continue };
             let there = had.sets.get(&name);
             if there.is_none() && !named.contains(peer) {
                 continue;
             }
             if there.is_none() {
-                let _ = writeln!(text, "add set {target} {name} {{ type {kind}; }}");
+                let _ = writeln!(text, "add set {target} {name} {}", kind.definition());
             }
             // A peer that the caller says nothing of keeps what it has.
             let Some(wanted) = peers.get(peer) else { continue };
-            let wanted: BTreeSet<IpAddr> = wanted.iter().copied().filter(|a| a.is_ipv6() == ipv6).collect();
+            let wanted = outermost(wanted.iter().copied().filter(|p| kind.holds(p)).collect());
             let none = BTreeSet::new();
             let has = there.unwrap_or(&none);
             for (verb, list) in [("delete", has.difference(&wanted)), ("add", wanted.difference(has))] {
-                let list: Vec<String> = list.map(ToString::to_string).collect();
+                let list: Vec<String> = list.map(|p| kind.element(p)).collect();
                 if !list.is_empty() {
                     let _ = writeln!(text, "{verb} element {target} {name} {{ {} }}", list.join(", "));
                 }
@@ -247,12 +289,12 @@ fn matches(family: Family, rule: &AccessRule) -> Vec<String> {
         Direction::Out => "daddr",
     };
     let mut all = Vec::new();
-    for (ipv6, (_, _, word)) in [false, true].into_iter().zip(ADDRESSES) {
+    for (ipv6, (word, _)) in [false, true].into_iter().zip(ADDRESSES) {
         let networks = networks(&rule.peers, ipv6);
         if networks.iter().any(|n| n.prefix() == 0) {
             // Everybody of that family; an interval of all addresses is no good element.
             let any = match family {
-                Family::Inet => format!("meta nfproto ipv{}", if ipv6 { 6 } else { 4 }),
+                Family::Inet | Family::Arp => format!("meta nfproto ipv{}", if ipv6 { 6 } else { 4 }),
                 Family::Bridge => format!("ether type {word}"),
             };
             all.push(format!("{any} {what}"));
@@ -262,7 +304,8 @@ fn matches(family: Family, rule: &AccessRule) -> Vec<String> {
             let list: Vec<String> = networks.iter().map(ToString::to_string).collect();
             all.push(format!("{word} {side} {{ {} }} {what}", list.join(", ")));
         }
-        let sets = rule.peers.iter().filter_map(|peer| set_name(peer, ipv6));
+        let kinds = KINDS.into_iter().filter(|k| k.ipv6 == ipv6);
+        let sets = kinds.flat_map(|k| rule.peers.iter().filter_map(move |peer| set_name(peer, k)));
         all.extend(sets.map(|set| format!("{word} {side} @{set} {what}")));
     }
     all

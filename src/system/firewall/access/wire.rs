@@ -1,6 +1,9 @@
 //! The messages of nf_tables (linux/netfilter/nf_tables.h) that tell what a table has.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
 
 use super::Count;
 use crate::firewall::keys::{Family, NAME};
@@ -23,6 +26,8 @@ const COUNTER: (u16, u16, u16) = (4, 1, 2);
 /// NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_LIST_ELEM, NFTA_SET_ELEM_KEY, NFTA_DATA_VALUE.
 const ELEMENT: (u16, u16, u16, u16) = (3, 1, 1, 1);
 
+/// NFTA_SET_ELEM_FLAGS, and the flag of an element that is the first address behind an interval (NFT_SET_ELEM_INTERVAL_END).
+const FLAGS: (u16, u32) = (3, 1);
 /// NFTA_SET_ELEM_DATA, NFTA_DATA_VERDICT, NFTA_VERDICT_CHAIN.
 const VERDICT: (u16, u16, u16) = (2, 2, 2);
 
@@ -111,6 +116,38 @@ pub(super) fn address(key: &[u8]) -> Option<IpAddr> {
     read_address(key)
 }
 
+/// The prefixes that a set of intervals has: each interval is an element where it begins, and another behind its end,
+/// unless that is the end of all addresses. One that is no prefix, which nobody but a person can have added, is left out.
+pub(super) fn prefixes(elements: &[(Vec<u8>, Vec<u8>)]) -> BTreeSet<IpNetwork> {
+    let number = |address: IpAddr| match address {
+        IpAddr::V4(a) => u128::from(a.to_bits()),
+        IpAddr::V6(a) => a.to_bits(),
+    };
+    let (mut begins, mut ends) = (BTreeSet::new(), BTreeSet::new());
+    for (key, whole) in elements {
+        let Some(at) = address(key) else { continue };
+        let flags = value(whole, FLAGS.0)
+            .and_then(|f| f.try_into().ok())
+            .map(u32::from_be_bytes);
+        match flags.unwrap_or(0) & FLAGS.1 {
+            0 => begins.insert(at),
+            _ => ends.insert(number(at)),
+        };
+    }
+    let prefix = |first: IpAddr| {
+        let (bits, highest) = match first {
+            IpAddr::V4(_) => (32, u128::from(u32::MAX)),
+            IpAddr::V6(_) => (128, u128::MAX),
+        };
+        let end = ends.range(number(first)..).find(|end| **end > number(first));
+        let last = end.map_or(highest, |end| end - 1);
+        let differ = number(first) ^ last;
+        let network = IpNetwork::new(first, bits - u8::try_from(differ.count_ones()).ok()?).ok()?;
+        (network.network() == first && number(network.broadcast()) == last).then_some(network)
+    };
+    begins.into_iter().filter_map(prefix).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,7 +157,7 @@ mod tests {
         fn no_bytes_make_the_readers_panic(bytes: Vec<u8>) {
             let _ = (name("t", Kind::Chains, &bytes), count(&bytes), jump(&bytes));
             for (key, whole) in elements(&bytes) {
-                let _ = (interface(&key), address(&key), jump(&whole));
+                let _ = (interface(&key), address(&key), jump(&whole), prefixes(&[(key.clone(), whole.clone())]));
             }
         }
     }

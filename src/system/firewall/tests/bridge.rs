@@ -1,10 +1,10 @@
 //! What a port's guest may send, and what reaches it: each case by frames that its root could make.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::*;
 use crate::firewall::testing::*;
-use crate::firewall::{IsolatedNetwork, PortRules};
+use crate::firewall::{Apart, IsolatedNetwork, PortRules};
 use crate::net::testing::network;
 use crate::net::{Bridge, Link, Network, OwnBridge, Port};
 
@@ -32,7 +32,7 @@ fn bridged(id: u32, any_mac: bool) -> Link {
     }
 }
 
-fn port(id: u32, rules: PortRules) -> Member {
+pub(super) fn port(id: u32, rules: PortRules) -> Member {
     let link = bridged(id, false);
     Member {
         interface: link.host_name,
@@ -44,39 +44,55 @@ fn port(id: u32, rules: PortRules) -> Member {
     }
 }
 
-fn on_side(side: u32) -> PortRules {
+pub(super) fn on_side(side: u32) -> PortRules {
     PortRules {
         side,
         ..PortRules::default()
     }
 }
 
-fn rules() -> Ruleset {
+pub(super) fn rules() -> Ruleset {
+    let pools: Vec<IpNetwork> = vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
     Ruleset {
         bridged: true,
         isolated: vec![IsolatedNetwork {
-            pools: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
+            pools: pools.clone(),
             host: vec![GATEWAY4.into(), GATEWAY6.into()],
         }],
+        host: HostSide {
+            apart: vec![Apart {
+                bridge: NAME.into(),
+                pools,
+                others: vec![IpAddr::from(GATEWAY4).into(), IpAddr::from(GATEWAY6).into()],
+                own: true,
+            }],
+            ..HostSide::default()
+        },
         ..ruleset(&[])
     }
 }
 
 /// A host that is the gateway on its bridge, with VEs 101 and 102 on it; the rules are there before any port.
-fn two_ports(first: PortRules, second: PortRules) -> Option<(Space, Space, Space)> {
+pub(super) fn two_ports(first: PortRules, second: PortRules) -> Option<(Space, Space, Space)> {
+    two_ports_with(&rules(), first, second)
+}
+
+/// The same with other rules.
+pub(super) fn two_ports_with(rules: &Ruleset, first: PortRules, second: PortRules) -> Option<(Space, Space, Space)> {
     let (host, one, two) = (Space::new()?, Space::new()?, Space::new()?);
     let bridge = Bridge {
         name: NAME.into(),
         own: Some(OwnBridge {
             alias: "hostel network lan".into(),
             mtu: None,
+            big_tcp: false,
             addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
             uplink: None,
         }),
     };
     host.run(|| {
         network().prepare_host().unwrap();
-        firewall().ensure(&rules()).unwrap();
+        firewall().ensure(rules).unwrap();
         network().bridge(&bridge).unwrap();
         network().attach(one.fd(), &[bridged(101, first.any_mac)]).unwrap();
         network().attach(two.fd(), &[bridged(102, second.any_mac)]).unwrap();
@@ -146,6 +162,18 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
         &discovery(OWN6, OTHER6, 134, OWN6, &marked("hidden ra"))[40..],
     ]
     .concat();
+    // In two parts, of which no first has the UDP header in it.
+    let fragment = |offset: u16, more: bool, payload: &[u8]| {
+        let [high, low] = (offset | u16::from(more)).to_be_bytes();
+        v6(ipv6(
+            OWN6,
+            OTHER6,
+            44,
+            64,
+            &[&[60, 0, high, low, 0, 0, 0, 7][..], payload].concat(),
+        ))
+    };
+    let options = [&[UDP, 1, 1, 4, 0, 0, 0, 0][..], &marked("first fragment")].concat();
     let redirect = [&[5, 1, 0xfa, 0xfe, 0, 0, 0, 0][..], &marked("redirect")].concat();
     let stp = [&[0x42, 0x42, 3, 0, 0, 0, 0][..], &marked("bpdu")].concat();
     vec![
@@ -187,6 +215,19 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
             "dhcp server",
             v4(ipv4(OWN4, OTHER4, UDP, &udp(67, 68, &marked("dhcp server")))),
         ),
+        (
+            "dhcp from any port",
+            v4(ipv4(OWN4, OTHER4, UDP, &udp(1000, 68, &marked("dhcp from any port")))),
+        ),
+        (
+            "dhcp question",
+            v4(ipv4(
+                Ipv4Addr::UNSPECIFIED,
+                OTHER4,
+                UDP,
+                &udp(68, 67, &marked("dhcp question")),
+            )),
+        ),
         ("redirect", v4(ipv4(OWN4, OTHER4, 1, &redirect))),
         (
             "group query",
@@ -195,6 +236,24 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
                 OTHER4,
                 2,
                 &[&[0x11, 0, 0, 0, 0, 0, 0, 0][..], &marked("group query")].concat(),
+            )),
+        ),
+        (
+            "router of groups",
+            v4(ipv4(
+                OWN4,
+                OTHER4,
+                2,
+                &[&[0x30, 20, 0, 0, 0, 0, 0, 0][..], &marked("router of groups")].concat(),
+            )),
+        ),
+        (
+            "pim",
+            v4(ipv4(
+                OWN4,
+                OTHER4,
+                103,
+                &[&[0x20, 0, 0, 0][..], &marked("pim")].concat(),
             )),
         ),
         ("vlan", frame(ETHERTYPE_VLAN, &tagged("vlan"))),
@@ -216,8 +275,14 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
             "dhcp server 6",
             v6(udp6(OWN6, OTHER6, 547, 546, &marked("dhcp server 6"))),
         ),
+        (
+            "dhcp 6 from any port",
+            v6(udp6(OWN6, OTHER6, 1000, 546, &marked("dhcp 6 from any port"))),
+        ),
         ("ra", v6(discovery(OWN6, OTHER6, 134, OWN6, &marked("ra")))),
         ("hidden ra", v6(ipv6(OWN6, OTHER6, 0, 255, &hidden))),
+        ("first fragment", fragment(0, true, &options)),
+        ("later fragment", fragment(64, false, &marked("later fragment"))),
         (
             "redirect 6",
             v6(discovery(OWN6, OTHER6, 137, OWN6, &marked("redirect 6"))),
@@ -225,6 +290,20 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
         (
             "listener query",
             v6(discovery(OWN6, OTHER6, 130, OWN6, &marked("listener query"))),
+        ),
+        (
+            "router of groups 6",
+            v6(discovery(OWN6, OTHER6, 151, OWN6, &marked("router of groups 6"))),
+        ),
+        (
+            "pim 6",
+            v6(ipv6(
+                OWN6,
+                OTHER6,
+                103,
+                1,
+                &[&[0x20, 0, 0, 0][..], &marked("pim 6")].concat(),
+            )),
         ),
         (
             "answer for the gateway",
@@ -272,6 +351,9 @@ fn only_own_frames_reach_a_neighbour() {
             &arp(mac, OWN4, 1, OTHER4, &format!("{text}, arp")),
         ));
         sender.send(&ethernet(mac, to, ETHERTYPE_V4, &say(OWN4, text)));
+        // Joining a group.
+        let join = [&[0x16, 0, 0, 0, 239, 1, 1, 1][..], &marked(&format!("{text}, join"))].concat();
+        sender.send(&ethernet(mac, to, ETHERTYPE_V4, &ipv4(OWN4, OTHER4, 2, &join)));
         sender.send(&ethernet(mac, to, ETHERTYPE_V6, &say6(OWN6, &format!("{text}, v6"))));
     };
     honest("before");
@@ -285,12 +367,13 @@ fn only_own_frames_reach_a_neighbour() {
     seen.extend(receiver.wait_for("after, v6"));
     let mut expected = Vec::new();
     for text in ["before", "after"] {
-        expected.extend([format!("{text}, arp"), text.to_owned(), format!("{text}, v6")]);
+        let more = |what: &str| format!("{text}, {what}");
+        expected.extend([more("arp"), text.to_owned(), more("join"), more("v6")]);
     }
     assert_eq!(seen, expected);
-    // "no source" and "probe for another's" are normal, and so not counted.
+    // "no source", "dhcp question" and "probe for another's" are normal, and so not counted.
     let counted = spoofed(&host) - before;
-    assert_eq!(counted, attempts.len() as u64 - 2);
+    assert_eq!(counted, attempts.len() as u64 - 3);
 
     // The proof that these frames would arrive if nobody dropped them, so that this test can fail.
     host.run(|| firewall().remove(TABLE)).unwrap();
@@ -307,7 +390,7 @@ fn only_own_frames_reach_a_neighbour() {
     }
 }
 
-fn spoofed(host: &Space) -> u64 {
+pub(super) fn spoofed(host: &Space) -> u64 {
     let counters = parts(host, "counter");
     let own = counters
         .iter()
@@ -422,7 +505,7 @@ fn tenants_do_not_reach_each_other() {
 
 #[test]
 fn each_allowance_allows_one_thing() {
-    let cases: [(PortRules, &[&str]); 5] = [
+    let cases: [(PortRules, &[&str]); 6] = [
         (
             PortRules {
                 any_mac: true,
@@ -448,6 +531,7 @@ fn each_allowance_allows_one_thing() {
                 "arp for the gateway",
                 "arp question as another",
                 "arp probe for another's",
+                "dhcp question",
                 "foreign source 6",
                 "neighbour's source 6",
                 "gateway's source 6",
@@ -460,7 +544,19 @@ fn each_allowance_allows_one_thing() {
                 dhcp_server: true,
                 ..on_side(7)
             },
-            &["dhcp server", "dhcp server 6"],
+            &[
+                "dhcp server",
+                "dhcp from any port",
+                "dhcp server 6",
+                "dhcp 6 from any port",
+            ],
+        ),
+        (
+            PortRules {
+                dhcp_client: true,
+                ..on_side(7)
+            },
+            &["dhcp question"],
         ),
         (
             PortRules {
@@ -593,6 +689,7 @@ fn members_of_both_tables_come_and_go() {
         any_mac: true,
         any_ip: true,
         dhcp_server: true,
+        dhcp_client: true,
         router: true,
         hears_ra: true,
     };
@@ -628,10 +725,14 @@ fn members_of_both_tables_come_and_go() {
 #[test]
 fn the_table_of_ports_is_mended_by_itself() {
     let Some(host) = Space::new() else { return };
-    host.run(|| firewall().ensure(&ruleset(&[member(103, &["198.51.100.7"])])))
-        .unwrap();
+    let without = Ruleset {
+        bridged: false,
+        members: vec![member(103, &["198.51.100.7"])],
+        ..rules()
+    };
+    host.run(|| firewall().ensure(&without)).unwrap();
     assert!(
-        parts(&host, "table").iter().all(|t| t["family"] == "inet"),
+        parts(&host, "table").iter().all(|t| t["family"] != "bridge"),
         "only where there are bridges"
     );
     let refused = host

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::nat::{closed, neighbour};
 use super::*;
+use crate::firewall::Offer;
 use crate::firewall::testing::*;
 use crate::net::testing::add_ve;
 
@@ -100,7 +101,12 @@ fn with_forwards() -> Option<(Space, Space, Space, Space)> {
     let two = add_ve(&host, 102, &["10.9.0.3", "fd09::3"])?;
     let outside = neighbour(&host)?;
     host.run(|| {
-        firewall().ensure(&closed()).unwrap();
+        let mut rules = closed();
+        rules.host.offers = vec![Offer {
+            pools: vec!["10.9.0.0/24".parse().unwrap()],
+            services: vec!["tcp/8003".parse().unwrap()],
+        }];
+        firewall().ensure(&rules).unwrap();
         let members = [
             to_member(101, &["10.9.0.2", "fd09::2"], FORWARDS),
             member(102, &["10.9.0.3", "fd09::3"]),
@@ -220,6 +226,48 @@ fn forwards_come_and_go_and_connections_stay() {
         assert!(map["elem"].is_null(), "{map}");
     }
     assert_eq!((elements(&host, "hairpin4"), elements(&host, "hairpin6")), (0, 0));
+}
+
+/// Without our comment it is nobody's: it is told of, goes when it is in the way, and can be removed.
+#[test]
+fn ports_that_somebody_has_led_elsewhere_by_hand_are_found() {
+    let Some(host) = Space::new() else { return };
+    let member = to_member(101, &["10.9.0.2", "fd09::2"], FORWARDS);
+    host.run(|| {
+        firewall().ensure(&closed()).unwrap();
+        firewall().admit(TABLE, std::slice::from_ref(&member)).unwrap();
+    });
+    let strays = || host.run(|| firewall().stray_forwards(TABLE)).unwrap();
+    assert!(strays().is_empty());
+    let before = host.run(|| firewall().members(TABLE)).unwrap();
+    let by_hand = |map: &str, element: &str| {
+        let line = format!("add element inet {TABLE} {map} {{ {element} }}");
+        let done = host.run(|| std::process::Command::new("nft").arg(&line).output().unwrap());
+        assert!(done.status.success(), "{line}: {done:?}");
+    };
+    by_hand("forward_any4", "tcp . 2222 : 10.9.0.3 . 22");
+    by_hand(
+        "forward6",
+        "2001:db8:f::1 . udp . 53 comment \"somebody's own\" : fd09::3 . 53",
+    );
+    let mut found = strays();
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            "2001:db8:f::1 . udp . 53 : fd09::3 . 53 in forward6",
+            "tcp . 2222 : 10.9.0.3 . 22 in forward_any4"
+        ]
+    );
+    assert_eq!(host.run(|| firewall().members(TABLE)).unwrap(), before);
+    // In the way of one that a record has.
+    let more = to_member(102, &["10.9.0.3"], &["tcp :2222 to 10.9.0.3:2222"]);
+    host.run(|| firewall().admit(TABLE, std::slice::from_ref(&more)))
+        .unwrap();
+    assert_eq!(strays().len(), 1);
+    host.run(|| firewall().remove_stray_forwards(TABLE)).unwrap();
+    assert!(strays().is_empty());
+    assert_eq!(host.run(|| firewall().members(TABLE)).unwrap().len(), 2);
 }
 
 /// By nft in the whole table, or one by one by netlink: the kernel tells the same of them, and the rules don't grow.

@@ -39,6 +39,83 @@ fn uninvited(host: &Space) -> u64 {
         .unwrap()
 }
 
+/// How many neighbours the host knows, or asks for, on a bridge.
+fn neighbours(host: &Space) -> usize {
+    host.ip("neigh show dev brhv-lan nud all").lines().count()
+}
+
+#[test]
+fn who_scans_a_bridges_pool_does_not_fill_the_hosts_table_of_neighbours() {
+    let Some((host, ve)) = host_and_ve(101, &["192.0.2.10"]) else {
+        return;
+    };
+    let Some(on_bridge) = Space::new() else { return };
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&on_bridge.fd());
+    let netns = format!("/proc/{}/fd/{fd}", std::process::id());
+    host.ip("link add brhv-lan type bridge");
+    host.ip(&format!(
+        "link add hv102.0 master brhv-lan type veth peer name eth0 netns {netns}"
+    ));
+    for name in ["brhv-lan", "hv102.0"] {
+        host.ip(&format!("link set {name} up"));
+    }
+    host.ip("addr add 10.9.0.1/16 dev brhv-lan");
+    on_bridge.ip("link set eth0 up");
+    on_bridge.ip("addr add 10.9.0.2/16 dev eth0");
+    on_bridge.ip("addr add 10.9.9.9/16 dev eth0");
+    on_bridge.ip("route add default via 10.9.0.1");
+    let mac = on_bridge.ip_json("link show eth0")[0]["address"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut bytes = mac.split(':').map(|b| u8::from_str_radix(b, 16).unwrap());
+    let port = Member {
+        mac: std::array::from_fn(|_| bytes.next().unwrap()),
+        port: Some(crate::firewall::PortRules {
+            any_ip: true,
+            ..Default::default()
+        }),
+        ..member(102, &["10.9.0.2"])
+    };
+    let pool: IpNetwork = "10.9.0.0/16".parse().unwrap();
+    let rules = Ruleset {
+        bridged: true,
+        nat: Nat {
+            inside: vec!["brhv-lan".into()],
+            bridged: vec![("brhv-lan".into(), vec![pool])],
+            ..Nat::default()
+        },
+        ..ruleset(&[member(101, &["192.0.2.10"]), port.clone()])
+    };
+    host.run(|| firewall().ensure(&rules)).unwrap();
+    assert!(ve.ping("10.9.0.2", 5), "one that is known");
+    assert!(ve.ping("10.9.9.9", 5), "one that isn't, and answers");
+    let before = neighbours(&host);
+    ve.run(|| {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        for n in 0..2000_u16 {
+            let [high, low] = (n + 512).to_be_bytes();
+            let _ = socket.send_to(b"scan", (std::net::Ipv4Addr::new(10, 9, high, low), 7));
+        }
+    });
+    let after = neighbours(&host);
+    assert!(before >= 2 && after < before + 200, "{before}, then {after}");
+    assert!(ve.ping("10.9.0.2", 1), "who is known is reached meanwhile");
+    // Its element comes and goes with it.
+    let known = || elements(&host, "near4");
+    assert_eq!(known(), 1);
+    host.run(|| firewall().expel(TABLE, "hv102.0")).unwrap();
+    assert_eq!(known(), 0);
+    host.run(|| firewall().admit(TABLE, std::slice::from_ref(&port)))
+        .unwrap();
+    assert_eq!(known(), 1);
+    assert!(
+        host.run(|| firewall().deviating(TABLE, &rules.members))
+            .unwrap()
+            .is_empty()
+    );
+}
+
 #[test]
 fn nobody_outside_reaches_a_nat_network_uninvited() {
     let Some((host, ve)) = host_and_ve(101, &["10.9.0.2", "fd09::2"]) else {

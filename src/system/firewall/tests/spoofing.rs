@@ -70,6 +70,10 @@ fn forbidden(mac: [u8; 6], gateway: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
             v4(ipv4(OWN4, OTHER4, UDP, &udp(67, 68, &marked("DHCP server")))),
         ),
         (
+            "DHCP from any port",
+            v4(ipv4(OWN4, OTHER4, UDP, &udp(1000, 68, &marked("DHCP from any port")))),
+        ),
+        (
             "ICMP redirect",
             v4(ipv4(
                 OWN4,
@@ -89,6 +93,10 @@ fn forbidden(mac: [u8; 6], gateway: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
         (
             "DHCPv6 server",
             v6(udp6(OWN6, OTHER6, 547, 546, &marked("DHCPv6 server"))),
+        ),
+        (
+            "DHCPv6 from any port",
+            v6(udp6(OWN6, OTHER6, 1000, 546, &marked("DHCPv6 from any port"))),
         ),
         (
             "router advertisement",
@@ -139,6 +147,10 @@ fn only_own_packets_reach_others() {
     host.run(|| std::fs::write("/proc/sys/net/ipv4/conf/hv101.0/rp_filter", "0"))
         .unwrap();
     host.ip("link set hv101.0 up");
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while !one.ip("link show eth0").contains("state UP") {
+        assert!(std::time::Instant::now() < end, "{}", one.ip("link show eth0"));
+    }
     for (_, frame) in forbidden(mac, gateway) {
         sender.send(&frame);
     }
@@ -148,9 +160,11 @@ fn only_own_packets_reach_others() {
         "foreign source",
         "foreign MAC",
         "DHCP server",
+        "DHCP from any port",
         "redirect",
         "foreign source, IPv6",
         "DHCPv6 server",
+        "DHCPv6 from any port",
     ] {
         assert!(through.iter().any(|t| t == text), "{text} not in {through:?}");
     }
@@ -208,6 +222,13 @@ fn neighbours_are_found_and_found_again() {
 fn a_ve_can_not_fill_the_hosts_neighbour_tables() {
     let Some((host, one, _two)) = two_members() else { return };
     let (mac, gateway) = macs(&host);
+    // As hosts may have it: then no reverse path filter looks at what is asked by ARP. A prefix is routed to the VE.
+    host.ip("route add default dev hv102.0");
+    host.ip("route add 203.0.0.0/16 via 192.0.2.10 dev hv101.0 onlink");
+    host.set_sysctl("ipv4/conf/all/rp_filter", "2");
+    let mut behind = member(101, &["192.0.2.10", "2001:db8::10"]);
+    behind.routes = vec!["203.0.0.0/16".parse().unwrap()];
+    host.run(|| firewall().admit(TABLE, &[behind])).unwrap();
     let wire = one.run(|| Wire::new("eth0"));
     for n in 0..500_u16 {
         let local = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 1, n);
@@ -280,6 +301,35 @@ fn a_ve_can_not_take_the_gateways_or_anothers_place() {
     assert!(one.ping("198.51.100.7", 1) && one.ping("2001:db8:2::7", 1));
     assert_eq!(before.0, host.ip("neigh show nud permanent"));
     assert!(!host.ip("neigh show").contains("ee:ee:ee") && !two.ip("neigh show").contains("ee:ee:ee"));
+}
+
+/// With a real tool: what one asks in another's name is neither answered nor noted, whatever the reverse path filter is.
+#[test]
+fn arp_is_asked_in_the_own_name() {
+    let Some((host, one, _two)) = two_members() else { return };
+    host.ip("route add default dev hv102.0");
+    host.set_sysctl("ipv4/conf/all/rp_filter", "2");
+    one.set_sysctl("ipv4/ip_nonlocal_bind", "1");
+    let asks = |from: &str| {
+        let asked = one.output("busybox", &format!("arping -c 1 -w 1 -I eth0 -s {from} 169.254.1.1"));
+        asked.status.success()
+    };
+    assert!(asks("192.0.2.10"));
+    let before = spoofed_in_arp(&host);
+    for from in ["198.51.100.7", "203.0.113.66", "169.254.1.1"] {
+        assert!(!asks(from), "{from}");
+    }
+    assert!(spoofed_in_arp(&host) >= before + 3);
+    assert_eq!(host.ip("-4 neigh show dev hv101.0").lines().count(), 1);
+    // It was the rules.
+    host.run(|| firewall().remove(TABLE)).unwrap();
+    assert!(asks("203.0.113.66") && host.ip("-4 neigh show dev hv101.0").contains("203.0.113.66"));
+}
+
+fn spoofed_in_arp(host: &Space) -> u64 {
+    let counters = parts(host, "counter");
+    let own = counters.iter().find(|c| c["name"] == "spoofed" && c["family"] == "arp");
+    own.unwrap()["packets"].as_u64().unwrap()
 }
 
 #[test]

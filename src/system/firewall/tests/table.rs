@@ -59,6 +59,86 @@ fn ensuring_mends_what_was_changed_by_hand() {
 }
 
 #[test]
+fn a_table_tells_how_it_stands_and_whose_it_is() {
+    let Some(host) = Space::new() else { return };
+    let standing = |rules: &Ruleset| host.run(|| firewall().standing(rules)).unwrap();
+    assert_eq!(standing(&ruleset(&[])), Standing::Broken);
+    host.run(|| firewall().replace(&ruleset(&[]))).unwrap();
+    assert_eq!(standing(&ruleset(&[])), Standing::Current);
+    assert_eq!(standing(&masquerading(&["10.0.0.0/24"])), Standing::Outdated);
+    // A table that is wanted beside it, and isn't there.
+    let bridged = Ruleset {
+        bridged: true,
+        ..ruleset(&[])
+    };
+    assert_eq!(standing(&bridged), Standing::Broken);
+    let done = host.output("nft", &format!("flush chain inet {TABLE} source4"));
+    assert!(done.status.success());
+    assert_eq!(standing(&masquerading(&["10.0.0.0/24"])), Standing::Broken);
+    let strays = |table: &str, prefix: &str| host.run(|| firewall().strays(table, prefix)).unwrap();
+    assert_eq!((strays(TABLE, "hv").len(), strays("other", "hw").len()), (0, 0));
+    assert_eq!(strays("other", "hv"), [TABLE]);
+}
+
+#[test]
+fn elements_that_were_changed_by_hand_are_seen() {
+    let Some(host) = Space::new() else { return };
+    let port = Member {
+        port: Some(crate::firewall::PortRules::default()),
+        ..member(103, &["192.0.2.12"])
+    };
+    let all = [
+        member(101, &["192.0.2.10", "2001:db8::10"]),
+        member(102, &["198.51.100.7"]),
+        port,
+    ];
+    let rules = Ruleset {
+        bridged: true,
+        ..ruleset(&all)
+    };
+    let deviating = || {
+        host.run(|| firewall().deviating(TABLE, &all))
+            .unwrap()
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
+    for (harm, of) in [
+        (
+            format!("add element inet {TABLE} ve4 {{ \"hv101.0\" . 192.0.2.99 }}"),
+            "hv101.0",
+        ),
+        (format!("flush set inet {TABLE} nd6"), "hv101.0"),
+        (
+            format!("add element inet {TABLE} links {{ \"hv102.0\" . 02:00:00:00:00:99 }}"),
+            "hv102.0",
+        ),
+        (
+            format!("add element bridge {TABLE} any_mac {{ \"hv103.0\" }}"),
+            "hv103.0",
+        ),
+        (
+            format!("add element bridge {TABLE} ve6 {{ \"hv103.0\" . fe80::99 }}"),
+            "hv103.0",
+        ),
+        (format!("flush map bridge {TABLE} sides"), "hv103.0"),
+        (
+            format!("add element inet {TABLE} ve4 {{ \"hv999.0\" . 192.0.2.99 }}"),
+            "hv999.0",
+        ),
+    ] {
+        host.run(|| firewall().replace(&rules)).unwrap();
+        assert_eq!(deviating(), [""; 0]);
+        let output = host.run(|| std::process::Command::new("nft").arg(&harm).output().unwrap());
+        assert!(
+            output.status.success(),
+            "{harm}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(deviating(), [of], "{harm}");
+    }
+}
+
+#[test]
 fn members_come_and_go() {
     let Some(host) = Space::new() else { return };
     let (one, two) = (routed_to(101), member(102, &["198.51.100.7"]));

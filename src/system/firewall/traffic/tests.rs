@@ -206,6 +206,7 @@ fn what_passes_ports_of_bridges_is_counted() {
         own: Some(OwnBridge {
             alias: "hostel network lan".into(),
             mtu: None,
+            big_tcp: false,
             addresses: vec!["192.0.2.1/24".parse().unwrap()],
             uplink: None,
         }),

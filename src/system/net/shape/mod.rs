@@ -28,8 +28,10 @@ mod message;
 mod probe;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 pub(super) use probe::why_unable;
+pub(super) use waits::waits;
 
 /// How fast something may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

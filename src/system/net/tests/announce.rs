@@ -70,6 +70,7 @@ fn who_has_an_address_already_is_heard() {
     let ask = |own: [u8; 6], addresses: &[&str]| {
         let probe = Probe {
             interface: "up0".into(),
+            instead: None,
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
             own,
         };
@@ -101,6 +102,15 @@ fn who_has_an_address_already_is_heard() {
         ]
     );
     assert!(took >= Duration::from_millis(600), "{took:?}");
+    // A bridge that isn't made yet is asked for by its uplink.
+    let early = Probe {
+        interface: "brhv-lan".into(),
+        instead: Some("up0".into()),
+        addresses: vec!["198.51.100.2".parse().unwrap()],
+        own: [2; 6],
+    };
+    let heard = host.run(|| network().probe(&[early], Duration::from_secs(3)).unwrap());
+    assert_eq!(heard.len(), 1, "{heard:?}");
     // Who has answered for all needn't be waited for; and the VE itself isn't somebody else.
     assert!(ask([2; 6], &["198.51.100.2"]).1 < Duration::from_millis(600));
     let own: Vec<u8> = mac.split(':').map(|b| u8::from_str_radix(b, 16).unwrap()).collect();

@@ -10,6 +10,7 @@ fn own() -> OwnBridge {
     OwnBridge {
         alias: "hostel network lan".into(),
         mtu: None,
+        big_tcp: false,
         addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
         uplink: None,
     }
@@ -48,7 +49,7 @@ pub(super) fn bridged(id: u32, n: u32, bridge: &str, addresses: &[&str]) -> Link
     }
 }
 
-pub(super) fn make(host: &Space, bridge: &Bridge) -> crate::Result<()> {
+pub(super) fn make(host: &Space, bridge: &Bridge) -> crate::Result<bool> {
     host.run(|| network().bridge(bridge))
 }
 
@@ -94,6 +95,56 @@ fn ves_and_host_reach_each_other_on_our_bridge() {
     assert!(one.ip("route").contains("default via 192.0.2.1"), "{}", one.ip("route"));
     assert!(one.ip("-6 route").contains("default via 2001:db8::1"));
     assert!(one.ip("route").contains("192.0.2.0/24 dev eth0"));
+}
+
+/// Under VEs that run: their ends come back to a new one as they were.
+#[test]
+fn a_bridge_that_somebody_has_removed_gets_its_ports_back() {
+    let Some(host) = Space::new() else { return };
+    assert!(host.run(|| network().bridge(&of(own()))).unwrap());
+    assert!(!host.run(|| network().bridge(&of(own()))).unwrap());
+    let addresses = [["192.0.2.10", "2001:db8::10"], ["192.0.2.11", "2001:db8::11"]];
+    let (Some(one), Some(two)) = (add(&host, 101, &addresses[0]), add(&host, 102, &addresses[1])) else {
+        return;
+    };
+    let links = [(101, addresses[0]), (102, addresses[1])].map(|(id, a)| bridged(id, 0, NAME, &a));
+    let slave = || {
+        let mut data = host.ip_json("-d link show hv101.0")[0]["linkinfo"]["info_slave_data"].clone();
+        for varies in [
+            "id",
+            "no",
+            "bridge_id",
+            "root_id",
+            "designated_bridge",
+            "designated_root",
+        ] {
+            data.as_object_mut().unwrap().remove(varies);
+        }
+        data.as_object_mut().unwrap().retain(|key, _| !key.ends_with("_timer"));
+        let fdb = host.output("bridge", "fdb show dev hv101.0");
+        let fdb = String::from_utf8(fdb.stdout).unwrap();
+        let ours = fdb.lines().filter(|l| l.contains("02:00:00:00:65:00")).count();
+        (data, ours)
+    };
+    assert!(one.ping("192.0.2.11", 5) && one.ping("2001:db8::11", 5));
+    let before = slave();
+    assert_eq!(before.1, 1);
+    host.ip(&format!("link delete {NAME}"));
+    assert!(!one.ping("192.0.2.11", 1));
+    let found = host.run(|| network().list("hv")).unwrap();
+    assert!(found.iter().all(|l| l.bridge.is_none()), "{found:?}");
+    assert!(host.run(|| network().bridge(&of(own()))).unwrap());
+    let rejoin = |link: &Link| host.run(|| network().rejoin(std::slice::from_ref(link))).unwrap();
+    assert_eq!(links.each_ref().map(rejoin), [1, 1]);
+    // One that is in its place stays there, and one that has gone is in nobody's way.
+    assert_eq!(
+        [rejoin(&links[0]), rejoin(&bridged(103, 0, NAME, &["192.0.2.12"]))],
+        [0, 0]
+    );
+    let found = host.run(|| network().list("hv")).unwrap();
+    assert!(found.iter().all(|l| l.bridge.as_deref() == Some(NAME)), "{found:?}");
+    assert!(one.ping("192.0.2.11", 5) && two.ping("2001:db8::10", 5) && two.ping("192.0.2.1", 5));
+    assert_eq!(slave(), before);
 }
 
 #[test]

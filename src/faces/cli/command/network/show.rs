@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Args};
 use hostel_engine::facade::{AddressState, NetworkStatus};
+use hostel_model::definition::Naming;
 use hostel_model::id::NetworkName;
 use serde_json::{Value, json};
 
@@ -16,7 +17,8 @@ use crate::cli::table::{Cell, Column, Table};
 /// Of each address in use: the interface of the host that leads to it, and whether it is LAID now, that is routed there
 /// by the host and admitted by the firewall; a stopped VE's isn't. Of each that is aside: whose it was, and for how long
 /// it is kept from others. With --json, an object with name, kind, description, problem, pools (each with pool, used,
-/// aside and left), dns, search, masquerade, mtu, proxy, probe, quarantine in seconds, ves, and addresses: an array of
+/// aside and left), dns, search, masquerade, mtu, big_tcp, proxy, probe, host_services, connections (that an interface of a
+/// VE may have begun), names (off, hosts or dns), names_shared, quarantine in seconds, ves, and addresses: an array of
 /// objects with address, state (used or aside), ve, id, interface, routed, admitted, and left in seconds.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel network show private\n  hostel network show private --rules")]
@@ -83,8 +85,11 @@ pub fn block(network: &NetworkStatus) -> Table {
         ("kind", kind(network).to_owned()),
         ("masquerade", if network.masquerade { "yes" } else { "no" }.to_owned()),
         ("mtu", network.mtu.map(|m| m.to_string()).unwrap_or_default()),
+        ("big_tcp", if network.big_tcp { "yes" } else { "" }.to_owned()),
         ("proxy", network.proxy.clone().unwrap_or_default()),
         ("probe", if network.probe { "yes" } else { "" }.to_owned()),
+        ("host services", list(network.host_services.clone())),
+        ("connections", network.connections.to_string()),
         (
             "dns",
             if dns.is_empty() {
@@ -94,6 +99,7 @@ pub fn block(network: &NetworkStatus) -> Table {
             },
         ),
         ("search", list(network.search.clone())),
+        ("names", names(network).to_owned()),
         ("quarantine", human::seconds(network.quarantine)),
         ("ves", network.ves.to_string()),
     ];
@@ -104,6 +110,16 @@ pub fn block(network: &NetworkStatus) -> Table {
         ]);
     }
     table
+}
+
+/// How its VEs find each other by name.
+fn names(network: &NetworkStatus) -> &'static str {
+    match (network.names, network.names_shared) {
+        (None | Some(Naming::Off), _) => "",
+        (Some(Naming::Hosts), false) => "in /etc/hosts, of VEs of one tenant",
+        (Some(Naming::Hosts), true) => "in /etc/hosts, of all VEs",
+        (Some(Naming::Dns), _) => "by DNS, of all VEs",
+    }
 }
 
 /// How its pools stand.

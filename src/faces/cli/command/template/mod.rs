@@ -5,6 +5,7 @@ mod import;
 mod list;
 mod remove;
 mod show;
+mod verify;
 
 use clap::{Args, Subcommand};
 use hostel_engine::facade::TemplateInfo;
@@ -35,6 +36,7 @@ enum Command {
     Import(import::Import),
     List(list::List),
     Show(show::Show),
+    Verify(verify::Verify),
     Remove(remove::Remove),
 }
 
@@ -46,6 +48,7 @@ impl Template {
             Command::Import(c) => c.run(context),
             Command::List(c) => c.run(context),
             Command::Show(c) => c.run(context),
+            Command::Verify(c) => c.run(context),
             Command::Remove(c) => c.run(context),
         }
     }

@@ -2,14 +2,18 @@
 
 use clap::Args;
 
-use super::Done;
+use serde_json::json;
+
+use super::{Done, Json};
 use crate::cli::command::verb;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::failure;
 
 /// Remove template versions
 ///
-/// A version that VEs stand on is refused.
+/// A version that VEs stand on is refused. With --json, an object for each, one a line, with template, ok, and error if
+/// it isn't.
 #[derive(Debug, Args)]
 #[command(
     visible_alias = "rm",
@@ -19,6 +23,9 @@ pub struct Remove {
     /// Template with one version, or template/version
     #[arg(value_name = "TEMPLATE", required = true)]
     names: Vec<String>,
+
+    #[command(flatten)]
+    json: Json,
 }
 
 impl Remove {
@@ -27,12 +34,17 @@ impl Remove {
         let engine = context.engine()?;
         let mut exit = Exit::Ok;
         for name in &self.names {
-            match engine.template_remove(name) {
+            let removed = engine.template_remove(name);
+            exit = exit.worse(removed.as_ref().map_or_else(Exit::of, |()| Exit::Ok));
+            if self.json.json {
+                context.print_json_line(&match &removed {
+                    Ok(()) => json!({ "template": name, "ok": true }),
+                    Err(e) => json!({ "template": name, "ok": false, "error": failure::json(e) }),
+                })?;
+            }
+            match removed {
                 Ok(()) => context.say(verb::done(name, "removed", true, context.show.paint).trim_end()),
-                Err(error) => {
-                    context.error_of(&error, Some(name));
-                    exit = exit.worse(Exit::of(&error));
-                }
+                Err(error) => context.error_of(&error, Some(name)),
             }
         }
         Ok(exit)

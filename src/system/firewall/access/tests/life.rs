@@ -1,5 +1,7 @@
 //! Loaded, changed, looked at, ended, and mended.
 
+use std::net::IpAddr;
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -157,6 +159,41 @@ fn what_was_changed_by_hand_is_seen_and_loaded_anew() {
     }
     host.run(|| rules().replace(TABLE, &[], &Peers::new())).unwrap();
     assert_eq!(text(&host), "");
+}
+
+#[test]
+fn prefixes_of_a_peer_read_back_whatever_they_become() {
+    let Some(host) = Space::new() else { return };
+    let named = routed(101, &rule(&format!("{SSH}\npeers = [\"tenant:acme\"]")));
+    let one = "192.0.2.1/32";
+    for list in [
+        &["0.0.0.0/8", "255.255.254.0/24", "255.255.255.0/24", one][..],
+        &["10.0.0.0/9", "10.128.0.0/9", "::/16", "ffff::/16"],
+        &["10.0.0.0/8", "10.1.2.3/32", "ffff::/17", "ffff:8000::/17"],
+        &["10.64.0.0/10", "ffff:8000::/18", one],
+        &[],
+    ] {
+        let change_to = Change {
+            peers: Peers::from([(peer("tenant:acme"), addresses(list))]),
+            ..put(std::slice::from_ref(&named))
+        };
+        change(&host, &change_to);
+        let now = loaded(&host);
+        assert!(!now.changed_by_hand, "{list:?}");
+        assert_eq!(now.peers, change_to.peers);
+    }
+}
+
+#[test]
+fn what_lies_within_another_prefix_is_left_out() {
+    let all = addresses(&[
+        "10.0.0.0/8",
+        "10.1.0.0/16",
+        "10.1.2.3",
+        "2001:db8::/32",
+        "2001:db8:1::/48",
+    ]);
+    assert_eq!(outermost(all), addresses(&["10.0.0.0/8", "10.1.2.3", "2001:db8::/32"]));
 }
 
 /// A transaction of a thousand elements, and the look at it.

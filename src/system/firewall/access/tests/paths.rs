@@ -1,7 +1,7 @@
 //! Which connections are made, on every path, and what is counted.
 
 use super::*;
-use crate::net::testing::network;
+use crate::net::testing::{link, network};
 use crate::net::{Bridge, Link, Network, OwnBridge, Port};
 
 const ONE: [&str; 2] = ["192.0.2.10", "2001:db8::10"];
@@ -119,6 +119,56 @@ fn both_ends_have_a_say() {
     assert_eq!(packets(&host, &receiver, Direction::In, 0), 1);
 }
 
+/// Does an echo request from this address of a namespace's own come back?
+fn pings_from(space: &Space, from: &str, to: &str, tries: u32) -> bool {
+    let ask = || space.output("ping", &format!("-n -c 1 -W 1 -I {from} {to}"));
+    (0..tries).any(|_| ask().status.success())
+}
+
+#[test]
+fn a_peer_is_met_in_the_prefixes_that_are_routed_to_it() {
+    let (Some((host, one)), Some(two)) = (host_and_ve(101, &ONE), Space::new()) else {
+        return;
+    };
+    let prefixes = ["203.0.113.64/28", "2001:db8:5::/64"];
+    let behind = Link {
+        routes: prefixes.iter().map(|p| p.parse().unwrap()).collect(),
+        ..link(102, 0, &TWO)
+    };
+    host.run(|| network().attach(two.fd(), &[behind])).unwrap();
+    let (near, far, six) = ("203.0.113.65", "203.0.113.78", "2001:db8:5::1");
+    for own in [near, far, six] {
+        two.ip(&format!("addr add {own} dev lo nodad"));
+    }
+    assert!(one.ping(near, 5) && one.ping(far, 5) && one.ping(six, 5));
+    let guard = routed(
+        101,
+        &format!(
+            "in = \"deny\"\n{}",
+            rule("direction = \"in\"\naction = \"allow\"\npeers = [\"ve:two\"]")
+        ),
+    );
+    let mut change = put(std::slice::from_ref(&guard));
+    let mut is = |list: &[&str]| {
+        change.peers = Peers::from([(peer("ve:two"), addresses(list))]);
+        assert!(host.run(|| rules().change(TABLE, &change)).unwrap(), "{list:?}");
+        assert_eq!(host.run(|| rules().loaded(TABLE)).unwrap().peers, change.peers);
+    };
+    is(&TWO);
+    assert!(pings_from(&two, TWO[0], ONE[0], 5) && !pings_from(&two, near, ONE[0], 1));
+    is(&[TWO[0], prefixes[0], prefixes[1]]);
+    assert!(pings_from(&two, TWO[0], ONE[0], 5) && pings_from(&two, near, ONE[0], 5));
+    assert!(pings_from(&two, far, ONE[0], 5) && pings_from(&two, six, ONE[1], 5));
+    // What it has now lies within what it had, and the other way round.
+    is(&["203.0.113.64/29"]);
+    assert!(pings_from(&two, near, ONE[0], 5) && !pings_from(&two, far, ONE[0], 1));
+    assert!(!pings_from(&two, TWO[0], ONE[0], 1) && !pings_from(&two, six, ONE[1], 1));
+    is(&["203.0.113.64/27"]);
+    assert!(pings_from(&two, far, ONE[0], 5));
+    is(&[]);
+    assert!(!pings_from(&two, near, ONE[0], 1));
+}
+
 fn bridged(id: u32, last: u32) -> Link {
     let gateways = ["192.0.2.1", "2001:db8::1"].map(|a| a.parse().unwrap());
     Link {
@@ -146,6 +196,7 @@ fn ports_of_bridges_have_rules_and_state_too() {
         own: Some(OwnBridge {
             alias: "hostel network lan".into(),
             mtu: None,
+            big_tcp: false,
             addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
             uplink: None,
         }),

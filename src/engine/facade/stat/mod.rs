@@ -1,0 +1,112 @@
+//! Readings of what the host and its VEs use: `hostel stat` and whatever else is told of them live. Read from the
+//! kernel, by nobody's leave: no lock, no program run, and no file written.
+
+mod ve;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Instant;
+
+use hostel_model::stat::{Figure, Figures, HostReading, Snapshot};
+use hostel_model::traffic;
+use hostel_system::load;
+
+use super::Engine;
+use crate::error::Result;
+use crate::shares;
+use crate::ve::registry::ids_in;
+
+/// Counters of traffic, by interface.
+type Flows = HashMap<String, Vec<traffic::Reading>>;
+
+/// Takes readings whose times can be compared with each other.
+#[derive(Debug)]
+pub struct Meter<'a> {
+    engine: &'a Engine,
+    began: Instant,
+}
+
+/// What is to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// What counters need, and no definition.
+    Counters,
+    All,
+}
+
+impl Engine {
+    /// Begins to measure.
+    pub fn meter(&self) -> Meter<'_> {
+        Meter {
+            engine: self,
+            began: Instant::now(),
+        }
+    }
+}
+
+impl Meter<'_> {
+    /// Everything at this moment.
+    pub fn read(&self) -> Result<Snapshot> {
+        self.look(Depth::All)
+    }
+
+    /// What an interval can begin with: counters, but neither definitions nor disks. It costs a third.
+    pub fn begin(&self) -> Result<Snapshot> {
+        self.look(Depth::Counters)
+    }
+
+    fn look(&self, depth: Depth) -> Result<Snapshot> {
+        let host = &self.engine.host;
+        let ids = ids_in(&host.dirs.ves())?;
+        let flows = self.flows();
+        let ves = shares::each(&ids, |ids| self.ves(ids, depth, flows.as_ref()));
+        Ok(Snapshot {
+            host: self.host(),
+            ves: ves.into_iter().collect(),
+        })
+    }
+
+    /// All counters of traffic by one look; `None` if they can't be read.
+    fn flows(&self) -> Option<Flows> {
+        let host = &self.engine.host;
+        let mut flows = Flows::new();
+        for reading in host.counters.read(&host.traffic_table(), None).ok()? {
+            flows.entry(reading.interface.clone()).or_default().push(reading);
+        }
+        Some(flows)
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn host(&self) -> HostReading {
+        let host = &self.engine.host;
+        // The kernel's settings are in /proc too, wherever that is mounted.
+        let proc = host.proc_sys.parent().unwrap_or(Path::new("/proc"));
+        // Processor time is the first that is read, and on a busy host the rest may take long.
+        let at_ns = self.now_ns();
+        let load = load::read(proc, Path::new("/sys"), &host.dirs.ves());
+        let figures = Figures::each(|f| match f {
+            Figure::Cpu => load.cpu_ns,
+            Figure::Memory => load.memory,
+            Figure::Swap => load.swap,
+            Figure::Disk => load.disk,
+            Figure::Read => load.io.map(|io| io.read_bytes),
+            Figure::Write => load.io.map(|io| io.write_bytes),
+            Figure::ReadOps => load.io.map(|io| io.read_ops),
+            Figure::WriteOps => load.io.map(|io| io.write_ops),
+            Figure::In | Figure::Out => None,
+            Figure::Processes => load.processes,
+        });
+        let sizes = Figures::each(|f| match f {
+            Figure::Cpu => load.processors?.checked_mul(1_000_000),
+            Figure::Memory => load.memory_size,
+            Figure::Swap => load.swap_size,
+            Figure::Disk => load.disk_size,
+            Figure::Processes => load.processes_max,
+            _ => None,
+        });
+        HostReading { at_ns, figures, sizes }
+    }
+}

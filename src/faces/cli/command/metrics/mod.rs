@@ -1,0 +1,41 @@
+//! `hostel metrics`
+
+mod listen;
+mod serve;
+mod text;
+
+use clap::Args;
+
+use super::Done;
+use crate::cli::context::Context;
+use crate::cli::exit::Exit;
+use listen::Listen;
+
+/// Print what VEs use for Prometheus, or serve it
+///
+/// Without --listen once to standard output, in OpenMetrics text: a file of it in the directory of node_exporter's
+/// textfile collector is enough. With --listen until Ctrl-C, by HTTP at /metrics. A socket of a path is root's alone;
+/// whoever can reach ADDRESS:PORT can read it, so take 127.0.0.1 or an inner network. docs/STAT.md names every metric.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  hostel metrics
+  hostel metrics --listen unix:/run/hostel/metrics.sock
+  hostel metrics --listen 127.0.0.1:9738")]
+pub struct Metrics {
+    /// Serve at unix:PATH or ADDRESS:PORT
+    #[arg(long, value_name = "WHERE")]
+    listen: Option<Listen>,
+}
+
+impl Metrics {
+    /// Does it.
+    pub fn run(&self, context: &Context) -> Done {
+        let engine = context.engine()?;
+        match &self.listen {
+            None => context.print(&text::text(&engine.metrics()?))?,
+            Some(listen) => serve::serve(context, engine, listen)?,
+        }
+        Ok(Exit::Ok)
+    }
+}

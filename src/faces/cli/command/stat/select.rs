@@ -1,0 +1,96 @@
+//! Which lines are shown, and in which order.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use hostel_model::stat::{FIGURES, Figure, Kind, Row, by_tenant};
+
+use super::Stat;
+use crate::cli::glob;
+
+/// What a line is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    Ve,
+    Tenant,
+}
+
+impl Group {
+    pub fn parser() -> impl TypedValueParser<Value = Self> {
+        PossibleValuesParser::new(["ve", "tenant"]).map(|name| match name.as_str() {
+            "tenant" => Self::Tenant,
+            _ => Self::Ve,
+        })
+    }
+}
+
+/// What comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// By the first figure of the view.
+    Used,
+    Name,
+    /// By the share of the limit.
+    Cap,
+    /// By the share of the entitlement.
+    Share,
+    By(Figure),
+}
+
+impl Order {
+    pub fn parser() -> impl TypedValueParser<Value = Self> {
+        let figures = FIGURES.map(Figure::name);
+        PossibleValuesParser::new(["used", "name", "cap", "share"].into_iter().chain(figures)).map(|name| {
+            let figure = FIGURES.into_iter().find(|f| f.name() == name);
+            match (figure, name.as_str()) {
+                (Some(figure), _) => Self::By(figure),
+                (None, "name") => Self::Name,
+                (None, "cap") => Self::Cap,
+                (None, "share") => Self::Share,
+                (None, _) => Self::Used,
+            }
+        })
+    }
+}
+
+impl Stat {
+    /// Those asked for, in order. The host's own lines are always there, and first.
+    pub fn pick(&self, mut rows: Vec<Row>) -> Vec<Row> {
+        rows.retain(|row| self.wants(row));
+        if self.by == Group::Tenant {
+            rows = by_tenant(rows);
+        }
+        rows.sort_by(|a, b| {
+            let place = |row: &Row| match row.kind {
+                Kind::Total => 0,
+                Kind::System => 1,
+                Kind::Ve(_) | Kind::Tenant => 2,
+            };
+            let key = |row: &Row| if place(row) == 2 { self.key(row) } else { None };
+            let largest = key(b).partial_cmp(&key(a)).unwrap_or(std::cmp::Ordering::Equal);
+            place(a).cmp(&place(b)).then(largest).then_with(|| a.name.cmp(&b.name))
+        });
+        rows
+    }
+
+    fn wants(&self, row: &Row) -> bool {
+        if !matches!(row.kind, Kind::Ve(_)) {
+            return true;
+        }
+        let named = self.name.iter().any(|pattern| glob::matches(pattern, &row.name));
+        (row.ran || self.all || named || self.by == Group::Tenant)
+            && (self.name.is_empty() || named)
+            && (self.tenant.is_empty() || self.tenant.iter().any(|t| t.as_str() == row.tenant))
+    }
+
+    /// What is larger comes first; what is unknown last.
+    fn key(&self, row: &Row) -> Option<f64> {
+        #[allow(clippy::cast_precision_loss)] // for comparing only
+        let used = |figure: Figure| row.cells[figure].used.map(|n| n as f64);
+        match self.sort {
+            Order::Name => None,
+            Order::Used => used(self.resource.first()),
+            Order::By(figure) => used(figure),
+            Order::Cap => row.cells[self.resource.first()].of_cap(),
+            Order::Share => row.of_entitlement(),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! How often a limit stood in the way (linux/gen_stats.h).
+
+use super::super::inspect;
+use super::message::{self, HEADER};
+use super::{check, within};
+use crate::error::Result;
+
+/// TCA_STATS2, and in it TCA_STATS_QUEUE: struct gnet_stats_queue.
+const STATS: u16 = 7;
+const QUEUE: u16 = 3;
+
+/// See [`super::super::Network::waits`].
+pub(in super::super) fn waits(device: &str) -> Result<Option<u64>> {
+    check::interface_name(device)?;
+    let mut netlink = inspect::open()?;
+    let Some(found) = inspect::find(&mut netlink, device, false)? else {
+        return Ok(None);
+    };
+    match netlink.get(&message::get_bucket(found.index)) {
+        Ok(answer) => Ok(read(&answer)),
+        Err(refusal) if [libc::ENOENT, libc::ENODEV].contains(&refusal.errno()) => Ok(None),
+        Err(refusal) => Err(refusal.into_error("look up the limit of", device)),
+    }
+}
+
+/// The last of its five words: `overlimits`.
+fn read(body: &[u8]) -> Option<u64> {
+    let queue = within(within(body.get(HEADER..)?, STATS)?, QUEUE)?;
+    Some(u32::from_ne_bytes(queue.get(16..20)?.try_into().ok()?).into())
+}
