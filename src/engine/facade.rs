@@ -47,7 +47,7 @@ pub use network::{AddressState, NetworkStatus};
 pub use report::{By, Exported, Row, Whose, Window};
 pub(crate) use settle::TROUBLE;
 pub use stat::Meter;
-pub use tenant::{BudgetStatus, TenantStatus, TenantVe};
+pub use tenant::{BudgetStatus, TenantStatus, TenantVe, TrafficStatus};
 pub use traffic::{ClassTraffic, Ways};
 pub use why::Why;
 

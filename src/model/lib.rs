@@ -18,6 +18,7 @@ pub mod ipam;
 pub mod kernel;
 pub mod limits;
 pub mod mac;
+pub mod monthly;
 pub mod policy;
 pub mod recipe;
 pub mod request;

@@ -43,7 +43,7 @@ impl Writer<'_> {
             let life = self.append(Kind::Life, (0, 0), (wall, wall), body.into_bytes())?;
             let (mark, intervals) = Mark::begin(reading);
             let terms = self.terms(life, wall, &mark.terms)?;
-            self.intervals(life, terms, &intervals)?;
+            self.intervals((life, terms), &mark.terms, &intervals)?;
             self.tx
                 .prepare_cached("INSERT INTO life (seq, name, boot, terms, mark) VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![life, reading.life, boot, terms, text(&mark)?])?;
@@ -55,7 +55,7 @@ impl Writer<'_> {
         let Some((mark, intervals)) = known.mark.advance(reading) else {
             return Ok(false);
         };
-        self.intervals(known.seq, known.terms, &intervals)?;
+        self.intervals((known.seq, known.terms), &known.mark.terms, &intervals)?;
         let terms = match mark.terms == known.mark.terms {
             true => known.terms,
             false => self.terms(known.seq, wall, &mark.terms)?,
@@ -66,10 +66,11 @@ impl Writer<'_> {
         Ok(true)
     }
 
-    fn intervals(&mut self, life: i64, terms: i64, intervals: &[Interval]) -> Result<()> {
+    fn intervals(&mut self, refers: (i64, i64), terms: &Terms, intervals: &[Interval]) -> Result<()> {
         for interval in intervals {
             let at = (interval.from_ns, interval.to_ns);
-            self.append(Kind::Sample, (life, terms), at, encode(&interval.amounts))?;
+            self.append(Kind::Sample, refers, at, encode(&interval.amounts))?;
+            self.add_passed(refers.0, &terms.tenant, interval)?;
         }
         Ok(())
     }

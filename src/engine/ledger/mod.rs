@@ -8,6 +8,7 @@
 
 mod book;
 mod measure;
+mod month;
 mod query;
 mod record;
 mod settle;
@@ -19,6 +20,7 @@ mod thin;
 mod verify;
 
 pub(crate) use measure::terms;
+pub use month::Month;
 pub use query::{Line, Said};
 pub use record::{Hash, Kind};
 pub(crate) use settle::MANAGER;

@@ -44,9 +44,9 @@ pub enum Said {
 
 /// The body of the record in which a VE appears.
 #[derive(Debug, Deserialize)]
-struct Life {
+pub(super) struct Life {
     life: String,
-    id: u32,
+    pub(super) id: u32,
 }
 
 /// What records refer to.

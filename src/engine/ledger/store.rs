@@ -39,6 +39,14 @@ CREATE TABLE life (
 CREATE TABLE boot (ordinal INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT;
 -- The last record of each removed row of records, and its hash.
 CREATE TABLE gap (last INTEGER PRIMARY KEY, hash BLOB NOT NULL) STRICT;
+-- What has passed interfaces in each month of UTC, by whose it was.
+CREATE TABLE passed (
+    month INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    life INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    PRIMARY KEY (month, tenant, life)
+) STRICT, WITHOUT ROWID;
 PRAGMA user_version = 1;
 ";
 

@@ -98,7 +98,7 @@ impl Resume {
         let host = &self.host;
         host.usable_criu(&self.state)?;
         let effective = host.effective(&self.state.name, &mut Catalogue::default())?;
-        host.judge_start(&self.state, &effective)?;
+        self.notes.extend(host.judge_start(&self.state, &effective)?);
         self.notes.extend(host.judge(&effective, self.state.driver)?);
         self.notes.extend(host.raise_settings());
         let dir = host.dirs.dump(self.id);

@@ -98,7 +98,7 @@ impl Start {
     /// Everything that can be known to be wrong is found before anything is touched.
     fn check(&mut self) -> Result<()> {
         let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
-        self.host.judge_start(&self.state, &effective)?;
+        self.notes.extend(self.host.judge_start(&self.state, &effective)?);
         self.notes.extend(self.host.judge(&effective, self.state.driver)?);
         self.notes.extend(self.host.raise_settings());
         let told = self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
