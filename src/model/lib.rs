@@ -20,6 +20,7 @@ pub mod limits;
 pub mod mac;
 pub mod monthly;
 pub mod policy;
+pub mod prices;
 pub mod recipe;
 pub mod request;
 pub mod resolve;

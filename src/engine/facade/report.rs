@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hostel_model::usage::{Amounts, Counter, DAY, HOUR, Level, Sums, Time};
+use hostel_model::definition::Prices;
+use hostel_model::prices::Bill;
+use hostel_model::usage::{Amounts, Counter, DAY, HOUR, Hours, Interval, Level, Sums, Time};
+use hostel_system::file;
 use serde::Serialize;
 
 use super::{Engine, Progress};
@@ -52,17 +55,30 @@ pub struct Row {
     pub sums: Sums,
     /// The most that one VE had at any time, by level.
     pub peaks: Vec<(&'static str, Option<u64>)>,
+    /// Bits per second to the VEs and from them, all together, that 95 of 100 hours did not pass.
+    pub p95: Option<[u64; 2]>,
 }
 
-/// Of one group: what each VE has used.
+/// Of one group: what each VE has used, and what passed in each hour.
 #[derive(Default)]
-struct Group(BTreeMap<String, Amounts>);
+struct Group {
+    ves: BTreeMap<String, Amounts>,
+    hours: Hours,
+}
 
 impl Group {
+    fn add(&mut self, life: &str, piece: &Interval) {
+        self.hours.add(piece);
+        match self.ves.get_mut(life) {
+            Some(amounts) => amounts.add(&piece.amounts),
+            None => drop(self.ves.insert(life.to_owned(), piece.amounts.clone())),
+        }
+    }
+
     fn row(&self, group: Option<String>) -> Row {
         let mut sums = Sums::default();
         let mut peaks = Level::ALL.map(|level| (level.name(), None));
-        for amounts in self.0.values() {
+        for amounts in self.ves.values() {
             sums.add(amounts);
             for (level, peak) in Level::ALL.into_iter().zip(&mut peaks) {
                 peak.1 = peak.1.max(amounts.level(level).peak);
@@ -70,11 +86,25 @@ impl Group {
         }
         Row {
             group,
-            ves: self.0.len(),
+            ves: self.ves.len(),
             sums,
             peaks: peaks.to_vec(),
+            p95: self.hours.p95(),
         }
     }
+}
+
+/// The pieces of an interval in periods of this length, each with the beginning of its period.
+fn pieces(interval: &Interval, period: i64) -> Vec<(i64, Interval)> {
+    let piece = |(begins, amounts): (i64, Amounts)| {
+        let piece = Interval {
+            from_ns: begins.max(interval.from_ns),
+            to_ns: begins.saturating_add(period).min(interval.to_ns),
+            amounts,
+        };
+        (begins, piece)
+    };
+    interval.by_period(period).into_iter().map(piece).collect()
 }
 
 /// A moment as people write it, in UTC and to the second.
@@ -128,11 +158,11 @@ impl Engine {
                     return Ok(());
                 };
                 let pieces = match by {
-                    By::Day => interval.by_period(DAY),
-                    By::Hour => interval.by_period(HOUR),
-                    By::Tenant | By::Ve | By::Plan => vec![(interval.from_ns, interval.amounts)],
+                    By::Day => pieces(&interval, DAY),
+                    By::Hour => pieces(&interval, HOUR),
+                    By::Tenant | By::Ve | By::Plan => vec![(interval.from_ns, interval)],
                 };
-                for (begins, amounts) in pieces {
+                for (begins, piece) in pieces {
                     let name = match by {
                         By::Tenant => terms.tenant.clone(),
                         By::Ve => format!("{} ({})", terms.name, line.id),
@@ -140,13 +170,31 @@ impl Engine {
                         By::Day | By::Hour => date(begins),
                     };
                     for group in [&mut all, groups.entry(name).or_default()] {
-                        group.0.entry(line.life.clone()).or_default().add(&amounts);
+                        group.add(&line.life, &piece);
                     }
                 }
                 Ok(())
             })?;
         let rows = groups.into_iter().map(|(name, group)| group.row(Some(name)));
         Ok(std::iter::once(all.row(None)).chain(rows).collect())
+    }
+
+    /// What the rows of a report come to by prices.toml: all together first, then a bill each.
+    pub fn bills(&self, rows: &[Row]) -> Result<Vec<Bill>> {
+        let path = self.host.dirs.config().join("prices.toml");
+        let name = path.display().to_string();
+        let text = file::read_opt(&path)?.ok_or_else(|| {
+            let error = Error::new(Class::NotFound, format!("there is no {name}"));
+            error.hint("write what usage costs there; docs/METERING.md has an example")
+        })?;
+        let prices = Prices::parse(&name, &text)
+            .map_err(|e| Error::new(Class::Usage, format!("{name} has mistakes")).because(e))?;
+        let bills: Vec<Bill> = rows
+            .iter()
+            .filter(|row| row.group.is_some())
+            .map(|row| prices.bill(row.group.clone(), &row.sums))
+            .collect();
+        Ok(std::iter::once(prices.together(&bills)).chain(bills).collect())
     }
 
     /// Whether anything in the ledger was changed.

@@ -6,6 +6,7 @@
 //! unit and rule means is written in docs/METERING.md.
 
 mod amounts;
+mod bandwidth;
 mod code;
 mod interval;
 mod mark;
@@ -16,6 +17,7 @@ mod sums;
 mod tests;
 
 pub use amounts::{Amounts, Held};
+pub use bandwidth::Hours;
 pub use code::{decode, encode};
 pub use interval::{DAY, HOUR, Interval};
 pub use mark::Mark;

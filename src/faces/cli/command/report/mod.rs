@@ -1,5 +1,7 @@
 //! `hostel report`
 
+mod bill;
+
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -22,13 +24,15 @@ use crate::cli::window;
 /// Worked out from the ledger for any time, which is this month if nothing else is said; all times are in UTC. The first
 /// row is the total. What a VE used while it had another name, tenant or plan counts for those. Averages of memory and
 /// disk are of the time in which they were known, peaks are of one VE. With --format json, exact and with everything
-/// that is measured; what that is, and how: docs/METERING.md.
+/// that is measured; what that is, and how: docs/METERING.md. With --invoice, what that costs by the prices in
+/// prices.toml, beside hostel.toml: each line is rounded once, and sums are of what is printed.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   hostel report --all --month 2026-10 --by tenant
   hostel report --tenant acme --from 2026-10-01 --to 2026-10-15 --by day
-  hostel report --ve web1 --last 24h --by hour --format csv")]
+  hostel report --ve web1 --last 24h --by hour --format csv
+  hostel report --tenant acme --month 2026-10 --by ve --invoice")]
 pub struct Report {
     #[command(flatten)]
     whose: Wanted,
@@ -52,6 +56,10 @@ pub struct Report {
     /// A row for each of these
     #[arg(long, value_name = "WHAT", default_value = "ve")]
     by: Grouped,
+
+    /// What it costs, by prices.toml
+    #[arg(long)]
+    invoice: bool,
 
     /// How it is printed
     #[arg(long, value_name = "FORMAT", default_value = "table")]
@@ -107,7 +115,17 @@ impl Report {
             Grouped::Hour => By::Hour,
         };
         let window = self.window(jiff::Timestamp::now())?;
-        let rows = context.engine()?.report(window, &whose, by, context)?;
+        let engine = context.engine()?;
+        let rows = engine.report(window, &whose, by, context)?;
+        if self.invoice {
+            let bills = engine.bills(&rows)?;
+            match self.format {
+                Format::Table => context.print_table(&bill::table(&bills))?,
+                Format::Json => context.print_json(&bills)?,
+                Format::Csv => context.print(&bill::sheet(&bills))?,
+            }
+            return Ok(Exit::Ok);
+        }
         match self.format {
             Format::Table => context.print_table(&table(&rows, self.by))?,
             Format::Json => context.print_json(&rows.iter().map(object).collect::<Vec<_>>())?,
@@ -171,6 +189,9 @@ fn object(row: &Row) -> Value {
         // As bills have it: a byte (or a process) for a second.
         usage.insert(format!("{level}.seconds"), number(row.sums.get(level) / 1_000_000_000));
     }
+    for (n, way) in ["in", "out"].into_iter().enumerate() {
+        usage.insert(format!("bandwidth.{way}.p95"), row.p95.map(|p95| p95[n]).into());
+    }
     let mut object = Map::new();
     object.insert("group".into(), row.group.clone().into());
     object.insert("ves".into(), row.ves.into());
@@ -178,12 +199,17 @@ fn object(row: &Row) -> Value {
     object.into()
 }
 
+/// Bits per second; nothing where nothing is known.
+fn p95(row: &Row, way: usize) -> String {
+    row.p95.map_or_else(String::new, |p95| p95[way].to_string())
+}
+
 /// All columns that any row has.
 fn sheet(rows: &[Row]) -> String {
     let mut names: Vec<&String> = rows.iter().flat_map(|row| row.sums.0.keys()).collect();
     names.sort();
     names.dedup();
-    let heads: Vec<&str> = ["group", "ves"]
+    let heads: Vec<&str> = ["group", "ves", "bandwidth.in.p95", "bandwidth.out.p95"]
         .into_iter()
         .chain(names.iter().map(|name| name.as_str()))
         .collect();
@@ -192,6 +218,8 @@ fn sheet(rows: &[Row]) -> String {
         let first = [
             row.group.clone().unwrap_or_else(|| "total".to_owned()),
             row.ves.to_string(),
+            p95(row, 0),
+            p95(row, 1),
         ];
         let cells: Vec<String> = first
             .into_iter()
