@@ -91,7 +91,7 @@ impl Record for Draft {
         "addresses.ipv4": u32 => ipv4, "most IPv4 addresses of its VEs; no budget if not set", "4";
         "addresses.ipv6": u32 => ipv6, "most IPv6 addresses of its VEs; no budget if not set", "16";
         "traffic.month": Bytes => traffic,
-            "most traffic of its VEs in a month, but for classes of hostel.toml's; no budget if not set", "\"10TiB\"";
+            "most bytes to and from its VEs in a month of UTC; no budget if not set", "\"10TiB\"";
         "firewall.in": access::Verdict => access.input,
             "connections to its VEs that no rule is about; allow if not set", "\"deny\"";
         "firewall.out": access::Verdict => access.output, "connections from its VEs that no rule is about; allow if not set", "\"allow\"";

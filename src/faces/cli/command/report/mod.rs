@@ -29,10 +29,9 @@ use crate::cli::window;
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  hostel report --all --month 2026-10 --by tenant
   hostel report --tenant acme --from 2026-10-01 --to 2026-10-15 --by day
   hostel report --ve web1 --last 24h --by hour --format csv
-  hostel report --tenant acme --month 2026-10 --by ve --invoice")]
+  hostel report --all --month 2026-10 --by tenant --invoice")]
 pub struct Report {
     #[command(flatten)]
     whose: Wanted,
