@@ -203,3 +203,46 @@ fn who_changes_the_ledger_is_found_out() {
     let found = said.code == 1 && said.err.contains("is the first that is not as it was written");
     assert!(found, "{said:?}");
 }
+
+#[test]
+fn traffic_that_is_used_up_keeps_its_tenants_ves_from_starting_and_is_billed() {
+    let h = house();
+    h.write("etc/tenants/acme.toml", "[traffic]\nmonth = \"8KiB\"\n");
+    let price =
+        "currency = \"EUR\"\ndigits = 4\n[[price]]\nname = \"Out\"\nusage = \"traffic_out\"\nprice = \"1024\"\n";
+    h.write("etc/prices.toml", price);
+    h.busybox("other");
+    let other = h.status("other", "addresses")[0].as_str().unwrap().to_owned();
+    for name in ["web1", "web2"] {
+        h.ok(&["create", name, "--template", "busybox", "--tenant", "acme"]);
+    }
+    h.ok(&["start", "web1"]);
+    let out = h.sh("web1", &format!("ping -c 5 -i 0.1 -s 972 -w 20 {other} 2>&1"));
+    assert!(out.contains("5 packets received"), "{out}");
+    // It runs, and what has passed so far is known all the same.
+    let refused = h.fails(6, &["start", "web2"]);
+    assert!(
+        refused.contains("of the 8KiB of traffic that tenant \"acme\" may have in 2"),
+        "{refused}"
+    );
+    assert!(refused.contains("web1 has had 9.8 KiB; wait for "), "{refused}");
+    let shown: Value = serde_json::from_str(&h.ok(&["tenant", "show", "acme", "--json"])).unwrap();
+    assert_eq!(shown["traffic"]["used"], 10 * PACKET);
+    assert_eq!(shown["traffic"]["ves"][0]["ve"], "web1");
+    h.ok(&["destroy", "--force", "web1"]);
+    h.fails(6, &["start", "web2"]);
+    h.ok(&["tenant", "set", "acme", "traffic.month=1MiB"]);
+    h.ok(&["start", "web2"]);
+    let whose = ["report", "--tenant", "acme", "--last", "1h", "--invoice", "--format"];
+    let bill = h.ok(&[&whose[..], &["csv"]].concat());
+    // 5000 bytes of a GiB at 1024 are 0.00477.
+    assert!(bill.contains(",Out,0.000,GiB,1024,0.0048,EUR"), "{bill}");
+    let page = h.ok(&[&whose[..], &["html"]].concat());
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("web1 ("), "{page}");
+    assert!(
+        page.contains("0.0048") && page.trim_end().ends_with("</html>"),
+        "{page}"
+    );
+    verified(&h);
+    assert_eq!(h.audit(), Vec::<Value>::new());
+}

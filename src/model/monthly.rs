@@ -39,7 +39,9 @@ fn users(passed: &[Passed]) -> String {
         .map(|one| format!("{} has had {}", one.ve, human(one.bytes)))
         .collect();
     if all.len() > NAMED {
-        let rest = all[NAMED..].iter().fold(0, |sum: u64, one| sum.saturating_add(one.bytes));
+        let rest = all[NAMED..]
+            .iter()
+            .fold(0, |sum: u64, one| sum.saturating_add(one.bytes));
         named.push(format!("{} more have had {}", all.len() - NAMED, human(rest)));
     }
     named.join(", ")
@@ -96,6 +98,9 @@ mod tests {
     fn many_are_put_together() {
         let many: Vec<Passed> = (1..=8).map(|n| passed(&format!("web{n}"), n << 10)).collect();
         let text = said("traffic.month = 1", &many).unwrap();
-        assert!(text.contains("web8 has had 8 KiB, ") && text.contains("web3 has had 3 KiB, 2 more have had 3 KiB;"), "{text}");
+        assert!(
+            text.contains("web8 has had 8 KiB, ") && text.contains("web3 has had 3 KiB, 2 more have had 3 KiB;"),
+            "{text}"
+        );
     }
 }

@@ -31,7 +31,11 @@ impl Rated {
 
     /// How much of it was used, in what the ledger counts in.
     pub fn amount(self, sums: &Sums) -> u128 {
-        let all = |names: &[&str]| names.iter().fold(0_u128, |sum, name| sum.saturating_add(sums.get(name)));
+        let all = |names: &[&str]| {
+            names
+                .iter()
+                .fold(0_u128, |sum, name| sum.saturating_add(sums.get(name)))
+        };
         match self {
             Self::Running => all(&["running_ns", "paused_ns"]),
             Self::Kept => all(&["running_ns", "paused_ns", "suspended_ns", "stopped_ns", "unknown_ns"]),
@@ -106,7 +110,11 @@ const fn rounded(a: u128, b: u128) -> u128 {
 impl Prices {
     /// What a group has to pay.
     pub fn bill(&self, group: Option<String>, sums: &Sums) -> Bill {
-        let lines: Vec<BillLine> = self.prices.iter().map(|price| self.line(price, price.usage.amount(sums))).collect();
+        let lines: Vec<BillLine> = self
+            .prices
+            .iter()
+            .map(|price| self.line(price, price.usage.amount(sums)))
+            .collect();
         self.total(group, lines)
     }
 
@@ -194,13 +202,20 @@ mod tests {
         assert_eq!(said(&less), [pair("0.000", "0.00"), pair("5.000", "0.00")]);
         // Two that are rounded come to what is written under them, not to what their usage would.
         let both = prices.together(&[bill(0, 5 * GIB), bill(0, 5 * GIB)]);
-        assert_eq!((said(&both)[1].clone(), both.total.as_str()), (pair("10.000", "0.02"), "0.02"));
+        assert_eq!(
+            (said(&both)[1].clone(), both.total.as_str()),
+            (pair("10.000", "0.02"), "0.02")
+        );
         assert_eq!(prices.together(&[]).total, "0.00");
     }
 
     #[test]
     fn nothing_is_too_large() {
-        let prices = prices(&TEXT.replace("0.0125", "999999999.999999999").replace("\"EUR\"", "\"EUR\"\ndigits = 4"));
+        let prices = prices(
+            &TEXT
+                .replace("0.0125", "999999999.999999999")
+                .replace("\"EUR\"", "\"EUR\"\ndigits = 4"),
+        );
         // 1 EiB of memory for ten years.
         let bill = prices.bill(None, &sums(&[("memory", (1 << 60) * HOUR * 87_600)]));
         // The same by another way: whole units times the price in its last digit.

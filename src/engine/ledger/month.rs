@@ -32,7 +32,10 @@ pub struct Month {
 impl Month {
     /// The one that this moment is in; `None` only beyond the year 2262.
     pub fn of(wall_ns: i64) -> Option<Self> {
-        let date = Timestamp::from_nanosecond(wall_ns.into()).ok()?.to_zoned(TimeZone::UTC).date();
+        let date = Timestamp::from_nanosecond(wall_ns.into())
+            .ok()?
+            .to_zoned(TimeZone::UTC)
+            .date();
         let next = date.first_of_month().checked_add(1.month()).ok()?;
         Some(Self {
             name: format!("{:04}-{:02}", date.year(), date.month()),

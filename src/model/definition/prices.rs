@@ -149,7 +149,11 @@ impl Prices {
             reading.wrong("digits", "0 to 4");
         }
         let mut names = BTreeSet::new();
-        for (n, name) in drafts.iter().enumerate().filter_map(|(n, d)| Some((n, d.name.as_ref()?))) {
+        for (n, name) in drafts
+            .iter()
+            .enumerate()
+            .filter_map(|(n, d)| Some((n, d.name.as_ref()?)))
+        {
             if !names.insert(name) {
                 reading.wrong(&format!("price.{n}.name"), "another name for each price");
             }
@@ -193,7 +197,13 @@ mod tests {
         let text = "currency = \"EUR\"\ndigits = 5\n[[price]]\nname = \"a\"\nusage = \"gas\"\nprice = 0.1\n\
             [[price]]\nname = \"a\"\nusage = \"cpu\"\n";
         let told = Prices::parse("prices.toml", text).unwrap_err().to_string();
-        for key in ["digits", "price.0.usage", "price.0.price", "price.1.name", "price.1.price"] {
+        for key in [
+            "digits",
+            "price.0.usage",
+            "price.0.price",
+            "price.1.name",
+            "price.1.price",
+        ] {
             assert!(told.contains(key), "{key}\n{told}");
         }
         assert!(Prices::parse("prices.toml", "").is_err());

@@ -41,7 +41,9 @@ fn what_is_used_up_is_there_again_in_the_next_month() {
     told(&error, used_up);
     told(&error, by);
     // What runs goes on, and can't start again either; and what is no more has had it all the same.
-    engine(&host).act(id(101), &Action::Destroy { force: true }, &Silent).unwrap();
+    engine(&host)
+        .act(id(101), &Action::Destroy { force: true }, &Silent)
+        .unwrap();
     told(&start_ve(&host, 102).unwrap_err(), by);
     assert_eq!(used(&host), (Some(4 << 10), Some(4 << 10)));
     fakes(&host).time.pass(31 * DAY);
@@ -58,7 +60,10 @@ fn a_budget_that_is_passed_already_is_told_of() {
     let settings = [("traffic.month".to_owned(), "5KiB".to_owned())];
     engine(&host).set_tenant(&acme(), &settings, false, &heard).unwrap();
     let notes = heard.notes();
-    assert!(notes.iter().any(|n| n.starts_with("none of its VEs can start: ")), "{notes:?}");
+    assert!(
+        notes.iter().any(|n| n.starts_with("none of its VEs can start: ")),
+        "{notes:?}"
+    );
     let why = engine(&host).why(&ve("web2")).unwrap();
     assert!(format!("{:?}", why.causes).contains("web1 has had 9 KiB"), "{why:?}");
 }
@@ -92,7 +97,9 @@ fn a_ledger_that_can_not_be_read_keeps_nothing_from_starting() {
     engine(&host).act(id(102), &start(), &heard).unwrap();
     let notes = heard.notes();
     assert!(
-        notes.iter().any(|n| n.starts_with("what traffic its tenant \"acme\" has had")),
+        notes
+            .iter()
+            .any(|n| n.starts_with("what traffic its tenant \"acme\" has had")),
         "{notes:?}"
     );
     assert_eq!(used(&host), (None, Some(4 << 10)));

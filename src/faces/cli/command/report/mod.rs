@@ -1,6 +1,7 @@
 //! `hostel report`
 
 mod bill;
+mod html;
 
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use clap::{Args, ValueEnum};
 use hostel_engine::facade::{By, Row, Whose, Window};
 use hostel_engine::{Class, Error};
 use hostel_model::id::TenantName;
+use hostel_model::usage::HOUR;
 use serde_json::{Map, Value};
 
 use super::Done;
@@ -25,7 +27,8 @@ use crate::cli::window;
 /// row is the total. What a VE used while it had another name, tenant or plan counts for those. Averages of memory and
 /// disk are of the time in which they were known, peaks are of one VE. With --format json, exact and with everything
 /// that is measured; what that is, and how: docs/METERING.md. With --invoice, what that costs by the prices in
-/// prices.toml, beside hostel.toml: each line is rounded once, and sums are of what is printed.
+/// prices.toml, beside hostel.toml: each line is rounded once, and sums are of what is printed. With --format html, a
+/// page with charts that needs nothing else.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
@@ -96,6 +99,20 @@ enum Format {
     Table,
     Json,
     Csv,
+    Html,
+}
+
+impl Grouped {
+    /// What a row is of.
+    const fn of(self) -> &'static str {
+        match self {
+            Self::Tenant => "Tenant",
+            Self::Ve => "VE",
+            Self::Plan => "Plan",
+            Self::Day => "Day",
+            Self::Hour => "Hour",
+        }
+    }
 }
 
 impl Report {
@@ -116,25 +133,44 @@ impl Report {
         let window = self.window(jiff::Timestamp::now())?;
         let engine = context.engine()?;
         let rows = engine.report(window, &whose, by, context)?;
-        if self.invoice {
-            let bills = engine.bills(&rows)?;
-            match self.format {
-                Format::Table => context.print_table(&bill::table(&bills))?,
-                Format::Json => context.print_json(&bills)?,
-                Format::Csv => context.print(&bill::sheet(&bills))?,
+        let bills = if self.invoice { Some(engine.bills(&rows)?) } else { None };
+        match (self.format, &bills) {
+            (Format::Table, None) => context.print_table(&table(&rows, self.by))?,
+            (Format::Table, Some(bills)) => context.print_table(&bill::table(bills))?,
+            (Format::Json, None) => context.print_json(&rows.iter().map(object).collect::<Vec<_>>())?,
+            (Format::Json, Some(bills)) => context.print_json(bills)?,
+            (Format::Csv, None) => context.print(&sheet(&rows))?,
+            (Format::Csv, Some(bills)) => context.print(&bill::sheet(bills))?,
+            (Format::Html, _) => {
+                let step = html::step(window);
+                let course = if step == HOUR { By::Hour } else { By::Day };
+                let course = engine.report(window, &whose, course, context)?;
+                let page = html::Page {
+                    title: self.title(),
+                    window,
+                    now_ns: ns(jiff::Timestamp::now()),
+                    step,
+                    course: course.get(1..).unwrap_or_default(),
+                    of: self.by.of(),
+                    rows: &rows,
+                    bills: bills.as_deref(),
+                };
+                context.print(&page.render()?)?;
             }
-            return Ok(Exit::Ok);
-        }
-        match self.format {
-            Format::Table => context.print_table(&table(&rows, self.by))?,
-            Format::Json => context.print_json(&rows.iter().map(object).collect::<Vec<_>>())?,
-            Format::Csv => context.print(&sheet(&rows))?,
         }
         Ok(Exit::Ok)
     }
 
+    fn title(&self) -> String {
+        match (&self.whose.tenant, &self.whose.ve) {
+            (Some(tenant), _) => format!("Usage of {tenant}"),
+            (_, Some(ve)) => format!("Usage of {ve}"),
+            _ => "Usage of all".to_owned(),
+        }
+    }
+
     fn window(&self, now: jiff::Timestamp) -> Result<Window, Error> {
-        let now_ns = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX);
+        let now_ns = ns(now);
         // Before it is read, the ledger is brought up to a moment that is later than this one.
         let open = now_ns.saturating_add(60_000_000_000);
         let (from_ns, to_ns) = match (self.month, self.from, self.last) {
@@ -151,6 +187,10 @@ impl Report {
             false => Err(Error::new(Class::Usage, "the time asked for ends before it begins")),
         }
     }
+}
+
+fn ns(moment: jiff::Timestamp) -> i64 {
+    i64::try_from(moment.as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 /// A sum that is shown as a number of 64 bits.
@@ -235,15 +275,8 @@ fn table(rows: &[Row], by: Grouped) -> Table {
         drop,
         ..Column::number(header)
     };
-    let heading = match by {
-        Grouped::Tenant => "TENANT",
-        Grouped::Ve => "VE",
-        Grouped::Plan => "PLAN",
-        Grouped::Day => "DAY",
-        Grouped::Hour => "HOUR",
-    };
     let mut table = Table::new(vec![
-        Column::text(heading).cut(12),
+        Column::text(&by.of().to_uppercase()).cut(12),
         number("RUNNING", 0),
         number("CPU", 0),
         number("MEMORY", 0),
