@@ -80,7 +80,8 @@ impl Page<'_> {
         context.insert("from", &minute(self.window.from_ns));
         context.insert("to", &minute(to));
         context.insert("made", &minute(self.now_ns));
-        context.insert("step", if self.step == HOUR { "hour" } else { "day" });
+        let step = if self.step == HOUR { "hour" } else { "day" };
+        context.insert("step", &step);
         context.insert("tiles", &self.rows.first().map(tiles).unwrap_or_default());
         let columns = self.columns();
         context.insert("first", &columns.first().map(|c| minute(c.0)).unwrap_or_default());
@@ -91,13 +92,10 @@ impl Page<'_> {
         ];
         context.insert("heads", &heads);
         context.insert("rows", &self.rows.iter().map(line).collect::<Vec<_>>());
-        if let Some(bills) = self.bills {
-            context.insert("bill", &lines(bills));
-            context.insert(
-                "currency",
-                &bills.first().map(|b| b.currency.clone()).unwrap_or_default(),
-            );
-        }
+        let bills = self.bills.unwrap_or_default();
+        context.insert("bill", &lines(bills));
+        let currency = bills.first().map(|bill| bill.currency.clone());
+        context.insert("currency", &currency.unwrap_or_default());
         Tera::one_off(PAGE, &context, true).map_err(|e| Error::new(Class::Failed, "cannot make the page").because(e))
     }
 
@@ -209,20 +207,12 @@ fn charts(columns: &[(i64, Option<&Row>)]) -> Vec<Chart> {
     let cpu: Value = |row| small(row.sums.get("cpu_ns") / 1_000_000_000);
     let inward: Value = |row| small(passed(row, "in"));
     let outward: Value = |row| small(passed(row, "out"));
+    let memory: Value = |row| average(row, "memory").unwrap_or(0);
+    let disk: Value = |row| average(row, "disk").unwrap_or(0);
     vec![
         chart("Processor time", columns, &[("one", cpu)], seconds),
-        chart(
-            "Memory, average",
-            columns,
-            &[("one", |row| average(row, "memory").unwrap_or(0))],
-            bytes,
-        ),
-        chart(
-            "Disk, average",
-            columns,
-            &[("one", |row| average(row, "disk").unwrap_or(0))],
-            bytes,
-        ),
+        chart("Memory, average", columns, &[("one", memory)], bytes),
+        chart("Disk, average", columns, &[("one", disk)], bytes),
         chart("Traffic", columns, &[("one", inward), ("two", outward)], bytes),
     ]
 }
@@ -326,7 +316,7 @@ mod tests {
             "<h1>Usage of acme</h1>",
             "2026-10-01 00:00 to 2026-10-11 00:00, in UTC",
             "By the day",
-            "1.5 Mbit/s",
+            "1.5 Mbit",
             "&lt;b&gt;web1",
             "2.000 CPU-hour",
             "0.04",
