@@ -152,20 +152,12 @@ impl Engine {
     }
 
     fn traffic_of(&self, tenant: &Tenant) -> TrafficStatus {
-        let limit = tenant.traffic.map(Bytes::get);
-        match self.host.passed_this_month(&tenant.name) {
-            Ok((month, ves)) => TrafficStatus {
-                month: month.name,
-                used: Some(monthly::sum(&ves)),
-                limit,
-                ves,
-            },
-            Err(_) => TrafficStatus {
-                month: String::new(),
-                used: None,
-                limit,
-                ves: Vec::new(),
-            },
+        let (month, ves) = self.host.passed_this_month(&tenant.name).ok().unzip();
+        TrafficStatus {
+            month: month.map(|month| month.name).unwrap_or_default(),
+            used: ves.as_deref().map(monthly::sum),
+            limit: tenant.traffic.map(Bytes::get),
+            ves: ves.unwrap_or_default(),
         }
     }
 

@@ -300,20 +300,15 @@ impl HostConfig {
             reading.wrong("idmap.base", "a multiple of 65536 from 1048576 on, below 2147483648");
         } else if count == 0 || u64::from(base) + u64::from(count) * 65_536 > ID_END {
             let most = (ID_END - u64::from(base)) / 65_536;
-            let key = if reading.has("idmap.count") {
-                "idmap.count"
-            } else {
-                "idmap.base"
-            };
+            let own = reading.has("idmap.count");
+            let key = if own { "idmap.count" } else { "idmap.base" };
             reading.wrong(
                 key,
                 format!("1 to {most} slots of 65536 ids from {base} on (idmap.count is {count})"),
             );
         }
-        if draft
-            .log_size
-            .is_some_and(|size| !(Bytes::kib(4)..=Bytes::gib(1)).contains(&size))
-        {
+        let sizes = Bytes::kib(4)..=Bytes::gib(1);
+        if draft.log_size.is_some_and(|size| !sizes.contains(&size)) {
             reading.wrong("console.log_size", "4KiB to 1GiB");
         }
         draft.metering.check(&mut reading);
