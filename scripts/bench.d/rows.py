@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from inside import disk, work
+from metering import metering
 from network import crowd, network
 from rates import rates
 from run import booted, output, parent, pss, until
@@ -197,7 +198,7 @@ def _crowd(bench, count, template):
 # Rows by name; several names share a function where they are measured together.
 ALL = {
     "create": create, "start": life, "exec": life, "kill": life, "monitor": life, "boot": boot, "list": list_,
-    "work": work, "disk": disk, "suspend": saving, "network": network, "rates": rates,
+    "work": work, "disk": disk, "suspend": saving, "network": network, "rates": rates, "metering": metering,
     "many": many, "crowd": crowd,
 }
 # Too long for every day.

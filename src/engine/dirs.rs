@@ -87,6 +87,21 @@ impl Dirs {
         self.paths.data.join("aside.json")
     }
 
+    /// What all VEs have used.
+    pub fn ledger(&self) -> PathBuf {
+        self.paths.data.join("ledger.db")
+    }
+
+    /// Notes of usage that the ledger couldn't take yet.
+    pub fn usage(&self) -> PathBuf {
+        self.paths.data.join("usage")
+    }
+
+    /// The same of this boot, before it has been asked.
+    pub fn run_usage(&self) -> PathBuf {
+        self.paths.run.join("usage")
+    }
+
     /// Definitions of networks and tenants as they were when rules were last made of them.
     pub fn standing(&self) -> PathBuf {
         self.paths.run.join("standing")

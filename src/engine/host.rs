@@ -26,6 +26,8 @@ use crate::reserve::Reserve;
 
 /// The clock: seconds since 1970.
 pub type Clock = fn() -> i64;
+/// Two clocks at once ([`hostel_system::clock::moment`]).
+pub type Moments = Arc<dyn Fn() -> (i64, u64) + Send + Sync>;
 
 /// A Hostel.
 pub struct Host {
@@ -53,6 +55,8 @@ pub struct Host {
     pub program: PathBuf,
     /// The time.
     pub clock: Clock,
+    /// The time, and how long the host has been up.
+    pub moments: Moments,
     /// Where this host's own name servers are looked for.
     pub resolvers: Vec<PathBuf>,
     /// Limits.
@@ -131,6 +135,7 @@ impl Host {
             reserve: Reserve::at(dirs.reserve(), dirs.run_reserve()),
             program: own_program()?,
             clock: || jiff::Timestamp::now().as_second(),
+            moments: Arc::new(hostel_system::clock::moment),
             resolvers: resolver::files(Path::new("/")),
             patience,
             proc_sys: proc.join("sys"),

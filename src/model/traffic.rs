@@ -65,7 +65,7 @@ impl Amount {
     }
 
     /// What has come since; all of it, if it was less before (somebody has set the counter back).
-    const fn since(self, before: Self) -> Self {
+    pub(crate) const fn since(self, before: Self) -> Self {
         match (
             self.bytes.checked_sub(before.bytes),
             self.packets.checked_sub(before.packets),

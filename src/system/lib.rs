@@ -7,6 +7,7 @@
 
 pub mod archive;
 pub mod cgroup;
+pub mod clock;
 pub mod crash;
 pub mod criu;
 pub mod disk;
@@ -23,6 +24,7 @@ pub mod mount;
 pub mod nameserver;
 mod namespace;
 pub mod net;
+pub mod notify;
 pub mod pressure;
 pub mod process;
 pub mod resolver;

@@ -66,6 +66,9 @@ impl Engine {
                     Action::Destroy { .. } => lock.retire()?,
                     _ => drop(lock),
                 }
+                if settles(action) {
+                    self.host.settle_usage(verb(action), progress);
+                }
                 self.afterwards(&ve, action, progress)?;
                 Ok(done)
             }
@@ -96,22 +99,18 @@ impl Engine {
                     .map(|()| outcome("restarted", true))
                     .map_err(|e| if was == State::Running { is_stopped(e, ve) } else { e })
             }
-            Action::Pause => self
-                .host
-                .cgroups
-                .freeze(id, FREEZE)
-                .map(|()| outcome("paused", true))
-                .map_err(Into::into),
-            Action::Unpause => self
-                .host
-                .cgroups
-                .thaw(id)
-                .map(|()| {
-                    let told = self.host.catch_up_names(id, "unpause");
-                    told.iter().for_each(|line| progress.note(line));
-                    outcome("unpaused", true)
-                })
-                .map_err(Into::into),
+            Action::Pause => {
+                self.host.cgroups.freeze(id, FREEZE)?;
+                self.host.note_change(id);
+                Ok(outcome("paused", true))
+            }
+            Action::Unpause => {
+                self.host.cgroups.thaw(id)?;
+                self.host.note_change(id);
+                let told = self.host.catch_up_names(id, "unpause");
+                told.iter().for_each(|line| progress.note(line));
+                Ok(outcome("unpaused", true))
+            }
             Action::Suspend => self
                 .run::<Suspend>(id, &op::VeAlone {}, progress)
                 .map(|()| outcome("suspended", true)),
@@ -253,6 +252,15 @@ impl Engine {
             Err(e) => Err(Error::from(e).hint(log)),
         }
     }
+}
+
+/// What ends a VE takes its time, and what it has used is entered at once, should no manager run. What is done to one that
+/// runs on is entered with the next.
+const fn settles(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Stop { .. } | Action::Restart { .. } | Action::Suspend | Action::Destroy { .. }
+    )
 }
 
 /// An error of the second half of a verb, with what the first half has done: that isn't undone.

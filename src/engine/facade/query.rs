@@ -286,7 +286,7 @@ impl Host {
     }
 
     /// The root of a running guest, as the kernel shows it.
-    pub(super) fn root_of(&self, init: Init) -> PathBuf {
+    pub(crate) fn root_of(&self, init: Init) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root", init.pid))
     }
 

@@ -107,6 +107,7 @@ impl Engine {
             };
             if !dry_run {
                 self.run::<Relocate>(state.id, &params, progress)?;
+                self.host.note_change(state.id);
             }
             return Ok(report);
         }
@@ -119,6 +120,7 @@ impl Engine {
                 interfaces,
             };
             self.run::<Set>(state.id, &params, progress)?;
+            self.host.settle_usage("set", progress);
         }
         Ok(report)
     }

@@ -73,6 +73,7 @@ impl Engine {
             started?;
         }
         drop(lock);
+        self.host.settle_usage(SETTLE, progress);
         Ok(())
     }
 

@@ -6,6 +6,8 @@ use hostel_model::budget::{Budget, Take, passed, sum};
 use hostel_model::definition::Tenant;
 use hostel_model::edit::{EditError, edit_tenant};
 use hostel_model::id::{TenantName, VeId, VeName};
+use hostel_model::monthly::{self, Passed};
+use hostel_model::units::Bytes;
 use hostel_system::file;
 use serde::Serialize;
 
@@ -45,6 +47,21 @@ pub struct TenantStatus {
     pub running: usize,
     /// Its budgets, also those that have no limit.
     pub budgets: Vec<BudgetStatus>,
+    /// Its budget for traffic; `None` if it is broken.
+    pub traffic: Option<TrafficStatus>,
+}
+
+/// What has passed the interfaces of a tenant's VEs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrafficStatus {
+    /// In which month of UTC: this one.
+    pub month: String,
+    /// How many bytes, as far as they are in the ledger; `None`: it can't be read.
+    pub used: Option<u64>,
+    /// How many may; `None`: any number.
+    pub limit: Option<u64>,
+    /// Which VEs have had how many, those too that are no more.
+    pub ves: Vec<Passed>,
 }
 
 /// What is in use of a budget.
@@ -96,9 +113,14 @@ impl Engine {
     pub fn tenant(&self, name: &TenantName) -> Result<(TenantStatus, Vec<TenantVe>)> {
         let mut catalogue = Catalogue::default();
         match catalogue.tenant(&self.host, name) {
-            Err(e) if e.class == Class::NotFound => Err(e),
-            _ => self.stands(name, &mut catalogue),
+            Err(e) if e.class == Class::NotFound => return Err(e),
+            Ok(tenant) if tenant.traffic.is_some() => {
+                // Where it can't be entered, it is told without what came last.
+                let _ = self.host.catch_up(name);
+            }
+            _ => {}
         }
+        self.stands(name, &mut catalogue)
     }
 
     fn stands(&self, name: &TenantName, catalogue: &mut Catalogue) -> Result<(TenantStatus, Vec<TenantVe>)> {
@@ -121,7 +143,22 @@ impl Engine {
             });
             takes.push(take);
         }
-        Ok((status(name, tenant, &takes, &running), ves))
+        let traffic = tenant.as_ref().ok().map(|tenant| self.traffic_of(tenant));
+        let status = TenantStatus {
+            traffic,
+            ..status(name, tenant, &takes, &running)
+        };
+        Ok((status, ves))
+    }
+
+    fn traffic_of(&self, tenant: &Tenant) -> TrafficStatus {
+        let (month, ves) = self.host.passed_this_month(&tenant.name).ok().unzip();
+        TrafficStatus {
+            month: month.map(|month| month.name).unwrap_or_default(),
+            used: ves.as_deref().map(monthly::sum),
+            limit: tenant.traffic.map(Bytes::get),
+            ves: ves.unwrap_or_default(),
+        }
     }
 
     /// Makes a tenant, from a file and settings.
@@ -240,6 +277,12 @@ impl Host {
         for line in passed(tenant, &takes) {
             progress.note(&line);
         }
+        if tenant.traffic.is_some()
+            && let Ok((month, passed)) = self.passed_this_month(&tenant.name)
+            && let Some(violation) = monthly::check(tenant, (&month.name, &month.next), &passed)
+        {
+            progress.note(&format!("none of its VEs can start: {violation}"));
+        }
         let missing = |kind: &str, name: &str| {
             let there = self.names_of(kind);
             if !there.iter().any(|n| n == name) {
@@ -293,6 +336,7 @@ fn status(name: &TenantName, tenant: Result<Tenant>, takes: &[Take], running: &[
         ves: takes.len(),
         running: running.len(),
         budgets: Vec::new(),
+        traffic: None,
     };
     let tenant = match tenant {
         Ok(tenant) => tenant,

@@ -18,11 +18,14 @@ const BOOT: &str = "hostel-boot.service";
 
 /// What brings Hostel's rules back where somebody else's service flushes all.
 const FLUSHED: &str = "nftables.service.d/hostel.conf";
+/// That by which their usage is measured.
+const MANAGER: &str = "hostel-manager.service";
 
-const UNITS: [(&str, &str); 3] = [
+const UNITS: [(&str, &str); 4] = [
     (LIFE, include_str!("../../../templates/units/hostel.service")),
     (BOOT, include_str!("../../../templates/units/hostel-boot.service")),
     (FLUSHED, include_str!("../../../templates/units/nftables.conf")),
+    (MANAGER, include_str!("../../../templates/units/hostel-manager.service")),
 ];
 
 impl Engine {
@@ -41,7 +44,8 @@ impl Engine {
             progress.note(&format!("wrote {}", path.display()));
         }
         // Only a unit that is active is stopped when the host goes down. The other one would start VEs now.
-        Ok(services.start(LIFE)?)
+        services.start(LIFE)?;
+        Ok(services.start(MANAGER)?)
     }
 
     /// What the host's init does for this Hostel.
@@ -106,7 +110,7 @@ mod tests {
     fn units_name_the_program_and_what_must_be_mounted() {
         let paths = ["/etc/hostel", "/srv/ve"].map(Into::into);
         let units = rendered(Path::new("/usr/local/bin/hostel"), &paths).unwrap();
-        let [(_, life), (_, boot), (_, flushed)] = &units[..] else {
+        let [(_, life), (_, boot), (_, flushed), (_, manager)] = &units[..] else {
             panic!("{units:?}")
         };
         assert!(life.contains("\nExecStop=/usr/local/bin/hostel shutdown\n"), "{life}");
@@ -118,6 +122,10 @@ mod tests {
             );
             assert!(flushed.contains(&line), "{flushed}");
         }
+        assert!(
+            manager.contains("\nExecStart=/usr/local/bin/hostel manager\n"),
+            "{manager}"
+        );
         assert!(rendered(Path::new("/opt/my hostel"), &paths).is_err());
     }
 }

@@ -51,6 +51,7 @@ impl Host {
         if self.cgroups.exists(id) {
             failures.keep(self.cgroups.kill(id));
         }
+        let ended = self.note_last(id);
         failures.keep(self.cgroups.remove(id, PATIENCE));
         failures.keep(self.disks.detach(&self.dirs.ve(id), PATIENCE));
         // Last, as its interfaces are going meanwhile.
@@ -60,6 +61,9 @@ impl Host {
         // does there.
         failures.keep(file::remove_file(&self.dirs.run(id).join(SOCKET)));
         failures.keep(RunRecord::remove(&self.dirs.run(id)));
+        if let Some(ended) = ended {
+            self.note_after(ended);
+        }
         failures.finish()
     }
 

@@ -219,6 +219,7 @@ impl Create {
             let dirs = &self.host.dirs;
             file::rename(&dirs.staging(self.id), &dirs.ve(self.id))?;
         }
+        self.host.note_birth(&self.state);
         self.notes.extend(self.host.tell_names(&self.state, Self::VERB));
         Ok(())
     }

@@ -130,6 +130,7 @@ impl Destroy {
         let doomed = self.host.dirs.doomed(self.id);
         // Counters that stayed because the disk was full are nobody's now.
         if let Ok(Some(state)) = VeState::read(&doomed) {
+            self.host.note_gone(&state);
             let names = self.host.interface_names(self.id, &state.numbers());
             self.host.counters.end(&self.host.traffic_table(), &names)?;
         }

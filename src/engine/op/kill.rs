@@ -20,6 +20,7 @@ impl Host {
         let Some(announced) = self.guests.announce_end(&self.dirs.run(ve.id), init)? else {
             return Ok(false);
         };
+        self.note_ending(ve.id);
         self.end_by_force(ve, init)?;
         drop(announced);
         Ok(true)

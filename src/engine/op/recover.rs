@@ -207,6 +207,9 @@ impl Host {
             self.disks.detach(&dir, PATIENCE)?;
             self.disks.remove(&dir)?;
             if dir == self.dirs.doomed(id) {
+                if let Ok(Some(state)) = VeState::read(&dir) {
+                    self.note_gone(&state);
+                }
                 self.put_doomed_aside(id, "recover")?;
             }
             file::remove_tree(&dir)?;

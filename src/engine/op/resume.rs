@@ -98,7 +98,7 @@ impl Resume {
         let host = &self.host;
         host.usable_criu(&self.state)?;
         let effective = host.effective(&self.state.name, &mut Catalogue::default())?;
-        host.judge_start(&self.state, &effective)?;
+        self.notes.extend(host.judge_start(&self.state, &effective)?);
         self.notes.extend(host.judge(&effective, self.state.driver)?);
         self.notes.extend(host.raise_settings());
         let dir = host.dirs.dump(self.id);
@@ -344,6 +344,7 @@ impl Resume {
     fn settle(&mut self) -> Result<()> {
         self.host.has_started(self.id)?;
         self.host.cgroups.thaw(self.id)?;
+        self.host.note_begin(&self.state, self.host.terms_of(&self.state));
         self.host.firewall.release(&self.host.held(self.id))?;
         if let Some(init) = self.host.reality(self.id)?.init {
             let links = self.host.links(self.id, &self.state)?;

@@ -195,13 +195,13 @@ impl Set {
 
     fn release(&mut self) -> Result<()> {
         let Some(Interfaces { old, .. }) = self.params.interfaces.clone() else {
-            self.tell_names();
+            self.tell_names_and_terms();
             return Ok(());
         };
         self.state.former = None;
         self.state.interfaces = old;
         self.state.write(&self.host.dirs.ve(self.id))?;
-        self.tell_names();
+        self.tell_names_and_terms();
         self.host.refresh_peers(Self::VERB)
     }
 
@@ -373,8 +373,7 @@ impl Set {
         let tenant = Some(self.effective(&self.params.new)?.tenant);
         let settled = self.params.interfaces.is_none() && self.params.tree.is_none();
         if settled && (size, &tenant) == (self.state.disk_size, &self.state.tenant) {
-            // Its host name may be another.
-            self.tell_names();
+            self.tell_names_and_terms(); // they may be others all the same
             return Ok(());
         }
         if let Some(interfaces) = &self.params.interfaces {
@@ -387,14 +386,15 @@ impl Set {
             self.state.lower = self.host.tree_of(&self.state, tree)?;
         }
         self.state.write(&self.host.dirs.ve(self.id))?;
-        self.tell_names();
+        self.tell_names_and_terms();
         if self.params.tree.is_some() {
             self.host.drop_own_tree(&self.state)?;
         }
         self.host.refresh_peers(Self::VERB)
     }
 
-    fn tell_names(&mut self) {
+    fn tell_names_and_terms(&mut self) {
+        self.host.note_change(self.id);
         self.notes.extend(self.host.tell_names(&self.state, Self::VERB));
     }
 }

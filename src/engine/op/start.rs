@@ -98,7 +98,7 @@ impl Start {
     /// Everything that can be known to be wrong is found before anything is touched.
     fn check(&mut self) -> Result<()> {
         let effective = self.host.effective(&self.state.name, &mut Catalogue::default())?;
-        self.host.judge_start(&self.state, &effective)?;
+        self.notes.extend(self.host.judge_start(&self.state, &effective)?);
         self.notes.extend(self.host.judge(&effective, self.state.driver)?);
         self.notes.extend(self.host.raise_settings());
         let told = self.host.adjust_interfaces(self.id, &mut self.state, &effective)?;
@@ -285,18 +285,20 @@ impl Start {
         self.host.has_started(self.id)?;
         // What ran before it was suspended can't go on beside what runs now.
         self.host.give_up_dump(self.id)?;
-        let (password, tenant) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
+        let (password, tenant, terms) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
             Ok(ve) => (
-                ve.guest.password_hash.map(|hash| hash.expose().to_owned()),
+                ve.guest.password_hash.as_ref().map(|hash| hash.expose().to_owned()),
                 // Once it is known, it takes more than a line in its definition to change it.
-                self.state.tenant.clone().or(Some(ve.tenant)),
+                self.state.tenant.clone().or_else(|| Some(ve.tenant.clone())),
+                Some(crate::ledger::terms(&ve)),
             ),
             // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
             Err(e) if e.class != Class::Failed || !self.host.dirs.definition(&self.state.name).exists() => {
-                (self.state.password.clone(), self.state.tenant.clone())
+                (self.state.password.clone(), self.state.tenant.clone(), None)
             }
             Err(e) => return Err(e),
         };
+        self.host.note_begin(&self.state, terms);
         if !self.state.settled_in || self.state.password != password || self.state.tenant != tenant {
             self.state.settled_in = true;
             self.state.password = password;

@@ -82,6 +82,7 @@ impl Stop {
         let Some(init) = self.host.reality(self.id)?.init else {
             return Ok(());
         };
+        self.host.note_ending(self.id);
         // A monitor that doesn't answer clears up as well as we do, and finds nothing left then.
         self.clearing = self
             .host

@@ -86,6 +86,7 @@ impl Suspend {
                 .hint("choose root_owns_namespaces = true below [criu] in hostel.toml, and restart the VE"));
         }
         let (_, version) = self.host.criu.usable()?;
+        self.host.note_ending(self.id);
         match self.host.reality(self.id)?.init {
             Some(init) => self.keeps_ipc(version, init.pid),
             None => Ok(()), // said when it is to be dumped

@@ -1,6 +1,7 @@
 //! A whole Hostel on fakes: real files in a directory of its own, everything of the kernel made up.
 
 mod template;
+pub(crate) mod time;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,7 @@ pub(crate) struct Fakes {
     pub guests: FakeGuests,
     pub mounts: Arc<FakeMounts>,
     pub criu: FakeCriu,
+    pub time: Arc<time::FakeTime>,
     dir: Arc<TempDir>,
 }
 
@@ -167,6 +169,7 @@ impl Builder {
             criu: FakeCriu::of(guests.clone()),
             guests,
             mounts,
+            time: Arc::default(),
             dir: Arc::new(dir),
         })
     }
@@ -203,6 +206,10 @@ fn open(fakes: Fakes) -> Arc<Host> {
         patience: Duration::from_secs(30),
         program: PathBuf::from("/usr/local/bin/hostel"),
         clock: || NOW,
+        moments: {
+            let time = fakes.time.clone();
+            Arc::new(move || time.moment())
+        },
         resolvers: Vec::new(),
         fakes: Some(Arc::new(fakes)),
         dirs,
@@ -227,6 +234,7 @@ pub(crate) fn again(host: &Host) -> Arc<Host> {
         guests: f.guests.clone(),
         mounts: f.mounts.clone(),
         criu: f.criu.clone(),
+        time: f.time.clone(),
         dir: f.dir.clone(),
     })
 }
@@ -305,9 +313,14 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
     lines.iter().map(|line| line.replace(&here, "")).collect()
 }
 
-/// What may come, stay or go: locks, tenants' copies of templates (the next VE takes them), space put by, and the
-/// templates themselves.
-const PASSED_OVER: [&str; 7] = [
+/// What may come, stay or go: locks, tenants' copies of templates (the next VE takes them), space put by, what VEs have
+/// used, and the templates themselves.
+const PASSED_OVER: [&str; 12] = [
+    "run/usage",
+    "data/usage",
+    "data/ledger.db",
+    "data/ledger.db-wal",
+    "data/ledger.db-shm",
     "run/locks",
     "run/.reserve",
     "run/taken.json",

@@ -2,7 +2,7 @@
 //!
 //! What is defined counts, whether it runs or not, and is judged where it grows: see [`Host::judge`]. Processor time and
 //! memory are judged once more at a start, among the VEs of the tenant that run, so that a budget which was lowered
-//! below what is defined holds for what runs.
+//! below what is defined holds for what runs. Traffic is judged at a start only, by what has passed.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,13 +11,14 @@ use std::path::PathBuf;
 use hostel_model::budget::{Take, check_running};
 use hostel_model::definition::Tenant;
 use hostel_model::id::{TenantName, VeId};
+use hostel_model::monthly;
 use hostel_model::policy::{Existing, Violation};
 use hostel_model::resolve::Effective;
 use hostel_system::file;
 
 use super::record::VeState;
 use super::registry::Catalogue;
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
 
 /// In a VE's runtime directory while its start is under way: it was judged, and counts as running already.
@@ -88,25 +89,51 @@ impl Host {
     }
 
     /// May a VE run that may be as it is? Not one of a suspended tenant, nor one that was given to another tenant by
-    /// hand, nor beyond what the tenant's budgets leave beside the VEs that run. From then on it counts as one of them,
-    /// until [`Self::has_started`].
-    pub fn judge_start(&self, state: &VeState, ve: &Effective) -> Result<()> {
+    /// hand, nor beyond what the tenant's budgets leave beside the VEs that run, nor when its traffic of this month is
+    /// used up. From then on it counts as one of those that run, until [`Self::has_started`]. Gives what is worth a line.
+    pub fn judge_start(&self, state: &VeState, ve: &Effective) -> Result<Vec<String>> {
         let mut catalogue = Catalogue::default();
         let tenant = self.judge_tenant(state, ve, &mut catalogue)?;
+        let notes = self.judge_traffic(ve, &tenant, true)?;
         if tenant.cpu.is_none() && tenant.memory.is_none() {
-            return Ok(());
+            return Ok(notes);
         }
         let _lock = self.lock_registry("start")?;
         self.judge_beside(ve, &tenant, &mut catalogue)?;
         file::make_dir(&self.dirs.run(ve.id))?;
-        Ok(file::write_atomic(&self.admission(ve.id), b"", 0o600)?)
+        file::write_atomic(&self.admission(ve.id), b"", 0o600)?;
+        Ok(notes)
     }
 
     /// What [`Self::judge_start`] would say now, for whoever only asks.
     pub fn may_start(&self, state: &VeState, ve: &Effective) -> Result<()> {
         let mut catalogue = Catalogue::default();
         let tenant = self.judge_tenant(state, ve, &mut catalogue)?;
+        self.judge_traffic(ve, &tenant, false)?;
         self.judge_beside(ve, &tenant, &mut catalogue)
+    }
+
+    /// What the tenant's VEs have passed this month, those too that are no more. Where it can't be told, that keeps none
+    /// from starting. `fresh`: what has passed since the ledger was last written is entered first.
+    fn judge_traffic(&self, ve: &Effective, tenant: &Tenant, fresh: bool) -> Result<Vec<String>> {
+        if tenant.traffic.is_none() {
+            return Ok(Vec::new());
+        }
+        let caught_up = if fresh { self.catch_up(&tenant.name) } else { Ok(()) };
+        match caught_up.and_then(|()| self.passed_this_month(&tenant.name)) {
+            Err(e) => Ok(vec![format!(
+                "what traffic its tenant \"{}\" has had this month can't be told: {}",
+                tenant.name,
+                chain(&e)
+            )]),
+            Ok((month, passed)) => match monthly::check(tenant, (&month.name, &month.next), &passed) {
+                None => Ok(Vec::new()),
+                Some(violation) => {
+                    let message = format!("{} can't start: its tenant's traffic is used up", ve.name);
+                    Err(Error::new(Class::Limit, message).because(violation.to_string()))
+                }
+            },
+        }
     }
 
     fn judge_tenant(&self, state: &VeState, ve: &Effective, catalogue: &mut Catalogue) -> Result<Tenant> {

@@ -111,7 +111,11 @@ impl Host {
     /// A VE's traffic since it was made, up to now.
     pub fn traffic(&self, id: VeId, interfaces: &[usize]) -> Result<Traffic> {
         let names = self.interface_names(id, interfaces);
-        let mut readings = self.counters.read(&self.traffic_table(), Some(&names))?;
+        self.traffic_with(id, self.counters.read(&self.traffic_table(), Some(&names))?)
+    }
+
+    /// The same with its counters as they were read just before.
+    pub fn traffic_with(&self, id: VeId, mut readings: Vec<Reading>) -> Result<Traffic> {
         let dir = self.dirs.ve(id);
         let mut traffic = read(&dir)?
             .map_err(|e| Error::new(Class::Failed, format!("{} makes no sense", path(&dir).display())).because(e))?;

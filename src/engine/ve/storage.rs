@@ -1,13 +1,20 @@
 //! A VE's disk on its way to being mounted.
 
 use hostel_model::definition::DriverName;
-use hostel_system::cgroup::BlockDevice;
+use hostel_system::cgroup::{BlockDevice, DeviceIo, Usage};
 use hostel_system::disk::{DiskSource, FsckOutcome};
 use hostel_system::process::Disk;
 
 use super::record::VeState;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
+
+/// A disk that is a file is the VE's one loop device; on what that lies the same is counted once more.
+pub fn loops(usage: &Usage) -> Option<DeviceIo> {
+    let devices: Vec<BlockDevice> = usage.io.as_ref()?.iter().map(|io| io.device).collect();
+    let loops: Vec<BlockDevice> = devices.into_iter().filter(|d| d.is_loop()).collect();
+    usage.io_on(&loops)
+}
 
 impl Host {
     /// Brings a disk's file system in order before it is mounted. Gives what is worth a line.
@@ -54,6 +61,14 @@ impl Host {
         match source.and_then(DiskSource::device) {
             Some(device) => Ok(vec![device]),
             None => Ok(self.disks.get(state.driver).devices(&self.dirs.ve(state.id))?),
+        }
+    }
+
+    /// What was read from a VE's disk and written to it, of all that its control group tells.
+    pub fn io_of(&self, state: &VeState, usage: &Usage) -> Option<DeviceIo> {
+        match state.driver {
+            DriverName::Image => loops(usage),
+            _ => usage.io_on(&self.io_devices(state, None).ok()?),
         }
     }
 

@@ -101,6 +101,9 @@ pub enum Command {
     Firewall(c::firewall::Firewall),
     Forward(c::forward::Forward),
     Traffic(c::traffic::Traffic),
+    Report(c::report::Report),
+    Ledger(c::ledger::Ledger),
+    Manager(c::manager::Manager),
     Audit(c::audit::Audit),
     Template(c::template::Template),
     Tenant(c::tenant::Tenant),
@@ -134,11 +137,11 @@ pub const GROUPS: &[(&str, &[&str])] = &[
         &["exec", "enter", "runscript", "console", "log", "push", "pull"],
     ),
     ("Look and change", &["list", "status", "show", "set", "edit"]),
-    ("Measure", &["stat", "limits", "why", "metrics"]),
+    ("Measure", &["stat", "limits", "why", "metrics", "report", "ledger"]),
     ("Network", &["network", "address", "forward", "firewall", "traffic"]),
     ("Tenants", &["tenant"]),
     ("Storage", &["mount", "umount", "compact", "template"]),
-    ("Host", &["init", "info", "audit", "boot", "shutdown"]),
+    ("Host", &["init", "info", "audit", "boot", "shutdown", "manager"]),
     ("Help", &["help", "completions", "man"]),
 ];
 

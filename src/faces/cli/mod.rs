@@ -8,6 +8,7 @@ mod args;
 mod board;
 mod command;
 mod context;
+mod csv;
 mod editor;
 mod exit;
 mod failure;
@@ -24,6 +25,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod values;
+mod window;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

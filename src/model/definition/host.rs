@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::diagnostic::Diagnostics;
 use super::field::{Field, Reading, Record, fields};
+use super::metering::{self, Metering};
 use super::path::AbsolutePath;
 use super::resources::DriverName;
 use super::traffic::{self, TrafficClass};
@@ -52,6 +53,8 @@ pub struct HostConfig {
     pub console: Console,
     /// How the host goes down.
     pub shutdown: Shutdown,
+    /// How usage is measured and kept.
+    pub metering: Metering,
     /// What VEs see of the host in their /proc.
     pub proc: Proc,
     /// CRIU, which suspends and resumes VEs: a path, or a name in the usual directories.
@@ -237,6 +240,7 @@ pub(super) struct Draft {
     driver: Option<DriverName>,
     log_size: Option<Bytes>,
     shutdown_timeout: Option<Span>,
+    metering: metering::Draft,
     view: Option<View>,
     lxcfs: Option<AbsolutePath>,
     criu: Option<Program>,
@@ -274,6 +278,9 @@ impl Record for Draft {
             "suspend where root lacks CAP_SYS_RESOURCE, with counters shared by VEs", "false";
         "console.log_size": Bytes => log_size, "most that is kept of each VE's console", "\"1MiB\"";
         "shutdown.timeout": Span => shutdown_timeout, "how long all VEs together may take when the host goes down", "\"5m\"";
+        "metering.interval": Span => metering.interval, "how often the manager measures VEs that run; 1s to 1h", "\"1m\"";
+        "metering.samples": Span => metering.samples, "how long each measurement is kept by itself", "\"2d\"";
+        "metering.hours": Span => metering.hours, "how long usage is kept by the hour; after that by the day", "\"62d\"";
         "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
         "proc.lxcfs": AbsolutePath => lxcfs, "where lxcfs is mounted", "\"/var/lib/lxcfs\"";
         "traffic": Vec<traffic::Draft> => traffic, "a class that traffic is counted in, a [[traffic]] each", "\"internal\"";
@@ -293,22 +300,18 @@ impl HostConfig {
             reading.wrong("idmap.base", "a multiple of 65536 from 1048576 on, below 2147483648");
         } else if count == 0 || u64::from(base) + u64::from(count) * 65_536 > ID_END {
             let most = (ID_END - u64::from(base)) / 65_536;
-            let key = if reading.has("idmap.count") {
-                "idmap.count"
-            } else {
-                "idmap.base"
-            };
+            let own = reading.has("idmap.count");
+            let key = if own { "idmap.count" } else { "idmap.base" };
             reading.wrong(
                 key,
                 format!("1 to {most} slots of 65536 ids from {base} on (idmap.count is {count})"),
             );
         }
-        if draft
-            .log_size
-            .is_some_and(|size| !(Bytes::kib(4)..=Bytes::gib(1)).contains(&size))
-        {
+        let sizes = Bytes::kib(4)..=Bytes::gib(1);
+        if draft.log_size.is_some_and(|size| !sizes.contains(&size)) {
             reading.wrong("console.log_size", "4KiB to 1GiB");
         }
+        draft.metering.check(&mut reading);
         if draft.connections.is_some_and(|most| !(16..=1_000_000).contains(&most)) {
             reading.wrong("net.connections", "16 to 1000000");
         }
@@ -373,6 +376,7 @@ impl Draft {
             shutdown: Shutdown {
                 timeout: self.shutdown_timeout.unwrap_or(Span::seconds(300)),
             },
+            metering: self.metering.fill(),
             proc: Proc {
                 view: self.view.unwrap_or(View::None),
                 lxcfs: path(self.lxcfs, Path::new("/var/lib/lxcfs")),

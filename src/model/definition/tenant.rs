@@ -11,6 +11,7 @@ use super::ve::Share;
 use crate::budget::Budget;
 use crate::id::{NetworkName, PlanName, Tag, TemplateRef, TenantName};
 use crate::limits::Cap;
+use crate::monthly;
 use crate::units::Bytes;
 
 /// A tenant. A budget that is missing is none: nothing but the plans and the host holds the tenant then.
@@ -46,6 +47,8 @@ pub struct Tenant {
     pub ipv4: Option<u32>,
     /// The most IPv6 addresses of its VEs.
     pub ipv6: Option<u32>,
+    /// The most bytes in a month of UTC to and from all its VEs, but for classes of traffic that hostel.toml names.
+    pub traffic: Option<Bytes>,
     /// `[firewall]`: for all its VEs.
     pub access: Access,
 }
@@ -66,6 +69,7 @@ pub(super) struct Draft {
     disk: Option<Bytes>,
     ipv4: Option<u32>,
     ipv6: Option<u32>,
+    traffic: Option<Bytes>,
     access: access::Draft,
 }
 
@@ -86,6 +90,8 @@ impl Record for Draft {
         "disk": Bytes => disk, "most disk, summed over its VEs' disks; no budget if not set", "\"200GiB\"";
         "addresses.ipv4": u32 => ipv4, "most IPv4 addresses of its VEs; no budget if not set", "4";
         "addresses.ipv6": u32 => ipv6, "most IPv6 addresses of its VEs; no budget if not set", "16";
+        "traffic.month": Bytes => traffic,
+            "most bytes to and from its VEs in a month of UTC; no budget if not set", "\"10TiB\"";
         "firewall.in": access::Verdict => access.input,
             "connections to its VEs that no rule is about; allow if not set", "\"deny\"";
         "firewall.out": access::Verdict => access.output, "connections from its VEs that no rule is about; allow if not set", "\"allow\"";
@@ -116,6 +122,7 @@ impl Tenant {
                 disk: draft.disk,
                 ipv4: draft.ipv4,
                 ipv6: draft.ipv6,
+                traffic: draft.traffic,
                 access: draft.access.finish(),
             }),
             _ => Err(reading.reports.finish()),
@@ -153,6 +160,7 @@ impl Tenant {
             (budget.key(), most.unwrap_or_else(|| "unlimited".to_owned()))
         };
         values.extend(Budget::ALL.iter().map(budget));
+        values.push((monthly::KEY, or(self.traffic.as_ref(), "unlimited")));
         let verdict = |v: Option<&super::Verdict>| v.map_or("allow", |v| v.as_str()).to_owned();
         values.push(("firewall.in", verdict(self.access.input.as_ref())));
         values.push(("firewall.out", verdict(self.access.output.as_ref())));

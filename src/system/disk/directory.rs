@@ -340,6 +340,10 @@ impl<Q: Quota> Disks for DirectoryDisks<Q> {
         self.0.used(&Self::path(dir)).ok().map(|used| used.bytes)
     }
 
+    fn look(&self, dir: &Path, _root: Option<&Path>) -> Usage {
+        self.usage(dir).unwrap_or_default()
+    }
+
     /// What a guest frees is the host's at once.
     fn compact(&self, dir: &Path) -> Result<u64> {
         Self::open(dir).map(|_| 0)

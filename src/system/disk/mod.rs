@@ -230,6 +230,13 @@ pub trait Disks: Send + Sync + Debug {
     /// Bytes in use inside, at a glance, for lists of many VEs; `None` if that can't be told cheaply. `root` is the root
     /// of a running guest as the kernel shows it (`/proc/PID/root`); `None` if the disk isn't mounted.
     fn glance(&self, dir: &Path, root: Option<&Path>) -> Option<u64>;
+    /// The same with all that can be told as cheaply, for what measures many VEs again and again.
+    fn look(&self, dir: &Path, root: Option<&Path>) -> Usage {
+        Usage {
+            used: self.glance(dir, root),
+            ..Usage::default()
+        }
+    }
     /// The block devices that its I/O goes to, for limits; none if it isn't attached.
     fn devices(&self, dir: &Path) -> Result<Vec<BlockDevice>>;
     /// The files on it, for a look by the host; detached only.
@@ -263,12 +270,17 @@ fn adopt(from: &Path, to: &Path) -> Result<()> {
         .try_for_each(crate::file::sync_dir)
 }
 
-/// Bytes in use on the upper layer of the overlay that is a guest's root. statfs(2) opens nothing, and a file system
+/// Bytes and files in use on the upper layer of the overlay that is a guest's root. statfs(2) opens nothing, and a file system
 /// that the guest itself serves (FUSE) isn't asked on behalf of a process outside of its user namespace: a guest can at
 /// worst make its init's root something else, and then this is `None`.
-fn used_of_overlay(root: &Path) -> Option<u64> {
+fn look_at_overlay(root: &Path) -> Option<Usage> {
     const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
     let s = rustix::fs::statfs(root).ok()?;
     let overlay = u64::try_from(s.f_type).ok()? == OVERLAYFS_SUPER_MAGIC;
-    overlay.then_some(s.f_blocks.saturating_sub(s.f_bfree) * u64::try_from(s.f_frsize).ok()?)
+    let block = u64::try_from(s.f_frsize).ok()?;
+    overlay.then(|| Usage {
+        used: Some(s.f_blocks.saturating_sub(s.f_bfree) * block),
+        inodes_used: Some(s.f_files.saturating_sub(s.f_ffree)),
+        ..Usage::default()
+    })
 }

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::host::Host;
 use crate::ve::record::VeState;
 use crate::ve::registry::Catalogue;
+use crate::ve::storage::loops;
 
 /// What is the same for many VEs.
 #[derive(Debug, Default)]
@@ -150,13 +151,6 @@ fn shown(state: &Result<State>) -> String {
     state
         .as_ref()
         .map_or_else(|_| State::Broken.to_string(), ToString::to_string)
-}
-
-/// A disk that is a file is the VE's one loop device; on what that lies the same is counted once more.
-fn loops(usage: &Usage) -> Option<DeviceIo> {
-    let devices: Vec<BlockDevice> = usage.io.as_ref()?.iter().map(|io| io.device).collect();
-    let loops: Vec<BlockDevice> = devices.into_iter().filter(|d| d.is_loop()).collect();
-    usage.io_on(&loops)
 }
 
 fn known(host: &Host, state: &VeState, catalogue: &mut Catalogue) -> Known {

@@ -12,6 +12,7 @@ mod halt;
 mod host_life;
 mod judge;
 mod mac;
+mod monthly;
 mod names;
 mod proxy;
 mod rates;

@@ -17,16 +17,19 @@ pub mod help;
 pub mod info;
 pub mod init;
 pub mod kill;
+pub mod ledger;
 pub mod limits;
 pub mod list;
 pub mod log;
 pub mod man;
+pub mod manager;
 pub mod metrics;
 pub mod mount;
 pub mod network;
 pub mod pause;
 pub mod pull;
 pub mod push;
+pub mod report;
 pub mod restart;
 pub mod resume;
 pub mod runscript;
@@ -103,6 +106,9 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Address(c) => c.run(context),
         Command::Firewall(c) => c.run(context),
         Command::Traffic(c) => c.run(context),
+        Command::Report(c) => c.run(context),
+        Command::Ledger(c) => c.run(context),
+        Command::Manager(c) => c.run(context),
         Command::Forward(c) => c.run(context),
         Command::Audit(c) => c.run(context),
         Command::Template(c) => c.run(context),

@@ -34,7 +34,7 @@ fn parse_list(words: &[&str]) -> Result<Cli, clap::Error> {
 }
 
 /// Compares with a file of the repository; with UPDATE_GOLDEN=1 the file is written instead.
-fn golden(path: &str, actual: &str) {
+pub(crate) fn golden(path: &str, actual: &str) {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();

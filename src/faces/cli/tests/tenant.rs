@@ -1,7 +1,8 @@
 //! What is said of tenants.
 
-use hostel_engine::facade::{BudgetStatus, TenantStatus, TenantVe};
+use hostel_engine::facade::{BudgetStatus, TenantStatus, TenantVe, TrafficStatus};
 use hostel_model::budget::Budget;
+use hostel_model::monthly::Passed;
 
 use super::{golden, parse};
 use crate::cli::command::tenant::{list::List, show};
@@ -40,6 +41,16 @@ fn acme() -> TenantStatus {
             budget(Budget::Ipv4, 3, Some(4)),
             budget(Budget::Ipv6, 3, Some(0)),
         ],
+        traffic: Some(TrafficStatus {
+            month: "2026-05".into(),
+            used: Some(5 << 40),
+            limit: Some(10 << 40),
+            ves: vec![Passed {
+                ve: "old".into(),
+                id: 101,
+                bytes: 5 << 40,
+            }],
+        }),
     }
 }
 
@@ -60,6 +71,7 @@ fn broken() -> TenantStatus {
         problem: Some("/etc/hostel/tenants/globex.toml has mistakes".into()),
         suspended: None,
         budgets: Vec::new(),
+        traffic: None,
         ..acme()
     }
 }

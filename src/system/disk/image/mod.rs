@@ -321,13 +321,22 @@ impl Disks for ImageDisks {
     }
 
     fn glance(&self, dir: &Path, root: Option<&Path>) -> Option<u64> {
-        match root {
-            Some(root) => super::used_of_overlay(root),
-            None => {
-                let image = std::fs::File::open(dir.join(IMAGE)).ok()?;
-                ext4::Superblock::read(&image).ok()?.map(|s| s.used())
-            }
+        self.look(dir, root).used
+    }
+
+    fn look(&self, dir: &Path, root: Option<&Path>) -> Usage {
+        if let Some(root) = root {
+            return super::look_at_overlay(root).unwrap_or_default();
         }
+        let image = std::fs::File::open(dir.join(IMAGE));
+        let superblock = image
+            .ok()
+            .and_then(|image| ext4::Superblock::read(&image).ok().flatten());
+        superblock.map_or_else(Usage::default, |s| Usage {
+            used: Some(s.used()),
+            inodes_used: Some(s.inodes.saturating_sub(s.free_inodes)),
+            ..Usage::default()
+        })
     }
 
     fn devices(&self, dir: &Path) -> Result<Vec<BlockDevice>> {

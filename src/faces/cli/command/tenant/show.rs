@@ -4,19 +4,23 @@ use clap::Args;
 use hostel_engine::facade::{TenantStatus, TenantVe};
 use hostel_model::budget::Budget;
 use hostel_model::id::TenantName;
+use hostel_model::monthly;
 use serde_json::{Value, json};
 
 use super::{Done, Json, amount};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
+use crate::cli::human;
 use crate::cli::table::{Cell, Column, Table};
 
 /// Show a tenant: what it is, what is in use of its budgets, and which VE has what of it
 ///
-/// USED is what all its VEs have, RUNNING what those have that run, OF the budget. With --json, an object with name,
-/// state (active, suspended, broken), problem, suspended, description, contact, tags, share, plans, templates, networks
-/// (null: all), ves, running; budgets: an array of objects with budget, unit, used (null: a VE has no limit), running
-/// and limit (null: none); and shares: an array with id, name, state, cpu, memory, disk, ipv4 and ipv6 of each VE.
+/// USED is what all its VEs have, RUNNING what those have that run, OF the budget; of traffic.month, USED is what has
+/// passed this month, of VEs too that are no more or another's. With --json, an object with name, state (active,
+/// suspended, broken), problem, suspended, description, contact, tags, share, plans, templates, networks (null: all),
+/// ves, running; budgets: an array of objects with budget, unit, used (null: a VE has no limit), running and limit
+/// (null: none); traffic: an object with month, used and limit in bytes, and ves, an array with ve, id and bytes of each;
+/// and shares: an array with id, name, state, cpu, memory, disk, ipv4 and ipv6 of each VE.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel tenant show acme\n  hostel tenant show acme --json")]
 pub struct Show {
@@ -99,20 +103,34 @@ pub fn budgets(tenant: &TenantStatus) -> Table {
         Column::number("%"),
     ]);
     for status in &tenant.budgets {
-        let share = match (status.used, status.limit) {
-            (Some(used), Some(limit @ 1..)) => (u128::from(used) * 100 / u128::from(limit)).to_string(),
-            _ => String::new(),
-        };
         let amount = |n: Option<u64>| amount(status.budget, n);
         table.row(vec![
             status.budget.key().into(),
             amount(status.used).into(),
             amount(status.running).into(),
             amount(status.limit).into(),
-            share.into(),
+            share(status.used, status.limit).into(),
+        ]);
+    }
+    if let Some(traffic) = &tenant.traffic {
+        let bytes = |n: Option<u64>, none: &str| n.map_or_else(|| none.to_owned(), human::bytes);
+        table.row(vec![
+            monthly::KEY.into(),
+            bytes(traffic.used, "unknown").into(),
+            "".into(),
+            bytes(traffic.limit, "unlimited").into(),
+            share(traffic.used, traffic.limit).into(),
         ]);
     }
     table
+}
+
+/// In percent.
+fn share(used: Option<u64>, limit: Option<u64>) -> String {
+    match (used, limit) {
+        (Some(used), Some(limit @ 1..)) => (u128::from(used) * 100 / u128::from(limit)).to_string(),
+        _ => String::new(),
+    }
 }
 
 /// Which VE has what of them.

@@ -1,0 +1,302 @@
+//! What was used: `hostel report` and `hostel ledger`.
+
+use std::collections::BTreeMap;
+
+use hostel_model::definition::Prices;
+use hostel_model::prices::Bill;
+use hostel_model::usage::{Amounts, Counter, DAY, HOUR, Hours, Interval, Level, Sums, Time};
+use hostel_system::file;
+use serde::Serialize;
+
+use super::{Engine, Progress};
+use crate::error::{Class, Error, Result, chain};
+use crate::ledger::{Ledger, Line, MANAGER, Said, Verified};
+use crate::manager::Sampler;
+
+/// What a report has a row for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // what they say
+pub enum By {
+    Tenant,
+    Ve,
+    Plan,
+    Day,
+    Hour,
+}
+
+/// Whose usage is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whose {
+    /// Everybody's.
+    All,
+    /// That of VEs while they were this tenant's.
+    Tenant(String),
+    /// That of VEs while they had this name, or of the number.
+    Ve(String),
+}
+
+/// From when to when, in nanoseconds since 1970; the end isn't in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// The beginning.
+    pub from_ns: i64,
+    /// The end.
+    pub to_ns: i64,
+}
+
+/// A row of a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What it is of: a name, or the beginning of a day or an hour. The first row is of everything, and has none.
+    pub group: Option<String>,
+    /// How many VEs.
+    pub ves: usize,
+    /// What was used.
+    pub sums: Sums,
+    /// The most that one VE had at any time, by level.
+    pub peaks: Vec<(&'static str, Option<u64>)>,
+    /// Bits per second to the VEs and from them, all together, that 95 of 100 hours did not pass.
+    pub p95: Option<[u64; 2]>,
+}
+
+/// Of one group: what each VE has used, and what passed in each hour.
+#[derive(Default)]
+struct Group {
+    ves: BTreeMap<String, Amounts>,
+    hours: Hours,
+}
+
+impl Group {
+    fn add(&mut self, life: &str, piece: &Interval) {
+        self.hours.add(piece);
+        match self.ves.get_mut(life) {
+            Some(amounts) => amounts.add(&piece.amounts),
+            None => drop(self.ves.insert(life.to_owned(), piece.amounts.clone())),
+        }
+    }
+
+    fn row(&self, group: Option<String>) -> Row {
+        let mut sums = Sums::default();
+        let mut peaks = Level::ALL.map(|level| (level.name(), None));
+        for amounts in self.ves.values() {
+            sums.add(amounts);
+            for (level, peak) in Level::ALL.into_iter().zip(&mut peaks) {
+                peak.1 = peak.1.max(amounts.level(level).peak);
+            }
+        }
+        Row {
+            group,
+            ves: self.ves.len(),
+            sums,
+            peaks: peaks.to_vec(),
+            p95: self.hours.p95(),
+        }
+    }
+}
+
+/// The pieces of an interval in periods of this length, each with the beginning of its period.
+fn pieces(interval: &Interval, period: i64) -> Vec<(i64, Interval)> {
+    let piece = |(begins, amounts): (i64, Amounts)| {
+        let piece = Interval {
+            from_ns: begins.max(interval.from_ns),
+            to_ns: begins.saturating_add(period).min(interval.to_ns),
+            amounts,
+        };
+        (begins, piece)
+    };
+    interval.by_period(period).into_iter().map(piece).collect()
+}
+
+/// A moment as people write it, in UTC and to the second.
+fn date(ns: i64) -> String {
+    let moment = jiff::Timestamp::from_second(ns.div_euclid(1_000_000_000)).unwrap_or_default();
+    moment.to_string()
+}
+
+impl Whose {
+    fn has(&self, line: &Line, name: &str, tenant: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tenant(wanted) => tenant == wanted,
+            Self::Ve(wanted) => name == wanted || line.id.to_string() == *wanted,
+        }
+    }
+}
+
+impl Engine {
+    /// Brings the ledger up to now. Where a manager runs that is its work, and the ledger is no older than its interval.
+    fn bring_up(&self, progress: &dyn Progress) {
+        if self.host.locks.holder(MANAGER).is_ok_and(|holder| holder.is_some()) {
+            return;
+        }
+        if let Err(e) = Sampler::new(&self.host).pass(progress) {
+            progress.note(&format!("what was used last could not be entered: {}", chain(&e)));
+        }
+    }
+
+    fn existing(&self) -> Result<Ledger> {
+        let path = self.host.dirs.ledger();
+        Ledger::open_existing(&path)?.ok_or_else(|| {
+            Error::new(Class::NotFound, format!("there is no ledger at {}", path.display()))
+                .hint("it is made when a VE has used something")
+        })
+    }
+
+    /// What was used, worked out anew from the ledger: the total first, then a row each.
+    pub fn report(&self, window: Window, whose: &Whose, by: By, progress: &dyn Progress) -> Result<Vec<Row>> {
+        self.bring_up(progress);
+        let (mut all, mut groups) = (Group::default(), BTreeMap::<String, Group>::new());
+        self.existing()?
+            .each((window.from_ns, window.to_ns), false, &mut |line| {
+                let Said::Usage(interval, terms) = &line.said else {
+                    return Ok(());
+                };
+                if !whose.has(&line, &terms.name, &terms.tenant) {
+                    return Ok(());
+                }
+                let Some(interval) = interval.within(window.from_ns, window.to_ns) else {
+                    return Ok(());
+                };
+                let pieces = match by {
+                    By::Day => pieces(&interval, DAY),
+                    By::Hour => pieces(&interval, HOUR),
+                    By::Tenant | By::Ve | By::Plan => vec![(interval.from_ns, interval)],
+                };
+                for (begins, piece) in pieces {
+                    let name = match by {
+                        By::Tenant => terms.tenant.clone(),
+                        By::Ve => format!("{} ({})", terms.name, line.id),
+                        By::Plan => terms.plan.clone(),
+                        By::Day | By::Hour => date(begins),
+                    };
+                    for group in [&mut all, groups.entry(name).or_default()] {
+                        group.add(&line.life, &piece);
+                    }
+                }
+                Ok(())
+            })?;
+        let rows = groups.into_iter().map(|(name, group)| group.row(Some(name)));
+        Ok(std::iter::once(all.row(None)).chain(rows).collect())
+    }
+
+    /// What the rows of a report come to by prices.toml: all together first, then a bill each.
+    pub fn bills(&self, rows: &[Row]) -> Result<Vec<Bill>> {
+        let path = self.host.dirs.config().join("prices.toml");
+        let name = path.display().to_string();
+        let text = file::read_opt(&path)?.ok_or_else(|| {
+            let error = Error::new(Class::NotFound, format!("there is no {name}"));
+            error.hint("write what usage costs there; docs/METERING.md has an example")
+        })?;
+        let prices = Prices::parse(&name, &text)
+            .map_err(|e| Error::new(Class::Usage, format!("{name} has mistakes")).because(e))?;
+        let bills: Vec<Bill> = rows
+            .iter()
+            .filter(|row| row.group.is_some())
+            .map(|row| prices.bill(row.group.clone(), &row.sums))
+            .collect();
+        Ok(std::iter::once(prices.together(&bills)).chain(bills).collect())
+    }
+
+    /// Whether anything in the ledger was changed.
+    pub fn verify_ledger(&self) -> Result<Verified> {
+        self.existing()?.verify()
+    }
+
+    /// Shows each record that says something of this time.
+    pub fn export_ledger(&self, window: Window, see: &mut dyn FnMut(&Exported) -> Result<()>) -> Result<()> {
+        let window = (window.from_ns, window.to_ns);
+        self.existing()?
+            .each(window, true, &mut |line| see(&Exported::of(&line)))
+    }
+}
+
+/// A record for an auditor: what it says, and the bytes that its hash is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// Its number.
+    pub seq: i64,
+    /// What it is: life, terms, sample, hour, day, thinned.
+    pub kind: String,
+    /// The VE's number; 0: of none.
+    pub ve: u32,
+    /// The VE for all time.
+    pub life: String,
+    /// The number of the record that the VE appeared in.
+    pub life_record: i64,
+    /// The number of the record with its terms.
+    pub terms_record: i64,
+    /// The VE's name under these terms.
+    pub name: String,
+    /// Whose it was.
+    pub tenant: String,
+    /// Its plan.
+    pub plan: String,
+    /// When it begins, in UTC.
+    pub from: String,
+    /// When it ends.
+    pub to: String,
+    /// The same in nanoseconds since 1970.
+    pub from_ns: i64,
+    /// The same of the end.
+    pub to_ns: i64,
+    /// What was used, by name; what isn't there is none. Levels are times nanoseconds.
+    pub usage: BTreeMap<String, u128>,
+    /// The counters that could not be read.
+    pub unread: Vec<&'static str>,
+    /// What a record says that isn't of usage.
+    pub text: String,
+    /// Its bytes.
+    pub body: String,
+    /// Its hash.
+    pub hash: String,
+}
+
+impl Exported {
+    fn of(line: &Line) -> Self {
+        let mut one = Self {
+            seq: line.seq,
+            kind: line.kind.name().to_owned(),
+            ve: line.id,
+            life: line.life.clone(),
+            life_record: line.refers.0,
+            terms_record: line.refers.1,
+            name: String::new(),
+            tenant: String::new(),
+            plan: String::new(),
+            from: date(line.at.0),
+            to: date(line.at.1),
+            from_ns: line.at.0,
+            to_ns: line.at.1,
+            usage: BTreeMap::new(),
+            unread: Vec::new(),
+            text: String::new(),
+            body: line.body.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: line.hash.clone(),
+        };
+        match &line.said {
+            Said::Text(text) => one.text.clone_from(text),
+            Said::Usage(interval, terms) => {
+                one.name.clone_from(&terms.name);
+                one.tenant.clone_from(&terms.tenant);
+                one.plan.clone_from(&terms.plan);
+                let mut sums = Sums::default();
+                sums.add(&interval.amounts);
+                one.usage = sums.0;
+                for level in Level::ALL {
+                    if let Some(peak) = interval.amounts.level(level).peak {
+                        one.usage.insert(format!("{}.peak", level.name()), peak.into());
+                    }
+                }
+                // What doesn't run counts nothing that could be read.
+                let ran = [Time::Running, Time::Paused]
+                    .iter()
+                    .any(|t| interval.amounts.time(*t) > 0);
+                let unread = Counter::ALL
+                    .into_iter()
+                    .filter(|c| ran && interval.amounts.counter(*c).is_none());
+                one.unread = unread.map(Counter::name).collect();
+            }
+        }
+        one
+    }
+}

@@ -1,0 +1,239 @@
+//! Taking readings of VEs.
+
+use hostel_model::id::VeId;
+use hostel_model::resolve::Effective;
+use hostel_model::state::State;
+use hostel_model::traffic::{Amount, Flow};
+use hostel_model::usage::{Condition, Counter, Level, Moment, Reading, Run, Terms};
+use hostel_system::cgroup::{DeviceIo, Hits, Pressure, Usage};
+use hostel_system::process::Init;
+use sha2::{Digest, Sha256};
+
+use super::record::hex;
+use crate::host::Host;
+use crate::ve::record::{RunRecord, VeState};
+use crate::ve::registry::Catalogue;
+
+/// The keys of a definition that are limits: these, and all below them.
+const LIMITS: [&str; 7] = ["cpu", "memory", "io", "disk.size", "disk.inodes", "processes", "net"];
+
+/// What has passed a VE's interfaces since it was made.
+pub(crate) type Passed = Vec<(Flow, Amount)>;
+
+/// The terms that a definition comes to.
+pub(crate) fn terms(ve: &Effective) -> Terms {
+    let is_limit = |key: &str| {
+        LIMITS.iter().any(|limit| {
+            key.strip_prefix(limit)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    let limits = ve.settings().into_iter().filter(|(key, ..)| is_limit(key));
+    Terms {
+        name: ve.name.to_string(),
+        tenant: ve.tenant.to_string(),
+        plan: ve.plan.to_string(),
+        limits: limits.map(|(key, value, _)| (key, value)).collect(),
+    }
+}
+
+/// Which VE it is for all time. What its machine id is made from is nobody's business, and can't be told from this.
+fn life(state: &VeState) -> String {
+    let hash = Sha256::digest(format!("hostel ledger\n{}\n{}", state.id, state.seed));
+    hex(&hash[..16])
+}
+
+/// The counters of a run, and the levels of what runs.
+fn fill(reading: &mut Reading, usage: &Usage, hits: &Hits, io: Option<DeviceIo>) {
+    let some = |p: Option<Pressure>| p.map(|p| p.some_us);
+    let full = |p: Option<Pressure>| p.and_then(|p| p.full_us);
+    let counters = [
+        (Counter::Cpu, usage.cpu.total_ns),
+        (Counter::CpuUser, usage.cpu.user_ns),
+        (Counter::CpuSystem, usage.cpu.system_ns),
+        (Counter::Throttled, usage.throttled.map(|t| t.ns)),
+        (Counter::CapPeriods, usage.throttled.map(|t| t.periods)),
+        (Counter::CapHits, usage.throttled.map(|t| t.throttled)),
+        (Counter::ReadBytes, io.map(|io| io.read_bytes)),
+        (Counter::WriteBytes, io.map(|io| io.write_bytes)),
+        (Counter::ReadOps, io.map(|io| io.read_ops)),
+        (Counter::WriteOps, io.map(|io| io.write_ops)),
+        (Counter::OomKills, hits.oom_kills),
+        (Counter::ForksRefused, hits.processes),
+        (Counter::MemoryHits, hits.memory),
+        (Counter::CpuSome, some(usage.cpu_pressure)),
+        (Counter::CpuFull, full(usage.cpu_pressure)),
+        (Counter::MemorySome, some(usage.memory_pressure)),
+        (Counter::MemoryFull, full(usage.memory_pressure)),
+        (Counter::IoSome, some(usage.io_pressure)),
+        (Counter::IoFull, full(usage.io_pressure)),
+    ];
+    for (counter, value) in counters {
+        reading.counters[counter as usize] = value;
+    }
+    reading.memory_peak = usage.memory_peak;
+}
+
+impl Host {
+    /// Now.
+    pub(crate) fn moment(&self) -> Moment {
+        let (wall_ns, up_ns) = (self.moments)();
+        Moment {
+            wall_ns,
+            boot: self.boot_id.clone(),
+            up_ns,
+        }
+    }
+
+    fn run_of(&self, init: Init, now: &Moment) -> Run {
+        let age = self.guests.age(init).unwrap_or_default();
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        Run {
+            pid: init.pid,
+            ticks: init.start_time,
+            began_ns: now.up_ns.saturating_sub(age),
+        }
+    }
+
+    /// All that can be measured of a VE now. `None`: it has just ended, and whoever clears up after it notes that.
+    pub(crate) fn measure(&self, state: &VeState, terms: Option<Terms>, traffic: Option<Passed>) -> Option<Reading> {
+        // Before anything is looked at: a reading is never of a later time than the end of what it is of.
+        let at = self.moment();
+        let reality = self.reality(state.id).ok()?;
+        let condition = match reality.state {
+            _ if reality.remains => return None,
+            State::Running => Condition::Running,
+            State::Paused => Condition::Paused,
+            State::Suspended => Condition::Suspended,
+            State::Stopped | State::Mounted | State::Broken => Condition::Stopped,
+        };
+        let mut reading = Reading::bare(life(state), state.id.get(), at, condition);
+        if let Some(init) = reality.init {
+            reading.run = Some(self.run_of(init, &reading.at));
+            if let Ok(usage) = self.cgroups.usage(state.id) {
+                let hits = self.cgroups.hits(state.id);
+                fill(&mut reading, &usage, &hits, self.io_of(state, &usage));
+                reading.levels[Level::Memory as usize] = usage.memory;
+                reading.levels[Level::Swap as usize] = usage.swap;
+                reading.levels[Level::Processes as usize] = usage.processes;
+            }
+        }
+        let root = reality.init.map(|init| self.root_of(init));
+        let disk = self
+            .disks
+            .get(state.driver)
+            .look(&self.dirs.ve(state.id), root.as_deref());
+        reading.levels[Level::Disk as usize] = disk.used;
+        reading.levels[Level::Inodes as usize] = disk.inodes_used;
+        reading.terms = terms;
+        reading.traffic = traffic;
+        match reality.init {
+            Some(init) if !self.guests.alive(init) => None,
+            _ => Some(reading),
+        }
+    }
+
+    /// What has passed a VE's interfaces; `None` if that can't be told.
+    pub(crate) fn passed(&self, state: &VeState) -> Option<Passed> {
+        let traffic = self.traffic(state.id, &state.numbers()).ok()?;
+        Some(traffic.totals().into_iter().collect())
+    }
+
+    /// The terms of a VE, as its definition says now. Whose it is, its record knows better: another tenant that was
+    /// written into the definition by hand hasn't got it yet.
+    pub(crate) fn terms_of(&self, state: &VeState) -> Option<Terms> {
+        let ve = self.effective(&state.name, &mut Catalogue::default()).ok()?;
+        let mut terms = terms(&ve);
+        if let Some(tenant) = &state.tenant {
+            terms.tenant = tenant.to_string();
+        }
+        Some(terms)
+    }
+
+    /// Notes how a VE is and what it has used, as something about it changes. Never fails: an operation must not, for the
+    /// sake of this. `terms`: what holds from now on, if that may be new.
+    pub(crate) fn note_usage(&self, state: &VeState, terms: Option<Terms>) {
+        if let Some(reading) = self.measure(state, terms, self.passed(state)) {
+            self.note(&reading);
+        }
+    }
+
+    /// Notes how a VE is, whatever of it has just changed: it has been paused, say.
+    pub(crate) fn note_change(&self, id: VeId) {
+        if let Ok(state) = self.state(id) {
+            self.note_usage(&state, self.terms_of(&state));
+        }
+    }
+
+    /// Notes how a VE is that is about to be ended: what it has in memory can't be told afterwards.
+    pub(crate) fn note_ending(&self, id: VeId) {
+        if let Ok(state) = self.state(id)
+            && let Some(reading) = self.measure(&state, None, None)
+        {
+            self.note(&reading);
+        }
+    }
+
+    /// Notes that a VE has begun to run: what holds from now on. Its counters begin at nothing, and needn't be read.
+    pub(crate) fn note_begin(&self, state: &VeState, terms: Option<Terms>) {
+        let now = self.moment();
+        let mut reading = Reading::bare(life(state), state.id.get(), now, Condition::Running);
+        let Some(record) = RunRecord::read(&self.dirs.run(state.id)) else {
+            return;
+        };
+        reading.run = Some(self.run_of(record.init, &reading.at));
+        reading.terms = terms;
+        self.note(&reading);
+    }
+
+    /// Notes that a VE was made: nothing has passed its interfaces yet.
+    pub(crate) fn note_birth(&self, state: &VeState) {
+        if let Some(reading) = self.measure(state, self.terms_of(state), Some(Passed::new())) {
+            self.note(&reading);
+        }
+    }
+
+    /// Notes that a VE is no more.
+    pub(crate) fn note_gone(&self, state: &VeState) {
+        let reading = Reading::bare(life(state), state.id.get(), self.moment(), Condition::Gone);
+        self.note(&reading);
+    }
+
+    /// Notes the last counters of a VE that has ended, before its groups go. Gives the run, for [`Host::note_after`];
+    /// `None` if there is nothing to note.
+    pub(crate) fn note_last(&self, id: VeId) -> Option<(VeState, Option<Run>)> {
+        if !self.cgroups.exists(id) {
+            return None;
+        }
+        let state = self.state(id).ok()?;
+        let mut reading = self.ended(&state);
+        let record = RunRecord::read(&self.dirs.run(id)).filter(|record| record.boot_id == self.boot_id);
+        reading.run = record.map(|record| self.run_of(record.init, &reading.at));
+        let usage = self.cgroups.usage(id).ok()?;
+        let hits = self.cgroups.hits(id);
+        fill(&mut reading, &usage, &hits, self.io_of(&state, &usage));
+        self.note(&reading);
+        Some((state, reading.run))
+    }
+
+    /// Notes what is known when all of a run has been cleared up: what has passed its interfaces, and the disk it leaves.
+    pub(crate) fn note_after(&self, (state, run): (VeState, Option<Run>)) {
+        let mut reading = self.ended(&state);
+        reading.run = run;
+        reading.traffic = self.passed(&state);
+        let disk = self.disks.get(state.driver).look(&self.dirs.ve(state.id), None);
+        reading.levels[Level::Disk as usize] = disk.used;
+        reading.levels[Level::Inodes as usize] = disk.inodes_used;
+        self.note(&reading);
+    }
+
+    fn ended(&self, state: &VeState) -> Reading {
+        let suspended = self.is_suspended(state.id);
+        let condition = if suspended {
+            Condition::Suspended
+        } else {
+            Condition::Stopped
+        };
+        Reading::bare(life(state), state.id.get(), self.moment(), condition)
+    }
+}

@@ -1,0 +1,29 @@
+//! The ledger: what every VE has used, in records that nobody can change unseen. What it says and means:
+//! docs/METERING.md.
+//!
+//! Whoever changes or ends a VE takes a reading ([`measure`]) and leaves it in the spool ([`spool`]), a file in /run, which
+//! takes microseconds and can't fail for the disk's sake. Whoever has time enters what lies there into the ledger
+//! ([`store`], [`book`]): the manager, or where none runs the command itself when the VE's lock is free again. What can't
+//! be entered goes to a spool on the disk, and into the ledger with the next that can.
+
+mod book;
+mod measure;
+mod month;
+mod query;
+mod record;
+mod settle;
+mod spool;
+mod store;
+#[cfg(test)]
+mod tests;
+mod thin;
+mod verify;
+
+pub(crate) use measure::terms;
+pub use month::Month;
+pub use query::{Line, Said};
+pub use record::{Hash, Kind};
+pub(crate) use settle::MANAGER;
+pub use store::Ledger;
+pub use thin::Policy;
+pub use verify::{Broken, Verified};

@@ -1,0 +1,135 @@
+//! Reading the ledger.
+
+use std::collections::BTreeMap;
+
+use hostel_model::usage::{Interval, Terms, decode};
+use rusqlite::params;
+use serde::Deserialize;
+
+use super::record::{Hash, Kind, hex};
+use super::store::Ledger;
+use crate::error::{Class, Error, Result};
+
+/// A record, read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Its number.
+    pub seq: i64,
+    /// What it is.
+    pub kind: Kind,
+    /// The VE for all time; empty: of none.
+    pub life: String,
+    /// The VE's number; 0: of none.
+    pub id: u32,
+    /// The numbers of the records with its VE and its terms.
+    pub refers: (i64, i64),
+    /// When it begins and ends, in nanoseconds since 1970.
+    pub at: (i64, i64),
+    /// What it says.
+    pub said: Said,
+    /// Its bytes.
+    pub body: Vec<u8>,
+    /// Its hash.
+    pub hash: String,
+}
+
+/// What a record says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Said {
+    /// What was used, and under which terms.
+    Usage(Box<Interval>, Terms),
+    /// Something else, as JSON.
+    Text(String),
+}
+
+/// The body of the record in which a VE appears.
+#[derive(Debug, Deserialize)]
+pub(super) struct Life {
+    life: String,
+    pub(super) id: u32,
+}
+
+/// What records refer to.
+#[derive(Default)]
+struct Referred {
+    lives: BTreeMap<i64, Life>,
+    terms: BTreeMap<i64, Terms>,
+}
+
+fn makes_no_sense(seq: i64) -> Error {
+    Error::new(Class::Failed, format!("record {seq} of the ledger makes no sense"))
+        .hint("see what is wrong with: hostel ledger verify")
+}
+
+impl Ledger {
+    /// Each record that says something of the time between these moments, in the order in which they were written.
+    /// `all`: also those that don't say what was used.
+    pub fn each(
+        &mut self,
+        (from_ns, to_ns): (i64, i64),
+        all: bool,
+        see: &mut dyn FnMut(Line) -> Result<()>,
+    ) -> Result<()> {
+        // All is of one moment: nothing that is put together meanwhile is seen twice, or not at all.
+        let view = self.connection.transaction()?;
+        let mut referred = Referred::default();
+        let mut find = view.prepare("SELECT seq, kind, body FROM record WHERE kind = ?1 OR kind = ?2")?;
+        let mut rows = find.query([Kind::Life.number(), Kind::Terms.number()])?;
+        while let Some(row) = rows.next()? {
+            let (seq, kind, body): (i64, i64, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            if kind == Kind::Life.number() {
+                let life = serde_json::from_slice(&body).map_err(|_| makes_no_sense(seq))?;
+                referred.lives.insert(seq, life);
+            } else {
+                let terms = serde_json::from_slice(&body).map_err(|_| makes_no_sense(seq))?;
+                referred.terms.insert(seq, terms);
+            }
+        }
+        let mut find = view.prepare(
+            "SELECT seq, kind, life, terms, begins, ends, body, hash FROM record \
+             WHERE ends >= ?1 AND begins < ?2 AND (?3 OR kind IN (3, 4, 5)) ORDER BY seq",
+        )?;
+        let mut rows = find.query(params![from_ns, to_ns, all])?;
+        while let Some(row) = rows.next()? {
+            let seq: i64 = row.get(0)?;
+            let kind = Kind::of(row.get(1)?).ok_or_else(|| makes_no_sense(seq))?;
+            let hash: Hash = row.get(7)?;
+            let mut line = Line {
+                seq,
+                kind,
+                life: String::new(),
+                id: 0,
+                refers: (row.get(2)?, row.get(3)?),
+                at: (row.get(4)?, row.get(5)?),
+                said: Said::Text(String::new()),
+                body: row.get(6)?,
+                hash: hex(&hash),
+            };
+            referred.fill(&mut line)?;
+            see(line)?;
+        }
+        Ok(())
+    }
+}
+
+impl Referred {
+    fn fill(&self, line: &mut Line) -> Result<()> {
+        if let Some(life) = self.lives.get(&line.refers.0) {
+            line.life.clone_from(&life.life);
+            line.id = life.id;
+        }
+        let none = || makes_no_sense(line.seq);
+        line.said = match line.kind.is_usage() {
+            true => {
+                let interval = Box::new(Interval {
+                    from_ns: line.at.0,
+                    to_ns: line.at.1,
+                    amounts: decode(&line.body).ok_or_else(none)?,
+                });
+                Said::Usage(interval, self.terms.get(&line.refers.1).ok_or_else(none)?.clone())
+            }
+            false => Said::Text(String::from_utf8(line.body.clone()).map_err(|_| none())?),
+        };
+        Ok(())
+    }
+}

@@ -1,0 +1,87 @@
+//! From the spool into the ledger.
+
+use std::time::Duration;
+
+use hostel_model::usage::Reading;
+
+use super::spool::Spool;
+use super::store::Ledger;
+use crate::error::Result;
+use crate::facade::{Progress, Silent};
+use crate::host::Host;
+use crate::interrupt;
+use crate::lock::{Lock, Patience, Subject};
+
+/// The lock of whoever writes the ledger. It is held for moments.
+const LEDGER: Subject = Subject::Host("ledger");
+/// How long it is waited for: whoever comes next enters what we leave.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The lock of the manager.
+pub(crate) const MANAGER: Subject = Subject::Host("manager");
+
+impl Host {
+    pub(super) fn spool(&self) -> Spool {
+        Spool::at(self.dirs.run_usage(), self.dirs.usage())
+    }
+
+    /// Leaves a reading for the ledger. If neither /run nor the disk takes it, what it says is part of the next.
+    pub(super) fn note(&self, reading: &Reading) {
+        let _ = self.spool().leave(reading);
+    }
+
+    /// Nobody else writes the ledger while this is held.
+    pub(crate) fn lock_ledger(&self, verb: &str) -> Result<Lock> {
+        let patience = Patience {
+            wait: PATIENCE,
+            progress: &Silent,
+            interrupted: interrupt::flag(),
+        };
+        self.locks.take(LEDGER, verb, &patience)
+    }
+
+    /// Enters what lies in the spool, unless a manager does that. Whoever calls has done what he was asked for: what can't
+    /// be entered is told of, and kept for the next.
+    pub(crate) fn settle_usage(&self, verb: &str, progress: &dyn Progress) {
+        if self.locks.holder(MANAGER).is_ok_and(|holder| holder.is_some()) {
+            return;
+        }
+        if self.spool().is_empty().unwrap_or(false) {
+            return;
+        }
+        if let Err(e) = self.enter_usage(verb, Vec::new(), progress) {
+            progress.note(&format!(
+                "usage could not be entered into the ledger, and is kept for the next time: {}",
+                crate::error::chain(&e)
+            ));
+        }
+    }
+
+    /// Enters what lies in the spool and these readings of now. How many were entered.
+    pub(crate) fn enter_usage(&self, verb: &str, now: Vec<Reading>, progress: &dyn Progress) -> Result<usize> {
+        let spool = self.spool();
+        let lock = self.lock_ledger(verb)?;
+        let mut told = Vec::new();
+        let spooled = spool.all(&mut told)?;
+        told.iter().for_each(|line| progress.note(line));
+        // Those of former boots come first, as they lie there; those of this one in the order of its clock.
+        let (mut readings, mut ours): (Vec<Reading>, Vec<Reading>) = spooled
+            .iter()
+            .map(|one| one.reading.clone())
+            .partition(|reading| reading.at.boot != self.boot_id);
+        ours.extend(now);
+        ours.sort_by_key(|reading| reading.at.up_ns);
+        readings.extend(ours);
+        let entered = Ledger::open(&self.dirs.ledger()).and_then(|mut ledger| ledger.enter(&readings));
+        let entered = match entered {
+            Ok(entered) => entered,
+            Err(e) => {
+                // The ledger's trouble may be the disk's; then it stays where it is.
+                let _ = spool.keep_all(&spooled);
+                return Err(e);
+            }
+        };
+        spool.forget(&spooled)?;
+        drop(lock);
+        Ok(entered)
+    }
+}

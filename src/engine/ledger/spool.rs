@@ -1,0 +1,150 @@
+//! Readings that are not in the ledger yet: a file each, written whole or not at all.
+//!
+//! They are left in /run, where nothing has to be waited for, and no disk can be full or broken. What can't be entered
+//! moves to a folder beside the ledger, one for each boot of the host, where it outlives the next.
+
+use std::path::{Path, PathBuf};
+
+use hostel_model::usage::Reading;
+use hostel_system::file;
+
+use crate::error::{Class, Error, Result};
+
+/// Where readings lie.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    run: PathBuf,
+    disk: PathBuf,
+}
+
+/// A reading, and the file that it is from.
+#[derive(Debug)]
+pub struct Spooled {
+    /// The reading.
+    pub reading: Reading,
+    /// Its file.
+    pub file: PathBuf,
+}
+
+/// Its name in order of time; the process beside, so that two at once don't meet.
+fn name(reading: &Reading) -> String {
+    format!("{:020}-{}-{}.json", reading.at.up_ns, reading.id, std::process::id())
+}
+
+fn failed(path: &Path) -> impl Fn(std::io::Error) -> Error {
+    move |e| {
+        let full = e.kind() == std::io::ErrorKind::StorageFull;
+        let class = if full { Class::Limit } else { Class::Failed };
+        Error::new(class, format!("cannot note usage in {}", path.display())).because(e)
+    }
+}
+
+fn write(dir: &Path, reading: &Reading, durable: bool) -> Result<()> {
+    let path = dir.join(name(reading));
+    let fail = failed(&path);
+    let text = serde_json::to_vec(reading).map_err(|e| fail(e.into()))?;
+    if durable {
+        return Ok(file::write_atomic(&path, &text, 0o600)?);
+    }
+    // Past the places where proofs make files fail: whether this works must make no difference to an operation.
+    std::fs::create_dir_all(dir).map_err(&fail)?;
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::rename(&temporary, &path))
+        .inspect_err(|_| drop(std::fs::remove_file(&temporary)))
+        .map_err(&fail)
+}
+
+/// The entries of a directory in order of their names; none if there is no such directory.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(failed(dir))?,
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    Ok(paths)
+}
+
+impl Spool {
+    /// The one in these two directories.
+    pub fn at(run: PathBuf, disk: PathBuf) -> Self {
+        Self { run, disk }
+    }
+
+    /// Leaves a reading. Where /run has no room for it, on the disk.
+    pub fn leave(&self, reading: &Reading) -> Result<()> {
+        write(&self.run, reading, false).or_else(|_| self.keep(reading))
+    }
+
+    /// Leaves it on the disk, to outlive this boot.
+    fn keep(&self, reading: &Reading) -> Result<()> {
+        let boot = &reading.at.boot;
+        let known = entries(&self.disk)?
+            .into_iter()
+            .find(|dir| dir.to_string_lossy().ends_with(boot.as_str()));
+        // In the order in which boots are first heard of.
+        let dir = known.unwrap_or_else(|| self.disk.join(format!("{:020}-{boot}", reading.at.wall_ns)));
+        file::make_dir(&dir)?;
+        write(&dir, reading, true)
+    }
+
+    /// All that is there, in the order in which it was taken: that of former boots first. What makes no sense is renamed
+    /// aside, and told.
+    pub fn all(&self, told: &mut Vec<String>) -> Result<Vec<Spooled>> {
+        let mut found = Vec::new();
+        for dir in entries(&self.disk)? {
+            found.extend(entries(&dir)?);
+        }
+        found.extend(entries(&self.run)?);
+        let mut readings = Vec::new();
+        for path in found
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        {
+            let text = match std::fs::read(&path) {
+                // Another has entered it just now.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                other => other.map_err(failed(&path))?,
+            };
+            match serde_json::from_slice(&text) {
+                Ok(reading) => readings.push(Spooled { reading, file: path }),
+                Err(e) => {
+                    let aside = path.with_extension("broken");
+                    std::fs::rename(&path, &aside).map_err(failed(&path))?;
+                    told.push(format!(
+                        "a note of usage can't be read and lies at {}: {e}",
+                        aside.display()
+                    ));
+                }
+            }
+        }
+        Ok(readings)
+    }
+
+    /// Is anything there?
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(entries(&self.run)?.is_empty() && entries(&self.disk)?.is_empty())
+    }
+
+    /// Removes what is in the ledger now.
+    pub fn forget(&self, entered: &[Spooled]) -> Result<()> {
+        for one in entered {
+            file::remove_file(&one.file)?;
+            // The folder of a former boot, once it is empty.
+            if let Some(dir) = one.file.parent().filter(|dir| dir.starts_with(&self.disk)) {
+                let _ = std::fs::remove_dir(dir);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings what lies in /run to the disk: the ledger can't take it now, and may not until after the next boot.
+    pub fn keep_all(&self, spooled: &[Spooled]) -> Result<()> {
+        for one in spooled.iter().filter(|one| one.file.starts_with(&self.run)) {
+            self.keep(&one.reading)?;
+            file::remove_file(&one.file)?;
+        }
+        Ok(())
+    }
+}

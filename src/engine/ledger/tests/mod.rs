@@ -1,0 +1,4 @@
+//! The ledger: on its own, and on hosts of fakes.
+
+mod chain;
+mod life;

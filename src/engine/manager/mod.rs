@@ -1,0 +1,68 @@
+//! The manager: measures the VEs again and again. It keeps nothing that isn't on disk but what saves it work, so whoever
+//! ends it, and however, changes nothing about any VE; without it each stop still enters what a VE has used.
+
+mod known;
+mod sampler;
+
+use std::time::{Duration, Instant};
+
+use hostel_system::notify::Notify;
+
+use crate::error::{Result, chain};
+use crate::facade::{Engine, Progress, Silent};
+use crate::interrupt;
+use crate::ledger::MANAGER;
+use crate::lock::Patience;
+
+pub(crate) use sampler::Sampler;
+
+/// How often it looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How often it tells that it is alive, if nobody says how often that is wanted.
+const ALIVE: Duration = Duration::from_secs(60);
+
+impl Engine {
+    /// Measures all VEs that run, at the interval of hostel.toml, until told to end. There is one manager at a time.
+    /// `progress` is told what goes wrong, once for as long as it does.
+    pub fn manage(&self, progress: &dyn Progress) -> Result<()> {
+        let patience = Patience {
+            wait: self.host.patience,
+            progress: &Silent,
+            interrupted: interrupt::flag(),
+        };
+        let _lock = self.host.locks.take(MANAGER, "manager", &patience)?;
+        let notify = Notify::of_environment();
+        let heartbeat = notify.watchdog().map_or(ALIVE, |most| most / 2);
+        let interval = self.host.config.metering.interval.duration();
+        let mut sampler = Sampler::new(&self.host);
+        let (mut due, mut beat, mut trouble) = (Instant::now(), Instant::now(), None);
+        let mut status = "starting".to_owned();
+        notify.ready();
+        while !interrupt::raised() {
+            if Instant::now() >= due {
+                match sampler.pass(progress) {
+                    Ok(pass) => (status, trouble) = (pass.to_string(), None),
+                    Err(e) => {
+                        let why = chain(&e);
+                        if trouble.as_ref() != Some(&why) {
+                            progress.note(&why);
+                        }
+                        status.clone_from(&why);
+                        trouble = Some(why);
+                    }
+                }
+                // After a long pause of the host or the disk it goes on from now, and makes up for nothing.
+                due = (due + interval).max(Instant::now());
+                beat = Instant::now();
+            }
+            if Instant::now() >= beat {
+                notify.alive(&status);
+                beat = Instant::now() + heartbeat;
+            }
+            std::thread::sleep(LOOK.min(due.saturating_duration_since(Instant::now())));
+        }
+        notify.stopping();
+        Ok(())
+    }
+}

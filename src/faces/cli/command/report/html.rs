@@ -1,0 +1,349 @@
+//! `hostel report --format html`: one page that needs nothing else.
+
+use hostel_engine::facade::{Row, Window};
+use hostel_engine::{Class, Error};
+use hostel_model::prices::Bill;
+use hostel_model::usage::{DAY, HOUR};
+use serde::Serialize;
+use tera::{Context, Tera};
+
+use super::{average, passed, peak, small};
+use crate::cli::human::{bytes, seconds};
+
+const PAGE: &str = include_str!("../../../../../templates/report.html.tera");
+
+/// The most columns of a chart.
+const MOST: i64 = 1000;
+
+/// What a page shows.
+pub struct Page<'a> {
+    /// Whose usage it is.
+    pub title: String,
+    /// Of which time.
+    pub window: Window,
+    /// Now, in nanoseconds since 1970.
+    pub now_ns: i64,
+    /// The length of a column in nanoseconds: an hour or a day.
+    pub step: i64,
+    /// A row for each of these.
+    pub course: &'a [Row],
+    /// What the rows of the table are of.
+    pub of: &'static str,
+    /// The rows; the first is the total.
+    pub rows: &'a [Row],
+    /// What it costs.
+    pub bills: Option<&'a [Bill]>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tile {
+    what: &'static str,
+    value: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Bar {
+    class: &'static str,
+    x: String,
+    y: String,
+    width: String,
+    height: String,
+    title: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Chart {
+    what: &'static str,
+    two: bool,
+    most: String,
+    bars: Vec<Bar>,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    all: bool,
+    cells: Vec<String>,
+}
+
+/// How long a step is, so that a chart has neither few columns nor very many.
+pub fn step(window: Window) -> i64 {
+    let length = window.to_ns.saturating_sub(window.from_ns);
+    if length <= 4 * DAY { HOUR } else { DAY }
+}
+
+impl Page<'_> {
+    /// The page.
+    pub fn render(&self) -> Result<String, Error> {
+        let mut context = Context::new();
+        let to = self.window.to_ns.min(self.now_ns);
+        context.insert("title", &self.title);
+        context.insert("from", &minute(self.window.from_ns));
+        context.insert("to", &minute(to));
+        context.insert("made", &minute(self.now_ns));
+        let step = if self.step == HOUR { "hour" } else { "day" };
+        context.insert("step", &step);
+        context.insert("tiles", &self.rows.first().map(tiles).unwrap_or_default());
+        let columns = self.columns();
+        context.insert("first", &columns.first().map(|c| minute(c.0)).unwrap_or_default());
+        context.insert("last", &columns.last().map(|c| minute(c.0)).unwrap_or_default());
+        context.insert("charts", &charts(&columns));
+        let heads = [
+            self.of, "VEs", "Ran", "CPU", "Memory", "Peak", "Disk", "Read", "Written", "In", "Out",
+        ];
+        context.insert("heads", &heads);
+        context.insert("rows", &self.rows.iter().map(line).collect::<Vec<_>>());
+        let bills = self.bills.unwrap_or_default();
+        context.insert("bill", &lines(bills));
+        let currency = bills.first().map(|bill| bill.currency.clone());
+        context.insert("currency", &currency.unwrap_or_default());
+        Tera::one_off(PAGE, &context, true).map_err(|e| Error::new(Class::Failed, "cannot make the page").because(e))
+    }
+
+    /// The columns of the charts, each with its beginning; those too in which nothing was.
+    fn columns(&self) -> Vec<(i64, Option<&Row>)> {
+        let begins = |row: &Row| {
+            let at: jiff::Timestamp = row.group.as_ref()?.parse().ok()?;
+            i64::try_from(at.as_nanosecond()).ok()
+        };
+        let known: Vec<(i64, &Row)> = self.course.iter().filter_map(|row| Some((begins(row)?, row))).collect();
+        let (Some((first, _)), Some((last, _))) = (known.first(), known.last()) else {
+            return Vec::new();
+        };
+        let count = ((last - first) / self.step + 1).min(MOST);
+        let column = |n: i64| {
+            let at = first + n * self.step;
+            (at, known.iter().find(|(begins, _)| *begins == at).map(|(_, row)| *row))
+        };
+        (0..count).map(column).collect()
+    }
+}
+
+/// To the minute, as people write it.
+fn minute(ns: i64) -> String {
+    let at = jiff::Timestamp::from_second(ns.div_euclid(1_000_000_000)).unwrap_or_default();
+    at.strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+fn bits(n: u64) -> String {
+    match n {
+        0..1_000 => format!("{n} bit/s"),
+        1_000..1_000_000 => format!("{}.{} kbit/s", n / 1_000, n / 100 % 10),
+        1_000_000..1_000_000_000 => format!("{}.{} Mbit/s", n / 1_000_000, n / 100_000 % 10),
+        _ => format!("{}.{} Gbit/s", n / 1_000_000_000, n / 100_000_000 % 10),
+    }
+}
+
+fn span(row: &Row, name: &str) -> String {
+    seconds(small(row.sums.get(name) / 1_000_000_000))
+}
+
+fn level(n: Option<u64>) -> String {
+    n.map_or_else(|| "–".to_owned(), bytes)
+}
+
+fn tiles(row: &Row) -> Vec<Tile> {
+    let tile = |what, value| Tile { what, value };
+    let p95 = row.p95.map_or_else(|| "–".to_owned(), |[a, b]| bits(a.max(b)));
+    vec![
+        tile("virtual environments", row.ves.to_string()),
+        tile("processor time", span(row, "cpu_ns")),
+        tile("memory, average", level(average(row, "memory"))),
+        tile("disk, average", level(average(row, "disk"))),
+        tile("traffic in", bytes(small(passed(row, "in")))),
+        tile("traffic out", bytes(small(passed(row, "out")))),
+        tile("95th percentile", p95),
+    ]
+}
+
+fn line(row: &Row) -> Line {
+    let sum = |name: &str| bytes(small(row.sums.get(name)));
+    Line {
+        all: row.group.is_none(),
+        cells: vec![
+            row.group.clone().unwrap_or_else(|| "Total".to_owned()),
+            row.ves.to_string(),
+            span(row, "running_ns"),
+            span(row, "cpu_ns"),
+            level(average(row, "memory")),
+            level(peak(row, "memory")),
+            level(average(row, "disk")),
+            sum("disk_read_bytes"),
+            sum("disk_write_bytes"),
+            bytes(small(passed(row, "in"))),
+            bytes(small(passed(row, "out"))),
+        ],
+    }
+}
+
+fn lines(bills: &[Bill]) -> Vec<Line> {
+    let mut all = Vec::new();
+    for bill in bills {
+        let whose = bill.group.clone().unwrap_or_else(|| "Total".to_owned());
+        for line in &bill.lines {
+            let cells = [
+                whose.clone(),
+                line.text.clone(),
+                format!("{} {}", line.units, line.unit),
+                line.price.clone(),
+                line.sum.clone(),
+            ];
+            all.push(Line {
+                all: false,
+                cells: cells.to_vec(),
+            });
+        }
+        all.push(Line {
+            all: true,
+            cells: vec![whose, String::new(), String::new(), String::new(), bill.total.clone()],
+        });
+    }
+    all
+}
+
+/// A value of a column for each of the series.
+type Value = fn(&Row) -> u64;
+
+fn charts(columns: &[(i64, Option<&Row>)]) -> Vec<Chart> {
+    let cpu: Value = |row| small(row.sums.get("cpu_ns") / 1_000_000_000);
+    let inward: Value = |row| small(passed(row, "in"));
+    let outward: Value = |row| small(passed(row, "out"));
+    let memory: Value = |row| average(row, "memory").unwrap_or(0);
+    let disk: Value = |row| average(row, "disk").unwrap_or(0);
+    vec![
+        chart("Processor time", columns, &[("one", cpu)], seconds),
+        chart("Memory, average", columns, &[("one", memory)], bytes),
+        chart("Disk, average", columns, &[("one", disk)], bytes),
+        chart("Traffic", columns, &[("one", inward), ("two", outward)], bytes),
+    ]
+}
+
+/// Columns of one series, or of several beside each other, as high as a chart is at the most of them.
+#[allow(clippy::cast_precision_loss)] // places on a page of a thousand units
+fn chart(
+    what: &'static str,
+    columns: &[(i64, Option<&Row>)],
+    series: &[(&'static str, Value)],
+    text: fn(u64) -> String,
+) -> Chart {
+    let value = |row: &Option<&Row>, of: Value| row.map_or(0, of);
+    let all = columns
+        .iter()
+        .flat_map(|(_, row)| series.iter().map(move |(_, of)| value(row, *of)));
+    let most = all.max().unwrap_or(0);
+    let column = 1000.0 / columns.len().max(1) as f64;
+    let width = column * 0.8 / series.len() as f64;
+    let mut bars = Vec::new();
+    for (n, (at, row)) in columns.iter().enumerate() {
+        for (m, (class, of)) in series.iter().enumerate() {
+            let value = value(row, *of);
+            if value == 0 {
+                continue;
+            }
+            let height = 198.0 * value as f64 / most as f64;
+            bars.push(Bar {
+                class,
+                x: format!("{:.2}", column * (n as f64 + 0.1) + width * m as f64),
+                y: format!("{:.2}", 199.0 - height),
+                width: format!("{width:.2}"),
+                height: format!("{height:.2}"),
+                title: format!("{}: {}", minute(*at), text(value)),
+            });
+        }
+    }
+    Chart {
+        what,
+        two: series.len() > 1,
+        most: text(most),
+        bars,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hostel_model::definition::Prices;
+    use hostel_model::usage::Sums;
+
+    use super::*;
+
+    fn row(group: Option<&str>, cpu_ns: u128, out: u128) -> Row {
+        let sums = [
+            ("cpu_ns", cpu_ns),
+            ("memory", 3 << 30),
+            ("memory.time", 3),
+            ("traffic.external.out.ipv4.bytes", out),
+        ];
+        Row {
+            group: group.map(str::to_owned),
+            ves: 1,
+            sums: Sums(sums.into_iter().map(|(k, n)| (k.to_owned(), n)).collect()),
+            peaks: vec![("memory", Some(2 << 30))],
+            p95: Some([0, 1_500_000]),
+        }
+    }
+
+    #[test]
+    fn a_page_stands_alone_and_shows_what_nothing_was_in() {
+        let hour = 3_600_000_000_000;
+        let course = [
+            row(Some("2026-10-01T00:00:00Z"), hour, 1 << 20),
+            row(Some("2026-10-03T00:00:00Z"), hour / 2, 0),
+        ];
+        let rows = [row(None, 2 * hour, 5), row(Some("<b>web1</b> (101)"), 2 * hour, 5)];
+        let prices = Prices::parse(
+            "prices.toml",
+            "currency = \"EUR\"\n[[price]]\nname = \"Processor time\"\nusage = \"cpu\"\nprice = \"0.02\"\n",
+        )
+        .unwrap();
+        let bills = [prices.bill(Some("web1".into()), &rows[1].sums)];
+        let begins: jiff::Timestamp = "2026-10-01T00:00:00Z".parse().unwrap();
+        let from_ns = i64::try_from(begins.as_nanosecond()).unwrap();
+        let window = Window {
+            from_ns,
+            to_ns: from_ns + 31 * DAY,
+        };
+        let page = Page {
+            title: "Usage of acme".into(),
+            window,
+            now_ns: from_ns + 10 * DAY,
+            step: step(window),
+            course: &course,
+            of: "VE",
+            rows: &rows,
+            bills: Some(&bills),
+        };
+        let text = page.render().unwrap();
+        for one in [
+            "<h1>Usage of acme</h1>",
+            "2026-10-01 00:00 to 2026-10-11 00:00, in UTC",
+            "By the day",
+            "1.5 Mbit",
+            "&lt;b&gt;web1",
+            "2.000 CPU-hour",
+            "0.04",
+            // Three columns, of which the second is empty; the third is half as high as the first.
+            "<rect class=\"one\" x=\"33.33\" y=\"1.00\" width=\"266.67\" height=\"198.00\"><title>2026-10-01 00:00: 1h00m</title>",
+            "<rect class=\"one\" x=\"700.00\" y=\"100.00\" width=\"266.67\" height=\"99.00\"><title>2026-10-03 00:00: 30m00s</title>",
+        ] {
+            assert!(text.contains(one), "{one}\n{text}");
+        }
+        for other in ["http", "src=", "<script", "<b>web1"] {
+            assert!(!text.contains(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_which_nothing_is_known_makes_a_page_too() {
+        let window = Window { from_ns: 0, to_ns: DAY };
+        let page = Page {
+            title: "Usage of all".into(),
+            window,
+            now_ns: DAY,
+            step: step(window),
+            course: &[],
+            of: "Tenant",
+            rows: &[],
+            bills: None,
+        };
+        assert!(page.render().unwrap().contains("By the hour"));
+    }
+}

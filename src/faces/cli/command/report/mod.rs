@@ -1,0 +1,310 @@
+//! `hostel report`
+
+mod bill;
+mod html;
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use hostel_engine::facade::{By, Row, Whose, Window};
+use hostel_engine::{Class, Error};
+use hostel_model::id::TenantName;
+use hostel_model::usage::HOUR;
+use serde_json::{Map, Value};
+
+use super::Done;
+use crate::cli::context::Context;
+use crate::cli::csv;
+use crate::cli::exit::Exit;
+use crate::cli::human::{bytes, seconds};
+use crate::cli::table::{Cell, Column, Table};
+use crate::cli::values::duration;
+use crate::cli::window;
+
+/// Show what VEs have used
+///
+/// Worked out from the ledger for any time, which is this month if nothing else is said; all times are in UTC. The first
+/// row is the total. What a VE used while it had another name, tenant or plan counts for those. Averages of memory and
+/// disk are of the time in which they were known, peaks are of one VE. With --format json, exact and with everything
+/// that is measured; what that is, and how: docs/METERING.md. With --invoice, what that costs by the prices in
+/// prices.toml, beside hostel.toml: each line is rounded once, and sums are of what is printed. With --format html, a
+/// page with charts that needs nothing else.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  hostel report --tenant acme --from 2026-10-01 --to 2026-10-15 --by day
+  hostel report --ve web1 --last 24h --by hour --format csv
+  hostel report --all --month 2026-10 --by tenant --invoice")]
+pub struct Report {
+    #[command(flatten)]
+    whose: Wanted,
+
+    /// Of this month
+    #[arg(long, value_name = "YYYY-MM", value_parser = window::month, conflicts_with_all = ["from", "to", "last"])]
+    month: Option<(i64, i64)>,
+
+    /// From this DATE or TIME on
+    #[arg(long, value_name = "TIME", value_parser = window::moment)]
+    from: Option<i64>,
+
+    /// Up to this DATE or TIME; now if not said
+    #[arg(long, value_name = "TIME", value_parser = window::moment, requires = "from")]
+    to: Option<i64>,
+
+    /// Of the last TIME
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "from")]
+    last: Option<Duration>,
+
+    /// A row for each of these
+    #[arg(long, value_name = "WHAT", default_value = "ve")]
+    by: Grouped,
+
+    /// What it costs, by prices.toml
+    #[arg(long)]
+    invoice: bool,
+
+    /// How it is printed
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+/// Whose usage is wanted: exactly one of them.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Wanted {
+    /// That of all VEs
+    #[arg(long)]
+    all: bool,
+
+    /// That of the VEs of TENANT, while they were its
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<TenantName>,
+
+    /// That of one VE, also if it is no more
+    #[arg(long, value_name = "NAME|ID")]
+    ve: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Grouped {
+    Tenant,
+    Ve,
+    Plan,
+    Day,
+    Hour,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Csv,
+    Html,
+}
+
+impl Grouped {
+    /// What a row is of.
+    const fn of(self) -> &'static str {
+        match self {
+            Self::Tenant => "Tenant",
+            Self::Ve => "VE",
+            Self::Plan => "Plan",
+            Self::Day => "Day",
+            Self::Hour => "Hour",
+        }
+    }
+}
+
+impl Report {
+    /// Does it.
+    pub fn run(&self, context: &Context) -> Done {
+        let whose = match (&self.whose.tenant, &self.whose.ve) {
+            (Some(tenant), _) => Whose::Tenant(tenant.to_string()),
+            (_, Some(ve)) => Whose::Ve(ve.clone()),
+            _ => Whose::All,
+        };
+        let by = match self.by {
+            Grouped::Tenant => By::Tenant,
+            Grouped::Ve => By::Ve,
+            Grouped::Plan => By::Plan,
+            Grouped::Day => By::Day,
+            Grouped::Hour => By::Hour,
+        };
+        let window = self.window(jiff::Timestamp::now())?;
+        let engine = context.engine()?;
+        let rows = engine.report(window, &whose, by, context)?;
+        let bills = if self.invoice { Some(engine.bills(&rows)?) } else { None };
+        match (self.format, &bills) {
+            (Format::Table, None) => context.print_table(&table(&rows, self.by))?,
+            (Format::Table, Some(bills)) => context.print_table(&bill::table(bills))?,
+            (Format::Json, None) => context.print_json(&rows.iter().map(object).collect::<Vec<_>>())?,
+            (Format::Json, Some(bills)) => context.print_json(bills)?,
+            (Format::Csv, None) => context.print(&sheet(&rows))?,
+            (Format::Csv, Some(bills)) => context.print(&bill::sheet(bills))?,
+            (Format::Html, _) => {
+                let step = html::step(window);
+                let course = if step == HOUR { By::Hour } else { By::Day };
+                let course = engine.report(window, &whose, course, context)?;
+                let page = html::Page {
+                    title: self.title(),
+                    window,
+                    now_ns: ns(jiff::Timestamp::now()),
+                    step,
+                    course: course.get(1..).unwrap_or_default(),
+                    of: self.by.of(),
+                    rows: &rows,
+                    bills: bills.as_deref(),
+                };
+                context.print(&page.render()?)?;
+            }
+        }
+        Ok(Exit::Ok)
+    }
+
+    fn title(&self) -> String {
+        match (&self.whose.tenant, &self.whose.ve) {
+            (Some(tenant), _) => format!("Usage of {tenant}"),
+            (_, Some(ve)) => format!("Usage of {ve}"),
+            _ => "Usage of all".to_owned(),
+        }
+    }
+
+    fn window(&self, now: jiff::Timestamp) -> Result<Window, Error> {
+        let now_ns = ns(now);
+        // Before it is read, the ledger is brought up to a moment that is later than this one.
+        let open = now_ns.saturating_add(60_000_000_000);
+        let (from_ns, to_ns) = match (self.month, self.from, self.last) {
+            (Some(month), ..) => month,
+            (_, Some(from), _) => (from, self.to.unwrap_or(open)),
+            (.., Some(last)) => {
+                let last = i64::try_from(last.as_nanos()).unwrap_or(i64::MAX);
+                (now_ns.saturating_sub(last), open)
+            }
+            _ => window::month_of(now).map_err(|e| Error::new(Class::Usage, e))?,
+        };
+        match from_ns < to_ns {
+            true => Ok(Window { from_ns, to_ns }),
+            false => Err(Error::new(Class::Usage, "the time asked for ends before it begins")),
+        }
+    }
+}
+
+fn ns(moment: jiff::Timestamp) -> i64 {
+    i64::try_from(moment.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// A sum that is shown as a number of 64 bits.
+fn small(n: u128) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+/// The average of a level; `None` if it was never known.
+fn average(row: &Row, level: &str) -> Option<u64> {
+    let time = row.sums.get(&format!("{level}.time"));
+    row.sums.get(level).checked_div(time).map(small)
+}
+
+/// Bytes of all classes and families in one direction.
+fn passed(row: &Row, direction: &str) -> u128 {
+    let way = format!(".{direction}.");
+    let flows = row.sums.0.iter();
+    let flows =
+        flows.filter(|(name, _)| name.starts_with("traffic.") && name.contains(&way) && name.ends_with(".bytes"));
+    flows.map(|(_, n)| n).sum()
+}
+
+fn peak(row: &Row, level: &str) -> Option<u64> {
+    row.peaks.iter().find(|(name, _)| *name == level)?.1
+}
+
+/// Everything, for programs: sums by their names, averages, peaks.
+fn object(row: &Row) -> Value {
+    // Numbers that JSON's readers would round are texts.
+    let number = |n: u128| u64::try_from(n).map_or_else(|_| Value::from(n.to_string()), Value::from);
+    let mut usage: Map<String, Value> = row.sums.0.iter().map(|(name, n)| (name.clone(), number(*n))).collect();
+    for (level, peak) in &row.peaks {
+        usage.insert(format!("{level}.peak"), (*peak).into());
+        usage.insert(format!("{level}.average"), average(row, level).into());
+        // As bills have it: a byte (or a process) for a second.
+        usage.insert(format!("{level}.seconds"), number(row.sums.get(level) / 1_000_000_000));
+    }
+    for (n, way) in ["in", "out"].into_iter().enumerate() {
+        usage.insert(format!("bandwidth.{way}.p95"), row.p95.map(|p95| p95[n]).into());
+    }
+    let mut object = Map::new();
+    object.insert("group".into(), row.group.clone().into());
+    object.insert("ves".into(), row.ves.into());
+    object.insert("usage".into(), usage.into());
+    object.into()
+}
+
+/// Bits per second; nothing where nothing is known.
+fn p95(row: &Row, way: usize) -> String {
+    row.p95.map_or_else(String::new, |p95| p95[way].to_string())
+}
+
+/// All columns that any row has.
+fn sheet(rows: &[Row]) -> String {
+    let mut names: Vec<&String> = rows.iter().flat_map(|row| row.sums.0.keys()).collect();
+    names.sort();
+    names.dedup();
+    let heads: Vec<&str> = ["group", "ves", "bandwidth.in.p95", "bandwidth.out.p95"]
+        .into_iter()
+        .chain(names.iter().map(|name| name.as_str()))
+        .collect();
+    let mut text = csv::line(&heads);
+    for row in rows {
+        let first = [
+            row.group.clone().unwrap_or_else(|| "total".to_owned()),
+            row.ves.to_string(),
+            p95(row, 0),
+            p95(row, 1),
+        ];
+        let cells: Vec<String> = first
+            .into_iter()
+            .chain(names.iter().map(|name| row.sums.get(name).to_string()))
+            .collect();
+        text.push_str(&csv::line(&cells));
+    }
+    text
+}
+
+/// For a person.
+fn table(rows: &[Row], by: Grouped) -> Table {
+    let number = |header: &str, drop| Column {
+        drop,
+        ..Column::number(header)
+    };
+    let mut table = Table::new(vec![
+        Column::text(&by.of().to_uppercase()).cut(12),
+        number("RUNNING", 0),
+        number("CPU", 0),
+        number("MEMORY", 0),
+        number("PEAK", 2),
+        number("DISK", 0),
+        number("READ", 3),
+        number("WRITTEN", 3),
+        number("IN", 1),
+        number("OUT", 1),
+        number("OOM", 4),
+    ]);
+    let known = |n: Option<u64>| Cell::new(n.map_or_else(String::new, bytes));
+    for row in rows {
+        let sum = |name: &str| row.sums.get(name);
+        let time = |name: &str| Cell::new(seconds(small(sum(name) / 1_000_000_000)));
+        table.row(vec![
+            Cell::new(row.group.clone().unwrap_or_else(|| "total".to_owned())),
+            time("running_ns"),
+            time("cpu_ns"),
+            known(average(row, "memory")),
+            known(peak(row, "memory")),
+            known(average(row, "disk")),
+            Cell::new(bytes(small(sum("disk_read_bytes")))),
+            Cell::new(bytes(small(sum("disk_write_bytes")))),
+            Cell::new(bytes(small(passed(row, "in")))),
+            Cell::new(bytes(small(passed(row, "out")))),
+            Cell::new(sum("oom_kills").to_string()),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,66 @@
+//! A stretch of time of one VE under the same terms.
+
+use super::amounts::{Amounts, Part};
+
+/// An hour in nanoseconds.
+pub const HOUR: i64 = 3_600_000_000_000;
+/// A day of UTC in nanoseconds: there is no other there.
+pub const DAY: i64 = 24 * HOUR;
+
+/// A stretch of time, and what was used in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interval {
+    /// Its beginning, in nanoseconds since 1970.
+    pub from_ns: i64,
+    /// Its end.
+    pub to_ns: i64,
+    /// What was used.
+    pub amounts: Amounts,
+}
+
+impl Interval {
+    /// Its length in nanoseconds.
+    pub fn length(&self) -> u64 {
+        u64::try_from(self.to_ns.saturating_sub(self.from_ns)).unwrap_or(0)
+    }
+
+    /// What falls between two times; `None` if nothing does. A moment is in what begins with it.
+    pub fn within(&self, from_ns: i64, to_ns: i64) -> Option<Self> {
+        let length = self.length();
+        if length == 0 {
+            return (from_ns <= self.from_ns && self.from_ns < to_ns).then(|| self.clone());
+        }
+        let (begins, ends) = (from_ns.max(self.from_ns), to_ns.min(self.to_ns));
+        if begins >= ends {
+            return None;
+        }
+        let since = |at: i64| u64::try_from(at.saturating_sub(self.from_ns)).unwrap_or(0);
+        let part = Part {
+            from: since(begins),
+            to: since(ends),
+            of: length,
+        };
+        Some(Self {
+            from_ns: begins,
+            to_ns: ends,
+            amounts: self.amounts.part(part),
+        })
+    }
+
+    /// Its pieces in periods of this length, which all begin at a multiple of it: each period's beginning, and what falls
+    /// into it. They come to the whole.
+    pub fn by_period(&self, period: i64) -> Vec<(i64, Amounts)> {
+        let mut pieces = Vec::new();
+        let mut begins = self.from_ns.div_euclid(period).saturating_mul(period);
+        loop {
+            let ends = begins.saturating_add(period);
+            if let Some(piece) = self.within(begins, ends) {
+                pieces.push((begins, piece.amounts));
+            }
+            if ends >= self.to_ns {
+                return pieces;
+            }
+            begins = ends;
+        }
+    }
+}

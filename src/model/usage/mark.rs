@@ -1,0 +1,263 @@
+//! How far a VE is accounted for, and what the next reading adds to that.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::amounts::{Amounts, Held};
+use super::interval::Interval;
+use super::meter::{Counters, Level, Levels, Time};
+use super::reading::{Condition, Moment, Reading, Run, Terms};
+use crate::traffic::{Amount, Flow};
+
+/// All that has to be known of the past.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Up to when all is accounted for.
+    pub at: Moment,
+    /// How it has been since.
+    pub condition: Condition,
+    /// The terms in force since.
+    pub terms: Terms,
+    /// The run that the counters are of.
+    pub run: Option<Run>,
+    /// How much of that run's counters is accounted for.
+    pub counters: Counters,
+    /// The levels at that time.
+    pub levels: Levels,
+    /// The most memory since the run began.
+    pub memory_peak: Option<u64>,
+    /// How much traffic is accounted for; `None`: none was ever read.
+    pub traffic: Option<Vec<(Flow, Amount)>>,
+}
+
+/// A stretch of one boot, in nanoseconds since that began.
+#[derive(Clone, Copy)]
+struct Stretch {
+    from: u64,
+    to: u64,
+    time: Time,
+}
+
+impl Stretch {
+    fn length(self) -> u64 {
+        self.to.saturating_sub(self.from)
+    }
+
+    /// As the wall clock stands at this moment: an interval is as long as it was, whatever was done to that clock.
+    fn seen_from(self, now: &Moment, amounts: Amounts) -> Interval {
+        let to_ns = now.wall_ns.saturating_sub(signed(now.up_ns.saturating_sub(self.to)));
+        Interval {
+            from_ns: to_ns.saturating_sub(signed(self.length())),
+            to_ns,
+            amounts,
+        }
+    }
+}
+
+fn signed(ns: u64) -> i64 {
+    i64::try_from(ns).unwrap_or(i64::MAX)
+}
+
+/// A level over a stretch: between its values at both ends in a straight line, or all along at the one that is known.
+fn held(start: Option<u64>, end: Option<u64>, length: u64) -> Held {
+    let (Some(a), Some(b)) = (start.or(end), end.or(start)) else {
+        return Held::default();
+    };
+    Held {
+        integral: (u128::from(a) + u128::from(b)) * u128::from(length) / 2,
+        time: length,
+        peak: Some(a.max(b)),
+    }
+}
+
+impl Mark {
+    /// The first reading of a VE. A run that is under way counts from its start; what has passed its interfaces by then
+    /// can't be dated, and doesn't.
+    pub fn begin(reading: &Reading) -> (Self, Vec<Interval>) {
+        let now = reading.at.up_ns;
+        let began = reading.run.as_ref().map_or(now, |run| run.began_ns.min(now));
+        let before = Self {
+            at: Moment {
+                wall_ns: reading.at.wall_ns.saturating_sub(signed(now - began)),
+                up_ns: began,
+                ..reading.at.clone()
+            },
+            condition: Condition::Stopped,
+            terms: reading.terms.clone().unwrap_or_default(),
+            run: None,
+            counters: Counters::default(),
+            levels: Levels::default(),
+            memory_peak: None,
+            traffic: None,
+        };
+        before.proceed(reading)
+    }
+
+    /// The mark after this reading, and what was used between the two, under the terms of this mark. `None`: that reading
+    /// is accounted for. A reading of another boot must be of a later one.
+    pub fn advance(&self, reading: &Reading) -> Option<(Self, Vec<Interval>)> {
+        if self.condition == Condition::Gone {
+            return None;
+        }
+        if self.at.boot == reading.at.boot {
+            return (self.at.up_ns < reading.at.up_ns).then(|| self.proceed(reading));
+        }
+        let (rested, mut intervals) = self.over_boot(&reading.at);
+        let (mark, more) = rested.proceed(reading);
+        intervals.extend(more);
+        Some((mark, intervals))
+    }
+
+    /// In which state its time is spent.
+    const fn time(&self) -> Time {
+        match self.condition {
+            Condition::Running => Time::Running,
+            Condition::Paused => Time::Paused,
+            Condition::Suspended => Time::Suspended,
+            Condition::Stopped | Condition::Gone => Time::Stopped,
+        }
+    }
+
+    /// To the beginning of the boot that `now` is in. What ran has ended at a time that nobody has seen.
+    fn over_boot(&self, now: &Moment) -> (Self, Vec<Interval>) {
+        let booted = now.wall_ns.saturating_sub(signed(now.up_ns));
+        let away = u64::try_from(booted.saturating_sub(self.at.wall_ns)).unwrap_or(0);
+        let lived = self.condition.lives();
+        let time = if lived { Time::Unknown } else { self.time() };
+        let at = Moment {
+            wall_ns: booted,
+            boot: now.boot.clone(),
+            up_ns: 0,
+        };
+        let stretch = Stretch {
+            from: 0,
+            to: away,
+            time,
+        };
+        let amounts = self.amounts(stretch, &Levels::default(), false);
+        let gone = Interval {
+            from_ns: booted.saturating_sub(signed(away)),
+            to_ns: booted,
+            amounts,
+        };
+        let rested = Self {
+            at,
+            condition: if lived { Condition::Stopped } else { self.condition },
+            run: None,
+            counters: Counters::default(),
+            levels: self.lasting(),
+            memory_peak: None,
+            ..self.clone()
+        };
+        (rested, (away > 0).then_some(gone).into_iter().collect())
+    }
+
+    /// The levels that there are also of what doesn't run.
+    fn lasting(&self) -> Levels {
+        let keep = |level: Level| self.levels[level as usize].filter(|_| level.lasts());
+        Level::ALL.map(keep)
+    }
+
+    /// To a reading of the same boot.
+    fn proceed(&self, reading: &Reading) -> (Self, Vec<Interval>) {
+        let now = &reading.at;
+        let fresh = reading
+            .run
+            .as_ref()
+            .filter(|run| !self.run.as_ref().is_some_and(|known| known.is(run)));
+        let mut intervals = Vec::new();
+        let mut last = Stretch {
+            from: self.at.up_ns,
+            to: now.up_ns,
+            time: self.time(),
+        };
+        if let Some(run) = fresh {
+            // It ran on from there, or nobody has seen how it ended.
+            let before = Stretch {
+                to: run.began_ns.clamp(self.at.up_ns, now.up_ns),
+                time: if self.condition.lives() {
+                    Time::Unknown
+                } else {
+                    self.time()
+                },
+                ..last
+            };
+            if before.length() > 0 {
+                let amounts = self.amounts(before, &Levels::default(), false);
+                intervals.push(before.seen_from(now, amounts));
+            }
+            last.from = before.to;
+            last.time = Time::Running;
+        }
+        let mut amounts = self.amounts(last, &reading.levels, fresh.is_some());
+        self.count(reading, fresh.is_some(), &mut amounts);
+        if last.length() > 0 || !amounts.is_empty() {
+            intervals.push(last.seen_from(now, amounts));
+        }
+        (self.after(reading, fresh.is_some()), intervals)
+    }
+
+    /// Time and levels of a stretch that ends with these levels. `fresh`: its run has just begun.
+    fn amounts(&self, stretch: Stretch, end: &Levels, fresh: bool) -> Amounts {
+        let mut amounts = Amounts::default();
+        amounts.times[stretch.time as usize] = stretch.length();
+        let lives = matches!(stretch.time, Time::Running | Time::Paused);
+        for level in Level::ALL.into_iter().filter(|level| lives || level.lasts()) {
+            let start = self.levels[level as usize].filter(|_| level.lasts() || !fresh);
+            amounts.levels[level as usize] = held(start, end[level as usize], stretch.length());
+        }
+        amounts
+    }
+
+    /// What counters have counted since, and the memory that was seen by the kernel alone.
+    fn count(&self, reading: &Reading, fresh: bool, amounts: &mut Amounts) {
+        for (n, now) in reading.counters.iter().enumerate() {
+            let had = self.counters[n].filter(|_| !fresh).unwrap_or(0);
+            // Less than before: somebody has set it back, and it counts from zero.
+            amounts.counters[n] = now.map(|now| now.checked_sub(had).unwrap_or(now));
+        }
+        let known = self.memory_peak.filter(|_| !fresh);
+        let memory = &mut amounts.levels[Level::Memory as usize];
+        if reading.memory_peak > known {
+            memory.peak = memory.peak.max(reading.memory_peak);
+        }
+        let (Some(had), Some(now)) = (&self.traffic, &reading.traffic) else {
+            return;
+        };
+        let had: BTreeMap<&Flow, Amount> = had.iter().map(|(flow, amount)| (flow, *amount)).collect();
+        for (flow, amount) in now {
+            let passed = amount.since(had.get(flow).copied().unwrap_or_default());
+            if passed != Amount::default() {
+                amounts.traffic.insert(flow.clone(), passed);
+            }
+        }
+    }
+
+    /// The mark after a reading: what that couldn't read is as it was.
+    fn after(&self, reading: &Reading, fresh: bool) -> Self {
+        let same = |n: usize| self.counters[n].filter(|_| !fresh);
+        let level = |level: Level| {
+            let (had, now) = (self.levels[level as usize], reading.levels[level as usize]);
+            match level.lasts() {
+                true => now.or(had),
+                false => now.or(had.filter(|_| !fresh)).filter(|_| reading.condition.lives()),
+            }
+        };
+        let traffic = reading.traffic.as_ref().map(|now| {
+            let mut all: BTreeMap<Flow, Amount> = self.traffic.iter().flatten().cloned().collect();
+            all.extend(now.iter().cloned());
+            all.into_iter().collect()
+        });
+        Self {
+            at: reading.at.clone(),
+            condition: reading.condition,
+            terms: reading.terms.clone().unwrap_or_else(|| self.terms.clone()),
+            run: reading.run.clone().or_else(|| self.run.clone()),
+            counters: std::array::from_fn(|n| reading.counters[n].or(same(n))),
+            levels: Level::ALL.map(level),
+            memory_peak: reading.memory_peak.or(self.memory_peak.filter(|_| !fresh)),
+            traffic: traffic.or_else(|| self.traffic.clone()),
+        }
+    }
+}

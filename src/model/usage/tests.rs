@@ -1,0 +1,338 @@
+//! No unit lost and none repeated, whatever happens on the way.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::traffic::{Amount, Direction, Flow};
+
+const SECOND: u64 = 1_000_000_000;
+/// 2026-10-31T23:00:00Z
+const WALL: i64 = 1_793_487_600 * SECOND as i64;
+
+fn terms(tenant: &str) -> Terms {
+    Terms {
+        name: "web1".into(),
+        tenant: tenant.into(),
+        plan: "small".into(),
+        limits: BTreeMap::from([("memory.limit".into(), "256MiB".into())]),
+    }
+}
+
+fn at(seconds: u64) -> Moment {
+    Moment {
+        wall_ns: WALL + (seconds * SECOND) as i64,
+        boot: "a".into(),
+        up_ns: 100 * SECOND + seconds * SECOND,
+    }
+}
+
+fn run(pid: u32, began: u64) -> Run {
+    Run {
+        pid,
+        ticks: began,
+        began_ns: 100 * SECOND + began * SECOND,
+    }
+}
+
+fn external() -> Flow {
+    Flow {
+        class: "external".into(),
+        direction: Direction::Out,
+        ipv6: false,
+    }
+}
+
+fn stopped(seconds: u64) -> Reading {
+    Reading {
+        terms: Some(terms("acme")),
+        traffic: Some(Vec::new()),
+        ..Reading::bare("l".into(), 101, at(seconds), Condition::Stopped)
+    }
+}
+
+/// It runs, has used so many nanoseconds, and has so many bytes in memory and as traffic.
+fn running(seconds: u64, run: &Run, cpu: u64, memory: u64) -> Reading {
+    let mut reading = Reading::bare("l".into(), 101, at(seconds), Condition::Running);
+    reading.run = Some(run.clone());
+    reading.counters[Counter::Cpu as usize] = Some(cpu);
+    reading.levels[Level::Memory as usize] = Some(memory);
+    reading.traffic = Some(vec![(external(), Amount { bytes: cpu, packets: 1 })]);
+    reading
+}
+
+/// All that comes of these readings.
+fn account(readings: &[Reading]) -> (Mark, Amounts) {
+    let (mut mark, intervals) = Mark::begin(&readings[0]);
+    let mut sum = Amounts::default();
+    intervals.iter().for_each(|i| sum.add(&i.amounts));
+    for reading in &readings[1..] {
+        if let Some((next, intervals)) = mark.advance(reading) {
+            for interval in &intervals {
+                assert_eq!(interval.length(), interval.amounts.times.iter().sum::<u64>());
+                sum.add(&interval.amounts);
+            }
+            mark = next;
+        }
+    }
+    (mark, sum)
+}
+
+fn seconds(sum: &Amounts) -> [u64; 5] {
+    sum.times.map(|t| t / SECOND)
+}
+
+#[test]
+fn a_run_is_counted_from_its_start_though_nobody_saw_it() {
+    let one = run(7, 10);
+    let mut end = running(30, &one, 500, 4096);
+    end.condition = Condition::Stopped;
+    end.levels = Levels::default();
+    let (mark, sum) = account(&[stopped(0), end.clone(), stopped(40)]);
+    assert_eq!(seconds(&sum), [20, 0, 0, 20, 0]);
+    assert_eq!(sum.counter(Counter::Cpu), Some(500));
+    assert_eq!(sum.traffic[&external()].bytes, 500);
+    assert_eq!(mark.condition, Condition::Stopped);
+    // It comes late, and again.
+    assert_eq!(mark.advance(&end), None);
+}
+
+#[test]
+fn levels_go_in_a_straight_line() {
+    let one = run(7, 0);
+    let (_, sum) = account(&[stopped(0), running(10, &one, 1, 100), running(20, &one, 2, 300)]);
+    let memory = sum.level(Level::Memory);
+    // Of the first stretch only the end is known.
+    assert_eq!(memory.integral, u128::from(SECOND) * (10 * 100 + 10 * 200));
+    assert_eq!((memory.time, memory.peak), (20 * SECOND, Some(300)));
+}
+
+#[test]
+fn what_the_kernel_saw_in_between_is_the_peak() {
+    let one = run(7, 0);
+    let mut readings = [1, 2, 3].map(|n| running(n, &one, n, 100));
+    readings[1].memory_peak = Some(900);
+    readings[2].memory_peak = Some(900);
+    let (mark, _) = Mark::begin(&readings[0]);
+    let (mark, grown) = mark.advance(&readings[1]).unwrap();
+    assert_eq!(grown[0].amounts.level(Level::Memory).peak, Some(900));
+    let (_, same) = mark.advance(&readings[2]).unwrap();
+    assert_eq!(same[0].amounts.level(Level::Memory).peak, Some(100));
+}
+
+#[test]
+fn unreadable_is_not_zero_and_is_made_up_for() {
+    let one = run(7, 0);
+    let mut blind = running(20, &one, 0, 0);
+    blind.counters = Counters::default();
+    blind.levels = Levels::default();
+    blind.traffic = None;
+    let readings = [
+        stopped(0),
+        running(10, &one, 100, 50),
+        blind.clone(),
+        running(30, &one, 170, 50),
+    ];
+    let (mark, _) = account(&readings[..2]);
+    let (mark, nothing) = mark.advance(&blind).unwrap();
+    assert_eq!(nothing[0].amounts.counter(Counter::Cpu), None);
+    assert_eq!(
+        nothing[0].amounts.level(Level::Memory).time,
+        10 * SECOND,
+        "as it was last seen"
+    );
+    assert_eq!(mark.counters[Counter::Cpu as usize], Some(100));
+    let (_, sum) = account(&readings);
+    assert_eq!(sum.counter(Counter::Cpu), Some(170));
+    assert_eq!(sum.traffic[&external()].bytes, 170);
+}
+
+#[test]
+fn a_counter_that_was_set_back_is_never_less() {
+    let one = run(7, 0);
+    let (_, sum) = account(&[stopped(0), running(10, &one, 100, 1), running(20, &one, 30, 1)]);
+    assert_eq!(sum.counter(Counter::Cpu), Some(130));
+}
+
+#[test]
+fn the_clock_on_the_wall_changes_no_usage() {
+    let one = run(7, 0);
+    let set = |seconds: u64, by: i64| {
+        let mut reading = running(seconds, &one, seconds, 100);
+        reading.at.wall_ns += by * SECOND as i64;
+        reading
+    };
+    let straight = account(&[stopped(0), set(10, 0), set(20, 0), set(30, 0)]).1;
+    for jump in [86_400, -86_400, 1, -1] {
+        assert_eq!(
+            account(&[stopped(0), set(10, 0), set(20, jump), set(30, 0)]).1,
+            straight
+        );
+    }
+}
+
+#[test]
+fn what_a_host_took_with_it_is_unknown_and_what_was_down_stays_down() {
+    let one = run(7, 0);
+    let reboot = |reading: Reading| Reading {
+        at: Moment {
+            wall_ns: WALL + 100 * SECOND as i64,
+            boot: "b".into(),
+            up_ns: 30 * SECOND,
+        },
+        ..reading
+    };
+    let again = Run {
+        pid: 7,
+        ticks: 20,
+        began_ns: 20 * SECOND,
+    };
+    // It ran to second 40 at least; the host came up at 70; it ran from 90 on, and now it is 100.
+    let (_, sum) = account(&[stopped(0), running(40, &one, 5, 1), reboot(running(0, &again, 3, 1))]);
+    assert_eq!(seconds(&sum), [40 + 10, 0, 0, 20, 30]);
+    assert_eq!(sum.counter(Counter::Cpu), Some(8));
+    let (_, sum) = account(&[stopped(0), reboot(stopped(0))]);
+    assert_eq!(seconds(&sum), [0, 0, 0, 100, 0]);
+}
+
+#[test]
+fn another_run_after_an_end_that_nobody_saw() {
+    let (one, two) = (run(7, 0), run(8, 25));
+    let (_, sum) = account(&[stopped(0), running(20, &one, 5, 1), running(30, &two, 9, 1)]);
+    assert_eq!(seconds(&sum), [25, 0, 0, 0, 5]);
+    assert_eq!(sum.counter(Counter::Cpu), Some(14));
+}
+
+#[test]
+fn nothing_comes_after_the_end() {
+    let gone = Reading::bare("l".into(), 101, at(10), Condition::Gone);
+    let (mark, _) = account(&[stopped(0), gone]);
+    assert_eq!(mark.advance(&running(20, &run(7, 15), 9, 9)), None);
+}
+
+#[test]
+fn an_hour_begins_at_the_hour() {
+    let one = run(7, 0);
+    let (mark, _) = Mark::begin(&running(3590, &one, 0, 10));
+    let (_, intervals) = mark.advance(&running(3610, &one, 7, 10)).unwrap();
+    let pieces = intervals[0].by_period(HOUR);
+    let cpu: Vec<_> = pieces
+        .iter()
+        .map(|(begins, a)| (*begins, a.counter(Counter::Cpu)))
+        .collect();
+    assert_eq!(cpu, [(WALL, Some(3)), (WALL + HOUR, Some(4))]);
+    // 2026-11-01 is a day of its own.
+    assert_eq!(intervals[0].by_period(DAY)[1].0, WALL + HOUR);
+}
+
+fn amounts() -> impl Strategy<Value = Amounts> {
+    let level = (any::<u64>(), 0..u64::MAX, any::<Option<u64>>());
+    let flow = ("[a-z]{1,8}", any::<bool>(), any::<u64>(), 0..1_000_u64);
+    (
+        any::<[u64; 5]>(),
+        prop::collection::vec(any::<Option<u64>>(), Counter::ALL.len()),
+        prop::collection::vec(level, Level::ALL.len()),
+        prop::collection::vec(flow, 0..4),
+    )
+        .prop_map(|(times, counters, levels, flows)| {
+            let level = |n: usize| {
+                let (value, time, peak) = levels[n];
+                Held {
+                    integral: u128::from(value) * u128::from(time),
+                    time,
+                    peak,
+                }
+            };
+            let flow = |(class, ipv6, bytes, packets): &(String, bool, u64, u64)| {
+                let flow = Flow {
+                    class: class.clone(),
+                    direction: Direction::In,
+                    ipv6: *ipv6,
+                };
+                let (bytes, packets) = (*bytes, packets + 1);
+                (flow, Amount { bytes, packets })
+            };
+            Amounts {
+                times,
+                counters: std::array::from_fn(|n| counters[n]),
+                levels: std::array::from_fn(level),
+                traffic: flows.iter().map(flow).collect(),
+            }
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn records_come_back(amounts in amounts()) {
+        let bytes = encode(&amounts);
+        prop_assert_eq!(decode(&bytes), Some(amounts));
+        prop_assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
+    }
+
+    #[test]
+    fn no_record_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode(&bytes);
+    }
+
+    /// Cut at hours and then put together to days: the same as before, to the unit.
+    #[test]
+    fn nothing_is_lost_by_thinning(
+        whole in prop::collection::vec((amounts(), 0..10 * DAY, 0..3 * DAY), 1..6)
+    ) {
+        let (mut before, mut hours, mut days) = (Sums::default(), Sums::default(), Sums::default());
+        for (amounts, from_ns, length) in whole {
+            let interval = Interval { from_ns, to_ns: from_ns + length, amounts };
+            before.add(&interval.amounts);
+            for (begins, amounts) in interval.by_period(HOUR) {
+                prop_assert!(begins % HOUR == 0 && begins <= interval.to_ns && begins + HOUR > interval.from_ns);
+                hours.add(&amounts);
+                for (day, amounts) in (Interval { from_ns: begins, to_ns: begins + HOUR, amounts }).by_period(DAY) {
+                    prop_assert_eq!(day, begins.div_euclid(DAY) * DAY);
+                    days.add(&amounts);
+                }
+            }
+        }
+        prop_assert_eq!(&hours, &before);
+        prop_assert_eq!(&days, &before);
+    }
+
+    /// Readings come twice, late, and some are lost; every run's last one is there. The truth comes out.
+    #[test]
+    fn nothing_is_lost_or_repeated(
+        runs in prop::collection::vec(prop::collection::vec((0..1_000_u64, any::<bool>(), any::<bool>()), 1..8), 1..5)
+    ) {
+        let (mut now, mut truth, mut passed, mut ran) = (0, 0, 0, 0);
+        let mut readings = vec![stopped(0)];
+        for (pid, steps) in runs.iter().enumerate() {
+            now += 5;
+            let own = run(pid as u32 + 1, now);
+            let mut cpu = 0;
+            for (n, (more, seen, late)) in steps.iter().enumerate() {
+                now += 1 + more;
+                ran += 1 + more;
+                cpu += more;
+                passed += more;
+                let last = n + 1 == steps.len();
+                let mut reading = running(now, &own, cpu, 1);
+                reading.traffic = Some(vec![(external(), Amount { bytes: passed, packets: 1 })]);
+                if last {
+                    reading.condition = Condition::Stopped;
+                }
+                if *seen || last {
+                    readings.push(reading.clone());
+                }
+                if *late {
+                    readings.push(readings[readings.len() / 2].clone());
+                }
+            }
+            truth += cpu;
+        }
+        let (_, sum) = account(&readings);
+        prop_assert_eq!(sum.counter(Counter::Cpu), Some(truth));
+        prop_assert_eq!(sum.traffic.get(&external()).map_or(0, |a| a.bytes), passed);
+        prop_assert_eq!(sum.time(Time::Running) / SECOND, ran);
+    }
+}

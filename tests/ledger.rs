@@ -1,0 +1,254 @@
+//! The ledger on a real kernel: VEs burn what is known, and the report says so; whoever measures may be killed, or never
+//! have run.
+
+#![allow(clippy::unwrap_used)]
+
+mod house;
+
+use std::process::Child;
+
+use house::House;
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The IPv4 packet of `ping -s 972`.
+const PACKET: u64 = 1000;
+const MIB: u64 = 1 << 20;
+
+/// A house that is measured each second.
+fn house() -> House {
+    let h = House::new();
+    h.write(
+        "hostel.toml",
+        &(h.read("hostel.toml") + "\n[metering]\ninterval = \"1s\"\n"),
+    );
+    h
+}
+
+/// What was used in sum, by name.
+fn usage(h: &House, whose: &[&str]) -> Value {
+    let args = [&["report", "--last", "1h", "--format", "json"], whose].concat();
+    let rows: Value = serde_json::from_str(&h.ok(&args)).unwrap();
+    rows[0]["usage"].clone()
+}
+
+fn number(usage: &Value, name: &str) -> u64 {
+    usage[name].as_u64().unwrap_or(0)
+}
+
+fn samples(h: &House, ve: &str) -> Vec<Value> {
+    let text = h.ok(&["ledger", "export"]);
+    let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    records.filter(|r| r["kind"] == "sample" && r["name"] == ve).collect()
+}
+
+#[track_caller]
+fn verified(h: &House) -> Value {
+    let said: Value = serde_json::from_str(&h.ok(&["ledger", "verify", "--json"])).unwrap();
+    assert_eq!(said["broken"], Value::Null);
+    said
+}
+
+#[track_caller]
+fn within_a_hundredth(what: &str, found: u64, burnt: u64) {
+    assert!(
+        found.abs_diff(burnt) * 100 <= burnt,
+        "{what}: {found}, and {burnt} were burnt"
+    );
+}
+
+/// Burns processor time, and says how much of it in nanoseconds, as the guest's own clock of processes counts it.
+fn burn(h: &House, ve: &str) -> u64 {
+    let line = "time sh -c 'i=0; while [ $i -lt 1500000 ]; do i=$((i+1)); done' 2>&1";
+    let said = h.sh(ve, &format!("{{ {line}; }} 2>&1"));
+    let spent = |kind: &str| -> f64 {
+        let line = said
+            .lines()
+            .find(|l| l.starts_with(kind))
+            .unwrap_or_else(|| panic!("{said}"));
+        let (minutes, seconds) = line[kind.len()..].trim().trim_end_matches('s').split_once('m').unwrap();
+        minutes.parse::<f64>().unwrap() * 60.0 + seconds.trim().parse::<f64>().unwrap()
+    };
+    ((spent("user") + spent("sys")) * 1e9) as u64
+}
+
+fn manager(h: &House) -> Child {
+    let child = h.spawn(&["manager"]);
+    h.until("the manager works", 20, || {
+        h.run.join("locks/manager.lock").metadata().is_ok_and(|m| m.len() > 0)
+    });
+    child
+}
+
+#[test]
+fn what_is_burnt_is_in_the_report_though_no_manager_ran() {
+    let h = house();
+    for name in ["a", "b"] {
+        h.busybox(name);
+    }
+    let b = h.status("b", "addresses")[0].as_str().unwrap().to_owned();
+    let before = usage(&h, &["--ve", "a"]);
+    let mut burnt = burn(&h, "a");
+    let ping = |count: u64| {
+        let out = h.sh("a", &format!("ping -c {count} -i 0.1 -s 972 -w 20 {b} 2>&1"));
+        assert!(out.contains(&format!("{count} packets received")), "{out}");
+    };
+    ping(3);
+    // A disk that is fuller by so much.
+    h.sh("a", "dd if=/dev/urandom of=/root/file bs=1M count=20 2>/dev/null; sync");
+    h.ok(&["stop", "a"]);
+    h.ok(&["start", "a"]);
+    burnt += burn(&h, "a");
+    ping(2);
+    // It ends by itself; nobody has asked for anything.
+    h.run(&["exec", "a", "poweroff"]);
+    h.until("it has ended", 30, || h.state("a") == "stopped");
+    h.ok(&["start", "a"]);
+    burnt += burn(&h, "a");
+    h.ok(&["kill", "a"]);
+    let after = usage(&h, &["--ve", "a"]);
+    let more = |name: &str| number(&after, name) - number(&before, name);
+    // What starting, stopping and entering the VE took is in it too, and isn't known.
+    let overhead = more("cpu_ns").saturating_sub(burnt);
+    assert!(
+        more("cpu_ns") * 100 >= burnt * 99 && overhead < 400_000_000,
+        "{} of {burnt}",
+        more("cpu_ns")
+    );
+    for way in ["in", "out"] {
+        assert_eq!(more(&format!("traffic.external.{way}.ipv4.bytes")), 5 * PACKET, "{way}");
+    }
+    let grown = number(&after, "disk.peak") - number(&before, "disk.peak");
+    within_a_hundredth("disk", grown, 20 * MIB);
+    assert!(
+        number(&after, "memory.peak") > 0 && number(&after, "memory.seconds") > 0,
+        "{after}"
+    );
+    verified(&h);
+    assert_eq!(h.audit(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_manager_measures_and_may_be_killed_at_any_time() {
+    let h = house();
+    h.busybox("a");
+    let init = h.status("a", "pid");
+    let count = |h: &House| samples(h, "a").len();
+    let mut child = manager(&h);
+    h.sh("a", "dd if=/dev/zero of=/dev/shm/held bs=1M count=24 2>/dev/null");
+    let held = h.status("a", "memory").as_u64().unwrap();
+    let seen = count(&h);
+    h.until("it was measured", 20, || count(&h) >= seen + 2);
+    let before = usage(&h, &["--ve", "a"]);
+    let mut burnt = burn(&h, "a");
+    // Killed, and another in its place: nothing lost, nothing twice.
+    for _ in 0..3 {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        child = manager(&h);
+    }
+    burnt += burn(&h, "a");
+    let seen = count(&h);
+    h.until("it was measured again", 20, || count(&h) >= seen + 3);
+    let two = h.fails(5, &["--wait-lock", "0s", "manager"]);
+    assert!(two.contains("the manager is held by manager"), "{two}");
+    house::signal(&child, Signal::TERM);
+    let ended = house::end_of(child);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    let after = usage(&h, &["--ve", "a"]);
+    within_a_hundredth(
+        "processor time",
+        number(&after, "cpu_ns") - number(&before, "cpu_ns"),
+        burnt,
+    );
+    // The last records are of a time in which only that was in memory.
+    let last = samples(&h, "a")
+        .into_iter()
+        .rev()
+        .find(|r| number(&r["usage"], "memory.time") > 500_000_000)
+        .unwrap();
+    let memory = |name: &str| -> u128 { last["usage"][name].to_string().parse().unwrap() };
+    let average = u64::try_from(memory("memory") / memory("memory.time")).unwrap();
+    within_a_hundredth("memory", average, held);
+    assert_eq!(h.status("a", "pid"), init, "no manager touches a VE");
+    // A record of each second at most overlaps none other: all of them are as long as the time that has passed.
+    let records = samples(&h, "a");
+    let ends: Vec<i64> = records.iter().map(|r| r["to_ns"].as_i64().unwrap()).collect();
+    assert!(ends.windows(2).all(|w| w[0] <= w[1]), "{ends:?}");
+    verified(&h);
+    assert_eq!(h.audit(), Vec::<Value>::new());
+}
+
+#[test]
+fn who_changes_the_ledger_is_found_out() {
+    let h = house();
+    h.busybox("victim");
+    h.ok(&["destroy", "--force", "victim"]);
+    let said = verified(&h);
+    assert!(said["records"].as_u64().unwrap() > 3, "{said}");
+    let refused = h.fails(2, &["report", "--all", "--from", "2020-01-02", "--to", "2020-01-01"]);
+    assert!(refused.contains("ends before it begins"), "{refused}");
+    // Gone, and yet in the report.
+    let text = h.ok(&["report", "--all", "--last", "1h"]);
+    assert!(text.contains("total") && text.contains("victim ("), "{text}");
+    let csv = h.ok(&["report", "--ve", "victim", "--by", "day", "--format", "csv"]);
+    assert!(csv.starts_with("group,ves,") && csv.lines().count() == 3, "{csv}");
+    let path = h.dir.join("data/ledger.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let name = b"\"name\":\"victim\"";
+    let at = bytes.windows(name.len()).position(|w| w == name).unwrap();
+    bytes[at + 8] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let said = h.run(&["ledger", "verify"]);
+    let found = said.code == 1 && said.err.contains("is the first that is not as it was written");
+    assert!(found, "{said:?}");
+}
+
+#[test]
+fn traffic_that_is_used_up_keeps_its_tenants_ves_from_starting_and_is_billed() {
+    let h = house();
+    h.write("etc/tenants/acme.toml", "[traffic]\nmonth = \"8KiB\"\n");
+    let price =
+        "currency = \"EUR\"\ndigits = 4\n[[price]]\nname = \"Out\"\nusage = \"traffic_out\"\nprice = \"1024\"\n";
+    h.write("etc/prices.toml", price);
+    h.busybox("other");
+    let other = h.status("other", "addresses")[0].as_str().unwrap().to_owned();
+    for name in ["web1", "web2"] {
+        h.ok(&["create", name, "--template", "busybox", "--tenant", "acme"]);
+    }
+    h.ok(&["start", "web1"]);
+    let out = h.sh("web1", &format!("ping -c 5 -i 0.1 -s 972 -w 20 {other} 2>&1"));
+    assert!(out.contains("5 packets received"), "{out}");
+    // It runs, and what has passed so far is known all the same.
+    let refused = h.fails(6, &["start", "web2"]);
+    assert!(
+        refused.contains("of the 8KiB of traffic that tenant \"acme\" may have in 2"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("web1 has had ") && refused.contains("wait for 2"),
+        "{refused}"
+    );
+    let shown: Value = serde_json::from_str(&h.ok(&["tenant", "show", "acme", "--json"])).unwrap();
+    // And what IPv6 says of itself when an interface comes up.
+    let used = shown["traffic"]["used"].as_u64().unwrap();
+    assert!((10 * PACKET..11 * PACKET).contains(&used), "{used}");
+    assert_eq!(shown["traffic"]["ves"][0]["ve"], "web1");
+    h.ok(&["destroy", "--force", "web1"]);
+    h.fails(6, &["start", "web2"]);
+    h.ok(&["tenant", "set", "acme", "traffic.month=1MiB"]);
+    h.ok(&["start", "web2"]);
+    let whose = ["report", "--tenant", "acme", "--last", "1h", "--invoice", "--format"];
+    let bill = h.ok(&[&whose[..], &["csv"]].concat());
+    // 5000 bytes of a GiB at 1024 are 0.0048, and 500 are 0.0005.
+    let sum = bill.lines().nth(1).unwrap().split(',').nth(5).unwrap().to_owned();
+    assert!(
+        ["0.0048", "0.0049", "0.0050", "0.0051", "0.0052", "0.0053"].contains(&sum.as_str()),
+        "{bill}"
+    );
+    let page = h.ok(&[&whose[..], &["html"]].concat());
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("web1 ("), "{page}");
+    assert!(page.contains(&sum) && page.trim_end().ends_with("</html>"), "{page}");
+    verified(&h);
+    assert_eq!(h.audit(), Vec::<Value>::new());
+}
