@@ -118,7 +118,7 @@ fn all_limits_as_the_kernel_wants_them() {
             "hostel/101/pids.max <- 500",
             "hostel/101/io.max <- 8:0 rbps=104857600 wbps=max riops=max wiops=500",
             "hostel/101/io.weight <- default 5050",
-            "hostel/101/io.bfq.weight <- default 550",
+            "hostel/101/io.bfq.weight <- default 1000",
         ]
     );
 }
