@@ -152,8 +152,12 @@ impl Prices {
         let each = u128::from(price.each.digits) * 10_u128.pow(self.digits);
         let scale = 10_u128.pow(price.each.behind);
         let units = whole.saturating_mul(each);
-        let part = (units % scale) * size + rest * each;
-        let coins = (units / scale).saturating_add(rounded(part, size * scale));
+        // Of the rest by whole coins and by parts of one, each for itself.
+        let (coin, share) = (each / scale, each % scale);
+        let part = (units % scale) * size + (rest * coin % size) * scale + rest * share;
+        let coins = (units / scale)
+            .saturating_add(rest * coin / size)
+            .saturating_add(rounded(part, size * scale));
         BillLine {
             text: price.text.clone(),
             amount,
@@ -221,5 +225,10 @@ mod tests {
         // The same by another way: whole units times the price in its last digit.
         let last = GIB * 87_600 * 999_999_999_999_999_999;
         assert_eq!(bill.coins, (last + 50_000) / 100_000);
+        // All but the last of a unit: less than one by next to nothing.
+        let bill = prices.bill(None, &sums(&[("memory", GIB * HOUR - 1)]));
+        let (each, size) = (999_999_999_999_999_999_u128, GIB * HOUR);
+        // each ÷ 100000 · (1 - 1 ÷ size), where the latter takes away less than one coin of the last digit.
+        assert_eq!(bill.coins, (each - each.div_ceil(size) + 50_000) / 100_000);
     }
 }

@@ -64,6 +64,11 @@ impl Amount {
         }
     }
 
+    /// Is all of an earlier amount in it?
+    pub(crate) const fn has(self, before: Self) -> bool {
+        self.bytes >= before.bytes && self.packets >= before.packets
+    }
+
     /// What has come since; all of it, if it was less before (somebody has set the counter back).
     pub(crate) const fn since(self, before: Self) -> Self {
         match (

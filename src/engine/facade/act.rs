@@ -91,7 +91,10 @@ impl Engine {
             Action::Restart { timeout, .. } => {
                 if was == State::Running {
                     // What can't be started again is better left running.
-                    let check = self.host.state(id).and_then(|state| self.host.check_start(&state));
+                    let check = self
+                        .host
+                        .state(id)
+                        .and_then(|state| self.host.check_start(&state, true));
                     check.map_err(|e| e.hint(format!("{} was not stopped, and runs on", ve.name)))?;
                     self.stop(id, Some(self.grace(ve, *timeout)), progress)?;
                 }

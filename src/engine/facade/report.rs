@@ -145,7 +145,8 @@ impl Engine {
     /// What was used, worked out anew from the ledger: the total first, then a row each.
     pub fn report(&self, window: Window, whose: &Whose, by: By, progress: &dyn Progress) -> Result<Vec<Row>> {
         self.bring_up(progress);
-        let (mut all, mut groups) = (Group::default(), BTreeMap::<String, Group>::new());
+        // A name and a number may have been those of several VEs one after the other: each has a row.
+        let (mut all, mut groups) = (Group::default(), BTreeMap::<(String, i64), Group>::new());
         self.existing()?
             .each((window.from_ns, window.to_ns), false, &mut |line| {
                 let Said::Usage(interval, terms) = &line.said else {
@@ -164,10 +165,10 @@ impl Engine {
                 };
                 for (begins, piece) in pieces {
                     let name = match by {
-                        By::Tenant => terms.tenant.clone(),
-                        By::Ve => format!("{} ({})", terms.name, line.id),
-                        By::Plan => terms.plan.clone(),
-                        By::Day | By::Hour => date(begins),
+                        By::Tenant => (terms.tenant.clone(), 0),
+                        By::Ve => (format!("{} ({})", terms.name, line.id), line.refers.0),
+                        By::Plan => (terms.plan.clone(), 0),
+                        By::Day | By::Hour => (date(begins), 0),
                     };
                     for group in [&mut all, groups.entry(name).or_default()] {
                         group.add(&line.life, &piece);
@@ -175,7 +176,7 @@ impl Engine {
                 }
                 Ok(())
             })?;
-        let rows = groups.into_iter().map(|(name, group)| group.row(Some(name)));
+        let rows = groups.into_iter().map(|((name, _), group)| group.row(Some(name)));
         Ok(std::iter::once(all.row(None)).chain(rows).collect())
     }
 

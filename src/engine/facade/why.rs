@@ -107,7 +107,7 @@ fn without_colours(text: &str) -> String {
 impl Host {
     /// What a start would stumble on before it touched anything, for a person.
     fn obstacle(&self, state: &VeState) -> Option<(String, Vec<String>)> {
-        let e = self.check_start(state).err()?;
+        let e = self.check_start(state, false).err()?;
         Some((chain(&e), e.hints))
     }
 

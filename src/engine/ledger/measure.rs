@@ -4,7 +4,7 @@ use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_model::state::State;
 use hostel_model::traffic::{Amount, Flow};
-use hostel_model::usage::{Condition, Counter, Level, Moment, Reading, Run, Terms};
+use hostel_model::usage::{Condition, Counter, Level, Moment, Owner, Reading, Run, Terms};
 use hostel_system::cgroup::{DeviceIo, Hits, Pressure, Usage};
 use hostel_system::process::Init;
 use sha2::{Digest, Sha256};
@@ -18,7 +18,13 @@ use crate::ve::registry::Catalogue;
 const LIMITS: [&str; 7] = ["cpu", "memory", "io", "disk.size", "disk.inodes", "processes", "net"];
 
 /// What has passed a VE's interfaces since it was made.
-pub(crate) type Passed = Vec<(Flow, Amount)>;
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// By flow.
+    pub flows: Vec<(Flow, Amount)>,
+    /// When the first of it was read, in nanoseconds since the host's boot.
+    pub from_ns: u64,
+}
 
 /// The terms that a definition comes to.
 pub(crate) fn terms(ve: &Effective) -> Terms {
@@ -41,6 +47,25 @@ pub(crate) fn terms(ve: &Effective) -> Terms {
 fn life(state: &VeState) -> String {
     let hash = Sha256::digest(format!("hostel ledger\n{}\n{}", state.id, state.seed));
     hex(&hash[..16])
+}
+
+/// A reading that says nothing yet but when, how it is, and whose.
+fn bare(state: &VeState, at: Moment, condition: Condition) -> Reading {
+    let owner = Owner {
+        name: state.name.to_string(),
+        tenant: state.tenant.as_ref().map(ToString::to_string).unwrap_or_default(),
+    };
+    Reading {
+        owner,
+        ..Reading::bare(life(state), state.id.get(), at, condition)
+    }
+}
+
+fn set_traffic(reading: &mut Reading, passed: Option<Passed>) {
+    if let Some(passed) = passed {
+        reading.traffic_ns = passed.from_ns;
+        reading.traffic = Some(passed.flows);
+    }
 }
 
 /// The counters of a run, and the levels of what runs.
@@ -107,7 +132,7 @@ impl Host {
             State::Suspended => Condition::Suspended,
             State::Stopped | State::Mounted | State::Broken => Condition::Stopped,
         };
-        let mut reading = Reading::bare(life(state), state.id.get(), at, condition);
+        let mut reading = bare(state, at, condition);
         if let Some(init) = reality.init {
             reading.run = Some(self.run_of(init, &reading.at));
             if let Ok(usage) = self.cgroups.usage(state.id) {
@@ -126,7 +151,8 @@ impl Host {
         reading.levels[Level::Disk as usize] = disk.used;
         reading.levels[Level::Inodes as usize] = disk.inodes_used;
         reading.terms = terms;
-        reading.traffic = traffic;
+        set_traffic(&mut reading, traffic);
+        reading.until_ns = self.moment().up_ns;
         match reality.init {
             Some(init) if !self.guests.alive(init) => None,
             _ => Some(reading),
@@ -135,8 +161,12 @@ impl Host {
 
     /// What has passed a VE's interfaces; `None` if that can't be told.
     pub(crate) fn passed(&self, state: &VeState) -> Option<Passed> {
+        let from_ns = self.moment().up_ns;
         let traffic = self.traffic(state.id, &state.numbers()).ok()?;
-        Some(traffic.totals().into_iter().collect())
+        Some(Passed {
+            flows: traffic.totals().into_iter().collect(),
+            from_ns,
+        })
     }
 
     /// The terms of a VE, as its definition says now. Whose it is, its record knows better: another tenant that was
@@ -177,7 +207,7 @@ impl Host {
     /// Notes that a VE has begun to run: what holds from now on. Its counters begin at nothing, and needn't be read.
     pub(crate) fn note_begin(&self, state: &VeState, terms: Option<Terms>) {
         let now = self.moment();
-        let mut reading = Reading::bare(life(state), state.id.get(), now, Condition::Running);
+        let mut reading = bare(state, now, Condition::Running);
         let Some(record) = RunRecord::read(&self.dirs.run(state.id)) else {
             return;
         };
@@ -188,14 +218,14 @@ impl Host {
 
     /// Notes that a VE was made: nothing has passed its interfaces yet.
     pub(crate) fn note_birth(&self, state: &VeState) {
-        if let Some(reading) = self.measure(state, self.terms_of(state), Some(Passed::new())) {
+        if let Some(reading) = self.measure(state, self.terms_of(state), Some(Passed::default())) {
             self.note(&reading);
         }
     }
 
     /// Notes that a VE is no more.
     pub(crate) fn note_gone(&self, state: &VeState) {
-        let reading = Reading::bare(life(state), state.id.get(), self.moment(), Condition::Gone);
+        let reading = bare(state, self.moment(), Condition::Gone);
         self.note(&reading);
     }
 
@@ -212,6 +242,7 @@ impl Host {
         let usage = self.cgroups.usage(id).ok()?;
         let hits = self.cgroups.hits(id);
         fill(&mut reading, &usage, &hits, self.io_of(&state, &usage));
+        reading.until_ns = self.moment().up_ns;
         self.note(&reading);
         Some((state, reading.run))
     }
@@ -220,7 +251,8 @@ impl Host {
     pub(crate) fn note_after(&self, (state, run): (VeState, Option<Run>)) {
         let mut reading = self.ended(&state);
         reading.run = run;
-        reading.traffic = self.passed(&state);
+        set_traffic(&mut reading, self.passed(&state));
+        reading.until_ns = self.moment().up_ns;
         let disk = self.disks.get(state.driver).look(&self.dirs.ve(state.id), None);
         reading.levels[Level::Disk as usize] = disk.used;
         reading.levels[Level::Inodes as usize] = disk.inodes_used;
@@ -234,6 +266,6 @@ impl Host {
         } else {
             Condition::Stopped
         };
-        Reading::bare(life(state), state.id.get(), self.moment(), condition)
+        bare(state, self.moment(), condition)
     }
 }

@@ -19,7 +19,7 @@ mod tests;
 mod thin;
 mod verify;
 
-pub(crate) use measure::terms;
+pub(crate) use measure::{Passed, terms};
 pub use month::Month;
 pub use query::{Line, Said};
 pub use record::{Hash, Kind};

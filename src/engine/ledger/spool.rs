@@ -3,6 +3,9 @@
 //! They are left in /run, where nothing has to be waited for, and no disk can be full or broken. What can't be entered
 //! moves to a folder beside the ledger, one for each boot of the host, where it outlives the next.
 
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use hostel_model::usage::Reading;
@@ -47,9 +50,18 @@ fn write(dir: &Path, reading: &Reading, durable: bool) -> Result<()> {
         return Ok(file::write_atomic(&path, &text, 0o600)?);
     }
     // Past the places where proofs make files fail: whether this works must make no difference to an operation.
-    std::fs::create_dir_all(dir).map_err(&fail)?;
-    let temporary = path.with_extension("new");
-    std::fs::write(&temporary, text)
+    let (made, temporary) = (
+        DirBuilder::new().recursive(true).mode(0o700).create(dir),
+        path.with_extension("new"),
+    );
+    made.map_err(&fail)?;
+    let mut open = OpenOptions::new();
+    open.write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(&text))
         .and_then(|()| std::fs::rename(&temporary, &path))
         .inspect_err(|_| drop(std::fs::remove_file(&temporary)))
         .map_err(&fail)
@@ -64,6 +76,11 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.sort();
     Ok(paths)
+}
+
+/// What is being written, or can't be understood, is none.
+fn is_note(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "json")
 }
 
 impl Spool {
@@ -93,19 +110,21 @@ impl Spool {
     /// aside, and told.
     pub fn all(&self, told: &mut Vec<String>) -> Result<Vec<Spooled>> {
         let mut found = Vec::new();
-        for dir in entries(&self.disk)? {
+        for dir in self.boots()? {
             found.extend(entries(&dir)?);
         }
         found.extend(entries(&self.run)?);
         let mut readings = Vec::new();
-        for path in found
-            .into_iter()
-            .filter(|path| path.extension().is_some_and(|e| e == "json"))
-        {
+        for path in found.into_iter().filter(|path| is_note(path)) {
             let text = match std::fs::read(&path) {
                 // Another has entered it just now.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                other => other.map_err(failed(&path))?,
+                // It stays for the next time, and keeps no other from being entered.
+                Err(e) => {
+                    told.push(format!("a note of usage at {} can't be read: {e}", path.display()));
+                    continue;
+                }
+                Ok(text) => text,
             };
             match serde_json::from_slice(&text) {
                 Ok(reading) => readings.push(Spooled { reading, file: path }),
@@ -122,9 +141,20 @@ impl Spool {
         Ok(readings)
     }
 
-    /// Is anything there?
+    /// The folders of former boots.
+    fn boots(&self) -> Result<impl Iterator<Item = PathBuf>> {
+        Ok(entries(&self.disk)?.into_iter().filter(|dir| dir.is_dir()))
+    }
+
+    /// Is no note there?
     pub fn is_empty(&self) -> Result<bool> {
-        Ok(entries(&self.run)?.is_empty() && entries(&self.disk)?.is_empty())
+        let has_notes = |dir: &Path| Ok::<_, Error>(entries(dir)?.iter().any(|path| is_note(path)));
+        for dir in self.boots()? {
+            if has_notes(&dir)? {
+                return Ok(false);
+            }
+        }
+        Ok(!has_notes(&self.run)?)
     }
 
     /// Removes what is in the ledger now.

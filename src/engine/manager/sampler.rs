@@ -15,7 +15,7 @@ use super::known::Known;
 use crate::error::{Class, Error, Result, chain};
 use crate::facade::Progress;
 use crate::host::Host;
-use crate::ledger::{Ledger, Policy};
+use crate::ledger::{Ledger, Passed, Policy};
 use crate::ve::registry::ids_in;
 
 /// How long one VE may take before another thread goes on.
@@ -49,10 +49,16 @@ struct Work {
     waiting: Mutex<VecDeque<VeId>>,
     /// Being looked at, perhaps by a thread that hangs.
     in_hand: Mutex<BTreeSet<VeId>>,
-    /// The counters of traffic, by VE, as read at the beginning; `None`: they could not be.
-    counters: Mutex<Option<BTreeMap<VeId, Vec<Counter>>>>,
+    /// The counters of traffic, by VE, as read at the beginning, and when; `None`: they could not be.
+    counters: Mutex<Option<Counters>>,
     /// Those that don't run are looked at too.
     all: Mutex<bool>,
+}
+
+/// What is counted by VE, and when it was read, in nanoseconds since the host's boot.
+struct Counters {
+    by_ve: BTreeMap<VeId, Vec<Counter>>,
+    from_ns: u64,
 }
 
 /// What a thread says of a VE: nothing to measure, or what was measured.
@@ -117,6 +123,8 @@ impl Sampler {
         self.tell(wrong, progress);
         pass.entered = host.enter_usage("manager", readings, progress)?;
         if fresh {
+            // What goes wrong is told, and tried again in an hour: it is no reason to look at all each time.
+            self.hour = hour;
             let ns = |span: hostel_model::units::Span| i64::try_from(span.duration().as_nanos()).unwrap_or(i64::MAX);
             let metering = host.config.metering;
             let policy = Policy {
@@ -125,7 +133,6 @@ impl Sampler {
             };
             let _lock = host.lock_ledger("manager")?;
             Ledger::open(&host.dirs.ledger())?.thin(wall, policy)?;
-            self.hour = hour;
         }
         Ok(pass)
     }
@@ -178,7 +185,8 @@ impl Sampler {
 
 impl Work {
     /// The counters of all interfaces, with one look.
-    fn counters(&self) -> Option<BTreeMap<VeId, Vec<Counter>>> {
+    fn counters(&self) -> Option<Counters> {
+        let from_ns = self.host.moment().up_ns;
         let all = self.host.counters.read(&self.host.traffic_table(), None).ok()?;
         let mut by_ve: BTreeMap<VeId, Vec<Counter>> = BTreeMap::new();
         for counter in all {
@@ -186,7 +194,7 @@ impl Work {
                 by_ve.entry(id).or_default().push(counter);
             }
         }
-        Some(by_ve)
+        Some(Counters { by_ve, from_ns })
     }
 
     /// One thread more that goes through those who wait.
@@ -221,9 +229,14 @@ impl Work {
         };
         let counters = locked(&self.counters)
             .as_mut()
-            .map(|all| all.remove(&id).unwrap_or_default());
-        let traffic = counters.and_then(|counters| host.traffic_with(id, counters).ok());
-        let traffic = traffic.map(|traffic| traffic.totals().into_iter().collect());
+            .map(|all| (all.by_ve.remove(&id).unwrap_or_default(), all.from_ns));
+        let traffic = counters.and_then(|(counters, from_ns)| {
+            let traffic = host.traffic_with(id, counters).ok()?;
+            Some(Passed {
+                flows: traffic.totals().into_iter().collect(),
+                from_ns,
+            })
+        });
         Ok(host.measure(&state, terms, traffic))
     }
 }

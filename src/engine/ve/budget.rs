@@ -106,10 +106,11 @@ impl Host {
     }
 
     /// What [`Self::judge_start`] would say now, for whoever only asks.
-    pub fn may_start(&self, state: &VeState, ve: &Effective) -> Result<()> {
+    /// `fresh`: as what has passed by now says.
+    pub fn may_start(&self, state: &VeState, ve: &Effective, fresh: bool) -> Result<()> {
         let mut catalogue = Catalogue::default();
         let tenant = self.judge_tenant(state, ve, &mut catalogue)?;
-        self.judge_traffic(ve, &tenant, false)?;
+        self.judge_traffic(ve, &tenant, fresh)?;
         self.judge_beside(ve, &tenant, &mut catalogue)
     }
 
@@ -119,15 +120,25 @@ impl Host {
         if tenant.traffic.is_none() {
             return Ok(Vec::new());
         }
-        let caught_up = if fresh { self.catch_up(&tenant.name) } else { Ok(()) };
-        match caught_up.and_then(|()| self.passed_this_month(&tenant.name)) {
-            Err(e) => Ok(vec![format!(
-                "what traffic its tenant \"{}\" has had this month can't be told: {}",
+        let unknown = |what: &str, e: &Error| {
+            format!(
+                "what traffic its tenant \"{}\" has had {what} can't be told: {}",
                 tenant.name,
-                chain(&e)
-            )]),
+                chain(e)
+            )
+        };
+        // It is judged by what is known.
+        let mut notes = Vec::new();
+        if let Err(e) = if fresh { self.catch_up(&tenant.name) } else { Ok(()) } {
+            notes.push(unknown("of late", &e));
+        }
+        match self.passed_this_month(&tenant.name) {
+            Err(e) => {
+                notes.push(unknown("this month", &e));
+                Ok(notes)
+            }
             Ok((month, passed)) => match monthly::check(tenant, (&month.name, &month.next), &passed) {
-                None => Ok(Vec::new()),
+                None => Ok(notes),
                 Some(violation) => {
                     let message = format!("{} can't start: its tenant's traffic is used up", ve.name);
                     Err(Error::new(Class::Limit, message).because(violation.to_string()))

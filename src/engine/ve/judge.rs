@@ -55,11 +55,11 @@ impl Host {
         Ok(notes)
     }
 
-    /// What a start would stumble on before it touched anything.
-    pub fn check_start(&self, state: &VeState) -> Result<()> {
+    /// What a start would stumble on before it touched anything. `fresh`: the tenant's traffic is looked up first.
+    pub fn check_start(&self, state: &VeState, fresh: bool) -> Result<()> {
         let effective = self.effective(&state.name, &mut Catalogue::default())?;
         self.judge(&effective, state.driver)?;
-        self.may_start(state, &effective)?;
+        self.may_start(state, &effective, fresh)?;
         let gone = |what: String, hint: String| Error::new(Class::Failed, format!("{what} is gone")).hint(hint);
         if !state.lower.is_dir() {
             let hint = format!("restore template {} at that place", state.template);

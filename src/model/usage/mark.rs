@@ -15,6 +15,9 @@ use crate::traffic::{Amount, Flow};
 pub struct Mark {
     /// Up to when all is accounted for.
     pub at: Moment,
+    /// When the last of its values was read, in nanoseconds since that boot.
+    #[serde(default)]
+    pub until_ns: u64,
     /// How it has been since.
     pub condition: Condition,
     /// The terms in force since.
@@ -83,8 +86,9 @@ impl Mark {
                 up_ns: began,
                 ..reading.at.clone()
             },
+            until_ns: 0,
             condition: Condition::Stopped,
-            terms: reading.terms.clone().unwrap_or_default(),
+            terms: reading.terms.clone().unwrap_or_else(|| reading.owner.terms()),
             run: None,
             counters: Counters::default(),
             levels: Levels::default(),
@@ -143,6 +147,7 @@ impl Mark {
         };
         let rested = Self {
             at,
+            until_ns: 0,
             condition: if lived { Condition::Stopped } else { self.condition },
             run: None,
             counters: Counters::default(),
@@ -214,8 +219,8 @@ impl Mark {
     fn count(&self, reading: &Reading, fresh: bool, amounts: &mut Amounts) {
         for (n, now) in reading.counters.iter().enumerate() {
             let had = self.counters[n].filter(|_| !fresh).unwrap_or(0);
-            // Less than before: somebody has set it back, and it counts from zero.
-            amounts.counters[n] = now.map(|now| now.checked_sub(had).unwrap_or(now));
+            let set_back = |now| if self.overlaps(reading.at.up_ns) { 0 } else { now };
+            amounts.counters[n] = now.map(|now| now.checked_sub(had).unwrap_or_else(|| set_back(now)));
         }
         let known = self.memory_peak.filter(|_| !fresh);
         let memory = &mut amounts.levels[Level::Memory as usize];
@@ -227,16 +232,33 @@ impl Mark {
         };
         let had: BTreeMap<&Flow, Amount> = had.iter().map(|(flow, amount)| (flow, *amount)).collect();
         for (flow, amount) in now {
-            let passed = amount.since(had.get(flow).copied().unwrap_or_default());
+            let before = had.get(flow).copied().unwrap_or_default();
+            let passed = if self.overlaps(reading.traffic_ns) && !amount.has(before) {
+                Amount::default()
+            } else {
+                amount.since(before)
+            };
             if passed != Amount::default() {
                 amounts.traffic.insert(flow.clone(), passed);
             }
         }
     }
 
+    /// May what was read from then on have been read before what this mark has? Then less than before is no counter that
+    /// was set back, which would count from zero.
+    const fn overlaps(&self, from_ns: u64) -> bool {
+        from_ns <= self.until_ns
+    }
+
     /// The mark after a reading: what that couldn't read is as it was.
     fn after(&self, reading: &Reading, fresh: bool) -> Self {
-        let same = |n: usize| self.counters[n].filter(|_| !fresh);
+        let counter = |n: usize| {
+            let (had, now) = (self.counters[n].filter(|_| !fresh), reading.counters[n]);
+            match self.overlaps(reading.at.up_ns) {
+                true => now.max(had),
+                false => now.or(had),
+            }
+        };
         let level = |level: Level| {
             let (had, now) = (self.levels[level as usize], reading.levels[level as usize]);
             match level.lasts() {
@@ -246,15 +268,22 @@ impl Mark {
         };
         let traffic = reading.traffic.as_ref().map(|now| {
             let mut all: BTreeMap<Flow, Amount> = self.traffic.iter().flatten().cloned().collect();
-            all.extend(now.iter().cloned());
+            let overlaps = self.overlaps(reading.traffic_ns);
+            for (flow, amount) in now {
+                let had = all.get(flow).copied().unwrap_or_default();
+                if !overlaps || amount.has(had) {
+                    all.insert(flow.clone(), *amount);
+                }
+            }
             all.into_iter().collect()
         });
         Self {
             at: reading.at.clone(),
+            until_ns: self.until_ns.max(reading.until_ns),
             condition: reading.condition,
             terms: reading.terms.clone().unwrap_or_else(|| self.terms.clone()),
             run: reading.run.clone().or_else(|| self.run.clone()),
-            counters: std::array::from_fn(|n| reading.counters[n].or(same(n))),
+            counters: std::array::from_fn(counter),
             levels: Level::ALL.map(level),
             memory_peak: reading.memory_peak.or(self.memory_peak.filter(|_| !fresh)),
             traffic: traffic.or_else(|| self.traffic.clone()),

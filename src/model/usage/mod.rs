@@ -22,5 +22,5 @@ pub use code::{decode, encode};
 pub use interval::{DAY, HOUR, Interval};
 pub use mark::Mark;
 pub use meter::{Counter, Counters, Level, Levels, Time};
-pub use reading::{Condition, Moment, Reading, Run, Terms};
+pub use reading::{Condition, Moment, Owner, Reading, Run, Terms};
 pub use sums::Sums;

@@ -72,15 +72,44 @@ pub struct Terms {
     pub limits: BTreeMap<String, String>,
 }
 
-/// What was seen of a VE.
+/// Whose it is, as its record says, where nothing else is known of its terms.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The VE's name.
+    pub name: String,
+    /// Whose it is.
+    pub tenant: String,
+}
+
+impl Owner {
+    /// All that is known then.
+    pub fn terms(&self) -> Terms {
+        Terms {
+            name: self.name.clone(),
+            tenant: self.tenant.clone(),
+            ..Terms::default()
+        }
+    }
+}
+
+/// What was seen of a VE. Its values are read one after the other, while others may read them, too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// Which VE for all time: a number is given to another when its VE is gone, this isn't.
     pub life: String,
     /// Its number.
     pub id: u32,
-    /// When.
+    /// Whose it is.
+    #[serde(default)]
+    pub owner: Owner,
+    /// When: before the first of them was read, but for those of traffic.
     pub at: Moment,
+    /// When the last of them had been read, in nanoseconds since the boot.
+    #[serde(default)]
+    pub until_ns: u64,
+    /// When the first of traffic was read, in nanoseconds since the boot.
+    #[serde(default)]
+    pub traffic_ns: u64,
     /// What holds from now on; `None`: it couldn't be read, and what held before holds.
     pub terms: Option<Terms>,
     /// How it is from now on.
@@ -103,6 +132,9 @@ impl Reading {
         Self {
             life,
             id,
+            owner: Owner::default(),
+            until_ns: at.up_ns,
+            traffic_ns: at.up_ns,
             at,
             terms: None,
             condition,

@@ -336,3 +336,34 @@ proptest! {
         prop_assert_eq!(sum.time(Time::Running) / SECOND, ran);
     }
 }
+
+/// Whoever reads while another does may have begun before him, and read after him.
+#[test]
+fn what_two_have_read_at_once_counts_once() {
+    let one = run(7, 0);
+    let mut slow = running(10, &one, 101, 1);
+    slow.until_ns = at(21).up_ns;
+    let quick = running(20, &one, 100, 1);
+    let (mark, sum) = account(&[stopped(0), slow.clone(), quick.clone(), running(30, &one, 130, 1)]);
+    assert_eq!(sum.counter(Counter::Cpu), Some(130));
+    assert_eq!(sum.traffic[&external()].bytes, 130);
+    assert_eq!(mark.counters[Counter::Cpu as usize], Some(130));
+    // Traffic is read of all VEs at once, long before the rest of one.
+    let mut early = running(20, &one, 100, 1);
+    early.counters = Default::default();
+    early.traffic_ns = at(9).up_ns;
+    let (_, sum) = account(&[stopped(0), running(10, &one, 101, 1), early, running(30, &one, 130, 1)]);
+    assert_eq!(sum.traffic[&external()].bytes, 130);
+}
+
+#[test]
+fn what_is_first_heard_of_at_its_end_is_its_owners() {
+    let mut last = running(10, &run(7, 0), 100, 1);
+    last.owner = Owner {
+        name: "web1".into(),
+        tenant: "acme".into(),
+    };
+    let (mark, intervals) = Mark::begin(&last);
+    assert_eq!((mark.terms.name.as_str(), mark.terms.tenant.as_str()), ("web1", "acme"));
+    assert_eq!(intervals.last().unwrap().amounts.counter(Counter::Cpu), Some(100));
+}

@@ -104,3 +104,26 @@ fn a_ledger_that_can_not_be_read_keeps_nothing_from_starting() {
     );
     assert_eq!(used(&host), (None, Some(4 << 10)));
 }
+
+/// What can't be entered now, on a full disk say, changes nothing about what is known.
+#[test]
+fn a_ledger_that_can_not_be_written_judges_by_what_it_has() {
+    let host = two();
+    passes(&host, "hv101.0", "external", 9 << 10);
+    assert_eq!(used(&host).0, Some(9 << 10));
+    let _writes = host.lock_ledger("test").unwrap();
+    told(&start_ve(&host, 102).unwrap_err(), "web1 has had 9 KiB");
+}
+
+#[test]
+fn what_may_not_start_again_is_not_stopped_for_it() {
+    let host = two();
+    passes(&host, "hv101.0", "external", 9 << 10);
+    let restart = Action::Restart {
+        timeout: None,
+        start: StartOptions::default(),
+    };
+    let error = engine(&host).act(id(101), &restart, &Silent).unwrap_err();
+    told(&error, "web1 has had 9 KiB");
+    assert!(host.cgroups.exists(id(101)), "it runs on");
+}

@@ -222,6 +222,21 @@ fn another_plan_and_another_tenant_pay_for_what_comes_after() {
     assert_eq!(acme[0].sums.get("cpu_ns"), 30);
 }
 
+/// A ledger that was moved away, or Hostel brought up to date from before there was one.
+#[test]
+fn what_it_first_hears_of_at_its_end_is_its_tenants() {
+    let host = host().make();
+    with_ve(&host, &[("tenant", "acme")]);
+    started(&host);
+    std::fs::remove_dir_all(host.dirs.run_usage()).unwrap();
+    pass(&host, 10);
+    uses(&host, 70, 1);
+    act(&host, &STOP);
+    let rows = rows(&host, By::Tenant);
+    assert_eq!(rows[1].group.as_deref(), Some("acme"), "{rows:?}");
+    assert_eq!(rows[1].sums.get("cpu_ns"), 70);
+}
+
 #[test]
 fn a_number_that_is_given_again_is_another_ve() {
     let host = running();
@@ -229,9 +244,7 @@ fn a_number_that_is_given_again_is_another_ve() {
     uses(&host, 70, 1);
     act(&host, &Action::Destroy { force: true });
     pass(&host, 1_000);
-    let made = engine(&host)
-        .create(&order("other", &[("id", "101")]), &Silent)
-        .unwrap();
+    let made = engine(&host).create(&order("web1", &[("id", "101")]), &Silent).unwrap();
     assert_eq!(made.id, id(101));
     started(&host);
     pass(&host, 20);
@@ -244,11 +257,7 @@ fn a_number_that_is_given_again_is_another_ve() {
         .collect();
     assert_eq!(
         seen,
-        [
-            (None, 2, 100),
-            (Some("other (101)"), 1, 30),
-            (Some("web1 (101)"), 1, 70)
-        ]
+        [(None, 2, 100), (Some("web1 (101)"), 1, 70), (Some("web1 (101)"), 1, 30)]
     );
     // Nothing of the time between them is anybody's.
     assert_eq!(seconds(&rows[0].sums), [30, 0, 0, 0, 0]);

@@ -84,8 +84,9 @@ impl Page<'_> {
         context.insert("step", &step);
         context.insert("tiles", &self.rows.first().map(tiles).unwrap_or_default());
         let columns = self.columns();
-        context.insert("first", &columns.first().map(|c| minute(c.0)).unwrap_or_default());
-        context.insert("last", &columns.last().map(|c| minute(c.0)).unwrap_or_default());
+        let label = |column: Option<&(i64, Option<&Row>)>| column.map(|c| self.label(c.0)).unwrap_or_default();
+        context.insert("first", &label(columns.first()));
+        context.insert("last", &label(columns.last()));
         context.insert("charts", &charts(&columns));
         let heads = [
             self.of, "VEs", "Ran", "CPU", "Memory", "Peak", "Disk", "Read", "Written", "In", "Out",
@@ -99,7 +100,17 @@ impl Page<'_> {
         Tera::one_off(PAGE, &context, true).map_err(|e| Error::new(Class::Failed, "cannot make the page").because(e))
     }
 
-    /// The columns of the charts, each with its beginning; those too in which nothing was.
+    /// The beginning of a column.
+    fn label(&self, begins: i64) -> String {
+        let text = minute(begins);
+        match text.split_once(' ') {
+            Some((day, _)) if self.step == DAY => day.to_owned(),
+            _ => text,
+        }
+    }
+
+    /// The columns of the charts, each with its beginning, over all the time that the page is of; those too in which
+    /// nothing was.
     fn columns(&self) -> Vec<(i64, Option<&Row>)> {
         let begins = |row: &Row| {
             let at: jiff::Timestamp = row.group.as_ref()?.parse().ok()?;
@@ -109,7 +120,16 @@ impl Page<'_> {
         let (Some((first, _)), Some((last, _))) = (known.first(), known.last()) else {
             return Vec::new();
         };
-        let count = ((last - first) / self.step + 1).min(MOST);
+        let step = |ns: i64| ns.div_euclid(self.step) * self.step;
+        let end = step(self.window.to_ns.min(self.now_ns).saturating_sub(1)).max(*last);
+        // A time that began long before there was anything begins where that did.
+        let begin = step(self.window.from_ns).min(*first);
+        let first = if (end - begin) / self.step < MOST {
+            begin
+        } else {
+            *first
+        };
+        let count = ((end - first) / self.step + 1).min(MOST);
         let column = |n: i64| {
             let at = first + n * self.step;
             (at, known.iter().find(|(begins, _)| *begins == at).map(|(_, row)| *row))
@@ -316,13 +336,14 @@ mod tests {
             "<h1>Usage of acme</h1>",
             "2026-10-01 00:00 to 2026-10-11 00:00, in UTC",
             "By the day",
+            "<span>2026-10-01</span><span>2026-10-10</span>",
             "1.5 Mbit",
             "&lt;b&gt;web1",
             "2.000 CPU-hour",
             "0.04",
-            // Three columns, of which the second is empty; the third is half as high as the first.
-            "<rect class=\"one\" x=\"33.33\" y=\"1.00\" width=\"266.67\" height=\"198.00\"><title>2026-10-01 00:00: 1h00m</title>",
-            "<rect class=\"one\" x=\"700.00\" y=\"100.00\" width=\"266.67\" height=\"99.00\"><title>2026-10-03 00:00: 30m00s</title>",
+            // A column for each of ten days, most of them empty; the third is half as high as the first.
+            "<rect class=\"one\" x=\"10.00\" y=\"1.00\" width=\"80.00\" height=\"198.00\"><title>2026-10-01 00:00: 1h00m</title>",
+            "<rect class=\"one\" x=\"210.00\" y=\"100.00\" width=\"80.00\" height=\"99.00\"><title>2026-10-03 00:00: 30m00s</title>",
         ] {
             assert!(text.contains(one), "{one}\n{text}");
         }

@@ -68,11 +68,11 @@ pub struct Report {
     format: Format,
 }
 
-/// Whose usage is wanted: exactly one of them.
+/// Whose usage is wanted: one of them at most.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 struct Wanted {
-    /// That of all VEs
+    /// That of all VEs, as if nothing is said
     #[arg(long)]
     all: bool,
 
