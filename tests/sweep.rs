@@ -449,7 +449,7 @@ impl Sweep {
     fn fail_system_calls(&self) {
         let calls = self.system_calls(&format!("{MUTATING},{GETTING}"));
         let end = Instant::now() + budget();
-        let (mut tried, mut failed) = (0, 0);
+        let (mut tried, mut failed, mut injected) = (0, 0, 0);
         for n in spread(calls.len()) {
             if Instant::now() > end {
                 break;
@@ -458,7 +458,7 @@ impl Sweep {
             let errors = errors_of(name);
             let errno = errors[count % errors.len()];
             self.prepare();
-            let (signal, ran, _) = self.traced(&format!("inject={name}:error={errno}:when={count}"));
+            let (signal, ran, log) = self.traced(&format!("inject={name}:error={errno}:when={count}"));
             let story = format!(
                 "{:?} with {errno} at call {n} of {}, {name} number {count}",
                 self.args,
@@ -472,6 +472,7 @@ impl Sweep {
             assert!(fine || no_memory, "{story}: {signal:?} {ran:?}");
             assert!(ran.code == 0 || !ran.err.is_empty(), "{story}: it says nothing");
             (tried, failed) = (tried + 1, failed + usize::from(ran.code != 0));
+            injected += usize::from(log.contains("(INJECTED)"));
             let next = NEXT[n % NEXT.len()];
             self.next(&story, next);
             self.judge(&format!(
@@ -485,7 +486,7 @@ impl Sweep {
             calls.len()
         );
         // Of few, none may matter: much of a command's work is what it can do without, such as noting usage.
-        assert!(tried > 0);
+        assert!(injected > 0, "none of {tried} calls was made to fail");
     }
 }
 

@@ -44,7 +44,7 @@ pub use host_life::Procession;
 pub use limits::LimitUse;
 pub use metrics::{Family, FamilyKind, Sample};
 pub use network::{AddressState, NetworkStatus};
-pub use report::{By, Exported, Row, Whose, Window};
+pub use report::{By, Exported, Row, Whole, Whose, Window};
 pub(crate) use settle::TROUBLE;
 pub use stat::Meter;
 pub use tenant::{BudgetStatus, TenantStatus, TenantVe, TrafficStatus};

@@ -74,6 +74,11 @@ impl Services {
         self.run(&["start", name])
     }
 
+    /// Stops a unit if it runs, and starts it.
+    pub fn restart(&self, name: &str) -> Result<()> {
+        self.run(&["restart", name])
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.root.join(UNITS).join(name)
     }

@@ -12,6 +12,7 @@ use super::{Engine, Progress};
 use crate::error::{Class, Error, Result, chain};
 use crate::ledger::{Ledger, Line, MANAGER, Said, Verified};
 use crate::manager::Sampler;
+use crate::ve::record::VeState;
 
 /// What a report has a row for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,8 +130,34 @@ impl Engine {
         if self.host.locks.holder(MANAGER).is_ok_and(|holder| holder.is_some()) {
             return;
         }
-        if let Err(e) = Sampler::new(&self.host).pass(progress) {
+        if let Err(e) = Sampler::new(&self.host).pass(progress, &|| {}) {
             progress.note(&format!("what was used last could not be entered: {}", chain(&e)));
+        }
+    }
+
+    /// Of whom nothing is in a report is there all the same, or the name is a mistake.
+    fn know(&self, whose: &Whose) -> Result<()> {
+        let (what, known) = match whose {
+            Whose::All => return Ok(()),
+            Whose::Tenant(name) => {
+                let tenants = self.tenants()?;
+                (
+                    format!("tenant \"{name}\""),
+                    tenants.iter().any(|t| t.name.as_str() == name),
+                )
+            }
+            Whose::Ve(name) => {
+                let states = self.host.all_states()?;
+                let is = |state: &VeState| state.name.as_str() == name || state.id.to_string() == *name;
+                (format!("VE \"{name}\""), states.iter().any(is))
+            }
+        };
+        match known {
+            true => Ok(()),
+            false => Err(Error::new(
+                Class::NotFound,
+                format!("there is no {what}, and there was none in that time"),
+            )),
         }
     }
 
@@ -176,6 +203,9 @@ impl Engine {
                 }
                 Ok(())
             })?;
+        if all.ves.is_empty() {
+            self.know(whose)?;
+        }
         let rows = groups.into_iter().map(|((name, _), group)| group.row(Some(name)));
         Ok(std::iter::once(all.row(None)).chain(rows).collect())
     }
@@ -211,6 +241,23 @@ impl Engine {
     }
 }
 
+/// A number that JSON's readers would round is a text: JavaScript and jq do from 2^53 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whole(pub u128);
+
+impl Serialize for Whole {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match u64::try_from(self.0) {
+            Ok(n) if n <= 1 << 53 => serializer.serialize_u64(n),
+            _ => serializer.collect_str(&self.0),
+        }
+    }
+}
+
+fn whole<S: serde::Serializer>(usage: &BTreeMap<String, u128>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(usage.iter().map(|(name, n)| (name, Whole(*n))))
+}
+
 /// A record for an auditor: what it says, and the bytes that its hash is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exported {
@@ -241,6 +288,7 @@ pub struct Exported {
     /// The same of the end.
     pub to_ns: i64,
     /// What was used, by name; what isn't there is none. Levels are times nanoseconds.
+    #[serde(serialize_with = "whole")]
     pub usage: BTreeMap<String, u128>,
     /// The counters that could not be read.
     pub unread: Vec<&'static str>,

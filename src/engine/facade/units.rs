@@ -45,7 +45,11 @@ impl Engine {
         }
         // Only a unit that is active is stopped when the host goes down. The other one would start VEs now.
         services.start(LIFE)?;
-        Ok(services.start(MANAGER)?)
+        // What has been turned off stays so; one that runs is of the program that was there when it began.
+        match services.is_enabled(MANAGER) {
+            true => Ok(services.restart(MANAGER)?),
+            false => Ok(()),
+        }
     }
 
     /// What the host's init does for this Hostel.

@@ -103,13 +103,13 @@ impl Sampler {
     }
 
     /// Measures all VEs that run, once an hour the others too, and enters it with all that lies in the spool. Once an hour
-    /// the ledger is thinned.
-    pub fn pass(&mut self, progress: &dyn Progress) -> Result<Pass> {
+    /// the ledger is thinned. `beat` is called while it goes on, at least each few seconds of the look.
+    pub fn pass(&mut self, progress: &dyn Progress, beat: &dyn Fn()) -> Result<Pass> {
         let host = Arc::clone(&self.work.host);
         let wall = host.moment().wall_ns;
         let hour = Some(wall.div_euclid(HOUR));
         let fresh = hour != self.hour;
-        let (answers, mut wrong) = self.look(fresh)?;
+        let (answers, mut wrong) = self.look(fresh, beat)?;
         let mut pass = Pass::default();
         let mut readings = Vec::with_capacity(answers.len());
         for (id, answer) in answers {
@@ -131,6 +131,7 @@ impl Sampler {
                 samples_ns: ns(metering.samples),
                 hours_ns: ns(metering.hours),
             };
+            beat();
             let _lock = host.lock_ledger("manager")?;
             Ledger::open(&host.dirs.ledger())?.thin(wall, policy)?;
         }
@@ -148,7 +149,7 @@ impl Sampler {
     }
 
     /// Looks at all that are to be; and which didn't answer.
-    fn look(&self, all: bool) -> Result<(Vec<Answer>, BTreeMap<VeId, String>)> {
+    fn look(&self, all: bool, beat: &dyn Fn()) -> Result<(Vec<Answer>, BTreeMap<VeId, String>)> {
         let work = &self.work;
         let ids = ids_in(&work.host.dirs.ves())?;
         work.known.keep(&ids);
@@ -168,7 +169,10 @@ impl Sampler {
                 }
                 // Whoever is at work hangs; if nobody waits any more, that is all.
                 Err(RecvTimeoutError::Timeout) if locked(&work.waiting).is_empty() => break,
-                Err(RecvTimeoutError::Timeout) => work.hire(&say)?,
+                Err(RecvTimeoutError::Timeout) => {
+                    beat();
+                    work.hire(&say)?;
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }

@@ -36,7 +36,7 @@ fn act(host: &Arc<Host>, action: &Action) {
 }
 
 fn sample(host: &Arc<Host>) {
-    Sampler::new(host).pass(&Silent).unwrap();
+    Sampler::new(host).pass(&Silent, &|| {}).unwrap();
 }
 
 fn rows(host: &Arc<Host>, by: By) -> Vec<Row> {
@@ -343,9 +343,9 @@ fn one_that_can_not_be_measured_keeps_no_other_from_it() {
     uses(&host, 9, 1);
     let heard = Heard::default();
     let mut sampler = Sampler::new(&host);
-    let pass = sampler.pass(&heard).unwrap();
+    let pass = sampler.pass(&heard, &|| {}).unwrap();
     assert_eq!((pass.measured, pass.failed), (1, 1));
-    sampler.pass(&heard).unwrap();
+    sampler.pass(&heard, &|| {}).unwrap();
     // Those that don't run are looked at once an hour.
     let told = heard.notes();
     assert!(

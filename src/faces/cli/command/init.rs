@@ -11,7 +11,8 @@ use crate::cli::parallel::{self, Show};
 /// Prepare this host
 ///
 /// Makes the directories, chooses the disk driver, writes example plans and networks and the host configuration, and
-/// sets what the kernel must allow. Safe to run again: what a person has changed is left alone.
+/// sets what the kernel must allow. Where systemd is the host's init, installs the units that start and end VEs with the
+/// host, and the manager's, which it starts: hostel-boot.service, hostel.service, hostel-manager.service. Safe to run again: what a person has changed is left alone.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel init\n  hostel --config /srv/test/hostel.toml init")]
 pub struct Init {}

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use hostel_engine::facade::Exported;
+use hostel_engine::{Class, Error};
 
 use crate::cli::command::Done;
 use crate::cli::context::Context;
@@ -37,7 +38,7 @@ enum Format {
 }
 
 /// The columns of a table; what was used is in one of them.
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 16] = [
     "seq",
     "kind",
     "ve",
@@ -50,6 +51,7 @@ const COLUMNS: [&str; 15] = [
     "from_ns",
     "to_ns",
     "usage",
+    "unread",
     "text",
     "body",
     "hash",
@@ -62,6 +64,9 @@ impl Export {
             from_ns: self.from.unwrap_or(i64::MIN),
             to_ns: self.to.unwrap_or(i64::MAX),
         };
+        if window.from_ns >= window.to_ns {
+            return Err(Error::new(Class::Usage, "the time asked for ends before it begins").into());
+        }
         let engine = context.engine()?;
         if matches!(self.format, Format::Csv) {
             context.print(&csv::line(&COLUMNS))?;
@@ -95,6 +100,7 @@ impl Export {
                     record.from_ns.to_string(),
                     record.to_ns.to_string(),
                     usage.join(" "),
+                    record.unread.join(" "),
                     record.text.clone(),
                     record.body.clone(),
                     record.hash.clone(),

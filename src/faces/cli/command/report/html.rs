@@ -75,7 +75,7 @@ impl Page<'_> {
     /// The page.
     pub fn render(&self) -> Result<String, Error> {
         let mut context = Context::new();
-        let to = self.window.to_ns.min(self.now_ns);
+        let to = self.window.to_ns.min(self.now_ns).max(self.window.from_ns);
         context.insert("title", &self.title);
         context.insert("from", &minute(self.window.from_ns));
         context.insert("to", &minute(to));
@@ -122,14 +122,10 @@ impl Page<'_> {
         };
         let step = |ns: i64| ns.div_euclid(self.step) * self.step;
         let end = step(self.window.to_ns.min(self.now_ns).saturating_sub(1)).max(*last);
-        // A time that began long before there was anything begins where that did.
+        // Of a very long time, its end.
         let begin = step(self.window.from_ns).min(*first);
-        let first = if (end - begin) / self.step < MOST {
-            begin
-        } else {
-            *first
-        };
-        let count = ((end - first) / self.step + 1).min(MOST);
+        let first = begin.max(end - (MOST - 1) * self.step);
+        let count = (end - first) / self.step + 1;
         let column = |n: i64| {
             let at = first + n * self.step;
             (at, known.iter().find(|(begins, _)| *begins == at).map(|(_, row)| *row))
@@ -167,8 +163,8 @@ fn tiles(row: &Row) -> Vec<Tile> {
     vec![
         tile("virtual environments", row.ves.to_string()),
         tile("processor time", span(row, "cpu_ns")),
-        tile("memory, average", level(average(row, "memory"))),
-        tile("disk, average", level(average(row, "disk"))),
+        tile("memory of one, average", level(average(row, "memory"))),
+        tile("disk of one, average", level(average(row, "disk"))),
         tile("traffic in", bytes(small(passed(row, "in")))),
         tile("traffic out", bytes(small(passed(row, "out")))),
         tile("95th percentile", p95),

@@ -6,7 +6,7 @@ mod html;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use hostel_engine::facade::{By, Row, Whose, Window};
+use hostel_engine::facade::{By, Row, Whole, Whose, Window};
 use hostel_engine::{Class, Error};
 use hostel_model::id::TenantName;
 use hostel_model::usage::HOUR;
@@ -25,8 +25,8 @@ use crate::cli::window;
 ///
 /// Worked out from the ledger for any time, which is this month if nothing else is said; all times are in UTC. The first
 /// row is the total. What a VE used while it had another name, tenant or plan counts for those. Averages of memory and
-/// disk are of the time in which they were known, peaks are of one VE. With --format json, exact and with everything
-/// that is measured; what that is, and how: docs/METERING.md. With --invoice, what that costs by the prices in
+/// disk are of one VE in the time in which they were known, peaks are of one VE. With --format json, exact and with everything
+/// that is measured, and numbers above 2^53 as texts; what that is, and how: docs/METERING.md. With --invoice, what that costs by the prices in
 /// prices.toml, beside hostel.toml: each line is rounded once, and sums are of what is printed. With --format html, a
 /// page with charts that needs nothing else.
 #[derive(Debug, Args)]
@@ -80,7 +80,7 @@ struct Wanted {
     #[arg(long, value_name = "TENANT")]
     tenant: Option<TenantName>,
 
-    /// That of one VE, also if it is no more
+    /// That of VEs while they had this name, or of all that have had this number
     #[arg(long, value_name = "NAME|ID")]
     ve: Option<String>,
 }
@@ -219,8 +219,7 @@ fn peak(row: &Row, level: &str) -> Option<u64> {
 
 /// Everything, for programs: sums by their names, averages, peaks.
 fn object(row: &Row) -> Value {
-    // Numbers that JSON's readers would round are texts.
-    let number = |n: u128| u64::try_from(n).map_or_else(|_| Value::from(n.to_string()), Value::from);
+    let number = |n: u128| serde_json::to_value(Whole(n)).unwrap_or_default();
     let mut usage: Map<String, Value> = row.sums.0.iter().map(|(name, n)| (name.clone(), number(*n))).collect();
     for (level, peak) in &row.peaks {
         usage.insert(format!("{level}.peak"), (*peak).into());
