@@ -13,6 +13,7 @@ use hostel_model::policy::{Sort, Violation, check};
 use hostel_model::resolve::{Effective, Interface};
 use hostel_model::units::Bytes;
 use hostel_model::{idmap, ipam};
+use hostel_system::cgroup::{Limit, Support};
 use hostel_system::{file, process};
 
 use super::forward;
@@ -126,6 +127,12 @@ impl Host {
         let mut cannot: Vec<(String, String)> = Vec::new();
         for one in self.cgroups.unenforceable(&ve.limits) {
             cannot.push((one.limit.key().to_owned(), one.why));
+        }
+        if ve.limits.io.weight.is_some()
+            && driver == DriverName::Image
+            && let Support::Partly(why) = self.cgroups.support(Limit::IoWeight)
+        {
+            cannot.push((Limit::IoWeight.key().to_owned(), why));
         }
         cannot.extend(self.unshapeable(ve)?);
         if ve.disk.inodes.is_some() && self.disks.get(driver).inodes(ve.disk.size.get()).is_none() {

@@ -244,10 +244,10 @@ pub fn long_text(command: &clap::Command) -> String {
 pub fn parse(typed: &[OsString]) -> Result<Cli, clap::Error> {
     let plain = typed.iter().take_while(|a| *a != "--").any(|a| a == "--no-color");
     let color = if plain { ColorChoice::Never } else { ColorChoice::Auto };
-    Cli::from_arg_matches(
-        &command()
-            .color(color)
-            .try_get_matches_from(typed)
-            .map_err(super::synonym::pointed)?,
-    )
+    // What all the help texts look like is a third of what a short command takes: of no use to one that is understood.
+    let matches = Cli::command().try_get_matches_from(typed).or_else(|_| {
+        let told = command().color(color).try_get_matches_from(typed);
+        told.map_err(super::synonym::pointed)
+    })?;
+    Cli::from_arg_matches(&matches)
 }

@@ -25,6 +25,13 @@ pub struct Show {
     pub paint: Paint,
 }
 
+impl Show {
+    /// Is it shown at which step each is?
+    fn steps(self) -> bool {
+        self.verbose || (self.live && !self.quiet)
+    }
+}
+
 /// How many at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Load {
@@ -67,12 +74,16 @@ enum Event<T> {
 struct Line<T> {
     index: usize,
     events: Sender<Event<T>>,
+    /// Steps are shown. Otherwise each would wake the thread that draws for nothing.
+    steps: bool,
 }
 
 impl<T: Send> Progress for Line<T> {
     fn step(&self, what: &str) {
-        // The receiver outlives every worker.
-        let _ = self.events.send(Event::Step(self.index, what.to_owned()));
+        if self.steps {
+            // The receiver outlives every worker.
+            let _ = self.events.send(Event::Step(self.index, what.to_owned()));
+        }
     }
     fn note(&self, what: &str) {
         let _ = self.events.send(Event::Note(self.index, what.to_owned()));
@@ -100,6 +111,7 @@ pub fn run<T: Send>(
             let line = Line {
                 index,
                 events: events.clone(),
+                steps: show.steps(),
             };
             let _ = events.send(Event::Begin(index));
             let result = work(index, &line);

@@ -1,6 +1,6 @@
 //! What this host can hold, and why not.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use hostel_model::id::VeId;
@@ -46,7 +46,7 @@ pub fn probe(layout: &Layout) -> Facts {
 pub struct Known([OnceLock<Support>; Limit::ALL.len()]);
 
 impl Known {
-    fn support(&self, layout: &Layout, limit: Limit) -> &Support {
+    pub fn support(&self, layout: &Layout, limit: Limit) -> &Support {
         self.0[limit as usize].get_or_init(|| support(layout, limit))
     }
 }
@@ -225,19 +225,25 @@ fn cached(layout: &Layout, v1_file: &str) -> Support {
     }
 }
 
+/// BFQ weighs the queues of tasks, and a loop device's work is done by the kernel's, as measured (docs/HOSTS.md).
+const EQUAL: &str =
+    "BFQ gives equal shares to VEs whose disks have the driver image; other drivers' VEs get them by weight";
+
 /// A weight needs someone who obeys it: the BFQ scheduler, or the cost model of v2.
 fn io_weight(layout: &Layout) -> Support {
     let Some(place) = layout.place("io") else {
         return controller(layout, "io");
     };
-    let bfq = layout.sysfs.as_deref().is_some_and(bfq_in_use);
+    let bfq = || layout.sysfs.as_deref().is_some_and(|sysfs| bfq_in_use(layout, sysfs));
     let why = "no disk uses the BFQ scheduler; choose it with: echo bfq > /sys/block/DISK/queue/scheduler";
     match place {
         Place::V1(h) => {
             let file = |name: &str| h.mount.join(name).exists();
             // The weight itself isn't shown at the top, but BFQ's statistics are; CFQ had `leaf_weight` there.
-            if file("blkio.leaf_weight") || (bfq && file("blkio.bfq.io_service_bytes")) {
+            if file("blkio.leaf_weight") {
                 Support::Full
+            } else if file("blkio.bfq.io_service_bytes") && bfq() {
+                Support::Partly(EQUAL.into())
             } else if !file("blkio.bfq.io_service_bytes") {
                 Support::No("the kernel has no weights for disks; it was built without CONFIG_BFQ_GROUP_IOSCHED".into())
             } else {
@@ -246,8 +252,10 @@ fn io_weight(layout: &Layout) -> Support {
         }
         Place::V2(u) => {
             let cost = files::read(&u.mount, "io.cost.qos").is_ok_and(|t| t.contains("enable=1"));
-            if cost || bfq {
+            if cost {
                 Support::Full
+            } else if bfq() {
+                Support::Partly(EQUAL.into())
             } else {
                 Support::No(format!("{why}, or switch the cost model on in io.cost.qos"))
             }
@@ -255,22 +263,96 @@ fn io_weight(layout: &Layout) -> Support {
     }
 }
 
-/// The scheduler in use stands in brackets: `none mq-deadline [bfq]`. Loop devices are not asked: there is one for each
-/// VE, so between them there is nothing to weigh, and a start would take longer the more VEs there are.
-fn bfq_in_use(sysfs: &Path) -> bool {
-    let is_disk = |path: &std::path::PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        !["loop", "ram", "zram"].iter().any(|prefix| name.starts_with(prefix))
-    };
-    groups(&sysfs.join("block"))
-        .filter(is_disk)
-        .any(|disk| files::read(&disk, "queue/scheduler").is_ok_and(|t| t.contains("[bfq]")))
+/// Does a disk use BFQ? Of those that something is mounted from, and of all if none of these is known to sysfs. To look at
+/// all takes the longer the more VEs there are, as each has a loop device.
+fn bfq_in_use(layout: &Layout, sysfs: &Path) -> bool {
+    let known = sysfs.join("class/block");
+    let mounted: Vec<PathBuf> = layout
+        .disks
+        .iter()
+        // Volumes are links to a device of another name.
+        .filter_map(|disk| Some(known.join(disk.canonicalize().as_ref().unwrap_or(disk).file_name()?)))
+        .filter(|disk| disk.exists())
+        .collect();
+    if mounted.is_empty() {
+        return groups(&sysfs.join("block")).filter(is_disk).any(|disk| has_bfq(&disk));
+    }
+    mounted.iter().any(|disk| has_bfq(disk))
+}
+
+fn is_disk(path: &PathBuf) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    !["loop", "ram", "zram"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The scheduler in use stands in brackets: `none mq-deadline [bfq]`. A partition has that of its disk, and a volume those of
+/// the disks that it is of.
+fn has_bfq(disk: &Path) -> bool {
+    let is = |file: &str| files::try_read(&disk.join(file)).is_ok_and(|text| text.contains("[bfq]"));
+    is("queue/scheduler")
+        || (disk.join("partition").exists() && is("../queue/scheduler"))
+        || groups(&disk.join("slaves")).any(|below| has_bfq(&below))
 }
 
 /// The entries of a directory; none if it can't be read.
-fn groups(dir: &Path) -> impl Iterator<Item = std::path::PathBuf> {
+fn groups(dir: &Path) -> impl Iterator<Item = PathBuf> {
     std::fs::read_dir(dir)
         .into_iter()
         .flatten()
         .filter_map(|e| Some(e.ok()?.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A disk with a partition, and a volume of that, as sysfs shows them; another disk that nothing is mounted from.
+    fn sysfs(scheduler: &str) -> tempfile::TempDir {
+        let sys = tempfile::tempdir().unwrap();
+        let at = |path: &str| sys.path().join(path);
+        for dir in ["sda/queue", "sda/sda1", "dm-0/queue", "dm-0/slaves", "sdb/queue"] {
+            fs::create_dir_all(at("devices").join(dir)).unwrap();
+        }
+        fs::write(at("devices/sda/queue/scheduler"), scheduler).unwrap();
+        fs::write(at("devices/sda/sda1/partition"), "1\n").unwrap();
+        fs::write(at("devices/dm-0/queue/scheduler"), "none\n").unwrap();
+        fs::write(at("devices/sdb/queue/scheduler"), "none mq-deadline [bfq]\n").unwrap();
+        symlink("../../sda/sda1", at("devices/dm-0/slaves/sda1")).unwrap();
+        for (dir, names) in [
+            ("class/block", ["sda", "sda/sda1", "dm-0", "sdb"].as_slice()),
+            ("block", &["sda", "sdb"]),
+        ] {
+            fs::create_dir_all(at(dir)).unwrap();
+            for name in names {
+                let link = at(dir).join(Path::new(name).file_name().unwrap());
+                symlink(at("devices").join(name), link).unwrap();
+            }
+        }
+        sys
+    }
+
+    fn in_use(scheduler: &str, sources: &[&str]) -> bool {
+        let sys = sysfs(scheduler);
+        let mounts: String = sources.iter().map(|s| format!("{s} /mnt ext4 rw 0 0\n")).collect();
+        let mounts = format!("cgroup2 /nowhere/cgroup cgroup2 rw 0 0\n{mounts}");
+        bfq_in_use(&Layout::find(&mounts, "", "hostel").unwrap(), sys.path())
+    }
+
+    #[test]
+    fn a_scheduler_is_that_of_the_disks_which_something_is_mounted_from() {
+        for source in ["/dev/sda", "/dev/sda1", "/dev/dm-0"] {
+            assert!(in_use("mq-deadline [bfq]\n", &["tmpfs", source]), "{source}");
+            assert!(
+                !in_use("[mq-deadline] bfq\n", &["/dev/loop3", source, source]),
+                "{source}"
+            );
+        }
+        // A name that sysfs doesn't know says nothing: all disks are looked at.
+        assert!(in_use("[mq-deadline] bfq\n", &["/dev/root"]));
+        assert!(in_use("[mq-deadline] bfq\n", &["overlay"]));
+        assert!(in_use("[mq-deadline] bfq\n", &["/dev/sda1", "/dev/sdb"]));
+    }
 }

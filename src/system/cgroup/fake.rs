@@ -79,9 +79,15 @@ impl FakeCgroups {
 
     /// The same host, unable to hold one limit.
     #[must_use]
-    pub fn without(mut self, limit: Limit, why: &str) -> Self {
+    pub fn without(self, limit: Limit, why: &str) -> Self {
+        self.with(limit, &Support::No(why.to_owned()))
+    }
+
+    /// The same host, holding one limit as far as is said.
+    #[must_use]
+    pub fn with(mut self, limit: Limit, can: &Support) -> Self {
         for (_, support) in self.facts.limits.iter_mut().filter(|(l, _)| *l == limit) {
-            *support = Support::No(why.to_owned());
+            support.clone_from(can);
         }
         self
     }
@@ -147,6 +153,10 @@ impl Cgroups for FakeCgroups {
 
     fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    fn support(&self, limit: Limit) -> Support {
+        self.facts.support(limit).clone()
     }
 
     fn unenforceable(&self, limits: &Limits) -> Vec<Unenforceable> {

@@ -12,7 +12,7 @@ use super::files;
 use super::freeze::{self, Freezer};
 use super::inner::{self, Inner};
 use super::layout::{Layout, Place};
-use super::types::{BlockDevice, Facts, Hits, Placement, Unenforceable, Usage};
+use super::types::{BlockDevice, Facts, Hits, Limit, Placement, Support, Unenforceable, Usage};
 use super::{Cgroups, devices, facts, hits, prepare, read, tree, v1, v2};
 use crate::error::together;
 use crate::{Error, Kind, Result, file};
@@ -117,6 +117,10 @@ impl Cgroups for Host {
 
     fn facts(&self) -> &Facts {
         self.facts.get_or_init(|| facts::probe(&self.layout))
+    }
+
+    fn support(&self, limit: Limit) -> Support {
+        self.known.support(&self.layout, limit).clone()
     }
 
     fn unenforceable(&self, limits: &Limits) -> Vec<Unenforceable> {

@@ -83,6 +83,8 @@ pub struct Layout {
     pub v2: Option<Unified>,
     /// Where sysfs is mounted.
     pub sysfs: Option<PathBuf>,
+    /// The devices that file systems are mounted from, as the mount table names them, but loop devices.
+    pub disks: Vec<PathBuf>,
 }
 
 impl Layout {
@@ -94,8 +96,10 @@ impl Layout {
             v1: Vec::new(),
             v2: None,
             sysfs: None,
+            disks: Vec::new(),
         };
         for mount in mounts.lines().filter_map(Mount::parse) {
+            layout.add_disk(mount.source);
             match mount.kind {
                 "sysfs" if layout.sysfs.is_none() => layout.sysfs = Some(mount.path),
                 "cgroup" => layout.add_v1(mount, own, root_name),
@@ -119,6 +123,16 @@ impl Layout {
             }
         };
         Ok(layout)
+    }
+
+    /// Adds the device that something is mounted from, if it is one.
+    fn add_disk(&mut self, source: &str) {
+        if source.starts_with("/dev/") && !source.starts_with("/dev/loop") {
+            let path = PathBuf::from(unescape(source));
+            if !self.disks.contains(&path) {
+                self.disks.push(path);
+            }
+        }
     }
 
     /// Adds a v1 mount, unless its hierarchy is known already (the same one may be mounted twice).
@@ -221,6 +235,7 @@ fn base(mount: &Path, own: &str, ours: impl Fn(&str) -> bool) -> PathBuf {
 
 /// A line of the mount table (fstab(5)).
 struct Mount<'a> {
+    source: &'a str,
     path: PathBuf,
     kind: &'a str,
     options: &'a str,
@@ -228,8 +243,9 @@ struct Mount<'a> {
 
 impl<'a> Mount<'a> {
     fn parse(line: &'a str) -> Option<Self> {
-        let mut fields = line.split(' ').skip(1);
+        let mut fields = line.split(' ');
         Some(Self {
+            source: fields.next()?,
             path: unescape(fields.next()?).into(),
             kind: fields.next()?,
             options: fields.next()?,

@@ -49,6 +49,9 @@ pub trait Cgroups: Send + Sync + Debug {
     /// What this host has and can hold, as found when first asked for.
     fn facts(&self) -> &Facts;
 
+    /// Whether one limit can be held here. Only that one is looked into.
+    fn support(&self, limit: Limit) -> Support;
+
     /// Which of these limits this host can't hold, and why. [`Cgroups::apply`] refuses them.
     fn unenforceable(&self, limits: &Limits) -> Vec<Unenforceable>;
 

@@ -1,7 +1,7 @@
 //! One policy for every verb, at the moment it commits: no way leads past it.
 
 use hostel_model::request::Exec;
-use hostel_system::cgroup::{FakeCgroups, Limit};
+use hostel_system::cgroup::{FakeCgroups, Limit, Support};
 use hostel_system::process::Switches;
 
 use super::*;
@@ -311,6 +311,17 @@ fn at_once(host: &Arc<Host>, act: impl Fn(&Engine, usize) -> Result<()> + Sync) 
         assert_eq!(error.class, Class::Limit, "{error:?}");
     }
     results.iter().filter(|r| r.is_ok()).count()
+}
+
+#[test]
+fn a_weight_is_refused_where_the_disk_is_one_that_it_has_no_effect_on() {
+    let part = || FakeCgroups::new().with(Limit::IoWeight, &Support::Partly("a test".to_owned()));
+    let host = host().cgroups(part()).make();
+    let asked = |driver: &str| order("web1", &[("io.weight", "200"), ("disk.driver", driver)]);
+    let error = refused(&host, Class::Limit, "create", |e| e.create(&asked("image"), &Silent));
+    assert!(error.hints.iter().any(|h| h.contains("io.weight: a test")), "{error:?}");
+    fakes(&host).project.lack(None);
+    engine(&host).create(&asked("project"), &Silent).unwrap();
 }
 
 #[test]
