@@ -275,12 +275,14 @@ fn bfq_in_use(layout: &Layout, sysfs: &Path) -> bool {
         .filter(|disk| disk.exists())
         .collect();
     if mounted.is_empty() {
-        return groups(&sysfs.join("block")).filter(is_disk).any(|disk| has_bfq(&disk));
+        return groups(&sysfs.join("block"))
+            .filter(|disk| is_disk(disk))
+            .any(|disk| has_bfq(&disk));
     }
     mounted.iter().any(|disk| has_bfq(disk))
 }
 
-fn is_disk(path: &PathBuf) -> bool {
+fn is_disk(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     !["loop", "ram", "zram"].iter().any(|prefix| name.starts_with(prefix))
 }
