@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::confine::Confinement;
 use super::devices::Devices;
@@ -129,11 +129,11 @@ impl Job<'_> {
             inner: out,
             ended: Arc::clone(&ended),
         };
-        let process =
-            pidfd_open(Pid::from_child(&child.0), PidfdFlags::empty()).map_err(|e| Error::os("watch", &name, e))?;
+        let pid = Pid::from_child(&child.0);
+        let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|e| Error::os("watch", &name, e))?;
         let (result, status) = std::thread::scope(|scope| {
             scope.spawn(|| lines(err, &|text| self.note(text)));
-            scope.spawn(|| end_when_interrupted(&process));
+            scope.spawn(|| end_when_interrupted(pid, &process));
             let result = consume(out);
             if result.is_err() && !ended.load(Ordering::Relaxed) {
                 child.give_up();
@@ -302,7 +302,7 @@ fn lines(from: impl Read, say: &dyn Fn(&str)) {
 
 /// Waits for the end of a tool, and brings it about if the work is given up. Ctrl-C itself doesn't reach the tool, which
 /// is in a process group of its own: half of them take it for a failure, and half of them don't heed it.
-fn end_when_interrupted(process: &OwnedFd) {
+fn end_when_interrupted(pid: Pid, process: &OwnedFd) {
     let pause = Timespec {
         tv_sec: 0,
         tv_nsec: 50_000_000,
@@ -310,8 +310,7 @@ fn end_when_interrupted(process: &OwnedFd) {
     loop {
         match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&pause)) {
             Ok(0) | Err(Errno::INTR) if interrupt::raised() => {
-                // It may have ended already.
-                let _ = pidfd_send_signal(process, Signal::KILL);
+                end(pid);
                 return;
             }
             Ok(0) | Err(Errno::INTR) => {}
@@ -320,14 +319,20 @@ fn end_when_interrupted(process: &OwnedFd) {
     }
 }
 
+/// Kills a tool that has not been waited for, with its whole group: unshare(1) has the kernel kill what it starts when it
+/// dies itself, but asks for that a moment after it has started it.
+fn end(pid: Pid) {
+    // It may have ended already.
+    let _ = kill_process_group(pid, Signal::KILL);
+}
+
 /// A running tool that is killed and waited for when it is let go.
 #[derive(Debug)]
 struct Guard(Child);
 
 impl Guard {
     fn give_up(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
+        end(Pid::from_child(&self.0));
     }
 }
 
@@ -336,6 +341,32 @@ impl Drop for Guard {
         if let Ok(None) = self.0.try_wait() {
             self.give_up();
             let _ = self.0.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_tool_that_is_given_up_ends_whole_however_soon() {
+        let dir = tempfile::tempdir().unwrap();
+        let argv = ["/bin/sh", "-c", "sleep 60 || :"].map(Into::into).to_vec();
+        let log = dir.path().join("log");
+        let job = Job::new(argv, "dash", dir.path(), &log, &|_| {});
+        for n in 0..60 {
+            let mut tool = job.spawn().unwrap();
+            // From before it has started anything to when all of it runs.
+            std::thread::sleep(Duration::from_micros(n * 200));
+            let begun = Instant::now();
+            tool.give_up();
+            // Whoever holds the other end of this still runs.
+            let mut said = tool.0.stdout.take().unwrap();
+            said.read_to_end(&mut Vec::new()).unwrap();
+            assert!(begun.elapsed() < Duration::from_secs(30), "a part of it ran on");
         }
     }
 }
