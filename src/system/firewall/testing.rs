@@ -43,14 +43,18 @@ impl Wire {
     }
 
     pub fn send(&self, frame: &[u8]) {
-        // SAFETY: the buffer is valid for its length.
-        let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
-        assert_eq!(
-            usize::try_from(sent).ok(),
-            Some(frame.len()),
-            "{}",
-            std::io::Error::last_os_error()
-        );
+        let send = || {
+            // SAFETY: the buffer is valid for its length.
+            let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+            usize::try_from(sent).map_err(|_| std::io::Error::last_os_error())
+        };
+        let mut sent = send();
+        // The socket has no room while what was sent before is still on its way.
+        while sent.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            sent = send();
+        }
+        assert_eq!(sent.unwrap(), frame.len());
     }
 
     /// The marked frames that came in and haven't been read; each as the text behind the mark.

@@ -243,9 +243,12 @@ fn what_passes_ports_of_bridges_is_counted() {
     ping(&one, "192.0.2.1");
     let readings = read(&host);
     let own = bytes(&readings, "hv101.0");
-    for flow in ["out external 4", "in external 4", "out host 4", "in host 4"] {
+    for flow in ["out external 4", "in external 4", "out host 4"] {
         assert_eq!(own.get(flow), Some(&PACKET), "{flow}: {own:?}");
     }
+    // A host whose kernel snoops for multicast tells all ports, once or twice, that it is of the group of snoopers: 40 bytes.
+    let snooping = own.get("in host 4").map(|bytes| bytes - PACKET);
+    assert!(matches!(snooping, Some(0 | 40 | 80)), "{own:?}");
     let other = bytes(&readings, "hv102.0");
     assert_eq!(other.get("in external 4"), Some(&PACKET));
     assert_eq!(other.get("out host 4"), None);

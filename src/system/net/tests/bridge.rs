@@ -132,7 +132,7 @@ fn a_bridge_that_somebody_has_removed_gets_its_ports_back() {
     };
     assert!(one.ping("192.0.2.11", 5) && one.ping("2001:db8::11", 5));
     let before = slave();
-    assert_eq!(before.1, 1);
+    assert!(before.1 >= 1, "one for each VLAN, where the kernel has them");
     host.ip(&format!("link delete {NAME}"));
     assert!(!one.ping("192.0.2.11", 1));
     let found = host.run(|| network().list("hv")).unwrap();
