@@ -252,6 +252,44 @@ fn traffic_that_is_used_up_keeps_its_tenants_ves_from_starting_and_is_billed() {
     let page = h.ok(&[&whose[..], &["html"]].concat());
     assert!(page.starts_with("<!DOCTYPE html>") && page.contains("web1 ("), "{page}");
     assert!(page.contains(&sum) && page.trim_end().ends_with("</html>"), "{page}");
+    assert!(
+        page.contains("traffic left this month") && page.contains("100.000 %"),
+        "{page}"
+    );
+    // What is left of the month's budget, and for how much of the time that they should have run they did.
+    let whose = ["report", "--tenant", "acme", "--last", "1h"];
+    let text = h.ok(&whose);
+    assert!(
+        text.contains("\nTraffic of acme in 2") && text.contains(" used of 1.0M, "),
+        "{text}"
+    );
+    let rows: Value = serde_json::from_str(&h.ok(&[&whose[..], &["--format", "json"]].concat())).unwrap();
+    let budget = &rows[0]["budget"];
+    let number = |key: &str| budget[key].as_u64().unwrap();
+    assert_eq!((number("limit"), number("used") + number("left")), (1 << 20, 1 << 20));
+    assert!(
+        rows[1]["budget"].is_null() && rows[0]["usage"]["availability"] == 100.0,
+        "{rows}"
+    );
+    let csv = h.ok(&["report", "--all", "--last", "1h", "--by", "tenant", "--format", "csv"]);
+    let heads: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+    let acme = csv.lines().find(|l| l.starts_with("acme,")).unwrap();
+    let of = |head: &str| {
+        acme.split(',')
+            .nth(heads.iter().position(|h| *h == head).unwrap())
+            .unwrap()
+    };
+    assert_eq!((of("availability"), of("budget.traffic.limit")), ("100.000", "1048576"));
+    assert!(
+        of("memory.peak").parse::<u64>().unwrap() >= of("memory.average").parse().unwrap(),
+        "{csv}"
+    );
+    // Where none measures, that is told; and when something was last measured.
+    let facts = h.ok(&["info"]);
+    assert!(
+        facts.contains("doesn't run") && facts.contains("measured at 2"),
+        "{facts}"
+    );
     verified(&h);
     assert_eq!(h.audit(), Vec::<Value>::new());
 }

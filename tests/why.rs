@@ -55,7 +55,10 @@ fn of_those_that_run() {
         first(&h, "slow").starts_with("Its cap on processor time stops it")
     });
     let cap = limit(&h, "slow", "cpu.cap");
-    assert!(cap["limit"] == 100 && cap["hits"].as_u64() > Some(0), "{cap}");
+    assert!(
+        cap["limit"] == 0.1 && cap["unit"] == "processors" && cap["hits"].as_u64() > Some(0),
+        "{cap}"
+    );
 
     assert_ne!(h.run(&["exec", "small", "--", "tail", "/dev/zero"]).code, 0);
     says(
@@ -112,6 +115,64 @@ fn of_those_that_run() {
     h.ok(&["pause", "slow"]);
     says(&h, "slow", "slow is paused");
     h.ok(&["unpause", "slow"]);
+}
+
+#[test]
+fn the_last_hit_is_told_by_the_ledger_also_after_the_end() {
+    let h = House::new();
+    h.busybox_with(
+        "web1",
+        &[
+            "cpu.cap=0.1",
+            "processes=20",
+            "io.read=10MiB",
+            "net.in=80Mbit",
+            "network.0.rate_out=8Mbit",
+        ],
+    );
+    let begin = now();
+    h.sh("web1", &format!("(while :; do :; done) {QUIET}"));
+    h.run(&[
+        "exec",
+        "web1",
+        "--",
+        "sh",
+        "-c",
+        &format!("for i in $(seq 40); do sleep 1000 {QUIET} done"),
+    ]);
+    h.until("the cap is felt", 20, || {
+        limit(&h, "web1", "cpu.cap")["hits"].as_u64() > Some(0)
+    });
+    // Where no manager runs, a report enters what was used.
+    h.ok(&["report", "--all"]);
+    let recent = |key: &str| {
+        let last = limit(&h, "web1", key)["last"].as_i64();
+        last.is_some_and(|last| (begin..=now() + 1).contains(&last))
+    };
+    assert!(recent("cpu.cap"), "{}", limit(&h, "web1", "cpu.cap"));
+    h.ok(&["stop", "web1"]);
+    assert!(recent("cpu.cap") && limit(&h, "web1", "cpu.cap")["hits"].is_null());
+    // On kernels that count it.
+    assert!(recent("processes") || limit(&h, "web1", "processes")["last"].is_null());
+    // In bytes per second, however they were written; and what nothing is known of is there with its limit.
+    for (key, unit, most) in [
+        ("net.in", "bytes/s", 10_000_000_u64.into()),
+        ("network.0.rate_out", "bytes/s", 1_000_000_u64.into()),
+        ("network.0.rate_in", "bytes/s", Value::Null),
+        ("io.read", "bytes/s", (10_u64 << 20).into()),
+        ("io.write_ops", "operations/s", Value::Null),
+    ] {
+        let line = limit(&h, "web1", key);
+        assert_eq!((&line["unit"], &line["limit"]), (&unit.into(), &most), "{line}");
+    }
+    let table = h.ok(&["limits", "web1"]);
+    assert!(table.contains("80Mbit") && table.contains("10M/s"), "{table}");
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(now.as_secs()).unwrap()
 }
 
 #[test]
@@ -229,7 +290,11 @@ fn metrics_printed_and_served() {
     assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
     let ask = |line: &str| {
         let mut stream = UnixStream::connect(&socket).unwrap();
-        write!(stream, "{line} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "{line} HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer

@@ -15,6 +15,16 @@ pub fn watch() -> crate::Result<()> {
     Ok(hostel_system::process::on_interrupt(&INTERRUPTED)?)
 }
 
+/// The same, and so do SIGHUP and SIGQUIT: for a program that has to leave its terminal as it was.
+pub fn watch_terminal() -> crate::Result<()> {
+    Ok(hostel_system::process::on_end_of_terminal(&INTERRUPTED)?)
+}
+
+/// Raises it: whoever looks at it ends.
+pub fn raise() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
 /// Was it raised?
 pub fn raised() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)

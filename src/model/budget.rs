@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use crate::definition::{Addresses, Tenant};
 use crate::id::VeName;
 use crate::policy::{Sort, Violation};
+use crate::quantity::Unit;
 use crate::resolve::{Effective, Interface};
 use crate::units::Bytes;
 
@@ -66,12 +67,12 @@ impl Budget {
     }
 
     /// What its amounts are counted in.
-    pub const fn unit(self) -> &'static str {
+    pub const fn unit(self) -> Unit {
         match self {
-            Self::Ves => "VEs",
-            Self::Cpu => "thousandths of a processor",
-            Self::Memory | Self::Disk => "bytes",
-            Self::Ipv4 | Self::Ipv6 => "addresses",
+            Self::Ves => Unit::Ves,
+            Self::Cpu => Unit::Millis,
+            Self::Memory | Self::Disk => Unit::Bytes,
+            Self::Ipv4 | Self::Ipv6 => Unit::Addresses,
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod aside;
 pub mod bandwidth;
 pub mod budget;
+pub mod capacity;
 pub mod definition;
 pub mod distribution;
 pub mod edit;
@@ -21,6 +22,7 @@ pub mod mac;
 pub mod monthly;
 pub mod policy;
 pub mod prices;
+pub mod quantity;
 pub mod recipe;
 pub mod request;
 pub mod resolve;

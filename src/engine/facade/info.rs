@@ -50,6 +50,7 @@ impl Engine {
         list.push(fact("id ranges", &ranges, "one for each VE, for life"));
         list.push(self.figures());
         list.push(self.units());
+        list.push(self.manager());
         list.extend(host.broken_definitions().into_iter().map(|(kind, name, _, why)| {
             let why = format!("{why}; no VE that uses it can start");
             fact(&format!("{kind} {name}"), "can't be read", &why)

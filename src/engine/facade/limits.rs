@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use hostel_model::bandwidth::Bandwidth;
+use hostel_model::quantity::Unit;
 use hostel_model::request::VeRef;
 use hostel_model::resolve::Effective;
 use hostel_model::state::State;
 use hostel_model::units::Bytes;
+use hostel_model::usage::Counter;
 use hostel_system::cgroup::{Hits, Usage};
 use hostel_system::kernel_log::{OomKill, oom_kills};
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use super::Engine;
 use crate::error::Result;
@@ -18,13 +21,12 @@ use crate::ve::record::VeState;
 use crate::ve::registry::{Catalogue, unknown_ve};
 
 /// A limit of a VE. `None`: unknown, or not told by this kernel; for `limit`: there is none.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LimitUse {
     /// Its key in a definition: `memory.limit`.
-    pub key: &'static str,
-    /// What it counts: bytes, processes, files, bits/s, and of processor time millicpus, thousandths of a
-    /// processor.
-    pub unit: &'static str,
+    pub key: String,
+    /// What its amounts are counted in.
+    pub unit: Unit,
     /// In use now.
     pub held: Option<u64>,
     /// The most at any time since the VE's start.
@@ -35,8 +37,45 @@ pub struct LimitUse {
     pub hits: Option<u64>,
     /// What of that was a process killed.
     pub kills: Option<u64>,
-    /// When it did so last, in seconds since 1970.
+    /// When it did so last, in seconds since 1970: as the kernel's log tells, or the end of the record of the ledger that
+    /// it is in. It may have been in an earlier run.
     pub last: Option<i64>,
+}
+
+impl LimitUse {
+    /// One of which nothing is known.
+    fn of(key: impl Into<String>, unit: Unit) -> Self {
+        Self {
+            key: key.into(),
+            unit,
+            held: None,
+            most: None,
+            limit: None,
+            hits: None,
+            kills: None,
+            last: None,
+        }
+    }
+
+    fn at_most(self, limit: Option<u64>) -> Self {
+        Self { limit, ..self }
+    }
+}
+
+impl Serialize for LimitUse {
+    fn serialize<S: Serializer>(&self, s: S) -> std::result::Result<S::Ok, S::Error> {
+        let amount = |n: Option<u64>| n.map(|n| self.unit.of(n));
+        let mut one = s.serialize_struct("LimitUse", 8)?;
+        one.serialize_field("key", &self.key)?;
+        one.serialize_field("unit", &self.unit)?;
+        one.serialize_field("held", &amount(self.held))?;
+        one.serialize_field("most", &amount(self.most))?;
+        one.serialize_field("limit", &amount(self.limit))?;
+        one.serialize_field("hits", &self.hits)?;
+        one.serialize_field("kills", &self.kills)?;
+        one.serialize_field("last", &self.last)?;
+        one.end()
+    }
 }
 
 impl Engine {
@@ -65,19 +104,29 @@ impl Host {
         };
         let last_kill = running.then(|| self.last_kill(state)).flatten();
         let mut lines = of_group(effective, &usage, &hits);
-        for line in lines.iter_mut().filter(|line| line.key == "memory.limit") {
-            line.last = last_kill.as_ref().and_then(|kill| self.time_of(kill.since_boot));
+        let kill = last_kill.as_ref().and_then(|kill| self.time_of(kill.since_boot));
+        let counters = [
+            Counter::CapHits,
+            Counter::MemoryHits,
+            Counter::OomKills,
+            Counter::ForksRefused,
+        ];
+        let [cap, memory, oom, forks] = self.last_hits(state, counters);
+        for line in &mut lines {
+            line.last = match line.key.as_str() {
+                "cpu.cap" => cap,
+                "memory.limit" => [kill, memory, oom].into_iter().flatten().max(),
+                "processes" => forks,
+                _ => None,
+            };
         }
+        lines.extend(of_io(effective));
         let full = running || reality.state == State::Stopped;
         let disk = full.then(|| self.disks.get(state.driver).usage(&self.dirs.ve(state.id)));
-        if running {
-            lines.extend(self.of_network(state, effective));
-        }
+        lines.extend(self.of_network(state, effective, running));
         // A disk that can't be read is unknown here; `hostel status` says why.
         let disk = disk.and_then(std::result::Result::ok).unwrap_or_default();
         lines.push(LimitUse {
-            key: "disk.size",
-            unit: "bytes",
             held: disk.used,
             // As `df` reckons: what the file system keeps for itself can't be filled.
             limit: disk
@@ -85,32 +134,35 @@ impl Host {
                 .zip(disk.free)
                 .map(|(used, free)| used.saturating_add(free))
                 .or(Some(state.disk_size)),
-            ..LimitUse::default()
+            ..LimitUse::of("disk.size", Unit::Bytes)
         });
         lines.push(LimitUse {
-            key: "disk.inodes",
-            unit: "files",
             held: disk.inodes_used,
             limit: disk.inodes,
-            ..LimitUse::default()
+            ..LimitUse::of("disk.inodes", Unit::Files)
         });
         Ok(lines)
     }
 
     /// What holds its traffic. How much passes is told by rates: see `hostel stat`.
-    fn of_network(&self, state: &VeState, effective: &Effective) -> [LimitUse; 2] {
+    fn of_network(&self, state: &VeState, effective: &Effective, running: bool) -> Vec<LimitUse> {
         let [inward, outward] = self.shaper_names(state.id);
-        let line = |key, limit: Option<Bandwidth>, device: &str| LimitUse {
-            key,
-            unit: "bits/s",
-            limit: limit.map(Bandwidth::bits),
-            hits: self.network.waits(device).ok().flatten(),
-            ..LimitUse::default()
+        let limit =
+            |key: String, limit: Option<Bandwidth>| LimitUse::of(key, Unit::Bits).at_most(limit.map(Bandwidth::bits));
+        let all = |key: &str, most: Option<Bandwidth>, device: &str| LimitUse {
+            hits: running.then(|| self.network.waits(device).ok().flatten()).flatten(),
+            ..limit(key.to_owned(), most)
         };
-        [
-            line("net.in", effective.traffic.inward, &inward),
-            line("net.out", effective.traffic.outward, &outward),
-        ]
+        let mut lines = vec![
+            all("net.in", effective.traffic.inward, &inward),
+            all("net.out", effective.traffic.outward, &outward),
+        ];
+        // Of these the kernel counts no hits.
+        for (n, interface) in effective.interfaces.iter().enumerate() {
+            lines.push(limit(format!("network.{n}.rate_in"), interface.rate_in));
+            lines.push(limit(format!("network.{n}.rate_out"), interface.rate_out));
+        }
+        lines
     }
 
     /// The last process of this run of the VE that was killed for want of memory, as far as the kernel's log goes back.
@@ -142,42 +194,44 @@ impl Host {
 
 /// Those that a control group holds.
 fn of_group(effective: &Effective, usage: &Usage, hits: &Hits) -> Vec<LimitUse> {
-    let (limits, bytes) = (&effective.limits, |key| LimitUse {
-        key,
-        unit: "bytes",
-        ..LimitUse::default()
-    });
+    let limits = &effective.limits;
+    let bytes = |key, limit: Option<Bytes>| LimitUse::of(key, Unit::Bytes).at_most(limit.map(Bytes::get));
     vec![
         LimitUse {
-            key: "cpu.cap",
-            unit: "millicpus",
-            limit: limits.cpu.cap_milli.map(Into::into),
             hits: hits.throttled.map(|t| t.throttled),
-            ..LimitUse::default()
+            ..LimitUse::of("cpu.cap", Unit::Millis).at_most(limits.cpu.cap_milli.map(Into::into))
         },
         LimitUse {
             held: usage.memory,
             most: hits.memory_peak,
-            limit: limits.memory.limit.map(Bytes::get),
             hits: hits.memory,
             kills: hits.oom_kills,
-            ..bytes("memory.limit")
+            ..bytes("memory.limit", limits.memory.limit)
         },
         LimitUse {
             held: usage.swap,
             most: hits.swap_peak,
-            limit: limits.memory.swap.map(Bytes::get),
             hits: hits.swap,
-            ..bytes("memory.swap")
+            ..bytes("memory.swap", limits.memory.swap)
         },
         LimitUse {
-            key: "processes",
-            unit: "processes",
             held: usage.processes,
             most: hits.processes_peak,
-            limit: limits.processes,
             hits: hits.processes,
-            ..LimitUse::default()
+            ..LimitUse::of("processes", Unit::Processes).at_most(limits.processes)
         },
+    ]
+}
+
+/// Those of its disk's bandwidth: kernels count neither how near it comes to them nor how often they held it.
+fn of_io(effective: &Effective) -> [LimitUse; 4] {
+    let io = &effective.limits.io;
+    let rate = |key, limit: Option<Bytes>| LimitUse::of(key, Unit::Rate).at_most(limit.map(Bytes::get));
+    let operations = |key, limit| LimitUse::of(key, Unit::Operations).at_most(limit);
+    [
+        rate("io.read", io.read_bytes),
+        rate("io.write", io.write_bytes),
+        operations("io.read_ops", io.read_ops),
+        operations("io.write_ops", io.write_ops),
     ]
 }

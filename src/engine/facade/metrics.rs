@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use hostel_model::definition::Listen;
 use hostel_model::id::VeId;
 use hostel_model::stat::{Figure, Known, Snapshot, VeReading};
 use hostel_model::traffic::Direction;
@@ -52,6 +53,11 @@ struct Seen<'a> {
 }
 
 impl Engine {
+    /// Where hostel.toml has the manager serve them.
+    pub fn metrics_listen(&self) -> Option<&Listen> {
+        self.host.config.metrics.as_ref()
+    }
+
     /// Reads everything once.
     pub fn metrics(&self) -> Result<Vec<Family>> {
         let now = self.meter().read()?;

@@ -126,7 +126,7 @@ impl Whose {
 
 impl Engine {
     /// Brings the ledger up to now. Where a manager runs that is its work, and the ledger is no older than its interval.
-    fn bring_up(&self, progress: &dyn Progress) {
+    pub(super) fn bring_up(&self, progress: &dyn Progress) {
         if self.host.locks.holder(MANAGER).is_ok_and(|holder| holder.is_some()) {
             return;
         }

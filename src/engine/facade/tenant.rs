@@ -7,6 +7,7 @@ use hostel_model::definition::Tenant;
 use hostel_model::edit::{EditError, edit_tenant};
 use hostel_model::id::{TenantName, VeId, VeName};
 use hostel_model::monthly::{self, Passed};
+use hostel_model::quantity::Unit;
 use hostel_model::units::Bytes;
 use hostel_system::file;
 use serde::Serialize;
@@ -65,12 +66,12 @@ pub struct TrafficStatus {
 }
 
 /// What is in use of a budget.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BudgetStatus {
     /// Its key in the tenant's definition.
     pub budget: Budget,
     /// What the amounts are counted in.
-    pub unit: &'static str,
+    pub unit: Unit,
     /// What all its VEs have of it; `None`: one of them has no limit.
     pub used: Option<u64>,
     /// What those have that run.
@@ -89,6 +90,7 @@ pub struct TenantVe {
     /// Its state.
     pub state: String,
     /// Processor time, in thousandths of a processor; all that it may run on if it has no cap.
+    #[serde(serialize_with = "super::tenant_json::processors")]
     pub cpu: u64,
     /// Memory in bytes; `None`: it has no limit.
     pub memory: Option<u64>,

@@ -9,7 +9,7 @@ use super::{Engine, Fact, Progress};
 use crate::error::{Class, Error, Result};
 
 /// The Hostel that the host's init looks after: of several on one host, the one in the usual place.
-const CONFIG: &str = "/etc/hostel/hostel.toml";
+pub(super) const CONFIG: &str = "/etc/hostel/hostel.toml";
 
 /// That by which VEs end with the host.
 const LIFE: &str = "hostel.service";
@@ -19,7 +19,7 @@ const BOOT: &str = "hostel-boot.service";
 /// What brings Hostel's rules back where somebody else's service flushes all.
 const FLUSHED: &str = "nftables.service.d/hostel.conf";
 /// That by which their usage is measured.
-const MANAGER: &str = "hostel-manager.service";
+pub(super) const MANAGER: &str = "hostel-manager.service";
 
 const UNITS: [(&str, &str); 4] = [
     (LIFE, include_str!("../../../templates/units/hostel.service")),

@@ -155,7 +155,7 @@ fn take(e: &mut Evidence, limit: &LimitUse) {
         used: limit.held,
         limit: limit.limit,
     };
-    match limit.key {
+    match limit.key.as_str() {
         "memory.limit" => (e.memory, e.memory_hits, e.oom_kills) = (level, limit.hits, limit.kills),
         "processes" => (e.processes, e.processes_hits) = (level, limit.hits),
         "disk.size" => e.disk = level,

@@ -44,7 +44,7 @@ pub(crate) fn terms(ve: &Effective) -> Terms {
 }
 
 /// Which VE it is for all time. What its machine id is made from is nobody's business, and can't be told from this.
-fn life(state: &VeState) -> String {
+pub(super) fn life(state: &VeState) -> String {
     let hash = Sha256::digest(format!("hostel ledger\n{}\n{}", state.id, state.seed));
     hex(&hash[..16])
 }

@@ -7,6 +7,7 @@
 //! be entered goes to a spool on the disk, and into the ledger with the next that can.
 
 mod book;
+mod hits;
 mod measure;
 mod month;
 mod query;

@@ -95,11 +95,12 @@ impl Host {
         let mut catalogue = Catalogue::default();
         let tenant = self.judge_tenant(state, ve, &mut catalogue)?;
         let notes = self.judge_traffic(ve, &tenant, true)?;
-        if tenant.cpu.is_none() && tenant.memory.is_none() {
+        if tenant.cpu.is_none() && tenant.memory.is_none() && !self.capacity_concerns_start(ve) {
             return Ok(notes);
         }
         let _lock = self.lock_registry("start")?;
         self.judge_beside(ve, &tenant, &mut catalogue)?;
+        self.judge_capacity_at_start(ve, &mut catalogue)?;
         file::make_dir(&self.dirs.run(ve.id))?;
         file::write_atomic(&self.admission(ve.id), b"", 0o600)?;
         Ok(notes)
@@ -111,7 +112,8 @@ impl Host {
         let mut catalogue = Catalogue::default();
         let tenant = self.judge_tenant(state, ve, &mut catalogue)?;
         self.judge_traffic(ve, &tenant, fresh)?;
-        self.judge_beside(ve, &tenant, &mut catalogue)
+        self.judge_beside(ve, &tenant, &mut catalogue)?;
+        self.judge_capacity_at_start(ve, &mut catalogue)
     }
 
     /// What the tenant's VEs have passed this month, those too that are no more. Where it can't be told, that keeps none
@@ -168,7 +170,7 @@ impl Host {
     fn judge_beside(&self, ve: &Effective, tenant: &Tenant, catalogue: &mut Catalogue) -> Result<()> {
         let mut running = Vec::new();
         for (id, take) in self.takes(&tenant.name, catalogue)? {
-            if id != ve.id && (self.admission(id).exists() || self.reality(id)?.init.is_some()) {
+            if id != ve.id && self.is_up(id) {
                 running.push(take);
             }
         }
@@ -179,6 +181,11 @@ impl Host {
             return Err(error.because(reasons.join("\n")));
         }
         Ok(())
+    }
+
+    /// Does it run, or is its start under way? One of which that can't be told counts.
+    pub(super) fn is_up(&self, id: VeId) -> bool {
+        self.admission(id).exists() || self.reality(id).map_or(true, |reality| reality.init.is_some())
     }
 
     /// Its start has ended, in whatever way: what is true of it now is what the kernel says.
@@ -192,7 +199,7 @@ impl Host {
 }
 
 /// How many processors VEs without a cap may use.
-fn processors() -> u32 {
+pub fn processors() -> u32 {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     u32::try_from(all).unwrap_or(u32::MAX)
 }

@@ -37,6 +37,8 @@ impl Host {
         let existing = self.existing(ve, &tenant, &mut catalogue)?;
         let mut violations = check(ve, &tenant, &existing);
         violations.extend(self.misfit(ve, driver));
+        let (beyond, capacity) = self.judge_capacity(ve, &mut catalogue)?;
+        violations.extend(beyond);
         if let Some(sort) = violations.iter().map(|v| v.sort).min() {
             let class = match sort {
                 Sort::Sense => Class::Usage,
@@ -53,6 +55,7 @@ impl Host {
         let mut notes = self.judge_access(ve)?;
         notes.extend(self.judge_limits(ve, driver)?);
         notes.extend(self.odd_forwards(ve)?);
+        notes.extend(capacity);
         Ok(notes)
     }
 

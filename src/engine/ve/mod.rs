@@ -5,6 +5,7 @@ pub mod addresses;
 pub mod bridge;
 pub mod budget;
 pub mod called;
+pub mod capacity;
 pub mod counting;
 pub mod dump;
 pub mod forward;

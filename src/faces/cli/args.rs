@@ -87,6 +87,8 @@ pub enum Command {
     List(c::list::List),
     Status(c::status::Status),
     Stat(c::stat::Stat),
+    Top(c::top::Top),
+    Capacity(c::capacity::Capacity),
     Limits(c::limits::Limits),
     Metrics(c::metrics::Metrics),
     Why(c::why::Why),
@@ -137,7 +139,12 @@ pub const GROUPS: &[(&str, &[&str])] = &[
         &["exec", "enter", "runscript", "console", "log", "push", "pull"],
     ),
     ("Look and change", &["list", "status", "show", "set", "edit"]),
-    ("Measure", &["stat", "limits", "why", "metrics", "report", "ledger"]),
+    (
+        "Measure",
+        &[
+            "stat", "top", "limits", "why", "capacity", "metrics", "report", "ledger",
+        ],
+    ),
     ("Network", &["network", "address", "forward", "firewall", "traffic"]),
     ("Tenants", &["tenant"]),
     ("Storage", &["mount", "umount", "compact", "template"]),

@@ -48,6 +48,16 @@ pub fn causes(error: &Error) -> Vec<String> {
     said
 }
 
+/// An error with its causes, in one line.
+pub fn with_causes(error: &Error) -> String {
+    let causes = causes(error);
+    std::iter::once(&error.message)
+        .chain(&causes)
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
 /// An error as lines for a person; `subject` is put before a message that doesn't name it.
 pub fn text(error: &Error, subject: Option<&str>, paint: Paint) -> String {
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));

@@ -1,21 +1,22 @@
 //! `hostel.toml`: where everything is on this host, and the defaults.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::Serialize;
 
+use super::capacity::{self, Beyond, Oversell, Rules};
 use super::diagnostic::Diagnostics;
 use super::field::{Field, Reading, Record, fields};
+use super::kernel_names::{CgroupPath, InterfacePrefix, NftTable, Program};
+use super::listen::Listen;
 use super::metering::{self, Metering};
 use super::path::AbsolutePath;
 use super::resources::DriverName;
 use super::traffic::{self, TrafficClass};
-use super::value::{read_text, words};
+use super::value::words;
 use super::ve::Share;
-use crate::id::{NetworkName, PlanName, TemplateRef, TenantName, VeId};
+use crate::id::{NetworkName, PlanName, TemplateRef, TenantName};
 use crate::units::{Bytes, Span};
 
 words! {
@@ -55,6 +56,10 @@ pub struct HostConfig {
     pub shutdown: Shutdown,
     /// How usage is measured and kept.
     pub metering: Metering,
+    /// Where the manager serves metrics; `None`: nowhere.
+    pub metrics: Option<Listen>,
+    /// How much of the host may be promised.
+    pub capacity: Rules,
     /// What VEs see of the host in their /proc.
     pub proc: Proc,
     /// CRIU, which suspends and resumes VEs: a path, or a name in the usual directories.
@@ -143,79 +148,6 @@ pub struct Proc {
     pub lxcfs: PathBuf,
 }
 
-/// Names that kernel interfaces take as text, each with its rule.
-macro_rules! checked {
-    ($($(#[$doc:meta])* $type:ident, $expected:literal, $rule:expr;)+) => { $(
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-        pub struct $type(String);
-
-        impl $type {
-            /// The name as text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = String;
-            fn from_str(text: &str) -> Result<Self, String> {
-                let rule: fn(&[u8]) -> bool = $rule;
-                if rule(text.as_bytes()) { Ok(Self(text.to_owned())) } else { Err(format!("\"{text}\" is not {}", $expected)) }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
-            }
-        }
-
-        read_text! { $type, $expected; }
-    )+ };
-}
-
-checked! {
-    /// What the names of VEs' interfaces on the host begin with.
-    InterfacePrefix, "1 to 6 lower-case letters and digits, a letter first, such as \"hv\"", |t| {
-        // IFNAMSIZ is 16 with the final NUL: prefix, six digits of id, a dot and two digits of index make 15.
-        (1..=6).contains(&t.len())
-            && t[0].is_ascii_lowercase()
-            && t.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    };
-    /// A control group's path relative to the root of its hierarchy.
-    CgroupPath, "a path of plain names without a leading slash, such as \"hostel\" or \"hostel.slice\"", |t| {
-        t.len() <= 200 && t.split(|b| *b == b'/').all(|part| {
-            part.first().is_some_and(u8::is_ascii_alphanumeric)
-                && part.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-                // cgroup v2's own files have such names.
-                && !part.starts_with(b"cgroup.")
-        })
-    };
-    /// A program.
-    Program, "an absolute path or a plain name, such as \"criu\"", |t| {
-        !t.is_empty() && t.len() <= 4000 && (t[0] == b'/' || !t.contains(&b'/')) && !t.contains(&0)
-    };
-    /// A name of an nftables table.
-    NftTable, "1 to 31 letters, digits and underscores, a letter first, such as \"hostel\"", |t| {
-        (1..=31).contains(&t.len())
-            && t[0].is_ascii_alphabetic()
-            && t.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
-    };
-}
-
-impl InterfacePrefix {
-    /// The name of a VE's interface on the host: `hv101.0`.
-    pub fn interface(&self, id: VeId, index: usize) -> String {
-        format!("{}{id}.{index}", self.0)
-    }
-
-    /// Whose interface that is, by its name.
-    pub fn id_of(&self, interface: &str) -> Option<VeId> {
-        interface.strip_prefix(&self.0)?.split_once('.')?.0.parse().ok()
-    }
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     config: Option<AbsolutePath>,
@@ -241,6 +173,8 @@ pub(super) struct Draft {
     log_size: Option<Bytes>,
     shutdown_timeout: Option<Span>,
     metering: metering::Draft,
+    metrics: Option<Listen>,
+    capacity: capacity::Draft,
     view: Option<View>,
     lxcfs: Option<AbsolutePath>,
     criu: Option<Program>,
@@ -281,6 +215,26 @@ impl Record for Draft {
         "metering.interval": Span => metering.interval, "how often the manager measures VEs that run; 1s to 1h", "\"1m\"";
         "metering.samples": Span => metering.samples, "how long each measurement is kept by itself", "\"2d\"";
         "metering.hours": Span => metering.hours, "how long usage is kept by the hour; after that by the day", "\"62d\"";
+        "metrics.listen": Listen => metrics, "where the manager serves metrics: unix:PATH or ADDRESS:PORT; nowhere if not set",
+            "\"unix:/run/hostel/metrics.sock\"";
+        "capacity.cpu.oversell": Oversell => capacity.cpu.oversell,
+            "how many times processors may be promised to VEs in all", "4";
+        "capacity.cpu.beyond": Beyond => capacity.cpu.beyond, "about a VE that would pass that: off, warn or refuse", "\"refuse\"";
+        "capacity.memory.oversell": Oversell => capacity.memory.oversell,
+            "how many times memory, by memory.limit may be promised to VEs in all", "1.5";
+        "capacity.memory.beyond": Beyond => capacity.memory.beyond, "about a VE that would pass that: off, warn or refuse", "\"refuse\"";
+        "capacity.guarantee.oversell": Oversell => capacity.guarantee.oversell,
+            "how many times memory, by memory.guarantee may be promised to VEs in all", "1";
+        "capacity.guarantee.beyond": Beyond => capacity.guarantee.beyond, "about a VE that would pass that: off, warn or refuse", "\"refuse\"";
+        "capacity.swap.oversell": Oversell => capacity.swap.oversell,
+            "how many times swap may be promised to VEs in all", "1";
+        "capacity.swap.beyond": Beyond => capacity.swap.beyond, "about a VE that would pass that: off, warn or refuse", "\"refuse\"";
+        "capacity.disk.oversell": Oversell => capacity.disk.oversell,
+            "how many times the file system that VEs lie on may be promised to VEs in all", "2";
+        "capacity.disk.beyond": Beyond => capacity.disk.beyond, "about a VE that would pass that: off, warn or refuse", "\"refuse\"";
+        "capacity.processes.oversell": Oversell => capacity.processes.oversell,
+            "how many times the most processes that the kernel lets be may be promised to VEs in all", "2";
+        "capacity.processes.beyond": Beyond => capacity.processes.beyond, "about a VE that would pass that: off, warn or refuse", "\"refuse\"";
         "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
         "proc.lxcfs": AbsolutePath => lxcfs, "where lxcfs is mounted", "\"/var/lib/lxcfs\"";
         "traffic": Vec<traffic::Draft> => traffic, "a class that traffic is counted in, a [[traffic]] each", "\"internal\"";
@@ -354,9 +308,9 @@ impl Draft {
                 images: path(self.images, Path::new("/usr/share/hostel/images")),
                 data,
             },
-            cgroup_root: self.cgroup_root.unwrap_or_else(|| CgroupPath("hostel".into())),
-            interface_prefix: self.interface_prefix.unwrap_or_else(|| InterfacePrefix("hv".into())),
-            nft_table: self.nft_table.unwrap_or_else(|| NftTable("hostel".into())),
+            cgroup_root: self.cgroup_root.unwrap_or_else(CgroupPath::usual),
+            interface_prefix: self.interface_prefix.unwrap_or_else(InterfacePrefix::usual),
+            nft_table: self.nft_table.unwrap_or_else(NftTable::usual),
             connections: self.connections,
             idmap,
             unenforceable: self.unenforceable.unwrap_or(Unenforceable::Refuse),
@@ -377,11 +331,13 @@ impl Draft {
                 timeout: self.shutdown_timeout.unwrap_or(Span::seconds(300)),
             },
             metering: self.metering.fill(),
+            metrics: self.metrics,
+            capacity: self.capacity.fill(),
             proc: Proc {
                 view: self.view.unwrap_or(View::None),
                 lxcfs: path(self.lxcfs, Path::new("/var/lib/lxcfs")),
             },
-            criu: self.criu.unwrap_or_else(|| Program("criu".into())),
+            criu: self.criu.unwrap_or_else(Program::usual),
             traffic: traffic::finish(self.traffic.unwrap_or_default()),
             root_owns_namespaces: self.root_owns_namespaces.unwrap_or(false),
             said,

@@ -6,6 +6,7 @@
 //! unit and rule means is written in docs/METERING.md.
 
 mod amounts;
+mod availability;
 mod bandwidth;
 mod code;
 mod interval;
@@ -17,6 +18,7 @@ mod sums;
 mod tests;
 
 pub use amounts::{Amounts, Held};
+pub use availability::availability;
 pub use bandwidth::Hours;
 pub use code::{decode, encode};
 pub use interval::{DAY, HOUR, Interval};

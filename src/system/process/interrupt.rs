@@ -76,6 +76,18 @@ pub fn on_interrupt(flag: &'static AtomicBool) -> Result<()> {
     Ok(())
 }
 
+/// The same of what ends a program together with its terminal, or is sent by whoever wants it gone: for a program that
+/// has to leave the terminal as it was.
+pub fn on_end_of_terminal(flag: &'static AtomicBool) -> Result<()> {
+    on_interrupt(flag)?;
+    let action = SigAction::new(SigHandler::Handler(raise), SaFlags::empty(), SigSet::empty());
+    for signal in [Signal::SIGHUP, Signal::SIGQUIT] {
+        // SAFETY: as above.
+        unsafe { sigaction(signal, &action) }.map_err(|e| Error::os("watch for", signal, e))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ mod fake;
 mod forward;
 mod init;
 pub(crate) mod interrupt;
+mod list;
 mod monitor;
 mod relaunch;
 mod spawn;
@@ -33,7 +34,8 @@ pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Resume, Start, Switches, Task, Watch};
 pub use hostel_monitor::view::find_server as find_lxcfs;
 pub use init::{Process, boot_id, has_sys_resource, is_root};
-pub use interrupt::on_interrupt;
+pub use interrupt::{on_end_of_terminal, on_interrupt};
+pub use list::{Listed, list};
 pub use monitor::Monitors;
 
 use crate::Result;

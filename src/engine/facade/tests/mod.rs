@@ -6,6 +6,7 @@ mod attach;
 mod bridge;
 mod broken;
 mod by_hand;
+mod capacity;
 mod create;
 mod forward;
 mod halt;

@@ -3,6 +3,7 @@
 use clap::Args;
 use hostel_engine::facade::LimitUse;
 use hostel_model::bandwidth::Bandwidth;
+use hostel_model::quantity::Unit;
 use hostel_model::request::VeRef;
 
 use super::{Done, Json};
@@ -14,9 +15,10 @@ use crate::cli::table::{Cell, Column, Table};
 /// Show how near a VE is to its limits
 ///
 /// For each limit what is held now, the most that ever was, the limit, how often it stood in the way, how many processes
-/// were killed for it, and when that was last. Counted since the VE's start; "-" is what this kernel doesn't tell, or no
-/// limit. Of cpu.cap, hits are the periods of 100 ms in which the VE had to wait. With
-/// --json, an array of objects with key, unit, held, most, limit, hits, kills, and last in seconds since 1970; null is what
+/// were killed for it, and when that was last, by the kernel's log or the ledger. Counted since the VE's start, but for the
+/// last time, which may be of an earlier run; "-" is what this kernel doesn't tell, or no limit. Of cpu.cap, hits are the
+/// periods of 100 ms in which the VE had to wait. With --json, an array of objects with key, unit (processors, bytes,
+/// bytes/s, operations/s, processes, files), held, most, limit, hits, kills, and last in seconds since 1970; null is what
 /// isn't known, or no limit.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel limits web1\n  hostel limits web1 --json")]
@@ -61,7 +63,7 @@ pub fn table(limits: &[LimitUse]) -> Table {
         let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
         let last = line.last.and_then(|t| jiff::Timestamp::from_second(t).ok());
         let cells = [
-            line.key.to_owned(),
+            line.key.clone(),
             amount(line.held),
             amount(line.most),
             amount(line.limit),
@@ -75,13 +77,14 @@ pub fn table(limits: &[LimitUse]) -> Table {
     table
 }
 
-fn amount(unit: &str, n: u64) -> String {
+fn amount(unit: Unit, n: u64) -> String {
     match unit {
-        "bytes" => bytes(n),
-        "bits/s" => format!("{}kbit", n / 1000)
+        Unit::Bytes => bytes(n),
+        Unit::Rate => format!("{}/s", bytes(n)),
+        Unit::Bits => format!("{}kbit", n / 1000)
             .parse::<Bandwidth>()
             .map_or_else(|_| n.to_string(), |b| b.to_string()),
-        "millicpus" => u32::try_from(n).map_or_else(|_| n.to_string(), milli),
+        Unit::Millis => u32::try_from(n).map_or_else(|_| n.to_string(), milli),
         _ => n.to_string(),
     }
 }

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod audit;
 pub mod boot;
+pub mod capacity;
 pub mod compact;
 pub mod completions;
 pub mod console;
@@ -44,6 +45,7 @@ pub mod stop;
 pub mod suspend;
 pub mod template;
 pub mod tenant;
+pub mod top;
 pub mod traffic;
 pub mod umount;
 pub mod unpause;
@@ -93,6 +95,8 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::List(c) => c.run(context),
         Command::Status(c) => c.run(context),
         Command::Stat(c) => c.run(context),
+        Command::Capacity(c) => c.run(context),
+        Command::Top(c) => c.run(context),
         Command::Limits(c) => c.run(context),
         Command::Metrics(c) => c.run(context),
         Command::Why(c) => c.run(context),

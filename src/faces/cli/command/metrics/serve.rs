@@ -18,10 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
-use super::listen::Listen;
-use super::text;
+use super::text::{self, Format};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
+use hostel_model::definition::Listen;
 
 /// How long one who asks may take in all: nobody holds a place for longer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,7 +33,7 @@ const AT_ONCE: usize = 8;
 const HEED: Duration = Duration::from_millis(100);
 
 /// Serves until Ctrl-C.
-pub fn serve(context: &Context, engine: Engine, listen: &Listen) -> Result<(), Failure> {
+pub fn serve(context: &Context, engine: &Arc<Engine>, listen: &Listen) -> Result<(), Failure> {
     interrupt::watch()?;
     let fail =
         |e: io::Error| Failure::from(Error::new(Class::Failed, format!("cannot serve metrics at {listen}")).because(e));
@@ -41,14 +41,13 @@ pub fn serve(context: &Context, engine: Engine, listen: &Listen) -> Result<(), F
         .enable_all()
         .build()
         .map_err(fail)?;
-    let engine = Arc::new(engine);
     runtime.block_on(async {
         match listen {
             Listen::Unix(path) => {
                 let listener = bind(path).map_err(fail)?;
                 context.say(&format!("serving metrics at {listen}"));
                 let listener = &listener;
-                until_interrupted(&engine, move || async move {
+                until_interrupted(engine, move || async move {
                     listener.accept().await.map(|(stream, _)| stream)
                 })
                 .await;
@@ -60,7 +59,7 @@ pub fn serve(context: &Context, engine: Engine, listen: &Listen) -> Result<(), F
                 let bound = listener.local_addr().map_err(fail)?;
                 context.say(&format!("serving metrics at http://{bound}/metrics"));
                 let listener = &listener;
-                until_interrupted(&engine, move || async move {
+                until_interrupted(engine, move || async move {
                     listener.accept().await.map(|(stream, _)| stream)
                 })
                 .await;
@@ -117,7 +116,11 @@ async fn answer(engine: Arc<Engine>, request: Request<Incoming>) -> Result<Respo
     let plain = "text/plain; charset=utf-8";
     let (status, kind, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => match engine.metrics() {
-            Ok(families) => (StatusCode::OK, text::CONTENT_TYPE, text::text(&families)),
+            Ok(families) => {
+                let accept = request.headers().get(header::ACCEPT);
+                let format = Format::for_who_accepts(accept.and_then(|a| a.to_str().ok()).unwrap_or_default());
+                (StatusCode::OK, format.content_type(), text::text(&families, format))
+            }
             Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, plain, format!("{e}\n")),
         },
         (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, plain, "only GET\n".to_owned()),

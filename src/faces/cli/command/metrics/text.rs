@@ -1,15 +1,38 @@
-//! OpenMetrics text (<https://github.com/prometheus/OpenMetrics>, version 1.0.0), without what the older text format of
-//! Prometheus has no word for: node_exporter's textfile collector reads that one only.
+//! OpenMetrics text (<https://github.com/prometheus/OpenMetrics>, version 1.0.0), and the older text format of Prometheus
+//! (<https://prometheus.io/docs/instrumenting/exposition_formats>, version 0.0.4), which is the only one that node_exporter's
+//! textfile collector and promtool read. They differ in what a counter's family is called.
 
 use std::fmt::Write;
 
 use hostel_engine::facade::{Family, FamilyKind, Sample};
 
-/// What the text is, for HTTP.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// In which words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Openmetrics,
+    Prometheus,
+}
+
+impl Format {
+    /// What the text is, for HTTP.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Openmetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+
+    /// The one for who accepts this, by HTTP. Who accepts anything gets what a person's browser shows.
+    pub fn for_who_accepts(accept: &str) -> Self {
+        match accept.contains("application/openmetrics-text") {
+            true => Self::Openmetrics,
+            false => Self::Prometheus,
+        }
+    }
+}
 
 /// All of it. A family without samples is left out.
-pub fn text(families: &[Family]) -> String {
+pub fn text(families: &[Family], format: Format) -> String {
     let mut out = String::new();
     for family in families.iter().filter(|f| !f.samples.is_empty()) {
         let (kind, ending) = match family.kind {
@@ -17,13 +40,19 @@ pub fn text(families: &[Family]) -> String {
             FamilyKind::Counter => ("counter", "_total"),
         };
         let name = family.name;
+        let called = match format {
+            Format::Openmetrics => name.to_owned(),
+            Format::Prometheus => format!("{name}{ending}"),
+        };
         // Writing to a string never fails.
-        let _ = writeln!(out, "# TYPE {name} {kind}\n# HELP {name} {}", escaped(family.help));
+        let _ = writeln!(out, "# TYPE {called} {kind}\n# HELP {called} {}", escaped(family.help));
         for sample in &family.samples {
             let _ = writeln!(out, "{name}{ending}{} {}", labels(sample), sample.value);
         }
     }
-    out.push_str("# EOF\n");
+    if format == Format::Openmetrics {
+        out.push_str("# EOF\n");
+    }
     out
 }
 
@@ -71,6 +100,14 @@ hostel_ve_cpu_seconds_total{ve="web\"1\\\n",id="101"} 0.25
 hostel_ve_memory_bytes{ve="web\"1\\\n",id="101"} 4398046511104
 # EOF
 "#;
-        assert_eq!(text(&families), want);
+        assert_eq!(text(&families, Format::Openmetrics), want);
+        let older = want
+            .replace("TYPE hostel_ve_cpu_seconds ", "TYPE hostel_ve_cpu_seconds_total ")
+            .replace("HELP hostel_ve_cpu_seconds ", "HELP hostel_ve_cpu_seconds_total ")
+            .replace("# EOF\n", "");
+        assert_eq!(text(&families, Format::Prometheus), older);
+        let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+        assert_eq!(Format::for_who_accepts(accept), Format::Openmetrics);
+        assert_eq!(Format::for_who_accepts("*/*"), Format::Prometheus);
     }
 }

@@ -1,13 +1,14 @@
 //! `hostel report --format html`: one page that needs nothing else.
 
-use hostel_engine::facade::{Row, Window};
+use hostel_engine::facade::{Row, TrafficStatus, Window};
 use hostel_engine::{Class, Error};
 use hostel_model::prices::Bill;
-use hostel_model::usage::{DAY, HOUR};
+use hostel_model::usage::{DAY, HOUR, availability};
 use serde::Serialize;
 use tera::{Context, Tera};
 
-use super::{average, passed, peak, small};
+use super::budget::left;
+use super::{average, bits, passed, peak, percent, small};
 use crate::cli::human::{bytes, seconds};
 
 const PAGE: &str = include_str!("../../../../../templates/report.html.tera");
@@ -31,6 +32,8 @@ pub struct Page<'a> {
     pub of: &'static str,
     /// The rows; the first is the total.
     pub rows: &'a [Row],
+    /// What the tenant that it is of may have of traffic.
+    pub budget: Option<&'a TrafficStatus>,
     /// What it costs.
     pub bills: Option<&'a [Bill]>,
 }
@@ -82,14 +85,26 @@ impl Page<'_> {
         context.insert("made", &minute(self.now_ns));
         let step = if self.step == HOUR { "hour" } else { "day" };
         context.insert("step", &step);
-        context.insert("tiles", &self.rows.first().map(tiles).unwrap_or_default());
+        context.insert("tiles", &self.tiles());
         let columns = self.columns();
         let label = |column: Option<&(i64, Option<&Row>)>| column.map(|c| self.label(c.0)).unwrap_or_default();
         context.insert("first", &label(columns.first()));
         context.insert("last", &label(columns.last()));
         context.insert("charts", &charts(&columns));
         let heads = [
-            self.of, "VEs", "Ran", "CPU", "Memory", "Peak", "Disk", "Read", "Written", "In", "Out",
+            self.of,
+            "VEs",
+            "Ran",
+            "Available",
+            "CPU",
+            "Memory",
+            "Peak",
+            "Disk",
+            "Read",
+            "Written",
+            "In",
+            "Out",
+            "95th percentile",
         ];
         context.insert("heads", &heads);
         context.insert("rows", &self.rows.iter().map(line).collect::<Vec<_>>());
@@ -98,6 +113,17 @@ impl Page<'_> {
         let currency = bills.first().map(|bill| bill.currency.clone());
         context.insert("currency", &currency.unwrap_or_default());
         Tera::one_off(PAGE, &context, true).map_err(|e| Error::new(Class::Failed, "cannot make the page").because(e))
+    }
+
+    fn tiles(&self) -> Vec<Tile> {
+        let mut all = self.rows.first().map(tiles).unwrap_or_default();
+        if let Some((budget, left)) = self.budget.and_then(|b| Some((b, left(b)?))) {
+            all.push(Tile {
+                what: "traffic left this month",
+                value: format!("{} of {}", bytes(left), budget.limit.map(bytes).unwrap_or_default()),
+            });
+        }
+        all
     }
 
     /// The beginning of a column.
@@ -140,15 +166,6 @@ fn minute(ns: i64) -> String {
     at.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
-fn bits(n: u64) -> String {
-    match n {
-        0..1_000 => format!("{n} bit/s"),
-        1_000..1_000_000 => format!("{}.{} kbit/s", n / 1_000, n / 100 % 10),
-        1_000_000..1_000_000_000 => format!("{}.{} Mbit/s", n / 1_000_000, n / 100_000 % 10),
-        _ => format!("{}.{} Gbit/s", n / 1_000_000_000, n / 100_000_000 % 10),
-    }
-}
-
 fn span(row: &Row, name: &str) -> String {
     seconds(small(row.sums.get(name) / 1_000_000_000))
 }
@@ -157,9 +174,17 @@ fn level(n: Option<u64>) -> String {
     n.map_or_else(|| "–".to_owned(), bytes)
 }
 
+fn p95(row: &Row) -> String {
+    row.p95.map_or_else(|| "–".to_owned(), |[a, b]| bits(a.max(b)))
+}
+
+fn available(row: &Row) -> String {
+    availability(&row.sums).map_or_else(|| "–".to_owned(), |milli| format!("{} %", percent(milli)))
+}
+
 fn tiles(row: &Row) -> Vec<Tile> {
     let tile = |what, value| Tile { what, value };
-    let p95 = row.p95.map_or_else(|| "–".to_owned(), |[a, b]| bits(a.max(b)));
+    let p95 = p95(row);
     vec![
         tile("virtual environments", row.ves.to_string()),
         tile("processor time", span(row, "cpu_ns")),
@@ -168,6 +193,7 @@ fn tiles(row: &Row) -> Vec<Tile> {
         tile("traffic in", bytes(small(passed(row, "in")))),
         tile("traffic out", bytes(small(passed(row, "out")))),
         tile("95th percentile", p95),
+        tile("available", available(row)),
     ]
 }
 
@@ -179,6 +205,7 @@ fn line(row: &Row) -> Line {
             row.group.clone().unwrap_or_else(|| "Total".to_owned()),
             row.ves.to_string(),
             span(row, "running_ns"),
+            available(row),
             span(row, "cpu_ns"),
             level(average(row, "memory")),
             level(peak(row, "memory")),
@@ -187,6 +214,7 @@ fn line(row: &Row) -> Line {
             sum("disk_write_bytes"),
             bytes(small(passed(row, "in"))),
             bytes(small(passed(row, "out"))),
+            p95(row),
         ],
     }
 }
@@ -325,6 +353,7 @@ mod tests {
             course: &course,
             of: "VE",
             rows: &rows,
+            budget: None,
             bills: Some(&bills),
         };
         let text = page.render().unwrap();
@@ -359,6 +388,7 @@ mod tests {
             course: &[],
             of: "Tenant",
             rows: &[],
+            budget: None,
             bills: None,
         };
         assert!(page.render().unwrap().contains("By the hour"));

@@ -1,7 +1,9 @@
 //! `hostel report`
 
 mod bill;
+mod budget;
 mod html;
+mod sheet;
 
 use std::time::Duration;
 
@@ -9,12 +11,11 @@ use clap::{Args, ValueEnum};
 use hostel_engine::facade::{By, Row, Whole, Whose, Window};
 use hostel_engine::{Class, Error};
 use hostel_model::id::TenantName;
-use hostel_model::usage::HOUR;
+use hostel_model::usage::{HOUR, availability};
 use serde_json::{Map, Value};
 
 use super::Done;
 use crate::cli::context::Context;
-use crate::cli::csv;
 use crate::cli::exit::Exit;
 use crate::cli::human::{bytes, seconds};
 use crate::cli::table::{Cell, Column, Table};
@@ -25,7 +26,9 @@ use crate::cli::window;
 ///
 /// Worked out from the ledger for any time, which is this month if nothing else is said; all times are in UTC. The first
 /// row is the total. What a VE used while it had another name, tenant or plan counts for those. Averages of memory and
-/// disk are of one VE in the time in which they were known, peaks are of one VE. With --format json, exact and with everything
+/// disk are of one VE in the time in which they were known, peaks are of one VE. AVAIL% is for how much of the time that
+/// it should have run it did, P95 what 95 of 100 hours did not pass. Of a tenant, what is left of this month's budget for
+/// traffic is told too. With --format json, exact and with everything
 /// that is measured, and numbers above 2^53 as texts; what that is, and how: docs/METERING.md. With --invoice, what that costs by the prices in
 /// prices.toml, beside hostel.toml: each line is rounded once, and sums are of what is printed. With --format html, a
 /// page with charts that needs nothing else.
@@ -134,12 +137,17 @@ impl Report {
         let engine = context.engine()?;
         let rows = engine.report(window, &whose, by, context)?;
         let bills = if self.invoice { Some(engine.bills(&rows)?) } else { None };
+        let tenant = self.whose.tenant.as_ref();
+        let budgets = budget::of(&engine, &rows, tenant, by == By::Tenant);
         match (self.format, &bills) {
-            (Format::Table, None) => context.print_table(&table(&rows, self.by))?,
+            (Format::Table, None) => {
+                context.print_table(&table(&rows, self.by))?;
+                context.print(&budget::lines(&rows, &budgets, tenant))?;
+            }
             (Format::Table, Some(bills)) => context.print_table(&bill::table(bills))?,
-            (Format::Json, None) => context.print_json(&rows.iter().map(object).collect::<Vec<_>>())?,
+            (Format::Json, None) => context.print_json(&rows.iter().zip(&budgets).map(object).collect::<Vec<_>>())?,
             (Format::Json, Some(bills)) => context.print_json(bills)?,
-            (Format::Csv, None) => context.print(&sheet(&rows))?,
+            (Format::Csv, None) => context.print(&sheet::text(&rows, &budgets))?,
             (Format::Csv, Some(bills)) => context.print(&bill::sheet(bills))?,
             (Format::Html, _) => {
                 let step = html::step(window);
@@ -153,6 +161,7 @@ impl Report {
                     course: course.get(1..).unwrap_or_default(),
                     of: self.by.of(),
                     rows: &rows,
+                    budget: budgets.first().and_then(Option::as_ref),
                     bills: bills.as_deref(),
                 };
                 context.print(&page.render()?)?;
@@ -218,7 +227,7 @@ fn peak(row: &Row, level: &str) -> Option<u64> {
 }
 
 /// Everything, for programs: sums by their names, averages, peaks.
-fn object(row: &Row) -> Value {
+fn object((row, budget): (&Row, &budget::Budget)) -> Value {
     let number = |n: u128| serde_json::to_value(Whole(n)).unwrap_or_default();
     let mut usage: Map<String, Value> = row.sums.0.iter().map(|(name, n)| (name.clone(), number(*n))).collect();
     for (level, peak) in &row.peaks {
@@ -230,42 +239,29 @@ fn object(row: &Row) -> Value {
     for (n, way) in ["in", "out"].into_iter().enumerate() {
         usage.insert(format!("bandwidth.{way}.p95"), row.p95.map(|p95| p95[n]).into());
     }
+    let available = availability(&row.sums).map(|milli| f64::from(milli) / 1000.0);
+    usage.insert("availability".into(), available.into());
     let mut object = Map::new();
     object.insert("group".into(), row.group.clone().into());
     object.insert("ves".into(), row.ves.into());
     object.insert("usage".into(), usage.into());
+    object.insert("budget".into(), budget::object(budget));
     object.into()
 }
 
-/// Bits per second; nothing where nothing is known.
-fn p95(row: &Row, way: usize) -> String {
-    row.p95.map_or_else(String::new, |p95| p95[way].to_string())
+/// Thousandths of a percent, in percent.
+fn percent(milli: u32) -> String {
+    format!("{}.{:03}", milli / 1000, milli % 1000)
 }
 
-/// All columns that any row has.
-fn sheet(rows: &[Row]) -> String {
-    let mut names: Vec<&String> = rows.iter().flat_map(|row| row.sums.0.keys()).collect();
-    names.sort();
-    names.dedup();
-    let heads: Vec<&str> = ["group", "ves", "bandwidth.in.p95", "bandwidth.out.p95"]
-        .into_iter()
-        .chain(names.iter().map(|name| name.as_str()))
-        .collect();
-    let mut text = csv::line(&heads);
-    for row in rows {
-        let first = [
-            row.group.clone().unwrap_or_else(|| "total".to_owned()),
-            row.ves.to_string(),
-            p95(row, 0),
-            p95(row, 1),
-        ];
-        let cells: Vec<String> = first
-            .into_iter()
-            .chain(names.iter().map(|name| row.sums.get(name).to_string()))
-            .collect();
-        text.push_str(&csv::line(&cells));
+/// Bits per second, three digits or four of them.
+fn bits(n: u64) -> String {
+    match n {
+        0..1_000 => format!("{n} bit/s"),
+        1_000..1_000_000 => format!("{}.{} kbit/s", n / 1_000, n / 100 % 10),
+        1_000_000..1_000_000_000 => format!("{}.{} Mbit/s", n / 1_000_000, n / 100_000 % 10),
+        _ => format!("{}.{} Gbit/s", n / 1_000_000_000, n / 100_000_000 % 10),
     }
-    text
 }
 
 /// For a person.
@@ -277,6 +273,7 @@ fn table(rows: &[Row], by: Grouped) -> Table {
     let mut table = Table::new(vec![
         Column::text(&by.of().to_uppercase()).cut(12),
         number("RUNNING", 0),
+        number("AVAIL%", 5),
         number("CPU", 0),
         number("MEMORY", 0),
         number("PEAK", 2),
@@ -285,6 +282,8 @@ fn table(rows: &[Row], by: Grouped) -> Table {
         number("WRITTEN", 3),
         number("IN", 1),
         number("OUT", 1),
+        number("P95 IN", 3),
+        number("P95 OUT", 3),
         number("OOM", 4),
     ]);
     let known = |n: Option<u64>| Cell::new(n.map_or_else(String::new, bytes));
@@ -294,6 +293,7 @@ fn table(rows: &[Row], by: Grouped) -> Table {
         table.row(vec![
             Cell::new(row.group.clone().unwrap_or_else(|| "total".to_owned())),
             time("running_ns"),
+            Cell::new(availability(&row.sums).map(percent).unwrap_or_default()),
             time("cpu_ns"),
             known(average(row, "memory")),
             known(peak(row, "memory")),
@@ -302,6 +302,8 @@ fn table(rows: &[Row], by: Grouped) -> Table {
             Cell::new(bytes(small(sum("disk_write_bytes")))),
             Cell::new(bytes(small(passed(row, "in")))),
             Cell::new(bytes(small(passed(row, "out")))),
+            Cell::new(row.p95.map(|p95| bits(p95[0])).unwrap_or_default()),
+            Cell::new(row.p95.map(|p95| bits(p95[1])).unwrap_or_default()),
             Cell::new(sum("oom_kills").to_string()),
         ]);
     }

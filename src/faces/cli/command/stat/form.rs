@@ -34,6 +34,15 @@ impl View {
         })
     }
 
+    /// Without all at once.
+    pub fn parser_of_one() -> impl TypedValueParser<Value = Self> {
+        let names = Resource::ALL.map(Resource::name);
+        PossibleValuesParser::new(["summary"].into_iter().chain(names)).map(|name| {
+            let one = Resource::ALL.into_iter().find(|r| r.name() == name);
+            one.map_or(Self::Summary, Self::One)
+        })
+    }
+
     /// The figures that programs get.
     pub fn figures(self) -> Vec<Figure> {
         match self {

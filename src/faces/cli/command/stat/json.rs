@@ -1,6 +1,7 @@
 //! For programs, a table an object.
 
-use hostel_model::stat::{FIGURES, Kind, Row};
+use hostel_model::quantity::Unit;
+use hostel_model::stat::{FIGURES, Figure, Kind, Row};
 use serde_json::{Map, Value, json};
 
 use super::form::Block;
@@ -14,6 +15,16 @@ pub fn object(block: &Block, rows: &[Row]) -> Value {
         "ns": block.ns,
         "rows": rows.iter().map(row).collect::<Vec<_>>(),
     })
+}
+
+const fn unit(figure: Figure) -> Unit {
+    match figure {
+        Figure::Cpu => Unit::Micros,
+        Figure::Memory | Figure::Swap | Figure::Disk => Unit::Bytes,
+        Figure::Read | Figure::Write | Figure::In | Figure::Out => Unit::Rate,
+        Figure::ReadOps | Figure::WriteOps => Unit::Operations,
+        Figure::Processes => Unit::Processes,
+    }
 }
 
 fn row(row: &Row) -> Value {
@@ -33,19 +44,20 @@ fn row(row: &Row) -> Value {
     add("ves", json!(row.ves));
     for figure in FIGURES {
         let cell = row.cells[figure];
+        let amount = |n: Option<u64>| n.map(|n| unit(figure).of(n));
         add(
             figure.name(),
             json!({
-                "used": cell.used,
-                "host": cell.host,
-                "limit": cell.cap,
+                "used": amount(cell.used),
+                "host": amount(cell.host),
+                "limit": amount(cell.cap),
                 "percent_of_host": cell.of_host(),
                 "percent_of_limit": cell.of_cap(),
             }),
         );
     }
     add("cpu_weight", json!(row.cpu_weight));
-    add("cpu_entitled", json!(row.entitled));
+    add("cpu_entitled", json!(row.entitled.map(|n| Unit::Micros.of(n))));
     add("percent_of_entitlement", json!(row.of_entitlement()));
     add("io_weight", json!(row.io_weight));
     Value::Object(object)

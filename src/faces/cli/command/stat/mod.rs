@@ -4,31 +4,32 @@ mod form;
 mod json;
 mod lines;
 mod select;
-mod table;
+pub mod table;
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
 
-use clap::{ArgAction, Args};
+use clap::Args;
 use hostel_engine::interrupt;
-use hostel_model::id::TenantName;
 use hostel_model::stat::{self, Report, Row, Snapshot, Tally};
+
+pub use form::View;
+pub use select::{Choice, Group, Order};
 
 use super::Done;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::cli::values::duration;
-use form::{Block, Form, View};
-use select::{Group, Order};
+use form::{Block, Form};
 
 /// How long a look is where no interval was asked for. Processor time is told by the tick (4 ms mostly), so it is right
 /// to about 5 %.
 const LOOK: Duration = Duration::from_millis(80);
 
 /// The least interval.
-const LEAST: Duration = Duration::from_millis(20);
+pub const LEAST: Duration = Duration::from_millis(20);
 
 /// How long Ctrl-C may wait to be heard.
 const HEED: Duration = Duration::from_millis(50);
@@ -63,25 +64,8 @@ pub struct Stat {
     #[arg(short = 'R', long, value_name = "REPORT", value_delimiter = ',', default_value = "interval", value_parser = form::report_parser())]
     report: Vec<Report>,
 
-    /// A line for each VE or tenant
-    #[arg(long, value_name = "WHAT", default_value = "ve", value_parser = Group::parser())]
-    by: Group,
-
-    /// Largest first, by a figure, by the share of the limit (cap) or of the entitlement (share); or by name
-    #[arg(short, long, value_name = "KEY", default_value = "used", value_parser = Order::parser())]
-    sort: Order,
-
-    /// Show only VEs of TENANT
-    #[arg(long, value_name = "TENANT", value_delimiter = ',')]
-    tenant: Vec<TenantName>,
-
-    /// Show only VEs whose name matches PATTERN, of * and ?
-    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
-    name: Vec<String>,
-
-    /// Show VEs that don't run too
-    #[arg(short, long, action = ArgAction::SetTrue)]
-    all: bool,
+    #[command(flatten)]
+    choice: Choice,
 
     /// Print lines for programs: whole numbers, fields with ":" between them
     #[arg(short, long, conflicts_with = "json")]
@@ -158,13 +142,17 @@ impl Stat {
                     context.print("\n")?;
                 }
                 context.print(&table::heading(&block, &now.host.sizes))?;
-                for (title, table) in table::tables(self.resource, &rows) {
+                for (title, table) in table::tables(self.resource, &rows, table::LEAST) {
                     context.print(&title)?;
                     context.print_table(&table)?;
                 }
                 Ok(())
             }
         }
+    }
+
+    fn pick(&self, rows: Vec<Row>) -> Vec<Row> {
+        self.choice.pick(rows, self.resource)
     }
 
     fn form(&self) -> Form {

@@ -1,9 +1,11 @@
 //! Which lines are shown, and in which order.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args};
+use hostel_model::id::TenantName;
 use hostel_model::stat::{FIGURES, Figure, Kind, Row, by_tenant};
 
-use super::Stat;
+use super::form::View;
 use crate::cli::glob;
 
 /// What a line is for.
@@ -36,6 +38,17 @@ pub enum Order {
 }
 
 impl Order {
+    /// As it is typed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Used => "used",
+            Self::Name => "name",
+            Self::Cap => "cap",
+            Self::Share => "share",
+            Self::By(figure) => figure.name(),
+        }
+    }
+
     pub fn parser() -> impl TypedValueParser<Value = Self> {
         let figures = FIGURES.map(Figure::name);
         PossibleValuesParser::new(["used", "name", "cap", "share"].into_iter().chain(figures)).map(|name| {
@@ -51,9 +64,33 @@ impl Order {
     }
 }
 
-impl Stat {
+/// Which lines are wanted, and in which order.
+#[derive(Debug, Clone, Args)]
+pub struct Choice {
+    /// A line for each VE or tenant
+    #[arg(long, value_name = "WHAT", default_value = "ve", value_parser = Group::parser())]
+    pub by: Group,
+
+    /// Largest first, by a figure, by the share of the limit (cap) or of the entitlement (share); or by name
+    #[arg(short, long, value_name = "KEY", default_value = "used", value_parser = Order::parser())]
+    pub sort: Order,
+
+    /// Show only VEs of TENANT
+    #[arg(long, value_name = "TENANT", value_delimiter = ',')]
+    pub tenant: Vec<TenantName>,
+
+    /// Show only VEs whose name matches PATTERN, of * and ?
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub name: Vec<String>,
+
+    /// Show VEs that don't run too
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    pub all: bool,
+}
+
+impl Choice {
     /// Those asked for, in order. The host's own lines are always there, and first.
-    pub fn pick(&self, mut rows: Vec<Row>) -> Vec<Row> {
+    pub fn pick(&self, mut rows: Vec<Row>, view: View) -> Vec<Row> {
         rows.retain(|row| self.wants(row));
         if self.by == Group::Tenant {
             rows = by_tenant(rows);
@@ -64,7 +101,7 @@ impl Stat {
                 Kind::System => 1,
                 Kind::Ve(_) | Kind::Tenant => 2,
             };
-            let key = |row: &Row| if place(row) == 2 { self.key(row) } else { None };
+            let key = |row: &Row| if place(row) == 2 { self.key(row, view) } else { None };
             let largest = key(b).partial_cmp(&key(a)).unwrap_or(std::cmp::Ordering::Equal);
             place(a).cmp(&place(b)).then(largest).then_with(|| a.name.cmp(&b.name))
         });
@@ -82,14 +119,14 @@ impl Stat {
     }
 
     /// What is larger comes first; what is unknown last.
-    fn key(&self, row: &Row) -> Option<f64> {
+    fn key(&self, row: &Row, view: View) -> Option<f64> {
         #[allow(clippy::cast_precision_loss)] // for comparing only
         let used = |figure: Figure| row.cells[figure].used.map(|n| n as f64);
         match self.sort {
             Order::Name => None,
-            Order::Used => used(self.resource.first()),
+            Order::Used => used(view.first()),
             Order::By(figure) => used(figure),
-            Order::Cap => row.cells[self.resource.first()].of_cap(),
+            Order::Cap => row.cells[view.first()].of_cap(),
             Order::Share => row.of_entitlement(),
         }
     }

@@ -6,6 +6,9 @@ use super::form::{Block, View};
 use crate::cli::human::{bytes, milli};
 use crate::cli::table::{Cell, Column, Table};
 
+/// To how much of a name it may be cut.
+pub const LEAST: usize = 7;
+
 /// What stands in a column.
 #[derive(Debug, Clone, Copy)]
 enum What {
@@ -95,19 +98,23 @@ pub fn heading(block: &Block, sizes: &Figures<Option<u64>>) -> String {
         Report::Interval => format!("Interval {}, {seconds}", block.intervals),
         report => format!("Report {}, {} intervals, {seconds}", report.name(), block.intervals),
     };
+    out.push_str(&self::sizes(sizes));
+    out.push('\n');
+    out
+}
+
+/// How much the host has.
+pub fn sizes(sizes: &Figures<Option<u64>>) -> String {
     let parts = [
         ("processors", sizes[Figure::Cpu].map(|n| limit(Figure::Cpu, n))),
         ("memory", sizes[Figure::Memory].map(bytes)),
         ("swap", sizes[Figure::Swap].map(bytes)),
         ("disk", sizes[Figure::Disk].map(bytes)),
     ];
-    for (what, size) in parts {
-        if let Some(size) = size {
-            out.push_str(&format!("  {what} {size}"));
-        }
-    }
-    out.push('\n');
-    out
+    let known = parts
+        .into_iter()
+        .filter_map(|(what, size)| Some(format!("  {what} {}", size?)));
+    known.collect()
 }
 
 #[allow(clippy::cast_precision_loss)] // for people
@@ -115,8 +122,8 @@ fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
-/// The tables of a view, each with the line that stands above it.
-pub fn tables(view: View, rows: &[Row]) -> Vec<(String, Table)> {
+/// The tables of a view, each with the line that stands above it. Names are cut to no less than `least`.
+pub fn tables(view: View, rows: &[Row], least: usize) -> Vec<(String, Table)> {
     let heads = |resource| match resource {
         Resource::Cpu => CPU,
         Resource::Memory => MEMORY,
@@ -127,21 +134,21 @@ pub fn tables(view: View, rows: &[Row]) -> Vec<(String, Table)> {
         Resource::Processes => PROCESSES,
     };
     match view {
-        View::Summary => vec![(String::new(), table(SUMMARY, rows))],
-        View::One(resource) => vec![(String::new(), table(heads(resource), rows))],
+        View::Summary => vec![(String::new(), table(SUMMARY, rows, least))],
+        View::One(resource) => vec![(String::new(), table(heads(resource), rows, least))],
         View::All => Resource::ALL
             .into_iter()
-            .map(|resource| (format!("{}:\n", resource.name()), table(heads(resource), rows)))
+            .map(|resource| (format!("{}:\n", resource.name()), table(heads(resource), rows, least)))
             .collect(),
     }
 }
 
-fn table(heads: &[Head], rows: &[Row]) -> Table {
+fn table(heads: &[Head], rows: &[Row], least: usize) -> Table {
     let columns = heads.iter().map(|(heading, drop, _)| Column {
         drop: *drop,
         ..Column::number(heading)
     });
-    let name = Column::text("NAME").cut(7);
+    let name = Column::text("NAME").cut(least);
     let mut table = Table::new([name].into_iter().chain(columns).collect());
     for row in rows {
         let cells = heads.iter().map(|(_, _, what)| Cell::new(text(*what, row)));

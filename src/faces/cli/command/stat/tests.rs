@@ -97,7 +97,7 @@ fn the_host_is_first_and_what_is_unknown_last() {
 
 #[test]
 fn the_summary_fits_a_small_terminal() {
-    let tables = table::tables(View::Summary, &rows());
+    let tables = table::tables(View::Summary, &rows(), table::LEAST);
     let text = tables[0].1.render(Some(80), Paint::OFF);
     assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
     let web1 = text.lines().find(|l| l.starts_with("web1")).unwrap();
@@ -109,7 +109,7 @@ fn the_summary_fits_a_small_terminal() {
     );
     let unknown = text.lines().find(|l| l.starts_with("web:2")).unwrap();
     assert_eq!(unknown.split_whitespace().nth(1), Some("-"), "{text}");
-    let all = table::tables(View::All, &rows());
+    let all = table::tables(View::All, &rows(), table::LEAST);
     assert_eq!(all.len(), Resource::ALL.len());
     for (_, table) in all {
         let text = table.render(Some(80), Paint::OFF);
@@ -135,7 +135,7 @@ fn json_has_null_for_what_is_unknown() {
     assert_eq!(object["ns"], 1_000_000_123_u64);
     let rows = object["rows"].as_array().unwrap();
     let of = |name: &str| rows.iter().find(|r| r["name"] == name).unwrap();
-    assert_eq!(of("web1")["cpu"]["used"], 250_000);
+    assert_eq!(of("web1")["cpu"]["used"], 0.25);
     assert_eq!(of("web1")["cpu"]["percent_of_limit"], 50.0);
     assert!(of("web:2")["cpu"]["used"].is_null() && of("[total]")["tenant"].is_null());
     assert_eq!(of("web1")["percent_of_entitlement"], 25.0);

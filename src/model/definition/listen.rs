@@ -1,15 +1,26 @@
-//! Where to serve.
+//! `metrics.listen` of hostel.toml: where to serve.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::Serialize;
+
+use super::value::read_text;
+
 /// A socket to listen on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub enum Listen {
+    /// At a path, for root alone.
     Unix(PathBuf),
+    /// At an address and a port, for whoever can reach it.
     Tcp(SocketAddr),
+}
+
+read_text! {
+    Listen, "unix:PATH, or an address and a port such as \"127.0.0.1:9738\"";
 }
 
 impl FromStr for Listen {
@@ -32,6 +43,12 @@ impl fmt::Display for Listen {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => address.fmt(f),
         }
+    }
+}
+
+impl From<Listen> for String {
+    fn from(listen: Listen) -> Self {
+        listen.to_string()
     }
 }
 

@@ -1,0 +1,51 @@
+//! Whether VEs are measured: what `hostel info` says of the manager.
+
+use std::path::Path;
+
+use hostel_system::service::Services;
+
+use super::units::{CONFIG, MANAGER as UNIT};
+use super::{Engine, Fact};
+use crate::ledger::{Ledger, MANAGER};
+
+impl Engine {
+    /// Does it run, by whom, and when was anything measured last?
+    pub(super) fn manager(&self) -> Fact {
+        let holder = self.host.locks.holder(MANAGER);
+        let services = Services::new(Path::new("/"));
+        let ours = self.host.config_file == Path::new(CONFIG) && services.has_systemd();
+        let whose = match () {
+            () if !ours => "have \"hostel manager\" run by this host's init".to_owned(),
+            () if !services.is_installed(UNIT) => "its unit is not installed; do so with: hostel init".to_owned(),
+            () if !services.is_enabled(UNIT) => {
+                format!("turned off; turn it on with: systemctl enable --now {UNIT}")
+            }
+            () => format!("it should run; see why not with: systemctl status {UNIT}"),
+        };
+        let (value, why) = match holder {
+            Ok(Some(_)) => ("runs", "every VE that runs is measured regularly".to_owned()),
+            Ok(None) => (
+                "doesn't run",
+                format!("{whose}; usage is entered when a VE is stopped or changed"),
+            ),
+            Err(_) => ("unknown", whose),
+        };
+        Fact {
+            what: "metering".into(),
+            value: value.into(),
+            why: format!("{why}; {}", self.last_measured()),
+        }
+    }
+
+    fn last_measured(&self) -> String {
+        let ledger = Ledger::open_existing(&self.host.dirs.ledger());
+        match ledger.and_then(|ledger| ledger.map_or(Ok(None), |l| l.last_use())) {
+            Ok(Some(ns)) => {
+                let at = jiff::Timestamp::from_second(ns.div_euclid(1_000_000_000)).unwrap_or_default();
+                format!("last measured at {at}")
+            }
+            Ok(None) => "nothing was measured yet".to_owned(),
+            Err(e) => format!("when it was last measured can't be told: {}", e.message),
+        }
+    }
+}
