@@ -102,6 +102,9 @@ pub struct Share {
     pub fits_by_use: Fit,
 }
 
+/// So many addresses, or more: what is more nobody counts, nor could every reader of JSON.
+const COUNTLESS: u64 = 1 << 53;
+
 /// A stock as it is reckoned with.
 struct Line {
     name: String,
@@ -240,7 +243,7 @@ impl Host {
             let name = format!("{} {name}", family.to_string().to_ascii_lowercase());
             // What is aside is given where nothing else is left.
             let have = used.saturating_add(sum(|p| p.left)).saturating_add(sum(|p| p.aside));
-            fixed(name, Unit::Addresses, used, have)
+            fixed(name, Unit::Addresses, used, have.min(COUNTLESS))
         };
         Ok(families(network).map(of).collect())
     }

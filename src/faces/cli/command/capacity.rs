@@ -74,6 +74,9 @@ impl Capacity {
     }
 }
 
+/// The last number that is shown as it is.
+const MANY: u64 = 999_999_999_999;
+
 fn amount(quantity: Option<Quantity>) -> String {
     let Some(Quantity { n, unit }) = quantity else {
         return String::new();
@@ -81,9 +84,15 @@ fn amount(quantity: Option<Quantity>) -> String {
     match unit {
         Unit::Millis => u32::try_from(n).map_or_else(|_| n.to_string(), milli),
         Unit::Bytes => bytes(n),
-        // Of addresses of IPv6 there are more than anybody counts.
-        _ if n == u64::MAX => "many".to_owned(),
-        _ => n.to_string(),
+        _ => many(n),
+    }
+}
+
+/// Of addresses of IPv6 there are more than anybody counts.
+fn many(n: u64) -> String {
+    match n {
+        0..=MANY => n.to_string(),
+        _ => "many".to_owned(),
     }
 }
 
@@ -169,8 +178,7 @@ pub fn shares(plan: &PlanCapacity) -> Table {
     let fit = |fit: Fit| match fit {
         Fit::Unknown => String::new(),
         Fit::Any => "any".to_owned(),
-        Fit::At(u64::MAX) => "many".to_owned(),
-        Fit::At(n) => n.to_string(),
+        Fit::At(n) => many(n),
     };
     for share in &plan.resources {
         let promised = match share.promised {

@@ -76,7 +76,8 @@ pub struct Stat {
     json: bool,
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+/// An interval as it is typed.
+pub fn interval(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         long if long >= LEAST => Ok(long),
         _ => Err(format!("an interval is at least {} ms", LEAST.as_millis())),

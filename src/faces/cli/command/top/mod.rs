@@ -23,11 +23,10 @@ use hostel_model::id::VeId;
 use hostel_model::request::Action;
 
 use super::Done;
-use super::stat::{Choice, LEAST, View};
+use super::stat::{Choice, View, interval};
 use crate::cli::context::{Context, interactive};
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Failure, with_causes};
-use crate::cli::values::duration;
 use app::{App, Deed};
 use reader::{Ask, Told};
 
@@ -54,13 +53,6 @@ pub struct Top {
 
     #[command(flatten)]
     choice: Choice,
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        long if long >= LEAST => Ok(long),
-        _ => Err(format!("an interval is at least {} ms", LEAST.as_millis())),
-    }
 }
 
 /// What an action on a VE came to: a line for the screen.
