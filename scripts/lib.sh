@@ -53,6 +53,24 @@ need_packages() {
     } || die "cannot install ${missing[*]}" "mend what apt-get says, then run this again"
 }
 
+# Installs PostgreSQL's programs for the tests, which run servers of their own. The package would begin one for the whole
+# host as well, unless it is told not to before.
+need_postgresql() {
+    local settings=/etc/postgresql-common/createcluster.conf ours=no
+    ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || return 0
+    need_packages postgresql-common
+    if ! grep -qs '^create_main_cluster *= *false' "$settings"; then
+        ours=yes
+        cp -a "$settings" "$settings.before-hostel-test" 2>/dev/null || ours=new
+        printf 'create_main_cluster = false\n' >>"$settings"
+    fi
+    need_packages postgresql
+    case $ours in
+        yes) mv "$settings.before-hostel-test" "$settings" ;;
+        new) rm -f "$settings" ;;
+    esac
+}
+
 # Puts a Rust toolchain that is new enough for this workspace first in PATH; installs one if there is none.
 need_cargo() {
     local wanted installer

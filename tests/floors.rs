@@ -256,6 +256,8 @@ fn kernel_crates_stay_below() {
             ("nix", "nix::"),
             ("rtnetlink", "rtnetlink::"),
             ("cgroups-rs", "cgroups_rs::"),
+            ("tokio-postgres", "tokio_postgres::"),
+            ("tokio-rustls", "tokio_rustls::"),
         ] {
             let at_home = source.is_of(&["system"]) || crate_name == "nix" && source.is_of(&["monitor"]);
             // `std::os::unix::` ends in the same letters.

@@ -92,6 +92,11 @@ impl Dirs {
         self.paths.data.join("ledger.db")
     }
 
+    /// How far that is forwarded.
+    pub fn forwarding(&self) -> PathBuf {
+        self.paths.run.join("forwarding.json")
+    }
+
     /// Notes of usage that the ledger couldn't take yet.
     pub fn usage(&self) -> PathBuf {
         self.paths.data.join("usage")

@@ -3,6 +3,7 @@
 pub mod dirs;
 pub mod error;
 pub mod facade;
+pub mod fleet;
 pub mod guest;
 pub mod host;
 pub mod interrupt;

@@ -25,6 +25,7 @@ pub mod nameserver;
 mod namespace;
 pub mod net;
 pub mod notify;
+pub mod postgres;
 pub mod pressure;
 pub mod process;
 pub mod resolver;

@@ -6,6 +6,7 @@
 
 pub mod count;
 pub mod pace;
+pub mod postgres;
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -166,9 +167,14 @@ impl House {
         command
     }
 
+    /// The network namespace that plays the host, as long as this process lives.
+    pub fn namespace(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.netns.as_raw_fd())
+    }
+
     /// Any program, run in the namespace that plays the host.
     pub fn on_host(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let namespace = format!("--net=/proc/{}/fd/{}", std::process::id(), self.netns.as_raw_fd());
+        let namespace = format!("--net={}", self.namespace());
         let mut command = Command::new("nsenter");
         command.arg(namespace).arg("--").arg(program);
         command

@@ -300,7 +300,8 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
     identity(one).is_some_and(|id| identity(other) == Some(id))
 }
 
-fn random_seed() -> Result<String> {
+/// 16 random bytes in hexadecimal digits.
+pub(crate) fn random_seed() -> Result<String> {
     use std::io::Read;
     let mut bytes = [0u8; 16];
     std::fs::File::open("/dev/urandom")

@@ -48,6 +48,7 @@ impl Engine {
         let (base, slots) = (host.config.idmap.base, host.config.idmap.count);
         let ranges = format!("{slots} of 65536 from {base}");
         list.push(fact("id ranges", &ranges, "one for each VE, for life"));
+        list.extend(self.fleet_fact());
         list.push(self.figures());
         list.push(self.units());
         list.push(self.manager());

@@ -8,6 +8,7 @@ use hostel_model::usage::{Amounts, Counter, DAY, HOUR, Hours, Interval, Level, S
 use hostel_system::file;
 use serde::Serialize;
 
+use super::fleet::{Books, date, nobody};
 use super::{Engine, Progress};
 use crate::error::{Class, Error, Result, chain};
 use crate::ledger::{Ledger, Line, MANAGER, Said, Verified};
@@ -23,6 +24,8 @@ pub enum By {
     Plan,
     Day,
     Hour,
+    /// Of the fleet's ledger only.
+    Host,
 }
 
 /// Whose usage is wanted.
@@ -108,12 +111,6 @@ fn pieces(interval: &Interval, period: i64) -> Vec<(i64, Interval)> {
     interval.by_period(period).into_iter().map(piece).collect()
 }
 
-/// A moment as people write it, in UTC and to the second.
-fn date(ns: i64) -> String {
-    let moment = jiff::Timestamp::from_second(ns.div_euclid(1_000_000_000)).unwrap_or_default();
-    moment.to_string()
-}
-
 impl Whose {
     fn has(&self, line: &Line, name: &str, tenant: &str) -> bool {
         match self {
@@ -136,7 +133,7 @@ impl Engine {
     }
 
     /// Of whom nothing is in a report is there all the same, or the name is a mistake.
-    fn know(&self, whose: &Whose) -> Result<()> {
+    fn know(&self, books: &Books, whose: &Whose) -> Result<()> {
         let (what, known) = match whose {
             Whose::All => return Ok(()),
             Whose::Tenant(name) => {
@@ -154,6 +151,8 @@ impl Engine {
         };
         match known {
             true => Ok(()),
+            // What the other hosts have is not known here.
+            false if books.of_fleet() => Err(nobody(&what)),
             false => Err(Error::new(
                 Class::NotFound,
                 format!("there is no {what}, and there was none in that time"),
@@ -161,7 +160,7 @@ impl Engine {
         }
     }
 
-    fn existing(&self) -> Result<Ledger> {
+    pub(super) fn existing(&self) -> Result<Ledger> {
         let path = self.host.dirs.ledger();
         Ledger::open_existing(&path)?.ok_or_else(|| {
             Error::new(Class::NotFound, format!("there is no ledger at {}", path.display()))
@@ -170,41 +169,49 @@ impl Engine {
     }
 
     /// What was used, worked out anew from the ledger: the total first, then a row each.
-    pub fn report(&self, window: Window, whose: &Whose, by: By, progress: &dyn Progress) -> Result<Vec<Row>> {
-        self.bring_up(progress);
+    pub fn report(
+        &self,
+        books: &Books,
+        window: Window,
+        whose: &Whose,
+        by: By,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Row>> {
+        let mut source = self.source_of(books, window, progress)?;
         // A name and a number may have been those of several VEs one after the other: each has a row.
         let (mut all, mut groups) = (Group::default(), BTreeMap::<(String, i64), Group>::new());
-        self.existing()?
-            .each((window.from_ns, window.to_ns), false, &mut |line| {
-                let Said::Usage(interval, terms) = &line.said else {
-                    return Ok(());
+        source.each((window.from_ns, window.to_ns), false, &mut |line| {
+            let Said::Usage(interval, terms) = &line.said else {
+                return Ok(());
+            };
+            if !whose.has(&line, &terms.name, &terms.tenant) {
+                return Ok(());
+            }
+            let Some(interval) = interval.within(window.from_ns, window.to_ns) else {
+                return Ok(());
+            };
+            let pieces = match by {
+                By::Day => pieces(&interval, DAY),
+                By::Hour => pieces(&interval, HOUR),
+                By::Tenant | By::Ve | By::Plan | By::Host => vec![(interval.from_ns, interval)],
+            };
+            for (begins, piece) in pieces {
+                let name = match by {
+                    By::Tenant => (terms.tenant.clone(), 0),
+                    By::Ve if line.host.is_empty() => (format!("{} ({})", terms.name, line.id), line.refers.0),
+                    By::Ve => (format!("{} ({} on {})", terms.name, line.id, line.host), line.refers.0),
+                    By::Host => (line.host.clone(), 0),
+                    By::Plan => (terms.plan.clone(), 0),
+                    By::Day | By::Hour => (date(begins), 0),
                 };
-                if !whose.has(&line, &terms.name, &terms.tenant) {
-                    return Ok(());
+                for group in [&mut all, groups.entry(name).or_default()] {
+                    group.add(&line.life, &piece);
                 }
-                let Some(interval) = interval.within(window.from_ns, window.to_ns) else {
-                    return Ok(());
-                };
-                let pieces = match by {
-                    By::Day => pieces(&interval, DAY),
-                    By::Hour => pieces(&interval, HOUR),
-                    By::Tenant | By::Ve | By::Plan => vec![(interval.from_ns, interval)],
-                };
-                for (begins, piece) in pieces {
-                    let name = match by {
-                        By::Tenant => (terms.tenant.clone(), 0),
-                        By::Ve => (format!("{} ({})", terms.name, line.id), line.refers.0),
-                        By::Plan => (terms.plan.clone(), 0),
-                        By::Day | By::Hour => (date(begins), 0),
-                    };
-                    for group in [&mut all, groups.entry(name).or_default()] {
-                        group.add(&line.life, &piece);
-                    }
-                }
-                Ok(())
-            })?;
+            }
+            Ok(())
+        })?;
         if all.ves.is_empty() {
-            self.know(whose)?;
+            self.know(books, whose)?;
         }
         let rows = groups.into_iter().map(|((name, _), group)| group.row(Some(name)));
         Ok(std::iter::once(all.row(None)).chain(rows).collect())
@@ -234,9 +241,14 @@ impl Engine {
     }
 
     /// Shows each record that says something of this time.
-    pub fn export_ledger(&self, window: Window, see: &mut dyn FnMut(&Exported) -> Result<()>) -> Result<()> {
+    pub fn export_ledger(
+        &self,
+        books: &Books,
+        window: Window,
+        see: &mut dyn FnMut(&Exported) -> Result<()>,
+    ) -> Result<()> {
         let window = (window.from_ns, window.to_ns);
-        self.existing()?
+        self.source(books)?
             .each(window, true, &mut |line| see(&Exported::of(&line)))
     }
 }
@@ -261,6 +273,9 @@ fn whole<S: serde::Serializer>(usage: &BTreeMap<String, u128>, serializer: S) ->
 /// A record for an auditor: what it says, and the bytes that its hash is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exported {
+    /// The host whose ledger it is of, if it is from the fleet's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
     /// Its number.
     pub seq: i64,
     /// What it is: life, terms, sample, hour, day, thinned.
@@ -303,6 +318,7 @@ pub struct Exported {
 impl Exported {
     fn of(line: &Line) -> Self {
         let mut one = Self {
+            host: line.host.clone(),
             seq: line.seq,
             kind: line.kind.name().to_owned(),
             ve: line.id,

@@ -10,21 +10,25 @@ mod book;
 mod hits;
 mod measure;
 mod month;
+mod outbox;
 mod query;
 mod record;
 mod settle;
 mod spool;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod thin;
 mod verify;
 
 pub(crate) use measure::{Passed, terms};
 pub use month::Month;
-pub use query::{Line, Said};
-pub use record::{Hash, Kind};
+pub use outbox::{Outgoing, Place};
+pub(crate) use query::Referred;
+pub use query::{Line, Said, Source};
+pub use record::{Hash, Kind, NOTHING, Record, hex};
 pub(crate) use settle::MANAGER;
 pub use store::Ledger;
 pub use thin::Policy;
+pub(crate) use verify::Walk;
 pub use verify::{Broken, Verified};

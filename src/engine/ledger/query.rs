@@ -6,13 +6,28 @@ use hostel_model::usage::{Interval, Terms, decode};
 use rusqlite::params;
 use serde::Deserialize;
 
-use super::record::{Hash, Kind, hex};
+use super::record::{Hash, Kind, Record, hex};
 use super::store::Ledger;
 use crate::error::{Class, Error, Result};
+
+/// Where records are read from.
+pub trait Source {
+    /// Each record that says something of the time between these moments. `all`: also those that don't say what was used,
+    /// in the order in which they were written.
+    fn each(&mut self, window: (i64, i64), all: bool, see: &mut dyn FnMut(Line) -> Result<()>) -> Result<()>;
+}
+
+impl Source for Ledger {
+    fn each(&mut self, window: (i64, i64), all: bool, see: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+        Self::each(self, window, all, see)
+    }
+}
 
 /// A record, read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
+    /// The host whose ledger it is of; empty: this one's.
+    pub host: String,
     /// Its number.
     pub seq: i64,
     /// What it is.
@@ -51,7 +66,7 @@ pub(super) struct Life {
 
 /// What records refer to.
 #[derive(Default)]
-struct Referred {
+pub(crate) struct Referred {
     lives: BTreeMap<i64, Life>,
     terms: BTreeMap<i64, Terms>,
 }
@@ -76,14 +91,7 @@ impl Ledger {
         let mut find = view.prepare("SELECT seq, kind, body FROM record WHERE kind = ?1 OR kind = ?2")?;
         let mut rows = find.query([Kind::Life.number(), Kind::Terms.number()])?;
         while let Some(row) = rows.next()? {
-            let (seq, kind, body): (i64, i64, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            if kind == Kind::Life.number() {
-                let life = serde_json::from_slice(&body).map_err(|_| makes_no_sense(seq))?;
-                referred.lives.insert(seq, life);
-            } else {
-                let terms = serde_json::from_slice(&body).map_err(|_| makes_no_sense(seq))?;
-                referred.terms.insert(seq, terms);
-            }
+            referred.add(row.get(0)?, row.get(1)?, &row.get::<_, Vec<u8>>(2)?)?;
         }
         let mut find = view.prepare(
             "SELECT seq, kind, life, terms, begins, ends, body, hash FROM record \
@@ -92,27 +100,53 @@ impl Ledger {
         let mut rows = find.query(params![from_ns, to_ns, all])?;
         while let Some(row) = rows.next()? {
             let seq: i64 = row.get(0)?;
-            let kind = Kind::of(row.get(1)?).ok_or_else(|| makes_no_sense(seq))?;
             let hash: Hash = row.get(7)?;
-            let mut line = Line {
+            let record = Record {
                 seq,
-                kind,
-                life: String::new(),
-                id: 0,
-                refers: (row.get(2)?, row.get(3)?),
-                at: (row.get(4)?, row.get(5)?),
-                said: Said::Text(String::new()),
+                kind: row.get(1)?,
+                life: row.get(2)?,
+                terms: row.get(3)?,
+                from_ns: row.get(4)?,
+                to_ns: row.get(5)?,
                 body: row.get(6)?,
-                hash: hex(&hash),
             };
-            referred.fill(&mut line)?;
-            see(line)?;
+            see(referred.line(record, &hash)?)?;
         }
         Ok(())
     }
 }
 
 impl Referred {
+    /// Takes note of a record in which a VE appears, or that says terms.
+    pub fn add(&mut self, seq: i64, kind: i64, body: &[u8]) -> Result<()> {
+        if kind == Kind::Life.number() {
+            let life = serde_json::from_slice(body).map_err(|_| makes_no_sense(seq))?;
+            self.lives.insert(seq, life);
+        } else {
+            let terms = serde_json::from_slice(body).map_err(|_| makes_no_sense(seq))?;
+            self.terms.insert(seq, terms);
+        }
+        Ok(())
+    }
+
+    /// What a record says.
+    pub fn line(&self, record: Record, hash: &Hash) -> Result<Line> {
+        let mut line = Line {
+            host: String::new(),
+            seq: record.seq,
+            kind: Kind::of(record.kind).ok_or_else(|| makes_no_sense(record.seq))?,
+            life: String::new(),
+            id: 0,
+            refers: (record.life, record.terms),
+            at: (record.from_ns, record.to_ns),
+            said: Said::Text(String::new()),
+            body: record.body,
+            hash: hex(hash),
+        };
+        self.fill(&mut line)?;
+        Ok(line)
+    }
+
     fn fill(&self, line: &mut Line) -> Result<()> {
         if let Some(life) = self.lives.get(&line.refers.0) {
             line.life.clone_from(&life.life);

@@ -74,7 +74,7 @@ impl From<rusqlite::Error> for Error {
 /// An open ledger.
 #[derive(Debug)]
 pub struct Ledger {
-    pub(super) connection: Connection,
+    pub(crate) connection: Connection,
 }
 
 impl Ledger {

@@ -9,6 +9,7 @@ use hostel_model::usage::{Amounts, DAY, HOUR, Interval, Sums, decode, encode};
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
 
+use super::outbox::places;
 use super::record::{Hash, Kind, hex};
 use super::store::{Ledger, Writer};
 use crate::error::{Class, Error, Result};
@@ -127,6 +128,8 @@ impl Writer<'_> {
     /// All records of a kind that end by then, cut into periods.
     fn pile(&self, of: Kind, period: i64, until: i64) -> Result<Pile> {
         let mut pile = Pile::default();
+        // The hash of where the fleet's ledger may be is kept, so that it can be compared.
+        let places = places(&self.tx)?;
         let mut find = self.tx.prepare(
             "SELECT seq, life, terms, begins, ends, body, hash FROM record WHERE kind = ?1 AND ends <= ?2 ORDER BY seq",
         )?;
@@ -146,7 +149,7 @@ impl Writer<'_> {
                 pile.periods.entry((begins, life, terms)).or_default().add(&amounts);
             }
             match pile.gaps.last_mut() {
-                Some((_, last, at)) if *last + 1 == seq => (*last, *at) = (seq, hash),
+                Some((_, last, at)) if *last + 1 == seq && !places.contains(last) => (*last, *at) = (seq, hash),
                 _ => pile.gaps.push((seq, seq, hash)),
             }
         }

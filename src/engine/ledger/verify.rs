@@ -36,14 +36,14 @@ pub struct Broken {
 }
 
 /// A broken chain ends the walk.
-type Walked = std::result::Result<(), Broken>;
+pub(crate) type Walked = std::result::Result<(), Broken>;
 
 fn broken<T>(seq: i64, why: impl Into<String>) -> std::result::Result<T, Broken> {
     Err(Broken { seq, why: why.into() })
 }
 
 /// What is known on the way.
-struct Walk {
+pub(crate) struct Walk {
     next: i64,
     hash: Hash,
     gaps: BTreeMap<i64, Gap>,
@@ -79,17 +79,7 @@ impl Ledger {
 
 /// Reads all that this connection sees.
 pub(super) fn verified(view: &Connection) -> Result<Verified> {
-    let mut walk = Walk {
-        next: 1,
-        hash: NOTHING,
-        gaps: BTreeMap::new(),
-        lives: BTreeSet::new(),
-        terms: BTreeSet::new(),
-        there: BTreeMap::new(),
-        made: BTreeMap::new(),
-        records: 0,
-        thinned: 0,
-    };
+    let mut walk = Walk::new();
     let mut walked = Ok(());
     let sound: String = view.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if sound != "ok" {
@@ -110,19 +100,39 @@ pub(super) fn verified(view: &Connection) -> Result<Verified> {
         };
     }
     let head = view.query_row("SELECT seq, hash FROM head", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let walked = walked.and_then(|()| walk.arrive(head));
-    Ok(Verified {
-        records: walk.records,
-        thinned: walk.thinned,
-        last: walk.next - 1,
-        hash: hex(&walk.hash),
-        broken: walked.err(),
-    })
+    Ok(walk.end(walked, head))
 }
 
 impl Walk {
+    /// Before the first record.
+    pub fn new() -> Self {
+        Self {
+            next: 1,
+            hash: NOTHING,
+            gaps: BTreeMap::new(),
+            lives: BTreeSet::new(),
+            terms: BTreeSet::new(),
+            there: BTreeMap::new(),
+            made: BTreeMap::new(),
+            records: 0,
+            thinned: 0,
+        }
+    }
+
+    /// What came of it, where this is to be the last record.
+    pub fn end(mut self, walked: Walked, head: (i64, Hash)) -> Verified {
+        let walked = walked.and_then(|()| self.arrive(head));
+        Verified {
+            records: self.records,
+            thinned: self.thinned,
+            last: self.next - 1,
+            hash: hex(&self.hash),
+            broken: walked.err(),
+        }
+    }
+
     /// What a thinning says is gone. Whether it is to be believed is seen when the walk comes to it.
-    fn expect_gaps(&mut self, seq: i64, body: &[u8]) -> Walked {
+    pub fn expect_gaps(&mut self, seq: i64, body: &[u8]) -> Walked {
         let Ok(thinning) = serde_json::from_slice::<Thinning>(body) else {
             return broken(seq, "it can't be read");
         };
@@ -130,7 +140,8 @@ impl Walk {
         Ok(())
     }
 
-    fn step(&mut self, record: &Record, hash: &Hash) -> Walked {
+    /// The next record.
+    pub fn step(&mut self, record: &Record, hash: &Hash) -> Walked {
         while self.next < record.seq {
             self.pass_gap()?;
         }

@@ -1,6 +1,7 @@
 //! The manager: measures the VEs again and again. It keeps nothing that isn't on disk but what saves it work, so whoever
 //! ends it, and however, changes nothing about any VE; without it each stop still enters what a VE has used.
 
+mod forward;
 mod known;
 mod sampler;
 
@@ -14,6 +15,7 @@ use crate::interrupt;
 use crate::ledger::MANAGER;
 use crate::lock::Patience;
 
+use forward::Forwarder;
 pub(crate) use sampler::Sampler;
 
 /// How often it looks whether it is to end.
@@ -36,6 +38,7 @@ impl Engine {
         let heartbeat = notify.watchdog().map_or(ALIVE, |most| most / 2);
         let interval = self.host.config.metering.interval.duration();
         let mut sampler = Sampler::new(&self.host);
+        let mut forwarder = Forwarder::begin(&self.host)?;
         let (mut due, mut beat, mut trouble) = (Instant::now(), Instant::now(), None);
         let mut status = "starting".to_owned();
         notify.ready();
@@ -53,12 +56,19 @@ impl Engine {
                         trouble = Some(why);
                     }
                 }
+                forwarder.iter().for_each(Forwarder::wake);
                 // After a long pause of the host or the disk it goes on from now, and makes up for nothing.
                 due = (due + interval).max(Instant::now());
                 beat = Instant::now();
             }
+            if let Some(news) = forwarder.as_mut().and_then(Forwarder::news) {
+                progress.note(&news);
+            }
             if Instant::now() >= beat {
-                notify.alive(&status);
+                notify.alive(&format!(
+                    "{status}{}",
+                    forwarder.as_ref().map_or_else(String::new, Forwarder::status)
+                ));
                 beat = Instant::now() + heartbeat;
             }
             std::thread::sleep(LOOK.min(due.saturating_duration_since(Instant::now())));

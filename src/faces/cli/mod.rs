@@ -6,6 +6,7 @@
 
 mod args;
 mod board;
+mod books;
 mod command;
 mod context;
 mod csv;

@@ -9,6 +9,7 @@ use super::capacity::{self, Beyond, Oversell, Rules};
 use super::diagnostic::Diagnostics;
 use super::field::{Field, Reading, Record, fields};
 use super::kernel_names::{CgroupPath, InterfacePrefix, NftTable, Program};
+use super::ledger::LedgerServer;
 use super::listen::Listen;
 use super::metering::{self, Metering};
 use super::path::AbsolutePath;
@@ -39,6 +40,8 @@ pub struct HostConfig {
     pub interface_prefix: InterfacePrefix,
     /// The nftables table, of family inet.
     pub nft_table: NftTable,
+    /// The PostgreSQL that the ledger is forwarded to.
+    pub ledger: Option<LedgerServer>,
     /// `net.connections`: how many connections each interface of a VE may have begun; `None`: a share of what the kernel
     /// can track.
     pub connections: Option<u32>,
@@ -158,6 +161,7 @@ pub(super) struct Draft {
     cgroup_root: Option<CgroupPath>,
     interface_prefix: Option<InterfacePrefix>,
     nft_table: Option<NftTable>,
+    ledger: Option<LedgerServer>,
     connections: Option<u32>,
     idmap_base: Option<u32>,
     idmap_count: Option<u32>,
@@ -189,6 +193,7 @@ impl Record for Draft {
         "nft_table": NftTable => nft_table, "the nftables table, of family inet", "\"hostel\"";
         "unenforceable": Unenforceable => unenforceable,
             "about a limit that this host can't enforce: refuse or warn", "\"refuse\"";
+        "ledger": LedgerServer => ledger, "the PostgreSQL that the ledger is forwarded to", "\"postgres://hostel@db/hostel\"";
         "net.connections": u32 => connections,
             "connections an interface of a VE may have begun; 1/8 of the kernel's if not set", "8192";
         "paths.config": AbsolutePath => config, "definitions: plans/, networks/, tenants/, ve/", "\"/etc/hostel\"";
@@ -312,6 +317,7 @@ impl Draft {
             interface_prefix: self.interface_prefix.unwrap_or_else(InterfacePrefix::usual),
             nft_table: self.nft_table.unwrap_or_else(NftTable::usual),
             connections: self.connections,
+            ledger: self.ledger,
             idmap,
             unenforceable: self.unenforceable.unwrap_or(Unenforceable::Refuse),
             defaults: Defaults {

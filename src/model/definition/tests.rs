@@ -508,6 +508,7 @@ fn the_examples_that_init_installs() {
         json["defaults"]["template"].take();
         json["defaults"]["network"].take();
         json["driver"].take();
+        json["ledger"].take();
         json["connections"].take();
         json["traffic"].take();
         json

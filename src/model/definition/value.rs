@@ -61,6 +61,12 @@ impl<'c, 'a> Cell<'c, 'a> {
             .wrong(self.value.span(), self.key.clone(), expected.into(), self.secret);
     }
 
+    /// The same, of a value that is not to be shown.
+    pub(crate) fn wrong_but_secret(&mut self, expected: impl Into<String>) {
+        self.secret = true;
+        self.wrong(expected);
+    }
+
     fn fail<T>(&mut self) -> Option<T> {
         self.wrong(self.expected);
         None

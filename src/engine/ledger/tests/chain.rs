@@ -11,10 +11,10 @@ use crate::ledger::{Ledger, Policy, Said, Verified};
 use crate::testing::in_memory;
 
 const SECOND: u64 = 1_000_000_000;
-const MONTH: i64 = 1_793_491_200 * SECOND as i64; // 2026-11-01
+pub(crate) const MONTH: i64 = 1_793_491_200 * SECOND as i64; // 2026-11-01
 
 /// A VE that runs, as it is seen after so many seconds.
-fn reading(life: &str, seconds: u64, tenant: &str) -> Reading {
+pub(crate) fn reading(life: &str, seconds: u64, tenant: &str) -> Reading {
     let at = Moment {
         wall_ns: MONTH + (seconds * SECOND) as i64,
         boot: "a".into(),

@@ -7,7 +7,7 @@ use hostel_model::traffic::Direction;
 use hostel_model::usage::Sums;
 
 use crate::facade::tests::Heard;
-use crate::facade::{By, Row, Silent, Whose, Window};
+use crate::facade::{Books, By, Row, Silent, Whose, Window};
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::manager::Sampler;
@@ -40,7 +40,9 @@ fn sample(host: &Arc<Host>) {
 }
 
 fn rows(host: &Arc<Host>, by: By) -> Vec<Row> {
-    engine(host).report(ALWAYS, &Whose::All, by, &Silent).unwrap()
+    engine(host)
+        .report(&Books::Own, ALWAYS, &Whose::All, by, &Silent)
+        .unwrap()
 }
 
 fn total(host: &Arc<Host>) -> Sums {
@@ -217,7 +219,7 @@ fn another_plan_and_another_tenant_pay_for_what_comes_after() {
         [row("acme", 30, (20, 7)), row("default", 1_230, (160, 5))]
     );
     let acme = engine(&host)
-        .report(ALWAYS, &Whose::Tenant("acme".into()), By::Ve, &Silent)
+        .report(&Books::Own, ALWAYS, &Whose::Tenant("acme".into()), By::Ve, &Silent)
         .unwrap();
     assert_eq!(acme[0].sums.get("cpu_ns"), 30);
 }
@@ -322,7 +324,7 @@ fn what_can_not_be_read_is_made_up_for() {
         }
         Ok(())
     };
-    engine(&host).export_ledger(ALWAYS, see).unwrap();
+    engine(&host).export_ledger(&Books::Own, ALWAYS, see).unwrap();
     assert_eq!(unread.last(), Some(&true));
     pass(&host, 60);
     uses(&host, 300, 4096);

@@ -1,4 +1,5 @@
 //! The ledger: on its own, and on hosts of fakes.
 
-mod chain;
+pub(crate) mod chain;
 mod life;
+mod outbox;

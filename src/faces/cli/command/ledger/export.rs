@@ -4,6 +4,7 @@ use clap::{Args, ValueEnum};
 use hostel_engine::facade::Exported;
 use hostel_engine::{Class, Error};
 
+use crate::cli::books::From;
 use crate::cli::command::Done;
 use crate::cli::context::Context;
 use crate::cli::csv;
@@ -14,7 +15,7 @@ use crate::cli::window;
 /// Print the ledger's records
 ///
 /// In the order in which they were written, with the bytes and the hash of each. A record that lies partly in the time
-/// asked for is printed whole.
+/// asked for is printed whole. Of several hosts, one after the other, with the host of each record.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel ledger export --from 2026-10-01 --to 2026-11-01 > october.jsonl")]
 pub struct Export {
@@ -29,6 +30,9 @@ pub struct Export {
     /// As an object a line, or as a table
     #[arg(long, value_name = "FORMAT", default_value = "jsonl")]
     format: Format,
+
+    #[command(flatten)]
+    books: From,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -38,7 +42,7 @@ enum Format {
 }
 
 /// The columns of a table; what was used is in one of them.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 17] = [
     "seq",
     "kind",
     "ve",
@@ -55,6 +59,7 @@ const COLUMNS: [&str; 16] = [
     "text",
     "body",
     "hash",
+    "host",
 ];
 
 impl Export {
@@ -73,7 +78,7 @@ impl Export {
         }
         // What can't be printed ends it; the engine knows of no faces, so that comes back by the side.
         let mut unprinted = None;
-        engine.export_ledger(window, &mut |record| {
+        engine.export_ledger(&self.books.get(), window, &mut |record| {
             if unprinted.is_none() {
                 unprinted = self.print(context, record).err();
             }
@@ -104,6 +109,7 @@ impl Export {
                     record.text.clone(),
                     record.body.clone(),
                     record.hash.clone(),
+                    record.host.clone(),
                 ];
                 context.print(&csv::line(&cells))
             }

@@ -1,6 +1,9 @@
 //! `hostel ledger`: a file for each of its subcommands.
 
 pub mod export;
+pub mod forward;
+pub mod hosts;
+pub mod status;
 pub mod verify;
 
 use clap::{Args, Subcommand};
@@ -11,7 +14,8 @@ use crate::cli::context::Context;
 /// Prove what the ledger says, and give it to others
 ///
 /// The ledger has what every VE has used, in records of which each is bound to the one before by a hash. What its units and
-/// rules are: docs/METERING.md.
+/// rules are: docs/METERING.md. Where hostel.toml names a PostgreSQL (ledger), the manager forwards it there, to where
+/// those of other hosts are: the fleet's ledger.
 #[derive(Debug, Args)]
 #[command(
     subcommand_required = true,
@@ -27,6 +31,9 @@ pub struct Ledger {
 enum What {
     Verify(verify::Verify),
     Export(export::Export),
+    Status(status::Status),
+    Forward(forward::Forward),
+    Hosts(hosts::Hosts),
 }
 
 impl Ledger {
@@ -35,6 +42,9 @@ impl Ledger {
         match &self.what {
             What::Verify(c) => c.run(context),
             What::Export(c) => c.run(context),
+            What::Status(c) => c.run(context),
+            What::Forward(c) => c.run(context),
+            What::Hosts(c) => c.run(context),
         }
     }
 }

@@ -15,6 +15,7 @@ use hostel_model::usage::{HOUR, availability};
 use serde_json::{Map, Value};
 
 use super::Done;
+use crate::cli::books::From;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::human::{bytes, seconds};
@@ -37,7 +38,7 @@ use crate::cli::window;
 Examples:
   hostel report --tenant acme --from 2026-10-01 --to 2026-10-15 --by day
   hostel report --ve web1 --last 24h --by hour --format csv
-  hostel report --all --month 2026-10 --by tenant --invoice")]
+  hostel report --fleet --month 2026-10 --by tenant --invoice")]
 pub struct Report {
     #[command(flatten)]
     whose: Wanted,
@@ -61,6 +62,9 @@ pub struct Report {
     /// A row for each of these
     #[arg(long, value_name = "WHAT", default_value = "ve")]
     by: Grouped,
+
+    #[command(flatten)]
+    books: From,
 
     /// What it costs, by prices.toml
     #[arg(long)]
@@ -95,6 +99,8 @@ enum Grouped {
     Plan,
     Day,
     Hour,
+    /// With --fleet or --host
+    Host,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -114,6 +120,7 @@ impl Grouped {
             Self::Plan => "Plan",
             Self::Day => "Day",
             Self::Hour => "Hour",
+            Self::Host => "Host",
         }
     }
 }
@@ -132,10 +139,16 @@ impl Report {
             Grouped::Plan => By::Plan,
             Grouped::Day => By::Day,
             Grouped::Hour => By::Hour,
+            Grouped::Host => By::Host,
         };
+        let books = self.books.get();
+        if by == By::Host && !books.of_fleet() {
+            let error = Error::new(Class::Usage, "this host's ledger is of one host");
+            return Err(error.hint("for all that forward theirs: --fleet").into());
+        }
         let window = self.window(jiff::Timestamp::now())?;
         let engine = context.engine()?;
-        let rows = engine.report(window, &whose, by, context)?;
+        let rows = engine.report(&books, window, &whose, by, context)?;
         let bills = if self.invoice { Some(engine.bills(&rows)?) } else { None };
         let tenant = self.whose.tenant.as_ref();
         let budgets = budget::of(&engine, &rows, tenant, by == By::Tenant);
@@ -152,7 +165,7 @@ impl Report {
             (Format::Html, _) => {
                 let step = html::step(window);
                 let course = if step == HOUR { By::Hour } else { By::Day };
-                let course = engine.report(window, &whose, course, context)?;
+                let course = engine.report(&books, window, &whose, course, context)?;
                 let page = html::Page {
                     title: self.title(),
                     window,
