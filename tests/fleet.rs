@@ -57,7 +57,7 @@ fn sums(hosts: &[&House]) -> BTreeMap<String, u128> {
 
 /// The same names of a report.
 fn reported(usage: &Value) -> BTreeMap<String, u128> {
-    let worked_out = [".peak", ".average", ".seconds", ".p95"];
+    let worked_out = [".peak", ".average", ".seconds", ".p95", "availability"];
     let all = usage.as_object().unwrap().iter();
     let all = all.filter(|(name, value)| !value.is_null() && !worked_out.iter().any(|end| name.ends_with(end)));
     all.map(|(name, value)| (name.clone(), number(value)))
