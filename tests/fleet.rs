@@ -57,7 +57,7 @@ fn sums(hosts: &[&House]) -> BTreeMap<String, u128> {
 
 /// The same names of a report.
 fn reported(usage: &Value) -> BTreeMap<String, u128> {
-    let worked_out = [".peak", ".average", ".seconds", ".p95"];
+    let worked_out = [".peak", ".average", ".seconds", ".p95", "availability"];
     let all = usage.as_object().unwrap().iter();
     let all = all.filter(|(name, value)| !value.is_null() && !worked_out.iter().any(|end| name.ends_with(end)));
     all.map(|(name, value)| (name.clone(), number(value)))
@@ -122,6 +122,14 @@ fn the_report_of_two_hosts_is_the_sum_of_both() {
     // What makes no sense is refused.
     assert!(a.fails(2, &["report", "--by", "host"]).contains("--fleet"));
     a.fails(3, &["report", "--host", "nowhere"]);
+    // A budget is each host's own, and nothing is left of it for all.
+    a.write("etc/tenants/default.toml", "[traffic]\nmonth = \"1TiB\"\n");
+    let budget = |books: &[&str]| {
+        let args = [&["report", "--tenant", "default", "--format", "json"], books].concat();
+        json(&a, &args)[0]["budget"].clone()
+    };
+    assert!(budget(&[])["left"].is_number());
+    assert_eq!(budget(&["--fleet"]), Value::Null);
     // An invoice of the fleet's.
     a.write(
         "etc/prices.toml",

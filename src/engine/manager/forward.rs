@@ -58,7 +58,7 @@ impl Forwarder {
 
     /// Of what is wrong, in a line of the manager's.
     pub fn status(&self) -> String {
-        match &self.trouble {
+        match self.trouble.as_deref().and_then(|why| why.lines().next()) {
             None => String::new(),
             Some(why) => format!("; not forwarded: {why}"),
         }

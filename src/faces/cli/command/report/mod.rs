@@ -151,7 +151,9 @@ impl Report {
         let rows = engine.report(&books, window, &whose, by, context)?;
         let bills = if self.invoice { Some(engine.bills(&rows)?) } else { None };
         let tenant = self.whose.tenant.as_ref();
-        let budgets = budget::of(&engine, &rows, tenant, by == By::Tenant);
+        // A budget is this host's, and what is left of it too.
+        let own = !books.of_fleet();
+        let budgets = budget::of(&engine, &rows, tenant.filter(|_| own), own && by == By::Tenant);
         match (self.format, &bills) {
             (Format::Table, None) => {
                 context.print_table(&table(&rows, self.by))?;
