@@ -69,14 +69,24 @@ pub fn serve(context: &Context, engine: &Arc<Engine>, listen: &Listen) -> Result
     })
 }
 
-/// A socket of root's alone. One that nobody listens on any more is replaced.
+/// A socket of root's alone, from its first moment on: it gets its place when nobody else may use it any more. One that
+/// nobody listens on any more is replaced.
 fn bind(path: &Path) -> io::Result<UnixListener> {
-    let left = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    if left && UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
+    if let Ok(there) = std::fs::symlink_metadata(path)
+        && (!there.file_type().is_socket() || UnixStream::connect(path).is_ok())
+    {
+        return Err(io::ErrorKind::AddrInUse.into());
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(format!(".{}", std::process::id()));
+    let listener = UnixListener::bind(&fresh)?;
+    let placed = std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))
+        .and_then(|()| std::fs::rename(&fresh, path));
+    if let Err(e) = placed {
+        // What can't be removed is removed by nobody, and hinders nobody.
+        let _ = std::fs::remove_file(&fresh);
+        return Err(e);
+    }
     Ok(listener)
 }
 
