@@ -235,10 +235,10 @@ impl Record for Draft {
             "how many times swap may be promised to VEs in all", "1";
         "capacity.swap.beyond": Beyond => capacity.swap.beyond, "about a VE that would pass that: off, warn or refuse", "\"refuse\"";
         "capacity.disk.oversell": Oversell => capacity.disk.oversell,
-            "how many times the file system that VEs lie on may be promised to VEs in all", "2";
+            "how many times the disk that VEs lie on may be promised to them in all", "2";
         "capacity.disk.beyond": Beyond => capacity.disk.beyond, "about a VE that would pass that: off, warn or refuse", "\"refuse\"";
         "capacity.processes.oversell": Oversell => capacity.processes.oversell,
-            "how many times the most processes that the kernel lets be may be promised to VEs in all", "2";
+            "how many times the kernel's most processes may be promised to VEs in all", "2";
         "capacity.processes.beyond": Beyond => capacity.processes.beyond, "about a VE that would pass that: off, warn or refuse", "\"refuse\"";
         "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
         "proc.lxcfs": AbsolutePath => lxcfs, "where lxcfs is mounted", "\"/var/lib/lxcfs\"";

@@ -511,6 +511,8 @@ fn the_examples_that_init_installs() {
         json["ledger"].take();
         json["connections"].take();
         json["traffic"].take();
+        json["capacity"].take();
+        json["metrics"].take();
         json
     };
     assert_eq!(plain(&shown), plain(&HostConfig::default()));
