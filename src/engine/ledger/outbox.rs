@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::record::{Hash, Kind, NOTHING, Record, hex, unhex};
 use super::store::Ledger;
 use super::thin::Thinning;
+use super::verify::record;
 use crate::error::{Class, Error, Result};
 
 /// Beside the ledger: who it is in the fleet, and how far the other side is. Both `sent` and `sending` may be where that
@@ -171,16 +172,8 @@ impl Ledger {
         let mut rows = find.query([from.0])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {
-            let record = Record {
-                seq: row.get(0)?,
-                kind: row.get(1)?,
-                life: row.get(2)?,
-                terms: row.get(3)?,
-                from_ns: row.get(4)?,
-                to_ns: row.get(5)?,
-                body: row.get(6)?,
-            };
-            way.go(record, row.get(7)?)?;
+            let (record, hash) = record(row)?;
+            way.go(record, hash)?;
             count += 1;
             if count >= most && way.may_stop() {
                 break;

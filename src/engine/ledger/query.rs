@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::record::{Hash, Kind, Record, hex};
 use super::store::Ledger;
+use super::verify::record;
 use crate::error::{Class, Error, Result};
 
 /// Where records are read from.
@@ -99,17 +100,7 @@ impl Ledger {
         )?;
         let mut rows = find.query(params![from_ns, to_ns, all])?;
         while let Some(row) = rows.next()? {
-            let seq: i64 = row.get(0)?;
-            let hash: Hash = row.get(7)?;
-            let record = Record {
-                seq,
-                kind: row.get(1)?,
-                life: row.get(2)?,
-                terms: row.get(3)?,
-                from_ns: row.get(4)?,
-                to_ns: row.get(5)?,
-                body: row.get(6)?,
-            };
+            let (record, hash) = record(row)?;
             see(referred.line(record, &hash)?)?;
         }
         Ok(())

@@ -56,7 +56,8 @@ pub(crate) struct Walk {
     thinned: u64,
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<(Record, Hash)> {
+/// A row of `seq, kind, life, terms, begins, ends, body, hash`.
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<(Record, Hash)> {
     let record = Record {
         seq: row.get(0)?,
         kind: row.get(1)?,

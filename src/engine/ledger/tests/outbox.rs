@@ -7,6 +7,7 @@ use hostel_model::usage::{DAY, HOUR};
 use proptest::prelude::*;
 
 use super::chain::{MONTH, reading};
+use crate::ledger::verify::record;
 use crate::ledger::{Hash, Ledger, NOTHING, Outgoing, Place, Policy, Record, Walk};
 use crate::testing::in_memory;
 
@@ -108,16 +109,8 @@ fn here(ledger: &Ledger) -> BTreeMap<i64, (Record, Hash)> {
         .prepare("SELECT seq, kind, life, terms, begins, ends, body, hash FROM record")
         .unwrap();
     let rows = find.query_map([], |row| {
-        let record = Record {
-            seq: row.get(0)?,
-            kind: row.get(1)?,
-            life: row.get(2)?,
-            terms: row.get(3)?,
-            from_ns: row.get(4)?,
-            to_ns: row.get(5)?,
-            body: row.get(6)?,
-        };
-        Ok((record.seq, (record, row.get(7)?)))
+        let (record, hash) = record(row)?;
+        Ok((record.seq, (record, hash)))
     });
     rows.unwrap().map(Result::unwrap).collect()
 }
