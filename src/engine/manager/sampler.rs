@@ -46,7 +46,6 @@ impl fmt::Display for Pass {
 struct Work {
     host: Arc<Host>,
     known: Known,
-    waiting: Mutex<VecDeque<VeId>>,
     /// Being looked at, perhaps by a thread that hangs.
     in_hand: Mutex<BTreeSet<VeId>>,
     /// The counters of traffic, by VE, as read at the beginning, and when; `None`: they could not be.
@@ -54,6 +53,10 @@ struct Work {
     /// Those that don't run are looked at too.
     all: Mutex<bool>,
 }
+
+/// Those that nobody looks at yet. Each look has its own: a thread that comes back late takes none of the next one's, which
+/// would not hear of it.
+type Waiting = Mutex<VecDeque<VeId>>;
 
 /// What is counted by VE, and when it was read, in nanoseconds since the host's boot.
 struct Counters {
@@ -92,7 +95,6 @@ impl Sampler {
             work: Arc::new(Work {
                 host: Arc::clone(host),
                 known: Known::default(),
-                waiting: Mutex::default(),
                 in_hand: Mutex::default(),
                 counters: Mutex::default(),
                 all: Mutex::default(),
@@ -157,10 +159,10 @@ impl Sampler {
         *locked(&work.counters) = work.counters();
         let hanging = locked(&work.in_hand).clone();
         let mut open: BTreeSet<VeId> = ids.into_iter().collect();
-        *locked(&work.waiting) = open.difference(&hanging).copied().collect();
+        let waiting: Arc<Waiting> = Arc::new(Mutex::new(open.difference(&hanging).copied().collect()));
         let (say, hear) = channel();
         let mut answers = Vec::new();
-        work.hire(&say)?;
+        work.hire(&waiting, &say)?;
         while open.difference(&hanging).next().is_some() {
             match hear.recv_timeout(PATIENCE) {
                 Ok((id, answer)) => {
@@ -168,10 +170,10 @@ impl Sampler {
                     answers.push((id, answer));
                 }
                 // Whoever is at work hangs; if nobody waits any more, that is all.
-                Err(RecvTimeoutError::Timeout) if locked(&work.waiting).is_empty() => break,
+                Err(RecvTimeoutError::Timeout) if locked(&waiting).is_empty() => break,
                 Err(RecvTimeoutError::Timeout) => {
                     beat();
-                    work.hire(&say)?;
+                    work.hire(&waiting, &say)?;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -202,11 +204,11 @@ impl Work {
     }
 
     /// One thread more that goes through those who wait.
-    fn hire(self: &Arc<Self>, say: &Sender<Answer>) -> Result<()> {
-        let (work, say) = (Arc::clone(self), say.clone());
+    fn hire(self: &Arc<Self>, waiting: &Arc<Waiting>, say: &Sender<Answer>) -> Result<()> {
+        let (work, waiting, say) = (Arc::clone(self), Arc::clone(waiting), say.clone());
         let body = move || {
             loop {
-                let Some(id) = locked(&work.waiting).pop_front() else {
+                let Some(id) = locked(&waiting).pop_front() else {
                     return;
                 };
                 locked(&work.in_hand).insert(id);
