@@ -5,7 +5,6 @@
 mod house;
 
 use std::collections::BTreeMap;
-use std::process::Child;
 
 use house::House;
 use house::postgres::Postgres;
@@ -140,20 +139,12 @@ fn the_report_of_two_hosts_is_the_sum_of_both() {
     assert!(a.ok(&["info"]).contains("no hostel manager runs"));
 }
 
-fn manager(h: &House) -> Child {
-    let child = h.spawn(&["manager"]);
-    h.until("the manager works", 20, || {
-        h.run.join("locks/manager.lock").metadata().is_ok_and(|m| m.len() > 0)
-    });
-    child
-}
-
 #[test]
 fn outages_keep_nothing_from_working_and_are_caught_up() {
     let Some(mut server) = Postgres::new() else { return };
     let h = house(&server.url());
     h.busybox("web1");
-    let mut child = manager(&h);
+    let mut child = h.manager();
     let caught_up = |what: &str| {
         h.until(what, 60 * house::slowness(), || {
             let now = status(&h);
@@ -173,14 +164,13 @@ fn outages_keep_nothing_from_working_and_are_caught_up() {
     }
     h.until("it is behind", 60, || status(&h)["behind"].as_u64() > Some(8));
     assert!(h.ok(&["info"]).contains("records behind"));
-    // A server that hangs: it takes the connection, and doesn't answer.
     server.start();
     caught_up("it has caught up after a death");
     // Whoever forwards is killed, and another goes on.
     child.kill().unwrap();
     child.wait().unwrap();
     h.ok(&["restart", "web1"]);
-    let mut child = manager(&h);
+    let mut child = h.manager();
     caught_up("another has taken over");
     house::signal(&child, Signal::TERM);
     h.until("it ends", 30, || child.try_wait().unwrap().is_some());

@@ -5,8 +5,6 @@
 
 mod house;
 
-use std::process::Child;
-
 use house::House;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -72,14 +70,6 @@ fn burn(h: &House, ve: &str) -> u64 {
     ((spent("user") + spent("sys")) * 1e9) as u64
 }
 
-fn manager(h: &House) -> Child {
-    let child = h.spawn(&["manager"]);
-    h.until("the manager works", 20, || {
-        h.run.join("locks/manager.lock").metadata().is_ok_and(|m| m.len() > 0)
-    });
-    child
-}
-
 #[test]
 fn what_is_burnt_is_in_the_report_though_no_manager_ran() {
     let h = house();
@@ -134,7 +124,7 @@ fn a_manager_measures_and_may_be_killed_at_any_time() {
     h.busybox_with("a", &["memory.limit=512MiB"]);
     let init = h.status("a", "pid");
     let count = |h: &House| samples(h, "a").len();
-    let mut child = manager(&h);
+    let mut child = h.manager();
     // Much, as the kernel charges for each processor some hundred KiB beforehand.
     h.sh("a", "dd if=/dev/zero of=/dev/shm/held bs=1M count=200 2>/dev/null");
     let held = h.status("a", "memory").as_u64().unwrap();
@@ -146,7 +136,7 @@ fn a_manager_measures_and_may_be_killed_at_any_time() {
     for _ in 0..3 {
         child.kill().unwrap();
         child.wait().unwrap();
-        child = manager(&h);
+        child = h.manager();
     }
     burnt += burn(&h, "a");
     let seen = count(&h);

@@ -252,6 +252,19 @@ impl House {
         Talk::new(command.env("TERM", "vt100").spawn().unwrap())
     }
 
+    /// A manager of this house that is at work.
+    #[track_caller]
+    pub fn manager(&self) -> Child {
+        let child = self.spawn(&["manager"]);
+        self.until("the manager works", 20, || {
+            self.run
+                .join("locks/manager.lock")
+                .metadata()
+                .is_ok_and(|m| m.len() > 0)
+        });
+        child
+    }
+
     /// A shell line run on the host's side; it must succeed. Its output, trimmed.
     #[track_caller]
     pub fn host_sh(&self, line: &str) -> String {
