@@ -98,10 +98,12 @@ fn what_is_burnt_is_in_the_report_though_no_manager_ran() {
     h.ok(&["kill", "a"]);
     let after = usage(&h, &["--ve", "a"]);
     let more = |name: &str| number(&after, name) - number(&before, name);
-    // What starting, stopping and entering the VE took is in it too, and isn't known.
+    // What starting, stopping and entering the VE took is in it too, and isn't known: on a slow machine it may be more
+    // than we would think, but not more than a hundredth of what was burnt there.
     let overhead = more("cpu_ns").saturating_sub(burnt);
+    let borne = (400_000_000 * house::slowness()).max(burnt / 100);
     assert!(
-        more("cpu_ns") * 100 >= burnt * 99 && overhead < 400_000_000 * house::slowness(),
+        more("cpu_ns") * 100 >= burnt * 99 && overhead < borne,
         "{} of {burnt}",
         more("cpu_ns")
     );
