@@ -1,5 +1,6 @@
 //! Which process is which, for certain.
 
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -25,7 +26,12 @@ pub fn status_of_dead(init: Init) -> Option<i32> {
 /// Names a process that is known to exist (our own child, or one held by a descriptor).
 pub fn identify(pid: u32) -> Result<Init> {
     let path = format!("/proc/{pid}/stat");
-    let stat = std::fs::read_to_string(&path).step("read", &path)?;
+    // The kernel gives all of it at once: fifty numbers, and a command that has no more than 64 bytes.
+    let mut stat = [0; 2048];
+    let length = std::fs::File::open(&path)
+        .and_then(|mut file| file.read(&mut stat))
+        .step("read", &path)?;
+    let stat = String::from_utf8_lossy(stat.get(..length).unwrap_or_default());
     let start_time = start_time(&stat).ok_or_else(|| Failure::new("read", path, "it has no start time"))?;
     Ok(Init { pid, start_time })
 }

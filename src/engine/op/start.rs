@@ -290,7 +290,7 @@ impl Start {
                 ve.guest.password_hash.as_ref().map(|hash| hash.expose().to_owned()),
                 // Once it is known, it takes more than a line in its definition to change it.
                 self.state.tenant.clone().or_else(|| Some(ve.tenant.clone())),
-                Some(crate::ledger::terms(&ve)),
+                Some(crate::ledger::terms(&ve).into()),
             ),
             // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
             Err(e) if e.class != Class::Failed || !self.host.dirs.definition(&self.state.name).exists() => {

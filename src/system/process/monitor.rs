@@ -21,7 +21,7 @@ use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use rustix::process::Signal;
 
 use super::forward::Held;
-use super::init::{Process, age, find_init, gone};
+use super::init::{Lifeline, Process, age, find_init, gone};
 use super::relaunch::relaunch;
 use super::spawn::{Program, Spawned};
 use super::{Answer, Around, Entered, Guests, Launching, Mending, Relaunching, Request, Streams, client};
@@ -167,6 +167,10 @@ impl Guests for Monitors {
 
     fn alive(&self, init: Init) -> bool {
         matches!(Process::open(init), Ok(Some(_)))
+    }
+
+    fn hold(&self, init: Init) -> Option<Lifeline> {
+        Process::open(init).ok()?.map(Lifeline::new)
     }
 
     fn age(&self, init: Init) -> Option<Duration> {
