@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hostel_monitor::Failure;
+use hostel_monitor::identity::is_seen;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
 use hostel_monitor::place::is_frozen;
 use hostel_monitor::root::open_disk;
@@ -166,7 +167,7 @@ impl Guests for Monitors {
     }
 
     fn alive(&self, init: Init) -> bool {
-        matches!(Process::open(init), Ok(Some(_)))
+        is_seen(init) || matches!(Process::open(init), Ok(Some(_)))
     }
 
     fn hold(&self, init: Init) -> Option<Lifeline> {
