@@ -14,18 +14,21 @@ mod facts;
 mod fake;
 mod files;
 mod freeze;
-mod hits;
+mod gather;
 mod host;
 mod inner;
 mod layout;
+mod look;
 mod prepare;
 mod read;
+mod roots;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod types;
 mod v1;
 mod v2;
+mod want;
 mod weight;
 
 use std::fmt::Debug;
@@ -41,6 +44,8 @@ pub use types::{
     BlockDevice, Controller, CpuTime, DeviceIo, Facts, Hits, Kind, Limit, Placement, Pressure, Support, Throttled,
     Unenforceable, Usage, Version,
 };
+
+pub use want::Want;
 
 use crate::{Result, file};
 
@@ -89,6 +94,13 @@ pub trait Cgroups: Send + Sync + Debug {
 
     /// How often it has run into its limits, and how far it has come. All `None` if it has no group.
     fn hits(&self, id: VeId) -> Hits;
+
+    /// Of both only what is wanted, for what looks at many VEs: each file is read once. Fails as [`Cgroups::usage`] does.
+    fn measure(&self, id: VeId, want: Want) -> Result<(Usage, Hits)>;
+
+    /// The same of a VE that was measured before, in the same run, and of which as much was wanted: what can't have changed,
+    /// as no process of it has run since, is not read again.
+    fn measure_again(&self, id: VeId, want: Want, last: &(Usage, Hits)) -> Result<(Usage, Hits)>;
 
     /// The process ids in a VE, as the host sees them, rising. Empty if there is no group.
     fn processes(&self, id: VeId) -> Result<Vec<u32>>;
