@@ -6,7 +6,7 @@ mod house;
 
 use std::process::Command;
 
-use house::{House, Ran, hostel};
+use house::{House, Ran, end_of, hostel};
 
 /// A house with a link by which the command is called as `vzctl`.
 struct Panel {
@@ -310,10 +310,15 @@ fn states_are_told_by_code() {
     p.ok("compact 130");
     p.ends(156, "snapshot 130");
     p.ok("snapshot-list 130 -H");
-    // Somebody else is at work on it.
-    let mut busy = p.h.spawn(&["stop", "130", "--timeout", "20s"]);
-    p.ok("exec2 130 true");
-    busy.wait().unwrap();
+    // Somebody else is at work on it; looking is always possible.
+    p.h.sh("130", "printf '#!/bin/sh\\nsleep 1000\\n' > /etc/init.d/rcK");
+    let holder = p.h.spawn(&["stop", "130", "--timeout", "4s"]);
+    p.h.until("it is held", 10, || p.run("resume 130 --resume").code == 9);
+    for busy in ["stop 130", "set 130 --onboot yes --save", "chkpnt 130 --suspend"] {
+        p.ends(9, busy);
+    }
+    assert_eq!(p.status(130), "exist mounted running");
+    assert_eq!(end_of(holder).code, 0);
     p.ends(94, "reinstall 130");
     p.ok("start 130");
     p.ok("exec2 130 touch /root/mine");
