@@ -19,6 +19,7 @@ mod limits;
 mod manager;
 mod metrics;
 mod network;
+mod openvz;
 mod processes;
 mod query;
 mod report;

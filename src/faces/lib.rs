@@ -2,6 +2,7 @@
 //! or JSON. Nothing here decides about VEs, and nothing here touches the kernel.
 
 mod cli;
+mod vz;
 
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 type Face = fn() -> ExitCode;
 
 /// Which face answers to which name of the binary. The first is also for every other name.
-const FACES: &[(&str, Face)] = &[("hostel", cli::main)];
+const FACES: &[(&str, Face)] = &[("hostel", cli::main), ("vzctl", vz::vzctl)];
 
 /// Runs the face that the binary was called as.
 pub fn main() -> ExitCode {

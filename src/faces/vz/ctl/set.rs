@@ -1,0 +1,237 @@
+//! `set`: all options together are one change of the definition.
+
+use std::collections::BTreeMap;
+
+use hostel_engine::facade::{SetReport, VeStatus};
+use hostel_engine::{Class, Error};
+use hostel_model::openvz::code::{self, Code};
+use hostel_model::openvz::{Password, Surroundings, Translation, translate};
+use hostel_model::request::{Action, Exec, StartOptions, VeRef};
+use hostel_model::state::State;
+
+use super::create::free_name;
+use super::inside::while_running;
+use super::life::is;
+use super::{Call, Done, Failure, by_id, exit, said};
+use crate::cli::secret;
+use crate::vz::lookup::{Meant, lookup};
+
+/// Changes a password inside, which stands in no command line and no file of the host's. Where a guest has no chpasswd,
+/// its line in the file of hashes is written anew, beside it and then in its place.
+const CHPASSWD: &str = r#"
+if command -v chpasswd >/dev/null; then printf '%s:%s\n' "$VZ_USER" "$VZ_HASH" | chpasswd -e; exit; fi
+old=/etc/shadow; new=/etc/.shadow.vzctl
+grep -q "^$VZ_USER:" $old && cp -p $old $new || exit
+while IFS= read -r line; do
+    case $line in "$VZ_USER":*) rest=${line#*:}; line="$VZ_USER:$VZ_HASH:${rest#*:}";; esac
+    printf '%s\n' "$line"
+done <$old >$new && mv $new $old
+"#;
+
+/// The host's processors.
+pub fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+}
+
+/// `set`
+pub fn set(call: &Call<'_>) -> Done {
+    let ve = call.ve()?;
+    let mode = call.value("setmode");
+    if let Some(other) = mode.filter(|m| !["restart", "ignore"].contains(m)) {
+        return said(code::VALUE, format!("--setmode: \"{other}\" is not restart or ignore"));
+    }
+    if call.parameters.is_empty() && !call.has("reset_ub") {
+        return said(code::VALUE, "vzctl set: say what to set");
+    }
+    let Changed { made, saved, report } = change(call, &ve)?;
+    if !made.passwords.is_empty() {
+        passwords(call, &made)?;
+    }
+    tell(call, &ve, &report, saved);
+    if mode == Some("restart") && !report.waiting.is_empty() && is(&ve, State::Running) {
+        let restart = Action::Restart {
+            timeout: None,
+            start: StartOptions::default(),
+        };
+        let done = call.act(&ve, &restart)?;
+        call.line(&format!("Container {}: {}", ve.id, done.done));
+    }
+    Ok(code::OK.number)
+}
+
+/// A change that was made.
+struct Changed {
+    made: Translation,
+    /// Was there anything to be saved?
+    saved: bool,
+    report: SetReport,
+}
+
+/// Translates the options and changes the definition, as one step: what they come to depends on how the container is.
+fn change(call: &Call<'_>, ve: &VeStatus) -> Result<Changed, Failure> {
+    let by_ref = by_id(ve);
+    let (mut made, mut saved, mut refused) = (Translation::default(), false, None);
+    let mut make = || {
+        let settings = translation(call, &by_ref).and_then(|translated| {
+            let mut settings = translated.settings.clone();
+            settings.extend(renamed(call, ve, &translated)?);
+            made = translated;
+            Ok(settings)
+        });
+        match settings {
+            Ok(settings) => {
+                saved = !settings.is_empty();
+                Ok(settings)
+            }
+            Err(failure) => {
+                refused = Some(failure);
+                Err(Error::new(Class::Usage, "the options can't be translated"))
+            }
+        }
+    };
+    let report = call.house.set_made(&by_ref, &mut make, call.voice);
+    if let Some(failure) = refused {
+        return Err(failure);
+    }
+    tell_without_effect(call, &made);
+    match report {
+        Ok(report) => Ok(Changed { made, saved, report }),
+        Err(e) => {
+            let conflict = address_conflict(call, &made).filter(|_| e.class == Class::Refused);
+            let code = conflict.unwrap_or_else(|| exit::of_change(&e, &made.groups));
+            Err(Failure::Engine(e, Some(code)))
+        }
+    }
+}
+
+/// What its options come to, on this container as it is.
+fn translation(call: &Call<'_>, ve: &VeRef) -> Result<Translation, Failure> {
+    let now = call.house.effective(ve)?;
+    let networks = call.house.networks();
+    let around = Surroundings {
+        cpus: processors(),
+        creating: false,
+        remembered: &now.openvz,
+        memory_limit: now.limits.memory.limit.map(|limit| limit.get()),
+        interfaces: call.house.interfaces(ve)?,
+        networks: &networks,
+        default_network: call.house.default_network(),
+    };
+    translate(&call.given(), &around).map_err(|e| Failure::Said(e.code, e.message))
+}
+
+/// The setting of another name: one that the dialect knows. Its own name needs none.
+fn renamed(call: &Call<'_>, ve: &VeStatus, made: &Translation) -> Result<Option<(String, String)>, Failure> {
+    let Some(name) = &made.name else { return Ok(None) };
+    if !name.is_empty() {
+        free_name(call, name)?;
+    }
+    let text = if *name == ve.name { "" } else { name.as_str() };
+    Ok(Some(("openvz.NAME".to_owned(), text.to_owned())))
+}
+
+/// What was accepted and has no effect.
+pub fn tell_without_effect(call: &Call<'_>, made: &Translation) {
+    for (named, why) in &made.without_effect {
+        call.line(&format!("{named} has no effect here: {why}"));
+    }
+    for note in &made.notes {
+        call.line(note);
+    }
+}
+
+/// What was changed, and what waits; what is only remembered is not worth a line.
+fn tell(call: &Call<'_>, ve: &VeStatus, report: &SetReport, saved: bool) {
+    let worth = |change: &&(String, String, String)| !change.0.starts_with("openvz.");
+    for (key, old, new) in report.applied.iter().filter(worth) {
+        call.line(&format!("{key}: {old} -> {new}"));
+    }
+    let waiting: Vec<&str> = report.waiting.iter().map(|(key, ..)| key.as_str()).collect();
+    if !waiting.is_empty() && call.value("setmode") != Some("restart") {
+        let list = waiting.join(", ");
+        call.line(&format!(
+            "Container {}: at its next start (--setmode restart does it now): {list}",
+            ve.id
+        ));
+    }
+    if saved && !call.has("save") {
+        call.line("Saved too, without --save: Hostel has no settings that aren't saved");
+    }
+    if saved {
+        call.line(&format!("Container {}: settings are saved", ve.id));
+    }
+}
+
+/// Another container has an address that was asked for.
+pub fn address_conflict(call: &Call<'_>, made: &Translation) -> Option<Code> {
+    let asked: Vec<&str> = made
+        .settings
+        .iter()
+        .filter(|(key, _)| key.ends_with(".addresses"))
+        .flat_map(|(_, list)| list.split(','))
+        .collect();
+    let own = match lookup(call.house, call.ve) {
+        Ok(Meant::Ve(own)) => Some(own.id),
+        _ => None,
+    };
+    let others = call.house.list().ok()?.into_iter().filter(|ve| Some(ve.id) != own);
+    let taken = others
+        .into_iter()
+        .flat_map(|ve| ve.addresses)
+        .any(|a| asked.contains(&a.to_string().as_str()));
+    taken.then_some(code::ADDRESS_USED)
+}
+
+/// Sets passwords. Root's of a container that is stopped is kept, hashed, in the definition until its next start; all
+/// others are set inside, at once.
+pub fn passwords(call: &Call<'_>, made: &Translation) -> Result<(), Failure> {
+    let ve = call.ve()?;
+    let failed = |e| Failure::Engine(e, Some(code::PASSWORD));
+    let hash = |password: &Password| match made.crypted {
+        true => Ok(password.text.clone()),
+        false => secret::hash(&password.text).map_err(failed),
+    };
+    let running = is(&ve, State::Running);
+    for password in made.passwords.iter().filter(|p| !running && p.user == "root") {
+        let settings = [("guest.password_hash".to_owned(), hash(password)?)];
+        call.house.set(&by_id(&ve), &settings, call.voice).map_err(failed)?;
+        call.line(&format!(
+            "Container {}: root has the password from its next start on",
+            ve.id
+        ));
+    }
+    let inside: Vec<&Password> = made.passwords.iter().filter(|p| running || p.user != "root").collect();
+    if inside.is_empty() {
+        return Ok(());
+    }
+    while_running(call, |ve| {
+        for password in &inside {
+            change_inside(call, ve, &password.user, hash(password)?)?;
+        }
+        Ok(code::OK.number)
+    })?;
+    Ok(())
+}
+
+fn change_inside(call: &Call<'_>, ve: &VeStatus, user: &str, hash: String) -> Result<(), Failure> {
+    let exec = Exec {
+        argv: ["/bin/sh", "-c", CHPASSWD].map(str::to_owned).to_vec(),
+        env: BTreeMap::from([("VZ_USER".to_owned(), user.to_owned()), ("VZ_HASH".to_owned(), hash)]),
+        cwd: Some("/".to_owned()),
+        ..Exec::default()
+    };
+    let end = call
+        .house
+        .exec(&by_id(ve), &exec)
+        .map_err(|e| Failure::Engine(e, Some(code::PASSWORD)))?;
+    match end.code {
+        0 => {
+            call.line(&format!("Container {}: {user} has the password", ve.id));
+            Ok(())
+        }
+        n => said(
+            code::PASSWORD,
+            format!("chpasswd inside ended with code {n}: the password of {user} is as it was"),
+        ),
+    }
+}
