@@ -2,6 +2,7 @@
 //! or JSON. Nothing here decides about VEs, and nothing here touches the kernel.
 
 mod cli;
+mod vz;
 
 use std::process::ExitCode;
 
@@ -9,7 +10,22 @@ use std::process::ExitCode;
 type Face = fn() -> ExitCode;
 
 /// Which face answers to which name of the binary. The first is also for every other name.
-const FACES: &[(&str, Face)] = &[("hostel", cli::main)];
+const FACES: &[(&str, Face)] = &[
+    ("hostel", cli::main),
+    ("vzlist", vz::list::main),
+    ("vzcpucheck", vz::tool::vzcpucheck::main),
+    ("vzmemcheck", vz::tool::vzmemcheck::main),
+    ("vznetstat", vz::tool::vznetstat::main),
+    ("vzpid", vz::tool::vzpid::main),
+    ("vzps", vz::tool::vzps::main),
+    ("vzquota", vz::tool::vzquota::main),
+    ("vzubc", vz::tool::vzubc::main),
+];
+
+/// The names of OpenVZ's tools.
+fn tools() -> Vec<&'static str> {
+    FACES.iter().skip(1).map(|(name, _)| *name).collect()
+}
 
 /// Runs the face that the binary was called as.
 pub fn main() -> ExitCode {

@@ -22,6 +22,7 @@ pub mod reality;
 pub mod record;
 pub mod registry;
 mod routes;
+mod sheet;
 mod standing;
 pub mod storage;
 pub mod taken;

@@ -12,10 +12,10 @@ mod context;
 mod csv;
 mod editor;
 mod exit;
-mod failure;
+pub(crate) mod failure;
 mod field;
-mod glob;
-mod human;
+pub(crate) mod glob;
+pub(crate) mod human;
 mod paint;
 mod parallel;
 mod reference;
@@ -24,7 +24,7 @@ mod selection;
 mod synonym;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod values;
 mod window;
 

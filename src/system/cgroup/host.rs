@@ -13,7 +13,7 @@ use super::freeze::{self, Freezer};
 use super::inner::{self, Inner};
 use super::layout::{Layout, Place};
 use super::types::{BlockDevice, Facts, Hits, Limit, Placement, Support, Unenforceable, Usage};
-use super::{Cgroups, devices, facts, hits, prepare, read, tree, v1, v2};
+use super::{Cgroups, Told, devices, facts, hits, prepare, read, told, tree, v1, v2};
 use crate::error::together;
 use crate::{Error, Kind, Result, file};
 
@@ -260,6 +260,10 @@ impl Cgroups for Host {
 
     fn hits(&self, id: VeId) -> Hits {
         hits::hits(&self.layout, id)
+    }
+
+    fn told(&self, id: VeId) -> Told {
+        told::told(&self.layout, id)
     }
 
     fn processes(&self, id: VeId) -> Result<Vec<u32>> {

@@ -22,6 +22,7 @@ mod prepare;
 mod read;
 #[cfg(test)]
 mod tests;
+mod told;
 mod tree;
 mod types;
 mod v1;
@@ -37,6 +38,7 @@ use hostel_model::limits::Limits;
 
 pub use fake::{FakeCgroups, FakeVe};
 pub use inner::Inner;
+pub use told::{Spots, Told};
 pub use types::{
     BlockDevice, Controller, CpuTime, DeviceIo, Facts, Hits, Kind, Limit, Placement, Pressure, Support, Throttled,
     Unenforceable, Usage, Version,
@@ -89,6 +91,9 @@ pub trait Cgroups: Send + Sync + Debug {
 
     /// How often it has run into its limits, and how far it has come. All `None` if it has no group.
     fn hits(&self, id: VeId) -> Hits;
+
+    /// Where the kernel tells the most of these. Nothing is read.
+    fn told(&self, id: VeId) -> Told;
 
     /// The process ids in a VE, as the host sees them, rising. Empty if there is no group.
     fn processes(&self, id: VeId) -> Result<Vec<u32>>;

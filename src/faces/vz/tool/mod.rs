@@ -1,0 +1,22 @@
+//! OpenVZ's small tools, a file each.
+
+pub mod vzcpucheck;
+pub mod vzmemcheck;
+pub mod vznetstat;
+pub mod vzpid;
+pub mod vzps;
+pub mod vzquota;
+pub mod vzubc;
+
+#[cfg(test)]
+mod tests;
+
+use hostel_model::request::VeRef;
+
+use super::word::Stop;
+
+/// The VE that a word names.
+fn ve(word: &str) -> Result<VeRef, Stop> {
+    word.parse()
+        .map_err(|_| Stop::Said(format!("Container {word} not found"), 1))
+}
