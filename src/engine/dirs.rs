@@ -187,6 +187,11 @@ impl Dirs {
         self.paths.images.clone()
     }
 
+    /// What the OpenVZ tools' clients find at /etc/vz: rendered CTID.conf files and action scripts.
+    pub fn openvz(&self) -> PathBuf {
+        self.paths.config.join("vz/conf")
+    }
+
     /// Everything below /etc.
     pub fn config(&self) -> PathBuf {
         self.paths.config.clone()

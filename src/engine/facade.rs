@@ -22,6 +22,7 @@ mod look;
 mod manager;
 mod metrics;
 mod network;
+mod openvz;
 mod owner;
 mod processes;
 mod query;

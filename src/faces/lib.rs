@@ -12,13 +12,16 @@ type Face = fn() -> ExitCode;
 /// Which face answers to which name of the binary. The first is also for every other name.
 const FACES: &[(&str, Face)] = &[
     ("hostel", cli::main),
+    ("vzctl", vz::vzctl),
     ("vzlist", vz::list::main),
+    ("vzcfgvalidate", vz::tool::vzcfgvalidate::main),
     ("vzcpucheck", vz::tool::vzcpucheck::main),
     ("vzmemcheck", vz::tool::vzmemcheck::main),
     ("vznetstat", vz::tool::vznetstat::main),
     ("vzpid", vz::tool::vzpid::main),
     ("vzps", vz::tool::vzps::main),
     ("vzquota", vz::tool::vzquota::main),
+    ("vzsplit", vz::tool::vzsplit::main),
     ("vzubc", vz::tool::vzubc::main),
 ];
 

@@ -9,12 +9,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::id::VeId;
-
-/// "No limit", as the kernel wrote it: the greatest long.
-pub const UNLIMITED: u64 = i64::MAX as u64;
-
-/// A page, in which memory is counted there, whatever the host's pages are.
-pub const PAGE: u64 = 4096;
+pub use crate::openvz::{PAGE, UNLIMITED};
 
 /// Rows of the file that stand for nothing.
 pub const DUMMY: &str = "dummy";

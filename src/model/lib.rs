@@ -21,6 +21,7 @@ pub mod kernel;
 pub mod limits;
 pub mod mac;
 pub mod monthly;
+pub mod openvz;
 pub mod policy;
 pub mod prices;
 pub mod quantity;

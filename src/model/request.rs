@@ -104,6 +104,8 @@ pub struct StartOptions {
     pub timeout: Option<Duration>,
     /// Boot it even if it was suspended; what ran then is given up as soon as init runs.
     pub discard: bool,
+    /// Boot it even if its definition says that it is disabled.
+    pub disabled_too: bool,
 }
 
 /// A VE to be made.

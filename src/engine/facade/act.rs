@@ -21,6 +21,7 @@ use crate::op::start::Start;
 use crate::op::stop::Stop;
 use crate::op::suspend::Suspend;
 use crate::step::Operation;
+use crate::ve::judge::refuse_disabled;
 use crate::ve::outline::Outline;
 use crate::ve::registry::Catalogue;
 
@@ -54,6 +55,7 @@ impl Engine {
             Err(refusal) => Err(Error::new(Class::Refused, format!("{}: {refusal}", ve.name)).hint(refusal.instead)),
             Ok(Transition::AlreadyDone(why)) => Ok(outcome(why, false)),
             Ok(_) => {
+                self.refuse_disabled(&ve, action)?;
                 let done = self.perform(&ve, was, action, progress);
                 self.host
                     .note_operation(id, &ve.name, verb(action), done.as_ref().err());
@@ -65,6 +67,9 @@ impl Engine {
                 match action {
                     Action::Destroy { .. } => lock.retire()?,
                     _ => drop(lock),
+                }
+                if matches!(action, Action::Start(_) | Action::Destroy { .. }) {
+                    self.note_openvz(id, progress);
                 }
                 if settles(action) {
                     self.host.settle_usage(verb(action), progress);
@@ -137,6 +142,19 @@ impl Engine {
                 let freed = disks.compact(&self.host.dirs.ve(id))?;
                 Ok(outcome(&format!("compacted, {} given back", human(freed)), freed > 0))
             }
+        }
+    }
+
+    /// What starts a VE, or lets one go on, is refused while its definition says that it is disabled.
+    fn refuse_disabled(&self, ve: &Outline, action: &Action) -> Result<()> {
+        let starts = match action {
+            Action::Start(options) => !options.disabled_too,
+            Action::Resume => true,
+            _ => false,
+        };
+        match self.host.effective(&ve.name, &mut Catalogue::default()) {
+            Ok(effective) if starts => refuse_disabled(&effective),
+            _ => Ok(()),
         }
     }
 

@@ -33,6 +33,7 @@ impl Engine {
                 other => break other?,
             }
         };
+        self.note_openvz(handle.id, progress);
         if let Some(options) = &request.start {
             let started = self.act(handle.id, &Action::Start(options.clone()), progress);
             started.map_err(|e| self.made_but(e, &handle))?;

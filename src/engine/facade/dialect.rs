@@ -10,6 +10,7 @@ use super::audit::Findings;
 use super::{Engine, Progress};
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
+use crate::ve::registry::ids_in;
 
 /// Where OpenVZ had its configuration.
 const ETC_VZ: &str = "/etc/vz";
@@ -49,7 +50,7 @@ impl Engine {
                 .hint("remove the packages of OpenVZ that it came with, or move it away"));
         }
         file::make_dir(dir)?;
-        file::make_dir(&own.join("conf"))?;
+        file::make_dir(&host.dirs.openvz())?;
         // Before they are made: what is noted can be found again, also if this is killed.
         host.note_links(&links)?;
         for (path, target) in &links {
@@ -57,6 +58,9 @@ impl Engine {
                 link(path, target)?;
                 progress.note(&format!("{} -> {}", path.display(), target.display()));
             }
+        }
+        for id in ids_in(&host.dirs.ves())? {
+            self.note_openvz(id, progress);
         }
         Ok(())
     }

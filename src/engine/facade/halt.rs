@@ -123,14 +123,18 @@ impl Engine {
         }
     }
 
-    /// Is it of a suspended tenant, and so not to be started with the host? That is told.
+    /// Is it disabled, or of a suspended tenant, and so not to be started with the host? That is told.
     pub(super) fn is_withheld(&self, ve: &Outline, progress: &dyn Progress) -> bool {
-        let mut catalogue = Catalogue::default();
-        let defined = self.host.definition(&ve.name).ok().map(|d| d.tenant);
-        let Some(tenant) = defined.or_else(|| ve.tenant.clone()) else {
-            return false;
+        let defined = self.host.definition(&ve.name).ok();
+        let disabled = defined.as_ref().is_some_and(|d| d.disabled == Some(true));
+        let suspended = || {
+            let tenant = defined
+                .as_ref()
+                .map(|d| d.tenant.clone())
+                .or_else(|| ve.tenant.clone())?;
+            self.host.suspension(&tenant, &mut Catalogue::default())
         };
-        match self.host.suspension(&tenant, &mut catalogue) {
+        match disabled.then(|| "it is disabled".to_owned()).or_else(suspended) {
             Some(why) => {
                 progress.note(&format!("VE {} ({}) isn't started: {why}", ve.id, ve.name));
                 true

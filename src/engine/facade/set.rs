@@ -108,6 +108,7 @@ impl Engine {
             if !dry_run {
                 self.run::<Relocate>(state.id, &params, progress)?;
                 self.host.note_change(state.id);
+                self.note_openvz(state.id, progress);
             }
             return Ok(report);
         }
@@ -120,6 +121,7 @@ impl Engine {
                 interfaces,
             };
             self.run::<Set>(state.id, &params, progress)?;
+            self.note_openvz(state.id, progress);
             self.host.settle_usage("set", progress);
         }
         Ok(report)

@@ -12,7 +12,9 @@ use crate::interrupt;
 use crate::lock::{Patience, SETTLE, Subject};
 use crate::op::VeAlone;
 use crate::op::start::Start;
+use crate::ve::judge::refuse_disabled;
 use crate::ve::record::RunRecord;
+use crate::ve::registry::Catalogue;
 
 /// Whoever holds the VE's lock for longer than this clears up himself: it is the first thing every operation does.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -66,6 +68,9 @@ impl Engine {
         self.host.note_end(id, &ve.name, reason);
         self.host.recover(id, &self.runner(progress))?;
         if reason == REBOOT && was_ours {
+            if let Ok(effective) = self.host.effective(&ve.name, &mut Catalogue::default()) {
+                refuse_disabled(&effective)?;
+            }
             let started = self.run::<Start>(id, &VeAlone {}, progress);
             if started.is_err() {
                 self.host.note_refused_reboot(id)?;

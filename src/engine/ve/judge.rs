@@ -62,6 +62,7 @@ impl Host {
     /// What a start would stumble on before it touched anything. `fresh`: the tenant's traffic is looked up first.
     pub fn check_start(&self, state: &VeState, fresh: bool) -> Result<()> {
         let effective = self.effective(&state.name, &mut Catalogue::default())?;
+        refuse_disabled(&effective)?;
         self.judge(&effective, state.driver)?;
         self.may_start(state, &effective, fresh)?;
         let gone = |what: String, hint: String| Error::new(Class::Failed, format!("{what} is gone")).hint(hint);
@@ -321,6 +322,16 @@ impl Host {
             other => other,
         }
     }
+}
+
+/// A VE that its definition takes out of service is started by nobody.
+pub fn refuse_disabled(ve: &Effective) -> Result<()> {
+    if !ve.disabled {
+        return Ok(());
+    }
+    Err(Error::new(Class::Refused, format!("{} is disabled", ve.name))
+        .because("its definition says disabled = true")
+        .hint(format!("let it start again: hostel set {} disabled=no", ve.name)))
 }
 
 /// The number of each interface: one on a network that the VE is on already keeps its own, so that none is disturbed when

@@ -16,10 +16,10 @@ pub(crate) mod failure;
 mod field;
 pub(crate) mod glob;
 pub(crate) mod human;
-mod paint;
+pub(crate) mod paint;
 mod parallel;
 mod reference;
-mod secret;
+pub(crate) mod secret;
 mod selection;
 mod synonym;
 mod table;
@@ -30,6 +30,10 @@ mod window;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+
+pub(crate) use context::interactive;
+#[cfg(test)]
+pub(crate) use tests::golden;
 
 use context::Context;
 use exit::Exit;

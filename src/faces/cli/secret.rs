@@ -23,6 +23,11 @@ pub fn hash_file(file: &Path) -> Result<String, Error> {
             format!("password file {} has an empty first line", file.display()),
         ));
     }
+    hash(password)
+}
+
+/// The hash for /etc/shadow of a password.
+pub fn hash(password: &str) -> Result<String, Error> {
     let mut salt = [0; 16];
     let random = std::fs::File::open("/dev/urandom").and_then(|mut f| f.read_exact(&mut salt));
     random.map_err(|e| Error::new(Class::Failed, "cannot read /dev/urandom").because(e))?;

@@ -1,7 +1,6 @@
 //! What the tools share: where the configuration is, and how they say that something is wrong.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -51,9 +50,7 @@ impl Tool {
 
     /// Opens the host.
     pub fn engine() -> Result<Engine, Stop> {
-        let config = std::env::var_os("HOSTEL_CONFIG").filter(|path| !path.is_empty());
-        let config = config.map_or_else(|| PathBuf::from("/etc/hostel/hostel.toml"), PathBuf::from);
-        Ok(Engine::open(&config, PATIENCE)?)
+        Ok(Engine::open(&super::config(), PATIENCE)?)
     }
 
     /// Ends as this says.

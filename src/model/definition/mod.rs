@@ -7,11 +7,13 @@ mod access;
 mod addresses;
 mod bridge;
 mod capacity;
+mod count;
 mod diagnostic;
 mod field;
 mod forward;
 mod guest;
 mod host;
+mod interface;
 mod kernel_names;
 mod ledger;
 mod listen;
@@ -38,6 +40,7 @@ pub use access::{Access, AccessProtocol, AccessRule, Direction, Peer, PortRange,
 pub use addresses::Addresses;
 pub use bridge::{Allowances, Bridge, InterfaceName};
 pub use capacity::{Beyond, Oversell, Rule, Rules, key as capacity_key};
+pub use count::Count;
 pub use diagnostic::{Diagnostic, Diagnostics, Fault};
 pub use field::{FileKind, KeyDoc, Shape, When};
 pub use forward::{ForwardKeys, MAX_FORWARDED, Protocol};
@@ -55,8 +58,9 @@ pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys
 pub use services::HostService;
 pub use tenant::Tenant;
 pub use traffic::{ClassName, Prefix, REST, TrafficClass};
-pub use value::Count;
-pub use ve::{InterfaceKeys, MAX_INTERFACES, Share, StopMode, VeDefinition};
+
+pub use interface::InterfaceKeys;
+pub use ve::{MAX_INTERFACES, Share, StopMode, VeDefinition};
 
 /// The keys of a VE's definition, which `hostel set` and `hostel create` take, in the order of the documentation.
 pub fn keys() -> &'static [KeyDoc] {
@@ -84,8 +88,12 @@ pub fn keys_of(kind: FileKind) -> &'static [KeyDoc] {
     }
 }
 
-/// The key that `key` names, where `network.3.addresses` is a `network.N.addresses`.
+/// The key that `key` names, where `network.3.addresses` is a `network.N.addresses`, and `openvz.NUMFILE` an `openvz.KEY`.
 pub fn key(key: &str) -> Option<&'static KeyDoc> {
+    if let Some(name) = key.strip_prefix("openvz.") {
+        crate::openvz::parameter(name)?;
+        return keys().iter().find(|k| k.key == "openvz.KEY");
+    }
     let general: Vec<&str> = key
         .split('.')
         .map(|part| {

@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::count::Count;
 use super::field::{Field, When, fields};
-use super::value::{Count, words};
+use super::value::words;
 use crate::bandwidth::{Bandwidth, Burst};
 use crate::limits::{Cap, CpuSet, Max, Weight};
 use crate::units::{Bytes, Rate};

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::access::{self, Access};
+use super::count::Count;
 use super::diagnostic::Diagnostics;
 use super::field::{Field, Reading, Record, fields};
 use super::name_of_file;
-use super::value::Count;
 use super::ve::Share;
 use crate::budget::Budget;
 use crate::id::{NetworkName, PlanName, Tag, TemplateRef, TenantName};

@@ -452,7 +452,7 @@ fn every_key_has_words_and_a_true_example() {
                 Some("network") => text += &format!("[[network]]\nnetwork = {}\n", k.example),
                 Some(name) => text += &format!("[[network]]\nnetwork = \"a\"\n{name} = {}\n", k.example),
                 None if rule.is_some() => text += &a_rule(rule.unwrap(), k.example),
-                None => text += &format!("{} = {}\n", k.key, k.example),
+                None => text += &format!("{} = {}\n", k.key.replace("openvz.KEY", "openvz.NUMFILE"), k.example),
             }
             if kind == FileKind::Network && only_on_bridges(&k.key) {
                 text = text.replace("\"routed\"", "\"bridge\"");

@@ -1,12 +1,13 @@
 //! Reading one TOML value into one type, or reporting what it should have been.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnetwork::IpNetwork;
 use toml::de::DeValue;
 
+use super::count::Count;
 use super::field::{Reading, Record, Shape, Value};
 use crate::bandwidth::{Bandwidth, Burst};
 use crate::id::{Domain, Hostname, NetworkName, PlanName, Tag, TemplateRef, TenantName, VeId, VeName};
@@ -139,6 +140,26 @@ impl<'c, 'a> Cell<'c, 'a> {
         Some(all)
     }
 
+    /// A table of texts under names that are `known`. Each that is wrong is reported for itself.
+    pub(crate) fn texts(&mut self, known: impl Fn(&str) -> bool) -> Option<BTreeMap<String, String>> {
+        let DeValue::Table(table) = self.value.get_ref() else {
+            return self.fail();
+        };
+        let mut all = BTreeMap::new();
+        for (name, value) in table {
+            let key = format!("{}.{}", self.key, name.get_ref());
+            self.reading.note(&key, name.span());
+            match known(name.get_ref()) {
+                false => self.reading.reports.unknown(name.span(), key, self.expected.to_owned()),
+                true => {
+                    let text = Cell::new(self.reading, value, key, String::EXPECTED, self.secret).read::<String>();
+                    all.extend(text.map(|text| (name.get_ref().to_string(), text)));
+                }
+            }
+        }
+        Some(all)
+    }
+
     /// An array of tables, each read as a record of its own.
     pub(crate) fn records<R: Record>(&mut self) -> Vec<R> {
         let DeValue::Array(array) = self.value.get_ref() else {
@@ -245,34 +266,6 @@ impl Read for Max<CpuSet> {
         } else {
             cell.parse().map(Self::At)
         }
-    }
-}
-
-/// A number of things, at least one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-pub struct Count(u64);
-
-impl Count {
-    /// The bare number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl FromStr for Count {
-    type Err = ();
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text.parse() {
-            // TOML's integers end there.
-            Ok(n) if n >= 1 && n <= i64::MAX as u64 => Ok(Self(n)),
-            _ => Err(()),
-        }
-    }
-}
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

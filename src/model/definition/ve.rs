@@ -8,19 +8,17 @@ use serde::Serialize;
 
 use super::access::{self, Access};
 use super::addresses::Addresses;
-use super::bridge::Allowances;
 use super::diagnostic::Diagnostics;
 use super::field::{Field, KeyDoc, Reading, Record, Shape, When, fields};
 use super::forward::{self, ForwardKeys};
 use super::guest::{CryptHash, Guest, SshKey, Timezone};
+use super::interface::{InterfaceDraft, InterfaceKeys};
 use super::network::overlap;
 use super::resources::Resources;
 use super::stem;
-use super::value::{Cell, Read, words};
-use crate::bandwidth::Bandwidth;
-use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
-use crate::limits::Max;
-use crate::mac::Mac;
+use super::value::{Read, words};
+use crate::id::{Domain, Hostname, PlanName, TemplateRef, TenantName, VeId, VeName};
+use crate::openvz::Remembered;
 use crate::units::Span;
 
 /// The most interfaces of one VE. Interface names leave room for two digits.
@@ -65,6 +63,8 @@ pub struct VeDefinition {
     pub onboot: Option<bool>,
     /// Higher starts first and stops last.
     pub priority: Option<u16>,
+    /// Is it not to be started?
+    pub disabled: Option<bool>,
     /// Its host name.
     pub hostname: Option<Hostname>,
     /// Who shares the template's tree with it.
@@ -91,27 +91,8 @@ pub struct VeDefinition {
     pub stop_mode: Option<StopMode>,
     /// How long a boot may take.
     pub start_timeout: Option<Span>,
-}
-
-/// One `[[network]]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct InterfaceKeys {
-    /// The network it is on.
-    pub network: NetworkName,
-    /// Its addresses; `None`: auto.
-    pub addresses: Option<Addresses>,
-    /// Prefixes that the host routes to it.
-    pub routes: Vec<IpNetwork>,
-    /// Its hardware address; `None`: made from the VE's id.
-    pub mac: Option<Mac>,
-    /// What it may do on a bridge that others may not.
-    pub allowed: Allowances,
-    /// Which of those keys are set, to whatever.
-    pub said: Vec<&'static str>,
-    /// `rate_in`: the most to it by this interface.
-    pub rate_in: Option<Max<Bandwidth>>,
-    /// `rate_out`: the most from it by this interface.
-    pub rate_out: Option<Max<Bandwidth>>,
+    /// `[openvz]`
+    pub openvz: Remembered,
 }
 
 #[derive(Debug, Default)]
@@ -123,6 +104,7 @@ struct Draft {
     plan: Option<PlanName>,
     onboot: Option<bool>,
     priority: Option<u16>,
+    disabled: Option<bool>,
     hostname: Option<Hostname>,
     share: Option<Share>,
     description: Option<String>,
@@ -138,77 +120,7 @@ struct Draft {
     stop_timeout: Option<Span>,
     stop_mode: Option<StopMode>,
     start_timeout: Option<Span>,
-}
-
-#[derive(Debug, Default)]
-struct InterfaceDraft {
-    network: Option<NetworkName>,
-    addresses: Option<Addresses>,
-    routes: Option<Vec<IpNetwork>>,
-    mac: Option<Mac>,
-    mac_spoofing: Option<bool>,
-    ip_spoofing: Option<bool>,
-    dhcp_server: Option<bool>,
-    dhcp_client: Option<bool>,
-    ra: Option<bool>,
-    rate_in: Option<Max<Bandwidth>>,
-    rate_out: Option<Max<Bandwidth>>,
-}
-
-impl InterfaceDraft {
-    fn said(&self) -> Vec<&'static str> {
-        let set = [
-            self.mac_spoofing,
-            self.ip_spoofing,
-            self.dhcp_server,
-            self.dhcp_client,
-            self.ra,
-        ];
-        let keys = self.allowed().by_key().map(|(key, _)| key).into_iter().zip(set);
-        keys.filter(|(_, set)| set.is_some()).map(|(key, _)| key).collect()
-    }
-
-    fn allowed(&self) -> Allowances {
-        Allowances {
-            mac_spoofing: self.mac_spoofing.unwrap_or(false),
-            ip_spoofing: self.ip_spoofing.unwrap_or(false),
-            dhcp_server: self.dhcp_server.unwrap_or(false),
-            dhcp_client: self.dhcp_client.unwrap_or(false),
-            ra: self.ra.unwrap_or(false),
-        }
-    }
-}
-
-impl Record for InterfaceDraft {
-    const FIELDS: &'static [Field<Self>] = fields! {
-        "network": NetworkName => network, "the network it is on", "\"private\"", When::Restart;
-        "addresses": Addresses => addresses,
-            "its addresses there, or \"auto\" for a free one of each family", "\"auto\"", When::Restart;
-        "routes": Vec<IpNetwork> => routes,
-            "prefixes that the host routes to it there, for networks of its own behind it", "[\"2001:db8:5::/64\"]", When::Restart;
-        "mac": Mac => mac, "its hardware address; made from the VE's id if not set", "\"02:68:00:00:65:00\"", When::Restart;
-        "allow_mac_spoofing": bool => mac_spoofing,
-            "on a bridge: let it send from any hardware address", "false", When::Restart;
-        "allow_ip_spoofing": bool => ip_spoofing,
-            "on a bridge: let it send from any address, and answer for it", "false", When::Restart;
-        "allow_dhcp_server": bool => dhcp_server, "on a bridge: let it be a DHCP server", "false", When::Restart;
-        "allow_dhcp_client": bool => dhcp_client,
-            "on a bridge: let it ask for an address by DHCP; it can use its own alone", "false", When::Restart;
-        "allow_ra": bool => ra, "on a bridge: let it announce itself as an IPv6 router", "false", When::Restart;
-        "rate_in": Max<Bandwidth> => rate_in, "most bits per second to it by this interface, within net.in",
-            "\"100Mbit\"";
-        "rate_out": Max<Bandwidth> => rate_out, "most bits per second from it by this interface, within net.out",
-            "\"100Mbit\"";
-    };
-    const REQUIRED: &'static [&'static str] = &["network"];
-}
-
-impl Read for Vec<InterfaceDraft> {
-    const SHAPE: Shape = Shape::Tables;
-    const EXPECTED: &'static str = "tables that each begin with [[network]]";
-    fn read(cell: &mut Cell<'_, '_>) -> Option<Self> {
-        Some(cell.records())
-    }
+    openvz: Option<Remembered>,
 }
 
 const NEVER_ID: When = When::Never("the id names its disk and everything the kernel knows of it");
@@ -226,6 +138,7 @@ impl Record for Draft {
         "plan": PlanName => plan, "its plan of resources", "\"small\"";
         "onboot": bool => onboot, "start it with the host", "true";
         "priority": u16 => priority, "order at the host's boot: higher starts first and stops last", "100";
+        "disabled": bool => disabled, "nobody starts it, nor does the host's boot, until this is false again", "false";
         "hostname": Hostname => hostname,
             "its host name; its name if not set", "\"web1.acme.example\"", When::Restart;
         "share": Share => share,
@@ -253,6 +166,8 @@ impl Record for Draft {
             "an access rule; the first that fits decides", "\"in\"";
         "forward": Vec<forward::Draft> => forwards,
             "ports of the host that lead to it, a [[forward]] each", "\":8080\"", When::Restart;
+        "openvz": Remembered => openvz,
+            "a parameter of the OpenVZ tools that has no effect here, remembered for them", "\"no\"";
     };
     const REQUIRED: &'static [&'static str] = &["id", "name", "tenant", "template", "plan"];
     const HAS_RESOURCES: bool = true;
@@ -261,15 +176,22 @@ impl Record for Draft {
     }
 }
 
-/// All keys, with those of `[[network]]` as `network.N.…`, and those of rules alike.
+/// All keys, with those of `[[network]]` as `network.N.…`, and those of rules alike; `openvz.KEY` stands for every
+/// parameter of the OpenVZ tools.
 pub(super) fn keys() -> Vec<KeyDoc> {
     let (tables, mut all): (Vec<_>, Vec<_>) = KeyDoc::of_record::<Draft>("")
         .into_iter()
         .partition(|k| k.shape == Shape::Tables);
+    let remembered = all.iter().position(|k| k.key == "openvz").map(|at| all.remove(at));
     all.extend(tables);
     all.extend(KeyDoc::of_record::<InterfaceDraft>("network.N."));
     all.extend(KeyDoc::of_record::<access::RuleDraft>("firewall.rule.N."));
     all.extend(KeyDoc::of_record::<forward::Draft>("forward.N."));
+    all.extend(remembered.map(|doc| KeyDoc {
+        key: "openvz.KEY".to_owned(),
+        expected: String::EXPECTED,
+        ..doc
+    }));
     all
 }
 
@@ -315,6 +237,7 @@ impl VeDefinition {
             plan,
             onboot: draft.onboot,
             priority: draft.priority,
+            disabled: draft.disabled,
             hostname: draft.hostname,
             share: draft.share,
             description: draft.description,
@@ -332,6 +255,7 @@ impl VeDefinition {
             stop_timeout: draft.stop_timeout,
             stop_mode: draft.stop_mode,
             start_timeout: draft.start_timeout,
+            openvz: draft.openvz.unwrap_or_default(),
         })
     }
 }

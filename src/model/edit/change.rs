@@ -25,13 +25,18 @@ pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
     let plain = keys()
         .iter()
         .map(|k| k.key.clone())
-        .filter(|k| k != "network" && k != "forward" && !k.contains(".N."));
+        .filter(|k| k != "network" && k != "forward" && k != "openvz.KEY" && !k.contains(".N."));
     let of_each = ["network", "addresses", "routes", "mac", "rate_in", "rate_out"];
     let networks = (0..most).flat_map(|i| of_each.map(|name| format!("network.{i}.{name}")));
     let mut changes = Vec::new();
     let forwards = 0..old.forwards.len().max(new.forwards.len());
     let forwards = forwards.flat_map(|i| ForwardKeys::NAMES.map(|name| format!("forward.{i}.{name}")));
-    for key in plain.chain(networks).chain(forwards) {
+    let remembered = before
+        .keys()
+        .chain(after.keys())
+        .filter(|key| key.starts_with("openvz."));
+    let remembered: std::collections::BTreeSet<String> = remembered.cloned().collect();
+    for key in plain.chain(networks).chain(forwards).chain(remembered) {
         let get = |values: &std::collections::BTreeMap<String, String>| {
             // What an interface that isn't there would have if nobody said else.
             let absent = if key.contains(".rate_") { "unlimited" } else { "none" };

@@ -7,6 +7,7 @@ use crate::definition::{
     Addresses, Features, ForwardKeys, Guest, HostConfig, Network, Plan, Share, Tenant, VeDefinition,
 };
 use crate::limits::{CpuLimits, IoLimits, Limits, Max, MemoryLimits};
+use crate::openvz::Remembered;
 use crate::units::{Bytes, Rate};
 
 /// A merge under way: notes where each value comes from.
@@ -35,6 +36,14 @@ impl Merge<'_> {
         };
         self.note(key, source);
         value
+    }
+
+    /// What is remembered for the OpenVZ tools.
+    pub(super) fn openvz(&mut self) -> Remembered {
+        for (name, _) in self.ve.openvz.iter() {
+            self.note(format!("openvz.{name}"), self.definition());
+        }
+        self.ve.openvz.clone()
     }
 
     /// A key that hostel.toml has too, under another name.

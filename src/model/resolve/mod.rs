@@ -23,6 +23,7 @@ use crate::bandwidth::{Bandwidth, Burst};
 use crate::id::{Domain, Hostname, NetworkName, PlanName, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::Limits;
 use crate::mac::Mac;
+use crate::openvz::Remembered;
 use crate::units::{Bytes, Span};
 pub use access::AccessRules;
 use merge::Merge;
@@ -78,6 +79,10 @@ pub struct Effective {
     pub onboot: bool,
     /// Higher starts first and stops last.
     pub priority: u16,
+    /// Is it not to be started?
+    pub disabled: bool,
+    /// What the OpenVZ tools are to be told again.
+    pub openvz: Remembered,
     /// Where each setting comes from, by key.
     pub sources: BTreeMap<String, Source>,
 }
@@ -313,6 +318,8 @@ pub fn resolve(
         ),
         onboot: merge.own("onboot", ve.onboot).unwrap_or(false),
         priority: merge.own("priority", ve.priority).unwrap_or(0),
+        disabled: merge.own("disabled", ve.disabled).unwrap_or(false),
+        openvz: merge.openvz(),
         sources: merge.sources,
     })
 }

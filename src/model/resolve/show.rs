@@ -24,8 +24,10 @@ impl Effective {
         });
         let forwards =
             (0..self.forwards.len()).flat_map(|i| ForwardKeys::NAMES.map(|name| format!("forward.{i}.{name}")));
+        let openvz = self.openvz.iter().map(|(name, _)| format!("openvz.{name}"));
         let networks = networks
             .chain(forwards)
+            .chain(openvz)
             .filter_map(|key| values.get(&key).map(|value| (key.clone(), value.clone())));
         known
             .chain(networks)
@@ -57,6 +59,7 @@ impl Effective {
             ("plan", self.plan.to_string()),
             ("onboot", self.onboot.to_string()),
             ("priority", self.priority.to_string()),
+            ("disabled", self.disabled.to_string()),
             ("hostname", self.hostname.to_string()),
             ("share", self.share.to_string()),
             ("description", some(self.description.as_ref())),
@@ -125,6 +128,9 @@ impl Effective {
             for (key, allowed) in interface.allowed.by_key() {
                 values.insert(format!("network.{i}.{key}"), allowed.to_string());
             }
+        }
+        for (name, value) in self.openvz.iter() {
+            values.insert(format!("openvz.{name}"), value.to_owned());
         }
         for (i, forward) in self.forwards.iter().enumerate() {
             for (name, value) in ForwardKeys::NAMES.into_iter().zip(forward.texts()) {

@@ -15,6 +15,7 @@ mod judge;
 mod mac;
 mod monthly;
 mod names;
+mod openvz;
 mod proxy;
 mod rates;
 mod reload;

@@ -46,6 +46,7 @@ impl Start {
             wait: self.wait,
             timeout: self.timeout,
             discard: self.discard,
+            ..StartOptions::default()
         })
     }
 

@@ -171,7 +171,8 @@ fn create_becomes_settings() {
         Some(StartOptions {
             wait: true,
             timeout: secs(90),
-            discard: false
+            disabled_too: false,
+            discard: false,
         })
     );
 }

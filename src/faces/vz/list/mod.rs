@@ -1,11 +1,14 @@
 //! `vzlist`: a line for each VE, of the fields that a client asks for.
 
+#[cfg(test)]
+pub mod document;
 mod field;
 mod read;
 mod show;
 mod table;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::process::ExitCode;
 

@@ -2,11 +2,14 @@
 
 use hostel_engine::facade::{Port, Pressure, VeLook};
 use hostel_model::definition::DriverName;
+use hostel_model::openvz::{name_of, switches};
 use hostel_model::resolve::{Effective, Source};
 use hostel_model::stat::Figure;
 use hostel_model::state::State;
 
-use super::field::Value;
+use super::field::parameter;
+use super::value::Value;
+use crate::vz::usual_name;
 
 /// Of its definition, if that can be read.
 pub fn paper<T>(ve: &VeLook, of: impl FnOnce(&Effective) -> Option<T>) -> Option<T> {
@@ -26,13 +29,16 @@ pub fn given(ve: &VeLook, key: &str, of: fn(&Effective) -> u16) -> Value {
 }
 
 /// The name that it was given; `vzctl create` without one calls it by its number.
-pub fn name(ve: &VeLook) -> Option<&str> {
-    let name = &*ve.record.as_ref()?.name;
-    (name != format!("ct{}", ve.id)).then_some(name)
+pub fn name(ve: &VeLook) -> Option<String> {
+    let own = || ve.record.as_ref().map(|r| r.name.clone());
+    match &ve.definition {
+        Some(definition) => name_of(definition),
+        None => own().filter(|name| *name != usual_name(ve.id)),
+    }
 }
 
 pub fn smart_name(ve: &VeLook) -> Value {
-    Value::Text(name(ve).map_or_else(|| ve.id.to_string(), str::to_owned))
+    Value::Text(name(ve).unwrap_or_else(|| ve.id.to_string()))
 }
 
 pub fn template(ve: &VeLook) -> Option<&str> {
@@ -84,10 +90,29 @@ pub fn nameserver(ve: &VeLook) -> Value {
     })
 }
 
+/// CAPABILITY="NAME:on NAME:off", as it is remembered.
+pub fn capability(ve: &VeLook) -> Value {
+    about(ve, |e| {
+        let text = e.openvz.get("CAPABILITY").unwrap_or_default();
+        match switches(text) {
+            Ok(list) if !list.is_empty() => Value::Switches(list),
+            _ => Value::Unknown,
+        }
+    })
+}
+
 pub fn features(ve: &VeLook) -> Value {
     about(ve, |e| {
         let bare = |key: &'static str| key.strip_prefix("features.").unwrap_or(key).to_owned();
         Value::Switches(e.features.iter().map(|(key, on)| (bare(key), on)).collect())
+    })
+}
+
+/// 4 is what everybody has.
+pub fn ioprio(ve: &VeLook) -> Value {
+    about(ve, |e| match e.limits.io.weight {
+        None => Value::Number(4),
+        Some(_) => parameter(ve, "IOPRIO"),
     })
 }
 

@@ -3,11 +3,12 @@
 use hostel_engine::facade::Aspects;
 use hostel_model::units::Bytes;
 
-use super::field::{Field, Value};
+use super::field::Field;
 use super::read::{
-    about, addresses, cpu_percent, disk_limit, features, gateways, given, inodes, layout, least, nameserver, onboot,
-    paper, ports, pressure, smart_name, space, status, template,
+    about, addresses, capability, cpu_percent, disk_limit, features, gateways, given, inodes, ioprio, layout, least,
+    name, nameserver, onboot, paper, ports, pressure, smart_name, space, status, template,
 };
+use super::value::Value;
 
 const NONE: Aspects = Aspects::NONE;
 const RECORD: Aspects = Aspects::RECORD;
@@ -25,10 +26,8 @@ pub const FIELDS: &[Field] = &[
     Field::seen(&["ctid", "veid", "vpsid", "envid"], "CTID", 10, NONE, |v| {
         Value::Number(v.id.get().into())
     }),
-    Field::seen(&["name"], "NAME", -32, RECORD, |v| {
-        Value::text(v.record.as_ref().map(|r| &*r.name))
-    }),
-    Field::seen(&["smart_name"], "SMARTNAME", 10, RECORD, smart_name),
+    Field::seen(&["name"], "NAME", -32, PAPER, |v| Value::text(name(v))),
+    Field::seen(&["smart_name"], "SMARTNAME", 10, PAPER, smart_name),
     Field::seen(&["description"], "DESCRIPTION", -32, PAPER, |v| {
         Value::text(paper(v, |e| e.description.clone()))
     }),
@@ -49,12 +48,7 @@ pub const FIELDS: &[Field] = &[
         Value::Text(v.places.1.display().to_string())
     })
     .differs("where `vzctl mount` shows a stopped VE's files; nothing is there while it runs"),
-    Field::never(
-        &["mount_opts"],
-        "MOUNT_OPTS",
-        -16,
-        "a disk has the options that its driver needs",
-    ),
+    Field::parameter(&["mount_opts"], "MOUNT_OPTS", -16, "MOUNT_OPTS").differs(REMEMBERED),
     Field::seen(&["layout"], "LAYOUT", -6, RECORD, layout)
         .differs("ploop stands for the disk driver image, simfs for project and btrfs"),
     Field::seen(&["status"], "STATUS", -9, STATE, status),
@@ -117,10 +111,8 @@ pub const FIELDS: &[Field] = &[
     })
     .differs("percent of one processor, cpu.cap; none is null in JSON"),
     Field::never(&["cpulimitM"], "CPUL_M", 7, "a cap is in processors, not in MHz"),
-    Field::seen(&["cpuunits"], "CPUUNI", 7, PAPER, |v| {
-        about(v, |e| Value::Number(u64::from(e.limits.cpu.weight.unwrap_or(100)) * 10))
-    })
-    .differs("ten times cpu.weight, so that 1000 is everybody's default"),
+    Field::parameter(&["cpuunits"], "CPUUNI", 7, "CPUUNITS")
+        .differs("as given, or ten times cpu.weight: 1000 is everybody's default"),
     Field::seen(&["cpus"], "CPUS", 4, PAPER, |v| {
         about(v, |e| Value::number(e.limits.cpu.count))
     }),
@@ -135,7 +127,7 @@ pub const FIELDS: &[Field] = &[
             )
         })
     }),
-    Field::never(&["nodemask"], "NODEMASK", -10, "memory isn't bound to nodes"),
+    Field::parameter(&["nodemask"], "NODEMASK", -10, "NODEMASK").differs(REMEMBERED),
     Field::seen(&["iolimit"], "IOLIMIT", 10, PAPER, |v| {
         about(v, |e| {
             Value::limit_or_zero(least(
@@ -179,6 +171,30 @@ pub const FIELDS: &[Field] = &[
     Field::seen(&["autostop"], "AUTOSTOP", -8, PAPER, |v| {
         about(v, |e| Value::Text(e.stop_mode.to_string()))
     }),
+    Field::seen(&["disabled"], "DISABL", 6, PAPER, |v| {
+        about(v, |e| Value::Switch(e.disabled))
+    }),
+    Field::seen(&["ioprio"], "IOP", 3, PAPER, ioprio).differs("of an io.weight that no priority stands for, unknown"),
+    Field::parameter(&["netfilter"], "NETFILTER", -9, "NETFILTER").differs(REMEMBERED),
+    Field::parameter(&["vm_overcommit"], "VM_OVC", 6, "VM_OVERCOMMIT").differs(REMEMBERED),
+    Field::seen(&["capability"], "CAPABILITY", -15, PAPER, capability).differs(REMEMBERED),
+    Field::parameter(&["devnodes"], "DEVNODES", -15, "DEVNODES").differs(REMEMBERED),
+    Field::parameter(&["ha_enable"], "HA_ENABLE", -9, "HA_ENABLE").differs(REMEMBERED),
+    Field::parameter(&["ha_prio"], "HA_PRIO", 7, "HA_PRIO").differs(REMEMBERED),
+    Field::parameter(&["uuid"], "UUID", -36, "UUID").differs("as it was given; VEs have none of their own"),
+    Field::never(
+        &["tm"],
+        "TM",
+        -4,
+        "there are no technologies that a VE would need of its host",
+    ),
+    Field::never(&["device"], "DEVICE", -8, "a VE has one disk"),
+    Field::never(
+        &["slmmode", "slmpattern", "slmmemorylimit"],
+        "SLMMODE",
+        -8,
+        "the newer generation itself has no value for it",
+    ),
     // What OpenVZ had no column for.
     Field::seen(&["tenant"], "TENANT", -12, PAPER, |v| {
         Value::text(paper(v, |e| Some(e.tenant.to_string())))
@@ -288,5 +304,7 @@ pub const FIELDS: &[Field] = &[
 ];
 
 const PAPER_AND_STATE: Aspects = Aspects::DEFINITION.and(Aspects::STATE);
+
+const REMEMBERED: &str = "as it was given; it has no effect here";
 
 const FREE: &str = "not counted, and not limited by itself; it is part of physpages or numproc";

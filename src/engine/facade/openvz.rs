@@ -1,0 +1,117 @@
+//! What the OpenVZ dialect asks beside everybody's requests: a VE as it is, in one piece, and its CTID.conf.
+//!
+//! Where there is a directory for them (`hostel init --vz` makes it), each VE's CTID.conf is kept there: it is written
+//! when the VE is made, changed or started, for whoever reads such files.
+
+use std::path::PathBuf;
+
+use hostel_model::definition::Network;
+use hostel_model::id::{NetworkName, VeId};
+use hostel_model::openvz::{Facts, Held, InterfaceFacts, render};
+use hostel_model::request::VeRef;
+use hostel_model::resolve::Effective;
+use hostel_system::file;
+
+use super::{Engine, Progress};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::ve::record::{InterfaceState, VeState};
+use crate::ve::registry::Catalogue;
+
+impl Engine {
+    /// What a VE is to be, all told.
+    pub fn effective(&self, ve: &VeRef) -> Result<Effective> {
+        let state = self.host.find(ve)?;
+        self.host.effective(&state.name, &mut Catalogue::default())
+    }
+
+    /// What is known of it beside, in the words of CTID.conf.
+    pub fn openvz_facts(&self, ve: &VeRef) -> Result<Facts> {
+        Ok(self.host.openvz_facts(&self.host.find(ve)?))
+    }
+
+    /// Its interfaces, with the addresses that they have.
+    pub fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>> {
+        let held = |i: InterfaceState| Held {
+            network: i.network,
+            addresses: i.addresses,
+        };
+        Ok(self.host.find(ve)?.interfaces.into_iter().map(held).collect())
+    }
+
+    /// The networks whose definitions can be read, in order of name.
+    pub fn network_definitions(&self) -> Vec<Network> {
+        let names = self.host.names_of("networks").into_iter();
+        let names = names.filter_map(|name| name.parse::<NetworkName>().ok());
+        let read = |name: NetworkName| Catalogue::default().network(&self.host, &name).ok().cloned();
+        names.filter_map(read).collect()
+    }
+
+    /// The network that a new VE joins if nobody says else.
+    pub fn default_network(&self) -> Option<NetworkName> {
+        self.host.config.defaults.network.clone()
+    }
+
+    /// The VE that is remembered under a name that is not its own.
+    pub fn openvz_named(&self, name: &str) -> Result<Option<VeId>> {
+        let mut named = self.outlines()?.into_iter().filter(|ve| {
+            let definition = self.host.definition(&ve.name);
+            definition.is_ok_and(|d| d.openvz.get("NAME") == Some(name))
+        });
+        Ok(named.next().map(|ve| ve.id))
+    }
+
+    /// Where CTID.conf files and action scripts lie.
+    pub fn openvz_dir(&self) -> PathBuf {
+        self.host.dirs.openvz()
+    }
+
+    /// Keeps a VE's CTID.conf. That it can't is told and no failure: nothing of Hostel's reads it.
+    pub(super) fn note_openvz(&self, id: VeId, progress: &dyn Progress) {
+        if let Err(e) = self.host.write_openvz(id) {
+            progress.note(&format!("its CTID.conf is not what it should be: {e}"));
+        }
+    }
+}
+
+impl Host {
+    /// Where a VE's CTID.conf lies.
+    pub fn openvz_conf(&self, id: VeId) -> PathBuf {
+        self.dirs.openvz().join(format!("{id}.conf"))
+    }
+
+    /// Writes a VE's CTID.conf, if there is a place for such; removes it if there is no such VE.
+    pub fn write_openvz(&self, id: VeId) -> Result<()> {
+        if !self.dirs.openvz().is_dir() {
+            return Ok(());
+        }
+        let path = self.openvz_conf(id);
+        let Some(state) = self.state_of(id)? else {
+            return Ok(file::remove_file(&path)?);
+        };
+        let effective = self.effective(&state.name, &mut Catalogue::default())?;
+        let text = render(&effective, &self.openvz_facts(&state));
+        file::write_atomic(&path, text.as_bytes(), 0o600).map_err(Error::from)
+    }
+
+    fn openvz_facts(&self, state: &VeState) -> Facts {
+        let mut catalogue = Catalogue::default();
+        let mut bridge = |name: &NetworkName| {
+            let network = catalogue.network(self, name).ok()?;
+            Some(network.bridge.as_ref()?.existing.as_ref()?.to_string())
+        };
+        let interface = |i: &InterfaceState| InterfaceFacts {
+            bridged: i.bridged.is_some(),
+            bridge: bridge(&i.network).unwrap_or_else(|| i.network.to_string()),
+            addresses: i.addresses.clone(),
+            mac: i.mac,
+            host_name: self.interface_name(state.id, i),
+            filtered: !i.bridged.unwrap_or_default().mac_spoofing,
+        };
+        Facts {
+            root: self.dirs.mount(state.id).display().to_string(),
+            private: self.dirs.ve(state.id).display().to_string(),
+            interfaces: state.interfaces.iter().map(interface).collect(),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the OpenVZ dialect adds: VEs out of service, and their CTID.conf.
+
+use super::*;
+use crate::testing::{fakes, host, order, started, with_ve};
+
+fn set(host: &Arc<Host>, key: &str, value: &str) {
+    let settings = [(key.to_owned(), value.to_owned())];
+    let ve = VeRef::Id(id(101));
+    engine(host).set(&ve, &settings, false, &Silent).unwrap();
+}
+
+#[test]
+fn nobody_starts_what_is_disabled() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    set(&host, "onboot", "true");
+    set(&host, "disabled", "true");
+    let start = || act(&host, &Action::Start(StartOptions::default()));
+    let error = start().unwrap_err();
+    assert_eq!(error.class, Class::Refused);
+    assert!(
+        error.message.contains("is disabled") && error.hints[0].contains("disabled=no"),
+        "{error:?}"
+    );
+    let heard = Heard::default();
+    assert!(engine(&host).boot(&heard).unwrap().ves().is_empty());
+    assert!(
+        heard.notes().iter().any(|note| note.contains("it is disabled")),
+        "{:?}",
+        heard.notes()
+    );
+    assert!(engine(&host).why(&VeRef::Id(id(101))).is_ok());
+    let forced = StartOptions {
+        disabled_too: true,
+        ..StartOptions::default()
+    };
+    act(&host, &Action::Start(forced)).unwrap();
+    set(&host, "disabled", "false");
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    start().unwrap();
+}
+
+#[test]
+fn a_reboot_of_what_is_disabled_ends_it() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    started(&host);
+    set(&host, "disabled", "true");
+    fakes(&host).guests.halt(101);
+    let error = engine(&host).settle(id(101), "reboot", &Silent).unwrap_err();
+    assert!(error.message.contains("is disabled"), "{error:?}");
+    assert!(fakes(&host).guests.init(101).is_none());
+}
+
+#[test]
+fn a_ctid_conf_is_kept_where_there_is_a_place_for_it() {
+    let host = host().make();
+    let conf = host.openvz_conf(id(101));
+    with_ve(&host, &[]);
+    assert!(!conf.exists());
+    std::fs::create_dir_all(conf.parent().unwrap()).unwrap();
+    set(&host, "memory.limit", "1GiB");
+    let text = std::fs::read_to_string(&conf).unwrap();
+    assert!(
+        text.contains("PHYSPAGES=\"0:262144\"") && text.contains("VE_PRIVATE=\""),
+        "{text}"
+    );
+    engine(&host)
+        .create(&order("other", &[("openvz.NAME", "Other_1")]), &Silent)
+        .unwrap();
+    assert!(
+        std::fs::read_to_string(host.openvz_conf(id(102)))
+            .unwrap()
+            .contains("NAME=\"Other_1\"")
+    );
+    assert_eq!(engine(&host).openvz_named("Other_1").unwrap(), Some(id(102)));
+    act(&host, &Action::Destroy { force: true }).unwrap();
+    assert!(!conf.exists());
+}

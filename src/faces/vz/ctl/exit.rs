@@ -1,0 +1,98 @@
+//! Which code of vzctl's a refusal of Hostel's is.
+
+use hostel_engine::{Class, Error};
+use hostel_model::openvz::Group;
+use hostel_model::openvz::code::{self, Code};
+use hostel_model::state::State;
+
+use super::{Call, Failure, by_id};
+use crate::vz::lookup::{Meant, lookup};
+
+/// By the sort of error alone.
+pub fn of_class(class: Class) -> Code {
+    match class {
+        Class::Failed | Class::Interrupted => code::SYSTEM,
+        Class::Usage => code::VALUE,
+        Class::NotFound => code::NOT_FOUND,
+        Class::Refused => code::SYSTEM,
+        Class::Busy => code::LOCKED,
+        Class::Limit => code::RESOURCES,
+    }
+}
+
+/// A failure with the code that its command gives it.
+pub fn judged(call: &Call<'_>, failure: Failure) -> Failure {
+    match failure {
+        Failure::Engine(error, None) => {
+            let code = of(call, &error);
+            Failure::Engine(error, Some(code))
+        }
+        known => known,
+    }
+}
+
+fn of(call: &Call<'_>, error: &Error) -> Code {
+    match error.class {
+        Class::Refused => of_state(call).unwrap_or_else(|| of_verb(call, error)),
+        Class::Failed => of_verb(call, error),
+        class => of_class(class),
+    }
+}
+
+/// What is refused for the state that the container is in, as scripts know it.
+fn of_state(call: &Call<'_>) -> Option<Code> {
+    let Ok(Meant::Ve(status)) = lookup(call.house, call.ve) else {
+        return None;
+    };
+    let state = status.state.as_str();
+    let is = |other: State| state == other.to_string();
+    let (running, mounted) = (is(State::Running) || is(State::Paused), is(State::Mounted));
+    let starts = ["start", "restart", "resume"].contains(&call.verb.names[0]);
+    if starts && !running {
+        let disabled = call.house.effective(&by_id(&status)).is_ok_and(|e| e.disabled);
+        if disabled || call.house.is_suspended(&status.tenant) {
+            return Some(code::DISABLED);
+        }
+    }
+    match call.verb.names[0] {
+        "exec" | "exec2" | "exec3" | "enter" | "runscript" | "suspend" | "pause" if !running => Some(code::NOT_RUNNING),
+        "suspend" | "pause" | "resume" => None,
+        "start" | "restart" | "destroy" | "mount" | "umount" | "reinstall" if running => Some(code::RUNNING),
+        "start" | "restart" | "destroy" | "reinstall" if mounted => Some(code::MOUNTED),
+        _ if is(State::Broken) => Some(code::NO_PRIVATE),
+        _ => None,
+    }
+}
+
+fn of_verb(call: &Call<'_>, error: &Error) -> Code {
+    match call.verb.names[0] {
+        "stop" => code::STOP,
+        "suspend" => code::SUSPEND,
+        "resume" => code::RESUME,
+        "mount" => code::MOUNT,
+        "umount" => code::UMOUNT,
+        "destroy" => code::DESTROY,
+        "create" if error.class == Class::Refused => code::EXISTS,
+        _ => code::SYSTEM,
+    }
+}
+
+/// The code of a change that was refused, by what it was about.
+pub fn of_change(error: &Error, groups: &[Group]) -> Code {
+    let about = match groups {
+        [Group::Memory] => Some(code::UBC),
+        [Group::Cpu] => Some(code::CPU),
+        [Group::Disk] => Some(code::DISK_QUOTA),
+        [Group::Io] => Some(code::IO),
+        [Group::Network] => Some(code::VETH),
+        [Group::Security] => Some(code::DEVICE),
+        _ => None,
+    };
+    match (error.class, about) {
+        (Class::Busy | Class::Interrupted, _) => of_class(error.class),
+        (Class::NotFound, _) => code::APPLY_CONFIG,
+        (_, Some(code)) => code,
+        (Class::Usage, None) => code::BAD_CONFIG,
+        (class, None) => of_class(class),
+    }
+}

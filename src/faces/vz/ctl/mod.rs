@@ -1,0 +1,213 @@
+//! `vzctl`: its commands, translated to requests; a file for those that belong together.
+//!
+//! The command line is read by a parser of its own (`args`), from the tables that the documentation is made from: options
+//! repeat and their order counts, some stand in the one table of parameters, and abbreviations and single dashes are in use.
+
+mod args;
+mod create;
+mod exit;
+mod help;
+mod inside;
+mod life;
+mod other;
+mod set;
+mod status;
+#[cfg(test)]
+mod tests;
+pub(super) mod verbs;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use hostel_engine::facade::VeStatus;
+use hostel_engine::{Engine, Error};
+use hostel_model::openvz::code::{self, Code};
+use hostel_model::openvz::{Given, Key};
+use hostel_model::request::VeRef;
+
+use super::fate::Fate;
+use super::house::House;
+use super::lookup::{Meant, lookup};
+use super::voice::Voice;
+use verbs::Verb;
+
+/// How a command ends: with a code of vzctl's, or that of a command inside.
+type Done = Result<u8, Failure>;
+
+/// Why a command ended early.
+#[derive(Debug)]
+enum Failure {
+    /// By itself, with what is to be said.
+    Said(Code, String),
+    /// The engine said no; the code, if it is known here.
+    Engine(Error, Option<Code>),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Engine(error, None)
+    }
+}
+
+fn said<T>(code: Code, text: impl Into<String>) -> Result<T, Failure> {
+    Err(Failure::Said(code, text.into()))
+}
+
+/// A parameter of the table, as it was given.
+struct Parameter {
+    key: &'static Key,
+    named: String,
+    value: String,
+}
+
+/// A command as it was given.
+struct Call<'a> {
+    house: &'a dyn House,
+    voice: &'a Voice,
+    verb: &'static Verb,
+    /// The name by which it was called: `chkpnt`.
+    called: &'a str,
+    /// Which container.
+    ve: &'a str,
+    /// Its own options, with their values.
+    options: Vec<(&'static str, String)>,
+    /// Parameters, in order.
+    parameters: Vec<Parameter>,
+    /// What stands behind.
+    rest: Vec<String>,
+}
+
+impl Call<'_> {
+    fn has(&self, option: &str) -> bool {
+        self.options.iter().any(|(name, _)| *name == option)
+    }
+
+    fn value(&self, option: &str) -> Option<&str> {
+        let last = self.options.iter().rev().find(|(name, _)| *name == option);
+        last.map(|(_, value)| value.as_str())
+    }
+
+    /// The parameters, for translation.
+    fn given(&self) -> Vec<Given<'_>> {
+        let all = self.parameters.iter();
+        all.map(|p| Given {
+            key: p.key,
+            named: &p.named,
+            value: &p.value,
+        })
+        .collect()
+    }
+
+    fn line(&self, text: &str) {
+        self.voice.line(text);
+    }
+
+    /// The container, which must be there.
+    fn ve(&self) -> Result<VeStatus, Failure> {
+        match lookup(self.house, self.ve)? {
+            Meant::Ve(status) => Ok(*status),
+            Meant::Free(id) => said(code::NOT_FOUND, format!("There is no container {id}")),
+            Meant::Number(0) => said(
+                code::VALUE,
+                "CTID 0 is the host: it is no container, and Hostel limits it not",
+            ),
+            Meant::Number(n) => said(code::NOT_FOUND, format!("There is no container {n}")),
+            Meant::Unknown => said(code::VALUE, format!("There is no container named \"{}\"", self.ve)),
+        }
+    }
+
+    /// What its options say that have no effect here, or can't be.
+    fn judge_options(&self) -> Result<(), Failure> {
+        for (name, _) in &self.options {
+            let option = self.verb.options.iter().find(|o| o.name == *name);
+            match option.map(|o| o.fate) {
+                Some(Fate::NoEffect(why)) => self.line(&format!("--{name} has no effect here: {why}")),
+                // Snapshots are refused by their commands, with codes of their own.
+                Some(Fate::Refused(why)) if !matches!(self.verb.fate, Fate::Refused(_)) => {
+                    return said(code::VALUE, format!("--{name}: {why}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How an engine's answers name a VE.
+fn by_id(status: &VeStatus) -> VeRef {
+    VeRef::Id(status.id)
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let typed: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mut words = Vec::new();
+    for word in typed {
+        match word.into_string() {
+            Ok(word) => words.push(word),
+            Err(word) => {
+                Voice::default().wrong(&format!("{} is no text", word.display()));
+                return ExitCode::from(code::VALUE.number);
+            }
+        }
+    }
+    ExitCode::from(run(&words, Voice::default(), &open))
+}
+
+/// The Hostel of this host; Ctrl-C undoes what is under way. Nobody is waited for: callers have always tried again.
+fn open() -> Result<Box<dyn House>, Failure> {
+    let of_config = |e: Error| {
+        let code = match e.class {
+            hostel_engine::Class::Refused => code::PERMISSION,
+            _ => code::NO_HOST_CONFIG,
+        };
+        Failure::Engine(e, Some(code))
+    };
+    hostel_engine::interrupt::watch().map_err(Failure::from)?;
+    Ok(Box::new(
+        Engine::open(&super::config(), Duration::ZERO).map_err(of_config)?,
+    ))
+}
+
+/// Does what the words say; the code to end with.
+fn run(words: &[String], mut voice: Voice, open: &dyn Fn() -> Result<Box<dyn House>, Failure>) -> u8 {
+    let line = match args::parse(words) {
+        Ok(line) => line,
+        Err(wrong) => {
+            voice.wrong(&wrong.text);
+            return wrong.code.number;
+        }
+    };
+    voice.quiet |= line.quiet;
+    voice.verbose |= line.verbose && !line.quiet;
+    let Some(asked) = line.asked else {
+        voice.result(&help::text(line.version));
+        return code::OK.number;
+    };
+    let done = open().and_then(|house| {
+        let call = Call {
+            house: &*house,
+            voice: &voice,
+            verb: asked.verb,
+            called: &asked.called,
+            ve: &asked.ve,
+            options: asked.options,
+            parameters: asked.parameters,
+            rest: asked.rest,
+        };
+        call.judge_options()?;
+        (call.verb.run)(&call).map_err(|failure| exit::judged(&call, failure))
+    });
+    match done {
+        Ok(code) => code,
+        Err(Failure::Said(code, text)) => {
+            voice.wrong(&text);
+            code.number
+        }
+        Err(Failure::Engine(error, code)) => {
+            voice.error(&error);
+            code.unwrap_or_else(|| exit::of_class(error.class)).number
+        }
+    }
+}

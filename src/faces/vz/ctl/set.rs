@@ -1,0 +1,189 @@
+//! `set`: all options together are one change of the definition.
+
+use std::collections::BTreeMap;
+
+use hostel_engine::facade::{SetReport, VeStatus};
+use hostel_model::openvz::code::{self, Code};
+use hostel_model::openvz::{Password, Surroundings, Translation, translate};
+use hostel_model::request::{Action, Exec, StartOptions, VeRef};
+use hostel_model::state::State;
+
+use super::create::free_name;
+use super::inside::while_running;
+use super::life::is;
+use super::{Call, Done, Failure, by_id, exit, said};
+use crate::cli::secret;
+
+/// Changes a password inside, which stands in no command line and no file of the host's.
+const CHPASSWD: &str = "printf '%s:%s\\n' \"$VZ_USER\" \"$VZ_HASH\" | chpasswd -e";
+
+/// The host's processors.
+pub fn processors() -> u32 {
+    std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
+}
+
+/// `set`
+pub fn set(call: &Call<'_>) -> Done {
+    let ve = call.ve()?;
+    let mode = call.value("setmode");
+    if let Some(other) = mode.filter(|m| !["restart", "ignore"].contains(m)) {
+        return said(code::VALUE, format!("--setmode: \"{other}\" is not restart or ignore"));
+    }
+    if call.parameters.is_empty() && !call.has("reset_ub") {
+        return said(code::VALUE, "vzctl set: say what to set");
+    }
+    let by_ref = by_id(&ve);
+    let made = translation(call, &by_ref)?;
+    let mut settings = made.settings.clone();
+    settings.extend(renamed(call, &ve, &made)?);
+    tell_without_effect(call, &made);
+    let report = match settings.is_empty() {
+        true => SetReport::default(),
+        false => call.house.set(&by_ref, &settings, call.voice).map_err(|e| {
+            let code = address_conflict(call, &made).unwrap_or_else(|| exit::of_change(&e, &made.groups));
+            Failure::Engine(e, Some(code))
+        })?,
+    };
+    if !made.passwords.is_empty() {
+        passwords(call, &made)?;
+    }
+    tell(call, &ve, &report, !settings.is_empty());
+    if mode == Some("restart") && !report.waiting.is_empty() && is(&ve, State::Running) {
+        let restart = Action::Restart {
+            timeout: None,
+            start: StartOptions::default(),
+        };
+        let done = call.act(&ve, &restart)?;
+        call.line(&format!("Container {}: {}", ve.id, done.done));
+    }
+    Ok(code::OK.number)
+}
+
+/// What its options come to, on this container as it is.
+fn translation(call: &Call<'_>, ve: &VeRef) -> Result<Translation, Failure> {
+    let now = call.house.effective(ve)?;
+    let networks = call.house.networks();
+    let around = Surroundings {
+        cpus: processors(),
+        creating: false,
+        remembered: &now.openvz,
+        memory_limit: now.limits.memory.limit.map(|limit| limit.get()),
+        interfaces: call.house.interfaces(ve)?,
+        networks: &networks,
+        default_network: call.house.default_network(),
+    };
+    translate(&call.given(), &around).map_err(|e| Failure::Said(e.code, e.message))
+}
+
+/// The setting of another name: one that the dialect knows. Its own name needs none.
+fn renamed(call: &Call<'_>, ve: &VeStatus, made: &Translation) -> Result<Option<(String, String)>, Failure> {
+    let Some(name) = &made.name else { return Ok(None) };
+    if !name.is_empty() {
+        free_name(call, name)?;
+    }
+    let text = if *name == ve.name { "" } else { name.as_str() };
+    Ok(Some(("openvz.NAME".to_owned(), text.to_owned())))
+}
+
+/// What was accepted and has no effect.
+pub fn tell_without_effect(call: &Call<'_>, made: &Translation) {
+    for (named, why) in &made.without_effect {
+        call.line(&format!("{named} has no effect here: {why}"));
+    }
+    for note in &made.notes {
+        call.line(note);
+    }
+}
+
+/// What was changed, and what waits; what is only remembered is not worth a line.
+fn tell(call: &Call<'_>, ve: &VeStatus, report: &SetReport, saved: bool) {
+    let worth = |change: &&(String, String, String)| !change.0.starts_with("openvz.");
+    for (key, old, new) in report.applied.iter().filter(worth) {
+        call.line(&format!("{key}: {old} -> {new}"));
+    }
+    let waiting: Vec<&str> = report.waiting.iter().map(|(key, ..)| key.as_str()).collect();
+    if !waiting.is_empty() && call.value("setmode") != Some("restart") {
+        let list = waiting.join(", ");
+        call.line(&format!(
+            "Container {}: {list} wait for its next start (--setmode restart does it now)",
+            ve.id
+        ));
+    }
+    if saved && !call.has("save") {
+        call.line("Saved too, without --save: Hostel has no settings that aren't saved");
+    }
+    if saved {
+        call.line(&format!("Container {}: settings are saved", ve.id));
+    }
+}
+
+/// Another container has an address that was asked for.
+pub fn address_conflict(call: &Call<'_>, made: &Translation) -> Option<Code> {
+    let asked: Vec<&str> = made
+        .settings
+        .iter()
+        .filter(|(key, _)| key.ends_with(".addresses"))
+        .flat_map(|(_, list)| list.split(','))
+        .collect();
+    let own = |ve: &VeStatus| ve.id.to_string() == call.ve || ve.name == call.ve;
+    let others = call.house.list().ok()?.into_iter().filter(|ve| !own(ve));
+    let taken = others
+        .into_iter()
+        .flat_map(|ve| ve.addresses)
+        .any(|a| asked.contains(&a.to_string().as_str()));
+    taken.then_some(code::ADDRESS_USED)
+}
+
+/// Sets passwords. Root's of a container that is stopped is kept, hashed, in the definition until its next start; all
+/// others are set inside, at once.
+pub fn passwords(call: &Call<'_>, made: &Translation) -> Result<(), Failure> {
+    let ve = call.ve()?;
+    let failed = |e| Failure::Engine(e, Some(code::PASSWORD));
+    let hash = |password: &Password| match made.crypted {
+        true => Ok(password.text.clone()),
+        false => secret::hash(&password.text).map_err(failed),
+    };
+    let running = is(&ve, State::Running);
+    for password in made.passwords.iter().filter(|p| !running && p.user == "root") {
+        let settings = [("guest.password_hash".to_owned(), hash(password)?)];
+        call.house.set(&by_id(&ve), &settings, call.voice).map_err(failed)?;
+        call.line(&format!(
+            "Container {}: root has the password from its next start on",
+            ve.id
+        ));
+    }
+    let inside: Vec<&Password> = made.passwords.iter().filter(|p| running || p.user != "root").collect();
+    if inside.is_empty() {
+        return Ok(());
+    }
+    while_running(call, |ve| {
+        for password in &inside {
+            change_inside(call, ve, &password.user, hash(password)?)?;
+        }
+        Ok(code::OK.number)
+    })?;
+    Ok(())
+}
+
+fn change_inside(call: &Call<'_>, ve: &VeStatus, user: &str, hash: String) -> Result<(), Failure> {
+    let exec = Exec {
+        argv: ["/bin/sh", "-c", CHPASSWD].map(str::to_owned).to_vec(),
+        env: BTreeMap::from([("VZ_USER".to_owned(), user.to_owned()), ("VZ_HASH".to_owned(), hash)]),
+        cwd: Some("/".to_owned()),
+        ..Exec::default()
+    };
+    let end = call
+        .house
+        .exec(&by_id(ve), &exec)
+        .map_err(|e| Failure::Engine(e, Some(code::PASSWORD)))?;
+    match end.code {
+        0 => {
+            call.line(&format!("Container {}: {user} has the password", ve.id));
+            Ok(())
+        }
+        n => said(
+            code::PASSWORD,
+            format!("chpasswd inside ended with code {n}: the password of {user} is as it was"),
+        ),
+    }
+}

@@ -1,0 +1,119 @@
+//! docs/OPENVZ.md, from the tables in the code. Only tests make it: `UPDATE_GOLDEN=1 cargo test -p hostel-faces`.
+
+use hostel_model::openvz::code::CODES;
+use hostel_model::openvz::{Becomes, Group, Key, Since, table as parameters};
+
+use super::ctl::verbs::{FLAGS, Opt, VERBS};
+use super::fate::Fate;
+
+const HEAD: &str = include_str!("document/head.md");
+const SANE: &str = include_str!("document/sane.md");
+
+/// The whole of it.
+pub fn text() -> String {
+    let lists = [super::list::document::sections(), super::tool::document::section()];
+    let sections = [commands(), options(), all_parameters(), codes()]
+        .into_iter()
+        .chain(lists)
+        .collect::<Vec<_>>();
+    format!("{HEAD}\n{}\n{SANE}", sections.join("\n"))
+}
+
+/// A table with a heading; rows are cells.
+pub fn table(heading: &str, titles: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let line = |cells: &[String]| {
+        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let titles: Vec<String> = titles.iter().map(|t| (*t).to_owned()).collect();
+    let rule = titles.iter().map(|_| "---".to_owned()).collect::<Vec<_>>();
+    let rows: String = rows.into_iter().map(|row| line(&row)).collect();
+    format!("{heading}\n\n{}{}{rows}", line(&titles), line(&rule))
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+fn commands() -> String {
+    let rows = VERBS.iter().map(|verb| {
+        let names: Vec<String> = verb.names.iter().map(|name| code(name)).collect();
+        vec![names.join(", "), verb.help.to_owned(), verb.fate.cell()]
+    });
+    table("## Commands of vzctl", &["command", "what it does", "here"], rows)
+}
+
+fn options() -> String {
+    let row = |of: &str, option: &Opt| {
+        let value = if option.value.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", option.value)
+        };
+        vec![
+            of.to_owned(),
+            code(&format!("--{}{value}", option.name)),
+            option.fate.cell(),
+        ]
+    };
+    let flags = FLAGS.iter().map(|flag| row("(before the command)", flag));
+    let of_verbs = VERBS
+        .iter()
+        .flat_map(|verb| verb.options.iter().map(|option| row(&code(verb.names[0]), option)));
+    table(
+        "### Their options\n\nAn option may be cut short where no other begins so, and have one dash or two.",
+        &["command", "option", "here"],
+        flags.chain(of_verbs),
+    )
+}
+
+fn all_parameters() -> String {
+    let mut text = String::from(
+        "## Parameters\n\nOptions of `vzctl set` and `vzctl create`, and keys of CTID.conf: one table is behind both.\n",
+    );
+    for group in Group::ALL {
+        let rows = parameters().filter(|key| key.group == group).map(parameter);
+        let heading = format!("\n### {}", group.heading());
+        text.push_str(&table(&heading, &["option", "in CTID.conf", "becomes", "here"], rows));
+    }
+    text
+}
+
+fn parameter(key: &'static Key) -> Vec<String> {
+    let dashed = |name: &&str| {
+        code(&if name.len() == 1 {
+            format!("-{name}")
+        } else {
+            format!("--{name}")
+        })
+    };
+    let options: Vec<String> = key.options.iter().map(|o| dashed(o)).collect();
+    let config: Vec<String> = key.config.iter().map(|c| code(c)).collect();
+    let newer = if key.since == Since::Vz7 {
+        " (newer generation)"
+    } else {
+        ""
+    };
+    let becomes = match key.becomes {
+        Becomes::Settings { keys, .. } => keys.iter().map(|k| code(k)).collect::<Vec<_>>().join(", "),
+        _ => String::new(),
+    };
+    vec![
+        options.join(" ") + newer,
+        config.join(" "),
+        becomes,
+        Fate::from(key.becomes).cell(),
+    ]
+}
+
+fn codes() -> String {
+    let rows = CODES
+        .iter()
+        .map(|code| vec![code.number.to_string(), code.meaning.to_owned()]);
+    table(
+        "## Exit codes of vzctl\n\nThe older numbers, where a refusal of Hostel's has the same meaning; exec2, exec3, enter and \
+         runscript end with the code of the command inside.",
+        &["code", "meaning"],
+        rows,
+    )
+}

@@ -1,0 +1,112 @@
+//! What the dialect asks of a Hostel: the requests that every face makes.
+
+use std::path::Path;
+
+use hostel_engine::facade::{CommandEnd, Outcome, Progress, SetReport, VeHandle, VeStatus};
+use hostel_engine::{Engine, Error};
+use hostel_model::definition::Network;
+use hostel_model::id::{NetworkName, VeId};
+use hostel_model::openvz::{Facts, Held};
+use hostel_model::request::{Action, Create, Exec, VeRef};
+use hostel_model::resolve::Effective;
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// A Hostel.
+pub trait House {
+    /// A VE's status; `None` if there is no such VE.
+    fn status(&self, ve: &VeRef) -> Result<Option<VeStatus>>;
+    /// The VE that is remembered under a name that is not its own.
+    fn named(&self, name: &str) -> Result<Option<VeId>>;
+    /// All VEs.
+    fn list(&self) -> Result<Vec<VeStatus>>;
+    /// Is a tenant suspended?
+    fn is_suspended(&self, tenant: &str) -> bool;
+    /// What it is to be.
+    fn effective(&self, ve: &VeRef) -> Result<Effective>;
+    /// What is known of it beside.
+    fn facts(&self, ve: &VeRef) -> Result<Facts>;
+    /// Its interfaces and their addresses.
+    fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>>;
+    /// The text of its definition.
+    fn definition(&self, ve: &VeRef) -> Result<String>;
+    /// All networks.
+    fn networks(&self) -> Vec<Network>;
+    /// The one that a new VE joins if nobody says else.
+    fn default_network(&self) -> Option<NetworkName>;
+    /// Names of templates, each once.
+    fn templates(&self) -> Result<Vec<String>>;
+    /// Makes a VE.
+    fn create(&self, create: &Create, progress: &dyn Progress) -> Result<VeHandle>;
+    /// Changes one.
+    fn set(&self, ve: &VeRef, settings: &[(String, String)], progress: &dyn Progress) -> Result<SetReport>;
+    /// Acts on one.
+    fn act(&self, id: VeId, action: &Action, progress: &dyn Progress) -> Result<Outcome>;
+    /// Runs a command inside.
+    fn exec(&self, ve: &VeRef, exec: &Exec) -> Result<CommandEnd>;
+    /// Runs a script of the host's inside.
+    fn runscript(&self, ve: &VeRef, script: &Path, args: &[String]) -> Result<CommandEnd>;
+    /// Joins this terminal to its console.
+    fn console(&self, ve: &VeRef) -> Result<()>;
+}
+
+impl House for Engine {
+    fn status(&self, ve: &VeRef) -> Result<Option<VeStatus>> {
+        match Self::status(self, ve) {
+            Ok(status) => Ok(Some(status)),
+            Err(e) if e.class == hostel_engine::Class::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+    fn named(&self, name: &str) -> Result<Option<VeId>> {
+        self.openvz_named(name)
+    }
+    fn list(&self) -> Result<Vec<VeStatus>> {
+        Self::list(self)
+    }
+    fn is_suspended(&self, tenant: &str) -> bool {
+        let tenant = tenant.parse().ok().and_then(|name| self.tenant(&name).ok());
+        tenant.is_some_and(|(status, _)| status.suspended.is_some())
+    }
+    fn effective(&self, ve: &VeRef) -> Result<Effective> {
+        Self::effective(self, ve)
+    }
+    fn facts(&self, ve: &VeRef) -> Result<Facts> {
+        self.openvz_facts(ve)
+    }
+    fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>> {
+        Self::interfaces(self, ve)
+    }
+    fn definition(&self, ve: &VeRef) -> Result<String> {
+        self.definition_text(ve)
+    }
+    fn networks(&self) -> Vec<Network> {
+        self.network_definitions()
+    }
+    fn default_network(&self) -> Option<NetworkName> {
+        Self::default_network(self)
+    }
+    fn templates(&self) -> Result<Vec<String>> {
+        let mut names: Vec<String> = self.template_list()?.into_iter().map(|t| t.name.to_string()).collect();
+        names.dedup();
+        Ok(names)
+    }
+    fn create(&self, create: &Create, progress: &dyn Progress) -> Result<VeHandle> {
+        Self::create(self, create, progress)
+    }
+    fn set(&self, ve: &VeRef, settings: &[(String, String)], progress: &dyn Progress) -> Result<SetReport> {
+        Self::set(self, ve, settings, false, progress)
+    }
+    fn act(&self, id: VeId, action: &Action, progress: &dyn Progress) -> Result<Outcome> {
+        Self::act(self, id, action, progress)
+    }
+    fn exec(&self, ve: &VeRef, exec: &Exec) -> Result<CommandEnd> {
+        Self::exec(self, ve, exec)
+    }
+    fn runscript(&self, ve: &VeRef, script: &Path, args: &[String]) -> Result<CommandEnd> {
+        Self::runscript(self, ve, script, args)
+    }
+    fn console(&self, ve: &VeRef) -> Result<()> {
+        Self::console(self, ve, |_| ())
+    }
+}

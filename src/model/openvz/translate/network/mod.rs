@@ -1,0 +1,356 @@
+//! Addresses and interfaces: what is wished for, and the settings that make it so.
+
+mod bridge;
+
+use std::net::IpAddr;
+
+use bridge::{New, find};
+
+use super::{Given, Held, Refused, Surroundings};
+use crate::definition::{Network, NetworkKind};
+use crate::id::NetworkName;
+use crate::mac::Mac;
+use crate::openvz::code::{self, Code};
+use crate::openvz::key::Act;
+use crate::openvz::value::{list, truth};
+
+/// What is wished for, in the order in which it is done: taking away comes first.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    remove: Vec<IpAddr>,
+    remove_all: bool,
+    add: Vec<IpAddr>,
+    remove_interfaces: Vec<String>,
+    add_interfaces: Vec<New>,
+    changes: Vec<(String, Change)>,
+    /// The interface that `--ifname` has named.
+    named: Option<String>,
+    touched: bool,
+}
+
+/// A change of the interface that was named.
+#[derive(Debug)]
+enum Change {
+    Mac(Mac),
+    Bridge(String),
+    Filter(bool),
+    Dhcp(bool),
+    Add(IpAddr),
+    Remove(Option<IpAddr>),
+}
+
+/// An interface as it is to be.
+#[derive(Debug, Clone)]
+struct Planned {
+    network: NetworkName,
+    /// What it has that is known; `None`: one of each family that is free.
+    addresses: Option<Vec<IpAddr>>,
+    /// Its place so far.
+    was: Option<usize>,
+    /// Keys of its table, with their values.
+    keys: Vec<(&'static str, String)>,
+    changed: bool,
+}
+
+fn refuse(code: Code, why: impl Into<String>) -> Refused {
+    let message = why.into();
+    Refused { code, message }
+}
+
+/// An address; a mask behind it is not heeded, as each is routed by itself.
+fn address(text: &str) -> Result<IpAddr, Refused> {
+    let bare = text.split('/').next().unwrap_or_default();
+    bare.parse()
+        .map_err(|_| refuse(code::ADDRESS, format!("\"{text}\" is not an address")))
+}
+
+fn mac(text: &str) -> Result<Mac, Refused> {
+    text.parse()
+        .map_err(|e: crate::mac::MacError| refuse(code::VALUE, e.to_string()))
+}
+
+fn on(text: &str) -> Result<bool, Refused> {
+    truth(text).map_err(|e| refuse(code::VALUE, e.to_string()))
+}
+
+/// The rate of `dev:class:kbit`.
+pub(super) fn kbit(text: &str) -> Result<u64, Refused> {
+    let parts: Vec<&str> = text.split_whitespace().next().unwrap_or_default().split(':').collect();
+    let number = match parts.as_slice() {
+        [_, number] | [_, _, number] => number.parse().ok(),
+        _ => None,
+    };
+    number.filter(|n| *n >= 64).ok_or_else(|| {
+        refuse(
+            code::VALUE,
+            format!("\"{text}\" is not DEVICE:CLASS:KBIT, of 64 at least"),
+        )
+    })
+}
+
+impl Wishes {
+    pub(super) fn take(&mut self, given: &Given<'_>, act: Act, networks: &[Network]) -> Result<(), Refused> {
+        self.touched = true;
+        let value = given.value.trim();
+        match act {
+            Act::NameInterface => self.named = Some(value.to_owned()),
+            Act::AddAddress => {
+                for text in list(value) {
+                    let address = address(text)?;
+                    match self.named.clone() {
+                        Some(name) => self.changes.push((name, Change::Add(address))),
+                        None => self.add.push(address),
+                    }
+                }
+            }
+            Act::RemoveAddress => {
+                for text in list(value) {
+                    let which = if text == "all" { None } else { Some(address(text)?) };
+                    match (self.named.clone(), which) {
+                        (Some(name), which) => self.changes.push((name, Change::Remove(which))),
+                        (None, None) => self.remove_all = true,
+                        (None, Some(address)) => self.remove.push(address),
+                    }
+                }
+            }
+            Act::AddInterface => self.add_interfaces.push(New::of_option(value)?),
+            Act::RemoveInterface => self.remove_interfaces.extend(list(value).map(str::to_owned)),
+            Act::Interfaces => {
+                for text in value.split(';').map(str::trim).filter(|t| !t.is_empty()) {
+                    self.add_interfaces.push(New::of_file(text)?);
+                }
+            }
+            Act::Mac => self.change(given, Change::Mac(mac(value)?))?,
+            Act::Bridge => self.change(given, Change::Bridge(value.to_owned()))?,
+            Act::Network => {
+                find(networks, value)?;
+                self.change(given, Change::Bridge(value.to_owned()))?;
+            }
+            Act::MacFilter => self.change(given, Change::Filter(on(value)?))?,
+            _ => self.change(given, Change::Dhcp(on(value)?))?,
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, given: &Given<'_>, change: Change) -> Result<(), Refused> {
+        let name = self.named.clone().ok_or_else(|| {
+            refuse(
+                code::VALUE,
+                format!("{}: say of which interface first, with --ifname", given.named),
+            )
+        })?;
+        // One that is added by the same command is not there yet.
+        match (self.add_interfaces.iter_mut().find(|new| new.name == name), change) {
+            (Some(new), Change::Mac(mac)) => new.mac = Some(mac),
+            (Some(new), Change::Bridge(bridge)) => new.bridge = Some(bridge),
+            (Some(new), Change::Filter(filter)) => new.filter = Some(filter),
+            (Some(new), Change::Dhcp(dhcp)) => new.dhcp = dhcp,
+            (_, change) => self.changes.push((name, change)),
+        }
+        Ok(())
+    }
+
+    /// The settings that make it so.
+    pub(super) fn settings(
+        self,
+        around: &Surroundings<'_>,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<(String, String)>, Refused> {
+        let mut plan: Vec<Planned> = around.interfaces.iter().enumerate().map(Planned::of).collect();
+        let bridged = |network: &NetworkName| {
+            let known = around.networks.iter().find(|n| n.name == *network);
+            known.is_some_and(|n| n.kind == NetworkKind::Bridge)
+        };
+        self.take_away(&mut plan, &bridged)?;
+        for address in &self.add {
+            add(&mut plan, around.networks, *address)?;
+        }
+        for (name, change) in &self.changes {
+            let at = place(&plan, &bridged, name)?;
+            change.apply(&mut plan[at], around.networks)?;
+            if plan[at].addresses.as_ref().is_some_and(Vec::is_empty) {
+                plan.remove(at);
+            }
+        }
+        for new in self.add_interfaces {
+            let shown = plan.iter().filter(|p| bridged(&p.network)).count();
+            let name = format!("eth{shown}");
+            if new.name != name {
+                notes.push(format!(
+                    "{}: its name is {name}, as it is the next one on a bridge",
+                    new.name
+                ));
+            }
+            plan.push(new.planned(around, &plan)?);
+        }
+        let touched = self.touched || around.creating;
+        Ok(if touched {
+            settings_of(&plan, around)
+        } else {
+            Vec::new()
+        })
+    }
+
+    /// First the addresses, then the interfaces on bridges.
+    fn take_away(&self, plan: &mut Vec<Planned>, bridged: &dyn Fn(&NetworkName) -> bool) -> Result<(), Refused> {
+        if self.remove_all {
+            plan.retain(|p| bridged(&p.network));
+        }
+        for address in &self.remove {
+            for planned in plan.iter_mut() {
+                planned.drop_address(*address);
+            }
+        }
+        plan.retain(|p| p.addresses.as_ref().is_none_or(|list| !list.is_empty()) || bridged(&p.network));
+        // A bridge without any address would be given a free one: its last one stays.
+        if let Some(last) = plan.iter().find(|p| p.addresses.as_ref().is_some_and(Vec::is_empty)) {
+            let why = format!(
+                "its last address on the bridge network \"{}\" goes with --netif_del",
+                last.network
+            );
+            return Err(refuse(code::ADDRESS, why));
+        }
+        for name in &self.remove_interfaces {
+            if name == "all" {
+                plan.retain(|p| !bridged(&p.network));
+            } else {
+                let at = place(plan, bridged, name)?;
+                plan.remove(at);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the interface stands that is called so: `eth0` is the first one on a bridge.
+fn place(plan: &[Planned], bridged: &dyn Fn(&NetworkName) -> bool, name: &str) -> Result<usize, Refused> {
+    let number = name.strip_prefix("eth").and_then(|n| n.parse::<usize>().ok());
+    let mut bridges = plan
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| bridged(&p.network))
+        .map(|(at, _)| at);
+    number
+        .and_then(|n| bridges.nth(n))
+        .ok_or_else(|| refuse(code::VETH, format!("there is no interface {name} on a bridge")))
+}
+
+impl Planned {
+    fn of((at, held): (usize, &Held)) -> Self {
+        Self {
+            network: held.network.clone(),
+            addresses: Some(held.addresses.clone()).filter(|list| !list.is_empty()),
+            was: Some(at),
+            keys: Vec::new(),
+            changed: false,
+        }
+    }
+
+    fn add_address(&mut self, address: IpAddr) {
+        let list = self.addresses.get_or_insert_default();
+        if !list.contains(&address) {
+            list.push(address);
+            self.changed = true;
+        }
+    }
+
+    fn drop_address(&mut self, address: IpAddr) {
+        if let Some(list) = &mut self.addresses {
+            let before = list.len();
+            list.retain(|a| *a != address);
+            self.changed |= list.len() != before;
+        }
+    }
+}
+
+impl Change {
+    fn apply(&self, planned: &mut Planned, networks: &[Network]) -> Result<(), Refused> {
+        match self {
+            Self::Mac(mac) => planned.keys.push(("mac", mac.to_string())),
+            Self::Filter(filter) => planned.keys.push(("allow_mac_spoofing", (!filter).to_string())),
+            Self::Dhcp(dhcp) => planned.keys.push(("allow_dhcp_client", dhcp.to_string())),
+            Self::Add(address) => planned.add_address(*address),
+            Self::Remove(Some(address)) => planned.drop_address(*address),
+            Self::Remove(None) => {
+                planned.addresses = None;
+                planned.changed = true;
+            }
+            Self::Bridge(bridge) => {
+                planned.network = find(networks, bridge)?.name.clone();
+                planned.keys.push(("network", planned.network.to_string()));
+                // Addresses are of a network's pools.
+                planned.addresses = None;
+                planned.changed = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts an address on the network that has it in a pool: on one that the VE is on, if there is such.
+fn add(plan: &mut Vec<Planned>, networks: &[Network], address: IpAddr) -> Result<(), Refused> {
+    let has = |n: &&Network| n.pools.iter().any(|pool| pool.contains(address));
+    let joined = plan
+        .iter_mut()
+        .find(|p| networks.iter().any(|n| n.name == p.network && has(&n)));
+    if let Some(planned) = joined {
+        planned.add_address(address);
+        return Ok(());
+    }
+    let routed = |n: &&Network| n.kind != NetworkKind::Bridge && has(n);
+    let network = networks
+        .iter()
+        .find(routed)
+        .or_else(|| networks.iter().find(has))
+        .ok_or_else(|| {
+            let why = format!("{address} is of no pool of a network of Hostel's; see them with: hostel network list");
+            refuse(code::NO_ADDRESS, why)
+        })?;
+    plan.push(Planned {
+        network: network.name.clone(),
+        addresses: Some(vec![address]),
+        was: None,
+        keys: Vec::new(),
+        changed: true,
+    });
+    Ok(())
+}
+
+fn settings_of(plan: &[Planned], around: &Surroundings<'_>) -> Vec<(String, String)> {
+    let mut settings = Vec::new();
+    for (at, held) in around.interfaces.iter().enumerate() {
+        if !plan.iter().any(|p| p.was == Some(at)) {
+            settings.push(("network-".to_owned(), held.network.to_string()));
+        }
+    }
+    if around.creating && plan.is_empty() {
+        // Without this it would be put on the network that all are put on, with an address that nobody asked for.
+        settings.extend(
+            around
+                .default_network
+                .iter()
+                .map(|n| ("network-".to_owned(), n.to_string())),
+        );
+    }
+    for (at, planned) in plan.iter().enumerate() {
+        let mut put = |key: &str, value: String| settings.push((format!("network.{at}.{key}"), value));
+        if planned.was.is_none() {
+            match around.creating {
+                true => put("network", planned.network.to_string()),
+                false => settings.push(("network+".to_owned(), planned.network.to_string())),
+            }
+        }
+        let mut put = |key: &str, value: String| settings.push((format!("network.{at}.{key}"), value));
+        for (key, value) in &planned.keys {
+            put(key, value.clone());
+        }
+        if planned.changed {
+            let all = |list: &Vec<IpAddr>| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            put(
+                "addresses",
+                planned.addresses.as_ref().map_or_else(|| "auto".to_owned(), all),
+            );
+        }
+    }
+    settings
+}

@@ -1,0 +1,346 @@
+//! `vzctl` as panels, libvirt and scripts call it, on real VEs.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // it is all test
+
+mod house;
+
+use std::process::Command;
+
+use house::{House, Ran, hostel};
+
+/// A house with a link by which the command is called as `vzctl`.
+struct Panel {
+    h: House,
+}
+
+impl Panel {
+    fn new() -> Self {
+        Self::of(House::new())
+    }
+
+    fn of(h: House) -> Self {
+        house::template("busybox");
+        std::os::unix::fs::symlink(hostel(), h.dir.join("vzctl")).unwrap();
+        std::fs::create_dir_all(h.dir.join("etc/vz/conf")).unwrap();
+        Self { h }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.h.on_host(self.h.dir.join("vzctl"));
+        command.args(words).env("HOSTEL_CONFIG", self.h.dir.join("hostel.toml"));
+        command
+    }
+
+    /// Does what a line says. Words in single quotes stay together.
+    fn run(&self, line: &str) -> Ran {
+        let mut words = Vec::new();
+        for (n, part) in line.split('\'').enumerate() {
+            match n % 2 {
+                0 => words.extend(part.split_whitespace()),
+                _ => words.push(part),
+            }
+        }
+        self.command(&words).output().unwrap().into()
+    }
+
+    /// It must end with this code. What it said on standard output, trimmed.
+    #[track_caller]
+    fn ends(&self, code: i32, line: &str) -> String {
+        let ran = self.run(line);
+        assert_eq!(ran.code, code, "vzctl {line}\n{}{}", ran.out, ran.err);
+        ran.out.trim().to_owned()
+    }
+
+    #[track_caller]
+    fn ok(&self, line: &str) -> String {
+        self.ends(0, line)
+    }
+
+    /// The words of its status behind the CTID.
+    #[track_caller]
+    fn status(&self, ctid: u32) -> String {
+        let line = self.ok(&format!("status {ctid}"));
+        line.strip_prefix(&format!("CTID {ctid} ")).unwrap().to_owned()
+    }
+
+    fn conf(&self, ctid: u32) -> String {
+        self.h.read(&format!("etc/vz/conf/{ctid}.conf"))
+    }
+}
+
+/// Create, limit, address, start, status, suspend for not paying, terminate.
+#[test]
+fn a_panel_sells_a_container_and_ends_it() {
+    let p = Panel::new();
+    assert_eq!(p.status(101), "deleted unmounted down");
+    p.ok("create 101 --ostemplate busybox --config test --hostname web1.example.org");
+    assert_eq!(p.status(101), "exist unmounted down");
+    p.ends(44, "create 101 --ostemplate busybox");
+    // Nobody has asked for an address.
+    assert_eq!(p.h.status("101", "addresses"), serde_json::json!([]));
+    p.ok("set 101 --ram 96M --swap 32M --numproc 60 --cpuunits 500 --cpulimit 50 --save");
+    p.ok("set 101 --diskspace 140M:150M --save");
+    p.ok("set 101 --ipadd 10.77.0.55 --save");
+    p.ok("set 101 --nameserver 9.9.9.9 --searchdomain example.org --save");
+    p.ok("set 101 --onboot yes --save");
+    p.ok("start 101 --wait");
+    assert_eq!(p.status(101), "exist mounted running");
+    // The effects, as the guest sees them.
+    assert_eq!(p.ok("exec2 101 hostname"), "web1.example.org");
+    assert!(p.ok("exec2 101 ip addr show dev eth0").contains("10.77.0.55"));
+    assert!(p.ok("exec2 101 cat /etc/resolv.conf").contains("9.9.9.9"));
+    let kib: u64 = p
+        .ok("exec2 101 'df -k / | tail -1'")
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((120 << 10..151 << 10).contains(&kib), "{kib} KiB");
+    let limits = p.h.ok(&["show", "101", "--json"]);
+    for part in ["\"100663296\"", "96MiB", "32MiB"] {
+        let found = limits.contains(part);
+        assert!(found || part.starts_with('"'), "{part}: {limits}");
+    }
+    let files = p.conf(101);
+    for line in [
+        "ONBOOT=\"yes\"",
+        "PHYSPAGES=\"0:24576\"",
+        "SWAPPAGES=\"0:8192\"",
+        "NUMPROC=\"60:60\"",
+        "CPUUNITS=\"500\"",
+        "CPULIMIT=\"50\"",
+        "DISKSPACE=\"143360:153600\"",
+        "IP_ADDRESS=\"10.77.0.55\"",
+        "OSTEMPLATE=\"busybox\"",
+        "ORIGIN_SAMPLE=\"test\"",
+    ] {
+        assert!(files.contains(line), "{line} is not in\n{files}");
+    }
+    // A process too many.
+    let fork = "exec2 101 'i=0; while [ $i -lt 80 ]; do sleep 20 & i=$((i+1)); done 2>/dev/null; echo done'";
+    let ran = p.run(fork);
+    assert!(
+        ran.code != 0 || p.h.ok(&["limits", "101"]).contains("processes"),
+        "{ran:?}"
+    );
+    p.ok("set 101 --numproc 100 --save");
+    // Does not pay: disabled and stopped, whoever tries to start it.
+    p.ok("set 101 --disabled yes --save");
+    p.ok("stop 101 --fast");
+    assert_eq!(p.status(101), "exist unmounted down");
+    p.ends(105, "start 101");
+    p.h.fails(4, &["start", "101"]);
+    let boot = p.h.run(&["boot"]);
+    assert!(boot.err.contains("disabled"), "{boot:?}");
+    assert_eq!(p.h.state("101"), "stopped");
+    p.ok("start 101 --force");
+    p.ends(32, "destroy 101");
+    p.ok("stop 101");
+    p.ok("set 101 --disabled no --save");
+    p.ok("start 101");
+    p.ok("stop 101");
+    p.ok("destroy 101");
+    assert_eq!(p.status(101), "deleted unmounted down");
+    assert!(!p.h.dir.join("etc/vz/conf/101.conf").exists());
+    p.ends(14, "start 101");
+}
+
+/// Codes and output of what runs inside.
+#[test]
+fn commands_inside_end_as_scripts_expect() {
+    let p = Panel::new();
+    p.ok("create 101 --ostemplate busybox");
+    for verb in ["exec", "exec2", "exec3"] {
+        p.ends(31, &format!("{verb} 101 true"));
+    }
+    p.ends(31, "enter 101");
+    p.ok("start 101 --wait");
+    p.ends(8, "exec 101 exit 3");
+    p.ends(3, "exec2 101 exit 3");
+    p.ends(1, "exec3 101 false");
+    assert_eq!(p.ok("exec 101 echo $HOME $TERM"), "/ linux");
+    assert_eq!(p.ok("exec3 101 echo '$HOME  x'"), "$HOME  x");
+    let mut child = p.command(&["exec2", "101", "-"]);
+    let fed = {
+        use std::io::Write;
+        let mut child = child
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(b"echo one\necho two\nexit 5\n")
+            .unwrap();
+        child.wait_with_output().unwrap()
+    };
+    assert_eq!(
+        (fed.status.code(), fed.stdout.as_slice()),
+        (Some(5), &b"one\ntwo\n"[..])
+    );
+    assert!(p.ok("enter 101 --exec echo within").contains("within"));
+    p.h.write("setup.sh", "#!/bin/sh\necho \"I am $(hostname) $1\"\nexit 4\n");
+    let script = p.h.dir.join("setup.sh").display().to_string();
+    assert_eq!(p.ends(4, &format!("runscript 101 {script} x")), "I am ct101 x");
+    p.ok("stop 101");
+    // Also of one that is stopped, and it is stopped again.
+    assert!(p.ends(4, &format!("runscript 101 {script} y")).contains("I am ct101 y"));
+    assert_eq!(p.status(101), "exist unmounted down");
+}
+
+/// What libvirt's driver asks, in its order.
+#[test]
+fn libvirt_finds_its_way() {
+    let p = Panel::new();
+    assert_eq!(p.ok("--help").lines().next(), Some("vzctl version 4.11.1"));
+    p.h.write(
+        "etc/networks/lan.toml",
+        "kind = \"bridge\"\npools = [\"10.9.0.0/24\"]\n",
+    );
+    p.ok("--quiet create 110 --name vm1 --ostemplate busybox");
+    assert_eq!(
+        p.ok("--quiet set 110 --netif_add eth0,02:00:00:00:00:10,veth110.0,02:00:00:00:00:11,lan --save"),
+        ""
+    );
+    p.ok("--quiet set 110 --cpus 1 --save");
+    p.ok("--quiet start 110");
+    assert!(
+        p.ok("exec2 vm1 cat /sys/class/net/eth0/address")
+            .contains("02:00:00:00:00:10")
+    );
+    p.ok("--quiet chkpnt 110 --suspend");
+    assert_eq!(p.status(110), "exist mounted paused");
+    p.ok("--quiet chkpnt 110 --resume");
+    assert_eq!(p.status(110), "exist mounted running");
+    p.ok("--quiet restart 110");
+    assert!(
+        p.conf(110)
+            .contains("NETIF=\"ifname=eth0,bridge=lan,mac=02:00:00:00:00:10"),
+        "{}",
+        p.conf(110)
+    );
+    p.ok("--quiet stop 110");
+    p.ok("--quiet destroy vm1");
+    p.ends(21, "status vm1");
+}
+
+/// One `set` for each option, names, and what needs a restart.
+#[test]
+fn an_option_at_a_time() {
+    let p = Panel::new();
+    p.ok("create 120 --ostemplate busybox");
+    p.ok("create 121 --ostemplate busybox --ipadd 10.77.0.61");
+    for option in [
+        "--name Owp_1",
+        "--description 'made by a panel'",
+        "--ipdel all",
+        "--ipadd 10.77.0.60",
+        "--diskspace 153600:163840",
+        "--cpuunits 1000",
+        "--cpulimit 50",
+        "--netfilter full",
+        "--numfile 9312",
+    ] {
+        p.ok(&format!("set 120 {option} --save"));
+    }
+    p.ok("start Owp_1 --wait");
+    assert_eq!(p.status(120), "exist mounted running");
+    // Live: another address, and another than before.
+    p.ok("set 120 --ipadd 10.77.0.62 --save");
+    assert!(p.ok("exec2 120 ip addr").contains("10.77.0.62"));
+    p.ok("set 120 --ipdel all --ipadd 10.77.0.63 --save");
+    let addresses = p.ok("exec2 120 ip addr");
+    assert!(
+        addresses.contains("10.77.0.63") && !addresses.contains("10.77.0.62"),
+        "{addresses}"
+    );
+    p.ends(78, "set 120 --ipadd 10.77.0.61 --save");
+    p.ends(89, "set 120 --ipadd 192.0.2.1 --save");
+    p.ends(131, "set 121 --name Owp_1 --save");
+    // Nothing of a change that is refused in part.
+    p.ends(13, "set 120 --onboot yes --capability sys_time:on --save");
+    assert!(p.conf(120).contains("ONBOOT=\"no\""));
+    // What waits is saved and told, or done at once.
+    let told = p.ok("set 120 --hostname other --save");
+    assert!(told.contains("hostname") && told.contains("next start"), "{told}");
+    p.ok("set 120 --hostname third --setmode restart --save");
+    assert_eq!(p.ok("exec2 120 hostname"), "third");
+    p.ok("set 120 --userpasswd root:first");
+    let shadow = || p.ok("exec2 120 'grep ^root: /etc/shadow'");
+    let first = shadow();
+    assert!(first.starts_with("root:$6$"), "{first}");
+    let without = p.ok("set 120 --cpulimit 60");
+    assert!(without.contains("without --save"), "{without}");
+    let conf = p.conf(120);
+    for line in [
+        "NAME=\"Owp_1\"",
+        "NETFILTER=\"full\"",
+        "NUMFILE=\"9312\"",
+        "CPULIMIT=\"60\"",
+    ] {
+        assert!(conf.contains(line), "{line} is not in\n{conf}");
+    }
+    p.ok("stop 120");
+    p.ok("set 120 --userpasswd root:second");
+    p.ok("start 120");
+    assert_ne!(shadow(), first);
+}
+
+/// Checks that a wrapper of migrations makes, and the states in between.
+#[test]
+fn states_are_told_by_code() {
+    let p = Panel::new();
+    p.ok("create 130 --ostemplate busybox");
+    p.ok("stop 130");
+    p.ends(40, "umount 130");
+    let told = p.ok("mount 130");
+    let root = told.rsplit(' ').next().unwrap();
+    assert!(std::path::Path::new(root).join("bin").exists(), "{told}");
+    assert_eq!(p.status(130), "exist mounted down");
+    p.ok("mount 130");
+    p.ends(41, "destroy 130");
+    p.ok("umount 130");
+    p.ok("mount 130");
+    // A start puts away what is mounted.
+    p.ok("start 130 --wait");
+    p.ends(32, "start 130");
+    p.ends(32, "mount 130");
+    p.ends(32, "umount 130");
+    p.ok("compact 130");
+    p.ends(156, "snapshot 130");
+    p.ok("snapshot-list 130 -H");
+    // Somebody else is at work on it.
+    let mut busy = p.h.spawn(&["stop", "130", "--timeout", "20s"]);
+    p.ok("exec2 130 true");
+    busy.wait().unwrap();
+    p.ends(94, "reinstall 130");
+    p.ok("start 130");
+    p.ok("exec2 130 touch /root/mine");
+    p.ok("stop 130");
+    p.ok("reinstall 130 --skipbackup");
+    p.ok("start 130");
+    p.ends(1, "exec2 130 'test -e /root/mine'");
+    p.ok("stop 130");
+}
+
+/// Suspended to disk and back, as a live migration does.
+#[test]
+fn what_runs_is_saved_and_goes_on() {
+    let Some(h) = House::with_criu() else { return };
+    let p = Panel::of(h);
+    p.ok("create 140 --ostemplate busybox");
+    p.ok("start 140 --wait");
+    p.ok("exec2 140 'echo kept > /run/mark'");
+    p.ok("chkpnt 140");
+    assert_eq!(p.status(140), "exist unmounted down suspended");
+    p.ends(31, "exec 140 true");
+    p.ok("restore 140");
+    assert_eq!(p.ok("exec2 140 cat /run/mark"), "kept");
+    p.ok("suspend 140");
+    p.ok("start 140");
+    assert_eq!(p.ok("exec2 140 cat /run/mark"), "kept");
+    p.ends(21, "suspend 140 --dumpfile /tmp/x");
+}
