@@ -12,7 +12,12 @@ struct Vz(House);
 
 impl Vz {
     fn new() -> Self {
-        let house = House::new();
+        Self::with("")
+    }
+
+    /// With these lines in its hostel.toml.
+    fn with(settings: &str) -> Self {
+        let house = House::with(settings);
         let dir = house.dir.join("sbin").display().to_string();
         house.ok(&["init", &format!("--vz={dir}")]);
         Self(house)
@@ -136,6 +141,9 @@ fn figures_are_those_of_the_guest_and_limits_that_were_hit_are_counted() {
     until("refused processes are counted", 20, || {
         vz.number("numproc.f", "101") > before
     });
+    until("those that could be made have ended", 20, || {
+        vz.number("numproc", "101") < 10
+    });
     // More memory than it may have.
     let before = vz.number("physpages.f", "101");
     h.run(&[
@@ -243,4 +251,101 @@ fn small_tools_tell_of_ves() {
         "{traffic}"
     );
     assert_eq!(vz.run("vznetstat", &["-r"]).code, 1);
+}
+
+/// The file of a VE that is asked inside.
+const INSIDE: &str = "/dev/.hostel/user_beancounters";
+
+/// Where the kernel can't do it, a start says so, and that is all.
+fn is_there(h: &House) -> bool {
+    let there = h.run(&["exec", "web1", "--", "test", "-e", INSIDE]).code == 0;
+    if !there {
+        println!("skipped because the kernel doesn't ask before a file is opened (CONFIG_FANOTIFY_ACCESS_PERMISSIONS)");
+    }
+    there
+}
+
+#[test]
+fn a_ve_finds_its_own_beancounters_inside() {
+    let vz = Vz::with("proc.beancounters = true\n");
+    let h = &vz.0;
+    h.busybox_with("web1", &["memory.limit=64MiB", "processes=40"]);
+    h.busybox_with("web2", &["memory.limit=32MiB"]);
+    if !is_there(h) {
+        return;
+    }
+    let file = || h.sh("web1", &format!("cat {INSIDE}"));
+    let row = |text: &str, name: &str| -> Vec<u64> {
+        let line = text.lines().find(|l| l.split_whitespace().any(|w| w == name)).unwrap();
+        line.split_whitespace().filter_map(|w| w.parse().ok()).collect()
+    };
+    let first = file();
+    // The same as the host tells, and nobody else's.
+    let told = h.ok(&["beancounters", "web1"]);
+    let shape = |text: &str| {
+        text.lines()
+            .map(|l| l.replace(|c: char| c.is_ascii_digit(), "").trim().replace(' ', ""))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shape(&first), shape(&told));
+    for name in ["numproc", "physpages", "swappages", "lockedpages", "vmguarpages"] {
+        let (inside, outside) = (row(&first, name), row(&told, name));
+        assert_eq!(inside[2..4], outside[2..4], "{name}\n{first}\n{told}");
+    }
+    assert_eq!(row(&first, "physpages")[3], 64 << 20 >> 12);
+    assert!(
+        row(&first, "physpages")[0] > 0 && row(&first, "numproc")[0] > 0,
+        "{first}"
+    );
+    assert!(
+        !first.contains("102:") && first.lines().filter(|l| l.contains(':')).count() == 2,
+        "{first}"
+    );
+    assert!(h.sh("web2", &format!("cat {INSIDE}")).contains("102:"));
+    // What happens is there at once.
+    h.run(&[
+        "exec",
+        "web1",
+        "--",
+        "/bin/sh",
+        "-c",
+        "for i in $(seq 60); do sleep 5 & done; wait",
+    ]);
+    until("refused processes are counted inside", 20, || {
+        row(&file(), "numproc")[4] > 0
+    });
+    h.ok(&["set", "web1", "memory.limit=80MiB"]);
+    assert_eq!(row(&file(), "physpages")[3], 80 << 20 >> 12);
+    // Nobody inside writes to it, not even root who mounts it anew.
+    let write = format!("mount -o remount,bind,rw {INSIDE}; chmod 666 {INSIDE}; echo x > {INSIDE}");
+    assert_ne!(h.run(&["exec", "web1", "--", "/bin/sh", "-c", &write]).code, 0);
+    assert!(file().starts_with("Version: 2.5\n"));
+    // A monitor that was killed leaves it as it was; the next goes on.
+    let monitor = h.host_sh(&format!(
+        "cat /proc/{}/status | sed -n 's/^PPid:\\t//p'",
+        h.status("web1", "pid")
+    ));
+    h.host_sh(&format!("kill -9 {monitor}"));
+    assert!(file().starts_with("Version: 2.5\n"));
+    h.ok(&["status", "web1"]);
+    h.ok(&["set", "web1", "memory.limit=96MiB"]);
+    until("the next monitor answers", 20, || {
+        row(&file(), "physpages")[3] == 96 << 20 >> 12
+    });
+    h.ok(&["stop", "web1"]);
+    h.ok(&["start", "web1"]);
+    assert!(file().contains("101:"));
+}
+
+#[test]
+fn it_outlasts_a_suspension() {
+    let Some(house) = House::with_criu() else { return };
+    let settings = house.read("hostel.toml");
+    house.write("hostel.toml", &format!("proc.beancounters = true\n{settings}"));
+    house.busybox("web1");
+    if is_there(&house) {
+        house.ok(&["suspend", "web1"]);
+        house.ok(&["resume", "web1"]);
+        assert!(house.sh("web1", &format!("cat {INSIDE}")).contains("101:"));
+    }
 }
