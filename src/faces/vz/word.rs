@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use hostel_engine::facade::Silent;
 use hostel_engine::{Engine, Error};
+use hostel_model::request::{Selection, VeRef};
 
 use crate::cli::failure::{visible, with_causes, without_numbers};
 
@@ -51,6 +53,25 @@ impl Tool {
     /// Opens the host.
     pub fn engine() -> Result<Engine, Stop> {
         Ok(Engine::open(&super::config(), PATIENCE)?)
+    }
+
+    /// The VE that a word means: by its number, by its name, or by one that only the dialect knows it by. `None`: there is
+    /// none of that name, or can't be one of that number.
+    pub fn refer(engine: &Engine, word: &str) -> Result<Option<VeRef>, Stop> {
+        if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
+            return Ok(word.parse().ok());
+        }
+        if let Ok(ve) = word.parse::<VeRef>()
+            && engine.select(&Selection::Some(vec![ve.clone()]), &Silent).is_ok()
+        {
+            return Ok(Some(ve));
+        }
+        Ok(engine.openvz_named(word)?.map(VeRef::Id))
+    }
+
+    /// The same where there must be one.
+    pub fn one(engine: &Engine, word: &str) -> Result<VeRef, Stop> {
+        Self::refer(engine, word)?.ok_or_else(|| Stop::Said(format!("Container {word} not found"), 1))
     }
 
     /// Ends as this says.

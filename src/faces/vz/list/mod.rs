@@ -13,7 +13,6 @@ mod value;
 use std::process::ExitCode;
 
 use hostel_engine::facade::{Aspects, VeLook};
-use hostel_model::request::VeRef;
 use hostel_model::state::State;
 
 use self::field::{Column, Field};
@@ -121,9 +120,8 @@ struct Query {
     name: Option<String>,
     description: Option<String>,
     interface: Option<String>,
-    ves: Vec<VeRef>,
-    /// Operands that are the name of no VE.
-    strangers: Vec<String>,
+    /// Those that were named.
+    ves: Vec<String>,
 }
 
 /// What the options ask for instead of a list.
@@ -146,10 +144,17 @@ fn run(words: &[String]) -> Result<u8, Stop> {
             return Ok(0);
         }
     };
-    let named = !query.ves.is_empty() || !query.strangers.is_empty();
-    let (looks, missing) = Tool::engine()?.look(named.then_some(&query.ves), query.aspects())?;
-    let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
-    let missing = [query.strangers.as_slice(), &missing].concat();
+    let engine = Tool::engine()?;
+    let (mut ves, mut missing) = (Vec::new(), Vec::new());
+    for word in &query.ves {
+        match Tool::refer(&engine, word)? {
+            Some(ve) => ves.push(ve),
+            None => missing.push(word.clone()),
+        }
+    }
+    let named = !query.ves.is_empty();
+    let (looks, others) = engine.look(named.then_some(&ves), query.aspects())?;
+    missing.extend(others.iter().map(ToString::to_string));
     for ve in &missing {
         VZLIST.say(&format!("Container {ve} not found"));
     }
@@ -209,12 +214,7 @@ fn parse(words: &[String]) -> Result<Ask, String> {
         let (name, reverse) = sort.strip_prefix('-').map_or((&*sort, false), |name| (name, true));
         query.sort = Some((column(name)?, reverse));
     }
-    for operand in typed.operands {
-        match operand.parse() {
-            Ok(ve) => query.ves.push(ve),
-            Err(_) => query.strangers.push(operand),
-        }
-    }
+    query.ves = typed.operands;
     Ok(Ask::List(query))
 }
 

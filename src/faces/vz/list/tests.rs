@@ -231,7 +231,7 @@ fn mistakes() {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         assert_eq!(parse(&words).unwrap_err(), said, "{line}");
     }
-    assert_eq!(query("101 no/such 7").strangers, ["no/such", "7"]);
+    assert_eq!(query("101 -H 7").ves, ["101", "7"]);
 }
 
 #[test]

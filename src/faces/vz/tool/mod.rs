@@ -14,13 +14,3 @@ pub mod vzubc;
 
 #[cfg(test)]
 mod tests;
-
-use hostel_model::request::VeRef;
-
-use super::word::Stop;
-
-/// The VE that a word names.
-fn ve(word: &str) -> Result<VeRef, Stop> {
-    word.parse()
-        .map_err(|_| Stop::Said(format!("Container {word} not found"), 1))
-}

@@ -8,7 +8,6 @@ use hostel_model::traffic::Amount;
 
 use super::super::options::{Opt, flag, read, valued};
 use super::super::word::{Stop, Tool, print};
-use super::ve;
 
 const VZNETSTAT: Tool = Tool("vznetstat");
 
@@ -92,7 +91,7 @@ fn run(words: &[String]) -> Result<u8, Stop> {
     };
     let engine = Tool::engine()?;
     let ves: Vec<VeRef> = match value(Is::Ve) {
-        Some(word) => vec![ve(word)?],
+        Some(word) => vec![Tool::one(&engine, word)?],
         None => {
             let (looks, _) = engine.look(None, Aspects::STATE)?;
             let wanted = looks.into_iter().filter(|look| has(Is::All) || look.pid.is_some());

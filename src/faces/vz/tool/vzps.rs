@@ -8,7 +8,6 @@ use hostel_model::id::VeId;
 use hostel_model::request::Selection;
 
 use super::super::word::{Stop, Tool, print};
-use super::ve;
 
 const VZPS: Tool = Tool("vzps");
 
@@ -35,7 +34,7 @@ fn run(words: &[String]) -> Result<u8, Stop> {
                 ids.insert(0);
             }
             word => {
-                let ves = engine.select(&Selection::Some(vec![ve(word)?]), &Silent)?;
+                let ves = engine.select(&Selection::Some(vec![Tool::one(&engine, word)?]), &Silent)?;
                 ids.extend(ves.iter().map(|ve| ve.id.get()));
             }
         }

@@ -2,12 +2,10 @@
 
 use std::process::ExitCode;
 
-use hostel_engine::facade::Aspects;
-use hostel_model::request::VeRef;
+use hostel_engine::facade::{Aspects, VeLook};
 
 use super::super::list::disk;
 use super::super::word::{Stop, Tool, print};
-use super::ve;
 
 const VZQUOTA: Tool = Tool("vzquota");
 
@@ -35,9 +33,9 @@ fn run(words: &[String]) -> Result<u8, Stop> {
         return Err(Stop::Said(format!("Usage error\n{USAGE}"), USAGE_ERROR));
     };
     match verb.as_str() {
-        "stat" | "show" => stat(&ve(word)?),
+        "stat" | "show" => stat(word),
         "init" | "on" | "off" | "drop" => {
-            known(&ve(word)?, Aspects::NONE)?;
+            known(word, Aspects::NONE)?;
             Ok(0)
         }
         "setlimit" | "setlimit2" | "reload2" => Err(Stop::Said(
@@ -48,15 +46,18 @@ fn run(words: &[String]) -> Result<u8, Stop> {
     }
 }
 
-fn known(ve: &VeRef, aspects: Aspects) -> Result<hostel_engine::facade::VeLook, Stop> {
-    let (looks, _) = Tool::engine()?.look(Some(std::slice::from_ref(ve)), aspects)?;
-    let missing = || Stop::Said(format!("Container {ve} not found"), NO_QUOTA);
+fn known(word: &str, aspects: Aspects) -> Result<VeLook, Stop> {
+    let engine = Tool::engine()?;
+    let looks = match Tool::refer(&engine, word)? {
+        Some(ve) => engine.look(Some(&[ve]), aspects)?.0,
+        None => Vec::new(),
+    };
+    let missing = || Stop::Said(format!("Container {word} not found"), NO_QUOTA);
     looks.into_iter().next().ok_or_else(missing)
 }
 
-fn stat(ve: &VeRef) -> Result<u8, Stop> {
-    let look = known(ve, Aspects::DISK)?;
-    print(&table(&disk(&look)))?;
+fn stat(word: &str) -> Result<u8, Stop> {
+    print(&table(&disk(&known(word, Aspects::DISK)?)))?;
     Ok(0)
 }
 

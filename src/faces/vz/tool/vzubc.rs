@@ -8,7 +8,6 @@ use std::time::Duration;
 use hostel_model::beancounters::{PAGE, UNLIMITED, text};
 
 use super::super::word::{Stop, Tool, print};
-use super::ve;
 use crate::cli::human::bytes;
 
 const VZUBC: Tool = Tool("vzubc");
@@ -96,8 +95,9 @@ fn look(ask: &Ask) -> Result<String, Stop> {
     if let Some(file) = &ask.file {
         return std::fs::read_to_string(file).map_err(|e| Stop::Said(format!("cannot read {file}: {e}"), 1));
     }
-    let ves = ask.ves.iter().map(|word| ve(word)).collect::<Result<Vec<_>, _>>()?;
-    let rows = Tool::engine()?.beancounters(&ves)?;
+    let engine = Tool::engine()?;
+    let ves = ask.ves.iter().map(|word| Tool::one(&engine, word));
+    let rows = engine.beancounters(&ves.collect::<Result<Vec<_>, _>>()?)?;
     Ok(text(
         &rows.into_iter().map(|ve| (ve.id, ve.resources)).collect::<Vec<_>>(),
     ))
