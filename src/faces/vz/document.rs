@@ -3,7 +3,8 @@
 use hostel_model::openvz::code::CODES;
 use hostel_model::openvz::{Becomes, Group, Key, Since, table as parameters};
 
-use super::ctl::verbs::{FLAGS, Opt, VERBS};
+use super::ctl::options::{FLAGS, Opt};
+use super::ctl::verbs::VERBS;
 use super::fate::Fate;
 
 const HEAD: &str = include_str!("document/head.md");

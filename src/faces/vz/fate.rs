@@ -1,5 +1,6 @@
 //! How something of the dialect compares with the original: what the documentation says, and what a person is told.
 
+#[cfg(test)]
 use hostel_model::openvz::Becomes;
 
 /// How something compares with the original.
@@ -15,6 +16,7 @@ pub enum Fate {
     Refused(&'static str),
 }
 
+#[cfg(test)]
 impl Fate {
     /// For the documentation: a cell of a table.
     pub fn cell(self) -> String {
@@ -27,6 +29,7 @@ impl Fate {
     }
 }
 
+#[cfg(test)]
 impl From<Becomes> for Fate {
     fn from(becomes: Becomes) -> Self {
         match becomes {

@@ -6,7 +6,7 @@ use hostel_engine::facade::{CommandEnd, Outcome, Progress, SetReport, VeHandle, 
 use hostel_engine::{Engine, Error};
 use hostel_model::definition::Network;
 use hostel_model::id::{NetworkName, VeId};
-use hostel_model::openvz::{Facts, Held};
+use hostel_model::openvz::Held;
 use hostel_model::request::{Action, Create, Exec, VeRef};
 use hostel_model::resolve::Effective;
 
@@ -24,8 +24,6 @@ pub trait House {
     fn is_suspended(&self, tenant: &str) -> bool;
     /// What it is to be.
     fn effective(&self, ve: &VeRef) -> Result<Effective>;
-    /// What is known of it beside.
-    fn facts(&self, ve: &VeRef) -> Result<Facts>;
     /// Its interfaces and their addresses.
     fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>>;
     /// The text of its definition.
@@ -70,9 +68,6 @@ impl House for Engine {
     }
     fn effective(&self, ve: &VeRef) -> Result<Effective> {
         Self::effective(self, ve)
-    }
-    fn facts(&self, ve: &VeRef) -> Result<Facts> {
-        self.openvz_facts(ve)
     }
     fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>> {
         Self::interfaces(self, ve)

@@ -119,6 +119,8 @@ fn in_force(name: &str, ve: &Effective, facts: &Facts) -> Option<String> {
         "IOPRIO" => priority(limits.io.weight?)?.to_string(),
         "IOLIMIT" => limits.io.read_bytes?.get().to_string(),
         "IOPSLIMIT" => limits.io.read_ops?.to_string(),
+        "FEATURES" => return some(features(ve)),
+        "DEVNODES" => return some(device_nodes(ve)),
         "AUTOSTOP" => ve.stop_mode.to_string(),
         _ => return None,
     })
@@ -170,6 +172,20 @@ fn diskspace(size: Bytes, remembered: &Remembered) -> String {
         .and_then(|pair| pair.barrier.limit());
     let kib = |bytes: u64| bytes.div_ceil(1024);
     format!("{}:{}", kib(soft.unwrap_or(size.get())), kib(size.get()))
+}
+
+/// The switches that are open, and what else is remembered.
+fn features(ve: &Effective) -> String {
+    let open = ve.features.iter().filter(|(_, open)| *open);
+    let open = open.map(|(key, _)| format!("{}:on", key.trim_start_matches("features.")));
+    open.chain(ve.openvz.get("FEATURES").map(str::to_owned))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn device_nodes(ve: &Effective) -> String {
+    let nodes = [("net/tun:rw", ve.features.tun), ("fuse:rw", ve.features.fuse)];
+    joined(nodes.iter().filter(|(_, open)| *open).map(|(node, _)| node))
 }
 
 fn bridges(facts: &Facts) -> String {

@@ -4,7 +4,8 @@ use hostel_model::openvz::code::{self, Code};
 use hostel_model::openvz::{option, table};
 
 use super::Parameter;
-use super::verbs::{FLAGS, VERBS, Verb, find};
+use super::options::{FLAGS, Opt};
+use super::verbs::{Verb, find};
 
 /// A command line.
 #[derive(Default)]
@@ -152,7 +153,7 @@ fn options<'w>(asked: &mut Asked, mut words: impl Iterator<Item = &'w String>) -
 /// What an option is.
 enum Known {
     /// Of the command itself.
-    Own(&'static super::verbs::Opt),
+    Own(&'static Opt),
     /// Of the table of parameters, by its name, with a value that hangs on it: `-p100`.
     Parameter(&'static str, Option<String>),
 }
@@ -182,9 +183,4 @@ fn known(verb: &'static Verb, name: &str, short: bool) -> Option<Known> {
         (None, _, Some(name), None) => Some(Known::Parameter(name, None)),
         _ => None,
     }
-}
-
-/// Is the name one of a command, whatever else it is?
-pub fn commands() -> impl Iterator<Item = &'static str> {
-    VERBS.iter().flat_map(|verb| verb.names.iter().copied())
 }

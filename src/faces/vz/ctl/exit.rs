@@ -72,6 +72,7 @@ fn of_verb(call: &Call<'_>, error: &Error) -> Code {
         "mount" => code::MOUNT,
         "umount" => code::UMOUNT,
         "destroy" => code::DESTROY,
+        "compact" => code::COMPACT,
         "create" if error.class == Class::Refused => code::EXISTS,
         _ => code::SYSTEM,
     }

@@ -2,7 +2,8 @@
 
 use hostel_model::openvz::{Becomes, Group, table};
 
-use super::verbs::{FLAGS, VERBS};
+use super::options::FLAGS;
+use super::verbs::VERBS;
 use crate::vz::VERSION;
 use crate::vz::fate::Fate;
 

@@ -9,6 +9,7 @@ mod exit;
 mod help;
 mod inside;
 mod life;
+pub(super) mod options;
 mod other;
 mod set;
 mod status;
@@ -33,11 +34,11 @@ use super::voice::Voice;
 use verbs::Verb;
 
 /// How a command ends: with a code of vzctl's, or that of a command inside.
-type Done = Result<u8, Failure>;
+pub type Done = Result<u8, Failure>;
 
 /// Why a command ended early.
 #[derive(Debug)]
-enum Failure {
+pub enum Failure {
     /// By itself, with what is to be said.
     Said(Code, String),
     /// The engine said no; the code, if it is known here.
@@ -55,14 +56,14 @@ fn said<T>(code: Code, text: impl Into<String>) -> Result<T, Failure> {
 }
 
 /// A parameter of the table, as it was given.
-struct Parameter {
+pub struct Parameter {
     key: &'static Key,
     named: String,
     value: String,
 }
 
 /// A command as it was given.
-struct Call<'a> {
+pub struct Call<'a> {
     house: &'a dyn House,
     voice: &'a Voice,
     verb: &'static Verb,
@@ -110,7 +111,7 @@ impl Call<'_> {
             Meant::Free(id) => said(code::NOT_FOUND, format!("There is no container {id}")),
             Meant::Number(0) => said(
                 code::VALUE,
-                "CTID 0 is the host: it is no container, and Hostel limits it not",
+                "CTID 0 is the host, which is no container; its own limits are not Hostel's to set",
             ),
             Meant::Number(n) => said(code::NOT_FOUND, format!("There is no container {n}")),
             Meant::Unknown => said(code::VALUE, format!("There is no container named \"{}\"", self.ve)),
@@ -155,8 +156,9 @@ pub fn main() -> ExitCode {
     ExitCode::from(run(&words, Voice::default(), &open))
 }
 
-/// The Hostel of this host; Ctrl-C undoes what is under way. Nobody is waited for: callers have always tried again.
-fn open() -> Result<Box<dyn House>, Failure> {
+/// The Hostel of this host. Nobody is waited for: callers have always tried again. `undoing`: Ctrl-C is to undo what is
+/// under way; what runs inside gets it itself.
+fn open(undoing: bool) -> Result<Box<dyn House>, Failure> {
     let of_config = |e: Error| {
         let code = match e.class {
             hostel_engine::Class::Refused => code::PERMISSION,
@@ -164,14 +166,16 @@ fn open() -> Result<Box<dyn House>, Failure> {
         };
         Failure::Engine(e, Some(code))
     };
-    hostel_engine::interrupt::watch().map_err(Failure::from)?;
+    if undoing {
+        hostel_engine::interrupt::watch()?;
+    }
     Ok(Box::new(
         Engine::open(&super::config(), Duration::ZERO).map_err(of_config)?,
     ))
 }
 
 /// Does what the words say; the code to end with.
-fn run(words: &[String], mut voice: Voice, open: &dyn Fn() -> Result<Box<dyn House>, Failure>) -> u8 {
+fn run(words: &[String], mut voice: Voice, open: &dyn Fn(bool) -> Result<Box<dyn House>, Failure>) -> u8 {
     let line = match args::parse(words) {
         Ok(line) => line,
         Err(wrong) => {
@@ -185,7 +189,7 @@ fn run(words: &[String], mut voice: Voice, open: &dyn Fn() -> Result<Box<dyn Hou
         voice.result(&help::text(line.version));
         return code::OK.number;
     };
-    let done = open().and_then(|house| {
+    let done = open(!asked.verb.rest).and_then(|house| {
         let call = Call {
             house: &*house,
             voice: &voice,

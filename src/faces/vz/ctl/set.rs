@@ -13,6 +13,7 @@ use super::inside::while_running;
 use super::life::is;
 use super::{Call, Done, Failure, by_id, exit, said};
 use crate::cli::secret;
+use crate::vz::lookup::{Meant, lookup};
 
 /// Changes a password inside, which stands in no command line and no file of the host's.
 const CHPASSWD: &str = "printf '%s:%s\\n' \"$VZ_USER\" \"$VZ_HASH\" | chpasswd -e";
@@ -105,7 +106,7 @@ fn tell(call: &Call<'_>, ve: &VeStatus, report: &SetReport, saved: bool) {
     if !waiting.is_empty() && call.value("setmode") != Some("restart") {
         let list = waiting.join(", ");
         call.line(&format!(
-            "Container {}: {list} wait for its next start (--setmode restart does it now)",
+            "Container {}: at its next start (--setmode restart does it now): {list}",
             ve.id
         ));
     }
@@ -125,8 +126,11 @@ pub fn address_conflict(call: &Call<'_>, made: &Translation) -> Option<Code> {
         .filter(|(key, _)| key.ends_with(".addresses"))
         .flat_map(|(_, list)| list.split(','))
         .collect();
-    let own = |ve: &VeStatus| ve.id.to_string() == call.ve || ve.name == call.ve;
-    let others = call.house.list().ok()?.into_iter().filter(|ve| !own(ve));
+    let own = match lookup(call.house, call.ve) {
+        Ok(Meant::Ve(own)) => Some(own.id),
+        _ => None,
+    };
+    let others = call.house.list().ok()?.into_iter().filter(|ve| Some(ve.id) != own);
     let taken = others
         .into_iter()
         .flat_map(|ve| ve.addresses)

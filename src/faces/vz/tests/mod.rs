@@ -11,7 +11,7 @@ use hostel_engine::{Class, Error};
 use hostel_model::definition::{HostConfig, Network, Plan, Tenant, VeDefinition};
 use hostel_model::edit::{diff, edit};
 use hostel_model::id::{NetworkName, VeId};
-use hostel_model::openvz::{Facts, Held};
+use hostel_model::openvz::Held;
 use hostel_model::request::{Action, Create, Exec, VeRef};
 use hostel_model::resolve::{Catalog, Effective};
 use hostel_model::state::{State, Transition, judge};
@@ -166,9 +166,6 @@ impl House for Shared {
     }
     fn effective(&self, ve: &VeRef) -> Result<Effective> {
         Ok(catalog().resolve(&self.definition_of(self.found(ve)?)).unwrap())
-    }
-    fn facts(&self, _: &VeRef) -> Result<Facts> {
-        Ok(Facts::default())
     }
     fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>> {
         let held = |i: hostel_model::definition::InterfaceKeys| Held {

@@ -121,6 +121,27 @@ struct Work<'a> {
     bound: Option<bool>,
 }
 
+/// What plans say and a definition may say otherwise; what is fixed when a VE is made, and what it is allowed, stays.
+const OF_PLANS: [&str; 17] = [
+    "cpu.cap",
+    "cpu.weight",
+    "cpu.pin",
+    "cpu.count",
+    "memory.limit",
+    "memory.swap",
+    "memory.guarantee",
+    "processes",
+    "disk.size",
+    "io.read",
+    "io.write",
+    "io.read_ops",
+    "io.write_ops",
+    "io.weight",
+    "net.in",
+    "net.out",
+    "net.burst",
+];
+
 /// Translates parameters, all or none.
 pub fn translate<'a>(given: &[Given<'a>], around: &'a Surroundings<'a>) -> Result<Translation, Refused> {
     let mut work = Work {
@@ -233,10 +254,7 @@ impl Work<'_> {
 
     /// What needs all parameters.
     fn finish(mut self) -> Result<Translation, Refused> {
-        if let Some(plan) = &self.out.plan {
-            // Explicit values win over the plan's.
-            self.out.settings.insert(0, ("plan".into(), plan.to_string()));
-        }
+        self.finish_plan();
         for (key, list) in std::mem::take(&mut self.lists) {
             self.set(key, &list.join(","));
         }
@@ -245,6 +263,17 @@ impl Work<'_> {
         let settings = self.network.settings(self.around, &mut self.out.notes)?;
         self.out.settings.extend(settings);
         Ok(self.out)
+    }
+
+    /// A plan that is applied is in force as a whole, but for what is said beside it.
+    fn finish_plan(&mut self) {
+        let Some(plan) = &self.out.plan else { return };
+        let mut settings = vec![("plan".to_owned(), plan.to_string())];
+        if !self.around.creating {
+            settings.extend(OF_PLANS.iter().map(|key| ((*key).to_owned(), String::new())));
+        }
+        settings.append(&mut self.out.settings);
+        self.out.settings = settings;
     }
 
     fn finish_memory(&mut self) {

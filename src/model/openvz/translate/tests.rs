@@ -119,10 +119,6 @@ fn limits() {
         ("--devices c:10:200:rw", "features.tun=true"),
         ("--devnodes fuse:none", "features.fuse=false"),
         ("--features fuse:on,nfs:on", "features.fuse=true openvz.FEATURES=nfs:on"),
-        (
-            "--applyconfig small --ram 1G",
-            "plan=small openvz.PHYSPAGES=0:262144 memory.limit=1073741824",
-        ),
     ] {
         assert_eq!(settings(&words.split(' ').collect::<Vec<_>>()), expected, "{words}");
     }
@@ -130,6 +126,26 @@ fn limits() {
         settings(&["--description", "one\ntwo"]),
         "openvz.DESCRIPTION=one two description=one two"
     );
+}
+
+#[test]
+fn a_plan_is_in_force_as_a_whole_but_for_what_is_said_beside_it() {
+    let done = settings(&["--ram", "1G", "--applyconfig", "small"]);
+    let unset: String = OF_PLANS.iter().map(|key| format!(" {key}=")).collect();
+    assert_eq!(
+        done,
+        format!("plan=small{unset} openvz.PHYSPAGES=0:262144 memory.limit=1073741824")
+    );
+    let made = set(&["--config", "small"], true, Vec::new(), &Remembered::default()).unwrap();
+    assert_eq!(text(&made), "plan=small network-=public");
+    let other = ["description", "disk.inodes", "disk.driver"];
+    let of_plans = crate::definition::keys_of(crate::definition::FileKind::Plan)
+        .iter()
+        .map(|k| k.key.as_str());
+    let of_plans: Vec<&str> = of_plans
+        .filter(|k| !other.contains(k) && !k.starts_with("features."))
+        .collect();
+    assert_eq!(of_plans, OF_PLANS);
 }
 
 #[test]
