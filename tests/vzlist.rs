@@ -1,6 +1,6 @@
 //! vzlist and OpenVZ's small tools on real VEs, as monitors and panels call them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 mod house;
 

@@ -85,7 +85,7 @@ pub struct Watch {
     pub view: Option<PathBuf>,
     /// A file in the VE that tells what its control groups tell.
     #[serde(default)]
-    pub sheet: Option<Sheet>,
+    pub sheet: Option<Box<Sheet>>,
     /// What the monitor becomes when the VE has ended; the exit reason is added as the last argument.
     pub after: Vec<String>,
 }

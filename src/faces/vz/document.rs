@@ -88,7 +88,7 @@ fn parameter(key: &'static Key) -> Vec<String> {
             format!("--{name}")
         })
     };
-    let options: Vec<String> = key.options.iter().map(|o| dashed(o)).collect();
+    let options: Vec<String> = key.options.iter().map(dashed).collect();
     let config: Vec<String> = key.config.iter().map(|c| code(c)).collect();
     let newer = if key.since == Since::Vz7 {
         " (newer generation)"

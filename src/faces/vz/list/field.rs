@@ -183,7 +183,7 @@ impl Field {
     }
 
     /// OpenVZ has no such field.
-    pub const fn new(self, what: &'static str) -> Self {
+    pub const fn extra(self, what: &'static str) -> Self {
         Self {
             note: Note::New(what),
             ..self

@@ -199,108 +199,108 @@ pub const FIELDS: &[Field] = &[
     Field::seen(&["tenant"], "TENANT", -12, PAPER, |v| {
         Value::text(paper(v, |e| Some(e.tenant.to_string())))
     })
-    .new("whose it is"),
+    .extra("whose it is"),
     Field::seen(&["plan"], "PLAN", -12, PAPER, |v| {
         Value::text(paper(v, |e| Some(e.plan.to_string())))
     })
-    .new("its plan"),
+    .extra("its plan"),
     Field::seen(&["template"], "TEMPLATE", -32, RECORD, |v| {
         Value::text(v.record.as_ref().map(|r| &*r.template))
     })
-    .new("template and version"),
+    .extra("template and version"),
     Field::seen(&["problem"], "PROBLEM", -32, PAPER_AND_STATE, |v| {
         Value::text(v.problem.as_deref())
     })
-    .new("why it can't be started, or not all be told of it"),
-    Field::seen(&["pid"], "PID", 8, STATE, |v| Value::number(v.pid)).new("init's process id on the host"),
+    .extra("why it can't be started, or not all be told of it"),
+    Field::seen(&["pid"], "PID", 8, STATE, |v| Value::number(v.pid)).extra("init's process id on the host"),
     Field::seen(&["memory"], "MEMORY", 14, USAGE, |v| {
         Value::number(v.usage.as_ref().and_then(|u| u.memory))
     })
-    .new("memory in use, with page cache: bytes"),
+    .extra("memory in use, with page cache: bytes"),
     Field::seen(&["memory_peak"], "MEM_PEAK", 14, HITS, |v| {
         Value::number(v.hits.and_then(|h| h.memory_peak))
     })
-    .new("the most memory since its start: bytes"),
+    .extra("the most memory since its start: bytes"),
     Field::seen(&["memory_limit"], "MEM_LIMIT", 19, PAPER, |v| {
         about(v, |e| Value::limit(e.limits.memory.limit.map(Bytes::get)))
     })
-    .new("the most memory it may have: bytes"),
+    .extra("the most memory it may have: bytes"),
     Field::seen(&["memory_guarantee"], "MEM_GUAR", 14, PAPER, |v| {
         about(v, |e| Value::Number(e.limits.memory.guarantee.map_or(0, Bytes::get)))
     })
-    .new("memory that is never taken from it: bytes"),
+    .extra("memory that is never taken from it: bytes"),
     Field::seen(&["swap"], "SWAP", 14, USAGE, |v| {
         Value::number(v.usage.as_ref().and_then(|u| u.swap))
     })
-    .new("swap in use: bytes"),
+    .extra("swap in use: bytes"),
     Field::seen(&["swap_limit"], "SWAP_LIMIT", 19, PAPER, |v| {
         about(v, |e| Value::limit(e.limits.memory.swap.map(Bytes::get)))
     })
-    .new("the most swap it may have: bytes"),
+    .extra("the most swap it may have: bytes"),
     Field::seen(&["oom_kills"], "OOM_KILLS", 9, HITS, |v| {
         Value::number(v.hits.and_then(|h| h.oom_kills))
     })
-    .new("processes killed for want of memory since its start"),
+    .extra("processes killed for want of memory since its start"),
     Field::seen(&["cpu_ns"], "CPU_NS", 18, USAGE, |v| {
         Value::number(v.usage.as_ref().and_then(|u| u.cpu.total_ns))
     })
-    .new("processor time since its start: nanoseconds"),
+    .extra("processor time since its start: nanoseconds"),
     Field::seen(&["cpu_percent"], "CPU%", 7, RATES, cpu_percent)
-        .new("processor time over 80 ms, in percent of one processor; in JSON only if asked for")
+        .extra("processor time over 80 ms, in percent of one processor; in JSON only if asked for")
         .if_asked(),
     Field::seen(&["cpu_throttled"], "CPU_THR", 10, HITS, |v| {
         Value::number(v.hits.and_then(|h| h.throttled).map(|t| t.throttled))
     })
-    .new("periods of 100 ms in which the cap made it wait, since its start"),
+    .extra("periods of 100 ms in which the cap made it wait, since its start"),
     Field::seen(&["io_read"], "IO_READ", 14, IO, |v| {
         Value::number(v.io.map(|io| io.read_bytes))
     })
-    .new("read from its disk since its start: bytes"),
+    .extra("read from its disk since its start: bytes"),
     Field::seen(&["io_write"], "IO_WRITE", 14, IO, |v| {
         Value::number(v.io.map(|io| io.write_bytes))
     })
-    .new("written to its disk since its start: bytes"),
+    .extra("written to its disk since its start: bytes"),
     Field::seen(&["io_read_ops"], "IO_RDOPS", 10, IO, |v| {
         Value::number(v.io.map(|io| io.read_ops))
     })
-    .new("read operations since its start"),
+    .extra("read operations since its start"),
     Field::seen(&["io_write_ops"], "IO_WROPS", 10, IO, |v| {
         Value::number(v.io.map(|io| io.write_ops))
     })
-    .new("write operations since its start"),
+    .extra("write operations since its start"),
     Field::seen(&["net_in"], "NET_IN", 14, TRAFFIC, |v| {
         Value::number(v.traffic.map(|(to, _)| to.bytes))
     })
-    .new("what came to it since it was made: bytes"),
+    .extra("what came to it since it was made: bytes"),
     Field::seen(&["net_out"], "NET_OUT", 14, TRAFFIC, |v| {
         Value::number(v.traffic.map(|(_, from)| from.bytes))
     })
-    .new("what left it since it was made: bytes"),
+    .extra("what left it since it was made: bytes"),
     Field::seen(&["net_in_packets"], "NET_INP", 12, TRAFFIC, |v| {
         Value::number(v.traffic.map(|(to, _)| to.packets))
     })
-    .new("the same in packets"),
+    .extra("the same in packets"),
     Field::seen(&["net_out_packets"], "NET_OUTP", 12, TRAFFIC, |v| {
         Value::number(v.traffic.map(|(_, from)| from.packets))
     })
-    .new("the same in packets"),
-    Field::seen(&["disk"], "DISK", 14, DISK, |v| Value::number(v.disk.used)).new("in use on its disk: bytes"),
+    .extra("the same in packets"),
+    Field::seen(&["disk"], "DISK", 14, DISK, |v| Value::number(v.disk.used)).extra("in use on its disk: bytes"),
     Field::seen(&["disk_limit"], "DISK_LIMIT", 14, DISK, |v| {
         Value::number(disk_limit(v))
     })
-    .new("what can be used of its disk: bytes"),
+    .extra("what can be used of its disk: bytes"),
     Field::seen(&["psi_cpu"], "PSI_CPU", 7, USAGE, |v| {
         pressure(v.usage.as_ref().and_then(|u| u.cpu_pressure.as_ref()))
     })
-    .new("percent of the last 10 s in which something in it waited for a processor"),
+    .extra("percent of the last 10 s in which something in it waited for a processor"),
     Field::seen(&["psi_memory"], "PSI_MEM", 7, USAGE, |v| {
         pressure(v.usage.as_ref().and_then(|u| u.memory_pressure.as_ref()))
     })
-    .new("the same for memory"),
+    .extra("the same for memory"),
     Field::seen(&["psi_io"], "PSI_IO", 7, USAGE, |v| {
         pressure(v.usage.as_ref().and_then(|u| u.io_pressure.as_ref()))
     })
-    .new("the same for disks"),
+    .extra("the same for disks"),
 ];
 
 const PAPER_AND_STATE: Aspects = Aspects::DEFINITION.and(Aspects::STATE);

@@ -12,12 +12,14 @@ use crate::vz::list::house;
 
 #[test]
 fn memory_of_the_host_and_of_each() {
-    let mut host = HostReading::default();
-    host.sizes = Figures::each(|f| match f {
-        Figure::Memory => Some(8 << 30),
-        Figure::Swap => Some(2 << 30),
-        _ => None,
-    });
+    let host = HostReading {
+        sizes: Figures::each(|f| match f {
+            Figure::Memory => Some(8 << 30),
+            Figure::Swap => Some(2 << 30),
+            _ => None,
+        }),
+        ..HostReading::default()
+    };
     let mut text = String::new();
     for (each, absolute) in [(false, false), (true, false), (true, true)] {
         text.push_str(&vzmemcheck::report(&house(), &host, each, absolute));

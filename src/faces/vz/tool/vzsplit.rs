@@ -137,14 +137,16 @@ mod tests {
 
     #[test]
     fn equal_parts_of_nine_tenths() {
-        let mut host = HostReading::default();
-        host.sizes = Figures::each(|f| match f {
-            Figure::Memory => Some(8 << 30),
-            Figure::Swap => Some(2 << 30),
-            Figure::Disk => Some(100 << 30),
-            Figure::Processes => Some(32_000),
-            _ => None,
-        });
+        let host = HostReading {
+            sizes: Figures::each(|f| match f {
+                Figure::Memory => Some(8 << 30),
+                Figure::Swap => Some(2 << 30),
+                Figure::Disk => Some(100 << 30),
+                Figure::Processes => Some(32_000),
+                _ => None,
+            }),
+            ..HostReading::default()
+        };
         let part = split(&host, 4, None).unwrap();
         assert_eq!(
             (part.memory, part.processes),
