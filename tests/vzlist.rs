@@ -96,6 +96,15 @@ fn clients_find_what_they_parse() {
     assert_eq!(all[0]["privvmpages"]["limit"], Value::Null, "unlimited");
     assert!(all[0]["ip"].is_array() && all[0]["laverage"].is_null() && all[0]["uptime"].is_u64());
     assert!(all[0]["net_in"].is_u64() && all[0]["cpu_ns"].as_u64().unwrap() > 0 && all[0]["disk"].is_u64());
+    assert!(all[0].get("cpu_percent").is_none(), "it would take 80 ms");
+    assert!(vz.value("cpu_percent", "101").parse::<f64>().is_ok());
+    // By the name that only the dialect knows.
+    h.ok(&["set", "db1", "openvz.NAME=Data Base"]);
+    assert_eq!(
+        vz.ok("vzlist", &["-H", "-o", "ctid,name", "Data Base"]).trim(),
+        "102 Data Base"
+    );
+    assert_eq!(vz.ok("vzlist", &["-H", "-o", "ctid", "web1"]).trim(), "101");
     // Others take numbers, one on a line.
     assert_eq!(
         vz.ok("vzlist", &["-a1"]).split_whitespace().collect::<Vec<_>>(),
@@ -251,6 +260,17 @@ fn small_tools_tell_of_ves() {
         "{traffic}"
     );
     assert_eq!(vz.run("vznetstat", &["-r"]).code, 1);
+    // A plan from a part of this host, and a sample that is one.
+    vz.ok("vzsplit", &["-n", "4", "-f", "quarter"]);
+    assert!(h.read("etc/plans/quarter.toml").contains("[memory]\nlimit = "));
+    h.ok(&["capacity", "--plan", "quarter"]);
+    assert_eq!(vz.run("vzsplit", &["-n", "4", "-f", "quarter"]).code, 1, "it is there");
+    h.write("sample", &vz.ok("vzsplit", &["-n", "4"]));
+    let sample = h.dir.join("sample").display().to_string();
+    assert!(vz.ok("vzcfgvalidate", &[&sample]).contains("success"));
+    h.write("sample", "DISKSPACE=\"2G:1G\"\n");
+    assert_eq!(vz.run("vzcfgvalidate", &[&sample]).code, 2);
+    assert_eq!(vz.run("vzcfgvalidate", &["-r", &sample]).code, 0);
 }
 
 /// The file of a VE that is asked inside.
