@@ -98,10 +98,12 @@ fn what_is_burnt_is_in_the_report_though_no_manager_ran() {
     h.ok(&["kill", "a"]);
     let after = usage(&h, &["--ve", "a"]);
     let more = |name: &str| number(&after, name) - number(&before, name);
-    // What starting, stopping and entering the VE took is in it too, and isn't known.
+    // What starting, stopping and entering the VE took is in it too, and isn't known: on a slow machine it may be more
+    // than we would think, but not more than a hundredth of what was burnt there.
     let overhead = more("cpu_ns").saturating_sub(burnt);
+    let borne = (400_000_000 * house::slowness()).max(burnt / 100);
     assert!(
-        more("cpu_ns") * 100 >= burnt * 99 && overhead < 400_000_000 * house::slowness(),
+        more("cpu_ns") * 100 >= burnt * 99 && overhead < borne,
         "{} of {burnt}",
         more("cpu_ns")
     );
@@ -212,7 +214,12 @@ fn traffic_that_is_used_up_keeps_its_tenants_ves_from_starting_and_is_billed() {
     h.ok(&["start", "web1"]);
     let out = h.sh("web1", &format!("ping -c 5 -i 0.1 -s 972 -w 20 {other} 2>&1"));
     assert!(out.contains("5 packets received"), "{out}");
-    // It runs, and what has passed so far is known all the same.
+    // It runs, and what has passed so far is known all the same: to who asks, now; to a start, as of two seconds ago.
+    let shown: Value = serde_json::from_str(&h.ok(&["tenant", "show", "acme", "--json"])).unwrap();
+    // And what IPv6 says of itself when an interface comes up.
+    let used = shown["traffic"]["used"].as_u64().unwrap();
+    assert!((10 * PACKET..11 * PACKET).contains(&used), "{used}");
+    assert_eq!(shown["traffic"]["ves"][0]["ve"], "web1");
     let refused = h.fails(6, &["start", "web2"]);
     assert!(
         refused.contains("of the 8KiB of traffic that tenant \"acme\" may have in 2"),
@@ -222,11 +229,6 @@ fn traffic_that_is_used_up_keeps_its_tenants_ves_from_starting_and_is_billed() {
         refused.contains("web1 has had ") && refused.contains("wait for 2"),
         "{refused}"
     );
-    let shown: Value = serde_json::from_str(&h.ok(&["tenant", "show", "acme", "--json"])).unwrap();
-    // And what IPv6 says of itself when an interface comes up.
-    let used = shown["traffic"]["used"].as_u64().unwrap();
-    assert!((10 * PACKET..11 * PACKET).contains(&used), "{used}");
-    assert_eq!(shown["traffic"]["ves"][0]["ve"], "web1");
     h.ok(&["destroy", "--force", "web1"]);
     h.fails(6, &["start", "web2"]);
     h.ok(&["tenant", "set", "acme", "traffic.month=1MiB"]);

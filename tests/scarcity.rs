@@ -182,6 +182,62 @@ fn memory() {
     assert!(failed[0] > 0 && failed.last() == Some(&0), "{failed:?}");
 }
 
+/// The manager, and who asks for what it has written, with little memory: with too little it is killed, which no VE
+/// notices, and the next goes on from where it was.
+#[test]
+fn memory_of_the_manager() {
+    let (h, neighbour) = lived_in();
+    let Some(group) = Group::new(&h, "memory") else {
+        println!("skipped because this host has no tree of groups for memory alone");
+        return;
+    };
+    let interval = "\n[metering]\ninterval = \"1s\"\n";
+    h.write("hostel.toml", &(h.read("hostel.toml") + interval));
+    let squeezed = |args: &[&str]| {
+        let mut command = group.command(&h);
+        command
+            .arg(hostel())
+            .arg("--config")
+            .arg(h.dir.join("hostel.toml"))
+            .args(args);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    };
+    let measured = || {
+        let said = h.run(&["report", "--last", "1h", "--ve", NEIGHBOUR, "--format", "json"]);
+        let rows: serde_json::Value = serde_json::from_str(&said.out).unwrap_or_default();
+        rows[0]["usage"]["running_ns"].as_u64().unwrap_or(0)
+    };
+    group.limit("memory.limit_in_bytes", 1 << 20);
+    let ended = squeezed(&["manager"]).output().unwrap();
+    assert!(!ended.status.success(), "1 MiB is enough: {ended:?}");
+    group.limit("memory.limit_in_bytes", 24 << 20);
+    let mut before = 0;
+    for _ in 0..2 {
+        let mut manager = squeezed(&["manager"]).spawn().unwrap();
+        let lock = h.run.join("locks/manager.lock");
+        h.until("the manager works", 20, || lock.metadata().is_ok_and(|m| m.len() > 0));
+        // Twice, so that there is something between two looks.
+        for _ in 0..2 {
+            h.until("it measures", 20, || measured() > before + 1_000_000_000);
+            before = measured();
+        }
+        for args in [&["list"][..], &["report", "--by", "ve"], &["ledger", "verify"]] {
+            let ran: Ran = squeezed(args).output().unwrap().into();
+            assert!(ran.code == 0 && !ran.out.is_empty(), "{args:?}: {ran:?}");
+        }
+        assert!(manager.try_wait().unwrap().is_none(), "24 MiB are too few");
+        // `timeout` stands before it and hands the signal on.
+        house::signal(&manager, rustix::process::Signal::TERM);
+        manager.wait().unwrap();
+    }
+    assert_eq!(h.status(NEIGHBOUR, "pid").as_u64(), Some(neighbour));
+    assert!(h.audit().is_empty());
+}
+
 /// A house whose directory below /run is a small tmpfs of its own.
 struct SmallRun(Option<House>);
 

@@ -73,7 +73,11 @@ fn known_loads_are_shown_as_they_are() {
                 "{table}"
             );
         }
-        assert!(idle < burner, "{table}");
+        // A cap of 0.3 lets it run for thirty of a hundred milliseconds, and longer breaks follow where it was let run on
+        // for longer: in an interval that begins late, and so is short, it may not run at all.
+        if table["ns"].as_u64().unwrap() >= 300_000_000 {
+            assert!(idle < burner, "{table}");
+        }
         assert_eq!(row(table, "burner")["cpu"]["limit"], 0.3);
         assert_eq!(row(table, "burner")["tenant"], "acme");
         // What the file takes is on the disk, and what was written of it passed through memory.

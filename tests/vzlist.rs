@@ -263,7 +263,7 @@ fn small_tools_tell_of_ves() {
     // A plan from a part of this host, and a sample that is one.
     vz.ok("vzsplit", &["-n", "4", "-f", "quarter"]);
     assert!(h.read("etc/plans/quarter.toml").contains("[memory]\nlimit = "));
-    h.ok(&["capacity", "--plan", "quarter"]);
+    h.ok(&["capacity", "quarter"]);
     assert_eq!(vz.run("vzsplit", &["-n", "4", "-f", "quarter"]).code, 1, "it is there");
     h.write("sample", &vz.ok("vzsplit", &["-n", "4"]));
     let sample = h.dir.join("sample").display().to_string();

@@ -112,6 +112,11 @@ impl Dirs {
         self.paths.run.join("usage")
     }
 
+    /// When what a tenant's VEs have passed was entered last on the occasion of a start.
+    pub fn caught_up(&self, tenant: &TenantName) -> PathBuf {
+        self.run_usage().join(format!("{tenant}.at"))
+    }
+
     /// Definitions of networks and tenants as they were when rules were last made of them.
     pub fn standing(&self) -> PathBuf {
         self.paths.run.join("standing")

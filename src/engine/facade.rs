@@ -27,12 +27,14 @@ mod owner;
 mod processes;
 mod query;
 mod report;
+mod report_groups;
 mod set;
 mod settle;
 mod stat;
 mod template;
 mod tenant;
 mod tenant_json;
+mod tenant_status;
 #[cfg(test)]
 pub(crate) mod tests;
 mod traffic;
@@ -90,6 +92,8 @@ pub trait Progress: Sync {
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) host: Arc<Host>,
+    /// What was seen of VEs, for who looks again.
+    pub(crate) seen: stat::Seen,
 }
 
 /// A VE as named in answers.
@@ -290,7 +294,10 @@ impl Engine {
     pub fn open(config: &Path, wait_lock: Duration) -> Result<Self> {
         let host = Host::open(config, wait_lock)?;
         host.reserve.refill();
-        Ok(Self { host })
+        Ok(Self {
+            host,
+            seen: stat::Seen::default(),
+        })
     }
 
     /// What operations run with.

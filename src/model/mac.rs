@@ -22,6 +22,9 @@ pub struct MacError(String);
 /// Marks Hostel's among the locally administered addresses: 02 (local, unicast), then 'h'.
 const PREFIX: [u8; 2] = [0x02, 0x68];
 
+/// In the third byte of the addresses of host ends.
+const HOST_END: u8 = 0x10;
+
 impl Mac {
     /// What the addresses of all VEs' own ends have in common: these bytes, where the mask has ones.
     pub const OF_GUESTS: [[u8; 6]; 2] = [[PREFIX[0], PREFIX[1], 0, 0, 0, 0], [0xff, 0xff, 0xf0, 0, 0, 0]];
@@ -33,7 +36,7 @@ impl Mac {
 
     /// The address of the host's end.
     pub fn host(id: VeId, index: u8) -> Self {
-        Self::of(id, index, 0x10)
+        Self::of(id, index, HOST_END)
     }
 
     /// Ids have 20 bits, so the high half of the third byte is free to tell the ends apart.
@@ -61,6 +64,12 @@ impl Mac {
     pub const fn is_unicast(self) -> bool {
         let [first, ..] = self.0;
         first & 1 == 0 && !matches!(self.0, [0, 0, 0, 0, 0, 0])
+    }
+
+    /// Is it one of those that host ends have, whichever VE's?
+    pub const fn is_of_host(self) -> bool {
+        let [first, second, third, ..] = self.0;
+        first == PREFIX[0] && second == PREFIX[1] && third & 0xf0 == HOST_END
     }
 
     /// The six bytes.

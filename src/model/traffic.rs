@@ -161,6 +161,28 @@ impl Traffic {
         true
     }
 
+    /// The sums over all interfaces with what counters have counted since, in order: as if it had been taken in.
+    pub fn totals_with(&self, readings: &[Reading]) -> Vec<(Flow, Amount)> {
+        let mut totals: Vec<(&Flow, Amount)> = Vec::with_capacity(readings.len());
+        let mut add = |flow, more: Amount| match totals.iter_mut().find(|(other, _)| *other == flow) {
+            Some((_, total)) => *total = total.plus(more),
+            None => totals.push((flow, more)),
+        };
+        for sum in &self.sums {
+            add(&sum.flow, sum.total);
+        }
+        for reading in readings.iter().filter(|reading| !self.has(reading)) {
+            let same = |sum: &&Sum| sum.interface == reading.interface && sum.flow == reading.flow;
+            let sum = self.sums.iter().find(same).filter(|sum| sum.mark == reading.mark);
+            let more = reading.amount.since(sum.map(|sum| sum.counted).unwrap_or_default());
+            if more != Amount::default() {
+                add(&reading.flow, more);
+            }
+        }
+        totals.sort_unstable_by_key(|(flow, _)| *flow);
+        totals.into_iter().map(|(flow, total)| (flow.clone(), total)).collect()
+    }
+
     /// The sums over all interfaces, in order.
     pub fn totals(&self) -> BTreeMap<Flow, Amount> {
         let mut totals: BTreeMap<Flow, Amount> = BTreeMap::new();
@@ -235,7 +257,9 @@ mod tests {
                 for (step, (more, written)) in steps.iter().enumerate() {
                     counter += more;
                     let mut taken = kept.clone();
-                    taken.take_in(&[reading("hv1.0", &life.to_string(), counter)]);
+                    let read = [reading("hv1.0", &life.to_string(), counter)];
+                    taken.take_in(&read);
+                    prop_assert_eq!(Vec::from_iter(taken.totals()), kept.totals_with(&read));
                     // A counter is removed only after it was written down.
                     if *written || step + 1 == steps.len() {
                         kept = taken;

@@ -1,5 +1,6 @@
 //! Which process is which, for certain.
 
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -22,12 +23,34 @@ pub fn status_of_dead(init: Init) -> Option<i32> {
     fields.get(49).filter(|_| dead)?.parse().ok()
 }
 
+/// Is it seen to live, by one look that takes no descriptor? False says nothing: of a process whose first thread has ended,
+/// all other threads may go on.
+pub fn is_seen(init: Init) -> bool {
+    let lives = |stat: &str| {
+        let state = stat.rsplit_once(')')?.1.trim_start().bytes().next()?;
+        Some(start_time(stat)? == init.start_time && !b"ZXx".contains(&state))
+    };
+    read(init.pid).is_ok_and(|stat| lives(&stat) == Some(true))
+}
+
 /// Names a process that is known to exist (our own child, or one held by a descriptor).
 pub fn identify(pid: u32) -> Result<Init> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = std::fs::read_to_string(&path).step("read", &path)?;
-    let start_time = start_time(&stat).ok_or_else(|| Failure::new("read", path, "it has no start time"))?;
+    let start_time = start_time(&read(pid)?);
+    let start_time = start_time.ok_or_else(|| Failure::new("read", path(pid), "it has no start time"))?;
     Ok(Init { pid, start_time })
+}
+
+fn path(pid: u32) -> String {
+    format!("/proc/{pid}/stat")
+}
+
+fn read(pid: u32) -> Result<String> {
+    // The kernel gives all of it at once: fifty numbers, and a command that has no more than 64 bytes.
+    let mut stat = [0; 2048];
+    let length = std::fs::File::open(path(pid))
+        .and_then(|mut file| file.read(&mut stat))
+        .step("read", path(pid))?;
+    Ok(String::from_utf8_lossy(stat.get(..length).unwrap_or_default()).into_owned())
 }
 
 /// A descriptor of exactly that process; refused if the number has gone to another since.
@@ -69,6 +92,7 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(status_of_dead(init), Some(3 << 8));
+        assert!(!is_seen(init));
         let other = Init {
             start_time: init.start_time + 1,
             ..init
@@ -82,12 +106,13 @@ mod tests {
     #[test]
     fn a_reused_number_is_refused() {
         let me = identify(std::process::id()).unwrap();
-        assert!(open(me).is_ok());
-        let other = open(Init {
+        assert!(open(me).is_ok() && is_seen(me));
+        let other = Init {
             start_time: me.start_time + 1,
             ..me
-        })
-        .unwrap_err();
+        };
+        assert!(!is_seen(other));
+        let other = open(other).unwrap_err();
         assert_eq!(other.errno, Some(libc::ESRCH));
     }
 }

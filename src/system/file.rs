@@ -2,10 +2,11 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::{CWD, Mode, OFlags};
 use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
@@ -79,10 +80,33 @@ pub fn read(path: &Path) -> Result<String> {
 /// Reads a text file whole; `None` if there is none.
 pub fn read_opt(path: &Path) -> Result<Option<String>> {
     reach("read", path)?;
-    match fs::read_to_string(path) {
+    match read_small(path) {
         Ok(text) => Ok(Some(text)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::os("read", path.display(), e)),
+    }
+}
+
+/// The text of a file that is small as a rule, in as few calls as can be: many are read for a list of all VEs. A file whose
+/// end comes sooner than there is room for has ended.
+pub fn read_small(path: &Path) -> std::io::Result<String> {
+    let mut text = Vec::with_capacity(4096);
+    read_into(CWD, path, &mut text)?;
+    String::from_utf8(text).map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidData, e))
+}
+
+/// The same below a directory that is open, into a buffer that is used again and again.
+pub(crate) fn read_into(dir: BorrowedFd<'_>, path: &Path, text: &mut Vec<u8>) -> std::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, path, flags, Mode::empty())?;
+    text.clear();
+    loop {
+        text.reserve(512);
+        let room = text.capacity() - text.len();
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(&file, rustix::buffer::spare_capacity(text)))?;
+        if read < room {
+            return Ok(());
+        }
     }
 }
 

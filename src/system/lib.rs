@@ -17,6 +17,7 @@ mod fake;
 pub mod faults;
 pub mod file;
 pub mod firewall;
+pub mod heap;
 mod helper;
 pub mod kernel_log;
 pub mod load;

@@ -65,8 +65,13 @@ pub fn read(proc: &Path, sys: &Path, data: &Path) -> Load {
             .as_ref()
             .map(|s| s.f_blocks.saturating_sub(s.f_bfree).saturating_mul(s.f_frsize)),
         disk_size: disk.as_ref().map(|s| s.f_blocks.saturating_mul(s.f_frsize)),
-        io: text("diskstats").map(|t| diskstats(&t, |name| sys.join("block").join(name).join("device").exists())),
+        io: text("diskstats").map(|t| diskstats(&t, |name| is_disk(sys, name))),
     }
+}
+
+/// Loop devices never are, and a host of a thousand VEs has as many.
+fn is_disk(sys: &Path, name: &str) -> bool {
+    !name.starts_with("loop") && sys.join("block").join(name).join("device").exists()
 }
 
 fn ticks() -> Option<u64> {

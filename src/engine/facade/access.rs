@@ -217,10 +217,11 @@ impl Host {
             peers,
             ..Change::default()
         };
-        self.access
-            .change(&self.access_table(), &change)
-            .map(drop)
-            .map_err(Error::from)
+        if !self.access.change(&self.access_table(), &change)? {
+            // Somebody has changed the table since it was looked at.
+            self.reload_access(None, None)?;
+        }
+        Ok(())
     }
 
     /// How a VE that runs stands to its definition.

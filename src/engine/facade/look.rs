@@ -16,7 +16,7 @@ use hostel_model::stat::{Figures, Kind, interval};
 use hostel_model::state::State;
 use hostel_model::traffic::{Amount, Direction, Reading};
 use hostel_model::units::Bytes;
-use hostel_system::cgroup::{DeviceIo, Hits, Usage};
+use hostel_system::cgroup::{DeviceIo, Hits, Usage, Want};
 use hostel_system::disk;
 
 use super::Engine;
@@ -43,24 +43,41 @@ impl Aspects {
     pub const STATE: Self = Self(1 << 1);
     /// What it is to be: four files and more.
     pub const DEFINITION: Self = Self(1 << 2 | Self::RECORD.0);
-    /// What it uses: ten files of its control group.
+    /// Memory, processes and processor time that it uses.
     pub const USAGE: Self = Self(1 << 3 | Self::STATE.0);
-    /// How often it ran into its limits: some files more.
-    pub const HITS: Self = Self(1 << 4 | Self::STATE.0);
+    /// Swap that it uses.
+    pub const SWAP: Self = Self(1 << 4 | Self::USAGE.0);
+    /// How long its tasks have waited.
+    pub const WAITS: Self = Self(1 << 5 | Self::USAGE.0);
+    /// How often it ran into its limits: as many files again.
+    pub const HITS: Self = Self(1 << 6 | Self::STATE.0);
     /// How full its disk is.
-    pub const DISK: Self = Self(1 << 5 | Self::STATE.0 | Self::RECORD.0);
+    pub const DISK: Self = Self(1 << 7 | Self::STATE.0 | Self::RECORD.0);
     /// What it has read and written.
-    pub const IO: Self = Self(1 << 6 | Self::USAGE.0 | Self::RECORD.0);
+    pub const IO: Self = Self(1 << 8 | Self::USAGE.0 | Self::RECORD.0);
     /// What passed its interfaces: all counters of all VEs, once.
-    pub const TRAFFIC: Self = Self(1 << 7 | Self::RECORD.0);
+    pub const TRAFFIC: Self = Self(1 << 9 | Self::RECORD.0);
     /// What it uses per second: two readings and 80 ms between them.
-    pub const RATES: Self = Self(1 << 8);
+    pub const RATES: Self = Self(1 << 10);
     /// Its row of each beancounter.
-    pub const BEANCOUNTERS: Self = Self(Self::DEFINITION.0 | Self::USAGE.0 | Self::HITS.0);
+    pub const BEANCOUNTERS: Self = Self(Self::DEFINITION.0 | Self::SWAP.0 | Self::HITS.0);
 
     /// Both.
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What of a VE's control groups has to be read; `None`: nothing.
+    fn want(self) -> Option<Want> {
+        let parts = [
+            (Self::SWAP, Want::LEVELS),
+            (Self::WAITS, Want::WAITS),
+            (Self::HITS, Want::ALL_HITS),
+            (Self::IO, Want::IO),
+        ];
+        let asked = self.has(Self::USAGE) || self.has(Self::HITS);
+        let all = parts.into_iter().filter(|(part, _)| self.has(*part));
+        asked.then(|| all.fold(Want::GLANCE, |want, (_, more)| want.with(more)))
     }
 
     /// Are all of these among them?
@@ -334,11 +351,10 @@ impl Host {
         look.state = Some(now);
         look.pid = init.map(|init| init.pid);
         look.uptime = init.and_then(|init| self.guests.age(init));
-        if aspects.has(Aspects::USAGE) && init.is_some() {
-            look.usage = self.cgroups.usage(id).ok();
-        }
-        if aspects.has(Aspects::HITS) && init.is_some() {
-            look.hits = Some(self.cgroups.hits(id));
+        if let (Some(want), Some(_)) = (aspects.want(), init)
+            && let Ok((usage, hits)) = self.cgroups.measure(id, want)
+        {
+            (look.usage, look.hits) = (Some(usage), Some(hits));
         }
         let Some(state) = state else { return };
         if aspects.has(Aspects::DISK) && (init.is_some() || now == State::Stopped) {

@@ -11,7 +11,6 @@ use hostel_system::cgroup::Hits;
 
 use super::Engine;
 use crate::error::Result;
-use crate::shares;
 
 /// What a family's values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,17 +59,8 @@ impl Engine {
 
     /// Reads everything once.
     pub fn metrics(&self) -> Result<Vec<Family>> {
-        let now = self.meter().read()?;
-        let running: Vec<VeId> = now
-            .ves
-            .iter()
-            .filter(|(_, ve)| ve.life.is_some())
-            .map(|(id, _)| *id)
-            .collect();
-        let hits = shares::each(&running, |ids| {
-            ids.iter().map(|id| (*id, self.host.cgroups.hits(*id))).collect()
-        });
-        Ok(families(&now, &hits.into_iter().collect()))
+        let (now, hits) = self.meter().read_with_limits()?;
+        Ok(families(&now, &hits))
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use hostel_model::definition::Network;
 use hostel_model::id::{NetworkName, VeId};
-use hostel_model::openvz::{Facts, Held, InterfaceFacts, render};
+use hostel_model::openvz::{Conf, Facts, Held, InterfaceFacts, render};
 use hostel_model::request::VeRef;
 use hostel_model::resolve::Effective;
 use hostel_system::file;
@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::ve::record::{InterfaceState, VeState};
 use crate::ve::registry::Catalogue;
+
+/// What libvirt's line in a CTID.conf begins with.
+const UUID: &str = "#UUID:";
 
 impl Engine {
     /// What a VE is to be, all told.
@@ -90,7 +93,12 @@ impl Host {
             return Ok(file::remove_file(&path)?);
         };
         let effective = self.effective(&state.name, &mut Catalogue::default())?;
-        let text = render(&effective, &self.openvz_facts(&state));
+        let mut text = render(&effective, &self.openvz_facts(&state));
+        // libvirt keeps its own name of it there.
+        let old = file::read_opt(&path)?.unwrap_or_default();
+        if let Some(uuid) = Conf::parse(&old).0.after(UUID) {
+            text = format!("{UUID} {uuid}\n{text}");
+        }
         file::write_atomic(&path, text.as_bytes(), 0o600).map_err(Error::from)
     }
 

@@ -7,6 +7,7 @@ use hostel_model::id::{TenantName, VeId};
 use hostel_model::request::{Action, Selection, VeRef};
 use hostel_model::resolve::Effective;
 use hostel_model::state::{State, judge};
+use hostel_system::cgroup::Want;
 use hostel_system::criu::{blockers, unkept_ipc, visitors};
 use hostel_system::disk::Disks;
 use hostel_system::process::{Init, Request};
@@ -292,7 +293,7 @@ impl Host {
 
     fn measured(&self, row: &mut VeStatus, id: VeId, driver: &dyn Disks, init: Init) {
         row.disk = driver.glance(&self.dirs.ve(id), Some(&self.root_of(init)));
-        if let Ok(usage) = self.cgroups.usage(id) {
+        if let Ok((usage, _)) = self.cgroups.measure(id, Want::GLANCE) {
             row.memory = usage.memory;
             row.cpu_ns = usage.cpu.total_ns;
             row.processes = usage.processes;

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use hostel_model::definition::Prices;
 use hostel_model::prices::Bill;
-use hostel_model::usage::{Amounts, Counter, DAY, HOUR, Hours, Interval, Level, Sums, Time};
+use hostel_model::usage::{Counter, Level, Sums, Time};
 use hostel_system::file;
 use serde::Serialize;
 
 use super::fleet::{Books, date, nobody};
+use super::report_groups::{Groups, Parties};
 use super::{Engine, Progress};
 use crate::error::{Class, Error, Result, chain};
-use crate::ledger::{Ledger, Line, MANAGER, Said, Verified};
+use crate::ledger::{Ledger, Line, MANAGER, Party, Piece, Said, Verified};
 use crate::manager::Sampler;
 use crate::ve::record::VeState;
 
@@ -63,60 +64,12 @@ pub struct Row {
     pub p95: Option<[u64; 2]>,
 }
 
-/// Of one group: what each VE has used, and what passed in each hour.
-#[derive(Default)]
-struct Group {
-    ves: BTreeMap<String, Amounts>,
-    hours: Hours,
-}
-
-impl Group {
-    fn add(&mut self, life: &str, piece: &Interval) {
-        self.hours.add(piece);
-        match self.ves.get_mut(life) {
-            Some(amounts) => amounts.add(&piece.amounts),
-            None => drop(self.ves.insert(life.to_owned(), piece.amounts.clone())),
-        }
-    }
-
-    fn row(&self, group: Option<String>) -> Row {
-        let mut sums = Sums::default();
-        let mut peaks = Level::ALL.map(|level| (level.name(), None));
-        for amounts in self.ves.values() {
-            sums.add(amounts);
-            for (level, peak) in Level::ALL.into_iter().zip(&mut peaks) {
-                peak.1 = peak.1.max(amounts.level(level).peak);
-            }
-        }
-        Row {
-            group,
-            ves: self.ves.len(),
-            sums,
-            peaks: peaks.to_vec(),
-            p95: self.hours.p95(),
-        }
-    }
-}
-
-/// The pieces of an interval in periods of this length, each with the beginning of its period.
-fn pieces(interval: &Interval, period: i64) -> Vec<(i64, Interval)> {
-    let piece = |(begins, amounts): (i64, Amounts)| {
-        let piece = Interval {
-            from_ns: begins.max(interval.from_ns),
-            to_ns: begins.saturating_add(period).min(interval.to_ns),
-            amounts,
-        };
-        (begins, piece)
-    };
-    interval.by_period(period).into_iter().map(piece).collect()
-}
-
 impl Whose {
-    fn has(&self, line: &Line, name: &str, tenant: &str) -> bool {
+    fn has(&self, party: &Party) -> bool {
         match self {
             Self::All => true,
-            Self::Tenant(wanted) => tenant == wanted,
-            Self::Ve(wanted) => name == wanted || line.id.to_string() == *wanted,
+            Self::Tenant(wanted) => party.tenant == *wanted,
+            Self::Ve(wanted) => party.name == *wanted || party.id.to_string() == *wanted,
         }
     }
 }
@@ -177,44 +130,32 @@ impl Engine {
         by: By,
         progress: &dyn Progress,
     ) -> Result<Vec<Row>> {
-        let mut source = self.source_of(books, window, progress)?;
-        // A name and a number may have been those of several VEs one after the other: each has a row.
-        let (mut all, mut groups) = (Group::default(), BTreeMap::<(String, i64), Group>::new());
-        source.each((window.from_ns, window.to_ns), false, &mut |line| {
-            let Said::Usage(interval, terms) = &line.said else {
-                return Ok(());
-            };
-            if !whose.has(&line, &terms.name, &terms.tenant) {
-                return Ok(());
-            }
-            let Some(interval) = interval.within(window.from_ns, window.to_ns) else {
-                return Ok(());
-            };
-            let pieces = match by {
-                By::Day => pieces(&interval, DAY),
-                By::Hour => pieces(&interval, HOUR),
-                By::Tenant | By::Ve | By::Plan | By::Host => vec![(interval.from_ns, interval)],
-            };
-            for (begins, piece) in pieces {
-                let name = match by {
-                    By::Tenant => (terms.tenant.clone(), 0),
-                    By::Ve if line.host.is_empty() => (format!("{} ({})", terms.name, line.id), line.refers.0),
-                    By::Ve => (format!("{} ({} on {})", terms.name, line.id, line.host), line.refers.0),
-                    By::Host => (line.host.clone(), 0),
-                    By::Plan => (terms.plan.clone(), 0),
-                    By::Day | By::Hour => (date(begins), 0),
-                };
-                for group in [&mut all, groups.entry(name).or_default()] {
-                    group.add(&line.life, &piece);
+        let mut groups = Groups::by(by);
+        let time = (window.from_ns, window.to_ns);
+        if *books == Books::Own {
+            self.bring_up(progress);
+            self.existing()?
+                .tally(time, by == By::Hour, &|party| whose.has(party), &mut |party, piece| {
+                    groups.add(party, &piece)
+                })?;
+        } else {
+            let mut parties = Parties::default();
+            let mut source = self.source_of(books, window, progress)?;
+            source.each(time, false, &mut |line| {
+                if let Said::Usage(interval, terms) = &line.said
+                    && let Some(piece) = interval.within(window.from_ns, window.to_ns)
+                    && let party = parties.of(&line, terms)
+                    && whose.has(party)
+                {
+                    groups.add(party, &Piece::Record(&piece));
                 }
-            }
-            Ok(())
-        })?;
-        if all.ves.is_empty() {
+                Ok(())
+            })?;
+        }
+        if groups.is_empty() {
             self.know(books, whose)?;
         }
-        let rows = groups.into_iter().map(|((name, _), group)| group.row(Some(name)));
-        Ok(std::iter::once(all.row(None)).chain(rows).collect())
+        Ok(groups.rows())
     }
 
     /// What the rows of a report come to by prices.toml: all together first, then a bill each.

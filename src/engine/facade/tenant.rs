@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hostel_model::budget::{Budget, Take, passed, sum};
+use hostel_model::budget::{Budget, Take, passed};
 use hostel_model::definition::Tenant;
 use hostel_model::edit::{EditError, edit_tenant};
 use hostel_model::id::{TenantName, VeId, VeName};
@@ -12,9 +12,11 @@ use hostel_model::units::Bytes;
 use hostel_system::file;
 use serde::Serialize;
 
+use super::tenant_status::{finite, status};
 use super::{Engine, Progress, SetReport};
-use crate::error::{Class, Error, Result, chain};
+use crate::error::{Class, Error, Result};
 use crate::host::Host;
+use crate::ledger::Ledger;
 use crate::ve::registry::Catalogue;
 
 /// A tenant as it stands.
@@ -106,9 +108,16 @@ impl Engine {
     /// All tenants, in order of name.
     pub fn tenants(&self) -> Result<Vec<TenantStatus>> {
         let mut catalogue = Catalogue::default();
+        // All VEs are looked at once, and the ledger is opened once, however many tenants there are.
+        let mut takes = self.host.all_takes(&mut catalogue)?;
+        let mut ledger = Ledger::open_existing(&self.host.dirs.ledger());
         let names = self.host.names_of("tenants").into_iter();
         let names = names.filter_map(|name| name.parse::<TenantName>().ok());
-        names.map(|name| Ok(self.stands(&name, &mut catalogue)?.0)).collect()
+        let stands = |name: TenantName| {
+            let takes = takes.remove(&name).unwrap_or_default();
+            Ok(self.stands(&name, takes, &mut catalogue, &mut ledger)?.0)
+        };
+        names.map(stands).collect()
     }
 
     /// One tenant, and what each of its VEs takes.
@@ -122,13 +131,21 @@ impl Engine {
             }
             _ => {}
         }
-        self.stands(name, &mut catalogue)
+        let takes = self.host.takes(name, &mut catalogue)?;
+        let mut ledger = Ledger::open_existing(&self.host.dirs.ledger());
+        self.stands(name, takes, &mut catalogue, &mut ledger)
     }
 
-    fn stands(&self, name: &TenantName, catalogue: &mut Catalogue) -> Result<(TenantStatus, Vec<TenantVe>)> {
+    fn stands(
+        &self,
+        name: &TenantName,
+        all: Vec<(VeId, Take)>,
+        catalogue: &mut Catalogue,
+        ledger: &mut Result<Option<Ledger>>,
+    ) -> Result<(TenantStatus, Vec<TenantVe>)> {
         let tenant = catalogue.tenant(&self.host, name).cloned();
         let (mut takes, mut running, mut ves) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, take) in self.host.takes(name, catalogue)? {
+        for (id, take) in all {
             let reality = self.host.reality(id)?;
             if reality.init.is_some() {
                 running.push(take.clone());
@@ -145,7 +162,7 @@ impl Engine {
             });
             takes.push(take);
         }
-        let traffic = tenant.as_ref().ok().map(|tenant| self.traffic_of(tenant));
+        let traffic = tenant.as_ref().ok().map(|tenant| self.traffic_of(tenant, ledger));
         let status = TenantStatus {
             traffic,
             ..status(name, tenant, &takes, &running)
@@ -153,8 +170,9 @@ impl Engine {
         Ok((status, ves))
     }
 
-    fn traffic_of(&self, tenant: &Tenant) -> TrafficStatus {
-        let (month, ves) = self.host.passed_this_month(&tenant.name).ok().unzip();
+    fn traffic_of(&self, tenant: &Tenant, ledger: &mut Result<Option<Ledger>>) -> TrafficStatus {
+        let passed = |ledger: &mut Option<Ledger>| self.host.passed_by(ledger.as_mut(), &tenant.name).ok();
+        let (month, ves) = ledger.as_mut().ok().and_then(passed).unzip();
         TrafficStatus {
             month: month.map(|month| month.name).unwrap_or_default(),
             used: ves.as_deref().map(monthly::sum),
@@ -320,68 +338,6 @@ impl Host {
         }
         Ok(())
     }
-}
-
-fn status(name: &TenantName, tenant: Result<Tenant>, takes: &[Take], running: &[Take]) -> TenantStatus {
-    let bare = TenantStatus {
-        name: name.to_string(),
-        state: "broken",
-        problem: None,
-        suspended: None,
-        description: None,
-        contact: None,
-        tags: Vec::new(),
-        share: None,
-        plans: None,
-        templates: None,
-        networks: None,
-        ves: takes.len(),
-        running: running.len(),
-        budgets: Vec::new(),
-        traffic: None,
-    };
-    let tenant = match tenant {
-        Ok(tenant) => tenant,
-        Err(e) => {
-            return TenantStatus {
-                problem: Some(chain(&e)),
-                ..bare
-            };
-        }
-    };
-    let budget = |budget: Budget| BudgetStatus {
-        budget,
-        unit: budget.unit(),
-        used: finite(sum(budget, takes)),
-        running: finite(sum(budget, running)),
-        limit: budget.of(&tenant),
-    };
-    TenantStatus {
-        state: if tenant.suspended.is_some() {
-            "suspended"
-        } else {
-            "active"
-        },
-        budgets: Budget::ALL.into_iter().map(budget).collect(),
-        share: tenant.share.map(|share| share.to_string()),
-        plans: tenant.plans.as_deref().map(texts),
-        templates: tenant.templates.as_deref().map(texts),
-        networks: tenant.networks.as_deref().map(texts),
-        tags: texts(&tenant.tags),
-        suspended: tenant.suspended,
-        description: tenant.description,
-        contact: tenant.contact,
-        ..bare
-    }
-}
-
-fn texts<T: ToString>(all: &[T]) -> Vec<String> {
-    all.iter().map(ToString::to_string).collect()
-}
-
-/// An amount, unless it is that of a VE without limit.
-fn finite(amount: u64) -> Option<u64> {
-    (amount != u64::MAX).then_some(amount)
 }
 
 fn unknown(host: &Host, name: &TenantName) -> Error {

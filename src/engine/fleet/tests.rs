@@ -37,15 +37,16 @@ fn ledger(host: &Host) -> Ledger {
 /// Minutes in which this VE runs, from the first to before the last.
 fn live(host: &Host, ve: &str, tenant: &str, minutes: std::ops::Range<u64>) {
     let all: Vec<_> = minutes.map(|n| reading(ve, n * 60, tenant)).collect();
-    ledger(host).enter(&all).unwrap();
+    ledger(host).enter(&all, &mut Vec::new()).unwrap();
 }
 
 fn thin(host: &Host, hours: i64) {
     let policy = Policy {
         samples_ns: 12 * HOUR,
         hours_ns: DAY,
+        wait_ns: 0,
     };
-    ledger(host).thin(MONTH + hours * HOUR, policy).unwrap();
+    ledger(host).thin(MONTH + hours * HOUR, policy, &|| ()).unwrap();
 }
 
 fn forward(host: &Arc<Host>) -> crate::error::Result<Sent> {

@@ -1,16 +1,21 @@
 //! Taking readings of VEs.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_model::state::State;
-use hostel_model::traffic::{Amount, Flow};
-use hostel_model::usage::{Condition, Counter, Level, Moment, Owner, Reading, Run, Terms};
-use hostel_system::cgroup::{DeviceIo, Hits, Pressure, Usage};
+use hostel_model::traffic::{Amount, Flow, Reading as Counter};
+use hostel_model::usage::{Condition, Counter as Meter, Level, Moment, Owner, Reading, Run, Terms};
+use hostel_system::cgroup::{DeviceIo, Hits, Pressure, Usage, Want};
 use hostel_system::process::Init;
 use sha2::{Digest, Sha256};
 
 use super::record::hex;
+use crate::error::Result;
 use crate::host::Host;
+use crate::ve::reality::Reality;
 use crate::ve::record::{RunRecord, VeState};
 use crate::ve::registry::Catalogue;
 
@@ -24,6 +29,51 @@ pub(crate) struct Passed {
     pub flows: Vec<(Flow, Amount)>,
     /// When the first of it was read, in nanoseconds since the host's boot.
     pub from_ns: u64,
+}
+
+/// What is read of control groups for the ledger.
+pub(crate) const METERED: Want = Want::USAGE;
+
+/// How a VE is looked at: by who sees it for the first time, or by who knows it from before.
+pub(crate) trait Eyes {
+    /// How it is.
+    fn reality(&mut self, host: &Host, id: VeId) -> Result<Reality>;
+    /// Does its init live?
+    fn alive(&mut self, host: &Host, init: Init) -> bool;
+    /// What its control groups tell, of the run of this init.
+    fn measure(&mut self, host: &Host, id: VeId, init: Init) -> Result<(Usage, Hits)>;
+    /// What went to and from its disk.
+    fn io(&mut self, host: &Host, state: &VeState, usage: &Usage) -> Option<DeviceIo>;
+    /// Is its disk looked at? That may take as long as the disk likes.
+    fn sees_disks(&self) -> bool;
+}
+
+/// All is looked up.
+pub(crate) struct Afresh {
+    /// Its disk, too.
+    pub disk: bool,
+}
+
+impl Eyes for Afresh {
+    fn reality(&mut self, host: &Host, id: VeId) -> Result<Reality> {
+        host.reality(id)
+    }
+
+    fn alive(&mut self, host: &Host, init: Init) -> bool {
+        host.guests.alive(init)
+    }
+
+    fn measure(&mut self, host: &Host, id: VeId, _: Init) -> Result<(Usage, Hits)> {
+        Ok(host.cgroups.measure(id, METERED)?)
+    }
+
+    fn io(&mut self, host: &Host, state: &VeState, usage: &Usage) -> Option<DeviceIo> {
+        host.io_of(state, usage)
+    }
+
+    fn sees_disks(&self) -> bool {
+        self.disk
+    }
 }
 
 /// The terms that a definition comes to.
@@ -73,25 +123,25 @@ fn fill(reading: &mut Reading, usage: &Usage, hits: &Hits, io: Option<DeviceIo>)
     let some = |p: Option<Pressure>| p.map(|p| p.some_us);
     let full = |p: Option<Pressure>| p.and_then(|p| p.full_us);
     let counters = [
-        (Counter::Cpu, usage.cpu.total_ns),
-        (Counter::CpuUser, usage.cpu.user_ns),
-        (Counter::CpuSystem, usage.cpu.system_ns),
-        (Counter::Throttled, usage.throttled.map(|t| t.ns)),
-        (Counter::CapPeriods, usage.throttled.map(|t| t.periods)),
-        (Counter::CapHits, usage.throttled.map(|t| t.throttled)),
-        (Counter::ReadBytes, io.map(|io| io.read_bytes)),
-        (Counter::WriteBytes, io.map(|io| io.write_bytes)),
-        (Counter::ReadOps, io.map(|io| io.read_ops)),
-        (Counter::WriteOps, io.map(|io| io.write_ops)),
-        (Counter::OomKills, hits.oom_kills),
-        (Counter::ForksRefused, hits.processes),
-        (Counter::MemoryHits, hits.memory),
-        (Counter::CpuSome, some(usage.cpu_pressure)),
-        (Counter::CpuFull, full(usage.cpu_pressure)),
-        (Counter::MemorySome, some(usage.memory_pressure)),
-        (Counter::MemoryFull, full(usage.memory_pressure)),
-        (Counter::IoSome, some(usage.io_pressure)),
-        (Counter::IoFull, full(usage.io_pressure)),
+        (Meter::Cpu, usage.cpu.total_ns),
+        (Meter::CpuUser, usage.cpu.user_ns),
+        (Meter::CpuSystem, usage.cpu.system_ns),
+        (Meter::Throttled, usage.throttled.map(|t| t.ns)),
+        (Meter::CapPeriods, usage.throttled.map(|t| t.periods)),
+        (Meter::CapHits, usage.throttled.map(|t| t.throttled)),
+        (Meter::ReadBytes, io.map(|io| io.read_bytes)),
+        (Meter::WriteBytes, io.map(|io| io.write_bytes)),
+        (Meter::ReadOps, io.map(|io| io.read_ops)),
+        (Meter::WriteOps, io.map(|io| io.write_ops)),
+        (Meter::OomKills, hits.oom_kills),
+        (Meter::ForksRefused, hits.processes),
+        (Meter::MemoryHits, hits.memory),
+        (Meter::CpuSome, some(usage.cpu_pressure)),
+        (Meter::CpuFull, full(usage.cpu_pressure)),
+        (Meter::MemorySome, some(usage.memory_pressure)),
+        (Meter::MemoryFull, full(usage.memory_pressure)),
+        (Meter::IoSome, some(usage.io_pressure)),
+        (Meter::IoFull, full(usage.io_pressure)),
     ];
     for (counter, value) in counters {
         reading.counters[counter as usize] = value;
@@ -121,10 +171,26 @@ impl Host {
     }
 
     /// All that can be measured of a VE now. `None`: it has just ended, and whoever clears up after it notes that.
-    pub(crate) fn measure(&self, state: &VeState, terms: Option<Terms>, traffic: Option<Passed>) -> Option<Reading> {
+    pub(crate) fn measure(
+        &self,
+        state: &VeState,
+        terms: Option<Arc<Terms>>,
+        traffic: Option<Passed>,
+    ) -> Option<Reading> {
+        self.measure_with(state, terms, traffic, &mut Afresh { disk: true })
+    }
+
+    /// The same by who knows something of it already.
+    pub(crate) fn measure_with(
+        &self,
+        state: &VeState,
+        terms: Option<Arc<Terms>>,
+        traffic: Option<Passed>,
+        eyes: &mut dyn Eyes,
+    ) -> Option<Reading> {
         // Before anything is looked at: a reading is never of a later time than the end of what it is of.
         let at = self.moment();
-        let reality = self.reality(state.id).ok()?;
+        let reality = eyes.reality(self, state.id).ok()?;
         let condition = match reality.state {
             _ if reality.remains => return None,
             State::Running => Condition::Running,
@@ -135,26 +201,27 @@ impl Host {
         let mut reading = bare(state, at, condition);
         if let Some(init) = reality.init {
             reading.run = Some(self.run_of(init, &reading.at));
-            if let Ok(usage) = self.cgroups.usage(state.id) {
-                let hits = self.cgroups.hits(state.id);
-                fill(&mut reading, &usage, &hits, self.io_of(state, &usage));
+            if let Ok((usage, hits)) = eyes.measure(self, state.id, init) {
+                fill(&mut reading, &usage, &hits, eyes.io(self, state, &usage));
                 reading.levels[Level::Memory as usize] = usage.memory;
                 reading.levels[Level::Swap as usize] = usage.swap;
                 reading.levels[Level::Processes as usize] = usage.processes;
             }
         }
-        let root = reality.init.map(|init| self.root_of(init));
-        let disk = self
-            .disks
-            .get(state.driver)
-            .look(&self.dirs.ve(state.id), root.as_deref());
-        reading.levels[Level::Disk as usize] = disk.used;
-        reading.levels[Level::Inodes as usize] = disk.inodes_used;
+        if eyes.sees_disks() {
+            let root = reality.init.map(|init| self.root_of(init));
+            let disk = self
+                .disks
+                .get(state.driver)
+                .look(&self.dirs.ve(state.id), root.as_deref());
+            reading.levels[Level::Disk as usize] = disk.used;
+            reading.levels[Level::Inodes as usize] = disk.inodes_used;
+        }
         reading.terms = terms;
         set_traffic(&mut reading, traffic);
-        reading.until_ns = self.moment().up_ns;
+        reading.until_ns = (self.moments)().1;
         match reality.init {
-            Some(init) if !self.guests.alive(init) => None,
+            Some(init) if !eyes.alive(self, init) => None,
             _ => Some(reading),
         }
     }
@@ -169,20 +236,40 @@ impl Host {
         })
     }
 
+    /// The same with its counters as they were read at that time.
+    pub(crate) fn passed_with(&self, id: VeId, counters: Vec<Counter>, from_ns: u64) -> Option<Passed> {
+        let traffic = self.traffic_with(id, counters).ok()?;
+        Some(Passed {
+            flows: traffic.totals().into_iter().collect(),
+            from_ns,
+        })
+    }
+
+    /// The counters of all interfaces by VE, with one look.
+    pub(crate) fn counters_by_ve(&self) -> Result<BTreeMap<VeId, Vec<Counter>>> {
+        let mut by_ve: BTreeMap<VeId, Vec<Counter>> = BTreeMap::new();
+        for counter in self.counters.read(&self.traffic_table(), None)? {
+            if let Some(id) = self.config.interface_prefix.id_of(&counter.interface) {
+                by_ve.entry(id).or_default().push(counter);
+            }
+        }
+        Ok(by_ve)
+    }
+
     /// The terms of a VE, as its definition says now. Whose it is, its record knows better: another tenant that was
     /// written into the definition by hand hasn't got it yet.
-    pub(crate) fn terms_of(&self, state: &VeState) -> Option<Terms> {
+    pub(crate) fn terms_of(&self, state: &VeState) -> Option<Arc<Terms>> {
         let ve = self.effective(&state.name, &mut Catalogue::default()).ok()?;
         let mut terms = terms(&ve);
         if let Some(tenant) = &state.tenant {
             terms.tenant = tenant.to_string();
         }
-        Some(terms)
+        Some(Arc::new(terms))
     }
 
     /// Notes how a VE is and what it has used, as something about it changes. Never fails: an operation must not, for the
     /// sake of this. `terms`: what holds from now on, if that may be new.
-    pub(crate) fn note_usage(&self, state: &VeState, terms: Option<Terms>) {
+    pub(crate) fn note_usage(&self, state: &VeState, terms: Option<Arc<Terms>>) {
         if let Some(reading) = self.measure(state, terms, self.passed(state)) {
             self.note(&reading);
         }
@@ -205,7 +292,7 @@ impl Host {
     }
 
     /// Notes that a VE has begun to run: what holds from now on. Its counters begin at nothing, and needn't be read.
-    pub(crate) fn note_begin(&self, state: &VeState, terms: Option<Terms>) {
+    pub(crate) fn note_begin(&self, state: &VeState, terms: Option<Arc<Terms>>) {
         let now = self.moment();
         let mut reading = bare(state, now, Condition::Running);
         let Some(record) = RunRecord::read(&self.dirs.run(state.id)) else {
@@ -239,8 +326,7 @@ impl Host {
         let mut reading = self.ended(&state);
         let record = RunRecord::read(&self.dirs.run(id)).filter(|record| record.boot_id == self.boot_id);
         reading.run = record.map(|record| self.run_of(record.init, &reading.at));
-        let usage = self.cgroups.usage(id).ok()?;
-        let hits = self.cgroups.hits(id);
+        let (usage, hits) = self.cgroups.measure(id, METERED).ok()?;
         fill(&mut reading, &usage, &hits, self.io_of(&state, &usage));
         reading.until_ns = self.moment().up_ns;
         self.note(&reading);

@@ -7,6 +7,7 @@
 //! be entered goes to a spool on the disk, and into the ledger with the next that can.
 
 mod book;
+mod daily;
 mod hits;
 mod measure;
 mod month;
@@ -16,19 +17,22 @@ mod record;
 mod settle;
 mod spool;
 mod store;
+mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 mod thin;
 mod verify;
 
-pub(crate) use measure::{Passed, terms};
+pub(crate) use daily::BATCH;
+pub(crate) use measure::{Eyes, METERED, Passed, terms};
 pub use month::Month;
 pub use outbox::{Outgoing, Place};
 pub(crate) use query::Referred;
 pub use query::{Line, Said, Source};
 pub use record::{Hash, Kind, NOTHING, Record, hex};
-pub(crate) use settle::MANAGER;
+pub(crate) use settle::{Kept, MANAGER};
 pub use store::Ledger;
+pub use tally::{Party, Piece};
 pub use thin::Policy;
 pub(crate) use verify::Walk;
 pub use verify::{Broken, Verified};

@@ -10,11 +10,15 @@ use jiff::{Timestamp, ToSpan, civil};
 use rusqlite::params;
 use serde::Deserialize;
 
+use super::measure::Afresh;
 use super::query::Life;
 use super::store::{Ledger, Writer};
 use crate::error::{Class, Error, Result};
 use crate::facade::Silent;
 use crate::host::Host;
+
+/// How old what is known of a tenant's traffic may be where a VE of it is to start.
+const FRESH_NS: u64 = 2_000_000_000;
 
 /// A month of UTC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,12 +55,7 @@ fn begins(date: civil::Date) -> Option<i64> {
     i64::try_from(midnight.as_nanosecond()).ok()
 }
 
-/// What is needed of a mark.
-#[derive(Deserialize)]
-struct Named {
-    terms: Name,
-}
-
+/// What is needed of terms.
 #[derive(Deserialize)]
 struct Name {
     name: String,
@@ -70,17 +69,18 @@ impl Ledger {
     /// Each VE of which something has passed in a month while it was this tenant's.
     pub fn passed(&mut self, month: &Month, tenant: &TenantName) -> Result<Vec<Passed>> {
         let mut find = self.connection.prepare(
-            "SELECT life.mark, record.body, passed.bytes FROM passed JOIN life ON life.seq = passed.life \
-             JOIN record ON record.seq = passed.life WHERE passed.month = ?1 AND passed.tenant = ?2",
+            "SELECT named.body, record.body, passed.bytes FROM passed JOIN life ON life.seq = passed.life \
+             JOIN record AS named ON named.seq = life.terms JOIN record ON record.seq = passed.life \
+             WHERE passed.month = ?1 AND passed.tenant = ?2",
         )?;
         let mut rows = find.query(params![month.from_ns, tenant.as_str()])?;
         let mut all = Vec::new();
         while let Some(row) = rows.next()? {
-            let (mark, life): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            let named: Named = serde_json::from_str(&mark).map_err(makes_no_sense)?;
+            let (terms, life): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let named: Name = serde_json::from_slice(&terms).map_err(makes_no_sense)?;
             let life: Life = serde_json::from_slice(&life).map_err(makes_no_sense)?;
             all.push(Passed {
-                ve: named.terms.name,
+                ve: named.name,
                 id: life.id,
                 bytes: u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
             });
@@ -121,24 +121,48 @@ impl Writer<'_> {
 impl Host {
     /// This month by the host's clock, and what has passed in it, as far as the ledger knows.
     pub(crate) fn passed_this_month(&self, tenant: &TenantName) -> Result<(Month, Vec<Passed>)> {
+        let mut ledger = Ledger::open_existing(&self.dirs.ledger())?;
+        self.passed_by(ledger.as_mut(), tenant)
+    }
+
+    /// The same, from an open ledger; `None`: there is none.
+    pub(crate) fn passed_by(&self, ledger: Option<&mut Ledger>, tenant: &TenantName) -> Result<(Month, Vec<Passed>)> {
         let far = || Error::new(Class::Failed, "the host's clock is beyond all months");
         let month = Month::of(self.moment().wall_ns).ok_or_else(far)?;
-        let passed = match Ledger::open_existing(&self.dirs.ledger())? {
-            Some(mut ledger) => ledger.passed(&month, tenant)?,
-            None => Vec::new(),
-        };
+        let passed = ledger.map_or(Ok(Vec::new()), |ledger| ledger.passed(&month, tenant))?;
         Ok((month, passed))
     }
 
-    /// Enters how the VEs of a tenant stand now that run, and what lies in the spool.
+    /// Enters how the VEs of a tenant stand now that run, and what lies in the spool. Their disks aren't looked at, as one
+    /// that hangs would hold up another VE.
     pub(crate) fn catch_up(&self, tenant: &TenantName) -> Result<()> {
+        let now = self.moment();
+        let mut counters = self.counters_by_ve()?;
         let mut readings = Vec::new();
         for state in self.all_states()? {
             if state.tenant.as_ref() == Some(tenant) && self.cgroups.exists(state.id) {
-                readings.extend(self.measure(&state, None, self.passed(&state)));
+                let own = counters.remove(&state.id).unwrap_or_default();
+                let passed = self.passed_with(state.id, own, now.up_ns);
+                readings.extend(self.measure_with(&state, None, passed, &mut Afresh { disk: false }));
             }
         }
         self.enter_usage("traffic", readings, &Silent).map(drop)
+    }
+
+    /// The same where a VE of the tenant is to start; not again where that was done just before: of many that start at once
+    /// each would look at all others.
+    pub(crate) fn catch_up_to_start(&self, tenant: &TenantName) -> Result<()> {
+        let (stamp, now) = (self.dirs.caught_up(tenant), self.moment().up_ns);
+        let done = std::fs::read_to_string(&stamp)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok());
+        if done.is_some_and(|done| done <= now && now - done < FRESH_NS) {
+            return Ok(());
+        }
+        self.catch_up(tenant)?;
+        // It lies in /run, so that no boot but this is meant. Where it can't be written, the next does it once more.
+        let _ = std::fs::write(stamp, now.to_string());
+        Ok(())
     }
 }
 

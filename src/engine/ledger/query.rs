@@ -1,6 +1,7 @@
 //! Reading the ledger.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hostel_model::usage::{Interval, Terms, decode};
 use rusqlite::params;
@@ -53,7 +54,7 @@ pub struct Line {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
     /// What was used, and under which terms.
-    Usage(Box<Interval>, Terms),
+    Usage(Box<Interval>, Arc<Terms>),
     /// Something else, as JSON.
     Text(String),
 }
@@ -69,10 +70,10 @@ pub(super) struct Life {
 #[derive(Default)]
 pub(crate) struct Referred {
     lives: BTreeMap<i64, Life>,
-    terms: BTreeMap<i64, Terms>,
+    terms: BTreeMap<i64, Arc<Terms>>,
 }
 
-fn makes_no_sense(seq: i64) -> Error {
+pub(super) fn makes_no_sense(seq: i64) -> Error {
     Error::new(Class::Failed, format!("record {seq} of the ledger makes no sense"))
         .hint("see what is wrong with: hostel ledger verify")
 }
@@ -115,7 +116,7 @@ impl Referred {
             self.lives.insert(seq, life);
         } else {
             let terms = serde_json::from_slice(body).map_err(|_| makes_no_sense(seq))?;
-            self.terms.insert(seq, terms);
+            self.terms.insert(seq, Arc::new(terms));
         }
         Ok(())
     }
@@ -151,7 +152,7 @@ impl Referred {
                     to_ns: line.at.1,
                     amounts: decode(&line.body).ok_or_else(none)?,
                 });
-                Said::Usage(interval, self.terms.get(&line.refers.1).ok_or_else(none)?.clone())
+                Said::Usage(interval, Arc::clone(self.terms.get(&line.refers.1).ok_or_else(none)?))
             }
             false => Said::Text(String::from_utf8(line.body.clone()).map_err(|_| none())?),
         };

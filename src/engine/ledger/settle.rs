@@ -1,5 +1,7 @@
 //! From the spool into the ledger.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 use hostel_model::usage::Reading;
@@ -58,11 +60,21 @@ impl Host {
 
     /// Enters what lies in the spool and these readings of now. How many were entered.
     pub(crate) fn enter_usage(&self, verb: &str, now: Vec<Reading>, progress: &dyn Progress) -> Result<usize> {
+        self.enter_usage_in(&mut Kept::default(), verb, now, progress)
+    }
+
+    /// The same into a ledger that is kept open for the next time.
+    pub(crate) fn enter_usage_in(
+        &self,
+        kept: &mut Kept,
+        verb: &str,
+        now: Vec<Reading>,
+        progress: &dyn Progress,
+    ) -> Result<usize> {
         let spool = self.spool();
         let lock = self.lock_ledger(verb)?;
         let mut told = Vec::new();
         let spooled = spool.all(&mut told)?;
-        told.iter().for_each(|line| progress.note(line));
         // Those of former boots come first, as they lie there; those of this one in the order of its clock.
         let (mut readings, mut ours): (Vec<Reading>, Vec<Reading>) = spooled
             .iter()
@@ -71,10 +83,14 @@ impl Host {
         ours.extend(now);
         ours.sort_by_key(|reading| reading.at.up_ns);
         readings.extend(ours);
-        let entered = Ledger::open(&self.dirs.ledger()).and_then(|mut ledger| ledger.enter(&readings));
+        let entered = kept
+            .open(&self.dirs.ledger())
+            .and_then(|ledger| ledger.enter(&readings, &mut told));
+        told.iter().for_each(|line| progress.note(line));
         let entered = match entered {
             Ok(entered) => entered,
             Err(e) => {
+                *kept = Kept::default();
                 // The ledger's trouble may be the disk's; then it stays where it is.
                 let _ = spool.keep_all(&spooled);
                 return Err(e);
@@ -83,5 +99,25 @@ impl Host {
         spool.forget(&spooled)?;
         drop(lock);
         Ok(entered)
+    }
+}
+
+/// A ledger that is kept open by who comes back to it.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Option<(Ledger, (u64, u64))>);
+
+impl Kept {
+    /// The ledger at this path. One that was moved away, or replaced, is opened anew.
+    pub fn open(&mut self, path: &Path) -> Result<&mut Ledger> {
+        let file = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+        let known = self.0.take().filter(|(_, opened)| file(path) == Some(*opened));
+        let known = match known {
+            Some(known) => known,
+            None => {
+                let ledger = Ledger::open(path)?;
+                (ledger, file(path).unwrap_or_default())
+            }
+        };
+        Ok(&mut self.0.insert(known).0)
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use hostel_system::file;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use super::book::Marks;
 use super::record::{Hash, Kind, NOTHING, Record};
 use crate::error::{Class, Error, Result};
 
 /// The version of the tables; `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE record (
@@ -47,7 +48,28 @@ CREATE TABLE passed (
     bytes INTEGER NOT NULL,
     PRIMARY KEY (month, tenant, life)
 ) STRICT, WITHOUT ROWID;
-PRAGMA user_version = 1;
+";
+
+/// What version 2 has besides. Nothing of version 1 is changed, so that its records are as they were.
+const SECOND: &str = "
+-- What each VE has used in each day of UTC under each terms, for reports: as much as the records up to `summed` come to.
+CREATE TABLE daily (
+    life INTEGER NOT NULL,
+    terms INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    begins INTEGER NOT NULL,
+    ends INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    passed BLOB NOT NULL,
+    PRIMARY KEY (life, terms, day)
+) STRICT, WITHOUT ROWID;
+-- All records up to `seq` that say what was used are in it. Hours and days count up to `since` only: what came later was made
+-- of samples.
+CREATE TABLE summed (id INTEGER PRIMARY KEY CHECK (id = 0), seq INTEGER NOT NULL, since INTEGER NOT NULL) STRICT;
+INSERT INTO summed (id, seq, since) SELECT 0, 0, seq FROM head;
+-- Marks that could not be understood.
+CREATE TABLE aside (life INTEGER NOT NULL, wall INTEGER NOT NULL, mark TEXT NOT NULL) STRICT;
+PRAGMA user_version = 2;
 ";
 
 /// How long another connection's transaction is waited for.
@@ -75,6 +97,24 @@ impl From<rusqlite::Error> for Error {
 #[derive(Debug)]
 pub struct Ledger {
     pub(crate) connection: Connection,
+    /// The marks that were written last, for who goes on with the same ledger.
+    pub(super) marks: Marks,
+}
+
+/// Makes the tables that are missing.
+fn bring_up(connection: &mut Connection) -> Result<()> {
+    let making = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another may have been quicker.
+    let made: i64 = making.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if made == 0 {
+        making.execute_batch(SCHEMA)?;
+        let head = params![0, 0, NOTHING];
+        making.execute("INSERT INTO head (id, seq, hash) VALUES (?1, ?2, ?3)", head)?;
+    }
+    if made < VERSION {
+        making.execute_batch(SECOND)?;
+    }
+    Ok(making.commit()?)
 }
 
 impl Ledger {
@@ -86,26 +126,22 @@ impl Ledger {
         connection.busy_timeout(BUSY)?;
         // What is committed is on the disk when a reading is taken out of the spool.
         connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
+        // The program has few statements, and each is wanted again.
+        connection.set_prepared_statement_cache_capacity(32);
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match version {
             VERSION => {}
-            0 => {
-                let making = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                let made: i64 = making.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-                if made == 0 {
-                    making.execute_batch(SCHEMA)?;
-                    let head = params![0, 0, NOTHING];
-                    making.execute("INSERT INTO head (id, seq, hash) VALUES (?1, ?2, ?3)", head)?;
-                }
-                making.commit()?;
-            }
+            0 | 1 => bring_up(&mut connection)?,
             newer => {
                 return Err(Error::new(Class::Failed, format!("cannot use {}", path.display()))
                     .because(format!("its version {newer} is newer than this hostel's {VERSION}"))
                     .hint("use the version of hostel that wrote it"));
             }
         }
-        Ok(Self { connection })
+        Ok(Self {
+            connection,
+            marks: Marks::default(),
+        })
     }
 
     /// The one that is there; `None` if there is none.
@@ -118,11 +154,7 @@ impl Ledger {
 
     /// Begins to write: all of it comes to be with [`Writer::commit`], or nothing.
     pub(super) fn writer(&mut self) -> Result<Writer<'_>> {
-        let tx = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (seq, hash) = tx.query_row("SELECT seq, hash FROM head", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        Ok(Writer { tx, seq, hash })
+        Writer::begin(&mut self.connection)
     }
 }
 
@@ -134,7 +166,13 @@ pub(super) struct Writer<'a> {
     hash: Hash,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    pub fn begin(connection: &'a mut Connection) -> Result<Self> {
+        let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (seq, hash) = tx.query_row("SELECT seq, hash FROM head", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Self { tx, seq, hash })
+    }
+
     /// Adds a record. Its number.
     pub fn append(&mut self, kind: Kind, (life, terms): (i64, i64), at: (i64, i64), body: Vec<u8>) -> Result<i64> {
         let record = Record {

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hostel_model::usage::{Sums, decode};
+use hostel_model::usage::{Interval, Sums, Totals, decode};
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 
+use super::daily::{Day, Summed};
+use super::month::Month;
 use super::record::{Hash, Kind, NOTHING, Record, hex, unhex};
 use super::store::Ledger;
 use super::thin::{Gap, Thinning};
@@ -35,6 +37,8 @@ pub struct Broken {
     pub why: String,
 }
 
+const WRONG_DAYS: &str = "the sums of days, which reports are made of, are not what the records come to";
+
 /// A broken chain ends the walk.
 pub(crate) type Walked = std::result::Result<(), Broken>;
 
@@ -50,8 +54,11 @@ pub(crate) struct Walk {
     lives: BTreeSet<i64>,
     terms: BTreeSet<i64>,
     /// What there is of each kind, and what thinnings say that they have put together into each.
-    there: BTreeMap<Kind, Sums>,
-    made: BTreeMap<Kind, Sums>,
+    there: BTreeMap<Kind, Totals>,
+    made: BTreeMap<(Kind, Kind), Sums>,
+    /// What the days beside the ledger must come to, by life, terms, and month; `None`: there are none.
+    summed: Option<Summed>,
+    months: BTreeMap<(i64, i64, i64), Totals>,
     records: u64,
     thinned: u64,
 }
@@ -81,6 +88,7 @@ impl Ledger {
 /// Reads all that this connection sees.
 pub(super) fn verified(view: &Connection) -> Result<Verified> {
     let mut walk = Walk::new();
+    walk.summed = Some(Summed::of(view)?);
     let mut walked = Ok(());
     let sound: String = view.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if sound != "ok" {
@@ -101,7 +109,11 @@ pub(super) fn verified(view: &Connection) -> Result<Verified> {
         };
     }
     let head = view.query_row("SELECT seq, hash FROM head", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(walk.end(walked, head))
+    let mut walked = walked.and_then(|()| walk.arrive(head));
+    if walked.is_ok() {
+        walked = walk.compare_days(view)?;
+    }
+    Ok(walk.found(walked))
 }
 
 impl Walk {
@@ -115,6 +127,8 @@ impl Walk {
             terms: BTreeSet::new(),
             there: BTreeMap::new(),
             made: BTreeMap::new(),
+            summed: None,
+            months: BTreeMap::new(),
             records: 0,
             thinned: 0,
         }
@@ -123,6 +137,10 @@ impl Walk {
     /// What came of it, where this is to be the last record.
     pub fn end(mut self, walked: Walked, head: (i64, Hash)) -> Verified {
         let walked = walked.and_then(|()| self.arrive(head));
+        self.found(walked)
+    }
+
+    fn found(self, walked: Walked) -> Verified {
         Verified {
             records: self.records,
             thinned: self.thinned,
@@ -195,7 +213,12 @@ impl Walk {
                 } else {
                     Kind::Hour
                 };
-                let sums = self.made.entry(into).or_default();
+                let of = match thinning.of {
+                    Some(of) if of == Kind::Sample.name() => Kind::Sample,
+                    None if into == Kind::Hour => Kind::Sample,
+                    _ => Kind::Hour,
+                };
+                let sums = self.made.entry((of, into)).or_default();
                 for (name, sum) in thinning.sums {
                     let Ok(sum) = sum.parse::<u128>() else {
                         return broken(seq, "it can't be read");
@@ -211,6 +234,14 @@ impl Walk {
                     return broken(seq, "it can't be read");
                 };
                 self.there.entry(kind).or_default().add(&amounts);
+                if self.summed.is_some_and(|summed| summed.has(seq, kind)) {
+                    let interval = Interval {
+                        from_ns: record.from_ns,
+                        to_ns: record.to_ns,
+                        amounts,
+                    };
+                    self.add_months((record.life, record.terms), &interval);
+                }
             }
         }
         Ok(())
@@ -228,13 +259,49 @@ impl Walk {
         if hash != self.hash {
             return broken(last, "it is not the one that was written last");
         }
-        let sums = |of: &BTreeMap<Kind, Sums>, kind: Kind| of.get(&kind).cloned().unwrap_or_default();
-        let (hours, days) = (sums(&self.made, Kind::Hour), sums(&self.made, Kind::Day));
-        let mut there = sums(&self.there, Kind::Hour);
-        there.add_all(&days);
-        if there != hours || sums(&self.there, Kind::Day) != days {
+        let made = |of, into| self.made.get(&(of, into)).cloned().unwrap_or_default();
+        let there = |kind| self.there.get(&kind).map(Totals::sums).unwrap_or_default();
+        let mut hours = there(Kind::Hour);
+        hours.add_all(&made(Kind::Hour, Kind::Day));
+        let mut days = made(Kind::Hour, Kind::Day);
+        days.add_all(&made(Kind::Sample, Kind::Day));
+        if hours != made(Kind::Sample, Kind::Hour) || there(Kind::Day) != days {
             return broken(0, "what records were put together comes to something else than before");
         }
         Ok(())
+    }
+
+    fn add_months(&mut self, (life, terms): (i64, i64), interval: &Interval) {
+        let mut at = interval.from_ns;
+        while let Some(month) = Month::of(at) {
+            if let Some(piece) = interval.within(month.from_ns, month.to_ns) {
+                let months = self.months.entry((life, terms, month.from_ns)).or_default();
+                months.add(&piece.amounts);
+            }
+            if month.to_ns >= interval.to_ns {
+                break;
+            }
+            at = month.to_ns;
+        }
+    }
+
+    /// Do the days, which reports are made of, come to what the records say?
+    fn compare_days(&mut self, view: &Connection) -> Result<Walked> {
+        let mut find =
+            view.prepare("SELECT life, terms, day, begins, ends, body, passed FROM daily ORDER BY life, terms, day")?;
+        let mut rows = find.query([])?;
+        let mut days: BTreeMap<(i64, i64, i64), Totals> = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let month = Month::of(row.get(2)?).map_or(0, |month| month.from_ns);
+            let Some(day) = Day::read(row, 3)? else {
+                return Ok(broken(0, WRONG_DAYS));
+            };
+            let key = (row.get(0)?, row.get(1)?, month);
+            days.entry(key).or_default().add(&day.amounts);
+        }
+        Ok(match days == self.months {
+            true => Ok(()),
+            false => broken(0, WRONG_DAYS),
+        })
     }
 }

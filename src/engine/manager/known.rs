@@ -1,85 +1,227 @@
 //! What need not be read anew for each look at a VE, as long as its files are the same.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hostel_model::definition::DriverName;
 use hostel_model::id::VeId;
+use hostel_model::state::State;
+use hostel_model::traffic::{Reading as Counter, Traffic};
 use hostel_model::usage::Terms;
+use hostel_system::cgroup::{BlockDevice, DeviceIo, Hits, Usage};
+use hostel_system::process::{Init, Lifeline, raise_open_files};
 
 use crate::error::Result;
 use crate::host::Host;
-use crate::ve::record::{STATE, VeState};
+use crate::ledger::{Eyes, METERED, Passed};
+use crate::ve::counting;
+use crate::ve::reality::Reality;
+use crate::ve::record::{RunRecord, STATE, VeState};
+use crate::ve::stamp::{Stamp, stamp};
 
-/// Which version of a file it is; `None`: there is none.
-type Stamp = Option<(u64, i64, i64, u64)>;
-
-fn stamp(path: &Path) -> Stamp {
-    let m = std::fs::metadata(path).ok()?;
-    Some((m.ino(), m.mtime(), m.mtime_nsec(), m.size()))
-}
+/// How many descriptors are held, where the host lets us: one for each VE that runs.
+const DESCRIPTORS: u64 = 65_536;
 
 /// One VE.
-#[derive(Debug, Clone)]
-struct Entry {
-    state: Arc<VeState>,
-    read: Stamp,
+#[derive(Debug, Default)]
+pub struct Entry {
+    state: Option<(Arc<VeState>, Stamp)>,
     /// The terms, and the versions of definition and plan that they are from.
-    terms: Option<(Terms, [Stamp; 2])>,
+    terms: Option<(Arc<Terms>, [Stamp; 2])>,
+    /// The run that is under way, as noted.
+    run: Option<(RunRecord, Stamp)>,
+    /// Its init, held.
+    line: Option<Lifeline>,
+    /// What was read of its control groups in that run.
+    measured: Option<(Init, (Usage, Hits))>,
+    /// What is written of its traffic.
+    traffic: Option<(Traffic, Stamp)>,
 }
 
 /// All that were looked at.
-#[derive(Debug, Default)]
-pub struct Known(Mutex<BTreeMap<VeId, Entry>>);
+#[derive(Debug)]
+pub struct Known {
+    entries: Mutex<BTreeMap<VeId, Entry>>,
+    /// Of a look at all: versions of plans, and the disks below a driver's directories, which are the same for all VEs.
+    plans: Mutex<BTreeMap<String, Stamp>>,
+    below: Mutex<Vec<(DriverName, Option<Vec<BlockDevice>>)>>,
+    /// The number that a descriptor of a VE's init must be below: the rest is for all else.
+    room: i64,
+}
+
+fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whoever panicked with it has left entries that are whole.
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 impl Known {
-    /// A VE's record, and its terms if its definition can be read; `None` if there is no such VE.
-    pub fn of(&self, host: &Host, id: VeId) -> Result<Option<(Arc<VeState>, Option<Terms>)>> {
-        let read = stamp(&host.dirs.ve(id).join(STATE));
-        let entry = self
-            .entries()
-            .get(&id)
-            .filter(|e| read.is_some() && e.read == read)
-            .cloned();
-        let mut entry = match entry {
-            Some(entry) => entry,
-            None => match host.state_of(id)? {
-                None => return Ok(None),
-                Some(state) => Entry {
-                    state: Arc::new(state),
-                    read,
-                    terms: None,
-                },
-            },
+    /// Nothing yet. `stays`: what is known is used again and again.
+    pub fn new(stays: bool) -> Self {
+        let most = raise_open_files(if stays { DESCRIPTORS } else { 0 });
+        Self {
+            entries: Mutex::default(),
+            plans: Mutex::default(),
+            below: Mutex::default(),
+            room: i64::try_from(most / 2).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// A look at all begins: those that are no more are forgotten.
+    pub fn begin(&self, there: &[VeId]) {
+        locked(&self.entries).retain(|id, _| there.binary_search(id).is_ok());
+        locked(&self.plans).clear();
+        locked(&self.below).clear();
+    }
+
+    /// What is known of a VE; give it back with [`Known::put`].
+    pub fn take(&self, id: VeId) -> Entry {
+        locked(&self.entries).remove(&id).unwrap_or_default()
+    }
+
+    /// Keeps it for the next time.
+    pub fn put(&self, id: VeId, entry: Entry) {
+        locked(&self.entries).insert(id, entry);
+    }
+
+    fn plan(&self, host: &Host, terms: &Terms) -> Stamp {
+        if let Some(stamp) = locked(&self.plans).get(&terms.plan) {
+            return *stamp;
+        }
+        let stamp = stamp(&host.dirs.definitions("plans").join(format!("{}.toml", terms.plan)));
+        locked(&self.plans).insert(terms.plan.clone(), stamp);
+        stamp
+    }
+}
+
+impl Entry {
+    /// Does its init live, as far as is known?
+    pub fn lives(&self) -> bool {
+        self.line.as_ref().is_some_and(Lifeline::lives)
+    }
+
+    /// A VE's record; `None` if there is no such VE.
+    pub fn state(&mut self, host: &Host, id: VeId) -> Result<Option<Arc<VeState>>> {
+        let now = stamp(&host.dirs.ve(id).join(STATE));
+        let same = |(_, read): &&(_, Stamp)| now.is_some() && *read == now;
+        if let Some((state, _)) = self.state.as_ref().filter(same) {
+            return Ok(Some(Arc::clone(state)));
+        }
+        self.state = host.state_of(id)?.map(|state| (Arc::new(state), now));
+        Ok(self.state.as_ref().map(|(state, _)| Arc::clone(state)))
+    }
+
+    /// Its terms, if its definition can be read.
+    pub fn terms(&mut self, known: &Known, host: &Host, state: &VeState) -> Option<Arc<Terms>> {
+        let definition = stamp(&host.dirs.definition(&state.name));
+        let current = |(terms, [d, p]): &&(Arc<Terms>, [Stamp; 2])| {
+            // Whose it is, its record says, and that may have changed.
+            let tenant = state
+                .tenant
+                .as_ref()
+                .is_none_or(|tenant| tenant.as_str() == terms.tenant);
+            tenant && *d == definition && *p == known.plan(host, terms)
         };
-        let definition = stamp(&host.dirs.definition(&entry.state.name));
-        let plan = |terms: &Terms| stamp(&host.dirs.definitions("plans").join(format!("{}.toml", terms.plan)));
-        let current = entry
-            .terms
-            .as_ref()
-            .is_some_and(|(terms, [d, p])| *d == definition && *p == plan(terms));
-        if !current {
-            entry.terms = host.terms_of(&entry.state).map(|terms| {
-                let from = [definition, plan(&terms)];
+        if self.terms.as_ref().filter(current).is_none() {
+            self.terms = host.terms_of(state).map(|terms| {
+                let from = [definition, known.plan(host, &terms)];
                 (terms, from)
             });
         }
-        let answer = (
-            Arc::clone(&entry.state),
-            entry.terms.as_ref().map(|(terms, _)| terms.clone()),
-        );
-        self.entries().insert(id, entry);
-        Ok(Some(answer))
+        self.terms.as_ref().map(|(terms, _)| Arc::clone(terms))
     }
 
-    /// Forgets those that are no more.
-    pub fn keep(&self, there: &[VeId]) {
-        self.entries().retain(|id, _| there.binary_search(id).is_ok());
+    /// What has passed its interfaces, with its counters as they were read at that time.
+    pub fn passed(&mut self, host: &Host, id: VeId, counters: &[Counter], from_ns: u64) -> Option<Passed> {
+        let now = stamp(&counting::path(&host.dirs.ve(id)));
+        if self.traffic.as_ref().is_none_or(|(_, read)| *read != now) {
+            self.traffic = Some((host.noted_traffic(id).ok()?, now));
+        }
+        let (traffic, _) = self.traffic.as_ref()?;
+        Some(Passed {
+            flows: traffic.totals_with(counters),
+            from_ns,
+        })
     }
 
-    fn entries(&self) -> std::sync::MutexGuard<'_, BTreeMap<VeId, Entry>> {
-        // Whoever panicked with it has left entries that are whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The init that is noted, held if that can be, and whether it lives.
+    fn hold(&mut self, host: &Host, id: VeId, room: i64) -> Option<(Init, bool)> {
+        // While it lives, no other run of the VE can be noted.
+        if let Some(line) = self.line.as_ref().filter(|line| line.lives()) {
+            return Some((line.init(), true));
+        }
+        let now = stamp(&host.dirs.run(id).join("run.json"));
+        if self.run.as_ref().is_none_or(|(_, read)| now.is_none() || *read != now) {
+            self.run = host.run_record(id).map(|record| (record, now));
+        }
+        let init = self.run.as_ref()?.0.init;
+        let line = host.guests.hold(init);
+        let lives = line.is_some() || host.guests.alive(init);
+        self.line = line.filter(|line| i64::from(line.as_raw_fd()) < room);
+        Some((init, lives))
+    }
+}
+
+/// Looks at a VE with what is known of it.
+pub struct Look<'a> {
+    pub known: &'a Known,
+    pub entry: &'a mut Entry,
+}
+
+impl Eyes for Look<'_> {
+    fn reality(&mut self, host: &Host, id: VeId) -> Result<Reality> {
+        match self.entry.hold(host, id, self.known.room) {
+            Some((init, true)) => Ok(Reality {
+                state: if host.is_frozen(id)? {
+                    State::Paused
+                } else {
+                    State::Running
+                },
+                init: Some(init),
+                remains: false,
+            }),
+            _ => host.reality(id),
+        }
+    }
+
+    fn alive(&mut self, host: &Host, init: Init) -> bool {
+        match &self.entry.line {
+            Some(line) if line.init() == init => line.lives(),
+            _ => host.guests.alive(init),
+        }
+    }
+
+    fn measure(&mut self, host: &Host, id: VeId, init: Init) -> Result<(Usage, Hits)> {
+        let last = self.entry.measured.take().filter(|(of, _)| *of == init);
+        let now = match &last {
+            Some((_, last)) => host.cgroups.measure_again(id, METERED, last)?,
+            None => host.cgroups.measure(id, METERED)?,
+        };
+        self.entry.measured = Some((init, now.clone()));
+        Ok(now)
+    }
+
+    fn io(&mut self, host: &Host, state: &VeState, usage: &Usage) -> Option<DeviceIo> {
+        if state.driver == DriverName::Image {
+            return host.io_of(state, usage);
+        }
+        let known = |driver| {
+            let below = locked(&self.known.below);
+            below
+                .iter()
+                .find(|(d, _)| *d == driver)
+                .map(|(_, devices)| devices.clone())
+        };
+        let devices = known(state.driver).unwrap_or_else(|| {
+            // Without the lock: this may hang as the disk does, and that is no other VE's trouble.
+            let devices = host.io_devices(state, None).ok();
+            locked(&self.known.below).push((state.driver, devices.clone()));
+            devices
+        });
+        usage.io_on(&devices?)
+    }
+
+    fn sees_disks(&self) -> bool {
+        true
     }
 }

@@ -7,6 +7,7 @@ mod sampler;
 
 use std::time::{Duration, Instant};
 
+use hostel_system::heap;
 use hostel_system::notify::Notify;
 
 use crate::error::{Result, chain};
@@ -37,7 +38,8 @@ impl Engine {
         let notify = Notify::of_environment();
         let heartbeat = notify.watchdog().map_or(ALIVE, |most| most / 2);
         let interval = self.host.config.metering.interval.duration();
-        let mut sampler = Sampler::new(&self.host);
+        heap::share();
+        let mut sampler = Sampler::staying(&self.host);
         let mut forwarder = Forwarder::begin(&self.host)?;
         let (mut due, mut beat, mut trouble) = (Instant::now(), Instant::now(), None);
         let mut status = "starting".to_owned();

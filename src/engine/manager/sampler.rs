@@ -3,19 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hostel_model::id::VeId;
 use hostel_model::traffic::Reading as Counter;
-use hostel_model::usage::{HOUR, Reading};
+use hostel_model::units::Span;
+use hostel_model::usage::{DAY, HOUR, Reading};
 
-use super::known::Known;
+use super::known::{Entry, Known, Look};
 use crate::error::{Class, Error, Result, chain};
 use crate::facade::Progress;
 use crate::host::Host;
-use crate::ledger::{Ledger, Passed, Policy};
+use crate::ledger::{BATCH, Kept, Policy};
 use crate::ve::registry::ids_in;
 
 /// How long one VE may take before another thread goes on.
@@ -51,12 +52,8 @@ struct Work {
     /// The counters of traffic, by VE, as read at the beginning, and when; `None`: they could not be.
     counters: Mutex<Option<Counters>>,
     /// Those that don't run are looked at too.
-    all: Mutex<bool>,
+    all: AtomicBool,
 }
-
-/// Those that nobody looks at yet. Each look has its own: a thread that comes back late takes none of the next one's, which
-/// would not hear of it.
-type Waiting = Mutex<VecDeque<VeId>>;
 
 /// What is counted by VE, and when it was read, in nanoseconds since the host's boot.
 struct Counters {
@@ -67,9 +64,21 @@ struct Counters {
 /// What a thread says of a VE: nothing to measure, or what was measured.
 type Answer = (VeId, Result<Option<Reading>>);
 
+/// Where threads leave what they have seen in one pass. Whoever waits for it is woken once, as waking costs more than
+/// looking at a VE.
+#[derive(Default)]
+struct Desk {
+    /// Those that nobody looks at yet. Each look has its own: a thread that comes back late takes none of the next one's,
+    /// which would not hear of it.
+    waiting: Mutex<VecDeque<VeId>>,
+    answers: Mutex<(Vec<Answer>, bool)>,
+    bell: Condvar,
+}
+
 /// Looks at VEs again and again.
 pub struct Sampler {
     work: Arc<Work>,
+    ledger: Kept,
     /// The hour of the last look at all, and of the last thinning.
     hour: Option<i64>,
     /// What was told of which VE.
@@ -89,16 +98,26 @@ fn locked<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Sampler {
-    /// One that has seen nothing yet.
+    /// One that has seen nothing yet, for one pass.
     pub fn new(host: &Arc<Host>) -> Self {
+        Self::begin(host, false)
+    }
+
+    /// One that stays, and is asked again and again.
+    pub fn staying(host: &Arc<Host>) -> Self {
+        Self::begin(host, true)
+    }
+
+    fn begin(host: &Arc<Host>, stays: bool) -> Self {
         Self {
             work: Arc::new(Work {
                 host: Arc::clone(host),
-                known: Known::default(),
+                known: Known::new(stays),
                 in_hand: Mutex::default(),
                 counters: Mutex::default(),
-                all: Mutex::default(),
+                all: AtomicBool::new(false),
             }),
+            ledger: Kept::default(),
             hour: None,
             told: BTreeMap::new(),
         }
@@ -123,21 +142,28 @@ impl Sampler {
         }
         (pass.measured, pass.failed) = (readings.len(), wrong.len());
         self.tell(wrong, progress);
-        pass.entered = host.enter_usage("manager", readings, progress)?;
+        pass.entered = host.enter_usage_in(&mut self.ledger, "manager", readings, progress)?;
         if fresh {
             // What goes wrong is told, and tried again in an hour: it is no reason to look at all each time.
             self.hour = hour;
-            let ns = |span: hostel_model::units::Span| i64::try_from(span.duration().as_nanos()).unwrap_or(i64::MAX);
-            let metering = host.config.metering;
-            let policy = Policy {
-                samples_ns: ns(metering.samples),
-                hours_ns: ns(metering.hours),
-            };
-            beat();
+            while self.sum_up()? {
+                beat();
+            }
             let _lock = host.lock_ledger("manager")?;
-            Ledger::open(&host.dirs.ledger())?.thin(wall, policy)?;
+            let ledger = self.ledger.open(&host.dirs.ledger())?;
+            ledger.thin(wall, policy(&host), beat)?;
+        } else if self.ledger.open(&host.dirs.ledger())?.unsummed()? >= BATCH / 2 {
+            // So that who asks for a report has little left to read.
+            self.sum_up()?;
         }
         Ok(pass)
+    }
+
+    /// Sums up some records; true if there are more. Others may write in between.
+    fn sum_up(&mut self) -> Result<bool> {
+        let host = &self.work.host;
+        let _lock = host.lock_ledger("manager")?;
+        self.ledger.open(&host.dirs.ledger())?.sum_up()
     }
 
     /// Each failure is told once for as long as it lasts.
@@ -154,31 +180,45 @@ impl Sampler {
     fn look(&self, all: bool, beat: &dyn Fn()) -> Result<(Vec<Answer>, BTreeMap<VeId, String>)> {
         let work = &self.work;
         let ids = ids_in(&work.host.dirs.ves())?;
-        work.known.keep(&ids);
-        *locked(&work.all) = all;
+        work.known.begin(&ids);
+        work.all.store(all, Ordering::Relaxed);
         *locked(&work.counters) = work.counters();
         let hanging = locked(&work.in_hand).clone();
         let mut open: BTreeSet<VeId> = ids.into_iter().collect();
-        let waiting: Arc<Waiting> = Arc::new(Mutex::new(open.difference(&hanging).copied().collect()));
-        let (say, hear) = channel();
-        let mut answers = Vec::new();
-        work.hire(&waiting, &say)?;
-        while open.difference(&hanging).next().is_some() {
-            match hear.recv_timeout(PATIENCE) {
-                Ok((id, answer)) => {
-                    open.remove(&id);
-                    answers.push((id, answer));
-                }
-                // Whoever is at work hangs; if nobody waits any more, that is all.
-                Err(RecvTimeoutError::Timeout) if locked(&waiting).is_empty() => break,
-                Err(RecvTimeoutError::Timeout) => {
-                    beat();
-                    work.hire(&waiting, &say)?;
-                }
-                Err(RecvTimeoutError::Disconnected) => break,
+        let waiting: VecDeque<VeId> = open.difference(&hanging).copied().collect();
+        let wanted = waiting.len();
+        let desk = Arc::new(Desk {
+            waiting: Mutex::new(waiting),
+            ..Desk::default()
+        });
+        work.hire(&desk)?;
+        let mut done = locked(&desk.answers);
+        let mut seen = 0;
+        while done.0.len() < wanted {
+            let waits = |(answers, _): &mut (Vec<Answer>, bool)| answers.len() < wanted;
+            done = desk
+                .bell
+                .wait_timeout_while(done, PATIENCE, waits)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            if std::mem::replace(&mut seen, done.0.len()) < done.0.len() {
+                beat();
+                continue; // somebody is at work
             }
+            // Whoever is at work hangs; if nobody waits any more, that is all.
+            if locked(&desk.waiting).is_empty() {
+                break;
+            }
+            beat();
+            work.hire(&desk)?;
         }
-        drop::<Receiver<_>>(hear);
+        done.1 = true;
+        *locked(&work.counters) = None;
+        let answers = std::mem::take(&mut done.0);
+        drop(done);
+        for (id, _) in &answers {
+            open.remove(id);
+        }
         let silent = |id| {
             (
                 id,
@@ -189,34 +229,42 @@ impl Sampler {
     }
 }
 
+/// How long what is kept.
+fn policy(host: &Host) -> Policy {
+    let ns = |span: Span| i64::try_from(span.duration().as_nanos()).unwrap_or(i64::MAX);
+    let metering = host.config.metering;
+    Policy {
+        samples_ns: ns(metering.samples),
+        hours_ns: ns(metering.hours),
+        wait_ns: DAY,
+    }
+}
+
 impl Work {
     /// The counters of all interfaces, with one look.
     fn counters(&self) -> Option<Counters> {
         let from_ns = self.host.moment().up_ns;
-        let all = self.host.counters.read(&self.host.traffic_table(), None).ok()?;
-        let mut by_ve: BTreeMap<VeId, Vec<Counter>> = BTreeMap::new();
-        for counter in all {
-            if let Some(id) = self.host.config.interface_prefix.id_of(&counter.interface) {
-                by_ve.entry(id).or_default().push(counter);
-            }
-        }
+        let by_ve = self.host.counters_by_ve().ok()?;
         Some(Counters { by_ve, from_ns })
     }
 
     /// One thread more that goes through those who wait.
-    fn hire(self: &Arc<Self>, waiting: &Arc<Waiting>, say: &Sender<Answer>) -> Result<()> {
-        let (work, waiting, say) = (Arc::clone(self), Arc::clone(waiting), say.clone());
+    fn hire(self: &Arc<Self>, desk: &Arc<Desk>) -> Result<()> {
+        let (work, desk) = (Arc::clone(self), Arc::clone(desk));
         let body = move || {
             loop {
-                let Some(id) = locked(&waiting).pop_front() else {
+                let Some(id) = locked(&desk.waiting).pop_front() else {
+                    desk.bell.notify_one();
                     return;
                 };
                 locked(&work.in_hand).insert(id);
                 let answer = work.measure(id);
                 locked(&work.in_hand).remove(&id);
-                if say.send((id, answer)).is_err() {
+                let mut done = locked(&desk.answers);
+                if done.1 {
                     return; // nobody waits for it any more
                 }
+                done.0.push((id, answer));
             }
         };
         match std::thread::Builder::new().stack_size(256 << 10).spawn(body) {
@@ -226,23 +274,29 @@ impl Work {
     }
 
     fn measure(&self, id: VeId) -> Result<Option<Reading>> {
+        let mut entry = self.known.take(id);
+        let measured = self.look_at(id, &mut entry);
+        self.known.put(id, entry);
+        measured
+    }
+
+    fn look_at(&self, id: VeId, entry: &mut Entry) -> Result<Option<Reading>> {
         let host = &self.host;
-        if !*locked(&self.all) && !host.cgroups.exists(id) {
+        if !self.all.load(Ordering::Relaxed) && !entry.lives() && !host.cgroups.exists(id) {
             return Ok(None);
         }
-        let Some((state, terms)) = self.known.of(host, id)? else {
+        let Some(state) = entry.state(host, id)? else {
             return Ok(None);
         };
+        let terms = entry.terms(&self.known, host, &state);
         let counters = locked(&self.counters)
             .as_mut()
             .map(|all| (all.by_ve.remove(&id).unwrap_or_default(), all.from_ns));
-        let traffic = counters.and_then(|(counters, from_ns)| {
-            let traffic = host.traffic_with(id, counters).ok()?;
-            Some(Passed {
-                flows: traffic.totals().into_iter().collect(),
-                from_ns,
-            })
-        });
-        Ok(host.measure(&state, terms, traffic))
+        let traffic = counters.and_then(|(counters, from_ns)| entry.passed(host, id, &counters, from_ns));
+        let mut look = Look {
+            known: &self.known,
+            entry,
+        };
+        Ok(host.measure_with(&state, terms, traffic, &mut look))
     }
 }

@@ -290,7 +290,7 @@ impl Start {
                 ve.guest.password_hash.as_ref().map(|hash| hash.expose().to_owned()),
                 // Once it is known, it takes more than a line in its definition to change it.
                 self.state.tenant.clone().or_else(|| Some(ve.tenant.clone())),
-                Some(crate::ledger::terms(&ve)),
+                Some(crate::ledger::terms(&ve).into()),
             ),
             // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
             Err(e) if e.class != Class::Failed || !self.host.dirs.definition(&self.state.name).exists() => {
@@ -299,6 +299,15 @@ impl Start {
             Err(e) => return Err(e),
         };
         self.host.note_begin(&self.state, terms);
+        if self.state.former.is_some() || self.state.tenant != tenant {
+            // Before the record says so: whoever has to do this again does that too.
+            let settled = VeState {
+                former: None,
+                tenant: tenant.clone(),
+                ..self.state.clone()
+            };
+            self.host.refresh_peers_as(Some(&settled), Self::VERB)?;
+        }
         if !self.state.settled_in || self.state.password != password || self.state.tenant != tenant {
             self.state.settled_in = true;
             self.state.password = password;
@@ -311,7 +320,7 @@ impl Start {
             self.host.keep_interfaces(&mut self.state)?;
         }
         self.notes.extend(self.host.tell_names(&self.state, Self::VERB));
-        self.host.refresh_peers(Self::VERB)
+        Ok(())
     }
 
     fn orders(&self) -> Result<Orders> {

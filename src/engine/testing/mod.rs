@@ -246,7 +246,10 @@ pub(crate) fn fakes(host: &Host) -> &Fakes {
 
 /// What a face holds.
 pub(crate) fn engine(host: &Arc<Host>) -> Engine {
-    Engine { host: host.clone() }
+    Engine {
+        host: host.clone(),
+        seen: Default::default(),
+    }
 }
 
 pub(crate) fn id(n: u32) -> VeId {

@@ -59,12 +59,11 @@ impl Host {
             let told = self.reload_access(Some(id), guard)?;
             return Ok(by_hand.into_iter().chain(told).collect());
         }
-        let known = loaded.peers.into_keys();
-        let named: BTreeSet<Peer> = guard.iter().flat_map(Guard::peers).chain(known).collect();
+        let named = guard.iter().flat_map(Guard::peers).collect();
         let change = Change {
             end: if guard.is_none() { vec![id] } else { Vec::new() },
             put: guard.clone().into_iter().collect(),
-            peers: self.peers(&named)?,
+            peers: self.peers_with(state, loaded.peers, named)?,
         };
         if self.change_access(&change)? {
             return Ok(Vec::new());
@@ -107,6 +106,11 @@ impl Host {
 
     /// The peers that rules name have exactly the addresses of the records: call it when one of those has changed.
     pub fn refresh_peers(&self, verb: &str) -> Result<()> {
+        self.refresh_peers_as(None, verb)
+    }
+
+    /// The same when one is about to change, to this.
+    pub fn refresh_peers_as(&self, soon: Option<&VeState>, verb: &str) -> Result<()> {
         let table = self.access_table();
         if !self.access.exists(&table)? {
             return Ok(());
@@ -117,7 +121,7 @@ impl Host {
             return Ok(());
         }
         let change = Change {
-            peers: self.peers(&named)?,
+            peers: self.peers_as(&named, soon)?,
             ..Change::default()
         };
         if !self.access.change(&table, &change)? {
@@ -202,17 +206,40 @@ impl Host {
         Ok(AccessRules::of_both(&definition.access, &tenant.access))
     }
 
+    /// The addresses of the peers that are loaded and of those that are named, with this VE's own. What is loaded is what
+    /// the records of others say: whoever changes a record refreshes it. So only for a peer that nobody has named before
+    /// all are read, which among a thousand takes longer than all else of a start.
+    fn peers_with(&self, state: &VeState, loaded: Peers, named: BTreeSet<Peer>) -> Result<Peers> {
+        let new = named.into_iter().filter(|p| !loaded.contains_key(p)).collect();
+        let mut peers = self.peers(&new)?;
+        peers.extend(loaded);
+        let own = self.sources(state, &mut Catalogue::default());
+        for peer in self.is_peer(state) {
+            if let Some(addresses) = peers.get_mut(&peer) {
+                addresses.extend(own.iter().copied());
+                *addresses = outermost(std::mem::take(addresses));
+            }
+        }
+        Ok(peers)
+    }
+
     /// The addresses of peers by name.
     pub fn peers(&self, named: &BTreeSet<Peer>) -> Result<Peers> {
+        self.peers_as(named, None)
+    }
+
+    /// The same when one VE's record says this.
+    fn peers_as(&self, named: &BTreeSet<Peer>, soon: Option<&VeState>) -> Result<Peers> {
         let mut peers: Peers = named.iter().map(|p| (p.clone(), BTreeSet::new())).collect();
         if peers.is_empty() {
             return Ok(peers);
         }
         let mut catalogue = Catalogue::default();
-        for state in self.all_states()? {
-            for peer in self.is_peer(&state) {
+        for state in &self.all_states()? {
+            let state = soon.filter(|soon| soon.id == state.id).unwrap_or(state);
+            for peer in self.is_peer(state) {
                 if let Some(addresses) = peers.get_mut(&peer) {
-                    addresses.extend(self.sources(&state, &mut catalogue));
+                    addresses.extend(self.sources(state, &mut catalogue));
                 }
             }
         }

@@ -4,7 +4,7 @@
 //! memory are judged once more at a start, among the VEs of the tenant that run, so that a budget which was lowered
 //! below what is defined holds for what runs. Traffic is judged at a start only, by what has passed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -74,17 +74,23 @@ impl Host {
 
     /// What each VE of a tenant takes of its budgets, those too that are just being made.
     pub fn takes(&self, tenant: &TenantName, catalogue: &mut Catalogue) -> Result<Vec<(VeId, Take)>> {
-        let mut takes = Vec::new();
+        Ok(self.all_takes(catalogue)?.remove(tenant).unwrap_or_default())
+    }
+
+    /// The same of all tenants, with one look at each VE.
+    pub fn all_takes(&self, catalogue: &mut Catalogue) -> Result<BTreeMap<TenantName, Vec<(VeId, Take)>>> {
+        let mut takes = BTreeMap::<_, Vec<_>>::new();
         for state in self.all_states()? {
-            match self.effective(&state.name, catalogue) {
-                Ok(ve) if ve.tenant == *tenant => takes.push((state.id, Take::of(&ve, processors()))),
-                Err(_) if state.tenant.as_ref() == Some(tenant) => {
-                    takes.push((state.id, by_record(&state, state.addresses())))
-                }
-                Ok(_) | Err(_) => {}
-            }
+            let (tenant, take) = match self.effective(&state.name, catalogue) {
+                Ok(ve) => (ve.tenant.clone(), Take::of(&ve, processors())),
+                Err(_) => match &state.tenant {
+                    Some(tenant) => (tenant.clone(), by_record(&state, state.addresses())),
+                    None => continue,
+                },
+            };
+            takes.entry(tenant).or_default().push((state.id, take));
         }
-        takes.sort_by_key(|(id, _)| *id);
+        takes.values_mut().for_each(|list| list.sort_by_key(|(id, _)| *id));
         Ok(takes)
     }
 
@@ -131,7 +137,11 @@ impl Host {
         };
         // It is judged by what is known.
         let mut notes = Vec::new();
-        if let Err(e) = if fresh { self.catch_up(&tenant.name) } else { Ok(()) } {
+        if let Err(e) = if fresh {
+            self.catch_up_to_start(&tenant.name)
+        } else {
+            Ok(())
+        } {
             notes.push(unknown("of late", &e));
         }
         match self.passed_this_month(&tenant.name) {

@@ -17,7 +17,8 @@ use crate::host::Host;
 /// What a file that makes no sense is renamed to.
 pub const BROKEN: &str = "traffic.json.broken";
 
-fn path(dir: &Path) -> PathBuf {
+/// The file in a VE's directory.
+pub fn path(dir: &Path) -> PathBuf {
     dir.join("traffic.json")
 }
 
@@ -114,11 +115,16 @@ impl Host {
         self.traffic_with(id, self.counters.read(&self.traffic_table(), Some(&names))?)
     }
 
-    /// The same with its counters as they were read just before.
-    pub fn traffic_with(&self, id: VeId, mut readings: Vec<Reading>) -> Result<Traffic> {
+    /// What is written of a VE's traffic: all that has passed interfaces that are no more.
+    pub fn noted_traffic(&self, id: VeId) -> Result<Traffic> {
         let dir = self.dirs.ve(id);
-        let mut traffic = read(&dir)?
-            .map_err(|e| Error::new(Class::Failed, format!("{} makes no sense", path(&dir).display())).because(e))?;
+        read(&dir)?
+            .map_err(|e| Error::new(Class::Failed, format!("{} makes no sense", path(&dir).display())).because(e))
+    }
+
+    /// A VE's traffic with its counters as they were read just before.
+    pub fn traffic_with(&self, id: VeId, mut readings: Vec<Reading>) -> Result<Traffic> {
+        let mut traffic = self.noted_traffic(id)?;
         // No lock is held: what has ended in between is in the file by now.
         readings.retain(|reading| !traffic.has(reading));
         traffic.take_in(&readings);

@@ -23,6 +23,7 @@ pub mod record;
 pub mod registry;
 mod routes;
 mod sheet;
+pub mod stamp;
 mod standing;
 pub mod storage;
 pub mod taken;

@@ -23,7 +23,6 @@ impl Host {
     /// Looks.
     pub fn reality(&self, id: VeId) -> Result<Reality> {
         let record = self.run_record(id);
-        let has_group = self.cgroups.exists(id);
         let init = self.init_by(id, record.as_ref())?;
         let state = match init {
             Some(_) if self.is_frozen(id)? => State::Paused,
@@ -32,7 +31,8 @@ impl Host {
             None if self.is_suspended(id) => State::Suspended,
             None => State::Stopped,
         };
-        let remains = init.is_none() && (has_group || record.is_some());
+        // What lives has a group, which needn't be looked for.
+        let remains = init.is_none() && (record.is_some() || self.cgroups.exists(id));
         Ok(Reality { state, init, remains })
     }
 
@@ -41,7 +41,8 @@ impl Host {
         self.init_by(id, self.run_record(id).as_ref())
     }
 
-    fn run_record(&self, id: VeId) -> Option<RunRecord> {
+    /// What is noted of the run that is under way in this boot.
+    pub(crate) fn run_record(&self, id: VeId) -> Option<RunRecord> {
         RunRecord::read(&self.dirs.run(id)).filter(|r| r.boot_id == self.boot_id)
     }
 
@@ -54,7 +55,8 @@ impl Host {
         })
     }
 
-    fn is_frozen(&self, id: VeId) -> Result<bool> {
+    /// Do all its processes stand still?
+    pub(crate) fn is_frozen(&self, id: VeId) -> Result<bool> {
         match self.cgroups.is_frozen(id) {
             // It has ended since we looked, and its group with it.
             Err(e) if e.kind == hostel_system::Kind::NotFound => Ok(false),

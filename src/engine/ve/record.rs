@@ -247,7 +247,7 @@ pub struct RunRecord {
 impl RunRecord {
     /// Reads it; `None` if there is none or it makes no sense (reality is looked at then).
     pub fn read(run_dir: &Path) -> Option<Self> {
-        serde_json::from_str(&std::fs::read_to_string(run_dir.join("run.json")).ok()?).ok()
+        serde_json::from_str(&file::read_small(&run_dir.join("run.json")).ok()?).ok()
     }
 
     /// Writes it. Nothing is synced: it means nothing after a reboot.

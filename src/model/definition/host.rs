@@ -246,7 +246,7 @@ impl Record for Draft {
         "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
         "proc.lxcfs": AbsolutePath => lxcfs, "where lxcfs is mounted", "\"/var/lib/lxcfs\"";
         "proc.beancounters": bool => beancounters,
-            "VEs that start find their limits in /dev/.hostel/user_beancounters, in the form of OpenVZ's file", "true";
+            "give VEs that start their /dev/.hostel/user_beancounters, of OpenVZ's form", "true";
         "traffic": Vec<traffic::Draft> => traffic, "a class that traffic is counted in, a [[traffic]] each", "\"internal\"";
     };
 }

@@ -291,6 +291,11 @@ impl Draft {
                         &key,
                         "the address of one interface, and of no group: its first byte is even",
                     );
+                } else if mac.is_of_host() {
+                    reading.wrong(
+                        &key,
+                        "an address that no host's end of a VE's link has: those begin with 02:68:1",
+                    );
                 } else if !macs.insert(mac) {
                     reading.wrong(&key, "a hardware address that no other interface of it has");
                 }

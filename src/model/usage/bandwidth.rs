@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::interval::{HOUR, Interval};
+use super::amounts::Amounts;
+use super::interval::{HOUR, Interval, floor};
 use crate::definition::REST;
 use crate::traffic::Direction;
 
@@ -21,26 +22,31 @@ pub struct Hours {
 impl Hours {
     /// Adds what a VE has passed.
     pub fn add(&mut self, interval: &Interval) {
-        let hour = |ns: i64| ns.div_euclid(HOUR).saturating_mul(HOUR);
-        let first = hour(interval.from_ns);
+        self.know(interval.from_ns, interval.to_ns);
+        if !interval.amounts.traffic.is_empty() {
+            interval.each_period(HOUR, &mut |begins, piece| self.pass(begins, passed(&piece.amounts)));
+        }
+    }
+
+    /// Something is known of this time, if only that nothing has passed.
+    pub fn know(&mut self, from_ns: i64, to_ns: i64) {
+        let first = floor(from_ns, HOUR);
         // What ends with an hour is not in the next.
-        let last = hour(interval.to_ns.saturating_sub(1).max(interval.from_ns));
+        let last = floor(to_ns.saturating_sub(1).max(from_ns), HOUR);
         self.span = Some(match self.span {
             None => (first, last),
             Some((a, b)) => (a.min(first), b.max(last)),
         });
-        if interval.amounts.traffic.is_empty() {
+    }
+
+    /// In the hour that begins then, so many bytes have passed to VEs and from them.
+    pub fn pass(&mut self, hour: i64, bytes: [u64; 2]) {
+        if bytes == [0, 0] {
             return;
         }
-        for (begins, amounts) in interval.by_period(HOUR) {
-            let sums = self.passed.entry(begins).or_default();
-            for (flow, amount) in amounts.traffic.iter().filter(|(flow, _)| flow.class == REST) {
-                let way = match flow.direction {
-                    Direction::In => &mut sums[0],
-                    Direction::Out => &mut sums[1],
-                };
-                *way = way.saturating_add(amount.bytes);
-            }
+        let sums = self.passed.entry(hour).or_default();
+        for (sum, more) in sums.iter_mut().zip(bytes) {
+            *sum = sum.saturating_add(more);
         }
     }
 
@@ -63,11 +69,20 @@ impl Hours {
     }
 }
 
+/// Bytes to a VE and from it, but for the classes that hostel.toml names.
+pub fn passed(amounts: &Amounts) -> [u64; 2] {
+    let mut bytes = [0_u64; 2];
+    for (flow, amount) in amounts.traffic.iter().filter(|(flow, _)| flow.class == REST) {
+        let way = &mut bytes[usize::from(flow.direction == Direction::Out)];
+        *way = way.saturating_add(amount.bytes);
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::traffic::{Amount, Flow};
-    use crate::usage::Amounts;
 
     fn passes(hours: &mut Hours, from_ns: i64, to_ns: i64, out: u64) {
         let flow = |class: &str| Flow {

@@ -4,6 +4,9 @@
 //! may be unknown is 0 for that, or else the number and one. Then: the version (1); each time; how many counters, and
 //! each; how many levels, and of each the integral, the time, the peak; how many flows, and of each the length of the
 //! class and the class, the direction (0 in, 1 out) plus 2 for IPv6, bytes, packets.
+//!
+//! Versions of Hostel may measure more, or fewer: what a record hasn't got is unknown, and what is more in it is passed over
+//! by who reads ([`decode`]), but not by who puts records together ([`decode_whole`]).
 
 use super::amounts::{Amounts, Held};
 use crate::traffic::{Amount, Direction, Flow};
@@ -37,8 +40,33 @@ pub fn encode(amounts: &Amounts) -> Vec<u8> {
     out
 }
 
-/// What these bytes say; `None` if they are none of ours.
+/// The bytes of a row of numbers.
+pub fn encode_numbers(numbers: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    let mut out = Vec::new();
+    numbers.into_iter().for_each(|n| number(&mut out, n.into()));
+    out
+}
+
+/// The numbers that these bytes say; `None` if they are none of ours.
+pub fn decode_numbers(bytes: &[u8]) -> Option<Vec<u64>> {
+    let (mut rest, mut numbers) = (Rest(bytes), Vec::new());
+    while !rest.0.is_empty() {
+        numbers.push(rest.small()?);
+    }
+    Some(numbers)
+}
+
+/// What these bytes say, as far as we know what it is; `None` if they are none of ours.
 pub fn decode(bytes: &[u8]) -> Option<Amounts> {
+    read(bytes).map(|(amounts, _)| amounts)
+}
+
+/// The same; `None` too if they say more than we know.
+pub fn decode_whole(bytes: &[u8]) -> Option<Amounts> {
+    read(bytes).filter(|(_, whole)| *whole).map(|(amounts, _)| amounts)
+}
+
+fn read(bytes: &[u8]) -> Option<(Amounts, bool)> {
     let mut rest = Rest(bytes);
     if rest.number()? != VERSION {
         return None;
@@ -47,21 +75,24 @@ pub fn decode(bytes: &[u8]) -> Option<Amounts> {
     for time in &mut amounts.times {
         *time = rest.small()?;
     }
-    if rest.number()? != amounts.counters.len() as u128 {
-        return None;
+    let mut whole = true;
+    for n in 0..rest.small()? {
+        let counted = rest.perhaps()?;
+        match usize::try_from(n).ok().and_then(|n| amounts.counters.get_mut(n)) {
+            Some(counter) => *counter = counted,
+            None => whole = false,
+        }
     }
-    for counter in &mut amounts.counters {
-        *counter = rest.perhaps()?;
-    }
-    if rest.number()? != amounts.levels.len() as u128 {
-        return None;
-    }
-    for level in &mut amounts.levels {
-        *level = Held {
+    for n in 0..rest.small()? {
+        let held = Held {
             integral: rest.number()?,
             time: rest.small()?,
             peak: rest.perhaps()?,
         };
+        match usize::try_from(n).ok().and_then(|n| amounts.levels.get_mut(n)) {
+            Some(level) => *level = held,
+            None => whole = false,
+        }
     }
     for _ in 0..rest.small()? {
         let length = usize::try_from(rest.number()?).ok()?;
@@ -79,7 +110,7 @@ pub fn decode(bytes: &[u8]) -> Option<Amounts> {
         };
         amounts.traffic.insert(flow, amount);
     }
-    rest.0.is_empty().then_some(amounts)
+    Some((amounts, whole && rest.0.is_empty()))
 }
 
 fn number(out: &mut Vec<u8>, mut n: u128) {
@@ -107,10 +138,25 @@ impl<'a> Rest<'a> {
         Some(taken)
     }
 
+    fn byte(&mut self) -> Option<u8> {
+        let (first, left) = self.0.split_first()?;
+        self.0 = left;
+        Some(*first)
+    }
+
     fn number(&mut self) -> Option<u128> {
-        let mut n = 0;
-        for shift in (0..128).step_by(7) {
-            let byte = *self.bytes(1)?.first()?;
+        // Most are small: of 63 bits at most, which are cheaper to put together.
+        let mut low = 0;
+        for shift in (0..63).step_by(7) {
+            let byte = self.byte()?;
+            low |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(low.into());
+            }
+        }
+        let mut n = u128::from(low);
+        for shift in (63..128).step_by(7) {
+            let byte = self.byte()?;
             n |= u128::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 return Some(n);

@@ -47,20 +47,34 @@ impl Interval {
         })
     }
 
-    /// Its pieces in periods of this length, which all begin at a multiple of it: each period's beginning, and what falls
-    /// into it. They come to the whole.
-    pub fn by_period(&self, period: i64) -> Vec<(i64, Amounts)> {
-        let mut pieces = Vec::new();
-        let mut begins = self.from_ns.div_euclid(period).saturating_mul(period);
-        loop {
+    /// Shows its pieces in periods of this length, as [`Interval::by_period`] cuts them.
+    pub fn each_period(&self, period: i64, see: &mut dyn FnMut(i64, &Self)) {
+        let mut begins = floor(self.from_ns, period);
+        // Most lie in one, and needn't be cut.
+        if self.to_ns <= begins.saturating_add(period) {
+            return see(begins, self);
+        }
+        while begins < self.to_ns {
             let ends = begins.saturating_add(period);
             if let Some(piece) = self.within(begins, ends) {
-                pieces.push((begins, piece.amounts));
-            }
-            if ends >= self.to_ns {
-                return pieces;
+                see(begins, &piece);
             }
             begins = ends;
         }
     }
+
+    /// Its pieces in periods of this length, which all begin at a multiple of it: each period's beginning, and what falls
+    /// into it. They come to the whole.
+    pub fn by_period(&self, period: i64) -> Vec<(i64, Amounts)> {
+        let mut pieces = Vec::new();
+        self.each_period(period, &mut |begins, piece| {
+            pieces.push((begins, piece.amounts.clone()))
+        });
+        pieces
+    }
+}
+
+/// The beginning of the period that a moment is in.
+pub fn floor(ns: i64, period: i64) -> i64 {
+    ns.div_euclid(period).saturating_mul(period)
 }

@@ -1,11 +1,12 @@
 //! How far a VE is accounted for, and what the next reading adds to that.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::amounts::{Amounts, Held};
 use super::interval::Interval;
+use super::listed::list;
 use super::meter::{Counters, Level, Levels, Time};
 use super::reading::{Condition, Moment, Reading, Run, Terms};
 use crate::traffic::{Amount, Flow};
@@ -20,17 +21,20 @@ pub struct Mark {
     pub until_ns: u64,
     /// How it has been since.
     pub condition: Condition,
-    /// The terms in force since.
-    pub terms: Terms,
+    /// The terms in force since. They are written down where they were agreed on, and not with each mark.
+    #[serde(skip)]
+    pub terms: Arc<Terms>,
     /// The run that the counters are of.
     pub run: Option<Run>,
     /// How much of that run's counters is accounted for.
+    #[serde(with = "list")]
     pub counters: Counters,
     /// The levels at that time.
+    #[serde(with = "list")]
     pub levels: Levels,
     /// The most memory since the run began.
     pub memory_peak: Option<u64>,
-    /// How much traffic is accounted for; `None`: none was ever read.
+    /// How much traffic is accounted for, in the order of flows; `None`: none was ever read.
     pub traffic: Option<Vec<(Flow, Amount)>>,
 }
 
@@ -74,13 +78,31 @@ fn held(start: Option<u64>, end: Option<u64>, length: u64) -> Held {
     }
 }
 
+/// What has passed in a flow, of many in their order.
+fn of(flows: &[(Flow, Amount)], flow: &Flow) -> Option<Amount> {
+    let at = flows.binary_search_by(|(other, _)| other.cmp(flow)).ok()?;
+    flows.get(at).map(|(_, amount)| *amount)
+}
+
 impl Mark {
     /// The first reading of a VE. A run that is under way counts from its start; what has passed its interfaces by then
     /// can't be dated, and doesn't.
     pub fn begin(reading: &Reading) -> (Self, Vec<Interval>) {
+        let terms = reading.terms.clone().unwrap_or_else(|| Arc::new(reading.owner.terms()));
+        Self::before(reading, terms).proceed(reading)
+    }
+
+    /// Goes on from this reading where nobody knows any more how far a VE was accounted for: nothing that it tells of is
+    /// counted, as it may have been already. `terms`: those in force until now.
+    pub fn resume(reading: &Reading, terms: Arc<Terms>) -> Self {
+        Self::before(reading, terms).after(reading, true)
+    }
+
+    /// Nothing is known yet.
+    fn before(reading: &Reading, terms: Arc<Terms>) -> Self {
         let now = reading.at.up_ns;
         let began = reading.run.as_ref().map_or(now, |run| run.began_ns.min(now));
-        let before = Self {
+        Self {
             at: Moment {
                 wall_ns: reading.at.wall_ns.saturating_sub(signed(now - began)),
                 up_ns: began,
@@ -88,14 +110,13 @@ impl Mark {
             },
             until_ns: 0,
             condition: Condition::Stopped,
-            terms: reading.terms.clone().unwrap_or_else(|| reading.owner.terms()),
+            terms,
             run: None,
             counters: Counters::default(),
             levels: Levels::default(),
             memory_peak: None,
             traffic: None,
-        };
-        before.proceed(reading)
+        }
     }
 
     /// The mark after this reading, and what was used between the two, under the terms of this mark. `None`: that reading
@@ -230,9 +251,8 @@ impl Mark {
         let (Some(had), Some(now)) = (&self.traffic, &reading.traffic) else {
             return;
         };
-        let had: BTreeMap<&Flow, Amount> = had.iter().map(|(flow, amount)| (flow, *amount)).collect();
         for (flow, amount) in now {
-            let before = had.get(flow).copied().unwrap_or_default();
+            let before = of(had, flow).unwrap_or_default();
             let passed = if self.overlaps(reading.traffic_ns) && !amount.has(before) {
                 Amount::default()
             } else {
@@ -267,21 +287,24 @@ impl Mark {
             }
         };
         let traffic = reading.traffic.as_ref().map(|now| {
-            let mut all: BTreeMap<Flow, Amount> = self.traffic.iter().flatten().cloned().collect();
+            let had = self.traffic.as_deref().unwrap_or_default();
             let overlaps = self.overlaps(reading.traffic_ns);
-            for (flow, amount) in now {
-                let had = all.get(flow).copied().unwrap_or_default();
-                if !overlaps || amount.has(had) {
-                    all.insert(flow.clone(), *amount);
-                }
-            }
-            all.into_iter().collect()
+            let counted = |(flow, amount): &(Flow, Amount)| {
+                let before = of(had, flow).unwrap_or_default();
+                let back = overlaps && !amount.has(before);
+                (flow.clone(), if back { before } else { *amount })
+            };
+            let mut all: Vec<(Flow, Amount)> = now.iter().map(counted).collect();
+            let gone = |(flow, _): &&(Flow, Amount)| !now.iter().any(|(other, _)| other == flow);
+            all.extend(had.iter().filter(gone).cloned());
+            all.sort_by(|(a, _), (b, _)| a.cmp(b));
+            all
         });
         Self {
             at: reading.at.clone(),
             until_ns: self.until_ns.max(reading.until_ns),
             condition: reading.condition,
-            terms: reading.terms.clone().unwrap_or_else(|| self.terms.clone()),
+            terms: reading.terms.clone().unwrap_or_else(|| Arc::clone(&self.terms)),
             run: reading.run.clone().or_else(|| self.run.clone()),
             counters: std::array::from_fn(counter),
             levels: Level::ALL.map(level),

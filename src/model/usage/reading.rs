@@ -1,9 +1,11 @@
 //! What was seen of a VE at a moment.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::listed::{list, shared};
 use super::meter::{Counters, Levels};
 use crate::traffic::{Amount, Flow};
 
@@ -111,14 +113,17 @@ pub struct Reading {
     #[serde(default)]
     pub traffic_ns: u64,
     /// What holds from now on; `None`: it couldn't be read, and what held before holds.
-    pub terms: Option<Terms>,
+    #[serde(default, with = "shared")]
+    pub terms: Option<Arc<Terms>>,
     /// How it is from now on.
     pub condition: Condition,
     /// The run that the counters are of, be it over now; `None` where that can't be told.
     pub run: Option<Run>,
     /// The counters of that run.
+    #[serde(with = "list")]
     pub counters: Counters,
     /// The levels now.
+    #[serde(with = "list")]
     pub levels: Levels,
     /// The most memory since the run began.
     pub memory_peak: Option<u64>,

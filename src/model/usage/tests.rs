@@ -46,7 +46,7 @@ fn external() -> Flow {
 
 fn stopped(seconds: u64) -> Reading {
     Reading {
-        terms: Some(terms("acme")),
+        terms: Some(terms("acme").into()),
         traffic: Some(Vec::new()),
         ..Reading::bare("l".into(), 101, at(seconds), Condition::Stopped)
     }
@@ -272,6 +272,30 @@ proptest! {
         prop_assert_eq!(decode(&bytes[..bytes.len() - 1]), None);
     }
 
+    /// Another version measures more, or fewer: what both know is the same.
+    #[test]
+    fn records_of_other_versions_are_read(amounts in amounts(), known in 0..19_usize, more in 1..9_u8) {
+        let bytes = encode(&amounts);
+        // The version and the five times stand before the number of counters.
+        let at = length_of(&bytes, 6);
+        let (mut without, mut with) = (amounts.clone(), bytes.clone());
+        without.counters[known..].fill(None);
+        with[at] += more;
+        let end = at + 1 + length_of(&bytes[at + 1..], 19);
+        with.splice(end..end, std::iter::repeat_n(7, more.into()));
+        prop_assert_eq!(decode(&with), Some(amounts.clone()));
+        prop_assert_eq!(decode_whole(&with), None, "who puts records together must not lose what it doesn't know");
+        let mut older = bytes[..at].to_vec();
+        older.push(known as u8);
+        older.extend_from_slice(&bytes[at + 1..at + 1 + length_of(&bytes[at + 1..], known)]);
+        older.extend_from_slice(&bytes[end..]);
+        prop_assert_eq!(decode(&older), Some(without.clone()));
+        prop_assert_eq!(decode_whole(&older), Some(without));
+        let mut longer = bytes;
+        longer.extend_from_slice(b"what comes after");
+        prop_assert_eq!((decode(&longer), decode_whole(&longer)), (Some(amounts), None));
+    }
+
     #[test]
     fn no_record_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode(&bytes);
@@ -334,6 +358,39 @@ proptest! {
         prop_assert_eq!(sum.counter(Counter::Cpu), Some(truth));
         prop_assert_eq!(sum.traffic.get(&external()).map_or(0, |a| a.bytes), passed);
         prop_assert_eq!(sum.time(Time::Running) / SECOND, ran);
+    }
+}
+
+/// How many bytes the first of these numbers take.
+fn length_of(bytes: &[u8], numbers: usize) -> usize {
+    let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte & 0x80 == 0);
+    numbers
+        .checked_sub(1)
+        .map_or(0, |last| ends.map(|(at, _)| at + 1).nth(last).unwrap())
+}
+
+/// Readings and marks that another version has written, with more counters than ours, or fewer.
+#[test]
+fn notes_of_other_versions_are_read() {
+    let reading = running(10, &run(7, 0), 100, 1);
+    let (mark, _) = Mark::begin(&reading);
+    for counters in [3, 19, 25] {
+        let mut text = serde_json::to_value(&reading).unwrap();
+        let mut had = serde_json::to_value(&mark).unwrap();
+        for written in [&mut text, &mut had] {
+            let list = written["counters"].as_array_mut().unwrap();
+            list.resize(counters, serde_json::json!(5));
+            written["more"] = "what we don't know".into();
+        }
+        let (text, had): (Reading, Mark) = (
+            serde_json::from_value(text).unwrap(),
+            serde_json::from_value(had).unwrap(),
+        );
+        assert_eq!(text.counters[Counter::Cpu as usize], Some(100));
+        assert_eq!(had.counters[Counter::Cpu as usize], Some(100));
+        let full = counters >= 19;
+        assert_eq!(text.counters[18].is_some(), full && reading.counters[18].is_some());
+        assert_eq!(text.terms, reading.terms);
     }
 }
 

@@ -11,6 +11,7 @@ use hostel_model::limits::Limits;
 
 use super::inner::Inner;
 use super::types::{BlockDevice, Facts, Hits, Kind, Limit, Placement, Support, Unenforceable, Usage};
+use super::want::Want;
 use super::{Cgroups, Told};
 use crate::fake::{Calls, steered};
 use crate::{Error, Result, error};
@@ -222,6 +223,14 @@ impl Cgroups for FakeCgroups {
 
     fn usage(&self, id: VeId) -> Result<Usage> {
         self.on("usage", id, |ve| Ok(ve.usage.clone()))
+    }
+
+    fn measure(&self, id: VeId, _: Want) -> Result<(Usage, Hits)> {
+        Ok((self.usage(id)?, self.hits(id)))
+    }
+
+    fn measure_again(&self, id: VeId, want: Want, _: &(Usage, Hits)) -> Result<(Usage, Hits)> {
+        self.measure(id, want)
     }
 
     fn hits(&self, id: VeId) -> Hits {

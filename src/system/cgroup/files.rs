@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::{Error, Result};
+use crate::{Error, Result, file};
 
 /// Writes a value to `dir/name`. Never makes the file: a missing one is an error (`ENOENT`), as it means that the
 /// kernel or the parent group doesn't offer that control.
@@ -42,7 +42,7 @@ pub fn read(dir: &Path, name: &str) -> Result<String> {
 
 /// The same with the bare OS error.
 pub fn try_read(path: &Path) -> io::Result<String> {
-    std::fs::read_to_string(path)
+    file::read_small(path)
 }
 
 /// The unit in which the kernel counts memory limits: it rounds them down to whole pages.

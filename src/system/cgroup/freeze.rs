@@ -44,10 +44,15 @@ impl Freezer<'_> {
     /// Whether all are frozen.
     pub fn is_frozen(self) -> Result<bool> {
         match self {
-            Self::V2(dir) => Ok(read::value(&files::read(dir, "cgroup.events")?, "frozen") == Some(1)),
+            Self::V2(dir) => Ok(says_frozen(files::read(dir, "cgroup.events")?.as_bytes())),
             Self::V1(dir) => Ok(files::read(dir, "freezer.state")?.trim_end() == "FROZEN"),
         }
     }
+}
+
+/// Does `cgroup.events` say so?
+pub fn says_frozen(text: &[u8]) -> bool {
+    std::str::from_utf8(text).is_ok_and(|text| read::value(text, "frozen") == Some(1))
 }
 
 fn timed_out(dir: &Path) -> Error {

@@ -13,7 +13,8 @@ use super::freeze::{self, Freezer};
 use super::inner::{self, Inner};
 use super::layout::{Layout, Place};
 use super::types::{BlockDevice, Facts, Hits, Limit, Placement, Support, Unenforceable, Usage};
-use super::{Cgroups, Told, devices, facts, hits, prepare, read, told, tree, v1, v2};
+use super::want::Want;
+use super::{Cgroups, Told, devices, facts, prepare, read, roots, told, tree, v1, v2};
 use crate::error::together;
 use crate::{Error, Kind, Result, file};
 
@@ -23,10 +24,11 @@ const DELEGATED: [&str; 3] = ["cgroup.procs", "cgroup.threads", "cgroup.subtree_
 /// The control groups of this host.
 #[derive(Debug)]
 pub struct Host {
-    layout: Layout,
+    pub(super) layout: Layout,
     /// Looked at when first asked for.
     facts: OnceLock<Facts>,
     known: facts::Known,
+    pub(super) roots: roots::Last,
 }
 
 impl Host {
@@ -35,6 +37,7 @@ impl Host {
             layout,
             facts: OnceLock::new(),
             known: facts::Known::default(),
+            roots: roots::Last::default(),
         }
     }
 
@@ -251,15 +254,21 @@ impl Cgroups for Host {
     }
 
     fn usage(&self, id: VeId) -> Result<Usage> {
-        let usage = read::usage(&self.layout, id);
-        if usage == Usage::default() && !self.exists(id) {
-            return Err(Error::new("read the usage of VE", id, "it has no control group").kind(Kind::NotFound));
-        }
-        Ok(usage)
+        self.measure(id, Want::USAGE).map(|(usage, _)| usage)
     }
 
     fn hits(&self, id: VeId) -> Hits {
-        hits::hits(&self.layout, id)
+        self.measure(id, Want::ALL_HITS)
+            .map(|(_, hits)| hits)
+            .unwrap_or_default()
+    }
+
+    fn measure(&self, id: VeId, want: Want) -> Result<(Usage, Hits)> {
+        self.gather(id, want, None)
+    }
+
+    fn measure_again(&self, id: VeId, want: Want, last: &(Usage, Hits)) -> Result<(Usage, Hits)> {
+        self.gather(id, want, Some(last))
     }
 
     fn told(&self, id: VeId) -> Told {
@@ -281,6 +290,13 @@ impl Cgroups for Host {
     }
 
     fn is_frozen(&self, id: VeId) -> Result<bool> {
+        if let Some(u) = &self.layout.v2
+            && let Some(root) = self.roots.get(&self.layout).of(&self.layout, &u.root)
+            && let mut text = Vec::with_capacity(64)
+            && file::read_into(root, Path::new(&format!("{id}/cgroup.events")), &mut text).is_ok()
+        {
+            return Ok(freeze::says_frozen(&text));
+        }
         self.freezer(&id.to_string(), |f| f.is_frozen())
     }
 
@@ -311,7 +327,8 @@ impl Cgroups for Host {
     }
 
     fn exists(&self, id: VeId) -> bool {
-        self.dirs(id).iter().any(|d| d.exists())
+        let name = id.to_string();
+        self.layout.roots().any(|root| root.join(&name).exists())
     }
 
     fn remove(&self, id: VeId, timeout: Duration) -> Result<()> {
@@ -368,25 +385,5 @@ impl Cgroups for Host {
             })
             .collect();
         together(failures)
-    }
-}
-
-impl Host {
-    /// Says which processes keep a group from going.
-    fn name_the_living(&self, id: VeId, error: Error) -> Error {
-        let pids = self.processes(id).unwrap_or_default();
-        if error.kind != Kind::Busy || pids.is_empty() {
-            return error;
-        }
-        let shown: Vec<String> = pids.iter().take(8).map(ToString::to_string).collect();
-        let more = pids.len().saturating_sub(8);
-        let more = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        let also = error.hint.as_ref().map(|h| format!("; {h}")).unwrap_or_default();
-        let hint = format!("processes are still in it: {}{more}{also}", shown.join(", "));
-        error.hint(hint)
     }
 }

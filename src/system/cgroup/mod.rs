@@ -14,12 +14,14 @@ mod facts;
 mod fake;
 mod files;
 mod freeze;
-mod hits;
+mod gather;
 mod host;
 mod inner;
 mod layout;
+mod look;
 mod prepare;
 mod read;
+mod roots;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -27,6 +29,7 @@ mod tree;
 mod types;
 mod v1;
 mod v2;
+mod want;
 mod weight;
 
 use std::fmt::Debug;
@@ -43,6 +46,8 @@ pub use types::{
     BlockDevice, Controller, CpuTime, DeviceIo, Facts, Hits, Kind, Limit, Placement, Pressure, Support, Throttled,
     Unenforceable, Usage, Version,
 };
+
+pub use want::Want;
 
 use crate::{Result, file};
 
@@ -94,6 +99,13 @@ pub trait Cgroups: Send + Sync + Debug {
 
     /// Where the kernel tells the most of these. Nothing is read.
     fn told(&self, id: VeId) -> Told;
+
+    /// Of both only what is wanted, for what looks at many VEs: each file is read once. Fails as [`Cgroups::usage`] does.
+    fn measure(&self, id: VeId, want: Want) -> Result<(Usage, Hits)>;
+
+    /// The same of a VE that was measured before, in the same run, and of which as much was wanted: what can't have changed,
+    /// as no process of it has run since, is not read again.
+    fn measure_again(&self, id: VeId, want: Want, last: &(Usage, Hits)) -> Result<(Usage, Hits)>;
 
     /// The process ids in a VE, as the host sees them, rising. Empty if there is no group.
     fn processes(&self, id: VeId) -> Result<Vec<u32>>;

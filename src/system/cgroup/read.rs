@@ -1,13 +1,6 @@
-//! Reading what a VE uses: pure parsers of the kernel's formats, and a reader that opens files and nothing else.
+//! Reading what a VE uses: pure parsers of the kernel's formats.
 
-use std::fmt::Write;
-use std::io::Read;
-use std::path::Path;
-
-use hostel_model::id::VeId;
-
-use super::layout::{Layout, Place};
-use super::types::{BlockDevice, CpuTime, DeviceIo, Pressure, Throttled, Usage};
+use super::types::{BlockDevice, CpuTime, DeviceIo, Pressure, Throttled};
 
 /// A number alone in a file. `max` and negative numbers are none.
 pub fn number(text: &str) -> Option<u64> {
@@ -133,105 +126,10 @@ pub fn pressure(text: &str) -> Option<Pressure> {
     })
 }
 
-/// Reads files of one VE, with one buffer for all paths and one for all contents.
-pub(super) struct Reader {
-    path: String,
-    tail: String,
-    text: String,
-}
-
-impl Reader {
-    pub(super) fn new(id: VeId) -> Self {
-        Self {
-            path: String::with_capacity(160),
-            tail: format!("/{id}/"),
-            text: String::with_capacity(1024),
-        }
-    }
-
-    /// The content of `<root>/<id>/file`.
-    pub(super) fn read(&mut self, root: &Path, file: &str) -> Option<&str> {
-        self.path.clear();
-        // Mount points of control groups that aren't UTF-8 don't come from a mount table read as text.
-        write!(self.path, "{}{}{file}", root.display(), self.tail).ok()?;
-        self.text.clear();
-        std::fs::File::open(&self.path)
-            .ok()?
-            .read_to_string(&mut self.text)
-            .ok()?;
-        Some(&self.text)
-    }
-
-    pub(super) fn number(&mut self, root: &Path, file: &str) -> Option<u64> {
-        self.read(root, file).and_then(number)
-    }
-}
-
-/// Reads all that can be read.
-pub fn usage(layout: &Layout, id: VeId) -> Usage {
-    let mut r = Reader::new(id);
-    let mut u = Usage::default();
-    cpu(layout, &mut r, &mut u);
-    memory(layout, &mut r, &mut u);
-    u.processes = layout.place("pids").and_then(|p| r.number(p.root(), "pids.current"));
-    u.io = match layout.place("io") {
-        Some(Place::V1(h)) => r
-            .read(&h.root, "blkio.throttle.io_service_bytes_recursive")
-            .map(str::to_owned)
-            .and_then(|bytes| Some(blkio(&bytes, r.read(&h.root, "blkio.throttle.io_serviced_recursive")?))),
-        Some(Place::V2(v2)) => r.read(&v2.root, "io.stat").map(io_stat),
-        None => None,
-    };
-    if let Some(v2) = &layout.v2 {
-        u.cpu_pressure = r.read(&v2.root, "cpu.pressure").and_then(pressure);
-        u.memory_pressure = r.read(&v2.root, "memory.pressure").and_then(pressure);
-        u.io_pressure = r.read(&v2.root, "io.pressure").and_then(pressure);
-    }
-    u
-}
-
-fn cpu(layout: &Layout, r: &mut Reader, u: &mut Usage) {
-    // The v2 tree counts processor time even where it has no controllers, and its user and system time add up to the
-    // total; those of v1 are sampled at clock ticks and may not.
-    if let Some(v2) = &layout.v2 {
-        u.cpu = r.read(&v2.root, "cpu.stat").map(cpu_time).unwrap_or_default();
-    } else if let Some(Place::V1(h)) = layout.place("cpuacct") {
-        u.cpu.total_ns = r.number(&h.root, "cpuacct.usage");
-        u.cpu.user_ns = r.number(&h.root, "cpuacct.usage_user");
-        u.cpu.system_ns = r.number(&h.root, "cpuacct.usage_sys");
-    }
-    u.throttled = layout
-        .place("cpu")
-        .and_then(|p| r.read(p.root(), "cpu.stat"))
-        .and_then(throttled);
-}
-
-fn memory(layout: &Layout, r: &mut Reader, u: &mut Usage) {
-    match layout.place("memory") {
-        Some(Place::V1(h)) => {
-            u.memory = r.number(&h.root, "memory.usage_in_bytes");
-            u.memory_peak = r.number(&h.root, "memory.max_usage_in_bytes");
-            // memory.memsw counts both; read after the first, so that the difference errs on the side of more.
-            let both = r.number(&h.root, "memory.memsw.usage_in_bytes");
-            u.swap = both.zip(u.memory).map(|(both, memory)| both.saturating_sub(memory));
-            // v1 counts a kill only in the group whose process it was, and that is the payload.
-            u.oom_kills = r
-                .read(&h.root, "payload/memory.oom_control")
-                .and_then(|t| value(t, "oom_kill"));
-        }
-        Some(Place::V2(v2)) => {
-            u.memory = r.number(&v2.root, "memory.current");
-            u.memory_peak = r.number(&v2.root, "memory.peak");
-            u.swap = r.number(&v2.root, "memory.swap.current");
-            u.oom_kills = r.read(&v2.root, "memory.events").and_then(|t| value(t, "oom_kill"));
-        }
-        None => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::types::Usage;
     use proptest::prelude::*;
 
     #[test]

@@ -336,7 +336,7 @@ impl Firewall for Nftables {
     fn strays(&self, table: &str, prefix: &str) -> Result<Vec<String>> {
         check::prefix(prefix)?;
         let (mut netlink, mut found) = (open()?, BTreeSet::new());
-        for family in [Family::Inet, Family::Bridge] {
+        for family in [Family::Inet, Family::Bridge, Family::Arp] {
             let told = netlink.dump(&wire::list_tables(family));
             let answers = told.map_err(|refusal| refusal.into_error("list", "the firewall's tables"))?;
             let names = answers.iter().filter_map(|body| wire::table_name(body));

@@ -11,8 +11,8 @@ use hostel_model::id::VeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    Adopt, Answer, Around, Disk, Enter, Entered, Guests, Init, Launching, Mending, Op, Relaunching, Request, Resume,
-    Start, Streams, Switches, Task,
+    Adopt, Answer, Around, Disk, Enter, Entered, Guests, Init, Launching, Lifeline, Mending, Op, Relaunching, Request,
+    Resume, Start, Streams, Switches, Task,
 };
 use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
@@ -326,6 +326,10 @@ impl Guests for FakeGuests {
             .values()
             .map(|l| l.init)
             .find(|init| processes.contains(&init.pid))
+    }
+
+    fn hold(&self, _: Init) -> Option<Lifeline> {
+        None
     }
 
     fn alive(&self, init: Init) -> bool {

@@ -103,9 +103,48 @@ fn has(set: u64, signal: i32) -> bool {
     set & (1 << (signal - 1)) != 0
 }
 
+impl std::os::fd::AsRawFd for Lifeline {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.0.pidfd)
+    }
+}
+
 impl AsFd for Process {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+}
+
+/// A process that is asked again and again whether it lives.
+#[derive(Debug)]
+pub struct Lifeline(Process);
+
+impl Lifeline {
+    pub(super) fn new(process: Process) -> Self {
+        Self(process)
+    }
+
+    /// Which it is.
+    pub fn init(&self) -> Init {
+        self.0.init
+    }
+
+    /// Does it live?
+    pub fn lives(&self) -> bool {
+        self.0.wait(Duration::ZERO).is_ok_and(|ended| !ended)
+    }
+}
+
+/// Lets this process have this many files open, or as many as it may, and says how many that are now.
+pub fn raise_open_files(wanted: u64) -> u64 {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return 0;
+    };
+    let most = wanted.min(hard).max(soft);
+    match setrlimit(Resource::RLIMIT_NOFILE, most, hard) {
+        Ok(()) => most,
+        Err(_) => soft,
     }
 }
 

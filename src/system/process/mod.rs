@@ -34,7 +34,7 @@ pub use hostel_monitor::guest::Op;
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Resume, Start, Switches, Task, Watch};
 pub use hostel_monitor::view::find_server as find_lxcfs;
-pub use init::{Process, boot_id, has_sys_resource, is_root};
+pub use init::{Lifeline, Process, boot_id, has_sys_resource, is_root, raise_open_files};
 pub use interrupt::{on_end_of_terminal, on_interrupt};
 pub use list::{Listed, list};
 pub use monitor::Monitors;
@@ -72,6 +72,9 @@ pub trait Guests: Send + Sync + Debug {
     fn find(&self, processes: &[u32]) -> Option<Init>;
     /// Is exactly this process alive?
     fn alive(&self, init: Init) -> bool;
+    /// Holds it by descriptor, to ask again and again whether it lives at little cost; `None` if it doesn't live, or
+    /// can't be held.
+    fn hold(&self, init: Init) -> Option<Lifeline>;
     /// How long ago this process began, be it alive or not, whatever was done to the clock meanwhile; `None` if that
     /// can't be told.
     fn age(&self, init: Init) -> Option<Duration>;

@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hostel_monitor::Failure;
+use hostel_monitor::identity::is_seen;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
 use hostel_monitor::place::is_frozen;
 use hostel_monitor::root::open_disk;
@@ -21,7 +22,7 @@ use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 use rustix::process::Signal;
 
 use super::forward::Held;
-use super::init::{Process, age, find_init, gone};
+use super::init::{Lifeline, Process, age, find_init, gone};
 use super::relaunch::relaunch;
 use super::spawn::{Program, Spawned};
 use super::{Answer, Around, Entered, Guests, Launching, Mending, Relaunching, Request, Streams, client};
@@ -166,7 +167,11 @@ impl Guests for Monitors {
     }
 
     fn alive(&self, init: Init) -> bool {
-        matches!(Process::open(init), Ok(Some(_)))
+        is_seen(init) || matches!(Process::open(init), Ok(Some(_)))
+    }
+
+    fn hold(&self, init: Init) -> Option<Lifeline> {
+        Process::open(init).ok()?.map(Lifeline::new)
     }
 
     fn age(&self, init: Init) -> Option<Duration> {

@@ -1,15 +1,20 @@
 //! Readings of what the host and its VEs use: `hostel stat` and whatever else is told of them live. Read from the
 //! kernel, by nobody's leave: no lock, no program run, and no file written.
 
+mod seen;
 mod ve;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Instant;
 
+use hostel_model::id::VeId;
 use hostel_model::stat::{Figure, Figures, HostReading, Snapshot};
 use hostel_model::traffic;
+use hostel_system::cgroup::Hits;
 use hostel_system::load;
+
+pub(crate) use seen::Seen;
 
 use super::Engine;
 use crate::error::Result;
@@ -32,6 +37,8 @@ enum Depth {
     /// What counters need, and no definition.
     Counters,
     All,
+    /// Also what limits have done.
+    Limits,
 }
 
 impl Engine {
@@ -47,23 +54,41 @@ impl Engine {
 impl Meter<'_> {
     /// Everything at this moment.
     pub fn read(&self) -> Result<Snapshot> {
-        self.look(Depth::All)
+        self.look(Depth::All).map(|(now, _)| now)
     }
 
-    /// What an interval can begin with: counters, but neither definitions nor disks. It costs a third.
+    /// Also how often VEs that run have run into their limits.
+    pub fn read_with_limits(&self) -> Result<(Snapshot, BTreeMap<VeId, Hits>)> {
+        self.look(Depth::Limits)
+    }
+
+    /// What an interval can begin with: counters, but neither definitions nor disks. It costs a third. Definitions are read
+    /// when that is done, in the time that is waited for the end of the interval.
     pub fn begin(&self) -> Result<Snapshot> {
-        self.look(Depth::Counters)
+        let (now, _) = self.look(Depth::Counters)?;
+        let ids: Vec<VeId> = now.ves.keys().copied().collect();
+        shares::each(&ids, |ids| self.acquaint(ids));
+        Ok(now)
     }
 
-    fn look(&self, depth: Depth) -> Result<Snapshot> {
+    fn look(&self, depth: Depth) -> Result<(Snapshot, BTreeMap<VeId, Hits>)> {
         let host = &self.engine.host;
         let ids = ids_in(&host.dirs.ves())?;
+        self.engine.seen.begin(host, &ids);
         let flows = self.flows();
         let ves = shares::each(&ids, |ids| self.ves(ids, depth, flows.as_ref()));
-        Ok(Snapshot {
+        let mut now = Snapshot {
             host: self.host(),
-            ves: ves.into_iter().collect(),
-        })
+            ves: BTreeMap::new(),
+        };
+        let mut all = BTreeMap::new();
+        for (id, ve, hits) in ves {
+            if ve.life.is_some() {
+                all.insert(id, hits);
+            }
+            now.ves.insert(id, ve);
+        }
+        Ok((now, all))
     }
 
     /// All counters of traffic by one look; `None` if they can't be read.

@@ -6,9 +6,10 @@ use hostel_model::resolve::Effective;
 use hostel_model::stat::{Figure, Figures, Known, Life, VeReading};
 use hostel_model::state::State;
 use hostel_model::units::Bytes;
-use hostel_system::cgroup::{BlockDevice, DeviceIo, Usage};
+use hostel_system::cgroup::{BlockDevice, DeviceIo, Hits, Usage, Want};
 use hostel_system::process::Init;
 
+use super::seen::One;
 use super::{Depth, Flows, Meter};
 use crate::error::Result;
 use crate::host::Host;
@@ -18,41 +19,66 @@ use crate::ve::storage::loops;
 
 /// What is the same for many VEs.
 #[derive(Debug, Default)]
-struct Shared {
-    catalogue: Catalogue,
+pub(super) struct Shared {
+    pub catalogue: Catalogue,
     /// The disks below the directories of a driver; `None`: they can't be told.
     below: Vec<(DriverName, Option<Vec<BlockDevice>>)>,
 }
 
 impl Meter<'_> {
-    pub(super) fn ves(&self, ids: &[VeId], depth: Depth, flows: Option<&Flows>) -> Vec<(VeId, VeReading)> {
+    pub(super) fn ves(&self, ids: &[VeId], depth: Depth, flows: Option<&Flows>) -> Vec<(VeId, VeReading, Hits)> {
         let mut shared = Shared::default();
-        let one = |id: &VeId| match self.engine.host.state_of(*id) {
-            Ok(None) => None,
-            Ok(Some(state)) => Some((*id, self.ve(&state, depth, flows, &mut shared))),
-            Err(_) => Some((*id, self.broken(*id))),
+        let one = |id: &VeId| {
+            let mut seen = self.engine.seen.take(*id);
+            let found = match seen.state(&self.engine.host, *id) {
+                Ok(None) => return None,
+                Ok(Some(state)) => self.ve(&state, depth, flows, &mut shared, &mut seen),
+                Err(_) => self.broken(*id, depth, &mut seen),
+            };
+            self.engine.seen.put(*id, seen);
+            Some((*id, found.0, found.1))
         };
         ids.iter().filter_map(one).collect()
     }
 
-    fn ve(&self, state: &VeState, depth: Depth, flows: Option<&Flows>, shared: &mut Shared) -> VeReading {
+    /// Reads their definitions, so that the next look finds them read.
+    pub(super) fn acquaint(&self, ids: &[VeId]) -> Vec<()> {
+        let mut shared = Shared::default();
+        for id in ids {
+            let mut seen = self.engine.seen.take(*id);
+            if let Ok(Some(state)) = seen.state(&self.engine.host, *id) {
+                seen.known(&self.engine.host, &state, &mut shared);
+            }
+            self.engine.seen.put(*id, seen);
+        }
+        Vec::new()
+    }
+
+    fn ve(
+        &self,
+        state: &VeState,
+        depth: Depth,
+        flows: Option<&Flows>,
+        shared: &mut Shared,
+        seen: &mut One,
+    ) -> (VeReading, Hits) {
         let host = &self.engine.host;
-        let known = (depth == Depth::All).then(|| known(host, state, &mut shared.catalogue));
+        let known = (depth != Depth::Counters).then(|| seen.known(host, state, shared));
         let reality = host.reality(state.id);
         let init = reality.as_ref().ok().and_then(|r| r.init);
         let io_of = |usage: &Usage| match state.driver {
             DriverName::Image => loops(usage),
             driver => usage.io_on(shared.below(host, state, driver)?),
         };
-        let (mut figures, stalled_us) = self.figures(state.id, init, io_of);
-        if depth == Depth::All && (init.is_some() || matches!(&reality, Ok(r) if r.state == State::Stopped)) {
+        let (mut figures, stalled_us, hits) = self.figures(state.id, depth, init, seen, io_of);
+        if depth != Depth::Counters && (init.is_some() || matches!(&reality, Ok(r) if r.state == State::Stopped)) {
             let root = init.map(|init| host.root_of(init));
             figures[Figure::Disk] = host
                 .disks
                 .get(state.driver)
                 .glance(&host.dirs.ve(state.id), root.as_deref());
         }
-        VeReading {
+        let ve = VeReading {
             at_ns: self.now_ns(),
             life: init.map(life),
             state: shown(&reality.map(|r| r.state)),
@@ -70,11 +96,12 @@ impl Meter<'_> {
                 (names.is_empty() || !own.is_empty()).then_some(own)
             }),
             stalled_us,
-        }
+        };
+        (ve, hits)
     }
 
     /// Its record can't be read; but it may run.
-    fn broken(&self, id: VeId) -> VeReading {
+    fn broken(&self, id: VeId, depth: Depth, seen: &mut One) -> (VeReading, Hits) {
         let host = &self.engine.host;
         let init = host.reality(id).ok().and_then(|r| r.init);
         let known = host.outline(id).map(|ve| Known {
@@ -85,8 +112,8 @@ impl Meter<'_> {
             cpu_weight: None,
             io_weight: None,
         });
-        let (figures, stalled_us) = self.figures(id, init, |_| None);
-        VeReading {
+        let (figures, stalled_us, hits) = self.figures(id, depth, init, seen, |_| None);
+        let ve = VeReading {
             at_ns: self.now_ns(),
             life: init.map(life),
             state: State::Broken.to_string(),
@@ -94,18 +121,30 @@ impl Meter<'_> {
             figures,
             flows: None,
             stalled_us,
-        }
+        };
+        (ve, hits)
     }
 
-    /// What its control group tells, and how long its tasks have waited.
+    /// What its control group tells, how long its tasks have waited, and what its limits have done.
     fn figures(
         &self,
         id: VeId,
+        depth: Depth,
         init: Option<Init>,
+        seen: &mut One,
         io: impl FnOnce(&Usage) -> Option<DeviceIo>,
-    ) -> (Figures<Option<u64>>, [Option<u64>; 3]) {
-        let read = init.and_then(|_| self.engine.host.cgroups.usage(id).ok());
-        let Some(usage) = read else {
+    ) -> (Figures<Option<u64>>, [Option<u64>; 3], Hits) {
+        let groups = &self.engine.host.cgroups;
+        let last = seen.measured.take().filter(|(of, _)| Some(*of) == init);
+        let read = init.and_then(|_| match (depth, &last) {
+            (Depth::Counters | Depth::All, _) => groups.measure(id, Want::LIVE).ok(),
+            (Depth::Limits, Some((_, last))) => groups.measure_again(id, Want::EVERYTHING, last).ok(),
+            (Depth::Limits, None) => groups.measure(id, Want::EVERYTHING).ok(),
+        });
+        if depth == Depth::Limits {
+            seen.measured = init.zip(read.clone());
+        }
+        let Some((usage, hits)) = read else {
             return Default::default();
         };
         let io = io(&usage);
@@ -121,7 +160,7 @@ impl Meter<'_> {
             Figure::Disk | Figure::In | Figure::Out => None,
         });
         let waits = [&usage.cpu_pressure, &usage.memory_pressure, &usage.io_pressure];
-        (figures, waits.map(|wait| wait.as_ref().map(|p| p.some_us)))
+        (figures, waits.map(|wait| wait.as_ref().map(|p| p.some_us)), hits)
     }
 }
 
@@ -153,7 +192,8 @@ fn shown(state: &Result<State>) -> String {
         .map_or_else(|_| State::Broken.to_string(), ToString::to_string)
 }
 
-fn known(host: &Host, state: &VeState, catalogue: &mut Catalogue) -> Known {
+/// What its definition says, read anew.
+pub(super) fn known(host: &Host, state: &VeState, catalogue: &mut Catalogue) -> Known {
     let effective = host.effective(&state.name, catalogue).ok();
     let recorded = || state.tenant.as_ref().map(ToString::to_string).unwrap_or_default();
     let limits = effective.as_ref().map(|e| &e.limits);

@@ -95,6 +95,7 @@ fn it_is_nobody_elses_and_of_no_group() {
         "01:00:5e:00:00:01",
         "00:00:00:00:00:00",
         "ff:ff:ff:ff:ff:ff",
+        "02:68:10:00:65:00",
         "0a:00:00:00:00",
     ] {
         refused(&host, Class::Usage, bad, |e| {

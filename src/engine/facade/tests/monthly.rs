@@ -34,6 +34,7 @@ fn what_is_used_up_is_there_again_in_the_next_month() {
     start_ve(&host, 102).unwrap();
     passes(&host, "hv102.0", "external", 1 << 10);
     engine(&host).act(id(102), &STOP, &Silent).unwrap();
+    fakes(&host).time.pass(3);
     let used_up = "of the 4KiB of traffic that tenant \"acme\" may have in ";
     let by = "4 KiB are used: web1 has had 3 KiB, web2 has had 1 KiB; wait for ";
     let error = start_ve(&host, 102).unwrap_err();
@@ -115,10 +116,27 @@ fn a_ledger_that_can_not_be_written_judges_by_what_it_has() {
     told(&start_ve(&host, 102).unwrap_err(), "web1 has had 9 KiB");
 }
 
+/// Of many that start at once, not each looks at all the others: what is known may be two seconds old.
+#[test]
+fn what_was_looked_at_just_before_is_not_looked_at_again() {
+    let host = two();
+    start_ve(&host, 102).unwrap();
+    engine(&host).act(id(102), &STOP, &Silent).unwrap();
+    passes(&host, "hv101.0", "external", 9 << 10);
+    start_ve(&host, 102).unwrap();
+    engine(&host).act(id(102), &STOP, &Silent).unwrap();
+    fakes(&host).time.pass(3);
+    told(&start_ve(&host, 102).unwrap_err(), "web1 has had 9 KiB");
+    // Who asks is told what is so now.
+    passes(&host, "hv101.0", "external", 1 << 10);
+    assert_eq!(used(&host).0, Some(10 << 10));
+}
+
 #[test]
 fn what_may_not_start_again_is_not_stopped_for_it() {
     let host = two();
     passes(&host, "hv101.0", "external", 9 << 10);
+    fakes(&host).time.pass(3);
     let restart = Action::Restart {
         timeout: None,
         start: StartOptions::default(),

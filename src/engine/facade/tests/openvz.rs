@@ -65,6 +65,13 @@ fn a_ctid_conf_is_kept_where_there_is_a_place_for_it() {
         text.contains("PHYSPAGES=\"0:262144\"") && text.contains("VE_PRIVATE=\""),
         "{text}"
     );
+    std::fs::write(&conf, format!("#UUID: 0a1b\n{text}")).unwrap();
+    set(&host, "memory.limit", "2GiB");
+    let text = std::fs::read_to_string(&conf).unwrap();
+    assert!(
+        text.starts_with("#UUID: 0a1b\n") && text.contains("PHYSPAGES=\"0:524288\""),
+        "{text}"
+    );
     engine(&host)
         .create(&order("other", &[("openvz.NAME", "Other_1")]), &Silent)
         .unwrap();

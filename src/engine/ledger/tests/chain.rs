@@ -26,11 +26,12 @@ pub(crate) fn reading(life: &str, seconds: u64, tenant: &str) -> Reading {
         ticks: 100,
         began_ns: SECOND,
     });
-    reading.terms = Some(Terms {
+    let terms = Terms {
         name: format!("ve-{life}"),
         tenant: tenant.into(),
         ..Terms::default()
-    });
+    };
+    reading.terms = Some(terms.into());
     reading.counters[Counter::Cpu as usize] = Some(seconds * seconds * 1001);
     reading.counters[Counter::WriteBytes as usize] = Some(seconds * 7);
     reading.levels[Level::Memory as usize] = Some(1 << 28 | seconds);
@@ -58,7 +59,7 @@ fn lived(path: &Path, minutes: u64) -> Ledger {
             [reading("a", n * 60, tenant), reading("b", n * 60 + 1, "acme")]
         })
         .collect();
-    assert_eq!(ledger.enter(&all).unwrap(), all.len());
+    assert_eq!(ledger.enter(&all, &mut Vec::new()).unwrap(), all.len());
     ledger
 }
 
@@ -93,7 +94,7 @@ fn readings_are_entered_once() {
         reading("a", 120, "other"),
         reading("b", 601, "acme"),
     ];
-    assert_eq!(ledger.enter(&late).unwrap(), 0);
+    assert_eq!(ledger.enter(&late, &mut Vec::new()).unwrap(), 0);
     let mut ledger = lived_again(dir.path());
     assert_eq!((sums(&mut ledger, None), sound(&mut ledger).last), before);
     let sum = before.0.1.get("cpu_ns");
@@ -114,8 +115,8 @@ fn former_boots_come_first() {
     next.at.up_ns = 10 * SECOND;
     next.run = None;
     next.condition = Condition::Stopped;
-    assert_eq!(ledger.enter(&[next]).unwrap(), 1);
-    assert_eq!(ledger.enter(&[reading("a", 400, "acme")]).unwrap(), 0);
+    assert_eq!(ledger.enter(&[next], &mut Vec::new()).unwrap(), 1);
+    assert_eq!(ledger.enter(&[reading("a", 400, "acme")], &mut Vec::new()).unwrap(), 0);
     sound(&mut ledger);
 }
 
@@ -130,27 +131,30 @@ fn thinning_changes_no_total_and_what_is_left_can_be_proved() {
     let policy = Policy {
         samples_ns: 12 * HOUR,
         hours_ns: DAY,
+        wait_ns: 0,
     };
     let now = MONTH + 3 * DAY;
     let all = sums(&mut ledger, None).0;
     let mut left = all;
     // Bit by bit, as a manager does, and then once more.
     for hours in [5, 30, 31, 54, 72, 72] {
-        ledger.thin(MONTH + hours * HOUR, policy).unwrap();
+        ledger.thin(MONTH + hours * HOUR, policy, &|| ()).unwrap();
         assert_eq!(tenants.map(|t| sums(&mut ledger, t).1), before, "after {hours} hours");
         sound(&mut ledger);
         let (records, _) = sums(&mut ledger, None);
         assert!(records <= left);
         left = records;
     }
-    assert_eq!(ledger.thin(now, policy).unwrap(), 0);
+    assert_eq!(ledger.thin(now, policy, &|| ()).unwrap(), 0);
     // Half a day as it was measured, half a day by the hour, and two days.
     assert!(
         left < all / 2 && sound(&mut ledger).thinned > all as u64 / 2,
         "{left} of {all}"
     );
     // It goes on.
-    ledger.enter(&[reading("a", minutes * 60 + 60, "zeta")]).unwrap();
+    ledger
+        .enter(&[reading("a", minutes * 60 + 60, "zeta")], &mut Vec::new())
+        .unwrap();
     sound(&mut ledger);
 }
 
@@ -163,8 +167,9 @@ fn whatever_is_changed_is_found() {
     let policy = Policy {
         samples_ns: HOUR,
         hours_ns: DAY,
+        wait_ns: 0,
     };
-    ledger.thin(MONTH + 3 * HOUR, policy).unwrap();
+    ledger.thin(MONTH + 3 * HOUR, policy, &|| ()).unwrap();
     let last = sound(&mut ledger).last;
     drop(ledger);
     let db = Connection::open(&path).unwrap();
@@ -274,7 +279,7 @@ proptest! {
                 drop(writer);
                 ledger = Ledger::open(&path).unwrap();
             }
-            ledger.enter(&one).unwrap();
+            ledger.enter(&one, &mut Vec::new()).unwrap();
             last = last.max(minute);
         }
         let (_, sums) = sums(&mut ledger, None);
@@ -293,6 +298,7 @@ fn a_month_is_small() {
     let policy = Policy {
         samples_ns: 2 * DAY,
         hours_ns: 62 * DAY,
+        wait_ns: DAY,
     };
     let size = |ledger: &Ledger| -> i64 {
         let pages = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()";
@@ -301,7 +307,8 @@ fn a_month_is_small() {
     let mut live = |days: std::ops::Range<u64>| {
         for day in days {
             let busy = |n: u64| {
-                let mut busy = reading("a", day * 86_400 + n * 900, "acme");
+                // Never at the full hour, so that of each hour a piece is cut off with a later one.
+                let mut busy = reading("a", day * 86_400 + n * 900 + 7, "acme");
                 // Everything is measured, and much of it.
                 for (meter, counter) in busy.counters.iter_mut().enumerate() {
                     *counter = Some(busy.at.up_ns / 7 * (meter as u64 + 1));
@@ -309,15 +316,20 @@ fn a_month_is_small() {
                 busy.levels = busy.levels.map(|_| Some(1 << 34 | n));
                 busy
             };
-            ledger.enter(&(0..96).map(busy).collect::<Vec<_>>()).unwrap();
+            ledger
+                .enter(&(0..96).map(busy).collect::<Vec<_>>(), &mut Vec::new())
+                .unwrap();
             let now = MONTH + DAY * (day as i64 + 1);
-            ledger.thin(now, policy).unwrap();
+            ledger.thin(now, policy, &|| ()).unwrap();
         }
         size(&ledger)
     };
     let first = live(0..10);
     let grown = live(10..40) - first;
     assert!(grown > 0 && grown <= 1 << 20, "{grown} bytes");
+    let hours = "SELECT count(*) FROM record WHERE kind = 4";
+    let hours: i64 = ledger.connection.query_row(hours, [], |row| row.get(0)).unwrap();
+    assert!(hours <= 40 * 24, "a record of each hour, and not {hours}");
     assert!(
         grown <= 450 << 10,
         "docs/METERING.md says 0.45 MiB, and it is {grown} bytes"

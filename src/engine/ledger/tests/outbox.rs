@@ -14,6 +14,7 @@ use crate::testing::in_memory;
 const POLICY: Policy = Policy {
     samples_ns: 2 * HOUR,
     hours_ns: DAY,
+    wait_ns: 0,
 };
 
 /// The other side, as PostgreSQL is: a transaction is done or not.
@@ -127,10 +128,10 @@ fn lives(acts: &[Act]) {
                     let tenant = if n % 500 < 250 { "acme" } else { "zeta" };
                     [reading("a", n * 60, tenant), reading("b", n * 60 + 1, "acme")]
                 });
-                ledger.enter(&all.collect::<Vec<_>>()).unwrap();
+                ledger.enter(&all.collect::<Vec<_>>(), &mut Vec::new()).unwrap();
                 minutes += more;
             }
-            Act::Thin => drop(ledger.thin(MONTH + minutes as i64 * HOUR / 60, POLICY).unwrap()),
+            Act::Thin => drop(ledger.thin(MONTH + minutes as i64 * HOUR / 60, POLICY, &|| ()).unwrap()),
             Act::Forward(most, done) => {
                 let next = other.forwarded(&mut ledger, most);
                 other = if done { next } else { other };
@@ -173,7 +174,7 @@ fn what_was_changed_is_not_forwarded() {
     let dir = in_memory();
     let mut ledger = Ledger::open(&dir.path().join("l.db")).unwrap();
     let all: Vec<_> = (0..20).map(|n| reading("a", n * 60, "acme")).collect();
-    ledger.enter(&all).unwrap();
+    ledger.enter(&all, &mut Vec::new()).unwrap();
     ledger
         .connection
         .execute("UPDATE record SET ends = ends + 1 WHERE seq = 7", [])

@@ -79,7 +79,11 @@ pub fn parse(words: &[String]) -> Result<Line, Wrong> {
             format!("There is no command \"{verb}\"; vzctl --help tells them"),
         );
     };
-    let Some(ve) = words.next().filter(|ve| !ve.starts_with('-') && !ve.is_empty()) else {
+    let ve = words.next();
+    if ve.is_some_and(|ve| ve == "--help") {
+        return Ok(line);
+    }
+    let Some(ve) = ve.filter(|ve| !ve.starts_with('-') && !ve.is_empty()) else {
         return wrong(
             code::VALUE,
             format!("vzctl {verb}: say which container, by CTID or name"),

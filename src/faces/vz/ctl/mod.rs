@@ -18,11 +18,12 @@ mod tests;
 pub(super) mod verbs;
 
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use hostel_engine::facade::VeStatus;
-use hostel_engine::{Engine, Error};
+use hostel_engine::{Class, Engine, Error};
 use hostel_model::openvz::code::{self, Code};
 use hostel_model::openvz::{Given, Key};
 use hostel_model::request::VeRef;
@@ -161,8 +162,9 @@ pub fn main() -> ExitCode {
 fn open(undoing: bool) -> Result<Box<dyn House>, Failure> {
     let of_config = |e: Error| {
         let code = match e.class {
-            hostel_engine::Class::Refused => code::PERMISSION,
-            _ => code::NO_HOST_CONFIG,
+            Class::NotFound | Class::Usage => code::NO_HOST_CONFIG,
+            _ if !is_root() => code::PERMISSION,
+            class => exit::of_class(class),
         };
         Failure::Engine(e, Some(code))
     };
@@ -172,6 +174,11 @@ fn open(undoing: bool) -> Result<Box<dyn House>, Failure> {
     Ok(Box::new(
         Engine::open(&super::config(), Duration::ZERO).map_err(of_config)?,
     ))
+}
+
+/// Whose process this is says its own entry in /proc.
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// Does what the words say; the code to end with.

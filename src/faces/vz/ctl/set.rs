@@ -15,8 +15,17 @@ use super::{Call, Done, Failure, by_id, exit, said};
 use crate::cli::secret;
 use crate::vz::lookup::{Meant, lookup};
 
-/// Changes a password inside, which stands in no command line and no file of the host's.
-const CHPASSWD: &str = "printf '%s:%s\\n' \"$VZ_USER\" \"$VZ_HASH\" | chpasswd -e";
+/// Changes a password inside, which stands in no command line and no file of the host's. Where a guest has no chpasswd,
+/// its line in the file of hashes is written anew, beside it and then in its place.
+const CHPASSWD: &str = r#"
+if command -v chpasswd >/dev/null; then printf '%s:%s\n' "$VZ_USER" "$VZ_HASH" | chpasswd -e; exit; fi
+old=/etc/shadow; new=/etc/.shadow.vzctl
+grep -q "^$VZ_USER:" $old && cp -p $old $new || exit
+while IFS= read -r line; do
+    case $line in "$VZ_USER":*) rest=${line#*:}; line="$VZ_USER:$VZ_HASH:${rest#*:}";; esac
+    printf '%s\n' "$line"
+done <$old >$new && mv $new $old
+"#;
 
 /// The host's processors.
 pub fn processors() -> u32 {

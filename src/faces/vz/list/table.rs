@@ -15,6 +15,8 @@ const RECORD: Aspects = Aspects::RECORD;
 const STATE: Aspects = Aspects::STATE;
 const PAPER: Aspects = Aspects::DEFINITION;
 const USAGE: Aspects = Aspects::USAGE;
+const SWAP: Aspects = Aspects::SWAP;
+const WAITS: Aspects = Aspects::WAITS;
 const HITS: Aspects = Aspects::HITS;
 const DISK: Aspects = Aspects::DISK;
 const IO: Aspects = Aspects::IO;
@@ -229,7 +231,7 @@ pub const FIELDS: &[Field] = &[
         about(v, |e| Value::Number(e.limits.memory.guarantee.map_or(0, Bytes::get)))
     })
     .extra("memory that is never taken from it: bytes"),
-    Field::seen(&["swap"], "SWAP", 14, USAGE, |v| {
+    Field::seen(&["swap"], "SWAP", 14, SWAP, |v| {
         Value::number(v.usage.as_ref().and_then(|u| u.swap))
     })
     .extra("swap in use: bytes"),
@@ -289,15 +291,15 @@ pub const FIELDS: &[Field] = &[
         Value::number(disk_limit(v))
     })
     .extra("what can be used of its disk: bytes"),
-    Field::seen(&["psi_cpu"], "PSI_CPU", 7, USAGE, |v| {
+    Field::seen(&["psi_cpu"], "PSI_CPU", 7, WAITS, |v| {
         pressure(v.usage.as_ref().and_then(|u| u.cpu_pressure.as_ref()))
     })
     .extra("percent of the last 10 s in which something in it waited for a processor"),
-    Field::seen(&["psi_memory"], "PSI_MEM", 7, USAGE, |v| {
+    Field::seen(&["psi_memory"], "PSI_MEM", 7, WAITS, |v| {
         pressure(v.usage.as_ref().and_then(|u| u.memory_pressure.as_ref()))
     })
     .extra("the same for memory"),
-    Field::seen(&["psi_io"], "PSI_IO", 7, USAGE, |v| {
+    Field::seen(&["psi_io"], "PSI_IO", 7, WAITS, |v| {
         pressure(v.usage.as_ref().and_then(|u| u.io_pressure.as_ref()))
     })
     .extra("the same for disks"),

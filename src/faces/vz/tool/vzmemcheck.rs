@@ -54,7 +54,7 @@ fn run(words: &[String]) -> Result<u8, Stop> {
         return Ok(0);
     }
     let engine = Tool::engine()?;
-    let (ves, _) = engine.look(None, Aspects::DEFINITION | Aspects::USAGE)?;
+    let (ves, _) = engine.look(None, Aspects::DEFINITION | Aspects::SWAP)?;
     let (each, absolute) = (has(|is| matches!(is, Is::Each)), has(|is| matches!(is, Is::Absolute)));
     print(&report(&ves, &engine.host_now(), each, absolute))?;
     Ok(0)

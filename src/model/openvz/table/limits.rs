@@ -89,7 +89,7 @@ pub(super) const KEYS: &[Key] = &[
         Becomes::near(
             &["memory.guarantee"],
             By::Barrier(Unit::Pages),
-            "memory that is never taken from it; the barrier counts",
+            "memory that is never taken from it; the barrier counts; refused where the host can't hold it (cgroup v1)",
         ),
     ),
     set(

@@ -277,7 +277,8 @@ impl Work<'_> {
     }
 
     fn finish_memory(&mut self) {
-        let vswap = self.memory.is_some() || self.around.remembered.get("PHYSPAGES").is_some();
+        let limited = |text: &str| pair(text, Unit::Pages).is_ok_and(|p| p.limit.limit().is_some());
+        let vswap = self.memory.is_some() || self.around.remembered.get("PHYSPAGES").is_some_and(limited);
         if let Some(text) = self.private_memory.take() {
             self.about(Group::Memory);
             self.set("openvz.PRIVVMPAGES", &text);

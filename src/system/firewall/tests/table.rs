@@ -183,6 +183,23 @@ fn routed_to(id: u32) -> Member {
     }
 }
 
+/// Whichever of its tables is left of a name that was given up: each would keep VEs from something.
+#[test]
+fn a_table_of_a_former_name_is_found_by_any_part() {
+    let Some(host) = Space::new() else { return };
+    let rules = ruleset(&[member(101, &["192.0.2.10"])]);
+    let strays = || host.run(|| firewall().strays("hostel_new", &rules.prefix)).unwrap();
+    for left in ["inet", "arp"] {
+        host.run(|| firewall().replace(&rules)).unwrap();
+        for family in ["inet", "arp"].iter().filter(|f| **f != left) {
+            host.output("nft", &format!("delete table {family} {TABLE}"));
+        }
+        assert_eq!(strays(), [TABLE], "{left}");
+        host.run(|| firewall().remove(TABLE)).unwrap();
+        assert!(strays().is_empty(), "{left}");
+    }
+}
+
 #[test]
 fn nft_and_netlink_agree_on_members() {
     let Some(host) = Space::new() else { return };

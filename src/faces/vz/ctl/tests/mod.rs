@@ -83,7 +83,7 @@ fn every_refusal() {
 #[test]
 fn the_first_line_is_what_clients_look_for() {
     let fake: Shared = Rc::new(Fake::default());
-    for line in ["--help", "--version", "--quiet --help"] {
+    for line in ["--help", "--version", "--quiet --help", "set --help"] {
         let (text, code) = typed(&fake, line);
         assert_eq!((text.lines().next(), code), (Some("vzctl version 4.11.1"), 0), "{line}");
     }
