@@ -335,7 +335,9 @@ fn a_ve_finds_its_own_beancounters_inside() {
         row(&file(), "numproc")[4] > 0
     });
     h.ok(&["set", "web1", "memory.limit=80MiB"]);
-    assert_eq!(row(&file(), "physpages")[3], 80 << 20 >> 12);
+    until("a new limit is told", 5, || {
+        row(&file(), "physpages")[3] == 80 << 20 >> 12
+    });
     // Nobody inside writes to it, not even root who mounts it anew.
     let write = format!("mount -o remount,bind,rw {INSIDE}; chmod 666 {INSIDE}; echo x > {INSIDE}");
     assert_ne!(h.run(&["exec", "web1", "--", "/bin/sh", "-c", &write]).code, 0);

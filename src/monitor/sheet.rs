@@ -26,7 +26,7 @@ use crate::spec;
 const FILE: &str = "sheet";
 
 /// What was read is told again for as long: a VE that asks all the time must not keep its host busy.
-const FRESH: Duration = Duration::from_millis(50);
+const FRESH: Duration = Duration::from_millis(5);
 
 /// A VE's sheet, as its monitor looks after it.
 #[derive(Debug)]
