@@ -87,6 +87,11 @@ impl Dirs {
         self.paths.data.join("aside.json")
     }
 
+    /// Links that `hostel init --vz` has made, a path on a line.
+    pub fn dialect_links(&self) -> PathBuf {
+        self.paths.data.join("vz-links")
+    }
+
     /// What all VEs have used.
     pub fn ledger(&self) -> PathBuf {
         self.paths.data.join("ledger.db")

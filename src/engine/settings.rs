@@ -16,6 +16,10 @@ const LEAST: [(&str, u64); 6] = [
     ("kernel/dmesg_restrict", 1),
 ];
 
+/// The kernel asks each VE's monitor before somebody reads its beancounters, and a user has 128 such askers if nothing
+/// else is said.
+const LEAST_TO_ASK: (&str, u64) = ("fs/fanotify/max_user_groups", 1_048_576);
+
 impl Host {
     /// A value that is lower is raised. What was done is told, and where a host refuses: a VE starts without all the
     /// same.
@@ -25,7 +29,8 @@ impl Host {
             Ok(Some(old)) => Some(format!("raised {} from {old} to {least}", name.replace('/', "."))),
             Err(e) => Some(chain(&crate::error::Error::from(e))),
         };
-        LEAST.into_iter().filter_map(raise).collect()
+        let more = self.config.proc.beancounters.then_some(LEAST_TO_ASK);
+        LEAST.into_iter().chain(more).filter_map(raise).collect()
     }
 }
 

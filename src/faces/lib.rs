@@ -10,7 +10,25 @@ use std::process::ExitCode;
 type Face = fn() -> ExitCode;
 
 /// Which face answers to which name of the binary. The first is also for every other name.
-const FACES: &[(&str, Face)] = &[("hostel", cli::main), ("vzctl", vz::vzctl)];
+const FACES: &[(&str, Face)] = &[
+    ("hostel", cli::main),
+    ("vzctl", vz::vzctl),
+    ("vzlist", vz::list::main),
+    ("vzcfgvalidate", vz::tool::vzcfgvalidate::main),
+    ("vzcpucheck", vz::tool::vzcpucheck::main),
+    ("vzmemcheck", vz::tool::vzmemcheck::main),
+    ("vznetstat", vz::tool::vznetstat::main),
+    ("vzpid", vz::tool::vzpid::main),
+    ("vzps", vz::tool::vzps::main),
+    ("vzquota", vz::tool::vzquota::main),
+    ("vzsplit", vz::tool::vzsplit::main),
+    ("vzubc", vz::tool::vzubc::main),
+];
+
+/// The names of OpenVZ's tools.
+fn tools() -> Vec<&'static str> {
+    FACES.iter().skip(1).map(|(name, _)| *name).collect()
+}
 
 /// Runs the face that the binary was called as.
 pub fn main() -> ExitCode {

@@ -5,6 +5,7 @@
 
 pub mod aside;
 pub mod bandwidth;
+pub mod beancounters;
 pub mod budget;
 pub mod capacity;
 pub mod definition;

@@ -14,6 +14,7 @@ pub mod spec;
 
 pub mod adopt;
 pub mod after;
+pub mod asker;
 pub mod child;
 pub mod console;
 pub mod dev;
@@ -32,6 +33,7 @@ pub mod resume;
 pub mod root;
 pub mod seccomp;
 pub mod serve;
+pub mod sheet;
 pub mod start;
 pub mod sys;
 pub mod user;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use hostel_monitor::error::{Result, Step};
 use hostel_monitor::message::{Channel, FromMonitor};
+use hostel_monitor::sheet::Sheet;
 use hostel_monitor::spec::{Adopt, Resume, Role, Start, Watch};
 use hostel_monitor::start::Running;
 use hostel_monitor::view::View;
@@ -104,12 +105,14 @@ fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
         .view
         .as_deref()
         .map(|mount| View::adopted(mount, pidfd.as_fd()));
+    let sheet = Sheet::adopted(&spec.watch, pidfd.as_fd());
     let running = Running {
         init: spec.init,
         pidfd,
         console,
         notify: None,
         view,
+        sheet,
     };
     Ok(watch_over(&spec.watch, running, listener, None))
 }

@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_proc
 
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromMonitor, ToMonitor};
+use crate::sheet::Sheet;
 use crate::spec::{ID_RANGE, Init, Resume};
 use crate::start::Running;
 use crate::sys::{self, Cloned};
@@ -44,12 +45,14 @@ pub fn resume(spec: &Resume, engine: &Channel) -> Result<(Running, OwnedFd)> {
                 let _ = sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0);
                 let view = spec.watch.view.as_deref();
                 let view = view.map(|mount| View::adopted(mount, pidfd.as_fd()));
+                let sheet = Sheet::adopted(&spec.watch, pidfd.as_fd());
                 let running = Running {
                     init,
                     pidfd,
                     console,
                     notify: None,
                     view,
+                    sheet,
                 };
                 Ok((running, criu))
             }

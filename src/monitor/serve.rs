@@ -1,12 +1,13 @@
 //! The monitor's life while its VE runs: one poll loop over init, console, notify socket and whoever asks.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::asker::{is_there, reply};
 use crate::console::{self, Console, Viewer};
 use crate::error::{Result, Step};
 use crate::exit::{self, Ended};
@@ -14,6 +15,7 @@ use crate::finisher::Finisher;
 use crate::notify::{Heard, Notify};
 use crate::pace::{self, Pace};
 use crate::request::{Answer, Request, SOCKET};
+use crate::sheet::Sheet;
 use crate::spec::{Init, Watch};
 use crate::start::Running;
 use crate::view::View;
@@ -42,6 +44,7 @@ struct Monitor {
     console: Option<Console>,
     notify: Option<Notify>,
     view: Option<View>,
+    sheet: Option<Sheet>,
     pace: Pace,
     listener: UnixListener,
     viewers: Vec<Viewer>,
@@ -74,6 +77,7 @@ pub fn serve(watch: &Watch, running: Running, listener: UnixListener, booted: Op
         console: running.console.and_then(|master| Console::new(master, log, size).ok()),
         notify: running.notify.map(Notify::new),
         view: running.view,
+        sheet: running.sheet,
         pace: Pace::new(),
         listener,
         viewers: Vec::new(),
@@ -127,6 +131,10 @@ impl Monitor {
                         view.react(self.pidfd.as_fd());
                     }
                 }
+                Source::Sheet => {
+                    self.pace.count();
+                    let _ = self.sheet.as_mut().map(Sheet::answer);
+                }
                 Source::Init => {}
             }
         }
@@ -146,6 +154,10 @@ impl Monitor {
         if let (Some(notify), None) = (&self.notify, pause) {
             fds.push(PollFd::new(notify, PollFlags::IN));
             sources.push(Source::Notify);
+        }
+        if let (Some(sheet), None) = (&self.sheet, pause) {
+            fds.push(sheet.wait_for());
+            sources.push(Source::Sheet);
         }
         if let Some(fd) = self.view.as_ref().and_then(View::wait_for) {
             fds.push(fd);
@@ -312,13 +324,8 @@ impl Monitor {
                 }
             }
             // Whether it could be done is in the answer.
-            Request::HideView | Request::ShowView => {
-                let init = self.pidfd.as_fd();
-                let _ = self.view.as_mut().map(|view| match request {
-                    Request::HideView => view.hide(init),
-                    _ => view.show(init),
-                });
-            }
+            Request::HideView => self.show_files(false),
+            Request::ShowView => self.show_files(true),
             Request::LeaveClearing => return self.clearers.push(stream),
             Request::Mend if more => return, // it has done by now
             Request::Mend => return self.menders.push(stream),
@@ -329,6 +336,19 @@ impl Monitor {
             Request::Console { seen } => return self.add_viewer(stream, seen),
         }
         reply(&stream, &self.answer());
+    }
+
+    /// What is mounted in the VE to tell it of itself.
+    fn show_files(&mut self, on: bool) {
+        let init = self.pidfd.as_fd();
+        let _ = self
+            .view
+            .as_mut()
+            .map(|view| if on { view.show(init) } else { view.hide(init) });
+        let _ = self
+            .sheet
+            .as_ref()
+            .map(|sheet| if on { sheet.show(init) } else { sheet.hide(init) });
     }
 
     fn add_viewer(&mut self, stream: UnixStream, seen: Option<Init>) {
@@ -371,21 +391,6 @@ enum Source {
     Notify,
     Listener,
     View,
+    Sheet,
     Others,
-}
-
-/// Is the other end of this connection still open? What it says is not heeded.
-fn is_there(stream: &mut UnixStream) -> bool {
-    let mut buffer = [0u8; 64];
-    match stream.read(&mut buffer) {
-        Ok(n) => n > 0,
-        Err(e) => e.kind() == io::ErrorKind::WouldBlock,
-    }
-}
-
-fn reply(mut stream: &UnixStream, answer: &Answer) {
-    if let Ok(mut text) = serde_json::to_vec(answer) {
-        text.push(b'\n');
-        let _ = stream.write_all(&text); // the asker may be gone
-    }
 }

@@ -83,8 +83,62 @@ pub struct Watch {
     /// Where lxcfs is mounted, if the VE is to see its own figures in /proc.
     #[serde(default)]
     pub view: Option<PathBuf>,
+    /// A file in the VE that tells what its control groups tell.
+    #[serde(default)]
+    pub sheet: Option<Box<Sheet>>,
     /// What the monitor becomes when the VE has ended; the exit reason is added as the last argument.
     pub after: Vec<String>,
+}
+
+/// A file in the VE whose text is made when somebody there opens it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sheet {
+    /// Its path there.
+    pub path: String,
+    /// The text before its lines.
+    pub head: String,
+    /// Its lines.
+    pub lines: Vec<Line>,
+}
+
+/// A line of a sheet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// How it begins.
+    pub name: String,
+    /// Numbers, each in a column of twenty characters with a blank before it.
+    pub cells: Vec<Cell>,
+}
+
+/// A number of a sheet: the greatest of some, in some unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cell {
+    /// Those of which it is the greatest.
+    pub any: Vec<Sum>,
+    /// The unit.
+    pub divide: u64,
+    /// What is begun of a unit counts as one.
+    pub round_up: bool,
+    /// What stands there if none of them can be read, or none is a number.
+    pub otherwise: u64,
+}
+
+/// Numbers added up, less others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sum {
+    /// What is added.
+    pub plus: Vec<Source>,
+    /// What is taken off.
+    pub minus: Vec<Source>,
+}
+
+/// Where a number stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The file.
+    pub file: PathBuf,
+    /// The word before it on its line; `None`: it is all there is.
+    pub key: Option<String>,
 }
 
 /// A start.

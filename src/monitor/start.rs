@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::dev::Device;
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromChild, FromMonitor, ToChild, ToMonitor};
+use crate::sheet::Sheet;
 use crate::spec::{ID_RANGE, Init, Start};
 use crate::sys::{self, Cloned};
 use crate::view::View;
@@ -23,6 +24,8 @@ pub struct Running {
     pub notify: Option<OwnedFd>,
     /// Its view of /proc, if it is to have one.
     pub view: Option<View>,
+    /// Its sheet, if it is to have one.
+    pub sheet: Option<Sheet>,
 }
 
 /// All namespaces but the cgroup one, which the child makes when it stands in its group.
@@ -41,12 +44,13 @@ pub fn start(start: &Start, engine: &Channel) -> Result<Running> {
     let (pidfd, init, child) = give_birth(start)?;
     let begun = bring_up(start, engine, &child, init, pidfd.as_fd());
     match begun {
-        Ok((console, notify, view)) => Ok(Running {
+        Ok((console, notify, view, sheet)) => Ok(Running {
             init,
             pidfd,
             console,
             notify,
             view,
+            sheet,
         }),
         Err(failure) => {
             end(pidfd.as_fd());
@@ -88,14 +92,9 @@ fn give_birth(start: &Start) -> Result<(OwnedFd, Init, Channel)> {
 }
 
 type Held = (Option<OwnedFd>, Option<OwnedFd>);
+type Brought = (Option<OwnedFd>, Option<OwnedFd>, Option<View>, Option<Sheet>);
 
-fn bring_up(
-    start: &Start,
-    engine: &Channel,
-    child: &Channel,
-    init: Init,
-    pidfd: BorrowedFd<'_>,
-) -> Result<(Option<OwnedFd>, Option<OwnedFd>, Option<View>)> {
+fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init, pidfd: BorrowedFd<'_>) -> Result<Brought> {
     map_ids(init.pid, start.id_base)?;
     let path = format!("/proc/{}/ns/user", init.pid);
     let user_namespace = std::fs::File::open(&path).step("open", path)?;
@@ -130,7 +129,13 @@ fn bring_up(
     drop(tree);
     let (console, notify) = await_ready(child)?;
     let view = start.watch.view.as_deref().map(|mount| View::new(mount, pidfd));
-    if let Some((_, Err(failure))) = &view {
+    let sheet = start.watch.sheet.as_ref();
+    let sheet = sheet.map(|spec| Sheet::new(spec, &start.watch.run_dir, pidfd));
+    let failures = [
+        view.as_ref().and_then(|(_, done)| done.as_ref().err()),
+        sheet.as_ref().and_then(|s| s.as_ref().err()),
+    ];
+    for failure in failures.into_iter().flatten() {
         // The VE is well without.
         engine
             .send(&FromMonitor::Without(failure.clone()), &[])
@@ -144,7 +149,7 @@ fn bring_up(
     child.send(&ToChild::Go, &[]).step("release", "the child")?;
     // Its end of the channel closes at exec; before that only a failure can come.
     match child.receive::<FromChild>().step("hear from", "the child")? {
-        None => Ok((console, notify, view.map(|(view, _)| view))),
+        None => Ok((console, notify, view.map(|(view, _)| view), sheet.and_then(Result::ok))),
         Some((FromChild::Failed(failure), _)) => Err(failure),
         Some(_) => Err(Failure::new("run", "init", "the child spoke out of turn")),
     }

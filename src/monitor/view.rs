@@ -6,6 +6,7 @@
 //! process instead, and when that ends has a child take the mounts away, so that the VE has the kernel's own files
 //! again.
 
+pub(crate) mod child;
 mod mounts;
 
 use std::fs::File;

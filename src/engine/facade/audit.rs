@@ -42,10 +42,16 @@ struct Found<'a> {
 
 /// All that were found.
 #[derive(Default)]
-struct Findings<'a>(Vec<Found<'a>>);
+pub(super) struct Findings<'a>(Vec<Found<'a>>);
 
 impl<'a> Findings<'a> {
-    fn add(&mut self, kind: &str, object: impl ToString, why: impl ToString, remedy: impl Fn() -> Result<()> + 'a) {
+    pub(super) fn add(
+        &mut self,
+        kind: &str,
+        object: impl ToString,
+        why: impl ToString,
+        remedy: impl Fn() -> Result<()> + 'a,
+    ) {
         self.0.push(Found {
             orphan: orphan(kind, object, why),
             remedy: Some(Box::new(remedy)),
@@ -130,6 +136,7 @@ impl Engine {
         self.host.audit_dumps(&inventory, &mut findings);
         self.host.audit_disks(&inventory, &mut findings)?;
         self.host.audit_definitions(&inventory, &mut findings)?;
+        self.host.audit_dialect(&mut findings)?;
         self.host.audit_mistakes(&mut findings);
         self.host.audit_allocations(&mut findings)?;
         Ok(findings)

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hostel_model::definition::Plan;
 use hostel_model::edit;
+use hostel_model::id::{NameError, PlanName};
 use hostel_system::file;
 
 use super::{Engine, Progress};
@@ -75,6 +77,22 @@ impl Engine {
         }
         engine.choose_driver(config, progress)?;
         engine.install_units(progress)
+    }
+
+    /// Adds a plan. One that is there stays.
+    pub fn write_plan(&self, name: &str, text: &str) -> Result<()> {
+        let name: PlanName = name
+            .parse()
+            .map_err(|e: NameError| Error::new(Class::Usage, e.to_string()))?;
+        let path = self.host.dirs.definitions("plans").join(format!("{name}.toml"));
+        let file = path.display().to_string();
+        Plan::parse(&file, text)
+            .map_err(|e| Error::new(Class::Usage, format!("plan {name} makes no sense")).because(e))?;
+        if path.exists() {
+            return Err(Error::new(Class::Refused, format!("there is a plan {name} already"))
+                .hint(format!("take another name, or remove {file}")));
+        }
+        Ok(file::write_atomic(&path, text.as_bytes(), 0o600)?)
     }
 
     /// Writes into hostel.toml what new VEs' disks are made of, if it doesn't say, and turns on what that needs.

@@ -235,6 +235,7 @@ impl Host {
                 unified: place.unified,
             },
             view: self.lxcfs(),
+            sheet: self.sheet(id).map(Box::new),
             console_log_size: self.config.console.log_size.get(),
             after: vec![program, "--config".into(), config, "settle".into(), id.to_string()],
         })

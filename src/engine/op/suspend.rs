@@ -185,9 +185,10 @@ impl Suspend {
         Ok(file::remove_tree(&host.dirs.dump_staging(self.id))?)
     }
 
-    /// Files of lxcfs can't be saved: they are taken off before, and are there again with the monitor of the resume.
+    /// Files of lxcfs can't be saved, nor one of the host: they are taken off before, and are there again with the monitor
+    /// of the resume.
     fn show_view(&self, on: bool) -> Result<()> {
-        if self.host.lxcfs().is_some() {
+        if self.host.lxcfs().is_some() || self.host.config.proc.beancounters {
             let request = if on { Request::ShowView } else { Request::HideView };
             self.host.guests.ask(&self.host.dirs.run(self.id), &request)?;
         }

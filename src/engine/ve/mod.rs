@@ -22,6 +22,7 @@ pub mod reality;
 pub mod record;
 pub mod registry;
 mod routes;
+mod sheet;
 pub mod stamp;
 mod standing;
 pub mod storage;

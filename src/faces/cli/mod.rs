@@ -14,8 +14,8 @@ mod editor;
 mod exit;
 pub(crate) mod failure;
 mod field;
-mod glob;
-mod human;
+pub(crate) mod glob;
+pub(crate) mod human;
 pub(crate) mod paint;
 mod parallel;
 mod reference;
@@ -24,7 +24,7 @@ mod selection;
 mod synonym;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod values;
 mod window;
 

@@ -12,7 +12,11 @@ const SANE: &str = include_str!("document/sane.md");
 
 /// The whole of it.
 pub fn text() -> String {
-    let sections = [commands(), options(), all_parameters(), codes()];
+    let lists = [super::list::document::sections(), super::tool::document::section()];
+    let sections = [commands(), options(), all_parameters(), codes()]
+        .into_iter()
+        .chain(lists)
+        .collect::<Vec<_>>();
     format!("{HEAD}\n{}\n{SANE}", sections.join("\n"))
 }
 

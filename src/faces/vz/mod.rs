@@ -2,6 +2,7 @@
 //! as the command line does. A folder for each large tool.
 //!
 //! - `house` is what is asked of the engine, so that tests can put a fake in its place.
+//! - `options` reads options as getopt_long does, `word` is what the tools that only tell share.
 //! - `voice` is where it is said, `lookup` which VE is meant.
 
 mod ctl;
@@ -9,10 +10,14 @@ mod ctl;
 mod document;
 mod fate;
 mod house;
+pub mod list;
 mod lookup;
+mod options;
 #[cfg(test)]
 mod tests;
+pub mod tool;
 mod voice;
+mod word;
 
 use std::path::PathBuf;
 

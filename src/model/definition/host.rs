@@ -149,6 +149,8 @@ pub struct Proc {
     pub view: View,
     /// Where lxcfs is mounted.
     pub lxcfs: PathBuf,
+    /// Have they a file of the form of OpenVZ's /proc/user_beancounters?
+    pub beancounters: bool,
 }
 
 #[derive(Debug, Default)]
@@ -181,6 +183,7 @@ pub(super) struct Draft {
     capacity: capacity::Draft,
     view: Option<View>,
     lxcfs: Option<AbsolutePath>,
+    beancounters: Option<bool>,
     criu: Option<Program>,
     root_owns_namespaces: Option<bool>,
     traffic: Option<Vec<traffic::Draft>>,
@@ -242,6 +245,8 @@ impl Record for Draft {
         "capacity.processes.beyond": Beyond => capacity.processes.beyond, "about a VE that would pass that: off, warn or refuse", "\"refuse\"";
         "proc.view": View => view, "whose figures VEs find in /proc: the host's (none) or their own (lxcfs)", "\"none\"";
         "proc.lxcfs": AbsolutePath => lxcfs, "where lxcfs is mounted", "\"/var/lib/lxcfs\"";
+        "proc.beancounters": bool => beancounters,
+            "give VEs that start their /dev/.hostel/user_beancounters, of OpenVZ's form", "true";
         "traffic": Vec<traffic::Draft> => traffic, "a class that traffic is counted in, a [[traffic]] each", "\"internal\"";
     };
 }
@@ -342,6 +347,7 @@ impl Draft {
             proc: Proc {
                 view: self.view.unwrap_or(View::None),
                 lxcfs: path(self.lxcfs, Path::new("/var/lib/lxcfs")),
+                beancounters: self.beancounters.unwrap_or(false),
             },
             criu: self.criu.unwrap_or_else(Program::usual),
             traffic: traffic::finish(self.traffic.unwrap_or_default()),

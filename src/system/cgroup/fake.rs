@@ -9,10 +9,10 @@ use std::time::Duration;
 use hostel_model::id::VeId;
 use hostel_model::limits::Limits;
 
-use super::Cgroups;
 use super::inner::Inner;
 use super::types::{BlockDevice, Facts, Hits, Kind, Limit, Placement, Support, Unenforceable, Usage};
 use super::want::Want;
+use super::{Cgroups, Told};
 use crate::fake::{Calls, steered};
 use crate::{Error, Result, error};
 
@@ -235,6 +235,11 @@ impl Cgroups for FakeCgroups {
 
     fn hits(&self, id: VeId) -> Hits {
         self.ve(id).map(|ve| ve.hits).unwrap_or_default()
+    }
+
+    /// There are no files.
+    fn told(&self, _: VeId) -> Told {
+        Told::default()
     }
 
     fn processes(&self, id: VeId) -> Result<Vec<u32>> {

@@ -14,7 +14,7 @@ use super::inner::{self, Inner};
 use super::layout::{Layout, Place};
 use super::types::{BlockDevice, Facts, Hits, Limit, Placement, Support, Unenforceable, Usage};
 use super::want::Want;
-use super::{Cgroups, devices, facts, prepare, read, roots, tree, v1, v2};
+use super::{Cgroups, Told, devices, facts, prepare, read, roots, told, tree, v1, v2};
 use crate::error::together;
 use crate::{Error, Kind, Result, file};
 
@@ -269,6 +269,10 @@ impl Cgroups for Host {
 
     fn measure_again(&self, id: VeId, want: Want, last: &(Usage, Hits)) -> Result<(Usage, Hits)> {
         self.gather(id, want, Some(last))
+    }
+
+    fn told(&self, id: VeId) -> Told {
+        told::told(&self.layout, id)
     }
 
     fn processes(&self, id: VeId) -> Result<Vec<u32>> {

@@ -24,6 +24,7 @@ mod read;
 mod roots;
 #[cfg(test)]
 mod tests;
+mod told;
 mod tree;
 mod types;
 mod v1;
@@ -40,6 +41,7 @@ use hostel_model::limits::Limits;
 
 pub use fake::{FakeCgroups, FakeVe};
 pub use inner::Inner;
+pub use told::{Spots, Told};
 pub use types::{
     BlockDevice, Controller, CpuTime, DeviceIo, Facts, Hits, Kind, Limit, Placement, Pressure, Support, Throttled,
     Unenforceable, Usage, Version,
@@ -94,6 +96,9 @@ pub trait Cgroups: Send + Sync + Debug {
 
     /// How often it has run into its limits, and how far it has come. All `None` if it has no group.
     fn hits(&self, id: VeId) -> Hits;
+
+    /// Where the kernel tells the most of these. Nothing is read.
+    fn told(&self, id: VeId) -> Told;
 
     /// Of both only what is wanted, for what looks at many VEs: each file is read once. Fails as [`Cgroups::usage`] does.
     fn measure(&self, id: VeId, want: Want) -> Result<(Usage, Hits)>;

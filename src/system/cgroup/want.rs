@@ -28,6 +28,11 @@ impl Want {
     /// All that there is.
     pub const EVERYTHING: Self = Self(63);
 
+    /// Both.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// All of it but this.
     pub const fn without(self, part: Self) -> Self {
         Self(self.0 & !part.0)

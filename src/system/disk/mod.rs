@@ -279,8 +279,11 @@ fn look_at_overlay(root: &Path) -> Option<Usage> {
     let overlay = u64::try_from(s.f_type).ok()? == OVERLAYFS_SUPER_MAGIC;
     let block = u64::try_from(s.f_frsize).ok()?;
     overlay.then(|| Usage {
-        used: Some(s.f_blocks.saturating_sub(s.f_bfree) * block),
+        size: Some(s.f_blocks.saturating_mul(block)),
+        used: Some(s.f_blocks.saturating_sub(s.f_bfree).saturating_mul(block)),
+        free: Some(s.f_bavail.saturating_mul(block)),
+        inodes: Some(s.f_files),
         inodes_used: Some(s.f_files.saturating_sub(s.f_ffree)),
-        ..Usage::default()
+        host_bytes: None,
     })
 }

@@ -9,6 +9,7 @@ mod init;
 pub(crate) mod interrupt;
 mod list;
 mod monitor;
+mod ps;
 mod relaunch;
 mod spawn;
 pub mod terminal;
@@ -37,6 +38,7 @@ pub use init::{Lifeline, Process, boot_id, has_sys_resource, is_root, raise_open
 pub use interrupt::{on_end_of_terminal, on_interrupt};
 pub use list::{Listed, list};
 pub use monitor::Monitors;
+pub use ps::ps;
 
 use crate::Result;
 

@@ -59,6 +59,7 @@ impl Guest {
                 run_dir: self.path("run"),
                 place: Place::default(),
                 view: None,
+                sheet: None,
                 console_log_size: 1 << 16,
                 after: vec![],
             },

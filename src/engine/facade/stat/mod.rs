@@ -105,7 +105,7 @@ impl Meter<'_> {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn host(&self) -> HostReading {
+    pub(super) fn host(&self) -> HostReading {
         let host = &self.engine.host;
         // The kernel's settings are in /proc too, wherever that is mounted.
         let proc = host.proc_sys.parent().unwrap_or(Path::new("/proc"));

@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod audit;
+pub mod beancounters;
 pub mod boot;
 pub mod capacity;
 pub mod compact;
@@ -98,6 +99,7 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Capacity(c) => c.run(context),
         Command::Top(c) => c.run(context),
         Command::Limits(c) => c.run(context),
+        Command::Beancounters(c) => c.run(context),
         Command::Metrics(c) => c.run(context),
         Command::Why(c) => c.run(context),
         Command::Show(c) => c.run(context),

@@ -334,6 +334,7 @@ impl Disks for ImageDisks {
             .and_then(|image| ext4::Superblock::read(&image).ok().flatten());
         superblock.map_or_else(Usage::default, |s| Usage {
             used: Some(s.used()),
+            inodes: Some(s.inodes),
             inodes_used: Some(s.inodes.saturating_sub(s.free_inodes)),
             ..Usage::default()
         })
