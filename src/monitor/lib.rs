@@ -14,6 +14,7 @@ pub mod spec;
 
 pub mod adopt;
 pub mod after;
+pub mod bind;
 pub mod child;
 pub mod console;
 pub mod dev;
