@@ -232,6 +232,28 @@ fn what_cannot_be_taken_in_leaves_nothing() {
     assert!(told.contains("gets another"), "{told}");
 }
 
+/// Ctrl-C in the midst of it: nothing is left.
+#[test]
+fn one_that_is_interrupted_is_undone() {
+    let h = House::with_own_templates();
+    let area = private(&h);
+    let many = area.join("srv/many");
+    fs::create_dir(&many).unwrap();
+    for n in 0..20_000 {
+        fs::write(many.join(n.to_string()), "x").unwrap();
+    }
+    let file = conf(&h, "133.conf", "HOSTNAME=\"a\"\n");
+    let child = h.spawn(&import(&file, &area, &["--set", "disk.size=1GiB"]));
+    let staged = h.dir.join("data/ve/.creating-133/state.toml");
+    h.until("it is under way", 30, || staged.exists());
+    house::signal(&child, rustix::process::Signal::INT);
+    let ended = house::end_of(child);
+    assert_eq!(ended.code, 130, "{}{}", ended.out, ended.err);
+    assert_eq!(h.ok(&["list", "--json"]).trim(), "[]");
+    assert!(!h.dir.join("etc/ve/ct133.toml").exists());
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+}
+
 #[test]
 fn a_sample_becomes_a_plan() {
     let h = House::new();

@@ -212,6 +212,21 @@ fn one_that_fails_at_the_end_keeps_nothing() {
     }
 }
 
+/// The host goes down, and a script fails when its VE is suspended already: it goes on with the host's boot all the same.
+#[test]
+fn one_that_fails_at_the_hosts_end_does_not_keep_a_suspended_ve_from_its_boot() {
+    let host = with(made(&[("stop.mode", "suspend")]), &ALL);
+    act(&host, start()).unwrap();
+    fakes(&host).scripts.put(&path(&host, "all.umount"), How::Code(1));
+    let procession = engine(&host).shutdown(None).unwrap();
+    let error = engine(&host).shut_down_one(&procession, 0, &Silent).unwrap_err();
+    assert_eq!(error.class, Class::Script);
+    assert!(host.is_suspended(id(101)));
+    fakes(&host).scripts.put(&path(&host, "all.umount"), How::Code(0));
+    let boot = engine(&host).boot(&Silent).unwrap();
+    assert_eq!(boot.ves().len(), 1);
+}
+
 /// What it runs is the tenant's, who isn't to decide whether it is stopped.
 #[test]
 fn a_script_that_fails_inside_does_not_keep_it_running() {

@@ -40,8 +40,12 @@ mod tests {
             ("disk.size", "2GiB"),
             ("cpu.cap", "0.5"),
         ];
-        let text = edit_plan("plans/basic.toml", "# old\n", &settings).unwrap();
-        assert!(text.starts_with("# old\n"), "{text}");
+        let old = "# as agreed\nprocesses = 5 # few\n";
+        let text = edit_plan("plans/basic.toml", old, &settings).unwrap();
+        assert!(
+            text.starts_with("# as agreed\nprocesses = \"unlimited\" # few\n"),
+            "{text}"
+        );
         let plan = Plan::parse("plans/basic.toml", &text).unwrap();
         assert_eq!(plan.name.as_str(), "basic");
         let error = edit_plan("plans/basic.toml", "", &[("onboot", "yes")])

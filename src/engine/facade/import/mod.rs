@@ -178,11 +178,12 @@ impl Engine {
             }
         }
         let file = path.display().to_string();
-        let text = edit_plan(&file, &format!("# From {}\n", sample.display()), &of_plan).map_err(|e| {
+        let text = edit_plan(&file, "", &of_plan).map_err(|e| {
             Error::new(Class::Usage, format!("cannot make a plan of {}", sample.display()))
                 .because(e)
                 .hint("say what it doesn't: --set disk.size=10GiB")
         })?;
+        let text = format!("# From {}\n{text}", sample.display().to_string().escape_debug());
         Plan::parse(&file, &text)
             .map_err(|e| Error::new(Class::Usage, format!("cannot make plan {plan}")).because(e))?;
         if !dry_run {
