@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use hostel_model::definition::Paths;
+use hostel_model::hook::Event;
 use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
 
 /// The places of one Hostel.
@@ -175,6 +176,21 @@ impl Dirs {
     /// What belongs to a tenant: its copies of templates.
     pub fn tenant(&self, tenant: &TenantName) -> PathBuf {
         self.paths.data.join("tenants").join(tenant.as_str())
+    }
+
+    /// What scripts of the host's owner are given as VE_ROOT: what they mount below it the VE has.
+    pub fn script_root(&self, id: VeId) -> PathBuf {
+        self.run(id).join("mounts")
+    }
+
+    /// What they are given as VE_CONFFILE.
+    pub fn ve_conf(&self, id: VeId) -> PathBuf {
+        self.run(id).join("ve.conf")
+    }
+
+    /// Is there as long as scripts of this event have begun what those of its opposite have not ended.
+    pub fn begun(&self, id: VeId, event: Event) -> PathBuf {
+        self.ve(id).join(format!(".begun-{event}"))
     }
 
     /// Everything that lasts.

@@ -17,6 +17,8 @@ pub enum Class {
     Busy,
     /// A limit, quota or budget would be passed.
     Limit,
+    /// A script of the host's owner didn't want it, or failed.
+    Script,
     /// Ended by the person (Ctrl-C), and undone.
     Interrupted,
 }

@@ -16,6 +16,7 @@ use hostel_system::mount::RootMounts;
 use hostel_system::nameserver::{Dnsmasq, NameServers};
 use hostel_system::net::Network;
 use hostel_system::process::{Guests, boot_id};
+use hostel_system::scripts::{HostScripts, Scripts};
 use hostel_system::{cgroup, criu, file, firewall, mount, net, process, resolver};
 
 use crate::dirs::Dirs;
@@ -79,6 +80,10 @@ pub struct Host {
     pub criu: Arc<dyn Criu>,
     /// Roots of stopped VEs.
     pub mounts: Arc<dyn RootMounts>,
+    /// Scripts of the host's owner.
+    pub scripts: Arc<dyn Scripts>,
+    /// What these have said.
+    pub hooks: crate::hooks::Told,
     /// What the adapters are in a test.
     #[cfg(test)]
     pub(crate) fakes: Option<Arc<crate::testing::Fakes>>,
@@ -128,6 +133,8 @@ impl Host {
             guests: Arc::new(process::Monitors::new(monitor_program()?)),
             criu: Arc::new(criu::Swrk::new(PathBuf::from(config.criu.as_str()))),
             mounts: Arc::new(mount::KernelMounts),
+            scripts: Arc::new(HostScripts),
+            hooks: crate::hooks::Told::default(),
             #[cfg(test)]
             fakes: None,
             locks: Locks::at(&dirs.locks())?,

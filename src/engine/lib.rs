@@ -5,6 +5,7 @@ pub mod error;
 pub mod facade;
 pub mod fleet;
 pub mod guest;
+pub mod hooks;
 pub mod host;
 pub mod interrupt;
 pub mod journal;

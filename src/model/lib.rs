@@ -12,6 +12,7 @@ pub mod definition;
 pub mod distribution;
 pub mod edit;
 pub mod forward;
+pub mod hook;
 pub mod host_life;
 mod hostname;
 pub mod id;

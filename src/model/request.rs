@@ -119,6 +119,8 @@ pub struct Create {
     pub settings: Vec<(String, String)>,
     /// Start it at once.
     pub start: Option<StartOptions>,
+    /// A tree that it brings along: a copy of it is on its disk, and all that it has.
+    pub tree: Option<PathBuf>,
 }
 
 /// A command to run inside a VE.

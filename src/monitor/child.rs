@@ -9,7 +9,7 @@ use crate::dev::Device;
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromChild, ToChild};
 use crate::spec::Start;
-use crate::{dev, guest, privilege, root, seccomp, sys};
+use crate::{bind, dev, guest, privilege, root, seccomp, sys};
 
 /// Where init finds the socket on which it says that it has booted (sd_notify(3)).
 pub const NOTIFY_SOCKET: &str = "/run/host/notify";
@@ -29,7 +29,7 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
     // The monitor's own (its sockets, the group in the v2 tree) are not for us. Its frames, which own them, are never
     // returned to.
     sys::close_all_but(&[monitor.as_fd().as_raw_fd()]).step("close", "the monitor's descriptors")?;
-    let (root, devices) = receive_root(monitor)?;
+    let Received { root, devices, binds } = receive_root(monitor)?;
     rustix::process::setsid().step("make", "a session")?;
     sys::become_user(0, 0, &[]).step("become", "the VE's root")?;
     // Not the one that the monitor keeps. It is empty too, should the VE have no room for another.
@@ -43,7 +43,10 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
     monitor
         .send(&FromChild::Console, &[console.as_fd()])
         .step("hand over", "the console")?;
-    drop((console, devices));
+    for (path, directory, mount) in &binds {
+        bind::attach(root.as_fd(), path, *directory, mount.as_fd())?;
+    }
+    drop((console, devices, binds));
     root::pivot(root.as_fd())?;
     drop(root);
     rustix::system::sethostname(start.hostname.as_bytes()).step("set the host name to", &start.hostname)?;
@@ -53,6 +56,8 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
     }
     guest::apply(std::path::Path::new("/"), &start.identity).map_err(Failure::from)?;
     let init = find_init(&start.init)?;
+    // Scripts of the host's owner may run the guest's programs beside us before we become one: none of them may look in.
+    sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).step("shield", "this process")?;
     monitor.send(&FromChild::Ready, &[]).step("report to", "the monitor")?;
     match monitor.receive::<ToChild>().step("hear from", "the monitor")? {
         Some((ToChild::Go, _)) => {}
@@ -67,8 +72,16 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
     Err(sys::exec(&init, std::slice::from_ref(&init), &env)).step("run", init)
 }
 
-fn receive_root(monitor: &Channel) -> Result<(OwnedFd, Vec<Device>)> {
-    let mut devices = Vec::new();
+/// What the monitor has made for the VE.
+struct Received {
+    root: OwnedFd,
+    devices: Vec<Device>,
+    /// Where in the VE, whether it is a directory, and what.
+    binds: Vec<(String, bool, OwnedFd)>,
+}
+
+fn receive_root(monitor: &Channel) -> Result<Received> {
+    let (mut devices, mut binds) = (Vec::new(), Vec::new());
     loop {
         match monitor.receive::<ToChild>().step("hear from", "the monitor")? {
             Some((ToChild::Device(name, major, minor), Some(mount))) => {
@@ -78,7 +91,8 @@ fn receive_root(monitor: &Channel) -> Result<(OwnedFd, Vec<Device>)> {
                     mount,
                 });
             }
-            Some((ToChild::Root, Some(root))) => return Ok((root, devices)),
+            Some((ToChild::Bind(path, directory), Some(mount))) => binds.push((path, directory, mount)),
+            Some((ToChild::Root, Some(root))) => return Ok(Received { root, devices, binds }),
             _ => {
                 return Err(Failure::new(
                     "receive",

@@ -15,6 +15,7 @@ pub mod spec;
 pub mod adopt;
 pub mod after;
 pub mod asker;
+pub mod bind;
 pub mod child;
 pub mod console;
 pub mod dev;

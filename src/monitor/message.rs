@@ -42,6 +42,9 @@ pub enum FromMonitor {
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToMonitor {
+    /// Something of the host's that the VE is to have comes with this, as a detached mount (start only): its path in the
+    /// VE, whether it is a directory, whether the VE's users are to be the owners of what is theirs on it.
+    Bind(String, bool, bool),
     /// The VE's disk comes with this, as a detached mount. Nothing comes after it but `Go`.
     Disk,
     /// The network is ready: run init. (Resume: let it go on.)
@@ -72,6 +75,8 @@ pub enum FromChild {
 pub enum ToChild {
     /// A device for the guest's /dev comes with this, as a detached mount: its name there, its numbers.
     Device(String, u32, u32),
+    /// Something of the host's comes with this, as a detached mount: its path, and whether it is a directory.
+    Bind(String, bool),
     /// The root's detached mount comes with this; the id maps are written. Nothing comes after it but `Go`.
     Root,
     /// Run init.

@@ -9,7 +9,7 @@ use crate::sheet::Sheet;
 use crate::spec::{ID_RANGE, Init, Start};
 use crate::sys::{self, Cloned};
 use crate::view::View;
-use crate::{child, identity, place, root};
+use crate::{bind, child, identity, place, root};
 
 /// A VE whose init runs, as its monitor holds it.
 #[derive(Debug)]
@@ -106,11 +106,7 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init, pidfd:
         .send(&FromMonitor::Born(init), &[network.as_fd()])
         .step("report to", "the engine")?;
     drop(network);
-    let disk = match engine.receive::<ToMonitor>().step("hear from", "the engine")? {
-        Some((ToMonitor::Disk, Some(disk))) => disk,
-        Some(_) => return Err(Failure::new("start", "init", "the engine spoke out of turn")),
-        None => return Err(Failure::new("start", "init", "the engine gave the start up")),
-    };
+    let (binds, disk) = bind::receive(engine)?;
     let (tree, devices) = root::assemble(start, disk.as_fd(), user_namespace.as_fd())?;
     drop(disk);
     for Device {
@@ -123,6 +119,7 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init, pidfd:
             .send(&ToChild::Device(name, major, minor), &[mount.as_fd()])
             .step("hand over", "a device")?;
     }
+    bind::hand_over(binds, user_namespace.as_fd(), child, engine)?;
     child
         .send(&ToChild::Root, &[tree.as_fd()])
         .step("hand over", "the VE's root")?;

@@ -30,6 +30,7 @@ pub mod postgres;
 pub mod pressure;
 pub mod process;
 pub mod resolver;
+pub mod scripts;
 pub mod service;
 pub mod sysctl;
 

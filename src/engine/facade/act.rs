@@ -10,7 +10,7 @@ use hostel_model::state::{State, Transition, judge};
 use hostel_model::units::human;
 
 use super::{Engine, Outcome, Progress};
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Result, chain};
 use crate::interrupt;
 use crate::journal::Look;
 use crate::op;
@@ -32,6 +32,8 @@ impl Engine {
     /// One action on one VE.
     pub fn act(&self, id: VeId, action: &Action, progress: &dyn Progress) -> Result<Outcome> {
         let lock = self.lock_ve(id, verb(action), progress)?;
+        // Of what was cut short before.
+        self.tell_of_hooks(id, progress);
         let Some(ve) = self.host.outline(id) else {
             // An interrupted creation or destruction was just ended; then there is nothing to act on.
             lock.retire()?;
@@ -57,9 +59,16 @@ impl Engine {
             Ok(_) => {
                 self.refuse_disabled(&ve, action)?;
                 let done = self.perform(&ve, was, action, progress);
+                let trouble = self.host.hooks_told(id, &mut |line| progress.note(line));
                 self.host
-                    .note_operation(id, &ve.name, verb(action), done.as_ref().err());
-                let done = done?;
+                    .note_operation(id, &ve.name, verb(action), done.as_ref().err().or(trouble.as_ref()));
+                let done = match (done, &trouble) {
+                    (Err(mut e), Some(also)) => {
+                        e.also.push(chain(also));
+                        return Err(e);
+                    }
+                    (done, _) => done?,
+                };
                 // Before its lock is given back: whoever suspends its tenant next may note that it ran.
                 if matches!(action, Action::Start(_) | Action::Resume | Action::Restart { .. }) {
                     self.host.forget_halt(id)?;
@@ -75,8 +84,18 @@ impl Engine {
                     self.host.settle_usage(verb(action), progress);
                 }
                 self.afterwards(&ve, action, progress)?;
-                Ok(done)
+                // It is done all the same, and whoever asked is to know that not all went well.
+                trouble.map_or(Ok(done.clone()), |e| {
+                    Err(e.hint(format!("{} {} all the same", ve.name, done.done)))
+                })
             }
+        }
+    }
+
+    /// Says what scripts have said and which of them failed, without an error.
+    pub(crate) fn tell_of_hooks(&self, id: VeId, progress: &dyn Progress) {
+        if let Some(e) = self.host.hooks_told(id, &mut |line| progress.note(line)) {
+            progress.note(&chain(&e));
         }
     }
 

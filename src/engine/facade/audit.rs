@@ -134,6 +134,7 @@ impl Engine {
         self.host.audit_mounts(&inventory, &mut findings)?;
         self.host.audit_files(&inventory, &mut findings)?;
         self.host.audit_dumps(&inventory, &mut findings);
+        self.host.audit_hooks(&inventory, &mut findings);
         self.host.audit_disks(&inventory, &mut findings)?;
         self.host.audit_definitions(&inventory, &mut findings)?;
         self.host.audit_dialect(&mut findings)?;

@@ -115,7 +115,9 @@ impl Engine {
         }
         self.host.check_driver(driver)?;
         taken.heard = self.host.heard_for(&effective, &[], &taken)?;
-        let state = self.allocate(&effective, driver, &taken)?;
+        let mut state = self.allocate(&effective, driver, &taken)?;
+        // What is given to a fresh VE once it has long had.
+        state.settled_in = request.tree.is_some();
         let limits_files = self.host.disks.get(driver).inodes(effective.disk.size.get()).is_some();
         Ok(Params {
             state,
@@ -124,8 +126,23 @@ impl Engine {
             disk_size: effective.disk.size.get(),
             inodes: effective.disk.inodes.filter(|_| limits_files),
             share: effective.share,
+            tree: request.tree.clone(),
             heard: taken.heard,
         })
+    }
+
+    /// Judges what a request would make, and makes nothing: what it is to be called, and the size of its disk.
+    pub(crate) fn judge_create(&self, request: &Request, progress: &dyn Progress) -> Result<(VeHandle, u64)> {
+        let taken = self.host.taken(None)?;
+        let Defined { definition, found, .. } = self.define(request, &taken)?;
+        self.refuse_taken(&definition, &taken, found.is_some())?;
+        let effective = self.host.resolve(&definition, &mut Catalogue::default())?;
+        let driver = effective.disk.driver.unwrap_or_else(|| self.host.usual_driver());
+        for warning in self.host.judge(&effective, driver)? {
+            progress.note(&warning);
+        }
+        let (id, name) = (definition.id, definition.name);
+        Ok((VeHandle { id, name }, effective.disk.size.get()))
     }
 
     /// The definition, from a file or from defaults, with the request's settings on top.

@@ -161,6 +161,11 @@ impl Engine {
                         self.mark_suspended_by_shutdown(id)?;
                         return Ok(done);
                     }
+                    // It is, but a script failed that could keep nothing from it.
+                    Err(e) if e.class == Class::Script && self.host.is_suspended(id) => {
+                        self.mark_suspended_by_shutdown(id)?;
+                        return Err(e);
+                    }
                     Err(e) if matches!(e.class, Class::Busy | Class::Interrupted) => return Err(e),
                     Err(e) => progress.note(&format!("it is stopped instead of suspended: {}", chain(&e))),
                 }

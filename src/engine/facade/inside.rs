@@ -3,14 +3,16 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
+use hostel_model::id::{VeId, VeName};
 use hostel_model::request::{Exec, VeRef};
 use hostel_model::state::State;
 use hostel_system::archive::carry;
-use hostel_system::process::{Enter, Entered, Held, Place, Streams, Task, terminal};
+use hostel_system::process::{Enter, Entered, Held, Init, Place, Streams, Task, terminal};
 
 use super::{CommandEnd, Engine};
 use crate::error::{Class, Error, Result};
-use crate::op::start::switches;
+use crate::host::Host;
+use crate::op::switches;
 use crate::ve::record::VeState;
 use crate::ve::registry::Catalogue;
 
@@ -90,28 +92,10 @@ impl Engine {
     fn enter_orders(&self, ve: &VeRef, task: Task) -> Result<Enter> {
         let state = self.host.find(ve)?;
         let init = self.running(&state)?;
-        let place = self
-            .host
-            .cgroups
-            .attach_placement(state.id, &Path::new("/proc").join(format!("{}/cgroup", init.pid)))?;
-        let effective = self.host.effective(&state.name, &mut Catalogue::default());
-        Ok(Enter {
-            init,
-            payload: Place {
-                tasks: place.join,
-                unified: place.unified,
-            },
-            // With a definition that is broken, nothing is allowed that has to be allowed.
-            switches: effective.map(|e| switches(&e)).unwrap_or_default(),
-            task,
-            user: None,
-            env: Vec::new(),
-            cwd: None,
-            pty: None,
-        })
+        self.host.enter_orders(state.id, &state.name, init, task)
     }
 
-    fn running(&self, state: &VeState) -> Result<hostel_system::process::Init> {
+    fn running(&self, state: &VeState) -> Result<Init> {
         let reality = self.host.reality(state.id)?;
         match (reality.state, reality.init) {
             (State::Running, Some(init)) => Ok(init),
@@ -132,7 +116,7 @@ impl Engine {
             let packing = scope.spawn(|| carry::pack(from, &name, write));
             let streams = Streams {
                 input: Some(read),
-                output: None,
+                ..Streams::default()
             };
             let entered = self.host.guests.enter(enter, streams);
             (packing.join(), entered)
@@ -168,8 +152,8 @@ impl Engine {
         let (received, entered) = std::thread::scope(|scope| {
             let receiving = scope.spawn(|| landing.receive(read));
             let streams = Streams {
-                input: None,
                 output: Some(write),
+                ..Streams::default()
             };
             let entered = self.host.guests.enter(enter, streams);
             (receiving.join(), entered)
@@ -197,6 +181,30 @@ impl Engine {
             Entered::Paused => Err(interrupted(&format!("look for {path} in {ve}, which is paused"))),
             entered => Ok(entered == Entered::Code(0)),
         }
+    }
+}
+
+impl Host {
+    /// What an entry into a VE with this init needs to know.
+    pub(crate) fn enter_orders(&self, id: VeId, name: &VeName, init: Init, task: Task) -> Result<Enter> {
+        let place = self
+            .cgroups
+            .attach_placement(id, &Path::new("/proc").join(format!("{}/cgroup", init.pid)))?;
+        let effective = self.effective(name, &mut Catalogue::default());
+        Ok(Enter {
+            init,
+            payload: Place {
+                tasks: place.join,
+                unified: place.unified,
+            },
+            // With a definition that is broken, nothing is allowed that has to be allowed.
+            switches: effective.map(|e| switches(&e)).unwrap_or_default(),
+            task,
+            user: None,
+            env: Vec::new(),
+            cwd: None,
+            pty: None,
+        })
     }
 }
 

@@ -123,7 +123,7 @@ impl Host {
         file::write_atomic(&path, text.as_bytes(), 0o600).map_err(Error::from)
     }
 
-    fn openvz_facts(&self, state: &VeState) -> Facts {
+    pub(crate) fn openvz_facts(&self, state: &VeState) -> Facts {
         let mut catalogue = Catalogue::default();
         let mut bridge = |name: &NetworkName| {
             let network = catalogue.network(self, name).ok()?;

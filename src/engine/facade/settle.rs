@@ -58,7 +58,8 @@ impl Engine {
         };
         let reality = self.host.reality(id)?;
         if reason == LEFT {
-            return self.host.recover(id, &self.runner(progress)).map(drop);
+            let put_right = self.host.recover(id, &self.runner(progress));
+            return put_right.and_then(|()| self.trouble(id, progress));
         }
         if reality.init.is_some() {
             return Ok(()); // somebody has started it meanwhile
@@ -79,7 +80,14 @@ impl Engine {
         }
         drop(lock);
         self.host.settle_usage(SETTLE, progress);
-        Ok(())
+        self.trouble(id, progress)
+    }
+
+    /// The scripts that failed though that could keep nothing from being done.
+    fn trouble(&self, id: VeId, progress: &dyn Progress) -> Result<()> {
+        self.host
+            .hooks_told(id, &mut |line| progress.note(line))
+            .map_or(Ok(()), Err)
     }
 
     /// Waits until the VE's last start is long enough ago. Without its lock: whoever stops or destroys it meanwhile

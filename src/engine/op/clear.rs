@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use hostel_model::hook::Event;
 use hostel_model::id::VeId;
 use hostel_system::file;
 use hostel_system::process::SOCKET;
@@ -53,10 +54,12 @@ impl Host {
         }
         let ended = self.note_last(id);
         failures.keep(self.cgroups.remove(id, PATIENCE));
+        failures.keep(self.end_hooks(ve, Event::Mount));
         failures.keep(self.disks.detach(&self.dirs.ve(id), PATIENCE));
         // Last, as its interfaces are going meanwhile.
         failures.keep(self.clear_network(ve));
         failures.keep(self.firewall.release(&self.held(id)));
+        failures.keep(self.end_hooks(ve, Event::Premount));
         // Its monitor has gone, or is about to. To remove a socket takes the kernel longer than all else that a start
         // does there.
         failures.keep(file::remove_file(&self.dirs.run(id).join(SOCKET)));

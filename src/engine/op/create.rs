@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hostel_model::definition::{Share, VeDefinition};
 use hostel_model::id::VeId;
+use hostel_system::archive::Tree;
 use hostel_system::disk::DiskSpec;
-use hostel_system::file;
+use hostel_system::{Kind, file};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
@@ -50,6 +51,9 @@ pub struct Params {
     pub inodes: Option<u64>,
     /// Who shares its template's tree.
     pub share: Share,
+    /// What its disk is filled with, if it brings its own tree.
+    #[serde(default)]
+    pub tree: Option<PathBuf>,
     /// Addresses that were free, and that others on a LAN answer for.
     #[serde(default)]
     pub heard: BTreeSet<IpAddr>,
@@ -169,7 +173,40 @@ impl Create {
         };
         let staging = self.host.dirs.staging(self.id);
         let disks = self.host.disks.get(self.state.driver);
-        Ok(disks.create(&staging, &spec, &format!("ve{}", self.id))?)
+        if self.params.tree.is_some() {
+            // What an earlier try has left there may be half full: it is made anew.
+            disks.remove(&staging)?;
+        }
+        disks.create(&staging, &spec, &format!("ve{}", self.id))?;
+        match &self.params.tree {
+            Some(tree) => self.fill_disk(&Tree::open(tree)?),
+            None => Ok(()),
+        }
+    }
+
+    fn fill_disk(&mut self, tree: &Tree) -> Result<()> {
+        let staging = self.host.dirs.staging(self.id);
+        let filled = self.host.disks.fill((self.state.driver, &staging), tree);
+        let report = filled.map_err(|e| match e.kind {
+            Kind::NoSpace => Error::from(e).hint("give it a larger disk: --set disk.size=SIZE"),
+            _ => e.into(),
+        })?;
+        if report.left_out_count > 0 {
+            let some: Vec<&str> = report.left_out.iter().take(8).map(String::as_str).collect();
+            let line = format!(
+                "left out {} device nodes and sockets: {}",
+                report.left_out_count,
+                some.join(", ")
+            );
+            self.notes.push(line);
+        }
+        if report.labels_left_out > 0 {
+            self.notes.push(format!(
+                "left out {} labels of security modules",
+                report.labels_left_out
+            ));
+        }
+        Ok(())
     }
 
     fn remove_disk(&mut self) -> Result<()> {

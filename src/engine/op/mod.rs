@@ -5,10 +5,11 @@ pub mod create;
 pub mod destroy;
 pub mod kill;
 pub mod mount;
+mod orders;
 #[cfg(test)]
 mod power;
 #[cfg(test)]
-mod proofs;
+pub(crate) mod proofs;
 pub mod recover;
 pub mod relocate;
 pub mod resume;
@@ -20,6 +21,8 @@ pub mod tree;
 
 use hostel_model::id::VeName;
 use serde::{Deserialize, Serialize};
+
+pub use orders::switches;
 
 use crate::journal::Begin;
 use crate::step::Operation;

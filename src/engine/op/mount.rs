@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hostel_model::hook::Event;
 use hostel_model::id::VeId;
 
 use super::VeAlone;
 use crate::error::Result;
 use crate::host::Host;
-use crate::step::{Home, Operation, Step};
+use crate::step::{Home, Operation, Step, nothing};
+use crate::ve::outline::Outline;
 use crate::ve::record::VeState;
 
 /// How long the kernel may take to let go of the disk.
@@ -40,7 +42,13 @@ impl Operation for Mount {
     }
 
     fn steps() -> &'static [Step<Self>] {
-        const { &[Step::new("root", "mounting", Mount::mount, Mount::umount)] }
+        const {
+            &[
+                Step::new("premount", "preparing", Mount::premount, Mount::postumount),
+                Step::new("scripts", "running scripts", Mount::begin, Mount::end),
+                Step::new("root", "mounting", Mount::mount, Mount::umount),
+            ]
+        }
     }
 
     fn notes(&mut self) -> Vec<String> {
@@ -49,6 +57,29 @@ impl Operation for Mount {
 }
 
 impl Mount {
+    fn hooks(&mut self, event: Event) -> Result<()> {
+        let ve = Outline::from(&self.state);
+        let found = self.host.look_for_hooks(&ve)?;
+        self.host.begin_hooks(&ve, event, &found, &mut self.notes)
+    }
+
+    fn premount(&mut self) -> Result<()> {
+        self.hooks(Event::Premount)
+    }
+
+    fn postumount(&mut self) -> Result<()> {
+        self.host.end_hooks(&Outline::from(&self.state), Event::Premount)
+    }
+
+    /// Before the root is there: what they have mounted goes into it.
+    fn begin(&mut self) -> Result<()> {
+        self.hooks(Event::Mount)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.host.end_hooks(&Outline::from(&self.state), Event::Mount)
+    }
+
     fn mount(&mut self) -> Result<()> {
         self.notes.extend(self.host.mount(&self.state)?);
         Ok(())
@@ -78,18 +109,35 @@ impl Operation for Umount {
         Ok(Self { host, id, state })
     }
 
+    /// Scripts see only what they have mounted themselves, so the root may go first, and come back if a program works
+    /// in it. What they have begun is ended once: from there on there is no way back.
     fn steps() -> &'static [Step<Self>] {
-        const { &[Step::new("root", "unmounting", Umount::umount, Umount::mount)] }
+        const {
+            &[
+                Step::new("root", "unmounting", Umount::umount, Umount::mount),
+                Step::new("gone", "unmounting", nothing, nothing).point_of_no_return(),
+                Step::new("scripts", "running scripts", Umount::end, nothing),
+                Step::new("postumount", "finishing", Umount::postumount, nothing),
+            ]
+        }
     }
 }
 
 impl Umount {
+    fn end(&mut self) -> Result<()> {
+        self.host.end_hooks(&Outline::from(&self.state), Event::Mount)
+    }
+
     fn umount(&mut self) -> Result<()> {
         self.host.umount(self.id)
     }
 
     fn mount(&mut self) -> Result<()> {
         self.host.mount(&self.state).map(drop)
+    }
+
+    fn postumount(&mut self) -> Result<()> {
+        self.host.end_hooks(&Outline::from(&self.state), Event::Premount)
     }
 }
 

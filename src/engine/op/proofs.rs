@@ -23,7 +23,7 @@ use crate::step::testkit::Case;
 use crate::testing::{FAIL_CALLS, engine, fakes, host, id, inventory, order, started, with_ve};
 use crate::ve::registry::Catalogue;
 
-fn prove<O: Operation<Host = Host>>(host: impl Fn() -> Arc<Host>, params: impl Fn(&Host) -> O::Params) {
+pub(crate) fn prove<O: Operation<Host = Host>>(host: impl Fn() -> Arc<Host>, params: impl Fn(&Host) -> O::Params) {
     let case: Case<'_, O> = Case {
         host: &host,
         id: id(101),
@@ -46,13 +46,13 @@ const RICH: &[(&str, &str)] = &[
     ),
 ];
 
-fn made(settings: &[(&str, &str)]) -> Arc<Host> {
+pub(crate) fn made(settings: &[(&str, &str)]) -> Arc<Host> {
     let host = host().make();
     with_ve(&host, settings);
     host
 }
 
-fn running(settings: &[(&str, &str)]) -> Arc<Host> {
+pub(crate) fn running(settings: &[(&str, &str)]) -> Arc<Host> {
     let host = made(settings);
     started(&host);
     host

@@ -147,7 +147,7 @@ impl Host {
     /// What needs no journal: reality says what is to be done.
     fn tidy(&self, ve: &Outline, progress: &dyn Progress) -> Result<()> {
         let (id, reality) = (ve.id, self.reality(ve.id)?);
-        if reality.remains {
+        if reality.remains || self.owes_hooks(id) {
             progress.step("clearing up after its last run");
             self.clear(ve)?;
             return self.remove_stale_dumps(id, false);

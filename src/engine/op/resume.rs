@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hostel_model::hook::Event;
 use hostel_model::id::VeId;
 use hostel_system::cgroup::Inner;
 use hostel_system::criu::Machine;
@@ -12,7 +13,7 @@ use hostel_system::file;
 use hostel_system::process::{Around, Mending, Relaunching, Resume as Orders};
 
 use super::VeAlone;
-use super::start::switches;
+use super::switches;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
@@ -66,7 +67,9 @@ impl Operation for Resume {
         const {
             &[
                 Step::new("check", "checking", Resume::check, Resume::uncheck),
+                Step::new("premount", "preparing", Resume::premount, Resume::postumount),
                 Step::new("disk", "attaching the disk", Resume::attach_disk, Resume::detach_disk),
+                Step::new("mount", "mounting", Resume::mount, Resume::umount),
                 Step::new("limits", "setting limits", Resume::set_limits, Resume::remove_group),
                 Step::new(
                     "network",
@@ -122,6 +125,28 @@ impl Resume {
 
     fn uncheck(&mut self) -> Result<()> {
         self.host.has_started(self.id)
+    }
+
+    fn begin(&mut self, event: Event) -> Result<()> {
+        let ve = Outline::from(&self.state);
+        let found = self.host.look_for_hooks(&ve)?;
+        self.host.begin_hooks(&ve, event, &found, &mut self.notes)
+    }
+
+    fn premount(&mut self) -> Result<()> {
+        self.begin(Event::Premount)
+    }
+
+    fn postumount(&mut self) -> Result<()> {
+        self.host.end_hooks(&Outline::from(&self.state), Event::Premount)
+    }
+
+    fn mount(&mut self) -> Result<()> {
+        self.begin(Event::Mount)
+    }
+
+    fn umount(&mut self) -> Result<()> {
+        self.host.end_hooks(&Outline::from(&self.state), Event::Mount)
     }
 
     fn attach_disk(&mut self) -> Result<()> {

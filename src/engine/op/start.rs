@@ -1,40 +1,27 @@
 //! Starting a VE: `hostel start`.
 
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hostel_model::distribution::InitKind;
+use hostel_model::hook::Event;
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_model::units::human;
-use hostel_system::cgroup::Placement;
 use hostel_system::disk::{Attached, DiskSource};
-use hostel_system::process::{Disk, Launching, Place, Request, Start as Orders, Switches};
+use hostel_system::process::{Disk, Launching, Request};
 
 use super::VeAlone;
 use crate::error::{Class, Error, Result};
-use crate::guest::neighbours;
+use crate::hooks::Found;
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
-use crate::ve::names::Board;
 use crate::ve::outline::Outline;
 use crate::ve::record::{RunRecord, VeState};
 use crate::ve::registry::Catalogue;
 
 /// How long the kernel may take to let go.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Programs that may be a guest's init, in the order they are tried.
-const INITS: [&str; 6] = [
-    "/sbin/init",
-    "/usr/sbin/init",
-    "/usr/lib/systemd/systemd",
-    "/lib/systemd/systemd",
-    "/etc/init",
-    "/bin/init",
-];
 
 /// A start under way. All its objects die with the host, so its journal may too.
 #[derive(Debug)]
@@ -46,6 +33,7 @@ pub struct Start {
     disk: Option<DiskSource>,
     keep: Option<OwnedFd>,
     launching: Option<Box<dyn Launching>>,
+    hooks: Option<Found>,
     notes: Vec<String>,
 }
 
@@ -65,6 +53,7 @@ impl Operation for Start {
             disk: None,
             keep: None,
             launching: None,
+            hooks: None,
             notes: Vec::new(),
         })
     }
@@ -73,7 +62,9 @@ impl Operation for Start {
         const {
             &[
                 Step::new("check", "checking", Start::check, Start::uncheck),
+                Step::new("premount", "preparing", Start::premount, Start::postumount),
                 Step::new("disk", "attaching the disk", Start::attach_disk, Start::detach_disk),
+                Step::new("mount", "mounting", Start::mount, Start::umount),
                 Step::new("limits", "setting limits", Start::set_limits, Start::remove_group),
                 Step::new("launch", "making namespaces", Start::launch, Start::end),
                 Step::new(
@@ -83,6 +74,13 @@ impl Operation for Start {
                     Start::detach_network,
                 ),
                 Step::new("record", "recording", Start::record, Start::forget),
+                // What it leaves inside ends with the VE.
+                Step::new(
+                    "inside",
+                    "preparing inside",
+                    Start::prepare_inside,
+                    crate::step::nothing,
+                ),
                 Step::new("init", "starting init", Start::run_init, Start::end).irrevocable(Start::is_watched),
                 Step::new("settle", "finishing", Start::settle_in, crate::step::nothing),
             ]
@@ -119,6 +117,48 @@ impl Start {
     fn uncheck(&mut self) -> Result<()> {
         self.host.has_started(self.id)?;
         self.host.restore_interfaces(&mut self.state)
+    }
+
+    /// The scripts that there are for it, looked for once.
+    fn hooks(&mut self) -> Result<Found> {
+        match self.hooks.take() {
+            Some(found) => Ok(found),
+            None => self.host.look_for_hooks(&Outline::from(&self.state)),
+        }
+    }
+
+    fn begin(&mut self, event: Event) -> Result<()> {
+        let found = self.hooks()?;
+        let ve = Outline::from(&self.state);
+        let begun = self.host.begin_hooks(&ve, event, &found, &mut self.notes);
+        self.hooks = Some(found);
+        begun
+    }
+
+    fn premount(&mut self) -> Result<()> {
+        self.begin(Event::Premount)
+    }
+
+    fn postumount(&mut self) -> Result<()> {
+        self.host.end_hooks(&Outline::from(&self.state), Event::Premount)
+    }
+
+    fn mount(&mut self) -> Result<()> {
+        self.begin(Event::Mount)
+    }
+
+    fn umount(&mut self) -> Result<()> {
+        self.host.end_hooks(&Outline::from(&self.state), Event::Mount)
+    }
+
+    fn prepare_inside(&mut self) -> Result<()> {
+        let found = self.hooks()?;
+        let Some(launching) = &self.launching else {
+            return Err(Error::new(Class::Failed, "the VE's first process is not there"));
+        };
+        let ve = Outline::from(&self.state);
+        self.host
+            .inside_hooks(&ve, Event::Start, launching.init(), &found, &mut self.notes)
     }
 
     fn effective(&self) -> Result<&Effective> {
@@ -199,9 +239,11 @@ impl Start {
 
     fn launch(&mut self) -> Result<()> {
         self.host.fresh_run_dir(self.id)?;
-        let (orders, disk) = (self.orders()?, self.disk_orders()?);
+        let orders = self.host.start_orders(&self.state, self.effective()?)?;
+        let disk = self.disk_orders()?;
+        let binds = self.host.mounted_by_hooks(self.id)?;
         self.launching = None; // if this is taken twice, there is one already
-        self.launching = Some(self.host.guests.launch(orders, disk)?);
+        self.launching = Some(self.host.guests.launch(orders, disk, binds)?);
         // The VE's own mount holds the device from here on.
         Ok(())
     }
@@ -323,70 +365,10 @@ impl Start {
         Ok(())
     }
 
-    fn orders(&self) -> Result<Orders> {
-        let (host, effective) = (&self.host, self.effective()?);
-        let notifies = self.state.init == InitKind::Systemd;
-        let memory = effective
-            .limits
-            .memory
-            .limit
-            .map_or(1 << 30, hostel_model::units::Bytes::get);
-        let place = |p: Placement| Place {
-            tasks: p.join,
-            unified: p.unified,
-        };
-        let mut identity = host.identity(effective, &self.state)?;
-        let names = host.known_names(&self.state, &effective.tenant, &mut Board::default());
-        host.note_names(self.id, &names)?;
-        identity.push(neighbours(names));
-        Ok(Orders {
-            watch: host.watch(self.id)?,
-            id_base: host.id_base(&self.state)?,
-            owner: host.owner(&self.state)?,
-            lower: self.state.lower.clone(),
-            payload: place(host.cgroups.placement(self.id)),
-            hostname: effective.hostname.to_string(),
-            init: INITS.map(String::from).to_vec(),
-            env: init_environment(self.id, &self.state),
-            notifies,
-            identity,
-            switches: switches(effective),
-            tmpfs_size: memory / 2,
-        })
-    }
-
     fn disk_orders(&self) -> Result<Disk> {
         match &self.disk {
             Some(source) => Ok(self.host.disk_orders(self.state.driver, source)),
             None => Err(Error::new(Class::Failed, "the disk is not attached")),
         }
     }
-}
-
-/// What is open, in the monitor's words: what the VE has and its plan grants, whoever wrote the definition since it
-/// was judged.
-pub fn switches(effective: &Effective) -> Switches {
-    let (asked, granted) = (&effective.features, &effective.granted);
-    Switches {
-        nesting: asked.nesting && granted.nesting,
-        io_uring: asked.io_uring && granted.io_uring,
-        keyring: asked.keyring && granted.keyring,
-        fuse: asked.fuse && granted.fuse,
-        tun: asked.tun && granted.tun,
-        compat32: asked.compat32 && granted.compat32,
-        ipsec: asked.ipsec && granted.ipsec,
-    }
-}
-
-/// Init's environment. `container_uuid` gives systemd a machine id to write into an empty /etc/machine-id.
-fn init_environment(id: VeId, state: &VeState) -> Vec<String> {
-    let mut env: BTreeMap<&str, String> = BTreeMap::new();
-    env.insert(
-        "PATH",
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into(),
-    );
-    env.insert("container", "hostel".into());
-    env.insert("container_uuid", state.machine_id(id));
-    env.insert("TERM", "vt220".into());
-    env.into_iter().map(|(k, v)| format!("{k}={v}")).collect()
 }

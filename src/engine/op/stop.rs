@@ -90,7 +90,12 @@ impl Stop {
             .take_over_clearing(&self.host.dirs.run(self.id))
             .unwrap_or_default();
         if self.params.grace > 0 {
-            if self.shut_down(init)? {
+            let end = Instant::now() + Duration::from_millis(self.params.grace);
+            // What is frozen runs no script, and would keep it waiting.
+            if !self.host.is_frozen(self.id)? {
+                self.host.stop_hooks(&self.ve, init, end)?;
+            }
+            if self.shut_down(init, end)? {
                 return Ok(());
             }
             self.notes.push("it did not shut down in time and was killed".into());
@@ -109,11 +114,10 @@ impl Stop {
     }
 
     /// Asks the guest, and waits. False when its time is over.
-    fn shut_down(&self, init: Init) -> Result<bool> {
+    fn shut_down(&self, init: Init, end: Instant) -> Result<bool> {
         let guests = &self.host.guests;
         // An init that was just started hears nothing yet.
         let mut heard = guests.shut_down(init)?;
-        let end = Instant::now() + Duration::from_millis(self.params.grace);
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if guests.wait(init, left.min(Duration::from_millis(200)))? {

@@ -86,6 +86,10 @@ impl Suspend {
                 .hint("choose root_owns_namespaces = true below [criu] in hostel.toml, and restart the VE"));
         }
         let (_, version) = self.host.criu.usable()?;
+        if let Some(bind) = self.host.mounted_by_hooks(self.id)?.first() {
+            let why = format!("a script has mounted /{} into it, which CRIU can't save", bind.path);
+            return Err(self.refusal(&why).hint("stop it instead"));
+        }
         self.host.note_ending(self.id);
         match self.host.reality(self.id)?.init {
             Some(init) => self.keeps_ipc(version, init.pid),

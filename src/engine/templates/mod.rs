@@ -6,6 +6,7 @@
 //! a lock on; the next build or import, or an audit, removes it. All parents of a tree have mode 0700, so no user
 //! of the host reaches a setuid file in it.
 
+mod bare;
 mod bootstrap;
 mod build;
 mod busybox;
@@ -24,6 +25,7 @@ use hostel_model::template::{TemplateRecord, TemplateRef, TemplateVersion};
 use hostel_system::archive::{self, Tree};
 use hostel_system::file;
 
+pub use bare::Nature;
 pub use copies::{Copy, Share};
 use staging::Staging;
 

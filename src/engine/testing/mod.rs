@@ -21,6 +21,7 @@ use hostel_system::mount::FakeMounts;
 use hostel_system::nameserver::FakeNameServers;
 use hostel_system::net::FakeNetwork;
 use hostel_system::process::FakeGuests;
+use hostel_system::scripts::FakeScripts;
 use tempfile::TempDir;
 
 use crate::dirs::Dirs;
@@ -55,6 +56,7 @@ pub(crate) struct Fakes {
     pub name_servers: Arc<FakeNameServers>,
     pub guests: FakeGuests,
     pub mounts: Arc<FakeMounts>,
+    pub scripts: Arc<FakeScripts>,
     pub criu: FakeCriu,
     pub time: Arc<time::FakeTime>,
     dir: Arc<TempDir>,
@@ -169,6 +171,7 @@ impl Builder {
             criu: FakeCriu::of(guests.clone()),
             guests,
             mounts,
+            scripts: Arc::default(),
             time: Arc::default(),
             dir: Arc::new(dir),
         })
@@ -197,6 +200,8 @@ fn open(fakes: Fakes) -> Arc<Host> {
         guests: Arc::new(fakes.guests.clone()),
         criu: Arc::new(fakes.criu.clone()),
         mounts: fakes.mounts.clone(),
+        scripts: fakes.scripts.clone(),
+        hooks: crate::hooks::Told::default(),
         locks: Locks::at(&dirs.locks()).unwrap(),
         journals: Journals::at(&dirs.data().join("journal"), &dirs.runs().join("journal"), BOOT).unwrap(),
         reserve: Reserve::at(dirs.reserve(), dirs.run_reserve()),
@@ -233,6 +238,7 @@ pub(crate) fn again(host: &Host) -> Arc<Host> {
         name_servers: f.name_servers.clone(),
         guests: f.guests.clone(),
         mounts: f.mounts.clone(),
+        scripts: f.scripts.clone(),
         criu: f.criu.clone(),
         time: f.time.clone(),
         dir: f.dir.clone(),
@@ -292,6 +298,7 @@ pub(crate) const FAIL_CALLS: &[&FailCall<Host>] = &[
     &|h, n| fakes(h).name_servers.fail_call(n),
     &|h, n| fakes(h).guests.fail_call(n),
     &|h, n| fakes(h).mounts.fail_call(n),
+    &|h, n| fakes(h).scripts.fail_call(n),
     &|h, n| fakes(h).criu.fail_call(n),
     &|_, n| faults::fail_call(n),
 ];
@@ -311,6 +318,7 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
     lines.extend(f.counters.inventory());
     lines.extend(f.guests.inventory());
     lines.extend(f.mounts.inventory());
+    lines.extend(f.scripts.inventory());
     files(base, base, host, &mut lines);
     let here = base.display().to_string();
     lines.iter().map(|line| line.replace(&here, "")).collect()

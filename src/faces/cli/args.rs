@@ -109,6 +109,7 @@ pub enum Command {
     Manager(c::manager::Manager),
     Audit(c::audit::Audit),
     Template(c::template::Template),
+    Import(c::import::Import),
     Tenant(c::tenant::Tenant),
     Completions(c::completions::Completions),
     Man(c::man::Man),
@@ -156,7 +157,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("Network", &["network", "address", "forward", "firewall", "traffic"]),
     ("Tenants", &["tenant"]),
-    ("Storage", &["mount", "umount", "compact", "template"]),
+    ("Storage", &["mount", "umount", "compact", "template", "import"]),
     ("Host", &["init", "info", "audit", "boot", "shutdown", "manager"]),
     ("Help", &["help", "completions", "man"]),
 ];

@@ -85,7 +85,7 @@ pub fn edit(source: &Source, editor: &[OsString], again: bool) -> Result<Edited,
 fn mendable(class: Class) -> bool {
     match class {
         Class::Usage | Class::NotFound | Class::Refused | Class::Limit => true,
-        Class::Failed | Class::Busy | Class::Interrupted => false,
+        Class::Failed | Class::Busy | Class::Script | Class::Interrupted => false,
     }
 }
 

@@ -82,7 +82,7 @@ impl Exit {
     /// For an error of the engine.
     pub fn of(error: &Error) -> Self {
         match error.class {
-            Class::Failed => Self::Failed,
+            Class::Failed | Class::Script => Self::Failed,
             Class::Usage => Self::Usage,
             Class::NotFound => Self::NotFound,
             Class::Refused => Self::Refused,

@@ -159,6 +159,7 @@ pub fn class_name(class: Class) -> &'static str {
         Class::Refused => "refused",
         Class::Busy => "busy",
         Class::Limit => "limit",
+        Class::Script => "script",
         Class::Interrupted => "interrupted",
     }
 }

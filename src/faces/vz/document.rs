@@ -1,5 +1,6 @@
 //! docs/OPENVZ.md, from the tables in the code. Only tests make it: `UPDATE_GOLDEN=1 cargo test -p hostel-faces`.
 
+use hostel_model::hook::{Event, Place};
 use hostel_model::openvz::code::CODES;
 use hostel_model::openvz::{Becomes, Group, Key, Since, table as parameters};
 
@@ -13,7 +14,7 @@ const SANE: &str = include_str!("document/sane.md");
 /// The whole of it.
 pub fn text() -> String {
     let lists = [super::list::document::sections(), super::tool::document::section()];
-    let sections = [commands(), options(), all_parameters(), codes()]
+    let sections = [commands(), options(), all_parameters(), scripts(), codes()]
         .into_iter()
         .chain(lists)
         .collect::<Vec<_>>();
@@ -65,6 +66,30 @@ fn options() -> String {
         "### Their options\n\nAn option may be cut short where no other begins so, and have one dash or two.",
         &["command", "option", "here"],
         flags.chain(of_verbs),
+    )
+}
+
+fn scripts() -> String {
+    let row = |event: &Event| {
+        let here = match event {
+            Event::Premount | Event::Postumount => "same",
+            Event::Mount => "differs: VE_ROOT is a place of Hostel's own, and what is mounted below it the VE has",
+            Event::Start => "same",
+            Event::Stop => "differs: one that fails is told, with code 79, and doesn't keep it running",
+            Event::Umount => "differs: the root is gone already, and what scripts have mounted is still there",
+        };
+        let place = match event.place() {
+            Place::Host => "host",
+            Place::Inside => "inside",
+        };
+        let names = format!("`vps.{event}`, `CTID.{event}`");
+        vec![names, place.to_owned(), here.to_owned()]
+    };
+    table(
+        "## Action scripts\n\nIn /etc/hostel/vz/conf, which /etc/vz/conf may lead to. [HOOKS.md](HOOKS.md) says more; \
+         [IMPORT.md](IMPORT.md), how containers and samples are taken over from another host.",
+        &["script", "runs", "here"],
+        Event::EACH.iter().map(row),
     )
 }
 

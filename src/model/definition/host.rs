@@ -57,6 +57,8 @@ pub struct HostConfig {
     pub console: Console,
     /// How the host goes down.
     pub shutdown: Shutdown,
+    /// How long a script of the host's owner may run ([`crate::hook`]).
+    pub hook_timeout: Span,
     /// How usage is measured and kept.
     pub metering: Metering,
     /// Where the manager serves metrics; `None`: nowhere.
@@ -178,6 +180,7 @@ pub(super) struct Draft {
     driver: Option<DriverName>,
     log_size: Option<Bytes>,
     shutdown_timeout: Option<Span>,
+    hook_timeout: Option<Span>,
     metering: metering::Draft,
     metrics: Option<Listen>,
     capacity: capacity::Draft,
@@ -220,6 +223,7 @@ impl Record for Draft {
             "suspend where root lacks CAP_SYS_RESOURCE, with counters shared by VEs", "false";
         "console.log_size": Bytes => log_size, "most that is kept of each VE's console", "\"1MiB\"";
         "shutdown.timeout": Span => shutdown_timeout, "how long all VEs together may take when the host goes down", "\"5m\"";
+        "hooks.timeout": Span => hook_timeout, "how long a script of hooks/ may run before it is killed; 1s to 1h", "\"5m\"";
         "metering.interval": Span => metering.interval, "how often the manager measures VEs that run; 1s to 1h", "\"1m\"";
         "metering.samples": Span => metering.samples, "how long each measurement is kept by itself", "\"2d\"";
         "metering.hours": Span => metering.hours, "how long usage is kept by the hour; after that by the day", "\"62d\"";
@@ -274,6 +278,10 @@ impl HostConfig {
         let sizes = Bytes::kib(4)..=Bytes::gib(1);
         if draft.log_size.is_some_and(|size| !sizes.contains(&size)) {
             reading.wrong("console.log_size", "4KiB to 1GiB");
+        }
+        let whiles = Span::seconds(1)..=Span::seconds(3600);
+        if draft.hook_timeout.is_some_and(|most| !whiles.contains(&most)) {
+            reading.wrong("hooks.timeout", "1s to 1h");
         }
         draft.metering.check(&mut reading);
         if draft.connections.is_some_and(|most| !(16..=1_000_000).contains(&most)) {
@@ -341,6 +349,7 @@ impl Draft {
             shutdown: Shutdown {
                 timeout: self.shutdown_timeout.unwrap_or(Span::seconds(300)),
             },
+            hook_timeout: self.hook_timeout.unwrap_or(Span::seconds(300)),
             metering: self.metering.fill(),
             metrics: self.metrics,
             capacity: self.capacity.fill(),

@@ -4,6 +4,7 @@ mod change;
 mod forward;
 mod list;
 mod place;
+mod plan;
 mod render;
 mod splice;
 mod tenant;
@@ -19,6 +20,7 @@ use crate::definition::{
 pub use change::{Change, diff};
 pub use forward::{add_forward, remove_forward};
 pub use place::line_of;
+pub use plan::edit_plan;
 pub use render::{NewVe, render_new};
 pub use tenant::{edit_tenant, suspend_tenant};
 

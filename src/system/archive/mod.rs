@@ -14,6 +14,7 @@ mod confine;
 mod copy;
 mod devices;
 mod extended;
+mod fill;
 mod import;
 mod layer;
 mod manifest;
@@ -33,6 +34,7 @@ mod unpack;
 mod walk;
 
 pub use copy::{copy_layers, copy_tree};
+pub use fill::{fill, measure};
 pub use import::{Form, Import};
 pub use manifest::{Manifest, manifest, sha256, verify};
 pub use rebase::rebase;

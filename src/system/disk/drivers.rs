@@ -117,16 +117,33 @@ impl Drivers {
         let released = target.detach(to_dir, PATIENCE).and(source.detach(from_dir, PATIENCE));
         copied?;
         released?;
-        // On ext4, the quota of a project doesn't bind who has CAP_SYS_RESOURCE.
-        let usage = target.usage(to_dir)?;
-        if usage.used > usage.size || usage.inodes.is_some() && usage.inodes_used > usage.inodes {
-            let why = "what is on it takes more room there than the disk has";
-            return Err(Error::new("copy the disk to", to_dir.display(), why)
-                .kind(Kind::NoSpace)
-                .hint("remove files inside first, or raise disk.size"));
-        }
-        Ok(())
+        holds(target, to_dir)
     }
+
+    /// Puts a tree on an empty detached disk, as what a VE has written over an empty template: see
+    /// [`archive::copy_tree`], whose refusals are these. It is on the disk when this returns. `NoSpace`: it didn't fit.
+    pub fn fill(&self, (driver, dir): (DriverName, &Path), from: &archive::Tree) -> Result<archive::Report> {
+        let disks = self.get(driver);
+        let filled = disks.content(dir).and_then(|disk| archive::fill(disk.root(), from));
+        // However it went, whoever comes next finds it let go of.
+        let released = disks.detach(dir, PATIENCE);
+        let report = filled?;
+        released?;
+        holds(disks, dir)?;
+        Ok(report)
+    }
+}
+
+/// On ext4, the quota of a project doesn't bind who has CAP_SYS_RESOURCE: it may hold more than it should.
+fn holds(target: &dyn Disks, to_dir: &Path) -> Result<()> {
+    let usage = target.usage(to_dir)?;
+    if usage.used > usage.size || usage.inodes.is_some() && usage.inodes_used > usage.inodes {
+        let why = "what is on it takes more room there than the disk has";
+        return Err(Error::new("copy the disk to", to_dir.display(), why)
+            .kind(Kind::NoSpace)
+            .hint("remove files inside first, or raise disk.size"));
+    }
+    Ok(())
 }
 
 /// How long the kernel may take to let go of a disk that was mounted to be copied.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hostel_monitor::bind::Bind;
 use hostel_monitor::spec::Disk;
 
 use super::RootMounts;
@@ -116,5 +117,27 @@ impl RootMounts for FakeMounts {
 
     fn detach(&self, point: &Path) -> Result<()> {
         self.state().detach(point)
+    }
+
+    fn stage(&self, point: &Path) -> Result<()> {
+        let mut state = self.state();
+        state.calls.note("stage", point.display())?;
+        state.mounts.entry(point.to_owned()).or_insert(Mount {
+            device: None,
+            busy: false,
+        });
+        Ok(())
+    }
+
+    fn staged(&self, point: &Path) -> Result<Vec<Bind>> {
+        self.state().calls.note("staged", point.display())?;
+        Ok(Vec::new())
+    }
+
+    fn unstage(&self, point: &Path) -> Result<()> {
+        let mut state = self.state();
+        state.calls.note("unstage", point.display())?;
+        state.mounts.remove(point);
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //! and nothing in it that could run as a program or open a device of the host's.
 
 mod fake;
+mod stage;
 
 use std::ffi::OsString;
 use std::fmt::Debug;
@@ -9,6 +10,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use hostel_monitor::bind::Bind;
 use hostel_monitor::root::{OVERLAY, open_disk, prepare_disk};
 use hostel_monitor::spec::Disk;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
@@ -34,6 +36,13 @@ pub trait RootMounts: Send + Sync + Debug {
     fn below(&self, dir: &Path) -> Result<Vec<PathBuf>>;
     /// Takes one mount away; content if there is none.
     fn detach(&self, point: &Path) -> Result<()>;
+    /// Makes a place where others may mount something that goes no further than this mount namespace. Content if it
+    /// is there.
+    fn stage(&self, point: &Path) -> Result<()>;
+    /// A copy of each mount that others have made there, those below others after them.
+    fn staged(&self, point: &Path) -> Result<Vec<Bind>>;
+    /// Takes that away, with all that is mounted there, also if a program works in it; content if there is none.
+    fn unstage(&self, point: &Path) -> Result<()>;
 }
 
 /// Real ones, in this process's mount namespace.
@@ -60,6 +69,18 @@ impl RootMounts for KernelMounts {
 
     fn detach(&self, point: &Path) -> Result<()> {
         detach(point)
+    }
+
+    fn stage(&self, point: &Path) -> Result<()> {
+        stage::make(point)
+    }
+
+    fn staged(&self, point: &Path) -> Result<Vec<Bind>> {
+        stage::copies(point)
+    }
+
+    fn unstage(&self, point: &Path) -> Result<()> {
+        stage::remove(point)
     }
 }
 

@@ -11,11 +11,12 @@ use hostel_model::id::VeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    Adopt, Answer, Around, Disk, Enter, Entered, Guests, Init, Launching, Lifeline, Mending, Op, Relaunching, Request,
-    Resume, Start, Streams, Switches, Task,
+    Adopt, Answer, Around, Bind, Disk, Enter, Entered, Guests, Init, Launching, Lifeline, Mending, Op, Relaunching,
+    Request, Resume, Start, Streams, Switches, Task,
 };
 use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
+use crate::scripts::{Bounds, How, Ran};
 use crate::{Error, Kind, Result};
 
 /// How long ago every process of the fake began that has ended; the others begin now.
@@ -37,6 +38,7 @@ struct State {
     brief: bool,
     deaf: bool,
     torn: bool,
+    hostile: bool,
     entered: Option<Switches>,
     /// By VE, the changes to files that it was started with, and those that were made since.
     files: BTreeMap<u32, Vec<Op>>,
@@ -99,6 +101,11 @@ impl FakeGuests {
     /// CRIU dies when it is just about to let the next VE go that is brought back.
     pub fn tear(&self) {
         self.state().torn = true;
+    }
+
+    /// Guests in which no script of the host's ends well.
+    pub fn fail_scripts(&self, hostile: bool) {
+        self.state().hostile = hostile;
     }
 
     /// Guests that end as soon as they have a new monitor.
@@ -295,7 +302,7 @@ impl FakeGuests {
 }
 
 impl Guests for FakeGuests {
-    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>> {
+    fn launch(&self, start: Start, disk: Disk, _binds: Vec<Bind>) -> Result<Box<dyn Launching>> {
         let born = self.give_birth("launch", start.watch.id, disk, start.switches)?;
         self.state().files.insert(start.watch.id, start.identity);
         Ok(Box::new(born))
@@ -424,5 +431,20 @@ impl Guests for FakeGuests {
             state.files.entry(id).or_default().extend(changes);
         }
         Ok(true)
+    }
+
+    fn script(&self, enter: Enter, _bounds: Bounds<'_>) -> Result<Ran> {
+        let name = match &enter.task {
+            Task::Script { argv, .. } => argv.first().cloned().unwrap_or_default(),
+            _ => return Err(Error::new("run in", "the VE", "it is no script")),
+        };
+        let mut state = self.call("script", &name)?;
+        state.entered = Some(enter.switches);
+        let said = format!("{name} ran inside\n").into_bytes();
+        let how = match state.hostile {
+            true => How::Code(1),
+            false => How::Code(0),
+        };
+        Ok(Ran { how, said })
     }
 }

@@ -11,6 +11,7 @@ mod list;
 mod monitor;
 mod ps;
 mod relaunch;
+mod script;
 mod spawn;
 pub mod terminal;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use client::{Connection, ask};
 pub use fake::FakeGuests;
 pub use forward::Held;
 pub use hostel_monitor::after::LEFT;
+pub use hostel_monitor::bind::Bind;
 pub use hostel_monitor::console::LOG as CONSOLE_LOG;
 pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::Op;
@@ -41,6 +43,7 @@ pub use monitor::Monitors;
 pub use ps::ps;
 
 use crate::Result;
+use crate::scripts::{Bounds, Ran};
 
 /// What a VE that is brought back finds around it.
 pub struct Around<'a> {
@@ -62,8 +65,9 @@ impl Debug for Around<'_> {
 
 /// Starts VEs and looks after their processes.
 pub trait Guests: Send + Sync + Debug {
-    /// Makes the VE's first process and its namespaces; init does not run yet. Dropping the answer ends it.
-    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>>;
+    /// Makes the VE's first process and its namespaces, with these mounts in its root; init does not run yet. Dropping
+    /// the answer ends it.
+    fn launch(&self, start: Start, disk: Disk, binds: Vec<Bind>) -> Result<Box<dyn Launching>>;
     /// Brings a VE back from a dump of CRIU's; its processes don't run yet. Dropping the answer ends the VE.
     fn relaunch(&self, resume: Resume, disk: Disk, around: &Around<'_>) -> Result<Box<dyn Relaunching>>;
     /// Gives a running VE that lost its monitor a new one.
@@ -107,6 +111,9 @@ pub trait Guests: Send + Sync + Debug {
     /// Has an entry of [`Task::Edit`] change files of a VE. False if what the VE holds was in the way. A guest can make
     /// that last for ever; when the time is over it is given up, with an error of kind [`crate::Kind::TimedOut`].
     fn edit(&self, enter: Enter, patience: Duration) -> Result<bool>;
+    /// Has an entry of [`Task::Script`] run a script inside, and listens to what it says. Whoever runs at the end of the
+    /// patience in the script's process group is killed.
+    fn script(&self, enter: Enter, bounds: Bounds<'_>) -> Result<Ran>;
 }
 
 /// The monitor looks after what we do; dropped, it needn't any more. A process that is killed drops nothing.
@@ -126,6 +133,8 @@ pub struct Streams {
     pub input: Option<OwnedFd>,
     /// Standard output.
     pub output: Option<OwnedFd>,
+    /// Standard error.
+    pub error: Option<OwnedFd>,
 }
 
 /// What came of an entry.

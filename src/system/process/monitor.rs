@@ -25,7 +25,8 @@ use super::forward::Held;
 use super::init::{Lifeline, Process, age, find_init, gone};
 use super::relaunch::relaunch;
 use super::spawn::{Program, Spawned};
-use super::{Answer, Around, Entered, Guests, Launching, Mending, Relaunching, Request, Streams, client};
+use super::{Answer, Around, Bind, Entered, Guests, Launching, Mending, Relaunching, Request, Streams, client};
+use crate::scripts::{Bounds, Ran};
 use crate::{Error, Kind, Result};
 
 /// The real thing: monitors as processes of this host.
@@ -65,9 +66,7 @@ impl Monitors {
         let nothing = Some(nothing.as_fd());
         let streams = match &streams {
             None => [nothing; 3],
-            Some(Streams { input, output }) => {
-                [input.as_ref().map(AsFd::as_fd), output.as_ref().map(AsFd::as_fd), None]
-            }
+            Some(Streams { input, output, error }) => [input, output, error].map(|fd| fd.as_ref().map(AsFd::as_fd)),
         };
         let passed = [theirs.as_fd().as_raw_fd(), orders.as_raw_fd()];
         let [channel, orders_number] = passed.map(|fd| CString::new(fd.to_string()).unwrap_or_default());
@@ -129,7 +128,7 @@ pub(super) fn from_failure(act: &'static str, object: impl std::fmt::Display, fa
 }
 
 impl Guests for Monitors {
-    fn launch(&self, start: Start, disk: Disk) -> Result<Box<dyn Launching>> {
+    fn launch(&self, start: Start, disk: Disk, binds: Vec<Bind>) -> Result<Box<dyn Launching>> {
         let id = start.watch.id;
         std::thread::scope(|scope| {
             // Mounting takes as long as all that the monitor does until it needs the disk.
@@ -143,6 +142,10 @@ impl Guests for Monitors {
                 .unwrap_or_else(|| open_disk(&disk))
                 .map_err(|failure| from_failure("start VE", id, failure))?;
             // A monitor that has ended meanwhile has left a message, which is read next.
+            for bind in binds {
+                let message = ToMonitor::Bind(bind.path, bind.directory, bind.mapped);
+                let _ = launched.channel.send(&message, &[bind.mount.as_fd()]);
+            }
             let _ = launched.channel.send(&ToMonitor::Disk, &[disk.as_fd()]);
             Ok(Box::new(launched) as Box<dyn Launching>)
         })
@@ -283,6 +286,10 @@ impl Guests for Monitors {
 
     fn edit(&self, enter: Enter, patience: Duration) -> Result<bool> {
         super::edit::edit(self, enter, patience)
+    }
+
+    fn script(&self, enter: Enter, bounds: Bounds<'_>) -> Result<Ran> {
+        super::script::script(self, enter, bounds)
     }
 }
 

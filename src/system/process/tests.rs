@@ -78,7 +78,7 @@ impl Guest {
     }
 
     fn start(&mut self) -> Result<Init> {
-        let launching = monitors().launch(self.spec(), self.disk())?;
+        let launching = monitors().launch(self.spec(), self.disk(), Vec::new())?;
         let init = launching.init();
         self.init = Some(init);
         launching.go()?;
@@ -177,7 +177,7 @@ fn a_start_that_fails_says_where() {
 #[test]
 fn a_dropped_launch_leaves_nothing() {
     let Some(guest) = Guest::new(TAB) else { return };
-    let launching = monitors().launch(guest.spec(), guest.disk()).unwrap();
+    let launching = monitors().launch(guest.spec(), guest.disk(), Vec::new()).unwrap();
     let init = launching.init();
     assert!(monitors().alive(init));
     drop(launching);

@@ -103,6 +103,24 @@ impl Host {
         }
     }
 
+    /// What scripts have begun for a run that was cut short, and none has ended: by the host's end, as what ends here is
+    /// cleared up at once.
+    pub(super) fn audit_hooks<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) {
+        for &id in inventory.known.iter().filter(|id| !inventory.busy.contains(id)) {
+            if !inventory.running.contains_key(&id) && self.owes_hooks(id) {
+                let why =
+                    "its scripts of umount or postumount have not run since it ended; its next start runs them first";
+                found.add("scripts", format!("of VE {id}"), why, move || {
+                    let _lock = self.lock_idle(id)?;
+                    match self.outline(id).filter(|_| self.owes_hooks(id)) {
+                        Some(ve) => self.clear(&ve),
+                        None => Ok(()),
+                    }
+                });
+            }
+        }
+    }
+
     /// What disks and their moves left behind. A disk is never removed that a VE may have been moved from.
     pub(super) fn audit_disks<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
         for &id in inventory.known.iter().filter(|id| !inventory.busy.contains(id)) {

@@ -143,6 +143,7 @@ impl Create {
             file: self.file.clone(),
             settings,
             start: self.start.then_some(start),
+            tree: None,
         })
     }
 

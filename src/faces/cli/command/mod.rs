@@ -16,6 +16,7 @@ pub mod exec;
 pub mod firewall;
 pub mod forward;
 pub mod help;
+pub mod import;
 pub mod info;
 pub mod init;
 pub mod kill;
@@ -74,6 +75,7 @@ pub fn run(command: &Command, context: &Context) -> Done {
     match command {
         Command::Init(c) => c.run(context),
         Command::Create(c) => c.run(context),
+        Command::Import(c) => c.run(context),
         Command::Start(c) => c.run(context),
         Command::Stop(c) => c.run(context),
         Command::Kill(c) => c.run(context),

@@ -92,6 +92,7 @@ fn request(call: &Call<'_>, id: VeId, made: &Translation) -> Result<Create, Fail
         file: None,
         settings,
         start: None,
+        tree: None,
     })
 }
 
@@ -157,6 +158,7 @@ pub fn reinstall(call: &Call<'_>) -> Done {
         file: Some(kept.path().to_owned()),
         settings: template.into_iter().collect(),
         start: None,
+        tree: None,
     };
     if let Err(e) = call.house.create(&request, call.voice) {
         kept.disable_cleanup(true);

@@ -17,6 +17,7 @@ pub fn of_class(class: Class) -> Code {
         Class::Refused => code::SYSTEM,
         Class::Busy => code::LOCKED,
         Class::Limit => code::RESOURCES,
+        Class::Script => code::ACTION_SCRIPT,
     }
 }
 

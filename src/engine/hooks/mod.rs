@@ -1,0 +1,325 @@
+//! Running the scripts of the host's owner as a VE comes and goes ([`hostel_model::hook`], docs/HOOKS.md).
+//!
+//! What a script may have begun is ended by its opposite, once: a mark in the VE's directory says what is due. It is
+//! made before the first script runs and goes after the last, so it outlives every death, the host's too. A script
+//! that is cut short by one runs again.
+
+mod conf;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hostel_model::hook::{Event, Place};
+use hostel_model::id::VeId;
+use hostel_model::state::State;
+use hostel_system::file;
+use hostel_system::process::{Bind, Init, Task};
+use hostel_system::scripts::{Bounds, How, Ran};
+
+use crate::error::{Class, Error, Result};
+use crate::host::Host;
+use crate::interrupt;
+use crate::ve::outline::Outline;
+
+/// The largest script that goes into a VE.
+const SCRIPT_SIZE: usize = 16 << 20;
+/// The most lines of what a script says that a person is told.
+const LINES: usize = 20;
+/// The search path of a script on the host.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What scripts said and how they failed where nothing is aborted by that, until somebody is told.
+#[derive(Debug, Default)]
+pub struct Told(Mutex<Vec<(VeId, Word)>>);
+
+#[derive(Debug)]
+enum Word {
+    Line(String),
+    Trouble(Error),
+}
+
+/// The scripts that are there for a VE, found in one look.
+#[derive(Debug, Default)]
+pub struct Found(BTreeSet<PathBuf>);
+
+impl Told {
+    fn say(&self, id: VeId, word: Word) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((id, word));
+    }
+
+    fn take(&self, id: VeId) -> Vec<Word> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (his, others) = std::mem::take(&mut *all).into_iter().partition(|(of, _)| *of == id);
+        *all = others;
+        his.into_iter().map(|(_, word)| word).collect()
+    }
+}
+
+impl Host {
+    /// Which scripts there are for a VE.
+    pub fn look_for_hooks(&self, ve: &Outline) -> Result<Found> {
+        let mut places: Vec<(PathBuf, Vec<String>)> = Vec::new();
+        for (directory, names) in Event::EACH.iter().flat_map(|event| event.names(ve.id, &ve.name)) {
+            let directory = self.dirs.config().join(directory);
+            match places.iter_mut().find(|(other, _)| *other == directory) {
+                Some((_, all)) => all.extend(names),
+                None => places.push((directory, names)),
+            }
+        }
+        Ok(Found(self.scripts.find(&places)?.into_iter().collect()))
+    }
+
+    fn of(&self, found: &Found, ve: &Outline, event: Event) -> Vec<PathBuf> {
+        let names = event.names(ve.id, &ve.name).into_iter();
+        let all = names.flat_map(|(directory, names)| {
+            let directory = self.dirs.config().join(directory);
+            names.into_iter().map(move |name| directory.join(name))
+        });
+        all.filter(|path| found.0.contains(path)).collect()
+    }
+
+    /// Runs the scripts of an event that begins something. The first that fails aborts it, with an error of its own
+    /// class; what was begun by then is ended with the rest, by [`Self::end_hooks`].
+    pub fn begin_hooks(&self, ve: &Outline, event: Event, found: &Found, notes: &mut Vec<String>) -> Result<()> {
+        let scripts = self.of(found, ve, event);
+        let ended_by = event.opposite().map(|end| self.of(found, ve, end)).unwrap_or_default();
+        let mark = self.dirs.begun(ve.id, event);
+        if scripts.is_empty() && ended_by.is_empty() || mark.exists() {
+            return Ok(());
+        }
+        file::write_atomic(&mark, b"", 0o600)?;
+        if event == Event::Mount {
+            self.mounts.stage(&self.dirs.script_root(ve.id))?;
+        }
+        self.with_conf(ve, !scripts.is_empty(), || {
+            scripts.iter().try_for_each(|script| {
+                let ran = self.run_on_host(ve, event, script, true)?;
+                notes.extend(lines(script, &ran));
+                outcome(ve, script, &ran)
+            })
+        })
+    }
+
+    /// What scripts have mounted for a VE.
+    pub fn mounted_by_hooks(&self, id: VeId) -> Result<Vec<Bind>> {
+        match self.dirs.begun(id, Event::Mount).exists() {
+            true => Ok(self.mounts.staged(&self.dirs.script_root(id))?),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// Runs the scripts that end what those of `begun` began, if anything of that is due. All of them run, and one
+    /// that fails keeps nothing from being cleared up: it is told of ([`Self::hooks_told`]).
+    pub fn end_hooks(&self, ve: &Outline, begun: Event) -> Result<()> {
+        let mark = self.dirs.begun(ve.id, begun);
+        let Some(event) = begun.opposite().filter(|_| mark.exists()) else {
+            return Ok(());
+        };
+        let scripts = self.of(&self.look_for_hooks(ve)?, ve, event);
+        self.with_conf(ve, !scripts.is_empty(), || {
+            scripts.iter().try_for_each(|script| {
+                let ran = self.run_on_host(ve, event, script, false)?;
+                self.note_ran(ve, script, &ran);
+                Ok(())
+            })
+        })?;
+        if begun == Event::Mount {
+            self.mounts.unstage(&self.dirs.script_root(ve.id))?;
+        }
+        Ok(file::remove_file(&mark)?)
+    }
+
+    /// Has something that scripts have begun not been ended, though the VE is neither running nor mounted?
+    pub fn owes_hooks(&self, id: VeId) -> bool {
+        let begins = |event: &&Event| event.opposite().is_some();
+        let begun = Event::EACH
+            .iter()
+            .filter(begins)
+            .any(|event| self.dirs.begun(id, *event).exists());
+        begun
+            && self
+                .reality(id)
+                .is_ok_and(|reality| reality.init.is_none() && reality.state != State::Mounted)
+    }
+
+    /// Runs the scripts of an event inside a VE whose first process is there. The first that fails is an error.
+    pub fn inside_hooks(
+        &self,
+        ve: &Outline,
+        event: Event,
+        init: Init,
+        found: &Found,
+        notes: &mut Vec<String>,
+    ) -> Result<()> {
+        for script in self.of(found, ve, event) {
+            let ran = self.run_inside(ve, event, init, &script, Duration::MAX)?;
+            notes.extend(lines(&script, &ran));
+            outcome(ve, &script, &ran)?;
+        }
+        Ok(())
+    }
+
+    /// The scripts before a stop: whatever they do, the VE is stopped, as what they run is the tenant's. Only a person
+    /// who gives up keeps it running. They have until `end`, of the time that the guest has to shut down.
+    pub fn stop_hooks(&self, ve: &Outline, init: Init, end: Instant) -> Result<()> {
+        for script in self.of(&self.look_for_hooks(ve)?, ve, Event::Stop) {
+            let ran = match self.run_inside(
+                ve,
+                Event::Stop,
+                init,
+                &script,
+                end.saturating_duration_since(Instant::now()),
+            ) {
+                Ok(ran) => ran,
+                Err(e) => not_run(crate::error::chain(&e)),
+            };
+            if ran.how == How::Interrupted {
+                return outcome(ve, &script, &ran);
+            }
+            self.note_ran(ve, &script, &ran);
+        }
+        Ok(())
+    }
+
+    fn note_ran(&self, ve: &Outline, script: &Path, ran: &Ran) {
+        for line in lines(script, ran) {
+            self.hooks.say(ve.id, Word::Line(line));
+        }
+        if let Err(e) = outcome(ve, script, ran) {
+            self.hooks.say(ve.id, Word::Trouble(e));
+        }
+    }
+
+    /// What scripts said since, in lines, and the failures of those that could abort nothing, as one error. Whoever asks
+    /// tells it.
+    pub fn hooks_told(&self, id: VeId, tell: &mut dyn FnMut(&str)) -> Option<Error> {
+        let mut trouble: Option<Error> = None;
+        for word in self.hooks.take(id) {
+            match (word, &mut trouble) {
+                (Word::Line(line), _) => tell(&line),
+                (Word::Trouble(e), None) => trouble = Some(e),
+                (Word::Trouble(e), Some(first)) => first.also.push(crate::error::chain(&e)),
+            }
+        }
+        trouble
+    }
+
+    fn run_on_host(&self, ve: &Outline, event: Event, script: &Path, may_be_given_up: bool) -> Result<Ran> {
+        if let Some(why) = self.scripts.unfit(script)? {
+            return Ok(not_run(why));
+        }
+        let bounds = Bounds {
+            patience: self.config.hook_timeout.duration(),
+            interrupted: may_be_given_up.then(interrupt::flag),
+        };
+        Ok(self.scripts.run(script, &self.hook_environment(ve, event), bounds)?)
+    }
+
+    fn run_inside(&self, ve: &Outline, event: Event, init: Init, script: &Path, most: Duration) -> Result<Ran> {
+        if let Some(why) = self.scripts.unfit(script)? {
+            return Ok(not_run(why));
+        }
+        let content = self.scripts.read(script)?;
+        if content.len() > SCRIPT_SIZE {
+            return Ok(not_run("it is too large for a script".into()));
+        }
+        let argv = vec![file_name(script)];
+        let mut enter = self.enter_orders(ve.id, &ve.name, init, Task::Script { content, argv })?;
+        enter.cwd = Some("/".into());
+        let env = self.hook_environment(ve, event);
+        enter.env = env.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let bounds = Bounds {
+            patience: self.config.hook_timeout.duration().min(most),
+            interrupted: Some(interrupt::flag()),
+        };
+        Ok(self.guests.script(enter, bounds)?)
+    }
+
+    /// What a script finds in its environment. Paths of the host are nothing to one inside.
+    fn hook_environment(&self, ve: &Outline, event: Event) -> Vec<(String, String)> {
+        let mut env = vec![
+            ("VEID", ve.id.to_string()),
+            ("HOSTEL_VE", ve.name.to_string()),
+            ("HOSTEL_ID", ve.id.to_string()),
+            ("HOSTEL_EVENT", event.to_string()),
+        ];
+        if event.place() == Place::Host {
+            let tenant = ve.tenant.as_ref().map(ToString::to_string);
+            env.extend([
+                ("PATH", PATH.to_owned()),
+                ("HOME", "/root".to_owned()),
+                ("VE_CONFFILE", self.dirs.ve_conf(ve.id).display().to_string()),
+                ("VE_ROOT", self.dirs.script_root(ve.id).display().to_string()),
+                ("VE_PRIVATE", self.dirs.ve(ve.id).display().to_string()),
+                ("HOSTEL_TENANT", tenant.unwrap_or_default()),
+                ("HOSTEL_CONFIG", self.config_file.display().to_string()),
+            ]);
+        }
+        env.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// With VE_CONFFILE in its place, if it is needed.
+    fn with_conf(&self, ve: &Outline, needed: bool, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        if !needed {
+            return act();
+        }
+        let conf = self.dirs.ve_conf(ve.id);
+        file::make_dir(&self.dirs.run(ve.id))?;
+        file::replace(&conf, self.conf_text(ve).as_bytes())?;
+        let done = act();
+        file::remove_file(&conf)?;
+        done
+    }
+}
+
+fn file_name(script: &Path) -> String {
+    script.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn not_run(why: String) -> Ran {
+    Ran {
+        how: How::NotRun(why),
+        said: Vec::new(),
+    }
+}
+
+/// What a script said, a line each with its name. It may have run programs of a tenant's, so nothing in it may reach a
+/// terminal but letters.
+fn lines(script: &Path, ran: &Ran) -> Vec<String> {
+    let name = file_name(script);
+    let text = String::from_utf8_lossy(&ran.said);
+    let clean = |line: &str| {
+        line.chars()
+            .map(|c| if c.is_control() { '?' } else { c })
+            .collect::<String>()
+    };
+    let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let mut told: Vec<String> = all
+        .iter()
+        .take(LINES)
+        .map(|line| format!("{name}: {}", clean(line)))
+        .collect();
+    if all.len() > LINES {
+        told.push(format!("{name}: and {} lines more", all.len() - LINES));
+    }
+    told
+}
+
+/// An error, if it didn't end well.
+fn outcome(ve: &Outline, script: &Path, ran: &Ran) -> Result<()> {
+    let class = match ran.how {
+        How::Code(0) => return Ok(()),
+        How::Interrupted => Class::Interrupted,
+        _ => Class::Script,
+    };
+    let message = format!("script {} failed for {}", script.display(), ve.name);
+    let error = Error::new(class, message).because(ran.how.to_string());
+    Err(match ran.how {
+        How::TimedOut => error.hint("it may take longer with hooks.timeout in hostel.toml"),
+        _ => error,
+    })
+}
