@@ -46,18 +46,7 @@ fn commands() -> String {
 }
 
 fn options() -> String {
-    let row = |of: &str, option: &Opt| {
-        let value = if option.value.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", option.value)
-        };
-        vec![
-            of.to_owned(),
-            code(&format!("--{}{value}", option.name)),
-            option.fate.cell(),
-        ]
-    };
+    let row = |of: &str, option: &Opt| vec![of.to_owned(), code(&option.typed()), option.fate.cell()];
     let flags = FLAGS.iter().map(|flag| row("(before the command)", flag));
     let of_verbs = VERBS
         .iter()

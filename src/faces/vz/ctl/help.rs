@@ -2,7 +2,7 @@
 
 use hostel_model::openvz::{Becomes, Group, table};
 
-use super::options::FLAGS;
+use super::options::{FLAGS, Opt};
 use super::verbs::VERBS;
 use crate::vz::VERSION;
 use crate::vz::fate::Fate;
@@ -18,7 +18,7 @@ pub fn text(version_only: bool) -> String {
         env!("CARGO_PKG_VERSION")
     ));
     for flag in FLAGS {
-        text.push_str(&format!("  --{}{}\n", flag.name, argument(flag.value)));
+        text.push_str(&format!("  {}\n", flag.typed()));
     }
     text.push_str("\nCommands:\n");
     for verb in VERBS {
@@ -33,11 +33,7 @@ pub fn text(version_only: bool) -> String {
             verb.names.join(", "),
             verb.help
         ));
-        let options: Vec<String> = verb
-            .options
-            .iter()
-            .map(|o| format!("--{}{}", o.name, argument(o.value)))
-            .collect();
+        let options: Vec<String> = verb.options.iter().map(Opt::typed).collect();
         if !options.is_empty() {
             text.push_str(&format!("      {}\n", options.join(" ")));
         }

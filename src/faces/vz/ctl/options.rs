@@ -13,6 +13,15 @@ pub struct Opt {
     pub fate: Fate,
 }
 
+impl Opt {
+    /// As it is typed: with one dash before a letter, and with two before a word.
+    pub fn typed(&self) -> String {
+        let dashes = if self.name.len() == 1 { "-" } else { "--" };
+        let blank = if self.value.is_empty() { "" } else { " " };
+        format!("{dashes}{}{blank}{}", self.name, self.value)
+    }
+}
+
 const fn flag(name: &'static str, fate: Fate) -> Opt {
     Opt { name, value: "", fate }
 }
@@ -150,11 +159,18 @@ pub(super) const SNAPSHOT: &[Opt] = &[
     valued("description", "TEXT", NO_SNAPSHOTS),
     flag("skip-suspend", NO_SNAPSHOTS),
     flag("skip-config", NO_SNAPSHOTS),
+];
+
+pub(super) const SNAPSHOT_SWITCH: &[Opt] = &[
+    SNAPSHOT[0],
     flag("skip-resume", NO_SNAPSHOTS),
     flag("must-resume", NO_SNAPSHOTS),
+    SNAPSHOT[4],
     flag("skip_arpdetect", NO_SNAPSHOTS),
-    valued("target", "DIR", NO_SNAPSHOTS),
 ];
+
+pub(super) const SNAPSHOT_ID: &[Opt] = &[SNAPSHOT[0]];
+pub(super) const SNAPSHOT_MOUNT: &[Opt] = &[SNAPSHOT[0], valued("target", "DIR", NO_SNAPSHOTS)];
 
 pub(super) const SNAPSHOT_LIST: &[Opt] = &[
     flag("H", Same),

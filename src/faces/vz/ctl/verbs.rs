@@ -2,7 +2,7 @@
 
 use super::options::{
     ALWAYS_LIMITED, COMPACT, CONSOLE, CONVERT, CREATE, ENTER, NO_IMAGES, NO_SNAPSHOTS, Opt, REGISTER, REINSTALL,
-    RESTART, RESUME, SET, SNAPSHOT, SNAPSHOT_LIST, START, STOP, SUSPEND,
+    RESTART, RESUME, SET, SNAPSHOT, SNAPSHOT_ID, SNAPSHOT_LIST, SNAPSHOT_MOUNT, SNAPSHOT_SWITCH, START, STOP, SUSPEND,
 };
 use super::{Call, Done, create, inside, life, other, set, status};
 use crate::vz::fate::Fate;
@@ -181,17 +181,17 @@ pub const VERBS: &[Verb] = &[
     verb(&["pause"], "", "freeze a container", Same, &[], life::pause),
     verb(&["snapshot"], "", "take a snapshot", NO_SNAPSHOTS, SNAPSHOT, other::snapshot),
     verb(&["tsnapshot"], "", "take a temporary snapshot", NO_SNAPSHOTS, SNAPSHOT, other::snapshot),
-    verb(&["snapshot-switch"], "", "go back to a snapshot", NO_SNAPSHOTS, SNAPSHOT, other::snapshot_switch),
+    verb(&["snapshot-switch"], "", "go back to a snapshot", NO_SNAPSHOTS, SNAPSHOT_SWITCH, other::snapshot_switch),
     verb(
         &["snapshot-delete", "tsnapshot-delete"],
         "",
         "remove a snapshot",
         NO_SNAPSHOTS,
-        SNAPSHOT,
+        SNAPSHOT_ID,
         other::snapshot_delete,
     ),
-    verb(&["snapshot-mount"], "", "mount a snapshot", NO_SNAPSHOTS, SNAPSHOT, other::snapshot_mount),
-    verb(&["snapshot-umount"], "", "unmount a snapshot", NO_SNAPSHOTS, SNAPSHOT, other::snapshot_umount),
+    verb(&["snapshot-mount"], "", "mount a snapshot", NO_SNAPSHOTS, SNAPSHOT_MOUNT, other::snapshot_mount),
+    verb(&["snapshot-umount"], "", "unmount a snapshot", NO_SNAPSHOTS, SNAPSHOT_ID, other::snapshot_umount),
     verb(
         &["snapshot-list"],
         "",
