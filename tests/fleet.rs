@@ -164,6 +164,9 @@ fn outages_keep_nothing_from_working_and_are_caught_up() {
     }
     h.until("it is behind", 60, || status(&h)["behind"].as_u64() > Some(8));
     assert!(h.ok(&["info"]).contains("records behind"));
+    let behind = h.ok(&["metrics"]);
+    let behind = behind.lines().find_map(|l| l.strip_prefix("hostel_ledger_behind_records "));
+    assert!(behind.unwrap().parse::<f64>().unwrap() > 8.0);
     server.start();
     caught_up("it has caught up after a death");
     // Whoever forwards is killed, and another goes on.

@@ -287,6 +287,63 @@ fn an_option_at_a_time() {
     assert_ne!(shadow(), first);
 }
 
+/// A panel's way to a VPN: capability, device node, and a node made inside; where the plan grants it.
+#[test]
+fn a_tunnel_is_granted_by_the_plan() {
+    let p = Panel::new();
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        println!("skipped because this host has no /dev/net/tun");
+        return;
+    }
+    let plan = p.h.read("etc/plans/test.toml");
+    p.h.write("etc/plans/vpn.toml", &format!("{plan}[features]\ntun = true\n"));
+    p.ok("create 125 --ostemplate busybox --config vpn");
+    p.ok("set 125 --devnodes net/tun:none --save");
+    p.ok("start 125 --wait");
+    p.ends(1, "exec2 125 test -c /dev/net/tun");
+    p.ok("set 125 --capability net_admin:on --devnodes net/tun:rw --setmode restart --save");
+    p.ok("exec2 125 test -c /dev/net/tun");
+    let conf = p.conf(125);
+    assert!(
+        conf.contains("DEVNODES=\"net/tun:rw\"") && conf.contains("FEATURES=\"tun:on\""),
+        "{conf}"
+    );
+}
+
+/// Panels call at once, and try again where they are told that somebody else is at work: nothing gets lost.
+#[test]
+fn addresses_that_are_added_at_once_are_all_there() {
+    let p = Panel::new();
+    p.ok("create 126 --ostemplate busybox");
+    std::thread::scope(|scope| {
+        for n in 71..75 {
+            let add = format!("set 126 --ipadd 10.77.0.{n} --save");
+            let p = &p;
+            scope.spawn(move || {
+                p.h.until("it is its turn", 30, || match p.run(&add) {
+                    Ran { code: 9, .. } => false,
+                    Ran { code: 0, .. } => true,
+                    ran => panic!("{add}: {ran:?}"),
+                });
+            });
+        }
+    });
+    let conf = p.conf(126);
+    assert!((71..75).all(|n| conf.contains(&format!("10.77.0.{n}"))), "{conf}");
+}
+
+#[test]
+fn a_host_without_hostel_is_code_10() {
+    let p = Panel::new();
+    let mut command = p.command(&["start", "101"]);
+    let ran: Ran = command
+        .env("HOSTEL_CONFIG", "/nowhere/hostel.toml")
+        .output()
+        .unwrap()
+        .into();
+    assert!(ran.code == 10 && ran.err.contains("hostel init"), "{ran:?}");
+}
+
 /// Checks that a wrapper of migrations makes, and the states in between.
 #[test]
 fn states_are_told_by_code() {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::metrics::{Family, FamilyKind, Sample};
 use super::{Engine, Fact, Progress, Window};
 use crate::error::{Class, Error, Result, chain};
 use crate::fleet::{Fleet, FleetHost, FleetSource, Forwarding, Sent};
@@ -122,6 +123,38 @@ impl Engine {
     /// How far this host's ledger is forwarded.
     pub fn forwarding_of_ledger(&self) -> Result<Forwarding> {
         self.host.forwarding()
+    }
+
+    /// The same as metrics of this host; none if nothing is to be forwarded, or it can't be told.
+    pub(super) fn forwarding_metrics(&self) -> Vec<Family> {
+        let forwarding = self.host.config.ledger.as_ref().and_then(|_| self.host.forwarding().ok());
+        let Some(Forwarding {
+            behind, forwarded_ns, ..
+        }) = forwarding
+        else {
+            return Vec::new();
+        };
+        let gauge = |name, help, value: Option<f64>| Family {
+            name,
+            kind: FamilyKind::Gauge,
+            help,
+            samples: value.map(|value| Sample::of_host(value)).into_iter().collect(),
+        };
+        // As precise as both need: records are counted, and moments are of seconds.
+        #[allow(clippy::cast_precision_loss)]
+        let (behind, moment) = (behind as f64, |ns: i64| ns as f64 / 1e9);
+        vec![
+            gauge(
+                "hostel_ledger_behind_records",
+                "Records of this host that the fleet's ledger does not have yet.",
+                Some(behind),
+            ),
+            gauge(
+                "hostel_ledger_forwarded_timestamp_seconds",
+                "When the fleet's ledger was last found to have all of them, or given more.",
+                forwarded_ns.map(moment),
+            ),
+        ]
     }
 
     /// The same as a fact of this host.

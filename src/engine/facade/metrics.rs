@@ -43,6 +43,16 @@ pub struct Sample {
     pub value: f64,
 }
 
+impl Sample {
+    /// Of the host, which needs no label.
+    pub(super) const fn of_host(value: f64) -> Self {
+        Self {
+            labels: Vec::new(),
+            value,
+        }
+    }
+}
+
 /// A VE, and all that was read of it.
 struct Seen<'a> {
     id: VeId,
@@ -60,7 +70,9 @@ impl Engine {
     /// Reads everything once.
     pub fn metrics(&self) -> Result<Vec<Family>> {
         let (now, hits) = self.meter().read_with_limits()?;
-        Ok(families(&now, &hits))
+        let mut all = families(&now, &hits);
+        all.extend(self.forwarding_metrics());
+        Ok(all)
     }
 }
 

@@ -6,13 +6,15 @@
 use std::path::PathBuf;
 
 use hostel_model::definition::Network;
+use hostel_model::edit::edit;
 use hostel_model::id::{NetworkName, VeId};
 use hostel_model::openvz::{Conf, Facts, Held, InterfaceFacts, render};
 use hostel_model::request::VeRef;
 use hostel_model::resolve::Effective;
 use hostel_system::file;
 
-use super::{Engine, Progress};
+use super::set::refused_edit;
+use super::{Engine, Progress, SetReport};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::ve::record::{InterfaceState, VeState};
@@ -62,6 +64,25 @@ impl Engine {
             definition.is_ok_and(|d| d.openvz.get("NAME") == Some(name))
         });
         Ok(named.next().map(|ve| ve.id))
+    }
+
+    /// Changes a definition by settings that depend on how the VE is: they are made while nobody else can change it.
+    pub fn set_made(
+        &self,
+        ve: &VeRef,
+        make: &mut dyn FnMut() -> Result<Vec<(String, String)>>,
+        progress: &dyn Progress,
+    ) -> Result<SetReport> {
+        let state = self.host.find(ve)?;
+        let _lock = self.lock_ve(state.id, "set", progress)?;
+        let settings = make()?;
+        if settings.is_empty() {
+            return Ok(SetReport::default());
+        }
+        let old = self.definition_text(ve)?;
+        let file = self.host.dirs.definition(&state.name).display().to_string();
+        let new = edit(&file, &old, &settings).map_err(|e| refused_edit(&state, e))?;
+        self.change(&state, &old, &new, false, progress)
     }
 
     /// Where CTID.conf files and action scripts lie.

@@ -384,7 +384,7 @@ fn two_at_once(state: &VeState, to: DriverName) -> Error {
     .hint("then change the rest")
 }
 
-fn refused_edit(state: &VeState, e: EditError) -> Error {
+pub(super) fn refused_edit(state: &VeState, e: EditError) -> Error {
     Error::new(
         Class::Usage,
         format!("the definition of {} would have mistakes", state.name),

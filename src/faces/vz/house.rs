@@ -12,6 +12,9 @@ use hostel_model::resolve::Effective;
 
 type Result<T> = std::result::Result<T, Error>;
 
+/// Makes settings.
+pub type Make<'m> = &'m mut dyn FnMut() -> Result<Vec<(String, String)>>;
+
 /// A Hostel.
 pub trait House {
     /// A VE's status; `None` if there is no such VE.
@@ -38,6 +41,8 @@ pub trait House {
     fn create(&self, create: &Create, progress: &dyn Progress) -> Result<VeHandle>;
     /// Changes one.
     fn set(&self, ve: &VeRef, settings: &[(String, String)], progress: &dyn Progress) -> Result<SetReport>;
+    /// Changes one by settings that depend on how it is: they are made while nobody else can change it.
+    fn set_made(&self, ve: &VeRef, make: Make<'_>, progress: &dyn Progress) -> Result<SetReport>;
     /// Acts on one.
     fn act(&self, id: VeId, action: &Action, progress: &dyn Progress) -> Result<Outcome>;
     /// Runs a command inside.
@@ -91,6 +96,9 @@ impl House for Engine {
     }
     fn set(&self, ve: &VeRef, settings: &[(String, String)], progress: &dyn Progress) -> Result<SetReport> {
         Self::set(self, ve, settings, false, progress)
+    }
+    fn set_made(&self, ve: &VeRef, make: Make<'_>, progress: &dyn Progress) -> Result<SetReport> {
+        Self::set_made(self, ve, make, progress)
     }
     fn act(&self, id: VeId, action: &Action, progress: &dyn Progress) -> Result<Outcome> {
         Self::act(self, id, action, progress)

@@ -74,14 +74,16 @@ fn request(call: &Call<'_>, id: VeId, made: &Translation) -> Result<Create, Fail
     }
     let name = match &made.name {
         // A name that can't be a VE's is one that the dialect alone knows.
-        Some(name) if !name.is_empty() => match name.parse::<VeName>() {
-            Ok(fit) => fit.to_string(),
-            Err(_) => {
-                free_name(call, name)?;
-                settings.push(("openvz.NAME".to_owned(), name.clone()));
-                usual_name(id)
+        Some(name) if !name.is_empty() => {
+            free_name(call, name)?;
+            match name.parse::<VeName>() {
+                Ok(fit) => fit.to_string(),
+                Err(_) => {
+                    settings.push(("openvz.NAME".to_owned(), name.clone()));
+                    usual_name(id)
+                }
             }
-        },
+        }
         _ => usual_name(id),
     };
     settings.extend(made.settings.iter().cloned());

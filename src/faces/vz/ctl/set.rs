@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hostel_engine::facade::{SetReport, VeStatus};
+use hostel_engine::{Class, Error};
 use hostel_model::openvz::code::{self, Code};
 use hostel_model::openvz::{Password, Surroundings, Translation, translate};
 use hostel_model::request::{Action, Exec, StartOptions, VeRef};
@@ -42,22 +43,11 @@ pub fn set(call: &Call<'_>) -> Done {
     if call.parameters.is_empty() && !call.has("reset_ub") {
         return said(code::VALUE, "vzctl set: say what to set");
     }
-    let by_ref = by_id(&ve);
-    let made = translation(call, &by_ref)?;
-    let mut settings = made.settings.clone();
-    settings.extend(renamed(call, &ve, &made)?);
-    tell_without_effect(call, &made);
-    let report = match settings.is_empty() {
-        true => SetReport::default(),
-        false => call.house.set(&by_ref, &settings, call.voice).map_err(|e| {
-            let code = address_conflict(call, &made).unwrap_or_else(|| exit::of_change(&e, &made.groups));
-            Failure::Engine(e, Some(code))
-        })?,
-    };
+    let Changed { made, saved, report } = change(call, &ve)?;
     if !made.passwords.is_empty() {
         passwords(call, &made)?;
     }
-    tell(call, &ve, &report, !settings.is_empty());
+    tell(call, &ve, &report, saved);
     if mode == Some("restart") && !report.waiting.is_empty() && is(&ve, State::Running) {
         let restart = Action::Restart {
             timeout: None,
@@ -67,6 +57,51 @@ pub fn set(call: &Call<'_>) -> Done {
         call.line(&format!("Container {}: {}", ve.id, done.done));
     }
     Ok(code::OK.number)
+}
+
+/// A change that was made.
+struct Changed {
+    made: Translation,
+    /// Was there anything to be saved?
+    saved: bool,
+    report: SetReport,
+}
+
+/// Translates the options and changes the definition, as one step: what they come to depends on how the container is.
+fn change(call: &Call<'_>, ve: &VeStatus) -> Result<Changed, Failure> {
+    let by_ref = by_id(ve);
+    let (mut made, mut saved, mut refused) = (Translation::default(), false, None);
+    let mut make = || {
+        let settings = translation(call, &by_ref).and_then(|translated| {
+            let mut settings = translated.settings.clone();
+            settings.extend(renamed(call, ve, &translated)?);
+            made = translated;
+            Ok(settings)
+        });
+        match settings {
+            Ok(settings) => {
+                saved = !settings.is_empty();
+                Ok(settings)
+            }
+            Err(failure) => {
+                refused = Some(failure);
+                Err(Error::new(Class::Usage, "the options can't be translated"))
+            }
+        }
+    };
+    let report = call.house.set_made(&by_ref, &mut make, call.voice);
+    if let Some(failure) = refused {
+        return Err(failure);
+    }
+    tell_without_effect(call, &made);
+    match report {
+        Ok(report) => Ok(Changed { made, saved, report }),
+        Err(e) => {
+            let conflict = address_conflict(call, &made).filter(|_| e.class == Class::Refused);
+            let code = conflict.unwrap_or_else(|| exit::of_change(&e, &made.groups));
+            Err(Failure::Engine(e, Some(code)))
+        }
+    }
 }
 
 /// What its options come to, on this container as it is.

@@ -16,7 +16,7 @@ use hostel_model::request::{Action, Create, Exec, VeRef};
 use hostel_model::resolve::{Catalog, Effective};
 use hostel_model::state::{State, Transition, judge};
 
-use super::house::House;
+use super::house::{House, Make};
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -259,6 +259,13 @@ impl House for Shared {
         }
         self.ves.borrow_mut().get_mut(&id).unwrap().text = text;
         Ok(report)
+    }
+    fn set_made(&self, ve: &VeRef, make: Make<'_>, progress: &dyn Progress) -> Result<SetReport> {
+        let settings = make()?;
+        match settings.is_empty() {
+            true => Ok(SetReport::default()),
+            false => self.set(ve, &settings, progress),
+        }
     }
     fn act(&self, id: VeId, action: &Action, _: &dyn Progress) -> Result<Outcome> {
         self.note(format!("{action:?} {id}"));

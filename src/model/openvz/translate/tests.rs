@@ -1,5 +1,6 @@
 //! What parameters come to.
 
+use super::whole::OF_PLANS;
 use super::*;
 use crate::openvz::{Conf, option, parameter};
 

@@ -57,6 +57,9 @@ pub fn text(families: &[Family], format: Format) -> String {
 }
 
 fn labels(sample: &Sample) -> String {
+    if sample.labels.is_empty() {
+        return String::new();
+    }
     let each = sample
         .labels
         .iter()
@@ -87,12 +90,23 @@ mod tests {
             samples: Vec::new(),
             ..family("hostel_none", FamilyKind::Gauge, 0.0)
         };
+        let of_host = Family {
+            samples: vec![Sample {
+                labels: Vec::new(),
+                value: 3.0,
+            }],
+            ..family("hostel_ledger_behind_records", FamilyKind::Gauge, 0.0)
+        };
         let families = [
+            of_host,
             family("hostel_ve_cpu_seconds", FamilyKind::Counter, 0.25),
             family("hostel_ve_memory_bytes", FamilyKind::Gauge, 4_398_046_511_104.0),
             empty,
         ];
-        let want = r#"# TYPE hostel_ve_cpu_seconds counter
+        let want = r#"# TYPE hostel_ledger_behind_records gauge
+# HELP hostel_ledger_behind_records A thing.
+hostel_ledger_behind_records 3
+# TYPE hostel_ve_cpu_seconds counter
 # HELP hostel_ve_cpu_seconds A thing.
 hostel_ve_cpu_seconds_total{ve="web\"1\\\n",id="101"} 0.25
 # TYPE hostel_ve_memory_bytes gauge
