@@ -5,6 +5,9 @@
 mod house;
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use house::House;
 use house::postgres::Postgres;
@@ -165,7 +168,9 @@ fn outages_keep_nothing_from_working_and_are_caught_up() {
     h.until("it is behind", 60, || status(&h)["behind"].as_u64() > Some(8));
     assert!(h.ok(&["info"]).contains("records behind"));
     let behind = h.ok(&["metrics"]);
-    let behind = behind.lines().find_map(|l| l.strip_prefix("hostel_ledger_behind_records "));
+    let behind = behind
+        .lines()
+        .find_map(|l| l.strip_prefix("hostel_ledger_behind_records "));
     assert!(behind.unwrap().parse::<f64>().unwrap() > 8.0);
     server.start();
     caught_up("it has caught up after a death");
@@ -181,6 +186,34 @@ fn outages_keep_nothing_from_working_and_are_caught_up() {
     h.ok(&["report", "--all"]);
     h.ok(&["ledger", "forward"]);
     has_all(&h);
+}
+
+/// A server that takes connections and says nothing: whoever forwards gives up, and measuring waits for nobody.
+#[test]
+fn a_server_that_hangs_holds_up_nobody() {
+    let h = house("postgres://hostel@127.0.0.1:5999/hostel");
+    h.busybox("web1");
+    let listen = "import socket, time; s = socket.create_server(('127.0.0.1', 5999)); print('ready', flush=True); time.sleep(600)";
+    let mut python = h.on_host("python3");
+    let mut listener = python.args(["-c", listen]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = String::new();
+    BufReader::new(listener.stdout.as_mut().unwrap())
+        .read_line(&mut ready)
+        .unwrap();
+    let before = Instant::now();
+    let said = h.fails(1, &["ledger", "forward"]);
+    assert!(said.contains("127.0.0.1"), "{said}");
+    assert!(before.elapsed() < Duration::from_secs(30 * house::slowness()), "{said}");
+    let mut child = h.manager();
+    h.until("it has tried", 60, || !status(&h)["trouble"].is_null());
+    let entered = || records(&h, &[]).len();
+    let then = entered();
+    h.until("measuring goes on", 60, || entered() > then + 3);
+    h.ok(&["restart", "web1"]);
+    house::signal(&child, Signal::TERM);
+    h.until("it ends", 30, || child.try_wait().unwrap().is_some());
+    listener.kill().unwrap();
+    listener.wait().unwrap();
 }
 
 /// Whoever forwards is killed at each step of it.

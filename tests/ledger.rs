@@ -285,3 +285,90 @@ fn traffic_that_is_used_up_keeps_its_tenants_ves_from_starting_and_is_billed() {
     verified(&h);
     assert_eq!(h.audit(), Vec::<Value>::new());
 }
+
+/// Kills what stands beside a VE that runs: the parent of its init.
+fn kill_monitor(h: &House, ve: &str) {
+    let init = h.status(ve, "pid");
+    h.host_sh(&format!("kill -9 $(ps -o ppid= -p {init})"));
+}
+
+/// What two tenants' VEs burn through all that may happen to them is in their months' reports, each under whose it was then.
+#[test]
+fn a_month_of_two_tenants_is_what_they_burnt() {
+    let h = house();
+    for tenant in ["acme", "globex"] {
+        h.write(&format!("etc/tenants/{tenant}.toml"), "");
+    }
+    h.write("etc/plans/large.toml", &h.read("etc/plans/test.toml"));
+    let whole = |tenant: &str| {
+        let rows = h.ok(&["report", "--last", "30d", "--by", "tenant", "--format", "json"]);
+        let rows: Vec<Value> = serde_json::from_str(&rows).unwrap();
+        let row = rows.into_iter().find(|r| r["group"] == tenant);
+        row.map_or(Value::Null, |row| row["usage"].clone())
+    };
+    h.busybox_with("a", &["tenant=acme"]);
+    h.busybox_with("b", &["tenant=globex"]);
+    let peer = h.status("b", "addresses")[0].as_str().unwrap().to_owned();
+    let (mut acme, mut globex) = (0, 0);
+    let mut manager = h.manager();
+    let ping = |count: u64| {
+        let out = h.sh("a", &format!("ping -c {count} -i 0.1 -s 972 -w 20 {peer} 2>&1"));
+        assert!(out.contains(&format!("{count} packets received")), "{out}");
+    };
+    acme += burn(&h, "a");
+    globex += burn(&h, "b");
+    ping(3);
+    // Who measures dies, and nobody does for a while; so does who stands beside the VE.
+    manager.kill().unwrap();
+    manager.wait().unwrap();
+    acme += burn(&h, "a");
+    kill_monitor(&h, "a");
+    acme += burn(&h, "a");
+    let mut manager = h.manager();
+    h.ok(&["set", "a", "plan=large"]);
+    acme += burn(&h, "a");
+    // It ends by its own hand, and is killed in its next life.
+    h.run(&["exec", "a", "poweroff"]);
+    h.until("it has ended", 30, || h.state("a") == "stopped");
+    h.ok(&["start", "a"]);
+    acme += burn(&h, "a");
+    h.ok(&["kill", "a"]);
+    // Another's from now on.
+    h.ok(&["set", "a", "tenant=globex"]);
+    h.ok(&["start", "a"]);
+    globex += burn(&h, "a");
+    ping(2);
+    h.ok(&["stop", "--all"]);
+    h.ok(&["destroy", "--force", "a"]);
+    house::signal(&manager, Signal::TERM);
+    h.until("the manager ends", 30, || manager.try_wait().unwrap().is_some());
+    for (tenant, burnt, packets) in [("acme", acme, 3), ("globex", globex, 5 + 2)] {
+        let usage = whole(tenant);
+        let found = number(&usage, "cpu_ns");
+        // What starting, stopping and entering took is in it too, and isn't known.
+        let borne = (400_000_000 * house::slowness()).max(burnt / 100);
+        assert!(
+            found * 100 >= burnt * 99 && found - burnt.min(found) < borne,
+            "{tenant}: {found} of {burnt}"
+        );
+        // b is globex's, who hears all five of a's pings; the last two are of its own VE.
+        for way in ["in", "out"] {
+            let bytes = number(&usage, &format!("traffic.external.{way}.ipv4.bytes"));
+            assert_eq!(bytes, packets * PACKET, "{tenant} {way}");
+        }
+    }
+    let plans = h.ok(&[
+        "report", "--tenant", "acme", "--last", "30d", "--by", "plan", "--format", "json",
+    ]);
+    let plans: Vec<Value> = serde_json::from_str(&plans).unwrap();
+    let of = |plan: &str| {
+        plans
+            .iter()
+            .find(|r| r["group"] == plan)
+            .map(|r| number(&r["usage"], "cpu_ns"))
+    };
+    assert!(of("test") > Some(0) && of("large") > Some(0), "{plans:?}");
+    verified(&h);
+    h.ok(&["destroy", "b"]);
+    assert_eq!(h.audit(), Vec::<Value>::new());
+}

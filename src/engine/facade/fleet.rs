@@ -127,7 +127,12 @@ impl Engine {
 
     /// The same as metrics of this host; none if nothing is to be forwarded, or it can't be told.
     pub(super) fn forwarding_metrics(&self) -> Vec<Family> {
-        let forwarding = self.host.config.ledger.as_ref().and_then(|_| self.host.forwarding().ok());
+        let forwarding = self
+            .host
+            .config
+            .ledger
+            .as_ref()
+            .and_then(|_| self.host.forwarding().ok());
         let Some(Forwarding {
             behind, forwarded_ns, ..
         }) = forwarding
