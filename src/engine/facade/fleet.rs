@@ -143,7 +143,7 @@ impl Engine {
             name,
             kind: FamilyKind::Gauge,
             help,
-            samples: value.map(|value| Sample::of_host(value)).into_iter().collect(),
+            samples: value.map(Sample::of_host).into_iter().collect(),
         };
         // As precise as both need: records are counted, and moments are of seconds.
         #[allow(clippy::cast_precision_loss)]
