@@ -139,6 +139,6 @@ mod tests {
         let top = dir.path().display();
         let v2 = files(&format!("cgroup2 {top} cgroup2 rw 0 0\n"));
         assert!(v2.contains(&format!("{top}/h/101/memory.swap.peak")), "{v2:?}");
-        assert!(files("").is_empty());
+        assert!(files("cgroup /cg/cpu cgroup rw,cpu 0 0\n").is_empty());
     }
 }
