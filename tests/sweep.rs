@@ -82,6 +82,23 @@ impl Sweep {
         }
     }
 
+    /// With scripts of the host's owner, the first of which fails if it is run twice and not ended in between.
+    fn with_scripts(self) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let open = self.house.dir.join("open");
+        for (begins, ends) in [("premount", "postumount"), ("mount", "umount")] {
+            let place = open.with_extension(begins);
+            for (event, line) in [(begins, "mkdir"), (ends, "rm -rf")] {
+                let name = format!("etc/hooks/{VE}.{event}");
+                self.house
+                    .write(&name, &format!("#!/bin/sh\n{line} {}\n", place.display()));
+                let mode = std::fs::Permissions::from_mode(0o755);
+                std::fs::set_permissions(self.house.dir.join(name), mode).unwrap();
+            }
+        }
+        self
+    }
+
     /// Brings the VE to where the command under test begins.
     #[track_caller]
     fn prepare(&self) {
@@ -605,6 +622,18 @@ fn restart() {
 #[test]
 fn start() {
     Sweep::new(Before::Stopped, &["start", VE]).everything();
+}
+
+#[test]
+fn start_with_scripts() {
+    Sweep::new(Before::Stopped, &["start", VE]).with_scripts().everything();
+}
+
+#[test]
+fn stop_with_scripts() {
+    Sweep::new(Before::Running, &["stop", VE, "--timeout", "0s"])
+        .with_scripts()
+        .everything();
 }
 
 #[test]
