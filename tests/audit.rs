@@ -563,10 +563,9 @@ fn a_journal_that_cannot_be_read() {
 fn an_audit_in_the_middle_of_everything_finds_nothing() {
     let h = House::new();
     template("busybox");
-    let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for name in ["web1", "web2", "web3"] {
-            let (h, done) = (&h, &done);
+        let threads = ["web1", "web2", "web3"].map(|name| {
+            let h = &h;
             scope.spawn(move || {
                 for round in 0..6 {
                     h.ok(&["create", name, "--template", "busybox", "--start"]);
@@ -576,10 +575,10 @@ fn an_audit_in_the_middle_of_everything_finds_nothing() {
                     }
                     h.ok(&["destroy", name, "--force"]);
                 }
-                done.store(true, std::sync::atomic::Ordering::SeqCst);
-            });
-        }
-        while !done.load(std::sync::atomic::Ordering::SeqCst) {
+            })
+        });
+        // Until one has done, or has failed.
+        while threads.iter().all(|thread| !thread.is_finished()) {
             let found = h.audit();
             assert!(found.is_empty(), "{found:#?}");
         }
