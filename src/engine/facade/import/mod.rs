@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use hostel_model::definition::{FileKind, Plan, keys_of};
 use hostel_model::edit::edit_plan;
 use hostel_model::id::{PlanName, VeId, VeName};
+use hostel_model::idmap::SLOT_SIZE;
 use hostel_model::request::Create;
 use hostel_model::units::human;
-use hostel_system::archive::{Tree, measure};
+use hostel_system::archive::{Measure, Tree, measure};
 use hostel_system::file;
 use serde::Serialize;
 
@@ -94,7 +95,9 @@ impl Engine {
     pub fn import_openvz(&self, order: &ImportOrder, progress: &dyn Progress) -> Result<Imported> {
         let nature = private_area(&order.private)?;
         progress.step("looking at the tree");
-        let (files, bytes) = measure(&Tree::open(&order.private)?)?;
+        let measured = measure(&Tree::open(&order.private)?)?;
+        no_strangers(&order.private, &measured)?;
+        let Measure { files, bytes, .. } = measured;
         let ctid = stem(&order.conf);
         let mut read = self.read_conf(&order.conf, &ctid)?;
         let mut settings = vec![("template".to_owned(), nature.name.to_string())];
@@ -258,6 +261,24 @@ fn private_area(private: &Path) -> Result<Nature> {
         e.message = format!("{} can't become a VE's tree: {}", private.display(), e.message);
         e
     })
+}
+
+/// A file of somebody whom no VE has can't be used inside, by nobody.
+fn no_strangers(private: &Path, measured: &Measure) -> Result<()> {
+    let Some((path, id)) = &measured.stranger else {
+        return Ok(());
+    };
+    let (private, count) = (private.display(), measured.strangers);
+    let last = SLOT_SIZE - 1;
+    Err(Error::new(Class::Usage, format!("{private} can't become a VE's tree"))
+        .because(format!(
+            "{count} files in it have an owner, a group or an ACL with an id above {last}, the last that a VE has; \
+                 the first is \"{path}\", with {id}"
+        ))
+        .hint(format!(
+            "give them to lower ids (chown -h, chgrp -h, setfacl), in a copy; find them: \
+                 find {private} -uid +{last} -o -gid +{last}"
+        )))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
