@@ -210,6 +210,11 @@ fn what_cannot_be_taken_in_leaves_nothing() {
     let said = h.fails(2, &import(&plain, &area, &[]));
     assert!(said.contains("shifted"), "{said}");
     chown(&area, Some(0), None).unwrap();
+    // Of somebody whom no VE has.
+    chown(area.join("srv/mine"), None, Some(100_000)).unwrap();
+    let said = h.fails(2, &import(&plain, &area, &[]));
+    assert!(said.contains("\"srv/mine\", with 100000"), "{said}");
+    chown(area.join("srv/mine"), None, Some(100)).unwrap();
     // What steers the host's overlay is a trap.
     h.host_sh(&format!(
         "setfattr -n trusted.overlay.opaque -v y {}",
@@ -244,11 +249,23 @@ fn one_that_is_interrupted_is_undone() {
     }
     let file = conf(&h, "133.conf", "HOSTNAME=\"a\"\n");
     let child = h.spawn(&import(&file, &area, &["--set", "disk.size=1GiB"]));
-    let staged = h.dir.join("data/ve/.creating-133/state.toml");
-    h.until("it is under way", 30, || staged.exists());
+    // Its disk is being made, and the directory is open: it was measured before, so now it is copied.
+    let journal = h.dir.join("data/journal/133.journal");
+    let at_the_disk = || {
+        let journal = fs::read_to_string(&journal).unwrap_or_default();
+        let last = journal.lines().last().unwrap_or_default();
+        last.contains("\"step\":\"disk\"")
+    };
+    let open = format!("/proc/{}/fd", child.id());
+    let copying = || {
+        let links = fs::read_dir(&open).unwrap().flatten();
+        links.flat_map(|fd| fs::read_link(fd.path())).any(|to| to == many)
+    };
+    h.until("it copies", 30, || at_the_disk() && copying());
     house::signal(&child, rustix::process::Signal::INT);
     let ended = house::end_of(child);
     assert_eq!(ended.code, 130, "{}{}", ended.out, ended.err);
+    assert!(ended.err.contains("copy"), "{}", ended.err);
     assert_eq!(h.ok(&["list", "--json"]).trim(), "[]");
     assert!(!h.dir.join("etc/ve/ct133.toml").exists());
     assert!(h.audit().is_empty(), "{:?}", h.audit());

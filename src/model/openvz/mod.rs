@@ -18,7 +18,7 @@ pub use key::{Act, Becomes, By, Group, Key, Since};
 pub use remembered::Remembered;
 pub use render::{Facts, InterfaceFacts, name_of, parameters, render};
 pub use table::{option, parameter, table};
-pub use translate::{Given, Held, Password, Refused, Surroundings, Translation, translate};
+pub use translate::{Given, Held, Password, Refused, Surroundings, Translation, one_line, translate};
 pub use value::{
     Amount, BadValue, PAGE, Pair, UNLIMITED, Unit, amount, list, pair, processors, switches, truth, whole,
 };

@@ -34,6 +34,26 @@ pub(super) fn policy(name: &str) -> Policy {
     }
 }
 
+/// The tags of ACL entries that name a user or a group (include/uapi/linux/posix_acl.h).
+const ACL_USER: u16 = 0x02;
+const ACL_GROUP: u16 = 0x08;
+
+/// The users and groups that an attribute names, if it is an ACL.
+pub(super) fn ids_in_acl(name: &str, value: &[u8]) -> Vec<u32> {
+    let entries = match name {
+        ACL_ACCESS | ACL_DEFAULT => value.get(4..).unwrap_or_default(),
+        _ => &[],
+    };
+    // Tag, permissions, id: 2, 2 and 4 bytes, the lowest first.
+    let id = |entry: &[u8; 8]| {
+        let [t0, t1, _, _, id @ ..] = *entry;
+        [ACL_USER, ACL_GROUP]
+            .contains(&u16::from_le_bytes([t0, t1]))
+            .then(|| u32::from_le_bytes(id))
+    };
+    entries.as_chunks::<8>().0.iter().filter_map(id).collect()
+}
+
 /// An ACL in the text form of acl(5), ids as numbers, as the kernel wants it in the attribute
 /// (include/uapi/linux/posix_acl_xattr.h). `None` if it can't be read that way.
 pub(super) fn acl_from_text(text: &str) -> Option<Vec<u8>> {
@@ -46,9 +66,9 @@ pub(super) fn acl_from_text(text: &str) -> Option<Vec<u8>> {
         let id = || fields.clone().next().unwrap_or(who).parse::<u32>().ok();
         let (tag, id) = match (tag, who) {
             ("user" | "u", "") => (0x01u16, NO_ID),
-            ("user" | "u", _) => (0x02, id()?),
+            ("user" | "u", _) => (ACL_USER, id()?),
             ("group" | "g", "") => (0x04, NO_ID),
-            ("group" | "g", _) => (0x08, id()?),
+            ("group" | "g", _) => (ACL_GROUP, id()?),
             ("mask" | "m", "") => (0x10, NO_ID),
             ("other" | "o", "") => (0x20, NO_ID),
             _ => return None,
@@ -167,6 +187,9 @@ mod tests {
     fn acls_as_text() {
         let acl = acl_from_text("user::rw-,user:1000:r--,group::r-x,mask::r-x,other::---").unwrap();
         assert_eq!(acl.len(), 4 + 5 * 8);
+        assert_eq!(ids_in_acl(ACL_ACCESS, &acl), [1000]);
+        assert!(ids_in_acl("user.acl", &acl).is_empty());
+        assert!(ids_in_acl(ACL_DEFAULT, b"\x02\0\0").is_empty());
         assert_eq!(acl.get(..12), Some(&[2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255][..]));
         assert_eq!(acl.get(12..20), Some(&[2, 0, 4, 0, 0xe8, 3, 0, 0][..]));
         assert_eq!(

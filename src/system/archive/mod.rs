@@ -34,7 +34,7 @@ mod unpack;
 mod walk;
 
 pub use copy::{copy_layers, copy_tree};
-pub use fill::{fill, measure};
+pub use fill::{Measure, fill, measure};
 pub use import::{Form, Import};
 pub use manifest::{Manifest, manifest, sha256, verify};
 pub use rebase::rebase;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use hostel_model::id::PlanName;
 use hostel_model::openvz::{
-    Act, Becomes, Conf, Given, Remembered, Surroundings, Translation, parameter, translate, with_id,
+    Act, Becomes, Conf, Given, Refused, Remembered, Surroundings, Translation, one_line, parameter, translate, with_id,
 };
 use hostel_system::file;
 
@@ -19,6 +19,16 @@ pub(super) struct Read {
     pub(super) lines: Vec<ImportLine>,
     pub(super) settings: Vec<(String, String)>,
     pub(super) name: Option<String>,
+}
+
+/// What a line came to by itself.
+enum Fared<'a> {
+    /// This, for good.
+    Told(Fate, String),
+    /// These settings, to be remembered only.
+    Remembered((String, String), &'static str),
+    /// It is one of those that are taken together.
+    Taken(Given<'a>, Translation),
 }
 
 impl Engine {
@@ -40,122 +50,185 @@ impl Engine {
             .entries()
             .map(|e| (e.line, e.name.clone(), with_id(&e.value, ctid)))
             .collect();
-        let mut read = Read {
-            lines: Vec::new(),
-            settings: Vec::new(),
-            name: None,
-        };
-        let mut taken: Vec<Given<'_>> = Vec::new();
-        for (at, (line, key, value)) in entries.iter().enumerate() {
-            let again = entries[at + 1..].iter().any(|(_, other, _)| other == key);
-            let (fate, what) = match parameter(key) {
-                _ if again => (Fate::Lost, "it stands there again, and the last counts".to_owned()),
-                None => (Fate::Lost, "there is no such parameter".to_owned()),
-                Some(known) => {
-                    let given = Given {
-                        key: known,
-                        named: key,
-                        value,
-                    };
-                    self.judge_line(&given, &around, &mut taken, &mut read)
+        let mut name = None;
+        let fared: Vec<Fared<'_>> = entries
+            .iter()
+            .enumerate()
+            .map(|(at, (_, key, value))| {
+                let again = entries[at + 1..].iter().any(|(_, other, _)| other == key);
+                match again {
+                    true => Fared::Told(Fate::Lost, "it stands there again, and the last counts".to_owned()),
+                    false => self.judge_line(key, value, &around, &mut name),
                 }
-            };
-            read.lines.push(ImportLine {
-                line: *line,
-                key: key.clone(),
-                value: value.clone(),
-                fate,
-                what,
-            });
-        }
-        // Those that aren't of the form of a parameter.
-        let told = |line: usize| entries.iter().any(|(at, ..)| *at == line);
-        read.lines
-            .extend(problems.into_iter().filter(|p| !told(p.line)).map(|p| ImportLine {
-                line: p.line,
-                key: String::new(),
-                value: String::new(),
-                fate: Fate::Lost,
-                what: p.why,
-            }));
-        read.lines.sort_by_key(|line| line.line);
-        let all = translate(&taken, &around).map_err(|e| {
+            })
+            .collect();
+        let together = Together::of(&fared, &around).map_err(|e| {
             Error::new(
                 Class::Usage,
                 format!("{} can't be taken over as a whole", path.display()),
             )
             .because(e)
         })?;
-        read.settings.extend(all.settings);
-        Ok(read)
+        let mut lines = Vec::new();
+        for ((line, key, value), fared) in entries.iter().zip(&fared) {
+            let (fate, what, settings) = together.tell(fared, &around);
+            lines.push(ImportLine {
+                line: *line,
+                key: key.clone(),
+                value: value.clone(),
+                fate,
+                what,
+                settings,
+            });
+        }
+        // Those that aren't of the form of a parameter.
+        let told = |line: usize| entries.iter().any(|(at, ..)| *at == line);
+        lines.extend(
+            problems
+                .into_iter()
+                .filter(|p| !told(p.line))
+                .map(|p| ImportLine::lost(p.line, "", "", p.why)),
+        );
+        lines.sort_by_key(|line| line.line);
+        let only_remembered = fared.iter().filter_map(|fared| match fared {
+            Fared::Remembered(setting, _) => Some(setting.clone()),
+            _ => None,
+        });
+        Ok(Read {
+            lines,
+            settings: only_remembered.chain(together.all.settings.iter().cloned()).collect(),
+            name,
+        })
     }
 
-    /// One parameter by itself: so each has its own answer.
+    /// One parameter by itself: one that can't be is lost, and the others are taken.
     fn judge_line<'a>(
         &self,
-        given: &Given<'a>,
+        key: &'a str,
+        value: &'a str,
         around: &Surroundings<'_>,
-        taken: &mut Vec<Given<'a>>,
-        read: &mut Read,
-    ) -> (Fate, String) {
-        let remember = |read: &mut Read, why: &str| {
-            read.settings
-                .push((format!("openvz.{}", given.named), given.value.to_owned()));
-            (Fate::Kept, why.to_owned())
+        name: &mut Option<String>,
+    ) -> Fared<'a> {
+        let Some(known) = parameter(key) else {
+            return Fared::Told(Fate::Lost, "there is no such parameter".to_owned());
         };
-        match given.key.becomes {
+        let remember = |why| Fared::Remembered((format!("openvz.{key}"), one_line(value)), why);
+        match known.becomes {
             Becomes::Act { act: Act::Name, .. } => {
-                read.name = Some(given.value.to_owned()).filter(|name| !name.is_empty());
-                return (Fate::Became, "its name, or remembered as one".to_owned());
+                *name = Some(one_line(value)).filter(|name| !name.is_empty());
+                return match name {
+                    Some(_) => Fared::Told(Fate::Became, "its name".to_owned()),
+                    None => Fared::Told(Fate::Kept, "it had none".to_owned()),
+                };
             }
             Becomes::Act { act: Act::Template, .. } => {
-                return remember(read, "its own tree is on its disk, whatever it came from");
+                return remember("its own tree is on its disk, whatever it came from");
             }
-            Becomes::Act { act: Act::Plan, .. } => {
-                let plan: Option<PlanName> = given.value.parse().ok();
-                let there = |plan: &PlanName| {
-                    self.host
-                        .dirs
-                        .definitions("plans")
-                        .join(format!("{plan}.toml"))
-                        .exists()
-                };
-                if !plan.as_ref().is_some_and(there) {
-                    return remember(
-                        read,
-                        "there is no plan of this name; make it of its sample: hostel import openvz FILE",
-                    );
-                }
+            Becomes::Act { act: Act::Plan, .. } if !self.is_plan(value) => {
+                return remember("there is no plan of this name; make it of its sample: hostel import openvz FILE");
             }
             _ => {}
         }
-        match translate(std::slice::from_ref(given), around) {
-            Err(refused) => (Fate::Lost, refused.message),
-            Ok(translation) => {
-                taken.push(*given);
-                became(&translation)
-            }
+        let given = Given {
+            key: known,
+            named: key,
+            value,
+        };
+        match translate(&[given], around) {
+            Err(refused) => Fared::Told(Fate::Lost, refused.message),
+            Ok(translation) => Fared::Taken(given, translation),
         }
+    }
+
+    fn is_plan(&self, name: &str) -> bool {
+        let path = |plan: PlanName| self.host.dirs.definitions("plans").join(format!("{plan}.toml"));
+        name.parse().is_ok_and(|plan| path(plan).exists())
     }
 }
 
-/// What a translated parameter became, to be told.
-fn became(translation: &Translation) -> (Fate, String) {
-    let settings: Vec<String> = translation
-        .settings
-        .iter()
-        // A container without an address has no interface, whatever else it has.
-        .filter(|(key, _)| !key.starts_with("openvz.") && key != NO_INTERFACE)
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    let why: Vec<&str> = translation.without_effect.iter().map(|(_, why)| why.as_str()).collect();
-    let notes = translation.notes.iter().map(String::as_str);
-    match settings.is_empty() {
-        false => {
-            let all: Vec<&str> = settings.iter().map(String::as_str).chain(notes).chain(why).collect();
-            (Fate::Became, all.join("; "))
-        }
-        true if why.is_empty() => (Fate::Kept, "it says what is so anyway".to_owned()),
-        true => (Fate::Kept, why.join("; ")),
+/// All that is taken, as one: some parameters are something only beside others, or nothing beside others.
+struct Together<'a> {
+    taken: Vec<Given<'a>>,
+    all: Translation,
+}
+
+impl<'a> Together<'a> {
+    fn of(fared: &[Fared<'a>], around: &Surroundings<'_>) -> std::result::Result<Self, Refused> {
+        let taken: Vec<Given<'a>> = fared
+            .iter()
+            .filter_map(|fared| match fared {
+                Fared::Taken(given, _) => Some(*given),
+                _ => None,
+            })
+            .collect();
+        let all = translate(&taken, around)?;
+        Ok(Self { taken, all })
     }
+
+    /// What became of a line, with the settings that it is.
+    fn tell(&self, fared: &Fared<'a>, around: &Surroundings<'_>) -> (Fate, String, Vec<(String, String)>) {
+        let (given, alone) = match fared {
+            Fared::Told(fate, what) => return (*fate, what.clone(), Vec::new()),
+            Fared::Remembered(_, why) => return (Fate::Kept, (*why).to_owned(), Vec::new()),
+            Fared::Taken(given, alone) => (given, alone),
+        };
+        let in_force = in_force(&self.all);
+        let by_itself = effects(alone);
+        let settings: Vec<_> = match by_itself.iter().all(|setting| in_force.contains(setting)) {
+            true if !by_itself.is_empty() => by_itself.clone(),
+            _ => self.only_with(given, in_force, around),
+        };
+        let of_it = |(named, _): &&(String, String)| named == given.named;
+        let mut why: Vec<&str> = self
+            .all
+            .without_effect
+            .iter()
+            .filter(of_it)
+            .map(|(_, why)| why.as_str())
+            .collect();
+        if settings.is_empty() && why.is_empty() {
+            why = match by_itself.is_empty() {
+                true if alone.without_effect.is_empty() => vec!["it says what is so anyway"],
+                true => alone.without_effect.iter().map(|(_, why)| why.as_str()).collect(),
+                false => vec!["what another line says is in force instead"],
+            };
+        }
+        let fate = if settings.is_empty() { Fate::Kept } else { Fate::Became };
+        let shown = settings.iter().map(|(key, value)| format!("{key}={value}"));
+        let notes = alone.notes.iter().filter(|_| fate == Fate::Became).cloned();
+        let what: Vec<String> = shown.chain(notes).chain(why.into_iter().map(str::to_owned)).collect();
+        (fate, what.join("; "), settings)
+    }
+
+    /// What is in force, and wouldn't be without this parameter.
+    fn only_with(
+        &self,
+        given: &Given<'a>,
+        mut in_force: Vec<(String, String)>,
+        around: &Surroundings<'_>,
+    ) -> Vec<(String, String)> {
+        let others: Vec<Given<'_>> = self.taken.iter().filter(|g| g.named != given.named).copied().collect();
+        // Were the others nothing without it, all would be its doing.
+        let without = translate(&others, around)
+            .map(|all| self::in_force(&all))
+            .unwrap_or_default();
+        in_force.retain(|setting| !without.contains(setting));
+        in_force
+    }
+}
+
+/// The settings that do something. A container without an address has no interface, whatever else it has.
+fn effects(translation: &Translation) -> Vec<(String, String)> {
+    let does = |(key, _): &&(String, String)| !key.starts_with("openvz.") && key != NO_INTERFACE;
+    translation.settings.iter().filter(does).cloned().collect()
+}
+
+/// Those of them that hold: of several for one key the last.
+fn in_force(translation: &Translation) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for setting in effects(translation) {
+        all.retain(|(key, _)| *key != setting.0);
+        all.push(setting);
+    }
+    all
 }

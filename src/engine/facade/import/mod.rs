@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use hostel_model::definition::{FileKind, Plan, keys_of};
 use hostel_model::edit::edit_plan;
 use hostel_model::id::{PlanName, VeId, VeName};
+use hostel_model::idmap::SLOT_SIZE;
 use hostel_model::request::Create;
 use hostel_model::units::human;
-use hostel_system::archive::{Tree, measure};
+use hostel_system::archive::{Measure, Tree, measure};
 use hostel_system::file;
 use serde::Serialize;
 
@@ -46,6 +47,41 @@ pub struct ImportLine {
     pub fate: Fate,
     /// The settings, or why there are none.
     pub what: String,
+    /// The settings that do something.
+    #[serde(skip)]
+    settings: Vec<(String, String)>,
+}
+
+impl ImportLine {
+    fn lost(line: usize, key: &str, value: &str, why: String) -> Self {
+        Self {
+            line,
+            key: key.to_owned(),
+            value: value.to_owned(),
+            fate: Fate::Lost,
+            what: why,
+            settings: Vec::new(),
+        }
+    }
+
+    /// In a plan only what plans say is left of it.
+    fn of_plan(&mut self, is_plans: impl Fn(&str) -> bool) {
+        let said = self.settings.len();
+        self.settings.retain(|(key, _)| is_plans(key));
+        if self.fate == Fate::Became && self.settings.is_empty() {
+            (self.fate, self.what) = (Fate::Lost, "a plan doesn't say this: each VE does".to_owned());
+        } else if self.fate == Fate::Became && self.settings.len() < said {
+            let left: Vec<String> = self
+                .settings
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            self.what = format!("{}; a plan doesn't say the rest: each VE does", left.join("; "));
+        } else if self.fate == Fate::Kept {
+            self.fate = Fate::Lost;
+            self.what.push_str("; a plan remembers nothing");
+        }
+    }
 }
 
 /// What became of a parameter, in one word.
@@ -94,7 +130,9 @@ impl Engine {
     pub fn import_openvz(&self, order: &ImportOrder, progress: &dyn Progress) -> Result<Imported> {
         let nature = private_area(&order.private)?;
         progress.step("looking at the tree");
-        let (files, bytes) = measure(&Tree::open(&order.private)?)?;
+        let measured = measure(&Tree::open(&order.private)?)?;
+        no_strangers(&order.private, &measured)?;
+        let Measure { files, bytes, .. } = measured;
         let ctid = stem(&order.conf);
         let mut read = self.read_conf(&order.conf, &ctid)?;
         let mut settings = vec![("template".to_owned(), nature.name.to_string())];
@@ -102,12 +140,9 @@ impl Engine {
         settings.extend(id.map(|id| ("id".to_owned(), id.to_string())));
         let names_networks = order.settings.iter().any(|(key, _)| key.starts_with("network"));
         read.settings.retain(|(key, _)| !names_networks || key != NO_INTERFACE);
+        let name = self.name_for(order, &mut read, &ctid);
         settings.append(&mut read.settings);
         settings.extend(order.settings.iter().cloned());
-        let name = self.name_for(order, &read, &ctid);
-        if order.name.is_none() && read.name.as_ref().is_some_and(|old| *old != name) {
-            settings.extend(read.name.take().map(|old| ("openvz.NAME".to_owned(), old)));
-        }
         let request = Create {
             name: Some(name),
             settings,
@@ -164,12 +199,9 @@ impl Engine {
         } = self.read_conf(sample, plan.as_str())?;
         let keys = keys_of(FileKind::Plan);
         let is_plans = |key: &str| keys.iter().any(|doc| doc.key == key);
-        let (mut of_plan, of_each): (Vec<_>, Vec<_>) = said.into_iter().partition(|(key, _)| is_plans(key));
+        let mut of_plan: Vec<_> = said.into_iter().filter(|(key, _)| is_plans(key)).collect();
         for line in &mut lines {
-            // What each VE says for itself.
-            if of_each.iter().any(|(key, _)| line.what.contains(key.as_str())) {
-                (line.fate, line.what) = (Fate::Lost, "a plan doesn't say this: each VE does".to_owned());
-            }
+            line.of_plan(is_plans);
         }
         of_plan.extend(settings.iter().cloned());
         for key in ["memory.limit", "processes"] {
@@ -200,13 +232,7 @@ impl Engine {
 
     /// The number it had, if it can have it here.
     fn id_for(&self, ctid: &str, lines: &mut Vec<ImportLine>) -> Result<Option<VeId>> {
-        let lost = |why: String| ImportLine {
-            line: 0,
-            key: "CTID".to_owned(),
-            value: ctid.to_owned(),
-            fate: Fate::Lost,
-            what: why,
-        };
+        let lost = |why: String| ImportLine::lost(0, "CTID", ctid, why);
         match ctid.parse::<VeId>() {
             Ok(id) if self.host.taken(None)?.ids.contains(&id) => {
                 lines.insert(
@@ -223,14 +249,28 @@ impl Engine {
         }
     }
 
-    /// As asked, as it was, or by its number.
-    fn name_for(&self, order: &ImportOrder, read: &Read, ctid: &str) -> String {
+    /// As asked, as it was, or by its number; what became of the old one is told.
+    fn name_for(&self, order: &ImportOrder, read: &mut Read, ctid: &str) -> String {
         let was = read.name.as_ref().filter(|name| name.parse::<VeName>().is_ok());
         let by_number = || match ctid.parse::<VeName>() {
             Ok(name) => name.to_string(),
             Err(_) => format!("ct{ctid}"),
         };
-        order.name.clone().or_else(|| was.cloned()).unwrap_or_else(by_number)
+        let name = order.name.clone().or_else(|| was.cloned()).unwrap_or_else(by_number);
+        if let Some(old) = read.name.take().filter(|old| *old != name) {
+            let (fate, what) = match order.name {
+                Some(_) => (Fate::Lost, "--name says another"),
+                None => (Fate::Kept, "no VE can be called so"),
+            };
+            if fate == Fate::Kept {
+                read.settings.push(("openvz.NAME".to_owned(), old));
+            }
+            let old = |line: &&mut ImportLine| line.key == "NAME" && line.fate == Fate::Became;
+            for line in read.lines.iter_mut().filter(old) {
+                (line.fate, line.what) = (fate, what.to_owned());
+            }
+        }
+        name
     }
 }
 
@@ -258,6 +298,24 @@ fn private_area(private: &Path) -> Result<Nature> {
         e.message = format!("{} can't become a VE's tree: {}", private.display(), e.message);
         e
     })
+}
+
+/// A file of somebody whom no VE has can't be used inside, by nobody.
+fn no_strangers(private: &Path, measured: &Measure) -> Result<()> {
+    let Some((path, id)) = &measured.stranger else {
+        return Ok(());
+    };
+    let (private, count) = (private.display(), measured.strangers);
+    let last = SLOT_SIZE - 1;
+    Err(Error::new(Class::Usage, format!("{private} can't become a VE's tree"))
+        .because(format!(
+            "{count} files in it have an owner, a group or an ACL with an id above {last}, the last that a VE has; \
+                 the first is \"{path}\", with {id}"
+        ))
+        .hint(format!(
+            "give them to lower ids (chown -h, chgrp -h, setfacl), in a copy; find them: \
+                 find {private} -uid +{last} -o -gid +{last}"
+        )))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -107,6 +107,74 @@ fn it_keeps_its_number_its_limits_and_its_tree() {
     assert!(line(&again.lines, "CTID").what.contains("gets another"));
 }
 
+/// What each line came to by itself isn't what it is beside the others.
+#[test]
+fn parameters_that_work_together_are_told_as_they_are_in_force() {
+    let told = |conf: &str, key: &str| {
+        let (_dir, order) = container(conf);
+        let order = ImportOrder { dry_run: true, ..order };
+        let told = engine(&host().make()).import_openvz(&order, &Silent).unwrap();
+        let line = line(&told.lines, key);
+        (line.fate, line.what.clone())
+    };
+    let rate = "RATE=\"eth0:1:2000\"\n";
+    let bound = format!("RATEBOUND=\"yes\"\n{rate}");
+    for key in ["RATE", "RATEBOUND"] {
+        assert_eq!(told(&bound, key), (Fate::Became, "net.out=2000kbit".into()), "{key}");
+    }
+    let alone = told(rate, "RATE");
+    assert!(alone.0 == Fate::Kept && alone.1.contains("ratebound"), "{alone:?}");
+    let both = "PRIVVMPAGES=\"65536:69632\"\nPHYSPAGES=\"0:65536\"\n";
+    let private = told(both, "PRIVVMPAGES");
+    assert!(
+        private.0 == Fate::Kept && private.1.contains("limited by"),
+        "{private:?}"
+    );
+    assert_eq!(told(both, "PHYSPAGES"), (Fate::Became, "memory.limit=268435456".into()));
+    let private = told("PRIVVMPAGES=\"65536:69632\"\n", "PRIVVMPAGES");
+    assert_eq!(private, (Fate::Became, "memory.limit=285212672".into()));
+    let unlimited = told("PRIVVMPAGES=\"65536:69632\"\nPHYSPAGES=\"0:unlimited\"\n", "PHYSPAGES");
+    assert!(
+        unlimited.0 == Fate::Kept && unlimited.1.contains("another line"),
+        "{unlimited:?}"
+    );
+    let part = told("MEMGUARANTEE=\"50\"\nPHYSPAGES=\"0:65536\"\n", "MEMGUARANTEE");
+    assert_eq!(part, (Fate::Became, "memory.guarantee=134217700".into()));
+    let none = told("MEMGUARANTEE=\"50\"\n", "MEMGUARANTEE");
+    assert!(none.0 == Fate::Kept && none.1.contains("no limit"), "{none:?}");
+    // Addresses and interfaces have each their own.
+    let address = told("IP_ADDRESS=\"10.77.0.9\"\nNUMPROC=\"9\"\n", "IP_ADDRESS");
+    assert!(
+        address.1.contains("network.0.addresses=10.77.0.9") && !address.1.contains("processes"),
+        "{address:?}"
+    );
+}
+
+#[test]
+fn no_character_of_a_value_spoils_the_whole() {
+    let conf = "OSTEMPLATE=\"debian\u{1}7\"\nORIGIN_SAMPLE=\"ba\u{7}sic\"\nNAME=\"My\u{1b}[2J Shop\"\nNETFILTER=\"fu\u{1b}ll\"\n";
+    let (_dir, order) = container(conf);
+    let host = host().make();
+    let made = engine(&host).import_openvz(&order, &Silent).unwrap();
+    for key in ["OSTEMPLATE", "ORIGIN_SAMPLE", "NAME", "NETFILTER"] {
+        assert_eq!(line(&made.lines, key).fate, Fate::Kept, "{key}");
+    }
+    let kept = host
+        .effective(&made.ve.name, &mut crate::ve::registry::Catalogue::default())
+        .unwrap()
+        .openvz;
+    assert_eq!(kept.get("OSTEMPLATE"), Some("debian 7"));
+    assert_eq!(kept.get("NAME"), Some("My [2J Shop"));
+    // A name that is given leaves nothing of the old one, and that is told.
+    let other = ImportOrder {
+        name: Some("shop2".into()),
+        dry_run: true,
+        ..order
+    };
+    let told = engine(&host).import_openvz(&other, &Silent).unwrap();
+    assert_eq!(line(&told.lines, "NAME").fate, Fate::Lost);
+}
+
 /// Whatever fails, there is a whole VE or none.
 #[test]
 fn a_creation_with_a_tree() {
@@ -147,6 +215,20 @@ fn what_is_no_private_area_is_refused() {
             .iter()
             .any(|hint| hint.contains("ploop"))
     );
+    // Whom no VE has.
+    std::os::unix::fs::chown(order.private.join("srv/mine"), None, Some(100_000)).unwrap();
+    let error = refused(order.private.clone());
+    let said = crate::error::chain(&error);
+    assert!(
+        error.class == Class::Usage && said.contains("\"srv/mine\", with 100000"),
+        "{said}"
+    );
+    std::os::unix::fs::chown(order.private.join("srv/mine"), None, Some(65_535)).unwrap();
+    let dry = ImportOrder {
+        dry_run: true,
+        ..order.clone()
+    };
+    engine(&host).import_openvz(&dry, &Silent).unwrap();
     assert_eq!(inventory(&host), before);
 }
 
@@ -160,20 +242,25 @@ fn a_sample_becomes_a_plan() {
     };
     let sample = write(
         "ve-vswap-1g.conf-sample",
-        "PHYSPAGES=\"0:1G\"\nDISKSPACE=\"2G:2G\"\nONBOOT=\"yes\"\nCPUUNITS=\"1000\"\n",
+        "PHYSPAGES=\"0:1G\"\nDISKSPACE=\"2G:2G\"\nONBOOT=\"yes\"\nCPUUNITS=\"1000\"\nKMEMSIZE=\"1:2\"\n\
+         RATE=\"eth0:1:2000\"\nRATEBOUND=\"yes\"\nNAME=\"processes\"\nIP_ADDRESS=\"10.77.0.9\"\nDESCRIPTION=\"of cpu.weight\"\n",
     );
     let import = |path: &Path, dry| engine(&host).import_sample(path, &[], dry);
     let dry = import(&sample, true).unwrap();
     assert!(!dry.path.exists());
     let made = import(&sample, false).unwrap();
     assert_eq!((made.plan.as_str(), &made.lines), ("vswap-1g", &dry.lines));
-    assert_eq!(line(&made.lines, "ONBOOT").fate, Fate::Lost);
-    assert_eq!(line(&made.lines, "PHYSPAGES").fate, Fate::Became);
-    assert!(
-        std::fs::read_to_string(&made.path)
-            .unwrap()
-            .contains("processes = \"unlimited\"")
-    );
+    // What is lost is what isn't in it.
+    for key in ["ONBOOT", "KMEMSIZE", "NAME", "IP_ADDRESS"] {
+        assert_eq!(line(&made.lines, key).fate, Fate::Lost, "{key}");
+    }
+    for key in ["PHYSPAGES", "DISKSPACE", "CPUUNITS", "RATE", "RATEBOUND", "DESCRIPTION"] {
+        assert_eq!(line(&made.lines, key).fate, Fate::Became, "{key}");
+    }
+    let plan = std::fs::read_to_string(&made.path).unwrap();
+    for part in ["processes = \"unlimited\"", "out = ", "weight = 100", "of cpu.weight"] {
+        assert!(plan.contains(part), "{part}: {plan}");
+    }
     assert_eq!(import(&sample, false).unwrap_err().class, Class::Refused);
     assert_eq!(import(&write("101.conf", ""), false).unwrap_err().class, Class::Usage);
     // It has to say how large a disk is.

@@ -279,8 +279,8 @@ impl Work<'_> {
     }
 }
 
-/// A text as a definition can hold it.
-fn one_line(text: &str) -> String {
+/// A text as a definition can hold it: what drives a terminal, or ends a line, becomes a blank.
+pub fn one_line(text: &str) -> String {
     text.split(crate::definition::is_unfit)
         .collect::<Vec<_>>()
         .join(" ")

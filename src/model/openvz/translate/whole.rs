@@ -1,6 +1,6 @@
 //! What takes all parameters together: a plan, limits of memory, rates.
 
-use super::{Refused, Translation, Work, network};
+use super::{Refused, Translation, Work, network, one_line};
 use crate::openvz::key::Group;
 use crate::openvz::value::{Unit, pair, truth};
 
@@ -55,7 +55,7 @@ impl Work<'_> {
         let vswap = self.memory.is_some() || self.around.remembered.get("PHYSPAGES").is_some_and(limited);
         if let Some(text) = self.private_memory.take() {
             self.about(Group::Memory);
-            self.set("openvz.PRIVVMPAGES", &text);
+            self.set("openvz.PRIVVMPAGES", &one_line(&text));
             let limit = pair(&text, Unit::Pages).map(|p| p.limit);
             match limit {
                 Ok(limit) if !vswap => {
@@ -90,7 +90,7 @@ impl Work<'_> {
         if let Some(rate) = &self.rate {
             let rate = rate.clone();
             network::kbit(&rate)?;
-            self.set("openvz.RATE", &rate);
+            self.set("openvz.RATE", &one_line(&rate));
         }
         match (rate, bound) {
             (Some(rate), true) => {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
-use crate::archive::{copy_tree, manifest, verify};
+use crate::archive::{copy_tree, manifest, measure, verify};
 
 fn sample() -> Place {
     let place = Place::new();
@@ -84,6 +84,47 @@ fn devices_and_sockets_are_left_out_and_mounts_refused() {
         procfs.is_err(),
         "a tree of another file system's making is no root tree"
     );
+}
+
+#[test]
+fn owners_that_no_ve_has_are_found() {
+    use std::os::unix::fs::lchown;
+    let place = sample();
+    let look = || measure(&place.tree).unwrap();
+    let plain = look();
+    assert_eq!((plain.files, plain.strangers, plain.stranger), (10, 0, None));
+    lchown(place.path("empty"), Some(65_535), Some(65_535)).unwrap();
+    assert_eq!(look().strangers, 0);
+    // A link by itself; a file with two names is one.
+    lchown(place.path("link"), Some(65_536), None).unwrap();
+    lchown(place.path("z/su"), None, Some(u32::MAX - 1)).unwrap();
+    let found = look();
+    assert_eq!(
+        (found.strangers, found.stranger),
+        (2, Some(("bin/su".into(), u32::MAX - 1)))
+    );
+    lchown(place.path("link"), Some(0), None).unwrap();
+    lchown(place.path("z/su"), None, Some(0)).unwrap();
+    // Those whom an ACL names; of a directory, also for what will be made in it.
+    for (name, attribute) in [
+        ("holes", "system.posix_acl_access"),
+        ("acl", "system.posix_acl_default"),
+    ] {
+        let acl =
+            crate::archive::attributes::acl_from_text("user::rwx,user:100000:r--,group::r-x,mask::r-x,other::r-x")
+                .unwrap();
+        xattr::set(place.path(name), attribute, &acl).unwrap();
+        let found = look();
+        assert_eq!((found.strangers, found.stranger), (1, Some((name.into(), 100_000))));
+        xattr::remove(place.path(name), attribute).unwrap();
+    }
+    // The top of the tree, too; what isn't copied doesn't matter.
+    let socket = std::os::unix::net::UnixListener::bind(place.path("socket")).unwrap();
+    lchown(place.path("socket"), Some(100_000), None).unwrap();
+    assert_eq!(look().strangers, 0);
+    drop(socket);
+    lchown(place.tree.path(), None, Some(100_000)).unwrap();
+    assert_eq!(look().stranger, Some((".".into(), 100_000)));
 }
 
 #[test]
