@@ -1,0 +1,88 @@
+//! Scripts of the host's owner that run inside VEs (docs/HOOKS.md): what they run there is the tenant's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // it is all test
+
+mod house;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use house::House;
+
+fn script(h: &House, name: &str, text: &str) {
+    let name = format!("etc/hooks/{name}");
+    h.write(&name, &format!("#!/bin/sh\n{text}"));
+    fs::set_permissions(h.dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn line_of(path: &str, what: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(text.lines().find(|line| line.contains(what))?.to_owned())
+}
+
+/// The process that is, or is to become, the VE's init.
+fn init(h: &House) -> Option<u64> {
+    let record = fs::read_to_string(h.run.join("101/run.json")).ok()?;
+    serde_json::from_str::<serde_json::Value>(&record).ok()?["init"]["pid"].as_u64()
+}
+
+/// Its tenant has put a shell of his own in the place of the one that runs the owner's scripts.
+const FREEZES_INIT: &str = "#!/bin/busybox sh\ncd /sys/fs/cgroup\nmkdir x\necho 1 > x/cgroup.procs\n\
+                            echo 1 > x/cgroup.freeze\nexit 0\n";
+
+#[test]
+fn a_tenant_who_keeps_init_from_running_holds_up_nobody() {
+    let h = House::new();
+    h.busybox("web1");
+    h.sh(
+        "web1",
+        &format!("printf '%s' '{FREEZES_INIT}' > /trap; chmod 755 /trap; mv /trap /bin/sh"),
+    );
+    h.ok(&["stop", "web1", "--timeout", "0"]);
+    script(&h, "all.start", "true\n");
+    let cleared = |h: &House| {
+        assert_eq!(h.state("web1"), "stopped");
+        assert!(h.audit().is_empty(), "{:?}", h.audit());
+    };
+    // Ctrl-C ends it at once.
+    let child = h.spawn(&["start", "web1"]);
+    h.until("it is frozen", 30, || {
+        init(&h).is_some_and(|pid| line_of(&format!("/proc/{pid}/cgroup"), "/payload/x").is_some())
+    });
+    house::signal(&child, rustix::process::Signal::INT);
+    let ended = house::end_of(child);
+    assert_eq!(ended.code, 130, "{}{}", ended.out, ended.err);
+    cleared(&h);
+    // Nobody at the terminal, as when the host boots: it ends by itself.
+    let ended = house::end_of(h.spawn(&["start", "web1"]));
+    assert_eq!(ended.code, 1, "{}{}", ended.out, ended.err);
+    assert!(ended.err.contains("init could not be run within 30 s"), "{}", ended.err);
+    cleared(&h);
+    fs::remove_file(h.dir.join("etc/hooks/all.start")).unwrap();
+    h.ok(&["start", "web1"]);
+}
+
+/// The disk is in use for a moment, so that the root comes late. Until then the VE's first process has the host's.
+#[test]
+fn nothing_runs_inside_before_the_root_is_in_place() {
+    let h = House::new();
+    let place = h.dir.join("late");
+    for part in ["disk", "root", "lower"] {
+        fs::create_dir_all(place.join(part)).unwrap();
+    }
+    // In a mount namespace of its own, of which no other has a copy.
+    let holds = "mount -n $loop disk && mkdir -p disk/upper disk/work && \
+                 mount -n -t overlay -o lowerdir=lower,upperdir=disk/upper,workdir=disk/work overlay root && \
+                 touch ready && sleep 1";
+    let text = format!(
+        "cd {}\nexport loop=$(losetup -nO NAME -j $VE_PRIVATE/disk.img)\n\
+         unshare -m sh -c '{holds}' > /dev/null 2>&1 &\nuntil [ -e ready ]; do sleep 0.01; done\n",
+        place.display()
+    );
+    script(&h, "all.mount", &text);
+    script(&h, "all.start", "echo here > /started\n");
+    house::template("busybox");
+    h.ok(&["create", "web1", "--template", "busybox"]);
+    h.ok(&["start", "web1"]);
+    assert_eq!(h.sh("web1", "cat /started"), "here");
+}
