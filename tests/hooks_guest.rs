@@ -6,6 +6,7 @@ mod house;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use house::House;
 
@@ -85,4 +86,71 @@ fn nothing_runs_inside_before_the_root_is_in_place() {
     h.ok(&["create", "web1", "--template", "busybox"]);
     h.ok(&["start", "web1"]);
     assert_eq!(h.sh("web1", "cat /started"), "here");
+}
+
+/// A group of the test's in the v1 freezer, what is in which can't even be killed.
+struct Ice(PathBuf);
+
+impl Ice {
+    fn new(h: &House) -> Option<Self> {
+        let freezer = Path::new("/sys/fs/cgroup/freezer");
+        if !freezer.join("cgroup.procs").exists() {
+            println!("skipped because there is no v1 freezer here: what is frozen in v2 can be killed");
+            return None;
+        }
+        let group = freezer.join(format!("{}-ice", h.cgroup_root));
+        fs::create_dir(&group).unwrap();
+        Some(Self(group))
+    }
+
+    fn freeze(&self, process: u32) {
+        fs::write(self.0.join("cgroup.procs"), process.to_string()).unwrap();
+        fs::write(self.0.join("freezer.state"), "FROZEN").unwrap();
+    }
+}
+
+impl Drop for Ice {
+    fn drop(&mut self) {
+        let _ = fs::write(self.0.join("freezer.state"), "THAWED");
+        house::until("the group is empty", 10, || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+/// The process of the host that runs exactly this.
+fn process(argv: &[&str]) -> Option<u32> {
+    let wanted = argv.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat());
+    let wanted: Vec<u8> = wanted.collect();
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let mut all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    all.find(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|found| found == wanted))
+}
+
+/// Whoever gives up a stop keeps the VE running, also if its script can't be ended.
+#[test]
+fn ctrl_c_counts_with_a_script_that_hangs_for_good() {
+    let h = House::new();
+    h.busybox("web1");
+    let Some(ice) = Ice::new(&h) else { return };
+    let length = (1_000_000 + std::process::id()).to_string();
+    script(&h, "all.stop", &format!("exec sleep {length}\n"));
+    let child = h.spawn(&["stop", "web1", "--timeout", "2m"]);
+    let mut sleeper = None;
+    h.until("the script runs", 30, || {
+        sleeper = process(&["sleep", &length]);
+        sleeper.is_some()
+    });
+    ice.freeze(sleeper.unwrap());
+    house::signal(&child, rustix::process::Signal::INT);
+    let ended = house::end_of(child);
+    assert_eq!(ended.code, 130, "{}{}", ended.out, ended.err);
+    let script_was = |how| ended.err.contains("all.stop") && ended.err.contains(how);
+    assert!(
+        script_was("it was interrupted") && !script_was("took too long"),
+        "{}",
+        ended.err
+    );
+    assert_eq!(h.state("web1"), "running");
+    assert_eq!(h.sh("web1", "echo well"), "well");
+    drop(ice);
+    fs::remove_file(h.dir.join("etc/hooks/all.stop")).unwrap();
 }
