@@ -154,3 +154,36 @@ fn ctrl_c_counts_with_a_script_that_hangs_for_good() {
     drop(ice);
     fs::remove_file(h.dir.join("etc/hooks/all.stop")).unwrap();
 }
+
+/// What goes on where it was has the mounts that it had. The owner is told what it has not, and it can be suspended again.
+#[test]
+fn a_resume_brings_no_new_mounts_and_says_so() {
+    let Some(h) = House::with_criu() else { return };
+    h.busybox("web1");
+    h.ok(&["suspend", "web1"]);
+    let data = h.dir.join("shared");
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("file"), "here\n").unwrap();
+    script(
+        &h,
+        "all.mount",
+        &format!(
+            "mkdir -p $VE_ROOT/srv/data && mount -n --bind {} $VE_ROOT/srv/data\n",
+            data.display()
+        ),
+    );
+    let resumed = h.run(&["resume", "web1"]);
+    assert_eq!(resumed.code, 0, "{}{}", resumed.out, resumed.err);
+    let said = [resumed.out, resumed.err].concat();
+    assert!(
+        said.contains("a script has mounted at /srv/data is not in it"),
+        "{said}"
+    );
+    assert_eq!(h.sh("web1", "! [ -e /srv/data ] && echo absent"), "absent");
+    h.ok(&["suspend", "web1"]);
+    h.ok(&["resume", "web1"]);
+    h.ok(&["restart", "web1"]);
+    assert_eq!(h.sh("web1", "cat /srv/data/file"), "here");
+    let said = h.fails(4, &["suspend", "web1"]);
+    assert!(said.contains("/srv/data"), "{said}");
+}
