@@ -306,6 +306,8 @@ fn mounts_of_scripts_are_the_ves() {
     }
     fs::write(data.join("data/hello"), "from the host\n").unwrap();
     fs::write(data.join("ro/file"), "look only\n").unwrap();
+    fs::write(data.join("ro/open"), "anybody's\n").unwrap();
+    fs::set_permissions(data.join("ro/open"), fs::Permissions::from_mode(0o666)).unwrap();
     fs::write(data.join("one"), "a file\n").unwrap();
     let text = format!(
         "set -e\ncd {}\nmkdir -p $VE_ROOT/srv/data $VE_ROOT/ro\nmount -n --bind data $VE_ROOT/srv/data\n\
@@ -327,12 +329,15 @@ fn mounts_of_scripts_are_the_ves() {
         "0"
     );
     assert_eq!(fs::read_to_string(data.join("data/answer")).unwrap(), "back\n");
-    // What can only be read stays so, also if the guest mounts it anew.
+    h.sh("web1", "! (echo x > /ro/open) 2>/dev/null");
+    // The guest can mount it anew, and then is nobody there: it writes what anybody may.
     h.sh(
         "web1",
-        "mount -o remount,bind,rw /ro; ! (echo x > /ro/file) 2>/dev/null",
+        "mount -o remount,bind,rw /ro && ! (echo x > /ro/file) 2>/dev/null && ! (echo x > /ro/new) 2>/dev/null",
     );
-    assert_eq!(fs::read_to_string(data.join("ro/file")).unwrap(), "look only\n");
+    h.sh("web1", "echo x > /ro/open");
+    let held = |name| fs::read_to_string(data.join("ro").join(name)).unwrap();
+    assert_eq!([held("file"), held("open")], ["look only\n", "x\n"]);
     // Nothing else of the host sees them but the place where the script put them.
     let seen = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let places: Vec<_> = seen.lines().filter(|l| l.contains("shared/data")).collect();

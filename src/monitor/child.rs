@@ -56,6 +56,8 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
     }
     guest::apply(std::path::Path::new("/"), &start.identity).map_err(Failure::from)?;
     let init = find_init(&start.init)?;
+    // Nothing of the tree is opened after this but init: who runs inside may have put there what never answers.
+    dev::take_console()?;
     // Scripts of the host's owner may run the guest's programs beside us before we become one: none of them may look in.
     sys::prctl(libc::PR_SET_DUMPABLE, 0, 0).step("shield", "this process")?;
     monitor.send(&FromChild::Ready, &[]).step("report to", "the monitor")?;
@@ -63,7 +65,6 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
         Some((ToChild::Go, _)) => {}
         _ => return Err(Failure::new("run", "init", "the monitor gave the start up")),
     }
-    dev::take_console()?;
     let mut env = start.env.clone();
     if start.notifies {
         env.push(format!("NOTIFY_SOCKET={NOTIFY_SOCKET}"));

@@ -24,6 +24,8 @@ pub enum FromMonitor {
     Without(Failure),
     /// CRIU runs, and the way to it comes with this (resume only). The number is of this monitor's descriptor of the images.
     Criu(i32),
+    /// All is in place but init: from now on something may be run inside (start only).
+    Furnished,
     /// Init runs.
     Started,
     /// A terminal's master comes with this (entry only).

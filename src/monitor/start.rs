@@ -2,6 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, poll};
+
 use crate::dev::Device;
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromChild, FromMonitor, ToChild, ToMonitor};
@@ -138,17 +140,36 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init, pidfd:
             .send(&FromMonitor::Without(failure.clone()), &[])
             .step("report to", "the engine")?;
     }
+    engine
+        .send(&FromMonitor::Furnished, &[])
+        .step("report to", "the engine")?;
     match engine.receive::<ToMonitor>().step("hear from", "the engine")? {
         Some((ToMonitor::Go, _)) => {}
         Some(_) => return Err(Failure::new("start", "init", "the engine spoke out of turn")),
         None => return Err(Failure::new("start", "init", "the engine gave the start up")),
     }
     child.send(&ToChild::Go, &[]).step("release", "the child")?;
-    // Its end of the channel closes at exec; before that only a failure can come.
-    match child.receive::<FromChild>().step("hear from", "the child")? {
-        None => Ok((console, notify, view.map(|(view, _)| view), sheet.and_then(Result::ok))),
-        Some((FromChild::Failed(failure), _)) => Err(failure),
-        Some(_) => Err(Failure::new("run", "init", "the child spoke out of turn")),
+    await_exec(child, engine)?;
+    Ok((console, notify, view.map(|(view, _)| view), sheet.and_then(Result::ok)))
+}
+
+/// Waits until init runs: the child's end of the channel closes at exec, and before that only a failure can come. What a
+/// script has run inside may keep the child from that for ever, so the engine may give up.
+fn await_exec(child: &Channel, engine: &Channel) -> Result<()> {
+    loop {
+        let mut fds = [PollFd::new(child, PollFlags::IN), PollFd::new(engine, PollFlags::RDHUP)];
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other.step("hear from", "the child")?,
+        };
+        if fds[0].revents().is_empty() {
+            return Err(Failure::new("run", "init", "the engine gave the start up"));
+        }
+        return match child.receive::<FromChild>().step("hear from", "the child")? {
+            None => Ok(()),
+            Some((FromChild::Failed(failure), _)) => Err(failure),
+            Some(_) => Err(Failure::new("run", "init", "the child spoke out of turn")),
+        };
     }
 }
 

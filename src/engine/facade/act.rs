@@ -171,10 +171,12 @@ impl Engine {
             Action::Resume => true,
             _ => false,
         };
-        match self.host.effective(&ve.name, &mut Catalogue::default()) {
-            Ok(effective) if starts => refuse_disabled(&effective),
-            _ => Ok(()),
+        if !starts {
+            return Ok(());
         }
+        // Whatever is wrong with the definition is said by who starts it.
+        let effective = self.host.effective(&ve.name, &mut Catalogue::default());
+        effective.map_or(Ok(()), |effective| refuse_disabled(&effective))
     }
 
     /// Runs an operation on a VE whose lock is held.

@@ -46,6 +46,13 @@ enum Word {
 #[derive(Debug, Default)]
 pub struct Found(BTreeSet<PathBuf>);
 
+impl Found {
+    /// Is there none at all?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Told {
     fn say(&self, id: VeId, word: Word) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push((id, word));

@@ -142,7 +142,15 @@ impl Resume {
     }
 
     fn mount(&mut self) -> Result<()> {
-        self.begin(Event::Mount)
+        self.begin(Event::Mount)?;
+        // It goes on with the mounts that it had, and with one of a script's it could not have been suspended.
+        for bind in self.host.mounted_by_hooks(self.id)? {
+            let path = bind.path;
+            self.notes.push(format!(
+                "what a script has mounted at /{path} is not in it, as it goes on where it was: it is from its next start on"
+            ));
+        }
+        Ok(())
     }
 
     fn umount(&mut self) -> Result<()> {

@@ -153,9 +153,12 @@ impl Start {
 
     fn prepare_inside(&mut self) -> Result<()> {
         let found = self.hooks()?;
-        let Some(launching) = &self.launching else {
+        let Some(launching) = &mut self.launching else {
             return Err(Error::new(Class::Failed, "the VE's first process is not there"));
         };
+        if !found.is_empty() {
+            launching.furnished()?;
+        }
         let ve = Outline::from(&self.state);
         self.host
             .inside_hooks(&ve, Event::Start, launching.init(), &found, &mut self.notes)

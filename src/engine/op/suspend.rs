@@ -5,6 +5,7 @@
 //! gets its name, which is the point of no return (see `ve::dump`). Then the processes are ended.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use hostel_model::id::VeId;
 use hostel_system::cgroup::Placement;
 use hostel_system::criu::{Dump, Dumped, Machine, Version, unkept_ipc, visitors};
 use hostel_system::file;
-use hostel_system::process::{Mending, Request};
+use hostel_system::process::{Bind, Mending, Request};
 
 use super::VeAlone;
 use crate::error::{Class, Error, Result};
@@ -86,14 +87,31 @@ impl Suspend {
                 .hint("choose root_owns_namespaces = true below [criu] in hostel.toml, and restart the VE"));
         }
         let (_, version) = self.host.criu.usable()?;
-        if let Some(bind) = self.host.mounted_by_hooks(self.id)?.first() {
-            let why = format!("a script has mounted /{} into it, which CRIU can't save", bind.path);
-            return Err(self.refusal(&why).hint("stop it instead"));
+        let init = self.host.reality(self.id)?.init;
+        if let Some(init) = init {
+            self.has_no_mounts_of_scripts(init.pid)?;
         }
         self.host.note_ending(self.id);
-        match self.host.reality(self.id)?.init {
+        match init {
             Some(init) => self.keeps_ipc(version, init.pid),
             None => Ok(()), // said when it is to be dumped
+        }
+    }
+
+    /// They may have been made for it and not be in it: since it was resumed, or since its root took them away.
+    fn has_no_mounts_of_scripts(&self, init: u32) -> Result<()> {
+        let made = self.host.mounted_by_hooks(self.id)?;
+        if made.is_empty() {
+            return Ok(());
+        }
+        let seen = self.host.mounts.seen_by(init)?;
+        let path = |bind: &Bind| Path::new("/").join(&bind.path);
+        match made.iter().map(path).find(|path| seen.contains(path)) {
+            Some(path) => {
+                let why = format!("a script has mounted {} into it, which CRIU can't save", path.display());
+                Err(self.refusal(&why).hint("stop it instead"))
+            }
+            None => Ok(()),
         }
     }
 

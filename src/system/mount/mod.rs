@@ -34,6 +34,8 @@ pub trait RootMounts: Send + Sync + Debug {
     fn is_mounted(&self, path: &Path) -> bool;
     /// The mount points below a directory and at it, the deepest first.
     fn below(&self, dir: &Path) -> Result<Vec<PathBuf>>;
+    /// The mount points that a process sees, as it names them.
+    fn seen_by(&self, process: u32) -> Result<Vec<PathBuf>>;
     /// Takes one mount away; content if there is none.
     fn detach(&self, point: &Path) -> Result<()>;
     /// Makes a place where others may mount something that goes no further than this mount namespace. Content if it
@@ -65,6 +67,11 @@ impl RootMounts for KernelMounts {
 
     fn below(&self, dir: &Path) -> Result<Vec<PathBuf>> {
         mounts_below(dir)
+    }
+
+    fn seen_by(&self, process: u32) -> Result<Vec<PathBuf>> {
+        let table = file::read(Path::new(&format!("/proc/{process}/mountinfo")))?;
+        Ok(table.lines().filter_map(mount_point).collect())
     }
 
     fn detach(&self, point: &Path) -> Result<()> {

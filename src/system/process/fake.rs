@@ -216,6 +216,10 @@ impl Launching for FakeLaunch {
         self.namespace.as_fd()
     }
 
+    fn furnished(&mut self) -> Result<()> {
+        self.guests.call("furnished", self.id).map(drop)
+    }
+
     fn go(mut self: Box<Self>) -> Result<Vec<String>> {
         let mut state = self.guests.call("go", self.id)?;
         match state.living.get_mut(&self.id) {

@@ -7,6 +7,7 @@ mod fake;
 mod forward;
 mod init;
 pub(crate) mod interrupt;
+mod launch;
 mod list;
 mod monitor;
 mod ps;
@@ -173,6 +174,10 @@ pub trait Launching: Debug {
     fn init(&self) -> Init;
     /// Its network namespace.
     fn network_namespace(&self) -> BorrowedFd<'_>;
-    /// Runs init. Answers what the VE has to do without, a line each. On failure nothing is left of the VE's processes.
+    /// Waits until all is in place but init. Before that nothing may be run inside: its root is the host's still.
+    fn furnished(&mut self) -> Result<()>;
+    /// Runs init, or gives up when that takes too long ([`crate::Kind::TimedOut`]) or nobody wants it any more
+    /// ([`crate::Kind::Interrupted`]); then its processes may be left for whoever asked to end. Answers what the VE has to do without, a line each. On any other
+    /// failure nothing is left of the VE's processes.
     fn go(self: Box<Self>) -> Result<Vec<String>>;
 }

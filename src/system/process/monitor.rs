@@ -23,6 +23,7 @@ use rustix::process::Signal;
 
 use super::forward::Held;
 use super::init::{Lifeline, Process, age, find_init, gone};
+use super::launch::Launched;
 use super::relaunch::relaunch;
 use super::spawn::{Program, Spawned};
 use super::{Answer, Around, Bind, Entered, Guests, Launching, Mending, Relaunching, Request, Streams, client};
@@ -141,12 +142,11 @@ impl Guests for Monitors {
             let disk = mounted
                 .unwrap_or_else(|| open_disk(&disk))
                 .map_err(|failure| from_failure("start VE", id, failure))?;
-            // A monitor that has ended meanwhile has left a message, which is read next.
             for bind in binds {
                 let message = ToMonitor::Bind(bind.path, bind.directory, bind.mapped);
-                let _ = launched.channel.send(&message, &[bind.mount.as_fd()]);
+                launched.hand_over(&message, bind.mount.as_fd())?;
             }
-            let _ = launched.channel.send(&ToMonitor::Disk, &[disk.as_fd()]);
+            launched.hand_over(&ToMonitor::Disk, disk.as_fd())?;
             Ok(Box::new(launched) as Box<dyn Launching>)
         })
     }
@@ -301,14 +301,8 @@ impl Monitors {
     fn give_birth(&self, start: Start) -> Result<Launched> {
         let (act, id) = ("start VE", start.watch.id);
         let (mut monitor, channel) = self.spawn(&Role::Start(Box::new(start)), None)?;
-        match hear(&channel, id)? {
-            Some((FromMonitor::Born(init), Some(network))) => Ok(Launched {
-                id,
-                monitor,
-                channel,
-                init,
-                network,
-            }),
+        match channel.receive().map_err(|e| Error::os(act, id, e))? {
+            Some((FromMonitor::Born(init), Some(network))) => Ok(Launched::new(id, monitor, channel, init, network)),
             Some((FromMonitor::Failed(failure), _)) => Err(from_failure(act, id, failure)),
             _ => Err(self.silence(act, id, &mut monitor)),
         }
@@ -339,58 +333,6 @@ fn forward(held: &Held, entry: BorrowedFd<'_>, is_frozen: impl Fn() -> bool) -> 
         }
         patience = (ready > 0).then_some(REACTS_WITHIN);
         held.pass_to(entry);
-    }
-}
-
-#[derive(Debug)]
-struct Launched {
-    id: u32,
-    monitor: Spawned,
-    channel: Channel,
-    init: Init,
-    network: OwnedFd,
-}
-
-/// What the monitor says next, and the descriptor that comes with it.
-fn hear(channel: &Channel, id: u32) -> Result<Option<(FromMonitor, Option<OwnedFd>)>> {
-    channel
-        .receive()
-        .map_err(|e| Error::os("hear from the monitor of VE", id, e))
-}
-
-impl Launching for Launched {
-    fn init(&self) -> Init {
-        self.init
-    }
-
-    fn network_namespace(&self) -> BorrowedFd<'_> {
-        self.network.as_fd()
-    }
-
-    fn go(self: Box<Self>) -> Result<Vec<String>> {
-        let (act, id) = ("start VE", self.id);
-        // A monitor that has failed meanwhile has left its message; the send may fail then.
-        let sent = self.channel.send(&ToMonitor::Go, &[]);
-        if sent.is_err() {
-            // One that is well must not wait for a word that will not come.
-            self.channel.fall_silent();
-        }
-        let mut without = Vec::new();
-        let heard = loop {
-            match hear(&self.channel, id)? {
-                Some((FromMonitor::Without(failure), _)) => without.push(failure.to_string()),
-                other => break other,
-            }
-        };
-        match (heard, sent) {
-            (Some((FromMonitor::Started, _)), _) => Ok(without),
-            (Some((FromMonitor::Failed(failure), _)), _) => {
-                let _ = self.monitor.wait();
-                Err(from_failure(act, id, failure))
-            }
-            (_, Err(e)) => Err(Error::os(act, id, e)),
-            (_, Ok(())) => Err(Error::new(act, id, "its monitor ended without a word")),
-        }
     }
 }
 

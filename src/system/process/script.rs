@@ -50,7 +50,7 @@ pub(super) fn script(monitors: &Monitors, enter: Enter, bounds: Bounds<'_>) -> R
             Ok(_) => told.hear(&channel).map_err(fail)?,
         }
     };
-    if given_up.is_some() {
+    if let Some(how) = &given_up {
         told.hear(&channel).map_err(fail)?;
         // As long as the entry lives it hasn't waited for the script: its number is its own, and its group's.
         if let Some(script) = told.script.filter(|_| !has_ended(&entry)) {
@@ -62,7 +62,7 @@ pub(super) fn script(monitors: &Monitors, enter: Enter, bounds: Bounds<'_>) -> R
             // The script hangs in the kernel, or is frozen with its VE; nobody waits for that.
             let _ = pidfd_send_signal(&entry, Signal::KILL);
             return Ok(Ran {
-                how: How::TimedOut,
+                how: how.clone(),
                 said: listening.finish(),
             });
         }
