@@ -6,7 +6,7 @@ mod house;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -281,7 +281,7 @@ fn a_command_that_is_killed_leaves_it_to_the_next() {
     script(
         &h,
         "hooks/all.mount",
-        &format!("echo > {}; sleep 300\n", mark.display()),
+        &format!("sleep 300 & echo $! > {0}.new; mv {0}.new {0}; wait\n", mark.display()),
     );
     house::template("busybox");
     h.ok(&["create", "web1", "--template", "busybox"]);
@@ -289,7 +289,18 @@ fn a_command_that_is_killed_leaves_it_to_the_next() {
     h.until("the script runs", 30, || mark.exists());
     house::signal(&child, rustix::process::Signal::KILL);
     house::end_of(child);
+    // What it had begun lives on, until its opposite is to run.
+    let sleeps = PathBuf::from(format!("/proc/{}", fs::read_to_string(&mark).unwrap().trim()));
+    assert!(sleeps.exists());
     script(&h, "hooks/all.mount", "true\n");
+    let text = fs::read_to_string(h.dir.join("etc/hooks/all.umount")).unwrap();
+    let beside = format!(
+        "[ ! -e {} ] || echo beside >> {}\n",
+        sleeps.display(),
+        log_path(&h).display()
+    );
+    let text = text.strip_prefix("#!/bin/sh\n").unwrap().to_owned();
+    script(&h, "hooks/all.umount", &format!("{beside}{text}"));
     h.ok(&["start", "web1"]);
     assert_eq!(log(&h), ["all.umount", "all.postumount"]);
     h.ok(&["stop", "web1"]);
@@ -370,32 +381,76 @@ fn without_scripts_there_is_next_to_nothing_to_do() {
         println!("skipped because there is no strace here");
         return;
     }
-    for verb in ["start", "stop"] {
-        // The monitor goes on, and so does what traces it.
-        let mut command = h.on_host("strace");
-        command.args(["-f", "-D", "-e", "trace=%file", "-o"]).arg(&trace);
-        command
-            .arg(house::hostel())
-            .arg("--config")
-            .arg(h.dir.join("hostel.toml"));
-        let ran = command
-            .args([verb, "web1"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        assert!(ran.unwrap().success());
-        let text = || fs::read_to_string(&trace).unwrap_or_default();
-        let first = || text().split(' ').next().unwrap_or_default().to_owned();
-        h.until("all is written", 30, || {
-            text().contains(&format!("{} +++ exited", first()))
-        });
-        let of_hooks = |l: &&str| {
-            let places = ["etc/hooks", "etc/vz/conf", ".begun-", "/101/mounts\""];
-            places.iter().any(|what| l.contains(what))
-        };
-        let text = text();
-        let calls: Vec<_> = text.lines().filter(of_hooks).collect();
-        assert!((1..=6).contains(&calls.len()), "{verb}: {calls:#?}");
-        fs::remove_file(&trace).unwrap();
+    let events = ["premount", "mount", "start", "stop", "umount", "postumount"];
+    let of_hooks = |l: &&str| {
+        // With O_PATH: a start writes its VE's CTID.conf too, which is nothing of theirs.
+        let places = [
+            "etc/hooks",
+            "etc/vz/conf\", O_RDONLY|O_LARGEFILE|O_CLOEXEC|O_PATH",
+            ".begun-",
+            "/101/mounts\"",
+        ];
+        // Names below the directories are looked up without them.
+        let named = |event: &str| l.contains(&format!(".{event}\""));
+        places.iter().any(|what| l.contains(what)) || events.iter().any(|event| named(event))
+    };
+    for (place, looks) in [("", 0), ("vz/conf", 12), ("hooks", 30)] {
+        fs::create_dir_all(h.dir.join("etc").join(place)).unwrap();
+        for verb in ["start", "stop"] {
+            let text = traced(&h, &trace, verb);
+            let calls: Vec<_> = text.lines().filter(of_hooks).collect();
+            assert!(
+                (1 + looks..=6 + looks).contains(&calls.len()),
+                "{place}, {verb}: {calls:#?}"
+            );
+        }
     }
+}
+
+/// What was ended stays so, whatever becomes of the host next.
+#[test]
+fn that_it_has_ended_is_on_the_disk() {
+    let h = House::new();
+    let trace = h.dir.join("trace");
+    if std::process::Command::new("strace").arg("-V").output().is_err() {
+        println!("skipped because there is no strace here");
+        return;
+    }
+    script(&h, "hooks/all.umount", "true\n");
+    h.busybox("web1");
+    let text = traced(&h, &trace, "stop");
+    let mut after = text
+        .lines()
+        .skip_while(|line| !(line.contains("unlink") && line.contains(".begun-mount")));
+    let directory = format!("\"{}\"", h.dir.join("data/ve/101").display());
+    let synced = after.find(|line| line.contains(" fsync(") || line.contains("/journal"));
+    let opened = text.lines().take_while(|line| Some(*line) != synced).last();
+    assert!(
+        synced.is_some_and(|line| line.contains(" fsync(")) && opened.is_some_and(|line| line.contains(&directory)),
+        "{opened:?} {synced:?}"
+    );
+}
+
+/// What of files the command asked the kernel for.
+fn traced(h: &House, trace: &Path, verb: &str) -> String {
+    let _ = fs::remove_file(trace);
+    // The monitor goes on, and so does what traces it.
+    let mut command = h.on_host("strace");
+    command.args(["-f", "-D", "-e", "trace=%file,fsync", "-o"]).arg(trace);
+    command
+        .arg(house::hostel())
+        .arg("--config")
+        .arg(h.dir.join("hostel.toml"));
+    let ran = command
+        .args([verb, "web1"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(ran.unwrap().success());
+    let text = || fs::read_to_string(trace).unwrap_or_default();
+    let first = || text().split(' ').next().unwrap_or_default().to_owned();
+    h.until("all is written", 30, || {
+        text().contains(&format!("{} +++ exited", first()))
+    });
+    text()
 }

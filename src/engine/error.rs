@@ -150,3 +150,9 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+/// An error with its causes and what failed beside it, in one line.
+pub fn whole(error: &Error) -> String {
+    let also = error.also.iter().map(|also| format!("; also: {also}"));
+    chain(error) + &also.collect::<String>()
+}

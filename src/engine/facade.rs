@@ -312,8 +312,15 @@ impl Engine {
         }
     }
 
-    /// Takes a VE's lock and puts the VE in order.
+    /// Takes a VE's lock and puts the VE in order. What scripts said and which failed as something was ended that had been
+    /// cut short is told, whatever the command is about: it is told once.
     pub(crate) fn lock_ve(&self, id: VeId, verb: &str, progress: &dyn Progress) -> Result<Lock> {
+        let lock = self.lock_and_recover(id, verb, progress);
+        self.tell_of_hooks(id, progress);
+        lock
+    }
+
+    fn lock_and_recover(&self, id: VeId, verb: &str, progress: &dyn Progress) -> Result<Lock> {
         let patience = Patience {
             wait: self.host.patience,
             progress,

@@ -10,7 +10,7 @@ use hostel_model::state::{State, Transition, judge};
 use hostel_model::units::human;
 
 use super::{Engine, Outcome, Progress};
-use crate::error::{Class, Error, Result, chain};
+use crate::error::{Class, Error, Result, whole};
 use crate::interrupt;
 use crate::journal::Look;
 use crate::op;
@@ -32,8 +32,6 @@ impl Engine {
     /// One action on one VE.
     pub fn act(&self, id: VeId, action: &Action, progress: &dyn Progress) -> Result<Outcome> {
         let lock = self.lock_ve(id, verb(action), progress)?;
-        // Of what was cut short before.
-        self.tell_of_hooks(id, progress);
         let Some(ve) = self.host.outline(id) else {
             // An interrupted creation or destruction was just ended; then there is nothing to act on.
             lock.retire()?;
@@ -45,7 +43,9 @@ impl Engine {
         let mut reality = self.host.reality(id)?;
         if reality.remains {
             // It ended just now. What is left of it would tell its monitor that it may start it again when we have gone.
-            self.host.clear(&ve)?;
+            let cleared = self.host.clear(&ve);
+            self.tell_of_hooks(id, progress);
+            cleared?;
             reality = self.host.reality(id)?;
         }
         let was = if ve.whole || reality.init.is_some() {
@@ -64,7 +64,7 @@ impl Engine {
                     .note_operation(id, &ve.name, verb(action), done.as_ref().err().or(trouble.as_ref()));
                 let done = match (done, &trouble) {
                     (Err(mut e), Some(also)) => {
-                        e.also.push(chain(also));
+                        e.also.push(whole(also));
                         return Err(e);
                     }
                     (done, _) => done?,
@@ -95,7 +95,7 @@ impl Engine {
     /// Says what scripts have said and which of them failed, without an error.
     pub(crate) fn tell_of_hooks(&self, id: VeId, progress: &dyn Progress) {
         if let Some(e) = self.host.hooks_told(id, &mut |line| progress.note(line)) {
-            progress.note(&chain(&e));
+            progress.note(&whole(&e));
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use hostel_model::id::VeId;
 
 use super::{Engine, Orphan, Silent};
-use crate::error::{Result, chain};
+use crate::error::{Class, Result, whole};
 use crate::host::Host;
 use crate::interrupt;
 use crate::journal::Look;
@@ -168,10 +168,8 @@ impl Engine {
     fn end_operations(&self) -> Result<Vec<Orphan>> {
         let mut ended = Vec::new();
         for (id, mut orphan) in self.unfinished_operations()? {
-            match self.lock_ve(id, "audit", &Silent) {
-                Ok(_) => orphan.fixed = true,
-                Err(e) => orphan.error = Some(chain(&e)),
-            }
+            let recovered = self.lock_and_recover(id, "audit", &Silent).map(drop);
+            orphan.end(self.host.with_hooks_told(id, recovered, &mut |_| ()));
             ended.push(orphan);
         }
         Ok(ended)
@@ -198,10 +196,16 @@ impl Host {
 fn settle(found: Found<'_>, fix: bool) -> Orphan {
     let mut orphan = found.orphan;
     if let (true, Some(remedy)) = (fix, found.remedy) {
-        match remedy() {
-            Ok(()) => orphan.fixed = true,
-            Err(e) => orphan.error = Some(chain(&e)),
-        }
+        orphan.end(remedy());
     }
     orphan
+}
+
+impl Orphan {
+    /// What became of it. A script that fails as it ends something keeps nothing, and isn't run again: nobody but who
+    /// mends this would hear of it.
+    fn end(&mut self, mended: Result<()>) {
+        self.fixed = mended.as_ref().err().is_none_or(|e| e.class == Class::Script);
+        self.error = mended.err().map(|e| whole(&e));
+    }
 }

@@ -264,10 +264,12 @@ impl Host {
                         }
                         if row.problem.is_some() {
                             row.state = State::Broken.to_string();
-                        } else {
-                            row.problem = std::fs::read_to_string(self.dirs.run(state.id).join(TROUBLE)).ok();
                         }
                     }
+                }
+                // Of its last end, also if it runs again since: it may have rebooted.
+                if row.problem.is_none() {
+                    row.problem = std::fs::read_to_string(self.dirs.run(state.id).join(TROUBLE)).ok();
                 }
             }
             Err(e) => row.problem = Some(chain(&e)),

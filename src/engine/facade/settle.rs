@@ -7,7 +7,7 @@ use hostel_model::id::VeId;
 use hostel_system::process::LEFT;
 
 use super::{Engine, Progress};
-use crate::error::{Class, Error, Result, chain};
+use crate::error::{Class, Error, Result, whole};
 use crate::interrupt;
 use crate::lock::{Patience, SETTLE, Subject};
 use crate::op::VeAlone;
@@ -33,11 +33,13 @@ impl Engine {
     /// Clears up after a VE, and starts it again if it asked for a reboot; or ends what a command has left that was
     /// killed while it was at work on a VE that lives.
     pub fn settle(&self, id: VeId, reason: &str, progress: &dyn Progress) -> Result<()> {
-        let result = self.clear_or_restart(id, reason, progress);
+        let done = self.clear_or_restart(id, reason, progress);
+        // With the scripts that failed, though that could keep nothing from being done.
+        let result = self.host.with_hooks_told(id, done, &mut |line| progress.note(line));
         if let Err(e) = &result {
             // Nobody reads what this process says; `status` shows what it leaves here.
             let note = self.host.dirs.run(id).join(TROUBLE);
-            std::fs::write(&note, chain(e))
+            std::fs::write(&note, whole(e))
                 .map_err(|e| Error::new(Class::Failed, format!("cannot write {}", note.display())).because(e))?;
         }
         result
@@ -58,8 +60,7 @@ impl Engine {
         };
         let reality = self.host.reality(id)?;
         if reason == LEFT {
-            let put_right = self.host.recover(id, &self.runner(progress));
-            return put_right.and_then(|()| self.trouble(id, progress));
+            return self.host.recover(id, &self.runner(progress));
         }
         if reality.init.is_some() {
             return Ok(()); // somebody has started it meanwhile
@@ -80,14 +81,7 @@ impl Engine {
         }
         drop(lock);
         self.host.settle_usage(SETTLE, progress);
-        self.trouble(id, progress)
-    }
-
-    /// The scripts that failed though that could keep nothing from being done.
-    fn trouble(&self, id: VeId, progress: &dyn Progress) -> Result<()> {
-        self.host
-            .hooks_told(id, &mut |line| progress.note(line))
-            .map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// Waits until the VE's last start is long enough ago. Without its lock: whoever stops or destroys it meanwhile

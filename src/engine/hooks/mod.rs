@@ -18,9 +18,9 @@ use hostel_model::id::VeId;
 use hostel_model::state::State;
 use hostel_system::file;
 use hostel_system::process::{Bind, Init, Task};
-use hostel_system::scripts::{Bounds, How, Ran};
+use hostel_system::scripts::{Bounds, How, NOTHING, Ran};
 
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Result, chain, whole};
 use crate::host::Host;
 use crate::interrupt;
 use crate::ve::outline::Outline;
@@ -29,6 +29,8 @@ use crate::ve::outline::Outline;
 const SCRIPT_SIZE: usize = 16 << 20;
 /// The most lines of what a script says that a person is told.
 const LINES: usize = 20;
+/// Until what could not be done is tried once more.
+const MOMENT: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 100 });
 /// The search path of a script on the host.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -98,17 +100,21 @@ impl Host {
         if scripts.is_empty() && ended_by.is_empty() || mark.exists() {
             return Ok(());
         }
-        file::write_atomic(&mark, b"", 0o600)?;
+        file::write_atomic(&mark, &NOTHING, 0o600)?;
         if event == Event::Mount {
             self.mounts.stage(&self.dirs.script_root(ve.id))?;
         }
-        self.with_conf(ve, !scripts.is_empty(), || {
-            scripts.iter().try_for_each(|script| {
-                let ran = self.run_on_host(ve, event, script, true)?;
-                notes.extend(lines(script, &ran));
-                outcome(ve, script, &ran)
-            })
-        })
+        if scripts.is_empty() {
+            return Ok(());
+        }
+        self.put_conf(ve)?;
+        let ran = scripts.iter().try_for_each(|script| {
+            let ran = self.run_on_host(ve, event, script, &mark, true)?;
+            notes.extend(lines(script, &ran));
+            outcome(ve, script, &ran)
+        });
+        file::remove_file(&self.dirs.ve_conf(ve.id))?;
+        ran
     }
 
     /// What scripts have mounted for a VE.
@@ -119,25 +125,56 @@ impl Host {
         }
     }
 
-    /// Runs the scripts that end what those of `begun` began, if anything of that is due. All of them run, and one
-    /// that fails keeps nothing from being cleared up: it is told of ([`Self::hooks_told`]).
+    /// Runs the scripts that end what those of `begun` began, if anything of that is due. All of them run, and neither
+    /// one that fails nor what Hostel lacks for running it keeps anything from being cleared up: it is told of
+    /// ([`Self::hooks_told`]).
     pub fn end_hooks(&self, ve: &Outline, begun: Event) -> Result<()> {
         let mark = self.dirs.begun(ve.id, begun);
         let Some(event) = begun.opposite().filter(|_| mark.exists()) else {
             return Ok(());
         };
-        let scripts = self.of(&self.look_for_hooks(ve)?, ve, event);
-        self.with_conf(ve, !scripts.is_empty(), || {
-            scripts.iter().try_for_each(|script| {
-                let ran = self.run_on_host(ve, event, script, false)?;
-                self.note_ran(ve, script, &ran);
-                Ok(())
-            })
-        })?;
+        // What the script of a command that was killed has left working would work beside those that end it.
+        if let Err(e) = self.scripts.end_left(&mark) {
+            let what = "an earlier script may still be at work";
+            self.hooks.say(ve.id, Word::Line(format!("{what}: {}", chain(&e))));
+        }
+        match twice(|| self.look_for_hooks(ve)) {
+            Ok(found) => self.run_ending(ve, event, &self.of(&found, ve, event), &mark),
+            Err(e) => self.hooks.say(ve.id, Word::Trouble(e)),
+        }
         if begun == Event::Mount {
             self.mounts.unstage(&self.dirs.script_root(ve.id))?;
         }
-        Ok(file::remove_file(&mark)?)
+        file::remove_file(&mark)?;
+        // Or a power cut would bring it back, and they ran once more.
+        Ok(file::sync_dir(&self.dirs.ve(ve.id))?)
+    }
+
+    fn run_ending(&self, ve: &Outline, event: Event, scripts: &[PathBuf], mark: &Path) {
+        if scripts.is_empty() {
+            return;
+        }
+        // They run without these if need be: on a full /run, say.
+        let lacks = |what: &str, e: Error| {
+            let line = format!("{event} scripts ran without {what}: {}", chain(&e));
+            self.hooks.say(ve.id, Word::Line(line));
+        };
+        if let Err(e) = self.put_conf(ve) {
+            lacks("VE_CONFFILE", e);
+        }
+        if event == Event::Umount {
+            // It has gone with the host that it ended with.
+            if let Err(e) = self.mounts.stage(&self.dirs.script_root(ve.id)) {
+                lacks("VE_ROOT", e.into());
+            }
+        }
+        for script in scripts {
+            let run = || self.run_on_host(ve, event, script, mark, false);
+            let ran = twice(run).unwrap_or_else(|e| not_run(chain(&e)));
+            self.note_ran(ve, script, &ran);
+        }
+        // What stays is replaced by the next, and goes with the VE.
+        let _ = twice(|| Ok(file::remove_file(&self.dirs.ve_conf(ve.id))?));
     }
 
     /// Has something that scripts have begun not been ended, though the VE is neither running nor mounted?
@@ -173,7 +210,11 @@ impl Host {
     /// The scripts before a stop: whatever they do, the VE is stopped, as what they run is the tenant's. Only a person
     /// who gives up keeps it running. They have until `end`, of the time that the guest has to shut down.
     pub fn stop_hooks(&self, ve: &Outline, init: Init, end: Instant) -> Result<()> {
-        for script in self.of(&self.look_for_hooks(ve)?, ve, Event::Stop) {
+        let found = twice(|| self.look_for_hooks(ve)).unwrap_or_else(|e| {
+            self.hooks.say(ve.id, Word::Trouble(e));
+            Found::default()
+        });
+        for script in self.of(&found, ve, Event::Stop) {
             let ran = match self.run_inside(
                 ve,
                 Event::Stop,
@@ -182,7 +223,7 @@ impl Host {
                 end.saturating_duration_since(Instant::now()),
             ) {
                 Ok(ran) => ran,
-                Err(e) => not_run(crate::error::chain(&e)),
+                Err(e) => not_run(chain(&e)),
             };
             if ran.how == How::Interrupted {
                 return outcome(ve, &script, &ran);
@@ -209,28 +250,51 @@ impl Host {
             match (word, &mut trouble) {
                 (Word::Line(line), _) => tell(&line),
                 (Word::Trouble(e), None) => trouble = Some(e),
-                (Word::Trouble(e), Some(first)) => first.also.push(crate::error::chain(&e)),
+                (Word::Trouble(e), Some(first)) => first.also.push(chain(&e)),
             }
         }
         trouble
     }
 
-    fn run_on_host(&self, ve: &Outline, event: Event, script: &Path, may_be_given_up: bool) -> Result<Ran> {
-        if let Some(why) = self.scripts.unfit(script)? {
-            return Ok(not_run(why));
+    /// How something ended that may have run scripts, with those of them that failed.
+    pub fn with_hooks_told(&self, id: VeId, done: Result<()>, tell: &mut dyn FnMut(&str)) -> Result<()> {
+        match (done, self.hooks_told(id, tell)) {
+            (Err(mut e), Some(trouble)) => {
+                e.also.push(whole(&trouble));
+                Err(e)
+            }
+            (Ok(()), Some(trouble)) => Err(trouble),
+            (done, None) => done,
         }
+    }
+
+    fn run_on_host(
+        &self,
+        ve: &Outline,
+        event: Event,
+        script: &Path,
+        mark: &Path,
+        may_be_given_up: bool,
+    ) -> Result<Ran> {
+        let script = match self.scripts.judge(script)? {
+            Ok(script) => script,
+            Err(why) => return Ok(not_run(why)),
+        };
         let bounds = Bounds {
             patience: self.config.hook_timeout.duration(),
             interrupted: may_be_given_up.then(interrupt::flag),
         };
-        Ok(self.scripts.run(script, &self.hook_environment(ve, event), bounds)?)
+        Ok(self
+            .scripts
+            .run(&script, &self.hook_environment(ve, event), mark, bounds)?)
     }
 
     fn run_inside(&self, ve: &Outline, event: Event, init: Init, script: &Path, most: Duration) -> Result<Ran> {
-        if let Some(why) = self.scripts.unfit(script)? {
-            return Ok(not_run(why));
-        }
-        let content = self.scripts.read(script)?;
+        let real = match self.scripts.judge(script)? {
+            Ok(real) => real,
+            Err(why) => return Ok(not_run(why)),
+        };
+        let content = self.scripts.read(&real)?;
         if content.len() > SCRIPT_SIZE {
             return Ok(not_run("it is too large for a script".into()));
         }
@@ -269,18 +333,19 @@ impl Host {
         env.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
-    /// With VE_CONFFILE in its place, if it is needed.
-    fn with_conf(&self, ve: &Outline, needed: bool, act: impl FnOnce() -> Result<()>) -> Result<()> {
-        if !needed {
-            return act();
-        }
-        let conf = self.dirs.ve_conf(ve.id);
+    /// Puts VE_CONFFILE in its place.
+    fn put_conf(&self, ve: &Outline) -> Result<()> {
         file::make_dir(&self.dirs.run(ve.id))?;
-        file::replace(&conf, self.conf_text(ve).as_bytes())?;
-        let done = act();
-        file::remove_file(&conf)?;
-        done
+        Ok(file::replace(&self.dirs.ve_conf(ve.id), self.conf_text(ve).as_bytes())?)
     }
+}
+
+/// Once more after a moment: what this host lacks now, processes or descriptors, it may have then.
+fn twice<T>(act: impl Fn() -> Result<T>) -> Result<T> {
+    act().or_else(|_| {
+        std::thread::sleep(MOMENT);
+        act()
+    })
 }
 
 fn file_name(script: &Path) -> String {

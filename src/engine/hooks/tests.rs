@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hostel_model::request::{Action, StartOptions};
+use hostel_model::request::{Action, StartOptions, VeRef};
 
 use super::*;
 use crate::facade::Silent;
@@ -212,6 +212,55 @@ fn one_that_fails_at_the_end_keeps_nothing() {
     }
 }
 
+/// What Hostel lacks for running one is told, and the rest goes on.
+#[test]
+fn one_that_cannot_be_begun_at_the_end_keeps_nothing() {
+    let left = |host: &Host| {
+        let all = inventory(host).into_iter();
+        all.filter(|line| !line.starts_with("script ")).collect::<Vec<_>>()
+    };
+    for method in ["find", "judge", "run", "end_left"] {
+        let host = with(made(&[]), &ALL);
+        // Its first life leaves a word in its record.
+        act(&host, start()).unwrap();
+        act(&host, STOP).unwrap();
+        let before = left(&host);
+        act(&host, start()).unwrap();
+        fakes(&host).scripts.fail_method(Some(method));
+        let notes = Heard::default();
+        let done = engine(&host).act(id(101), &STOP, &notes);
+        let notes = notes.notes();
+        match method {
+            "end_left" => {
+                done.unwrap();
+                assert!(notes.iter().any(|n| n.contains("may still be at work")), "{notes:?}");
+            }
+            _ => assert_eq!(
+                done.unwrap_err().class,
+                if method == "find" { Class::Failed } else { Class::Script }
+            ),
+        }
+        assert!(host.reality(id(101)).unwrap().init.is_none() && !host.owes_hooks(id(101)));
+        assert_eq!(left(&host), before, "{method}");
+        fakes(&host).scripts.fail_method(None);
+        let ran_so_far = ran(&host);
+        engine(&again(&host)).lock_ve(id(101), "set", &Silent).unwrap();
+        assert_eq!(ran(&host), ran_so_far, "{method}: once is enough");
+    }
+    // Nor does what they are told of the VE, for which there is no room.
+    let host = with(made(&[]), &ALL);
+    act(&host, start()).unwrap();
+    std::fs::create_dir(host.dirs.ve_conf(id(101))).unwrap();
+    let notes = Heard::default();
+    engine(&host).act(id(101), &STOP, &notes).unwrap();
+    assert!(
+        notes.notes().iter().any(|n| n.contains("without VE_CONFFILE")),
+        "{:?}",
+        notes.notes()
+    );
+    assert_eq!(ran(&host)[2..], ["all.umount", "all.postumount"]);
+}
+
 /// The host goes down, and a script fails when its VE is suspended already: it goes on with the host's boot all the same.
 #[test]
 fn one_that_fails_at_the_hosts_end_does_not_keep_a_suspended_ve_from_its_boot() {
@@ -237,8 +286,8 @@ fn a_script_that_fails_inside_does_not_keep_it_running() {
     assert!(host.reality(id(101)).unwrap().init.is_none());
 }
 
-#[test]
-fn what_is_due_after_the_hosts_end_runs_before_anything_else() {
+/// Its VE ran when the host went down.
+fn after_the_hosts_end() -> Arc<Host> {
     let host = with(made(&[]), &ALL);
     act(&host, start()).unwrap();
     fakes(&host).guests.halt(101);
@@ -246,9 +295,79 @@ fn what_is_due_after_the_hosts_end_runs_before_anything_else() {
     std::fs::remove_dir_all(host.dirs.run(id(101))).unwrap();
     host.cgroups.remove(id(101), std::time::Duration::ZERO).unwrap();
     assert!(host.owes_hooks(id(101)));
+    host
+}
+
+/// Whoever runs it tells that it failed, whatever he came for.
+#[test]
+fn one_that_fails_after_the_hosts_end_is_told_by_whoever_runs_it() {
+    let failed = |host: &Host| fakes(host).scripts.put(&path(host, "all.umount"), How::Code(7));
+    let host = after_the_hosts_end();
+    failed(&host);
+    let notes = Heard::default();
+    engine(&again(&host)).lock_ve(id(101), "set", &notes).unwrap();
+    let notes = notes.notes();
+    assert!(
+        notes
+            .iter()
+            .any(|n| n.contains("all.umount failed for web1: it ended with code 7")),
+        "{notes:?}"
+    );
+    let host = after_the_hosts_end();
+    failed(&host);
+    let found = engine(&again(&host)).audit(true).unwrap();
+    let scripts = found.iter().find(|orphan| orphan.kind == "scripts").unwrap();
+    assert!(
+        scripts.fixed && scripts.error.as_ref().unwrap().contains("it ended with code 7"),
+        "{scripts:?}"
+    );
+    assert!(!host.owes_hooks(id(101)));
+}
+
+/// Nobody is there to be told when it reboots from inside: its status tells, though it runs again.
+#[test]
+fn one_that_fails_at_a_reboot_from_inside_is_told_by_its_status() {
+    let ended = || {
+        let host = with(made(&[]), &ALL);
+        act(&host, start()).unwrap();
+        fakes(&host).guests.halt(101);
+        fakes(&host).scripts.put(&path(&host, "all.umount"), How::Code(7));
+        host
+    };
+    let told = |host: &Arc<Host>| {
+        let status = engine(host).status(&VeRef::Id(id(101))).unwrap();
+        (status.state, status.problem.unwrap_or_default())
+    };
+    let host = ended();
+    engine(&again(&host)).settle(id(101), "reboot", &Silent).unwrap_err();
+    let (state, problem) = told(&host);
+    assert!(state == "running" && problem.contains("all.umount failed"), "{problem}");
+    // Also beside why it doesn't run again.
+    let host = ended();
+    fakes(&host).scripts.put(&path(&host, "all.premount"), How::Code(3));
+    let error = engine(&again(&host)).settle(id(101), "reboot", &Silent).unwrap_err();
+    assert!(error.message.contains("all.premount"), "{error:?}");
+    let (state, problem) = told(&host);
+    assert!(state == "stopped" && problem.contains("all.umount"), "{problem}");
+}
+
+#[test]
+fn what_is_due_after_the_hosts_end_runs_before_anything_else() {
+    let host = after_the_hosts_end();
     let found = engine(&host).audit(false).unwrap();
     assert!(found.iter().any(|orphan| orphan.kind == "scripts"), "{found:?}");
+    let staged = || {
+        fakes(&host)
+            .mounts
+            .calls()
+            .iter()
+            .filter(|call| call.starts_with("stage "))
+            .count()
+    };
+    let before = staged();
     act(&again(&host), start()).unwrap();
+    // Its umount found VE_ROOT, though that had gone with the host, and its mount found it anew.
+    assert_eq!(staged(), before + 2);
     let once = ["all.premount", "all.mount", "all.umount", "all.postumount"];
     assert_eq!(ran(&host), [&once[..], &once[..2]].concat());
 }

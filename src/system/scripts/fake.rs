@@ -67,13 +67,13 @@ impl Scripts for FakeScripts {
         Ok(all.filter(|path| state.files.contains_key(path)).collect())
     }
 
-    fn unfit(&self, script: &Path) -> Result<Option<String>> {
+    fn judge(&self, script: &Path) -> Result<std::result::Result<PathBuf, String>> {
         let mut state = self.state();
-        state.calls.note("unfit", script.display())?;
-        Ok(state
-            .unfit
-            .contains(script)
-            .then(|| "others than root may write it".into()))
+        state.calls.note("judge", script.display())?;
+        Ok(match state.unfit.contains(script) {
+            true => Err("others than root may write it".into()),
+            false => Ok(script.to_owned()),
+        })
     }
 
     fn read(&self, script: &Path) -> Result<Vec<u8>> {
@@ -82,7 +82,7 @@ impl Scripts for FakeScripts {
     }
 
     /// Beginning what has begun and not ended is an error.
-    fn run(&self, script: &Path, env: &[(String, String)], _: Bounds<'_>) -> Result<Ran> {
+    fn run(&self, script: &Path, env: &[(String, String)], _: &Path, _: Bounds<'_>) -> Result<Ran> {
         let mut state = self.state();
         let name = script.file_name().unwrap_or_default().to_string_lossy().into_owned();
         state.calls.note("run", &name)?;
@@ -106,5 +106,8 @@ impl Scripts for FakeScripts {
             how,
             said: format!("{name} ran\n").into_bytes(),
         })
+    }
+    fn end_left(&self, _: &Path) -> Result<()> {
+        self.state().calls.note("end_left", "")
     }
 }

@@ -1,6 +1,7 @@
 //! Scripts of the host's owner: finding them, seeing that nobody else could have written them, running them on the host.
 
 mod fake;
+mod note;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use crate::{Error, Kind, Result};
 
 pub use fake::FakeScripts;
+pub use note::NOTHING;
 pub(crate) use run::{LETTING_GO, Listening, ends_within, left};
 
 /// The most that is kept of what a script says; the rest of it is passed over.
@@ -70,13 +72,17 @@ pub struct Bounds<'a> {
 pub trait Scripts: Send + Sync + Debug {
     /// Those of these files that are there, in this order; the names of each directory in one look.
     fn find(&self, places: &[(PathBuf, Vec<String>)]) -> Result<Vec<PathBuf>>;
-    /// Why a script may not be run: who else could have written it, or that it isn't meant to be.
-    fn unfit(&self, script: &Path) -> Result<Option<String>>;
+    /// By which path a script is to be run, with no link in it that could lead elsewhere by then; or why it may not be:
+    /// who else could have written it, or that it isn't meant to be.
+    fn judge(&self, script: &Path) -> Result<std::result::Result<PathBuf, String>>;
     /// What it holds.
     fn read(&self, script: &Path) -> Result<Vec<u8>>;
-    /// Runs it on the host, with this environment and no other, in a process group of its own, which at the end of the
-    /// patience is killed. It inherits no descriptor but its standard streams.
-    fn run(&self, script: &Path, env: &[(String, String)], bounds: Bounds<'_>) -> Result<Ran>;
+    /// Runs it on the host, with this environment and no other, in a session of its own, whose first process group is
+    /// killed at the end of the patience. It inherits no descriptor but its standard streams. As long as it runs `note`,
+    /// a file that held [`NOTHING`], says which process it is; where that can't be written it runs all the same.
+    fn run(&self, script: &Path, env: &[(String, String)], note: &Path, bounds: Bounds<'_>) -> Result<Ran>;
+    /// Kills what is left of the script that a note names, with its process group: whoever ran it was killed meanwhile.
+    fn end_left(&self, note: &Path) -> Result<()>;
 }
 
 /// Real ones.
@@ -104,35 +110,44 @@ impl Scripts for HostScripts {
         Ok(found)
     }
 
-    fn unfit(&self, script: &Path) -> Result<Option<String>> {
+    fn judge(&self, script: &Path) -> Result<std::result::Result<PathBuf, String>> {
         let look = |path: &Path| std::fs::symlink_metadata(path).map_err(|e| Error::os("look at", path.display(), e));
         let file = look(script)?;
         if !file.is_file() {
-            return Ok(Some("it is not a plain file".into()));
+            return Ok(Err("it is not a plain file".into()));
         }
         if let Some(who) = open_to_others(&file) {
-            return Ok(Some(who.to_owned()));
+            return Ok(Err(who.to_owned()));
         }
         if file.mode() & 0o100 == 0 {
-            return Ok(Some("it is not executable".into()));
+            return Ok(Err("it is not executable".into()));
         }
-        // Whoever may rename in a directory may put another file in this one's place.
-        for directory in script.ancestors().skip(1) {
+        let real = std::fs::canonicalize(script).map_err(|e| Error::os("find", script.display(), e))?;
+        // Whoever may rename in a directory may put another file in this one's place, or another link in a link's.
+        for directory in script
+            .ancestors()
+            .chain(real.ancestors())
+            .filter(|p| *p != script && *p != real)
+        {
             let held = std::fs::metadata(directory).map_err(|e| Error::os("look at", directory.display(), e))?;
             let sticky = held.mode() & 0o1000 != 0 && held.uid() == 0;
             if let Some(who) = open_to_others(&held).filter(|_| !sticky) {
-                return Ok(Some(format!("of its directory {}: {who}", directory.display())));
+                return Ok(Err(format!("of its directory {}: {who}", directory.display())));
             }
         }
-        Ok(None)
+        Ok(Ok(real))
     }
 
     fn read(&self, script: &Path) -> Result<Vec<u8>> {
         std::fs::read(script).map_err(|e| Error::os("read", script.display(), e))
     }
 
-    fn run(&self, script: &Path, env: &[(String, String)], bounds: Bounds<'_>) -> Result<Ran> {
-        run::on_host(script, env, bounds)
+    fn run(&self, script: &Path, env: &[(String, String)], note: &Path, bounds: Bounds<'_>) -> Result<Ran> {
+        run::on_host(script, env, note, bounds)
+    }
+
+    fn end_left(&self, note: &Path) -> Result<()> {
+        note::end_left(note)
     }
 }
 

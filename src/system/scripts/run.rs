@@ -6,12 +6,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use super::note::Note;
 use super::{Bounds, How, MOST_SAID, Ran, not_run};
 use crate::{Error, Result};
 
@@ -115,7 +117,7 @@ pub(crate) fn left(bounds: Bounds<'_>, end: Instant) -> std::result::Result<Dura
 }
 
 /// See [`super::Scripts::run`].
-pub(super) fn on_host(script: &Path, env: &[(String, String)], bounds: Bounds<'_>) -> Result<Ran> {
+pub(super) fn on_host(script: &Path, env: &[(String, String)], note: &Path, bounds: Bounds<'_>) -> Result<Ran> {
     let fail = |e: io::Error| Error::os("run", script.display(), e);
     let (ours, theirs) = io::pipe().map_err(fail)?;
     let mut listening = Listening::to(ours).map_err(fail)?;
@@ -127,25 +129,40 @@ pub(super) fn on_host(script: &Path, env: &[(String, String)], bounds: Bounds<'_
         .current_dir("/")
         .stdin(Stdio::from(nothing))
         .stdout(Stdio::from(theirs.try_clone().map_err(fail)?))
-        .stderr(Stdio::from(theirs))
-        .process_group(0);
-    // SAFETY: between fork and exec only close_range, sigaction, sigprocmask and prctl are called, which allocate
-    // nothing and take no lock.
-    unsafe { command.pre_exec(alone) };
+        .stderr(Stdio::from(theirs));
+    // A disk that fails must not keep it from running.
+    let note = Note::open(note).ok().map(Arc::new);
+    let signed = note.clone();
+    // SAFETY: between fork and exec only close_range, sigaction, sigprocmask, prctl, setsid, and open, read and write of
+    // the note are called, which allocate nothing and take no lock.
+    unsafe {
+        command.pre_exec(move || {
+            alone()?;
+            let _ = signed.as_ref().map(|note| note.sign());
+            Ok(())
+        })
+    };
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(e) => return not_run(script.display(), e),
     };
     drop(command); // with our copies of the pipe's other end
-    let how = wait(&mut child, &mut listening, bounds).map_err(fail)?;
+    let how = wait(&mut child, &mut listening, bounds).map_err(|e| {
+        // Nobody waits for it any more, and it must not work on unseen. Its number is still its own.
+        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
+        fail(e)
+    })?;
+    let _ = note.map(|note| note.clear());
     Ok(Ran {
         how,
         said: listening.finish(),
     })
 }
 
-/// In the child: nothing of ours stays open, signals are as they are by default, and it doesn't outlive us.
+/// In the child: nothing of ours stays open, signals are as they are by default, and it doesn't outlive us. Without a
+/// terminal: who asks a person there, as ssh does, would be stopped, and stand until its time is over.
 fn alone() -> io::Result<()> {
+    rustix::process::setsid()?;
     hostel_monitor::sys::close_from(3, true)?;
     hostel_monitor::sys::restore_signals()?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;

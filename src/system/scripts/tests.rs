@@ -1,4 +1,6 @@
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -25,7 +27,7 @@ fn run(script: &Path, patience: u64) -> Ran {
         patience: Duration::from_secs(patience),
         interrupted: None,
     };
-    HostScripts.run(script, &env, bounds).unwrap()
+    HostScripts.run(script, &env, Path::new("/none"), bounds).unwrap()
 }
 
 fn said(ran: &Ran) -> &str {
@@ -50,7 +52,7 @@ fn only_what_is_there_is_found_in_order() {
 fn what_others_could_have_written_is_unfit() {
     let dir = place();
     let path = script(dir.path(), "all.mount", "");
-    let why = |path: &Path| HostScripts.unfit(path).unwrap();
+    let why = |path: &Path| HostScripts.judge(path).unwrap().err();
     let chmod = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     assert_eq!(why(&path), None);
     for (mode, word) in [(0o775, "others"), (0o757, "others"), (0o644, "executable")] {
@@ -133,7 +135,10 @@ fn a_person_may_give_it_up() {
             patience: Duration::from_secs(50),
             interrupted: Some(&flag),
         };
-        assert_eq!(HostScripts.run(&script, &[], bounds).unwrap().how, How::Interrupted);
+        assert_eq!(
+            HostScripts.run(&script, &[], Path::new("/none"), bounds).unwrap().how,
+            How::Interrupted
+        );
     });
 }
 
@@ -151,4 +156,78 @@ fn what_cannot_be_run_is_told() {
     std::fs::write(&path, "#!/no/such/interpreter\n").unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     assert!(matches!(run(&path, 5).how, How::NotRun(_)));
+}
+
+/// A directory of root's in one that isn't: whoever owns that may put another in its place.
+#[test]
+fn a_link_to_where_others_may_rename_is_unfit() {
+    let dir = place();
+    let home = dir.path().join("home");
+    std::fs::create_dir_all(home.join("hooks")).unwrap();
+    let path = script(&home.join("hooks"), "all.mount", "");
+    let link = dir.path().join("hooks");
+    symlink(home.join("hooks"), &link).unwrap();
+    let real = std::fs::canonicalize(&path).unwrap();
+    assert_eq!(HostScripts.judge(&link.join("all.mount")).unwrap(), Ok(real));
+    std::os::unix::fs::chown(&home, Some(1), None).unwrap();
+    let why = HostScripts.judge(&link.join("all.mount")).unwrap().unwrap_err();
+    assert!(why.contains("/home: it does not belong to root"), "{why}");
+}
+
+#[test]
+fn it_has_no_terminal_and_is_noted_as_long_as_it_runs() {
+    let dir = place();
+    let note = dir.path().join("note");
+    std::fs::write(&note, NOTHING).unwrap();
+    let text = "echo $$ $(cut -d' ' -f6 /proc/$$/stat) $(tail -n +2 $NOTE | cut -d' ' -f1)";
+    let env = [("NOTE".to_owned(), note.display().to_string())];
+    let bounds = Bounds {
+        patience: Duration::from_secs(20),
+        interrupted: None,
+    };
+    let ran = HostScripts
+        .run(&script(dir.path(), "x", text), &env, &note, bounds)
+        .unwrap();
+    let numbers: Vec<&str> = said(&ran).split_whitespace().collect();
+    // Of itself, of its session, and of whom the note names.
+    assert!(
+        numbers.len() == 3 && numbers.iter().all(|n| *n == numbers[0]),
+        "{ran:?}"
+    );
+    assert_eq!(std::fs::read(&note).unwrap(), NOTHING);
+}
+
+/// Its caller was killed, and it with him; but not what it had begun.
+#[test]
+fn what_is_left_of_one_is_ended_and_nobody_else() {
+    let dir = place();
+    let note = dir.path().join("note");
+    let mut leader = std::process::Command::new("sh")
+        .args(["-c", "sleep 300 & echo $! && exec sleep 300"])
+        .process_group(0)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(leader.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let left: u32 = line.trim().parse().unwrap();
+    let lives = || std::fs::read_to_string(format!("/proc/{left}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", leader.id())).unwrap();
+    let boot = crate::process::boot_id(Path::new("/proc")).unwrap();
+    let end_left = |text: String| {
+        std::fs::write(&note, text).unwrap();
+        HostScripts.end_left(&note).unwrap();
+    };
+    let began = hostel_monitor::identity::start_time(&stat).unwrap().to_string();
+    end_left(format!("another boot\n{stat}"));
+    end_left(format!("{boot}\n{}", stat.replace(&began, "1")));
+    end_left(String::from_utf8(NOTHING.to_vec()).unwrap());
+    assert!(lives());
+    leader.kill().unwrap();
+    leader.wait().unwrap();
+    assert!(lives());
+    end_left(format!("{boot}\n{stat}"));
+    assert!(!lives());
 }

@@ -112,10 +112,11 @@ impl Host {
                     "its scripts of umount or postumount have not run since it ended; its next start runs them first";
                 found.add("scripts", format!("of VE {id}"), why, move || {
                     let _lock = self.lock_idle(id)?;
-                    match self.outline(id).filter(|_| self.owes_hooks(id)) {
-                        Some(ve) => self.clear(&ve),
-                        None => Ok(()),
-                    }
+                    let Some(ve) = self.outline(id).filter(|_| self.owes_hooks(id)) else {
+                        return Ok(());
+                    };
+                    let cleared = self.clear(&ve);
+                    self.with_hooks_told(id, cleared, &mut |_| ())
                 });
             }
         }

@@ -29,7 +29,7 @@ impl Audit {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
         let orphans = context.engine()?.audit(self.fix)?;
-        let clean = orphans.iter().all(|o| o.fixed);
+        let clean = orphans.iter().all(|o| o.fixed && o.error.is_none());
         if self.json.json {
             context.print_json(&orphans)?;
         } else if orphans.is_empty() {
@@ -60,11 +60,9 @@ pub fn table(orphans: &[Orphan], fix: bool) -> Table {
             .map(|t| t.as_str().into())
             .into();
         if fix {
-            let kept = orphan
-                .error
-                .as_ref()
-                .map_or("kept".to_owned(), |e| format!("kept: {e}"));
-            row.push(if orphan.fixed { "removed".into() } else { kept.into() });
+            let became = if orphan.fixed { "removed" } else { "kept" };
+            let told = orphan.error.as_ref().map(|e| format!("{became}: {e}"));
+            row.push(told.unwrap_or_else(|| became.to_owned()).into());
         }
         table.row(row);
     }
