@@ -124,13 +124,19 @@ fn a_panel_sells_a_container_and_ends_it() {
     p.ok("set 101 --disabled yes --save");
     p.ok("stop 101 --fast");
     assert_eq!(p.status(101), "exist unmounted down");
-    p.ends(105, "start 101");
+    for start in ["start 101", "restart 101", "restart 101 --wait"] {
+        p.ends(105, start);
+    }
     p.h.fails(4, &["start", "101"]);
+    p.h.fails(4, &["restart", "101"]);
     let boot = p.h.run(&["boot"]);
     assert!(boot.err.contains("disabled"), "{boot:?}");
     assert_eq!(p.h.state("101"), "stopped");
     p.ok("start 101 --force");
     p.ends(32, "destroy 101");
+    // What couldn't be started again is not stopped.
+    p.ends(105, "restart 101");
+    assert_eq!(p.status(101), "exist mounted running");
     p.ok("stop 101");
     p.ok("set 101 --disabled no --save");
     p.ok("start 101");
@@ -184,6 +190,13 @@ fn commands_inside_end_as_scripts_expect() {
     // Also of one that is stopped, and it is stopped again.
     assert!(p.ends(4, &format!("runscript 101 {script} y")).contains("I am ct101 y"));
     assert_eq!(p.status(101), "exist unmounted down");
+    p.ok("mount 101");
+    p.ends(4, &format!("runscript 101 {script} z"));
+    p.ok("mount 101");
+    p.ok("set 101 --userpasswd daemon:secret");
+    p.ends(21, "set 101 --userpasswd root:");
+    p.ok("start 101");
+    p.ok("exec2 101 'grep ^daemon:.6 /etc/shadow'");
 }
 
 /// What libvirt's driver asks, in its order.
@@ -332,6 +345,33 @@ fn addresses_that_are_added_at_once_are_all_there() {
     assert!((71..75).all(|n| conf.contains(&format!("10.77.0.{n}"))), "{conf}");
 }
 
+/// Addresses that were saved by others and wait for a start are kept by who adds one, and can be taken away.
+#[test]
+fn addresses_that_wait_are_not_lost() {
+    let p = Panel::new();
+    p.ok("create 127 --ostemplate busybox --ipadd 10.77.0.80");
+    p.ok("start 127");
+    let file = "etc/ve/ct127.toml";
+    let by_hand =
+        p.h.read(file)
+            .replace("10.77.0.80\"", "10.77.0.80\", \"10.77.0.81\", \"10.77.0.82\"");
+    p.h.write(file, &by_hand);
+    p.ok("set 127 --ipadd 10.77.0.83 --ipdel 10.77.0.82");
+    let inside = p.ok("exec2 127 ip addr");
+    let told = p.conf(127);
+    for n in [80, 81, 83] {
+        let address = format!("10.77.0.{n}");
+        assert!(
+            inside.contains(&address) && told.contains(&address),
+            "{n}: {inside}\n{told}"
+        );
+    }
+    assert!(
+        !inside.contains("10.77.0.82") && !told.contains("10.77.0.82"),
+        "{inside}\n{told}"
+    );
+}
+
 #[test]
 fn a_host_without_hostel_is_code_10() {
     let p = Panel::new();
@@ -391,7 +431,7 @@ fn states_are_told_by_code() {
 fn what_runs_is_saved_and_goes_on() {
     let Some(h) = House::with_criu() else { return };
     let p = Panel::of(h);
-    p.ok("create 140 --ostemplate busybox");
+    p.ok("create 140 --ostemplate busybox --ipadd 10.77.0.90");
     p.ok("start 140 --wait");
     p.ok("exec2 140 'echo kept > /run/mark'");
     p.ok("chkpnt 140");
@@ -403,4 +443,19 @@ fn what_runs_is_saved_and_goes_on() {
     p.ok("start 140");
     assert_eq!(p.ok("exec2 140 cat /run/mark"), "kept");
     p.ends(21, "suspend 140 --dumpfile /tmp/x");
+    // Nothing is done in it while it is suspended that would end what was saved.
+    p.ok("suspend 140");
+    p.h.write("setup.sh", "true\n");
+    let script = p.h.dir.join("setup.sh").display().to_string();
+    p.ends(31, &format!("runscript 140 {script}"));
+    p.ends(31, "set 140 --userpasswd daemon:secret --onboot yes");
+    p.ok("set 140 --userpasswd root:secret");
+    assert!(p.conf(140).contains("ONBOOT=\"no\""));
+    // An address that was given to it meanwhile is not lost by the next one.
+    p.ok("set 140 --ipadd 10.77.0.91 --save");
+    p.ok("resume 140");
+    assert_eq!(p.ok("exec2 140 cat /run/mark"), "kept");
+    p.ok("set 140 --ipadd 10.77.0.92 --save");
+    let inside = p.ok("exec2 140 ip addr");
+    assert!((90..93).all(|n| inside.contains(&format!("10.77.0.{n}"))), "{inside}");
 }

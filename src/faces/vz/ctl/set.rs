@@ -10,7 +10,7 @@ use hostel_model::request::{Action, Exec, StartOptions, VeRef};
 use hostel_model::state::State;
 
 use super::create::free_name;
-use super::inside::while_running;
+use super::inside::{refuse_suspended, while_running};
 use super::life::is;
 use super::{Call, Done, Failure, by_id, exit, said};
 use crate::cli::secret;
@@ -73,6 +73,10 @@ fn change(call: &Call<'_>, ve: &VeStatus) -> Result<Changed, Failure> {
     let (mut made, mut saved, mut refused) = (Translation::default(), false, None);
     let mut make = || {
         let settings = translation(call, &by_ref).and_then(|translated| {
+            if translated.passwords.iter().any(|p| p.user != "root") {
+                // Known before anything is changed, so that nothing is.
+                refuse_suspended(ve)?;
+            }
             let mut settings = translated.settings.clone();
             settings.extend(renamed(call, ve, &translated)?);
             made = translated;
@@ -116,6 +120,7 @@ fn translation(call: &Call<'_>, ve: &VeRef) -> Result<Translation, Failure> {
         interfaces: call.house.interfaces(ve)?,
         networks: &networks,
         default_network: call.house.default_network(),
+        no_io_weight: call.house.no_io_weight(),
     };
     translate(&call.given(), &around).map_err(|e| Failure::Said(e.code, e.message))
 }
@@ -195,10 +200,11 @@ pub fn passwords(call: &Call<'_>, made: &Translation) -> Result<(), Failure> {
     for password in made.passwords.iter().filter(|p| !running && p.user == "root") {
         let settings = [("guest.password_hash".to_owned(), hash(password)?)];
         call.house.set(&by_id(&ve), &settings, call.voice).map_err(failed)?;
-        call.line(&format!(
-            "Container {}: root has the password from its next start on",
-            ve.id
-        ));
+        let from = match is(&ve, State::Suspended) {
+            true => "when it has been stopped and started; a resume is not enough",
+            false => "from its next start on",
+        };
+        call.line(&format!("Container {}: root has the password {from}", ve.id));
     }
     let inside: Vec<&Password> = made.passwords.iter().filter(|p| running || p.user != "root").collect();
     if inside.is_empty() {

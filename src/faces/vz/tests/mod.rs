@@ -37,6 +37,8 @@ pub struct Fake {
     pub ends_with: RefCell<u8>,
     /// What stands in the way of the next request that changes something.
     pub refuses: RefCell<Option<Class>>,
+    /// Why it can't hold weights of disk bandwidth.
+    pub no_io_weight: RefCell<Option<String>>,
 }
 
 pub type Shared = Rc<Fake>;
@@ -191,6 +193,9 @@ impl House for Shared {
     fn default_network(&self) -> Option<NetworkName> {
         Some("public".parse().unwrap())
     }
+    fn no_io_weight(&self) -> Option<String> {
+        self.no_io_weight.borrow().clone()
+    }
     fn templates(&self) -> Result<Vec<String>> {
         Ok(vec!["tiny".to_owned()])
     }
@@ -279,7 +284,10 @@ impl House for Shared {
         let disabled = catalog().resolve(&self.definition_of(id)).unwrap().disabled;
         match judge(was, action) {
             Err(refusal) => Err(Error::new(Class::Refused, refusal.to_string())),
-            Ok(_) if disabled && matches!(action, Action::Start(o) if !o.disabled_too) => {
+            Ok(_)
+                if disabled
+                    && matches!(action, Action::Start(o) | Action::Restart { start: o, .. } if !o.disabled_too) =>
+            {
                 Err(Error::new(Class::Refused, "it is disabled"))
             }
             Ok(Transition::AlreadyDone(why)) => Ok(outcome(why, false)),
