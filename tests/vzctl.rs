@@ -124,6 +124,8 @@ fn a_panel_sells_a_container_and_ends_it() {
     p.ok("set 101 --disabled yes --save");
     p.ok("stop 101 --fast");
     assert_eq!(p.status(101), "exist unmounted down");
+    // Its monitor may be clearing up after it yet.
+    p.h.until("nobody holds it", 20, || p.run("start 101").code != 9);
     for start in ["start 101", "restart 101", "restart 101 --wait"] {
         p.ends(105, start);
     }
@@ -279,6 +281,13 @@ fn an_option_at_a_time() {
     assert!(told.contains("hostname") && told.contains("next start"), "{told}");
     p.ok("set 120 --hostname third --setmode restart --save");
     assert_eq!(p.ok("exec2 120 hostname"), "third");
+    // Also what an earlier command has left waiting; and only then.
+    p.ok("set 120 --hostname fourth --save");
+    p.ok("set 120 --onboot yes --setmode restart --save");
+    assert_eq!(p.ok("exec2 120 hostname"), "fourth");
+    p.ok("exec2 120 touch /run/mark");
+    p.ok("set 120 --onboot no --setmode restart --save");
+    p.ok("exec2 120 test -e /run/mark");
     p.ok("set 120 --userpasswd root:first");
     let shadow = || p.ok("exec2 120 'grep ^root: /etc/shadow'");
     let first = shadow();
@@ -372,6 +381,32 @@ fn addresses_that_wait_are_not_lost() {
     );
 }
 
+/// A switch that is closed for the next start does not keep what runs from being suspended and going on.
+#[test]
+fn what_was_open_when_it_was_suspended_is_open_when_it_goes_on() {
+    let Some(h) = House::with_criu() else { return };
+    let p = Panel::of(h);
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        println!("skipped because this host has no /dev/net/tun");
+        return;
+    }
+    let plan = p.h.read("etc/plans/test.toml");
+    p.h.write("etc/plans/vpn.toml", &format!("{plan}[features]\ntun = true\n"));
+    p.ok("create 141 --ostemplate busybox --config vpn");
+    p.ok("start 141 --wait");
+    p.ok("exec2 141 touch /run/mark");
+    // While it runs, and while it is suspended; after a resume as after a start.
+    p.ok("set 141 --devnodes net/tun:none --save");
+    for _ in 0..2 {
+        p.ok("suspend 141");
+        p.ok("set 141 --devnodes net/tun:none --save");
+        p.ok("resume 141");
+        p.ok("exec2 141 'test -e /run/mark && test -c /dev/net/tun'");
+    }
+    p.ok("set 141 --onboot no --setmode restart --save");
+    p.ends(1, "exec2 141 test -c /dev/net/tun");
+}
+
 #[test]
 fn a_host_without_hostel_is_code_10() {
     let p = Panel::new();
@@ -452,7 +487,8 @@ fn what_runs_is_saved_and_goes_on() {
     p.ok("set 140 --userpasswd root:secret");
     assert!(p.conf(140).contains("ONBOOT=\"no\""));
     // An address that was given to it meanwhile is not lost by the next one.
-    p.ok("set 140 --ipadd 10.77.0.91 --save");
+    let told = p.ok("set 140 --ipadd 10.77.0.91 --save");
+    assert!(told.contains("a resume is not enough"), "{told}");
     p.ok("resume 140");
     assert_eq!(p.ok("exec2 140 cat /run/mark"), "kept");
     p.ok("set 140 --ipadd 10.77.0.92 --save");

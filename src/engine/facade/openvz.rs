@@ -3,6 +3,7 @@
 //! Where there is a directory for them (`hostel init --vz` makes it), each VE's CTID.conf is kept there: it is written
 //! when the VE is made, changed or started, for whoever reads such files.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use hostel_model::definition::{Addresses, Network};
@@ -54,6 +55,11 @@ impl Engine {
         };
         let effective = self.host.effective(&state.name, &mut Catalogue::default())?;
         Ok(effective.interfaces.into_iter().map(held).collect())
+    }
+
+    /// Settings that were changed and wait for its next start.
+    pub fn waiting(&self, ve: &VeRef) -> Result<BTreeSet<String>> {
+        Ok(self.host.find(ve)?.waiting)
     }
 
     /// The networks whose definitions can be read, in order of name.

@@ -1,5 +1,6 @@
 //! What the dialect asks of a Hostel: the requests that every face makes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use hostel_engine::facade::{CommandEnd, Outcome, Progress, SetReport, VeHandle, VeStatus};
@@ -29,6 +30,8 @@ pub trait House {
     fn effective(&self, ve: &VeRef) -> Result<Effective>;
     /// The interfaces and addresses that it is to have.
     fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>>;
+    /// Settings that were changed and wait for its next start.
+    fn waiting(&self, ve: &VeRef) -> Result<BTreeSet<String>>;
     /// The text of its definition.
     fn definition(&self, ve: &VeRef) -> Result<String>;
     /// All networks.
@@ -78,6 +81,9 @@ impl House for Engine {
     }
     fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>> {
         Self::interfaces(self, ve)
+    }
+    fn waiting(&self, ve: &VeRef) -> Result<BTreeSet<String>> {
+        Self::waiting(self, ve)
     }
     fn definition(&self, ve: &VeRef) -> Result<String> {
         self.definition_text(ve)

@@ -48,7 +48,8 @@ pub fn set(call: &Call<'_>) -> Done {
         passwords(call, &made)?;
     }
     tell(call, &ve, &report, saved);
-    if mode == Some("restart") && !report.waiting.is_empty() && is(&ve, State::Running) {
+    // Also for what an earlier command has left waiting.
+    if mode == Some("restart") && is(&ve, State::Running) && !call.house.waiting(&by_id(&ve))?.is_empty() {
         let restart = Action::Restart {
             timeout: None,
             start: StartOptions::default(),
@@ -152,12 +153,14 @@ fn tell(call: &Call<'_>, ve: &VeStatus, report: &SetReport, saved: bool) {
         call.line(&format!("{key}: {old} -> {new}"));
     }
     let waiting: Vec<&str> = report.waiting.iter().map(|(key, ..)| key.as_str()).collect();
-    if !waiting.is_empty() && call.value("setmode") != Some("restart") {
+    let does_it = call.value("setmode") == Some("restart") && !is(ve, State::Suspended);
+    if !waiting.is_empty() && !does_it {
         let list = waiting.join(", ");
-        call.line(&format!(
-            "Container {}: at its next start (--setmode restart does it now): {list}",
-            ve.id
-        ));
+        let when = match is(ve, State::Suspended) {
+            true => "when it has been stopped and started; a resume is not enough",
+            false => "at its next start (--setmode restart does it now)",
+        };
+        call.line(&format!("Container {}: {when}: {list}", ve.id));
     }
     if saved && !call.has("save") {
         call.line("Saved too, without --save: Hostel has no settings that aren't saved");

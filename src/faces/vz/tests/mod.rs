@@ -2,7 +2,7 @@
 //! the model says they may. What it is asked is kept.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -25,6 +25,8 @@ type Result<T> = std::result::Result<T, Error>;
 struct Ve {
     text: String,
     state: State,
+    /// What waits for its next start.
+    waiting: BTreeSet<String>,
 }
 
 /// The fake.
@@ -184,6 +186,9 @@ impl House for Shared {
             .map(held)
             .collect())
     }
+    fn waiting(&self, ve: &VeRef) -> Result<BTreeSet<String>> {
+        Ok(self.ves.borrow()[&self.found(ve)?].waiting.clone())
+    }
     fn definition(&self, ve: &VeRef) -> Result<String> {
         Ok(self.ves.borrow()[&self.found(ve)?].text.clone())
     }
@@ -235,8 +240,14 @@ impl House for Shared {
             return Err(Error::new(Class::Refused, "the address is taken"));
         }
         let (id, name) = (definition.id, definition.name);
-        let state = State::Stopped;
-        self.ves.borrow_mut().insert(id, Ve { text, state });
+        self.ves.borrow_mut().insert(
+            id,
+            Ve {
+                text,
+                state: State::Stopped,
+                waiting: BTreeSet::new(),
+            },
+        );
         Ok(VeHandle { id, name })
     }
     fn set(&self, ve: &VeRef, settings: &[(String, String)], _: &dyn Progress) -> Result<SetReport> {
@@ -252,7 +263,7 @@ impl House for Shared {
             .resolve(&new)
             .map_err(|e| Error::new(Class::NotFound, "no such plan").because(e))?;
         let before = catalog().resolve(&old).unwrap();
-        let running = self.ves.borrow()[&id].state == State::Running;
+        let running = [State::Running, State::Suspended].contains(&self.ves.borrow()[&id].state);
         let mut report = SetReport::default();
         for change in diff(&before, &new) {
             let line = (change.key, change.old, change.new);
@@ -262,7 +273,10 @@ impl House for Shared {
                 _ => report.applied.push(line),
             }
         }
-        self.ves.borrow_mut().get_mut(&id).unwrap().text = text;
+        let mut ves = self.ves.borrow_mut();
+        let ve = ves.get_mut(&id).unwrap();
+        ve.text = text;
+        ve.waiting.extend(report.waiting.iter().map(|(key, ..)| key.clone()));
         Ok(report)
     }
     fn set_made(&self, ve: &VeRef, make: Make<'_>, progress: &dyn Progress) -> Result<SetReport> {
@@ -292,7 +306,12 @@ impl House for Shared {
             }
             Ok(Transition::AlreadyDone(why)) => Ok(outcome(why, false)),
             Ok(Transition::To(state)) => {
-                self.ves.borrow_mut().get_mut(&id).unwrap().state = state;
+                let mut ves = self.ves.borrow_mut();
+                let ve = ves.get_mut(&id).unwrap();
+                ve.state = state;
+                if was != State::Suspended && matches!(action, Action::Start(_) | Action::Restart { .. }) {
+                    ve.waiting.clear();
+                }
                 Ok(outcome(&format!("is {state} now"), true))
             }
             Ok(Transition::Stay) => Ok(outcome("done", true)),
