@@ -124,13 +124,21 @@ fn a_panel_sells_a_container_and_ends_it() {
     p.ok("set 101 --disabled yes --save");
     p.ok("stop 101 --fast");
     assert_eq!(p.status(101), "exist unmounted down");
-    p.ends(105, "start 101");
+    // Its monitor may be clearing up after it yet.
+    p.h.until("nobody holds it", 20, || p.run("start 101").code != 9);
+    for start in ["start 101", "restart 101", "restart 101 --wait"] {
+        p.ends(105, start);
+    }
     p.h.fails(4, &["start", "101"]);
+    p.h.fails(4, &["restart", "101"]);
     let boot = p.h.run(&["boot"]);
     assert!(boot.err.contains("disabled"), "{boot:?}");
     assert_eq!(p.h.state("101"), "stopped");
     p.ok("start 101 --force");
     p.ends(32, "destroy 101");
+    // What couldn't be started again is not stopped.
+    p.ends(105, "restart 101");
+    assert_eq!(p.status(101), "exist mounted running");
     p.ok("stop 101");
     p.ok("set 101 --disabled no --save");
     p.ok("start 101");
@@ -184,6 +192,13 @@ fn commands_inside_end_as_scripts_expect() {
     // Also of one that is stopped, and it is stopped again.
     assert!(p.ends(4, &format!("runscript 101 {script} y")).contains("I am ct101 y"));
     assert_eq!(p.status(101), "exist unmounted down");
+    p.ok("mount 101");
+    p.ends(4, &format!("runscript 101 {script} z"));
+    p.ok("mount 101");
+    p.ok("set 101 --userpasswd daemon:secret");
+    p.ends(21, "set 101 --userpasswd root:");
+    p.ok("start 101");
+    p.ok("exec2 101 'grep ^daemon:.6 /etc/shadow'");
 }
 
 /// What libvirt's driver asks, in its order.
@@ -266,6 +281,13 @@ fn an_option_at_a_time() {
     assert!(told.contains("hostname") && told.contains("next start"), "{told}");
     p.ok("set 120 --hostname third --setmode restart --save");
     assert_eq!(p.ok("exec2 120 hostname"), "third");
+    // Also what an earlier command has left waiting; and only then.
+    p.ok("set 120 --hostname fourth --save");
+    p.ok("set 120 --onboot yes --setmode restart --save");
+    assert_eq!(p.ok("exec2 120 hostname"), "fourth");
+    p.ok("exec2 120 touch /run/mark");
+    p.ok("set 120 --onboot no --setmode restart --save");
+    p.ok("exec2 120 test -e /run/mark");
     p.ok("set 120 --userpasswd root:first");
     let shadow = || p.ok("exec2 120 'grep ^root: /etc/shadow'");
     let first = shadow();
@@ -332,6 +354,59 @@ fn addresses_that_are_added_at_once_are_all_there() {
     assert!((71..75).all(|n| conf.contains(&format!("10.77.0.{n}"))), "{conf}");
 }
 
+/// Addresses that were saved by others and wait for a start are kept by who adds one, and can be taken away.
+#[test]
+fn addresses_that_wait_are_not_lost() {
+    let p = Panel::new();
+    p.ok("create 127 --ostemplate busybox --ipadd 10.77.0.80");
+    p.ok("start 127");
+    let file = "etc/ve/ct127.toml";
+    let by_hand =
+        p.h.read(file)
+            .replace("10.77.0.80\"", "10.77.0.80\", \"10.77.0.81\", \"10.77.0.82\"");
+    p.h.write(file, &by_hand);
+    p.ok("set 127 --ipadd 10.77.0.83 --ipdel 10.77.0.82");
+    let inside = p.ok("exec2 127 ip addr");
+    let told = p.conf(127);
+    for n in [80, 81, 83] {
+        let address = format!("10.77.0.{n}");
+        assert!(
+            inside.contains(&address) && told.contains(&address),
+            "{n}: {inside}\n{told}"
+        );
+    }
+    assert!(
+        !inside.contains("10.77.0.82") && !told.contains("10.77.0.82"),
+        "{inside}\n{told}"
+    );
+}
+
+/// A switch that is closed for the next start does not keep what runs from being suspended and going on.
+#[test]
+fn what_was_open_when_it_was_suspended_is_open_when_it_goes_on() {
+    let Some(h) = House::with_criu() else { return };
+    let p = Panel::of(h);
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        println!("skipped because this host has no /dev/net/tun");
+        return;
+    }
+    let plan = p.h.read("etc/plans/test.toml");
+    p.h.write("etc/plans/vpn.toml", &format!("{plan}[features]\ntun = true\n"));
+    p.ok("create 141 --ostemplate busybox --config vpn");
+    p.ok("start 141 --wait");
+    p.ok("exec2 141 touch /run/mark");
+    // While it runs, and while it is suspended; after a resume as after a start.
+    p.ok("set 141 --devnodes net/tun:none --save");
+    for _ in 0..2 {
+        p.ok("suspend 141");
+        p.ok("set 141 --devnodes net/tun:none --save");
+        p.ok("resume 141");
+        p.ok("exec2 141 'test -e /run/mark && test -c /dev/net/tun'");
+    }
+    p.ok("set 141 --onboot no --setmode restart --save");
+    p.ends(1, "exec2 141 test -c /dev/net/tun");
+}
+
 #[test]
 fn a_host_without_hostel_is_code_10() {
     let p = Panel::new();
@@ -391,7 +466,7 @@ fn states_are_told_by_code() {
 fn what_runs_is_saved_and_goes_on() {
     let Some(h) = House::with_criu() else { return };
     let p = Panel::of(h);
-    p.ok("create 140 --ostemplate busybox");
+    p.ok("create 140 --ostemplate busybox --ipadd 10.77.0.90");
     p.ok("start 140 --wait");
     p.ok("exec2 140 'echo kept > /run/mark'");
     p.ok("chkpnt 140");
@@ -403,4 +478,20 @@ fn what_runs_is_saved_and_goes_on() {
     p.ok("start 140");
     assert_eq!(p.ok("exec2 140 cat /run/mark"), "kept");
     p.ends(21, "suspend 140 --dumpfile /tmp/x");
+    // Nothing is done in it while it is suspended that would end what was saved.
+    p.ok("suspend 140");
+    p.h.write("setup.sh", "true\n");
+    let script = p.h.dir.join("setup.sh").display().to_string();
+    p.ends(31, &format!("runscript 140 {script}"));
+    p.ends(31, "set 140 --userpasswd daemon:secret --onboot yes");
+    p.ok("set 140 --userpasswd root:secret");
+    assert!(p.conf(140).contains("ONBOOT=\"no\""));
+    // An address that was given to it meanwhile is not lost by the next one.
+    let told = p.ok("set 140 --ipadd 10.77.0.91 --save");
+    assert!(told.contains("a resume is not enough"), "{told}");
+    p.ok("resume 140");
+    assert_eq!(p.ok("exec2 140 cat /run/mark"), "kept");
+    p.ok("set 140 --ipadd 10.77.0.92 --save");
+    let inside = p.ok("exec2 140 ip addr");
+    assert!((90..93).all(|n| inside.contains(&format!("10.77.0.{n}"))), "{inside}");
 }

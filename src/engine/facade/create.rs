@@ -1,5 +1,6 @@
 //! Making VEs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -296,6 +297,7 @@ impl Engine {
             seed: random_seed()?,
             settled_in: false,
             password: None,
+            waiting: BTreeSet::new(),
             interfaces: self.host.interfaces(effective, &[], taken)?,
             former: None,
             damaged: None,

@@ -3,14 +3,16 @@
 //! Where there is a directory for them (`hostel init --vz` makes it), each VE's CTID.conf is kept there: it is written
 //! when the VE is made, changed or started, for whoever reads such files.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use hostel_model::definition::Network;
+use hostel_model::definition::{Addresses, Network};
 use hostel_model::edit::edit;
 use hostel_model::id::{NetworkName, VeId};
 use hostel_model::openvz::{Conf, Facts, Held, InterfaceFacts, render};
 use hostel_model::request::VeRef;
-use hostel_model::resolve::Effective;
+use hostel_model::resolve::{Effective, Interface};
+use hostel_system::cgroup::{Limit, Support};
 use hostel_system::file;
 
 use super::set::refused_edit;
@@ -35,13 +37,29 @@ impl Engine {
         Ok(self.host.openvz_facts(&self.host.find(ve)?))
     }
 
-    /// Its interfaces, with the addresses that they have.
+    /// The interfaces of its definition, with the addresses that they are to have: those that stand there, and for
+    /// "auto" the ones that it was given. What waits for a start is among them, and what ends with it is not: who changes
+    /// the definition starts from there.
     pub fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>> {
-        let held = |i: InterfaceState| Held {
-            network: i.network,
-            addresses: i.addresses,
+        let state = self.host.find(ve)?;
+        let given = |network: &NetworkName| {
+            let has = state.interfaces.iter().find(|i| i.network == *network);
+            has.map(|i| i.addresses.clone()).unwrap_or_default()
         };
-        Ok(self.host.find(ve)?.interfaces.into_iter().map(held).collect())
+        let held = |i: Interface| Held {
+            addresses: match i.addresses {
+                Addresses::Fixed(list) => list,
+                Addresses::Auto => given(&i.network.name),
+            },
+            network: i.network.name,
+        };
+        let effective = self.host.effective(&state.name, &mut Catalogue::default())?;
+        Ok(effective.interfaces.into_iter().map(held).collect())
+    }
+
+    /// Settings that were changed and wait for its next start.
+    pub fn waiting(&self, ve: &VeRef) -> Result<BTreeSet<String>> {
+        Ok(self.host.find(ve)?.waiting)
     }
 
     /// The networks whose definitions can be read, in order of name.
@@ -55,6 +73,14 @@ impl Engine {
     /// The network that a new VE joins if nobody says else.
     pub fn default_network(&self) -> Option<NetworkName> {
         self.host.config.defaults.network.clone()
+    }
+
+    /// Why this host can't hold weights of disk bandwidth; `None` if it can.
+    pub fn no_io_weight(&self) -> Option<String> {
+        match self.host.cgroups.support(Limit::IoWeight) {
+            Support::No(why) => Some(why),
+            Support::Full | Support::Partly(_) => None,
+        }
     }
 
     /// The VE that is remembered under a name that is not its own.

@@ -66,7 +66,8 @@ impl Engine {
             .ok()
             .and_then(|d| self.host.resolve(&d, &mut catalogue).ok());
         let reality = self.host.reality(state.id)?;
-        let running = reality.init.is_some();
+        // What is suspended goes on as it was, so that a start is awaited too, from the disk.
+        let running = reality.init.is_some() || reality.state == State::Suspended;
         let driver = self.new_driver(state, before.as_ref(), &after, &reality, progress)?;
         for warning in self
             .host
@@ -118,6 +119,7 @@ impl Engine {
                 new: new.to_owned(),
                 disk_size,
                 tree: tree.map(|(_, tree)| tree),
+                waiting: report.waiting.iter().map(|(key, ..)| key.clone()).collect(),
                 interfaces,
             };
             self.run::<Set>(state.id, &params, progress)?;

@@ -211,6 +211,7 @@ fn change(key: &'static str, value: &'static str) -> impl Fn(&Host) -> set::Para
         let size = |v: &str| v.parse::<hostel_model::units::Bytes>().unwrap().get();
         let disk_size = (key == "disk.size").then(|| size(value));
         set::Params {
+            waiting: [key.to_owned()].into(),
             old,
             new,
             disk_size,
@@ -287,6 +288,7 @@ fn set_addresses() {
         has[0].addresses.push("10.77.0.9".parse().unwrap());
         has[1].addresses = vec!["203.0.113.5".parse().unwrap()];
         set::Params {
+            waiting: [].into(),
             old,
             new,
             disk_size: None,
@@ -333,6 +335,7 @@ fn set_forwards() {
         has[0].forwards[0].to = 8080;
         has[0].forwards[1].protocol = hostel_model::definition::Protocol::Udp;
         set::Params {
+            waiting: [].into(),
             old,
             new,
             disk_size: None,
@@ -357,6 +360,7 @@ fn set_networks() {
                 .unwrap();
             assert_ne!(had, has);
             set::Params {
+                waiting: [].into(),
                 old,
                 new,
                 disk_size: None,

@@ -162,6 +162,7 @@ impl Host {
                 init,
                 boot_id: self.boot_id.clone(),
                 started,
+                switches: None,
             }
             .write(&run_dir)?;
         }

@@ -247,6 +247,7 @@ impl Resume {
             booted,
             settings,
             groups,
+            switches: open,
             ..
         } = Manifest::read(&images)?;
         let Some(source) = &self.disk else {
@@ -256,7 +257,8 @@ impl Resume {
             watch: host.watch(id)?,
             id_base: host.id_base(&self.state)?,
             lower: self.state.lower.clone(),
-            switches: switches(&effective),
+            // Its definition may say otherwise by now, and what is mounted in it has to be there again.
+            switches: open.unwrap_or_else(|| switches(&effective)),
             criu: host.usable_criu(&self.state)?,
             images,
             booted,
@@ -306,6 +308,7 @@ impl Resume {
             init: relaunching.init(),
             boot_id: self.host.boot_id.clone(),
             started: (self.host.clock)(),
+            switches: Manifest::read(&self.host.dirs.dump(self.id))?.switches,
         }
         .write(&self.host.dirs.run(self.id))
     }

@@ -1,5 +1,6 @@
 //! Changing a VE's definition: `hostel set` and `hostel edit`. What can be changed on a running VE is; all or nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hostel_model::definition::VeDefinition;
@@ -39,6 +40,9 @@ pub struct Params {
     /// Whose copy of its template it is to stand on, if it goes to another tenant.
     #[serde(default)]
     pub tree: Option<Tree>,
+    /// Settings that wait for its next start.
+    #[serde(default)]
+    pub waiting: BTreeSet<String>,
     /// Its interfaces, if they change now and not at its next start.
     #[serde(default)]
     pub interfaces: Option<Interfaces>,
@@ -371,7 +375,7 @@ impl Set {
     fn record(&mut self) -> Result<()> {
         let size = self.params.disk_size.unwrap_or(self.state.disk_size);
         let tenant = Some(self.effective(&self.params.new)?.tenant);
-        let settled = self.params.interfaces.is_none() && self.params.tree.is_none();
+        let settled = self.params.waiting.is_empty() && self.params.interfaces.is_none() && self.params.tree.is_none();
         if settled && (size, &tenant) == (self.state.disk_size, &self.state.tenant) {
             self.tell_names_and_terms(); // they may be others all the same
             return Ok(());
@@ -380,6 +384,7 @@ impl Set {
             self.state.interfaces.clone_from(&interfaces.new);
             self.state.former = None;
         }
+        self.state.waiting.extend(self.params.waiting.iter().cloned());
         self.state.disk_size = size;
         self.state.tenant = tenant;
         if let Some(tree) = &self.params.tree {

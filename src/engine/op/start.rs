@@ -11,7 +11,7 @@ use hostel_model::units::human;
 use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::process::{Disk, Launching, Request};
 
-use super::VeAlone;
+use super::{VeAlone, switches};
 use crate::error::{Class, Error, Result};
 use crate::hooks::Found;
 use crate::host::Host;
@@ -300,6 +300,7 @@ impl Start {
             init: launching.init(),
             boot_id,
             started,
+            switches: Some(switches(self.effective()?)),
         }
         .write(&self.host.dirs.run(self.id))
     }
@@ -353,7 +354,8 @@ impl Start {
             };
             self.host.refresh_peers_as(Some(&settled), Self::VERB)?;
         }
-        if !self.state.settled_in || self.state.password != password || self.state.tenant != tenant {
+        let waited = !std::mem::take(&mut self.state.waiting).is_empty();
+        if !self.state.settled_in || waited || self.state.password != password || self.state.tenant != tenant {
             self.state.settled_in = true;
             self.state.password = password;
             self.state.tenant = tenant;

@@ -167,6 +167,7 @@ impl Suspend {
             host.id_base(&self.state)?,
             &self.state,
         );
+        manifest.switches = host.run_record(id).and_then(|record| record.switches);
         manifest.booted = answer.and_then(|a| a.booted);
         let freezer = freezer(&host.cgroups.placement(id));
         let what = Dump {

@@ -33,6 +33,7 @@ use hostel_model::id::VeId;
 use hostel_system::cgroup::Inner;
 use hostel_system::criu::{LOCK, Machine};
 use hostel_system::file;
+use hostel_system::process::Switches;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -71,6 +72,9 @@ pub struct Manifest {
     /// Had init told that it has booted? `None`: it is not one that says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booted: Option<bool>,
+    /// What was open when it was started, and so is mounted in it; `None`: what its definition says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switches: Option<Switches>,
     /// The control groups that its guest had made.
     #[serde(default, rename = "group")]
     pub groups: Vec<Inner>,
@@ -95,6 +99,7 @@ impl Manifest {
             id_base,
             lower: state.lower.clone(),
             booted: None,
+            switches: None,
             groups: Vec::new(),
             interfaces: state.interfaces.clone(),
             settings: BTreeMap::new(),

@@ -11,7 +11,7 @@ use hostel_model::forward::PortForward;
 use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
 use hostel_model::mac::Mac;
 use hostel_system::file;
-use hostel_system::process::Init;
+use hostel_system::process::{Init, Switches};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,9 @@ pub struct VeState {
     /// The password hash that was set last, so that it is set once and not at every start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// Settings that were changed and wait for its next start.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub waiting: BTreeSet<String>,
     /// Its interfaces, in the order of its definition.
     #[serde(default, rename = "interface")]
     pub interfaces: Vec<InterfaceState>,
@@ -242,6 +245,9 @@ pub struct RunRecord {
     pub boot_id: String,
     /// When, in seconds since 1970: a label for people. What is decided is decided by init's own start time.
     pub started: i64,
+    /// What was open when it was started; `None` in a record that was lost and made anew.
+    #[serde(default)]
+    pub switches: Option<Switches>,
 }
 
 impl RunRecord {

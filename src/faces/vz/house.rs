@@ -1,5 +1,6 @@
 //! What the dialect asks of a Hostel: the requests that every face makes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use hostel_engine::facade::{CommandEnd, Outcome, Progress, SetReport, VeHandle, VeStatus};
@@ -27,14 +28,18 @@ pub trait House {
     fn is_suspended(&self, tenant: &str) -> bool;
     /// What it is to be.
     fn effective(&self, ve: &VeRef) -> Result<Effective>;
-    /// Its interfaces and their addresses.
+    /// The interfaces and addresses that it is to have.
     fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>>;
+    /// Settings that were changed and wait for its next start.
+    fn waiting(&self, ve: &VeRef) -> Result<BTreeSet<String>>;
     /// The text of its definition.
     fn definition(&self, ve: &VeRef) -> Result<String>;
     /// All networks.
     fn networks(&self) -> Vec<Network>;
     /// The one that a new VE joins if nobody says else.
     fn default_network(&self) -> Option<NetworkName>;
+    /// Why the host can't hold weights of disk bandwidth; `None` if it can.
+    fn no_io_weight(&self) -> Option<String>;
     /// Names of templates, each once.
     fn templates(&self) -> Result<Vec<String>>;
     /// Makes a VE.
@@ -77,6 +82,9 @@ impl House for Engine {
     fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>> {
         Self::interfaces(self, ve)
     }
+    fn waiting(&self, ve: &VeRef) -> Result<BTreeSet<String>> {
+        Self::waiting(self, ve)
+    }
     fn definition(&self, ve: &VeRef) -> Result<String> {
         self.definition_text(ve)
     }
@@ -85,6 +93,9 @@ impl House for Engine {
     }
     fn default_network(&self) -> Option<NetworkName> {
         Self::default_network(self)
+    }
+    fn no_io_weight(&self) -> Option<String> {
+        Self::no_io_weight(self)
     }
     fn templates(&self) -> Result<Vec<String>> {
         let mut names: Vec<String> = self.template_list()?.into_iter().map(|t| t.name.to_string()).collect();

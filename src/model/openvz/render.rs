@@ -116,7 +116,11 @@ fn in_force(name: &str, ve: &Effective, facts: &Facts) -> Option<String> {
         "CPUMASK" => limits.cpu.pin.as_ref()?.to_string(),
         "DISKSPACE" => diskspace(disk.size, &ve.openvz),
         "DISKINODES" => twice(disk.inodes?),
-        "IOPRIO" => priority(limits.io.weight?)?.to_string(),
+        "IOPRIO" => match limits.io.weight {
+            Some(weight) => priority(weight)?.to_string(),
+            // Given where no weight has an effect.
+            None => return ve.openvz.get(name).map(str::to_owned),
+        },
         "IOLIMIT" => limits.io.read_bytes?.get().to_string(),
         "IOPSLIMIT" => limits.io.read_ops?.to_string(),
         "FEATURES" => return some(features(ve)),
@@ -262,6 +266,7 @@ mod tests {
             interfaces: Vec::new(),
             networks: &[],
             default_network: None,
+            no_io_weight: None,
         };
         let entries: Vec<_> = conf.entries().collect();
         let given = |e: &&crate::openvz::Entry| parameter(&e.name).map(|key| (key, e.name.clone(), e.value.clone()));

@@ -45,6 +45,7 @@ impl Engine {
             interfaces: Vec::new(),
             networks: &networks,
             default_network: self.default_network(),
+            no_io_weight: self.no_io_weight(),
         };
         let entries: Vec<(usize, String, String)> = conf
             .entries()

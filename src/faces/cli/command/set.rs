@@ -65,7 +65,7 @@ pub fn print(context: &Context, report: &SetReport, json: bool) -> Result<(), Fa
     if report.dry_run {
         context.say("dry run: nothing was changed");
     } else if !report.waiting.is_empty() {
-        context.say("what waits takes effect at the next start; restart does it now");
+        context.say("what waits takes effect at the next start, which a resume is not; restart does it now");
     }
     Ok(())
 }

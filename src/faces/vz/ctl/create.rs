@@ -42,6 +42,7 @@ pub fn create(call: &Call<'_>) -> Done {
         interfaces: Vec::new(),
         networks: &networks,
         default_network: call.house.default_network(),
+        no_io_weight: call.house.no_io_weight(),
     };
     let made = translate(&call.given(), &around).map_err(|e| Failure::Said(e.code, e.message))?;
     let request = request(call, id, &made)?;

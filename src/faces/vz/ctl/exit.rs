@@ -48,8 +48,13 @@ fn of_state(call: &Call<'_>) -> Option<Code> {
     let state = status.state.as_str();
     let is = |other: State| state == other.to_string();
     let (running, mounted) = (is(State::Running) || is(State::Paused), is(State::Mounted));
-    let starts = ["start", "restart", "resume"].contains(&call.verb.names[0]);
-    if starts && !running {
+    let starts = match call.verb.names[0] {
+        "start" | "resume" => !running,
+        // One that runs is not stopped if it couldn't be started again.
+        "restart" => true,
+        _ => false,
+    };
+    if starts {
         let disabled = call.house.effective(&by_id(&status)).is_ok_and(|e| e.disabled);
         if disabled || call.house.is_suspended(&status.tenant) {
             return Some(code::DISABLED);

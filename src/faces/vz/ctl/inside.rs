@@ -8,7 +8,7 @@ use hostel_model::openvz::code;
 use hostel_model::request::{Action, Exec, StartOptions};
 use hostel_model::state::State;
 
-use super::life::is;
+use super::life::{is, unmount_first};
 use super::{Call, Done, Failure, by_id, said};
 use crate::cli::interactive;
 
@@ -130,18 +130,33 @@ pub fn runscript(call: &Call<'_>) -> Done {
     })
 }
 
+/// What is suspended can't be started for a moment: the stop behind it would end all that was saved.
+pub fn refuse_suspended(ve: &VeStatus) -> Result<(), Failure> {
+    match is(ve, State::Suspended) {
+        true => said(
+            code::NOT_RUNNING,
+            format!("Container {} is suspended; resume it first", ve.id),
+        ),
+        false => Ok(()),
+    }
+}
+
 /// Does something inside; a container that is stopped is started for it and stopped again, whatever came of it.
 pub fn while_running(call: &Call<'_>, act: impl FnOnce(&VeStatus) -> Done) -> Done {
     let ve = call.ve()?;
     if is(&ve, State::Running) || is(&ve, State::Paused) {
         return act(&ve);
     }
+    refuse_suspended(&ve)?;
+    unmount_first(call, &ve)?;
     let start = StartOptions {
         wait: true,
         disabled_too: true,
         ..StartOptions::default()
     };
     match call.start(&ve, &Action::Start(start)) {
+        // Somebody else has started it meanwhile: then it isn't ours to stop.
+        Ok(started) if !started.changed => return act(&ve),
         // One that does not say that it has booted may need just this script.
         Ok(_) | Err(Failure::Engine(_, Some(code::WAIT))) => {}
         Err(e) => return Err(e),

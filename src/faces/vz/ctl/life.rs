@@ -49,7 +49,7 @@ pub fn start(call: &Call<'_>) -> Done {
 }
 
 /// A root that somebody has mounted is put away before a start.
-fn unmount_first(call: &Call<'_>, ve: &VeStatus) -> Result<(), Failure> {
+pub fn unmount_first(call: &Call<'_>, ve: &VeStatus) -> Result<(), Failure> {
     if is(ve, State::Mounted) {
         call.act(ve, &Action::Umount)?;
         call.line(&format!("Container {}: unmounted", ve.id));

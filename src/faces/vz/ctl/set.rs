@@ -10,7 +10,7 @@ use hostel_model::request::{Action, Exec, StartOptions, VeRef};
 use hostel_model::state::State;
 
 use super::create::free_name;
-use super::inside::while_running;
+use super::inside::{refuse_suspended, while_running};
 use super::life::is;
 use super::{Call, Done, Failure, by_id, exit, said};
 use crate::cli::secret;
@@ -48,7 +48,8 @@ pub fn set(call: &Call<'_>) -> Done {
         passwords(call, &made)?;
     }
     tell(call, &ve, &report, saved);
-    if mode == Some("restart") && !report.waiting.is_empty() && is(&ve, State::Running) {
+    // Also for what an earlier command has left waiting.
+    if mode == Some("restart") && is(&ve, State::Running) && !call.house.waiting(&by_id(&ve))?.is_empty() {
         let restart = Action::Restart {
             timeout: None,
             start: StartOptions::default(),
@@ -73,6 +74,10 @@ fn change(call: &Call<'_>, ve: &VeStatus) -> Result<Changed, Failure> {
     let (mut made, mut saved, mut refused) = (Translation::default(), false, None);
     let mut make = || {
         let settings = translation(call, &by_ref).and_then(|translated| {
+            if translated.passwords.iter().any(|p| p.user != "root") {
+                // Known before anything is changed, so that nothing is.
+                refuse_suspended(ve)?;
+            }
             let mut settings = translated.settings.clone();
             settings.extend(renamed(call, ve, &translated)?);
             made = translated;
@@ -116,6 +121,7 @@ fn translation(call: &Call<'_>, ve: &VeRef) -> Result<Translation, Failure> {
         interfaces: call.house.interfaces(ve)?,
         networks: &networks,
         default_network: call.house.default_network(),
+        no_io_weight: call.house.no_io_weight(),
     };
     translate(&call.given(), &around).map_err(|e| Failure::Said(e.code, e.message))
 }
@@ -147,12 +153,14 @@ fn tell(call: &Call<'_>, ve: &VeStatus, report: &SetReport, saved: bool) {
         call.line(&format!("{key}: {old} -> {new}"));
     }
     let waiting: Vec<&str> = report.waiting.iter().map(|(key, ..)| key.as_str()).collect();
-    if !waiting.is_empty() && call.value("setmode") != Some("restart") {
+    let does_it = call.value("setmode") == Some("restart") && !is(ve, State::Suspended);
+    if !waiting.is_empty() && !does_it {
         let list = waiting.join(", ");
-        call.line(&format!(
-            "Container {}: at its next start (--setmode restart does it now): {list}",
-            ve.id
-        ));
+        let when = match is(ve, State::Suspended) {
+            true => "when it has been stopped and started; a resume is not enough",
+            false => "at its next start (--setmode restart does it now)",
+        };
+        call.line(&format!("Container {}: {when}: {list}", ve.id));
     }
     if saved && !call.has("save") {
         call.line("Saved too, without --save: Hostel has no settings that aren't saved");
@@ -195,10 +203,11 @@ pub fn passwords(call: &Call<'_>, made: &Translation) -> Result<(), Failure> {
     for password in made.passwords.iter().filter(|p| !running && p.user == "root") {
         let settings = [("guest.password_hash".to_owned(), hash(password)?)];
         call.house.set(&by_id(&ve), &settings, call.voice).map_err(failed)?;
-        call.line(&format!(
-            "Container {}: root has the password from its next start on",
-            ve.id
-        ));
+        let from = match is(&ve, State::Suspended) {
+            true => "when it has been stopped and started; a resume is not enough",
+            false => "from its next start on",
+        };
+        call.line(&format!("Container {}: root has the password {from}", ve.id));
     }
     let inside: Vec<&Password> = made.passwords.iter().filter(|p| running || p.user != "root").collect();
     if inside.is_empty() {

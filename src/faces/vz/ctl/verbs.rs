@@ -148,7 +148,7 @@ pub const VERBS: &[Verb] = &[
         &["runscript"],
         "FILE",
         "run a script of the host's in a container",
-        Differs("a stopped one is started for it, services and all, and stopped again"),
+        Differs("a stopped one is started for it, services and all, and stopped again; a mounted one is unmounted first"),
         &[],
         inside::runscript,
     )

@@ -108,11 +108,11 @@ pub fn features(ve: &VeLook) -> Value {
     })
 }
 
-/// 4 is what everybody has.
+/// 4 is what everybody has; what was given where no weight has an effect is told again.
 pub fn ioprio(ve: &VeLook) -> Value {
-    about(ve, |e| match e.limits.io.weight {
-        None => Value::Number(4),
-        Some(_) => parameter(ve, "IOPRIO"),
+    about(ve, |e| match (e.limits.io.weight, e.openvz.get("IOPRIO")) {
+        (None, None) => Value::Number(4),
+        _ => parameter(ve, "IOPRIO"),
     })
 }
 

@@ -2,7 +2,7 @@
 //! the model says they may. What it is asked is kept.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -25,6 +25,8 @@ type Result<T> = std::result::Result<T, Error>;
 struct Ve {
     text: String,
     state: State,
+    /// What waits for its next start.
+    waiting: BTreeSet<String>,
 }
 
 /// The fake.
@@ -37,6 +39,8 @@ pub struct Fake {
     pub ends_with: RefCell<u8>,
     /// What stands in the way of the next request that changes something.
     pub refuses: RefCell<Option<Class>>,
+    /// Why it can't hold weights of disk bandwidth.
+    pub no_io_weight: RefCell<Option<String>>,
 }
 
 pub type Shared = Rc<Fake>;
@@ -182,6 +186,9 @@ impl House for Shared {
             .map(held)
             .collect())
     }
+    fn waiting(&self, ve: &VeRef) -> Result<BTreeSet<String>> {
+        Ok(self.ves.borrow()[&self.found(ve)?].waiting.clone())
+    }
     fn definition(&self, ve: &VeRef) -> Result<String> {
         Ok(self.ves.borrow()[&self.found(ve)?].text.clone())
     }
@@ -190,6 +197,9 @@ impl House for Shared {
     }
     fn default_network(&self) -> Option<NetworkName> {
         Some("public".parse().unwrap())
+    }
+    fn no_io_weight(&self) -> Option<String> {
+        self.no_io_weight.borrow().clone()
     }
     fn templates(&self) -> Result<Vec<String>> {
         Ok(vec!["tiny".to_owned()])
@@ -230,8 +240,14 @@ impl House for Shared {
             return Err(Error::new(Class::Refused, "the address is taken"));
         }
         let (id, name) = (definition.id, definition.name);
-        let state = State::Stopped;
-        self.ves.borrow_mut().insert(id, Ve { text, state });
+        self.ves.borrow_mut().insert(
+            id,
+            Ve {
+                text,
+                state: State::Stopped,
+                waiting: BTreeSet::new(),
+            },
+        );
         Ok(VeHandle { id, name })
     }
     fn set(&self, ve: &VeRef, settings: &[(String, String)], _: &dyn Progress) -> Result<SetReport> {
@@ -247,7 +263,7 @@ impl House for Shared {
             .resolve(&new)
             .map_err(|e| Error::new(Class::NotFound, "no such plan").because(e))?;
         let before = catalog().resolve(&old).unwrap();
-        let running = self.ves.borrow()[&id].state == State::Running;
+        let running = [State::Running, State::Suspended].contains(&self.ves.borrow()[&id].state);
         let mut report = SetReport::default();
         for change in diff(&before, &new) {
             let line = (change.key, change.old, change.new);
@@ -257,7 +273,10 @@ impl House for Shared {
                 _ => report.applied.push(line),
             }
         }
-        self.ves.borrow_mut().get_mut(&id).unwrap().text = text;
+        let mut ves = self.ves.borrow_mut();
+        let ve = ves.get_mut(&id).unwrap();
+        ve.text = text;
+        ve.waiting.extend(report.waiting.iter().map(|(key, ..)| key.clone()));
         Ok(report)
     }
     fn set_made(&self, ve: &VeRef, make: Make<'_>, progress: &dyn Progress) -> Result<SetReport> {
@@ -279,12 +298,20 @@ impl House for Shared {
         let disabled = catalog().resolve(&self.definition_of(id)).unwrap().disabled;
         match judge(was, action) {
             Err(refusal) => Err(Error::new(Class::Refused, refusal.to_string())),
-            Ok(_) if disabled && matches!(action, Action::Start(o) if !o.disabled_too) => {
+            Ok(_)
+                if disabled
+                    && matches!(action, Action::Start(o) | Action::Restart { start: o, .. } if !o.disabled_too) =>
+            {
                 Err(Error::new(Class::Refused, "it is disabled"))
             }
             Ok(Transition::AlreadyDone(why)) => Ok(outcome(why, false)),
             Ok(Transition::To(state)) => {
-                self.ves.borrow_mut().get_mut(&id).unwrap().state = state;
+                let mut ves = self.ves.borrow_mut();
+                let ve = ves.get_mut(&id).unwrap();
+                ve.state = state;
+                if was != State::Suspended && matches!(action, Action::Start(_) | Action::Restart { .. }) {
+                    ve.waiting.clear();
+                }
                 Ok(outcome(&format!("is {state} now"), true))
             }
             Ok(Transition::Stay) => Ok(outcome("done", true)),

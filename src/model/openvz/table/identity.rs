@@ -75,7 +75,8 @@ pub(super) const KEYS: &[Key] = &[
         Group::Identity,
         Becomes::act(
             Act::Password,
-            "of a VE that runs, any user's, at once; of one that is stopped, root's alone, from its next start on",
+            "of a VE that runs, at once; of one that doesn't, root's from its next start on, and for another user's it is started \
+             and stopped again; what is suspended stays so, and another user's is refused",
         ),
     ),
     Key::new(&["crypted"], &[], Group::Identity, Becomes::act(Act::Crypted, ""))

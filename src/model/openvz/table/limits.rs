@@ -297,7 +297,7 @@ pub(super) const KEYS: &[Key] = &[
         Becomes::near(
             &["io.weight"],
             By::IoPriority,
-            "a weight of 20 to 160: the usual 4 is the usual 100",
+            "a weight of 20 to 160: the usual 4 is the usual 100; remembered, without effect, where no disk of the host heeds weights",
         ),
     ),
     set(

@@ -48,6 +48,8 @@ pub struct Surroundings<'a> {
     pub networks: &'a [Network],
     /// The one that a new VE joins if nobody says else.
     pub default_network: Option<NetworkName>,
+    /// Why the host can't hold weights of disk bandwidth; `None`: it can.
+    pub no_io_weight: Option<String>,
 }
 
 /// An interface that a VE has.
@@ -189,6 +191,10 @@ impl Work<'_> {
                         code: code::VALUE,
                         message: format!("{}: write USER:PASSWORD", given.named),
                     })?;
+                if text.is_empty() {
+                    // Whoever reached a console or an SSH server of the guest's would be let in.
+                    return Err(bad(code::VALUE, &"an empty password is none; write USER:PASSWORD"));
+                }
                 let (user, text) = (user.to_owned(), text.to_owned());
                 self.out.passwords.push(Password { user, text });
             }

@@ -36,6 +36,7 @@ fn set(words: &[&str], creating: bool, interfaces: Vec<Held>, remembered: &Remem
         interfaces,
         networks: &networks,
         default_network: Some("public".parse().unwrap()),
+        no_io_weight: None,
     };
     let mut given = Vec::new();
     let mut words = words.iter();
@@ -322,6 +323,7 @@ fn a_whole_file() {
         interfaces: Vec::new(),
         networks: &networks,
         default_network: None,
+        no_io_weight: None,
     };
     let done = translate(&given, &around).unwrap();
     for part in [
@@ -370,6 +372,7 @@ mod any {
                 interfaces: vec![held("lan", &["10.1.0.5"]), held("public", &["203.0.113.5"])],
                 networks: &networks,
                 default_network: None,
+                no_io_weight: None,
             };
             if let Ok(done) = translate(&[Given { key, named: &named, value: &value }], &around) {
                 // What is accepted can be written into a definition.

@@ -47,7 +47,15 @@ impl Work<'_> {
                 n => n.to_string(),
             },
             By::CpuList => value::processors(text)?.map_or_else(|| Amount::Unlimited.setting(), String::from),
-            By::IoPriority => weight_of_priority(whole(text, 0, 7)?).to_string(),
+            By::IoPriority => {
+                let weight = weight_of_priority(whole(text, 0, 7)?);
+                // Panels set it, usually to what everybody has, on hosts that never heeded it.
+                if let Some(why) = &self.around.no_io_weight {
+                    self.without_effect(given, why);
+                    return Ok(());
+                }
+                weight.to_string()
+            }
             By::StopMode => match text.trim().to_ascii_lowercase().as_str() {
                 mode @ ("stop" | "suspend") => mode.to_owned(),
                 _ => return Err(BadValue::new(text, "stop or suspend")),

@@ -31,7 +31,8 @@ fn typed(fake: &Shared, line: &str) -> (String, u8) {
 }
 
 /// Lines of a session, each with all that came of it. `# state N STATE` puts a container into a state,
-/// `# ends N` lets the next command inside end so, `# refuse CLASS` lets the next request fail.
+/// `# ends N` lets the next command inside end so, `# refuse CLASS` lets the next request fail, and
+/// `# no-weights` makes it a host without weights of disk bandwidth.
 fn session(lines: &str) -> String {
     let fake: Shared = Rc::new(Fake::default());
     let mut transcript = String::new();
@@ -44,6 +45,7 @@ fn session(lines: &str) -> String {
                     fake.put(id.parse().unwrap(), state);
                 }
                 ["ends", code] => *fake.ends_with.borrow_mut() = code.parse().unwrap(),
+                ["no-weights"] => *fake.no_io_weight.borrow_mut() = Some("no disk here uses BFQ".into()),
                 ["busy"] => *fake.refuses.borrow_mut() = Some(hostel_engine::Class::Busy),
                 ["limit"] => *fake.refuses.borrow_mut() = Some(hostel_engine::Class::Limit),
                 ["fail"] => *fake.refuses.borrow_mut() = Some(hostel_engine::Class::Failed),
