@@ -92,12 +92,16 @@ impl Launched {
                 return Err(interrupt::given_up(ACT, self.id));
             }
             if left.is_some_and(|left| left.is_zero()) {
-                let seconds = RUNS_WITHIN.as_secs();
-                return Err(Error::new(ACT, self.id, format!("its init could not be run within {seconds} s"))
-                    .kind(Kind::TimedOut)
-                    .hint("if scripts of the event start are run in it: what they run there may be the tenant's, and hold it up"));
+                return Err(self.too_late());
             }
         }
+    }
+
+    fn too_late(&self) -> Error {
+        let why = format!("its init could not be run within {} s", RUNS_WITHIN.as_secs());
+        Error::new(ACT, self.id, why)
+            .kind(Kind::TimedOut)
+            .hint("what a script of the event start runs inside may be the tenant's, and hold it up: docs/HOOKS.md")
     }
 
     fn until_furnished(&mut self) -> Result<()> {
