@@ -1,8 +1,8 @@
 //! Which code of vzctl's a refusal of Hostel's is.
 
 use hostel_engine::{Class, Error};
-use hostel_model::openvz::Group;
 use hostel_model::openvz::code::{self, Code};
+use hostel_model::openvz::{Group, Translation};
 use hostel_model::state::State;
 
 use super::{Call, Failure, by_id};
@@ -85,8 +85,9 @@ fn of_verb(call: &Call<'_>, error: &Error) -> Code {
 }
 
 /// The code of a change that was refused, by what it was about.
-pub fn of_change(error: &Error, groups: &[Group]) -> Code {
-    let about = match groups {
+pub fn of_change(error: &Error, made: &Translation) -> Code {
+    let about = match made.groups.as_slice() {
+        _ if made.plan.is_some() => Some(code::APPLY_CONFIG),
         [Group::Memory] => Some(code::UBC),
         [Group::Cpu] => Some(code::CPU),
         [Group::Disk] => Some(code::DISK_QUOTA),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hostel_engine::Class;
 use hostel_engine::facade::{CommandEnd, VeStatus};
 use hostel_model::openvz::code;
 use hostel_model::request::{Action, Exec, StartOptions};
@@ -125,7 +126,11 @@ pub fn runscript(call: &Call<'_>) -> Done {
         return said(code::VALUE, "vzctl runscript: say which script");
     };
     while_running(call, |ve| {
-        let end = call.house.runscript(&by_id(ve), Path::new(script), args)?;
+        let end = call.house.runscript(&by_id(ve), Path::new(script), args).map_err(|e| {
+            // It is the script that isn't there: the container is.
+            let code = (e.class == Class::NotFound).then_some(code::SYSTEM);
+            Failure::Engine(e, code)
+        })?;
         Ok(ended(call, end))
     })
 }

@@ -7,6 +7,7 @@ mod args;
 mod create;
 mod exit;
 mod help;
+mod hint;
 mod inside;
 mod life;
 pub(super) mod options;
@@ -217,8 +218,9 @@ fn run(words: &[String], mut voice: Voice, open: &dyn Fn(bool) -> Result<Box<dyn
             code.number
         }
         Err(Failure::Engine(error, code)) => {
-            voice.error(&error);
-            code.unwrap_or_else(|| exit::of_class(error.class)).number
+            let code = code.unwrap_or_else(|| exit::of_class(error.class));
+            voice.error(&hint::in_vzctls_words(error));
+            code.number
         }
     }
 }

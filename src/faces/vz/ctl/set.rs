@@ -103,7 +103,7 @@ fn change(call: &Call<'_>, ve: &VeStatus) -> Result<Changed, Failure> {
         Ok(report) => Ok(Changed { made, saved, report }),
         Err(e) => {
             let conflict = address_conflict(call, &made).filter(|_| e.class == Class::Refused);
-            let code = conflict.unwrap_or_else(|| exit::of_change(&e, &made.groups));
+            let code = conflict.unwrap_or_else(|| exit::of_change(&e, &made));
             Err(Failure::Engine(e, Some(code)))
         }
     }

@@ -297,7 +297,7 @@ impl House for Shared {
         };
         let disabled = catalog().resolve(&self.definition_of(id)).unwrap().disabled;
         match judge(was, action) {
-            Err(refusal) => Err(Error::new(Class::Refused, refusal.to_string())),
+            Err(refusal) => Err(Error::new(Class::Refused, refusal.to_string()).hint(refusal.instead)),
             Ok(_)
                 if disabled
                     && matches!(action, Action::Start(o) | Action::Restart { start: o, .. } if !o.disabled_too) =>

@@ -3,7 +3,9 @@
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 
-use hostel_model::openvz::{Amount, Becomes, By, Conf, Pair, Unit, pair, parameter};
+use hostel_model::openvz::{
+    Amount, Becomes, By, Conf, Given, Key, Pair, Remembered, Surroundings, Unit, code, pair, parameter, translate,
+};
 
 use super::super::options::{Opt, flag, read, valued};
 use super::super::word::{Stop, Tool, print};
@@ -158,12 +160,41 @@ pub fn check(text: &str, verbose: bool) -> (Conf, Vec<Finding>) {
             } => Some(unit),
             _ => None,
         });
-        if let Some(unit) = unit {
-            findings.extend(of_pair(&entry.name, &entry.value, unit));
+        match unit {
+            Some(unit) => findings.extend(of_pair(&entry.name, &entry.value, unit)),
+            None => findings.extend(of_value(key, &entry.name, &entry.value)),
         }
     }
     findings.extend(relations(&conf));
     (conf, findings)
+}
+
+/// What would be said of it if it were set. What depends on this host's networks is not judged: the file may be for another.
+fn of_value(key: &'static Key, named: &str, value: &str) -> Option<Finding> {
+    let remembered = Remembered::default();
+    let around = Surroundings {
+        cpus: u32::MAX,
+        creating: true,
+        remembered: &remembered,
+        memory_limit: None,
+        interfaces: Vec::new(),
+        networks: &[],
+        default_network: None,
+        no_io_weight: None,
+    };
+    let refused = translate(&[Given { key, named, value }], &around).err()?;
+    let weight = match refused.code {
+        code::NO_ADDRESS | code::VETH => return None,
+        code::CAPABILITY | code::DEVICE => Weight::Warning,
+        _ => Weight::Error,
+    };
+    // What is refused whatever its value has been said.
+    let said_already = matches!(key.becomes, Becomes::Refused(_));
+    let text = match refused.message.strip_prefix(named) {
+        Some(_) => refused.message,
+        None => format!("{named}: {}", refused.message),
+    };
+    (!said_already).then(|| Finding::new(weight, text))
 }
 
 fn of_pair(name: &str, value: &str, unit: Unit) -> Option<Finding> {
@@ -258,6 +289,25 @@ mod tests {
         }
         let more = check("KMEMSIZE=\"1M:1M\"\n", true).1;
         assert!(more[0].line().contains("KMEMSIZE has no effect here"), "{more:?}");
+    }
+
+    #[test]
+    fn values_that_make_no_sense() {
+        for wrong in [
+            "CPULIMIT=\"banana\"",
+            "ONBOOT=\"maybe\"",
+            "IP_ADDRESS=\"1.2.3\"",
+            "IOPRIO=\"9\"",
+            "CPUUNITS=\"0\"",
+            "NETFILTER=\"bogus\"",
+        ] {
+            let (name, _) = wrong.split_once('=').unwrap();
+            let said = said(&format!("{wrong}\n"));
+            assert!(said.starts_with(&format!("Error: {name}: ")), "{wrong}: {said}");
+        }
+        assert!(said("DEVNODES=\"sda:rw\"\n").starts_with("Warning: DEVNODES: no VE gets sda"));
+        let fine = "IP_ADDRESS=\"203.0.113.5 2001:db8::5/64\"\nNETIF=\"ifname=eth0,bridge=br7\"\nCPULIMIT=\"25\"\nIOPRIO=\"4\"\n";
+        assert_eq!(said(fine), "");
     }
 
     #[test]

@@ -37,7 +37,8 @@ pub(super) const KEYS: &[Key] = &[
         Group::Network,
         Becomes::act(
             Act::AddInterface,
-            "puts it on Hostel's network of that bridge (or of that name); the interfaces of a VE are called eth0, eth1 … in order",
+            "puts it on Hostel's network of that bridge (or of that name), with an address of its pool; the interfaces of a VE \
+             are called eth0, eth1 … in order",
         ),
     ),
     Key::new(
@@ -136,13 +137,21 @@ pub(super) const KEYS: &[Key] = &[
         &["nameserver"],
         &["NAMESERVER"],
         Group::Network,
-        Becomes::near(&["dns"], By::Inherited, "inherit means its networks', or else the host's"),
+        Becomes::near(
+            &["dns"],
+            By::Inherited,
+            "inherit means its networks', or else the host's; a VE that runs has them from its next start on",
+        ),
     ),
     Key::new(
         &["searchdomain"],
         &["SEARCHDOMAIN"],
         Group::Network,
-        Becomes::near(&["search"], By::Inherited, "inherit means its networks'"),
+        Becomes::near(
+            &["search"],
+            By::Inherited,
+            "inherit means its networks'; a VE that runs has them from its next start on",
+        ),
     ),
     Key::new(
         &["rate"],

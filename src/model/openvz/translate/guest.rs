@@ -24,6 +24,38 @@ const DENIED: [&str; 15] = [
     "checkpoint_restore",
 ];
 
+/// Powers that every VE's root has over what is the VE's own; those of OpenVZ's own are among them.
+const EVERYBODYS_POWERS: [&str; 28] = [
+    "chown",
+    "dac_override",
+    "dac_read_search",
+    "fowner",
+    "fsetid",
+    "kill",
+    "setgid",
+    "setuid",
+    "setpcap",
+    "linux_immutable",
+    "net_bind_service",
+    "net_broadcast",
+    "net_admin",
+    "net_raw",
+    "ipc_lock",
+    "ipc_owner",
+    "sys_chroot",
+    "sys_ptrace",
+    "sys_admin",
+    "sys_boot",
+    "sys_nice",
+    "sys_tty_config",
+    "mknod",
+    "lease",
+    "audit_write",
+    "setfcap",
+    "setveid",
+    "ve_admin",
+];
+
 /// The switches of Hostel's that stand for features of the same name.
 const SWITCHES: [&str; 7] = ["nesting", "io_uring", "keyring", "fuse", "tun", "compat32", "ipsec"];
 
@@ -78,7 +110,11 @@ impl Work<'_> {
     pub(super) fn capabilities(&mut self, given: &Given<'_>) -> Result<(), Refused> {
         let wanted = switches(given.value).map_err(|e| refuse(code::VALUE, given, e.to_string()))?;
         for (name, on) in wanted {
+            let name = name.strip_prefix("cap_").unwrap_or(&name).to_owned();
             let denied = DENIED.contains(&name.as_str());
+            if !denied && !EVERYBODYS_POWERS.contains(&name.as_str()) {
+                return Err(refuse(code::VALUE, given, format!("there is no capability \"{name}\"")));
+            }
             let name = name.to_ascii_uppercase();
             match (on, denied) {
                 (true, true) => {

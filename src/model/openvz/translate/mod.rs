@@ -159,6 +159,7 @@ impl Work<'_> {
                 if let Some(unit) = given.key.counts {
                     pair(given.value, unit).map_err(refuse)?;
                 }
+                judge_word(given).map_err(refuse)?;
                 self.without_effect(given, why);
                 Ok(())
             }
@@ -282,6 +283,28 @@ impl Work<'_> {
     fn without_effect(&mut self, given: &Given<'_>, why: &str) {
         self.remember(given, given.value);
         self.out.without_effect.push((given.named.to_owned(), why.to_owned()));
+    }
+}
+
+/// Is it a value that its parameter knows? What has no effect here is no reason to take a slip of the pen for it.
+fn judge_word(given: &Given<'_>) -> Result<(), BadValue> {
+    let value = given.value.trim();
+    let counted =
+        |text: &str| matches!(text.split_once(':'), Some(("pages" | "privvmpages", n)) if n.parse::<u64>().is_ok());
+    let (known, expected) = match given.key.name() {
+        Some("NETFILTER") => (
+            ["disabled", "stateless", "stateful", "full"].contains(&value),
+            "disabled, stateless, stateful or full",
+        ),
+        Some("MEMINFO") => (
+            value == "none" || counted(value),
+            "none, pages:NUMBER or privvmpages:NUMBER",
+        ),
+        _ => return Ok(()),
+    };
+    match known {
+        true => Ok(()),
+        false => Err(BadValue::new(value, expected)),
     }
 }
 

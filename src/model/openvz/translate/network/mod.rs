@@ -2,7 +2,7 @@
 
 mod bridge;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bridge::{New, find};
 
@@ -57,11 +57,27 @@ fn refuse(code: Code, why: impl Into<String>) -> Refused {
     Refused { code, message }
 }
 
-/// An address; a mask behind it is not heeded, as each is routed by itself.
+/// An address; a mask behind it, as bits or as 255.255.255.0, is not heeded, as each is routed by itself.
 fn address(text: &str) -> Result<IpAddr, Refused> {
-    let bare = text.split('/').next().unwrap_or_default();
-    bare.parse()
-        .map_err(|_| refuse(code::ADDRESS, format!("\"{text}\" is not an address")))
+    let wrong = || refuse(code::ADDRESS, format!("\"{text}\" is not an address"));
+    let (bare, mask) = text
+        .split_once('/')
+        .map_or((text, None), |(bare, mask)| (bare, Some(mask)));
+    let address: IpAddr = bare.parse().map_err(|_| wrong())?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let is_mask = |mask: &str| {
+        let dotted = || {
+            address.is_ipv4()
+                && mask
+                    .parse::<Ipv4Addr>()
+                    .is_ok_and(|m| (!m.to_bits()).wrapping_add(1).is_power_of_two())
+        };
+        mask.parse::<u8>().is_ok_and(|bits| bits <= most) || dotted()
+    };
+    match mask {
+        Some(mask) if !is_mask(mask) => Err(wrong()),
+        _ => Ok(address),
+    }
 }
 
 fn mac(text: &str) -> Result<Mac, Refused> {
