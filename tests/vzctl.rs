@@ -124,8 +124,6 @@ fn a_panel_sells_a_container_and_ends_it() {
     p.ok("set 101 --disabled yes --save");
     p.ok("stop 101 --fast");
     assert_eq!(p.status(101), "exist unmounted down");
-    // Its monitor may be clearing up after it yet.
-    p.h.until("nobody holds it", 20, || p.run("start 101").code != 9);
     for start in ["start 101", "restart 101", "restart 101 --wait"] {
         p.ends(105, start);
     }

@@ -29,6 +29,9 @@ pub const SETTLE: &str = "settle";
 /// How long such a monitor is waited for.
 const SETTLED: Duration = Duration::from_secs(60);
 
+/// How long somebody is waited for who hasn't said yet who he is, as that may be such a monitor.
+const UNNAMED: Duration = Duration::from_secs(2);
+
 /// The locks in one directory.
 #[derive(Debug, Clone)]
 pub struct Locks {
@@ -130,7 +133,8 @@ impl Locks {
             let holder = read_holder(&mut file);
             let wait = match &holder {
                 Some(holder) if holder.verb == SETTLE => patience.wait.max(SETTLED),
-                _ => patience.wait.max(GLANCE),
+                Some(_) => patience.wait.max(GLANCE),
+                None => patience.wait.max(UNNAMED),
             };
             let left = wait.saturating_sub(begun.elapsed());
             if left.is_zero() {
