@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use hostel_model::definition::VeDefinition;
 use hostel_model::id::VeId;
-use hostel_model::limits::Limits;
 use hostel_model::resolve::Effective;
 use hostel_system::{Kind, file};
 use serde::{Deserialize, Serialize};
@@ -14,6 +13,7 @@ use super::tree::Tree;
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
 use crate::step::{Home, Operation, Step, nothing};
+use crate::ve::judge::memory_in_use;
 use crate::ve::record::{InterfaceState, VeState};
 use crate::ve::registry::Catalogue;
 
@@ -113,7 +113,7 @@ impl Set {
         let enforced = self.host.enforceable(limits);
         self.host.cgroups.apply(self.id, &enforced, &disks).map_err(|e| {
             if e.kind == Kind::Busy {
-                self.memory_in_use(limits, e)
+                memory_in_use(&self.state.name, limits, e)
             } else {
                 e.into()
             }
@@ -135,18 +135,6 @@ impl Set {
             interfaces: interfaces.to_vec(),
             ..self.state.clone()
         }
-    }
-
-    /// The kernel takes no memory away that is in use and can't be freed; nothing has changed then.
-    fn memory_in_use(&self, limits: &Limits, e: hostel_system::Error) -> Error {
-        let limit = limits.memory.limit.map_or_else(|| "less".to_owned(), |l| l.to_string());
-        let hint = e.hint.clone().unwrap_or_else(|| "lower it when less is used".into());
-        Error::new(
-            Class::Limit,
-            format!("the memory of {} can't be lowered to {limit}", self.state.name),
-        )
-        .because(e)
-        .hint(hint)
     }
 
     fn new_tree(&mut self) -> Result<()> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use hostel_model::definition::{Addresses, DriverName, Unenforceable, VeDefinition};
 use hostel_model::edit::line_of;
-use hostel_model::id::VeId;
+use hostel_model::id::{VeId, VeName};
 use hostel_model::limits::Limits;
 use hostel_model::mac::Mac;
 use hostel_model::policy::{Sort, Violation, check};
@@ -332,6 +332,18 @@ pub fn refuse_disabled(ve: &Effective) -> Result<()> {
     Err(Error::new(Class::Refused, format!("{} is disabled", ve.name))
         .because("its definition says disabled = true")
         .hint(format!("let it start again: hostel set {} disabled=no", ve.name)))
+}
+
+/// The kernel takes no memory away that is in use and can't be freed; nothing has changed then.
+pub fn memory_in_use(name: &VeName, limits: &Limits, e: hostel_system::Error) -> Error {
+    let limit = limits.memory.limit.map_or_else(|| "less".to_owned(), |l| l.to_string());
+    let hint = e.hint.clone().unwrap_or_else(|| "lower it when less is used".into());
+    Error::new(
+        Class::Limit,
+        format!("the memory of {name} can't be lowered to {limit}"),
+    )
+    .because(e)
+    .hint(hint)
 }
 
 /// The number of each interface: one on a network that the VE is on already keeps its own, so that none is disturbed when
