@@ -44,6 +44,19 @@ pub struct Typed<T> {
     pub operands: Vec<String>,
 }
 
+impl<T: PartialEq> Typed<T> {
+    /// Was it named?
+    pub fn has(&self, is: T) -> bool {
+        self.options.iter().any(|(option, _)| *option == is)
+    }
+
+    /// The value that it was given, the last time if more than once.
+    pub fn value(&self, is: T) -> Option<&str> {
+        let mut named = self.options.iter().rev();
+        named.find(|(option, _)| *option == is).map(|(_, value)| value.as_str())
+    }
+}
+
 /// Reads words. The error is a line in the words of getopt, without the program's name.
 pub fn read<T: Copy>(known: &[Opt<T>], words: &[String]) -> Result<Typed<T>, String> {
     let mut typed = Typed {

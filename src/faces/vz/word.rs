@@ -8,6 +8,7 @@ use hostel_engine::facade::Silent;
 use hostel_engine::{Engine, Error};
 use hostel_model::request::{Selection, VeRef};
 
+use super::options::{Opt, Typed, read};
 use crate::cli::failure::{visible, with_causes, without_numbers};
 
 /// How long a tool waits for another operation on the same VE; those here only ask.
@@ -48,6 +49,29 @@ impl Tool {
     pub fn typed() -> Vec<String> {
         let words = std::env::args_os().skip(1);
         words.map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+
+    /// Reads what was typed. `None`: that was the option `help`, and `usage` is told.
+    pub fn read<T: Copy + PartialEq>(
+        known: &[Opt<T>],
+        help: T,
+        usage: &str,
+        words: &[String],
+    ) -> Result<Option<Typed<T>>, Stop> {
+        let typed = read(known, words).map_err(|line| Stop::Said(line, 1))?;
+        if typed.has(help) {
+            print(usage)?;
+            return Ok(None);
+        }
+        Ok(Some(typed))
+    }
+
+    /// For a tool that takes nothing but options.
+    pub fn no_operand<T>(typed: &Typed<T>, usage: &str) -> Result<(), Stop> {
+        match typed.operands.first() {
+            None => Ok(()),
+            Some(word) => Err(Stop::Said(format!("{word} has no meaning here\n{usage}"), 1)),
+        }
     }
 
     /// Opens the host.

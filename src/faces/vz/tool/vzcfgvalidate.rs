@@ -7,7 +7,7 @@ use hostel_model::openvz::{
     Amount, Becomes, By, Conf, Given, Key, Pair, Remembered, Surroundings, Unit, code, pair, parameter, translate,
 };
 
-use super::super::options::{Opt, flag, read, valued};
+use super::super::options::{Opt, flag, valued};
 use super::super::word::{Stop, Tool, print};
 
 const VZCFGVALIDATE: Tool = Tool("vzcfgvalidate");
@@ -76,27 +76,21 @@ pub fn main() -> ExitCode {
 }
 
 fn run(words: &[String]) -> Result<u8, Stop> {
-    let typed = read(OPTIONS, words).map_err(|line| Stop::Said(line, 1))?;
-    let has = |is: Is| typed.options.iter().any(|(option, _)| *option == is);
-    if has(Is::Help) {
-        print(USAGE)?;
+    let Some(typed) = Tool::read(OPTIONS, Is::Help, USAGE, words)? else {
         return Ok(0);
-    }
+    };
     let [file] = typed.operands.as_slice() else {
         return Err(Stop::Said(format!("one file is to be checked\n{USAGE}"), 1));
     };
-    let verbose = typed
-        .options
-        .iter()
-        .any(|(is, value)| *is == Is::Verbose && value != "no");
+    let verbose = typed.value(Is::Verbose).is_some_and(|value| value != "no");
     let text = std::fs::read_to_string(file).map_err(|e| Stop::Said(format!("cannot read {file}: {e}"), 1))?;
     let (mut conf, findings) = check(&text, verbose);
     let (mut lines, mut wrong, mut changed) = (String::new(), false, false);
     for finding in findings {
         lines.push_str(&finding.line());
-        let better = finding.better.filter(|_| has(Is::Repair) || has(Is::Ask));
+        let better = finding.better.filter(|_| typed.has(Is::Repair) || typed.has(Is::Ask));
         match better {
-            Some((name, value)) if has(Is::Repair) || agreed(&mut lines, &name, &value)? => {
+            Some((name, value)) if typed.has(Is::Repair) || agreed(&mut lines, &name, &value)? => {
                 conf.set(&name, &value);
                 lines.push_str(&format!("set to {name}=\"{value}\"\n"));
                 changed = true;

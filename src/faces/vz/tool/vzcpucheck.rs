@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use hostel_engine::facade::{Aspects, VeLook};
 
-use super::super::options::{Opt, flag, read};
+use super::super::options::{Opt, flag};
 use super::super::word::{Stop, Tool, print};
 
 const VZCPUCHECK: Tool = Tool("vzcpucheck");
@@ -17,7 +17,7 @@ const HOST: u64 = 1000;
 /// How many units a BogoMIPS is worth.
 const UNITS: f64 = 25.0;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Is {
     Each,
     Help,
@@ -31,15 +31,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(words: &[String]) -> Result<u8, Stop> {
-    let typed = read(OPTIONS, words).map_err(|line| Stop::Said(line, 1))?;
-    let has = |is: fn(&Is) -> bool| typed.options.iter().any(|(option, _)| is(option));
-    if has(|is| matches!(is, Is::Help)) {
-        print(USAGE)?;
+    let Some(typed) = Tool::read(OPTIONS, Is::Help, USAGE, words)? else {
         return Ok(0);
-    }
+    };
+    Tool::no_operand(&typed, USAGE)?;
     let engine = Tool::engine()?;
     let (ves, _) = engine.look(None, Aspects::DEFINITION | Aspects::STATE)?;
-    let (text, over) = report(&ves, engine.bogomips(), has(|is| matches!(is, Is::Each)));
+    let (text, over) = report(&ves, engine.bogomips(), typed.has(Is::Each));
     print(&text)?;
     if over {
         VZCPUCHECK.say("Warning: the CPU is overcommitted");

@@ -6,7 +6,7 @@ use hostel_engine::facade::{Aspects, VeLook};
 use hostel_model::stat::{Figure, HostReading};
 use hostel_model::units::Bytes;
 
-use super::super::options::{Opt, flag, read};
+use super::super::options::{Opt, flag};
 use super::super::word::{Stop, Tool, print};
 
 const VZMEMCHECK: Tool = Tool("vzmemcheck");
@@ -15,7 +15,7 @@ const USAGE: &str = "Usage: vzmemcheck [-v] [-A]\n\
     Prints how much memory running containers use and are promised, in percent of this host's; with -v those of each, with\n\
     -A in MB, and what this host has.\n";
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Is {
     Each,
     Absolute,
@@ -47,15 +47,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(words: &[String]) -> Result<u8, Stop> {
-    let typed = read(OPTIONS, words).map_err(|line| Stop::Said(line, 1))?;
-    let has = |is: fn(&Is) -> bool| typed.options.iter().any(|(option, _)| is(option));
-    if has(|is| matches!(is, Is::Help)) {
-        print(USAGE)?;
+    let Some(typed) = Tool::read(OPTIONS, Is::Help, USAGE, words)? else {
         return Ok(0);
-    }
+    };
+    Tool::no_operand(&typed, USAGE)?;
     let engine = Tool::engine()?;
     let (ves, _) = engine.look(None, Aspects::DEFINITION | Aspects::SWAP)?;
-    let (each, absolute) = (has(|is| matches!(is, Is::Each)), has(|is| matches!(is, Is::Absolute)));
+    let (each, absolute) = (typed.has(Is::Each), typed.has(Is::Absolute));
     print(&report(&ves, &engine.host_now(), each, absolute))?;
     Ok(0)
 }

@@ -1,12 +1,13 @@
 //! `vznetstat`: what passed VEs' interfaces, by class.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use hostel_engine::facade::{Aspects, ClassTraffic, Ways};
 use hostel_model::request::VeRef;
 use hostel_model::traffic::Amount;
 
-use super::super::options::{Opt, flag, read, valued};
+use super::super::options::{Opt, flag, valued};
 use super::super::word::{Stop, Tool, print};
 
 const VZNETSTAT: Tool = Tool("vznetstat");
@@ -65,36 +66,29 @@ pub fn main() -> ExitCode {
 }
 
 fn run(words: &[String]) -> Result<u8, Stop> {
-    let typed = read(OPTIONS, words).map_err(|line| Stop::Said(line, 1))?;
-    let has = |is: Is| typed.options.iter().any(|(option, _)| *option == is);
-    if has(Is::Help) {
-        print(USAGE)?;
+    let Some(typed) = Tool::read(OPTIONS, Is::Help, USAGE, words)? else {
         return Ok(0);
-    }
-    if has(Is::Reset) {
+    };
+    Tool::no_operand(&typed, USAGE)?;
+    if typed.has(Is::Reset) {
         return Err(Stop::Said(
             "what was counted is what is billed, and can't be set back".into(),
             1,
         ));
     }
-    let family = match (has(Is::Ipv4), has(Is::Ipv6)) {
+    let family = match (typed.has(Is::Ipv4), typed.has(Is::Ipv6)) {
         (true, false) => Family::Ipv4,
         (false, true) => Family::Ipv6,
         _ => Family::Both,
     };
-    let value = |is: Is| {
-        typed
-            .options
-            .iter()
-            .rfind(|(option, _)| *option == is)
-            .map(|(_, value)| value.as_str())
-    };
     let engine = Tool::engine()?;
-    let ves: Vec<VeRef> = match value(Is::Ve) {
+    let ves: Vec<VeRef> = match typed.value(Is::Ve) {
         Some(word) => vec![Tool::one(&engine, word)?],
         None => {
             let (looks, _) = engine.look(None, Aspects::STATE)?;
-            let wanted = looks.into_iter().filter(|look| has(Is::All) || look.pid.is_some());
+            let wanted = looks
+                .into_iter()
+                .filter(|look| typed.has(Is::All) || look.pid.is_some());
             wanted.map(|look| VeRef::Id(look.id)).collect()
         }
     };
@@ -102,7 +96,14 @@ fn run(words: &[String]) -> Result<u8, Stop> {
     for ve in &ves {
         rows.extend(engine.traffic(ve)?);
     }
-    print(&table(&rows, family, value(Is::Class)))?;
+    let class = typed.value(Is::Class);
+    let is_known = |class: &str| rows.iter().any(|row| row.class == class);
+    if let Some(unknown) = class.filter(|class| !rows.is_empty() && !is_known(class)) {
+        let known: BTreeSet<&str> = rows.iter().map(|row| row.class.as_str()).collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(Stop::Said(format!("there is no class {unknown}, but: {known}"), 1));
+    }
+    print(&table(&rows, family, class))?;
     Ok(0)
 }
 

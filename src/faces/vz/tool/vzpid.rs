@@ -13,7 +13,7 @@ const VZPID: Tool = Tool("vzpid");
 const USAGE: &str = "Usage: vzpid [-p] PID... | -\n\
     Tells which container each process is in; with -p also its number there. - reads numbers from standard input.\n";
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Is {
     Inside,
     Help,
@@ -28,11 +28,11 @@ pub fn main() -> ExitCode {
 
 fn run(words: &[String]) -> Result<u8, Stop> {
     let typed = read(OPTIONS, words).map_err(|line| Stop::Said(line, 1))?;
-    let has = |is: fn(&Is) -> bool| typed.options.iter().any(|(option, _)| is(option));
-    if has(|is| matches!(is, Is::Help)) || typed.operands.is_empty() {
+    if typed.has(Is::Help) || typed.operands.is_empty() {
         print(USAGE)?;
         return Ok(u8::from(typed.operands.is_empty() && typed.options.is_empty()));
     }
+    let inside = typed.has(Is::Inside);
     let mut words = typed.operands;
     if let Some(at) = words.iter().position(|word| word == "-") {
         words.remove(at);
@@ -48,7 +48,7 @@ fn run(words: &[String]) -> Result<u8, Stop> {
     }
     let engine = Tool::engine()?;
     let owners = engine.owners(&pids);
-    print(&table(&owners, has(|is| matches!(is, Is::Inside))))?;
+    print(&table(&owners, inside))?;
     let mut code = 0;
     for pid in pids.iter().filter(|pid| !owners.iter().any(|o| o.seen.pid == **pid)) {
         VZPID.say(&format!("Process {pid} not found"));

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use hostel_model::openvz::{Conf, PAGE};
 use hostel_model::stat::{Figure, HostReading};
 
-use super::super::options::{Opt, flag, read, valued};
+use super::super::options::{Opt, flag, valued};
 use super::super::word::{Stop, Tool, print};
 
 const VZSPLIT: Tool = Tool("vzsplit");
@@ -13,6 +13,11 @@ const VZSPLIT: Tool = Tool("vzsplit");
 const USAGE: &str = "Usage: vzsplit -n N [-f NAME] [-s SWAP_KB] [-v yes|no]\n\
     Divides nine tenths of this host into N equal parts. With -f it is a plan that VEs can be made on, plans/NAME.toml;\n\
     without it the sample is printed. -s divides so much swap instead of what there is.\n";
+
+/// Of memory and of disk: what the smallest guest, busybox, boots with.
+const LEAST: u64 = 16 << 20;
+/// Of processes.
+const LEAST_PROCESSES: u64 = 16;
 
 /// The host keeps the rest to itself.
 const TENTHS: u64 = 9;
@@ -49,18 +54,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(words: &[String]) -> Result<u8, Stop> {
-    let typed = read(OPTIONS, words).map_err(|line| Stop::Said(line, 1))?;
-    let value = |is: Is| {
-        typed
-            .options
-            .iter()
-            .rfind(|(option, _)| *option == is)
-            .map(|(_, value)| value.as_str())
-    };
-    if value(Is::Help).is_some() {
-        print(USAGE)?;
+    let Some(typed) = Tool::read(OPTIONS, Is::Help, USAGE, words)? else {
         return Ok(0);
-    }
+    };
+    Tool::no_operand(&typed, USAGE)?;
+    let value = |is| typed.value(is);
     let number = |is: Is| match value(is).map(str::parse::<u64>) {
         None => Ok(None),
         Some(Ok(n)) => Ok(Some(n)),
@@ -79,6 +77,17 @@ fn run(words: &[String]) -> Result<u8, Stop> {
         number(Is::Swap)?.map(|kb| kb.saturating_mul(1024)),
     );
     let part = part.ok_or_else(|| Stop::Said("what this host has can't be told".into(), 1))?;
+    if part.memory < LEAST || part.disk < LEAST || part.processes < LEAST_PROCESSES {
+        return Err(Stop::Said(
+            format!(
+                "in each of {parts} parts nothing could run: {} KiB of memory, {} MiB of disk, {} processes",
+                part.memory >> 10,
+                part.disk >> 20,
+                part.processes
+            ),
+            1,
+        ));
+    }
     match value(Is::Name) {
         None => print(&sample(&part))?,
         Some(name) => {
