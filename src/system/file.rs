@@ -88,7 +88,8 @@ pub fn read_opt(path: &Path) -> Result<Option<String>> {
 }
 
 /// The text of a file that is small as a rule, in as few calls as can be: many are read for a list of all VEs. A file whose
-/// end comes sooner than there is room for has ended.
+/// end comes sooner than there is room for has ended. That holds for plain files, and for those of the kernel that give all
+/// they have at once; not for its lists (`mountinfo`, `cgroup.procs`), which come in pieces.
 pub fn read_small(path: &Path) -> std::io::Result<String> {
     let mut text = Vec::with_capacity(4096);
     read_into(CWD, path, &mut text)?;

@@ -167,8 +167,8 @@ impl Engine {
     /// What starts a VE, or lets one go on, is refused while its definition says that it is disabled.
     fn refuse_disabled(&self, ve: &Outline, action: &Action) -> Result<()> {
         let starts = match action {
-            Action::Start(options) | Action::Restart { start: options, .. } => !options.disabled_too,
-            Action::Resume => true,
+            Action::Start(options) => !options.disabled_too,
+            Action::Restart { .. } | Action::Resume => true,
             _ => false,
         };
         if !starts {

@@ -220,7 +220,7 @@ impl Engine {
         };
         let common = Common {
             aspects,
-            flows: aspects.has(Aspects::TRAFFIC).then(|| self.flows()).flatten(),
+            flows: aspects.has(Aspects::TRAFFIC).then(|| self.meter().flows()).flatten(),
             rates: if aspects.has(Aspects::RATES) {
                 self.rates()?
             } else {
@@ -234,14 +234,6 @@ impl Engine {
                 .collect()
         });
         Ok((looks, missing))
-    }
-
-    fn flows(&self) -> Option<HashMap<String, Vec<Reading>>> {
-        let mut flows: HashMap<String, Vec<Reading>> = HashMap::new();
-        for reading in self.host.counters.read(&self.host.traffic_table(), None).ok()? {
-            flows.entry(reading.interface.clone()).or_default().push(reading);
-        }
-        Some(flows)
     }
 
     /// What each VE used in a moment, per second.

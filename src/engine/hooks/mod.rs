@@ -113,8 +113,9 @@ impl Host {
             notes.extend(lines(script, &ran));
             outcome(ve, script, &ran)
         });
-        file::remove_file(&self.dirs.ve_conf(ve.id))?;
-        ran
+        let removed = file::remove_file(&self.dirs.ve_conf(ve.id));
+        ran?;
+        Ok(removed?)
     }
 
     /// What scripts have mounted for a VE.

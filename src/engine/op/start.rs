@@ -116,7 +116,18 @@ impl Start {
 
     fn uncheck(&mut self) -> Result<()> {
         self.host.has_started(self.id)?;
-        self.host.restore_interfaces(&mut self.state)
+        let Some(former) = self.state.former.clone() else {
+            return Ok(());
+        };
+        // Rules that name it may have been given the others.
+        let restored = VeState {
+            former: None,
+            interfaces: former,
+            ..self.state.clone()
+        };
+        self.host.refresh_peers_as(Some(&restored), Self::VERB)?;
+        self.host.restore_interfaces(&mut self.state)?;
+        self.host.refresh_peers(Self::VERB)
     }
 
     /// The scripts that there are for it, looked for once.
@@ -345,8 +356,10 @@ impl Start {
             Err(e) => return Err(e),
         };
         self.host.note_begin(&self.state, terms);
-        if self.state.former.is_some() || self.state.tenant != tenant {
-            // Before the record says so: whoever has to do this again does that too.
+        let moved = self.state.former.is_some() || self.state.tenant != tenant;
+        if moved {
+            // Before the record says so, as whoever has to do this again does that too; and after it, as somebody else
+            // may have read the record meanwhile.
             let settled = VeState {
                 former: None,
                 tenant: tenant.clone(),
@@ -367,7 +380,10 @@ impl Start {
             self.host.keep_interfaces(&mut self.state)?;
         }
         self.notes.extend(self.host.tell_names(&self.state, Self::VERB));
-        Ok(())
+        match moved {
+            true => self.host.refresh_peers(Self::VERB),
+            false => Ok(()),
+        }
     }
 
     fn disk_orders(&self) -> Result<Disk> {

@@ -61,7 +61,7 @@ pub struct VeState {
     /// The password hash that was set last, so that it is set once and not at every start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
-    /// Settings that were changed and wait for its next start.
+    /// Settings that were changed and wait for its next start; also those that have been put back since.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub waiting: BTreeSet<String>,
     /// Its interfaces, in the order of its definition.

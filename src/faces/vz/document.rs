@@ -52,7 +52,7 @@ fn options() -> String {
         .iter()
         .flat_map(|verb| verb.options.iter().map(|option| row(&code(verb.names[0]), option)));
     table(
-        "### Their options\n\nAn option may be cut short where no other begins so, and have one dash or two.",
+        "### Their options\n\nWith two dashes an option may be cut short where no other begins so; with one it is written whole.",
         &["command", "option", "here"],
         flags.chain(of_verbs),
     )

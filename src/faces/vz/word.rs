@@ -4,10 +4,10 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hostel_engine::facade::Silent;
 use hostel_engine::{Engine, Error};
-use hostel_model::request::{Selection, VeRef};
+use hostel_model::request::VeRef;
 
+use super::lookup::{Meant, lookup};
 use super::options::{Opt, Typed, read};
 use crate::cli::failure::{visible, with_causes, without_numbers};
 
@@ -82,15 +82,11 @@ impl Tool {
     /// The VE that a word means: by its number, by its name, or by one that only the dialect knows it by. `None`: there is
     /// none of that name, or can't be one of that number.
     pub fn refer(engine: &Engine, word: &str) -> Result<Option<VeRef>, Stop> {
-        if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
-            return Ok(word.parse().ok());
-        }
-        if let Ok(ve) = word.parse::<VeRef>()
-            && engine.select(&Selection::Some(vec![ve.clone()]), &Silent).is_ok()
-        {
-            return Ok(Some(ve));
-        }
-        Ok(engine.openvz_named(word)?.map(VeRef::Id))
+        Ok(match lookup(engine, word)? {
+            Meant::Ve(ve) => Some(VeRef::Id(ve.id)),
+            Meant::Free(id) => Some(VeRef::Id(id)),
+            Meant::Number(_) | Meant::Unknown => None,
+        })
     }
 
     /// The same where there must be one.

@@ -168,9 +168,8 @@ impl Launching for Launched {
     }
 
     fn go(mut self: Box<Self>) -> Result<Vec<String>> {
-        // A monitor that has failed meanwhile has left its message; the send may fail then.
-        let sent = self.channel.send(&ToMonitor::Go, &[]);
-        if sent.is_err() {
+        // A monitor that has failed meanwhile has left its message, which is what is told; the send may fail then.
+        if self.channel.send(&ToMonitor::Go, &[]).is_err() {
             // One that is well must not wait for a word that will not come.
             self.channel.fall_silent();
         }
@@ -180,10 +179,9 @@ impl Launching for Launched {
                 may_be_given_up: true,
             })
         });
-        match (done, sent) {
-            (Err(e), _) if matches!(e.kind, Kind::TimedOut | Kind::Interrupted) => self.give_up(e)?,
-            (Err(_), Err(e)) => return Err(Error::os(ACT, self.id, e)),
-            (done, _) => done?,
+        match done {
+            Err(e) if matches!(e.kind, Kind::TimedOut | Kind::Interrupted) => self.give_up(e)?,
+            done => done?,
         }
         Ok(self.without)
     }

@@ -92,7 +92,7 @@ impl Meter<'_> {
     }
 
     /// All counters of traffic by one look; `None` if they can't be read.
-    fn flows(&self) -> Option<Flows> {
+    pub(super) fn flows(&self) -> Option<Flows> {
         let host = &self.engine.host;
         let mut flows = Flows::new();
         for reading in host.counters.read(&host.traffic_table(), None).ok()? {

@@ -63,7 +63,7 @@ pub struct Openvz {
     private: Option<PathBuf>,
 
     /// Name of the VE; its old one, or ct and its number, if not given
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "private")]
     name: Option<String>,
 
     /// Key to set on top of what the file says

@@ -11,7 +11,7 @@ pub fn sections() -> String {
     let known = table(
         "## vzlist\n\nFields of both generations. In a column, what isn't known is `-` and no limit 9223372036854775807 (0 \
          where the dialect says so: cpulimit, iolimit, iopslimit); in JSON both are `null`, and numbers are numbers. A field \
-         of several figures is an object there. `-j` without `-o` has every field. Numbers are never cut; blanks at the end \
+         of several figures is an object there. `-j` without `-o` has every field but cpu_percent, which takes a moment. Numbers are never cut; blanks at the end \
          of a line are left out. A VE that is broken counts as stopped, and says why in `problem`.",
         &["field", "heading", "here"],
         known.into_iter().map(|field| {

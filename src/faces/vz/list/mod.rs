@@ -90,7 +90,7 @@ Usage:  vzlist [-a | -S] [-n] [-H] [-t] [-j] [-o FIELD[,FIELD...] | -1] [-s [-]F
   -n, --name           names in the place of numbers
   -H, --no-header      without the line of headings
   -t, --no-trim        don't cut long values
-  -j, --json           an array of objects; every field unless -o names some
+  -j, --json           an array of objects; every field but cpu_percent unless -o names some
   -o, --output FIELDS  these fields
   -1                   only numbers, one on a line
   -s, --sort FIELD     sort by it; with - before it the largest first

@@ -180,7 +180,8 @@ pub const FIELDS: &[Field] = &[
     Field::parameter(&["netfilter"], "NETFILTER", -9, "NETFILTER").differs(REMEMBERED),
     Field::parameter(&["vm_overcommit"], "VM_OVC", 6, "VM_OVERCOMMIT").differs(REMEMBERED),
     Field::seen(&["capability"], "CAPABILITY", -15, PAPER, capability).differs(REMEMBERED),
-    Field::parameter(&["devnodes"], "DEVNODES", -15, "DEVNODES").differs(REMEMBERED),
+    Field::parameter(&["devnodes"], "DEVNODES", -15, "DEVNODES")
+        .differs("net/tun and fuse, as features.tun and features.fuse are on; others as they were given"),
     Field::parameter(&["ha_enable"], "HA_ENABLE", -9, "HA_ENABLE").differs(REMEMBERED),
     Field::parameter(&["ha_prio"], "HA_PRIO", 7, "HA_PRIO").differs(REMEMBERED),
     Field::parameter(&["uuid"], "UUID", -36, "UUID").differs("as it was given; VEs have none of their own"),

@@ -54,7 +54,7 @@ const TOOLS: [(&str, Fate); 20] = [
     ),
     (
         "vzcfgvalidate [-r|-i] [-v yes|no]",
-        Fate::Differs("values that have no effect here are checked for their form, and recommended"),
+        Fate::Differs("values that have no effect here are checked for their form, and told with -v yes"),
     ),
     (
         "vzsplit -n [-f] [-s] [-v]",

@@ -1,10 +1,11 @@
 //! `vzcfgvalidate`: what is wrong with a CTID.conf, by itself and by what its values must be to each other.
 
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use hostel_model::openvz::{
-    Amount, Becomes, By, Conf, Given, Key, Pair, Remembered, Surroundings, Unit, code, pair, parameter, translate,
+    Act, Amount, Becomes, By, Conf, Given, Key, Pair, Remembered, Surroundings, Unit, code, pair, parameter, translate,
 };
 
 use super::super::options::{Opt, flag, valued};
@@ -117,22 +118,29 @@ fn agreed(lines: &mut String, name: &str, value: &str) -> Result<bool, Stop> {
     Ok(answer.trim().starts_with(['y', 'Y']))
 }
 
-/// Whole or not at all.
+/// Whole or not at all, and to be read by those who could read it before.
 fn replace(file: &str, text: &str) -> Result<(), Stop> {
-    let new = format!("{file}.tmp");
-    let written = std::fs::File::create(&new).and_then(|mut out| out.write_all(text.as_bytes()).and(out.sync_all()));
-    let done = written.and_then(|()| std::fs::rename(&new, file));
-    done.map_err(|e| Stop::Said(format!("cannot write {file}: {e}"), 1))
+    let written = || {
+        let real = std::fs::canonicalize(file)?;
+        // A file has a directory.
+        let mut new = tempfile::NamedTempFile::new_in(real.parent().unwrap_or(Path::new("/")))?;
+        new.write_all(text.as_bytes())?;
+        new.as_file().set_permissions(std::fs::metadata(&real)?.permissions())?;
+        new.as_file().sync_all()?;
+        new.persist(&real)?;
+        Ok(())
+    };
+    written().map_err(|e: io::Error| Stop::Said(format!("cannot write {file}: {e}"), 1))
 }
 
 /// The file as it was read, and what is to be said of it.
 pub fn check(text: &str, verbose: bool) -> (Conf, Vec<Finding>) {
     let (conf, problems) = Conf::parse(text);
     let problems = problems.into_iter().map(|problem| {
-        let weight = if problem.why.contains("no parameter") {
-            Weight::Warning
-        } else {
-            Weight::Error
+        // A line that assigns something is understood, but its name isn't.
+        let weight = match conf.entries().any(|entry| entry.line == problem.line) {
+            true => Weight::Warning,
+            false => Weight::Error,
         };
         Finding::new(weight, problem.to_string())
     });
@@ -152,12 +160,15 @@ pub fn check(text: &str, verbose: bool) -> (Conf, Vec<Finding>) {
                 by: By::Limit(unit) | By::Barrier(unit),
                 ..
             } => Some(unit),
+            Becomes::Act {
+                act: Act::PrivateMemory,
+                ..
+            } => Some(Unit::Pages),
+            Becomes::Act { act: Act::Inodes, .. } => Some(Unit::Count),
             _ => None,
         });
-        match unit {
-            Some(unit) => findings.extend(of_pair(&entry.name, &entry.value, unit)),
-            None => findings.extend(of_value(key, &entry.name, &entry.value)),
-        }
+        let pair = unit.and_then(|unit| of_pair(&entry.name, &entry.value, unit));
+        findings.extend(pair.or_else(|| of_value(key, &entry.name, &entry.value)));
     }
     findings.extend(relations(&conf));
     (conf, findings)
@@ -294,6 +305,11 @@ mod tests {
             "IOPRIO=\"9\"",
             "CPUUNITS=\"0\"",
             "NETFILTER=\"bogus\"",
+            "NUMPROC=\"0\"",
+            "DISKSPACE=\"unlimited\"",
+            "PRIVVMPAGES=\"200:100\"",
+            "DISKINODES=\"200:100\"",
+            "HOSTNAME=\"a no parameter\"",
         ] {
             let (name, _) = wrong.split_once('=').unwrap();
             let said = said(&format!("{wrong}\n"));

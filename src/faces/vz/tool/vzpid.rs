@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use hostel_engine::facade::Owned;
 
-use super::super::options::{Opt, flag, read};
+use super::super::options::{Opt, flag};
 use super::super::word::{Stop, Tool, print};
 
 const VZPID: Tool = Tool("vzpid");
@@ -27,10 +27,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(words: &[String]) -> Result<u8, Stop> {
-    let typed = read(OPTIONS, words).map_err(|line| Stop::Said(line, 1))?;
-    if typed.has(Is::Help) || typed.operands.is_empty() {
-        print(USAGE)?;
-        return Ok(u8::from(typed.operands.is_empty() && typed.options.is_empty()));
+    let Some(typed) = Tool::read(OPTIONS, Is::Help, USAGE, words)? else {
+        return Ok(0);
+    };
+    if typed.operands.is_empty() {
+        return Err(Stop::Said(format!("of which process?\n{USAGE}"), 1));
     }
     let inside = typed.has(Is::Inside);
     let mut words = typed.operands;

@@ -59,13 +59,13 @@ fn run(words: &[String]) -> Result<u8, Stop> {
     };
     Tool::no_operand(&typed, USAGE)?;
     let value = |is| typed.value(is);
-    let number = |is: Is| match value(is).map(str::parse::<u64>) {
-        None => Ok(None),
-        Some(Ok(n)) => Ok(Some(n)),
-        Some(Err(_)) => Err(Stop::Said(
-            format!("{} is not a number", value(is).unwrap_or_default()),
-            1,
-        )),
+    let number = |is| {
+        let text = value(is);
+        text.map(|text| {
+            text.parse()
+                .map_err(|_| Stop::Said(format!("{text} is not a number"), 1))
+        })
+        .transpose()
     };
     let Some(parts @ 1..) = number(Is::Parts)? else {
         return Err(Stop::Said(format!("into how many parts? -n N, from 1\n{USAGE}"), 1));
