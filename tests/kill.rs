@@ -102,3 +102,43 @@ fn a_paused_ve_can_be_killed() {
     assert_eq!(h.state("ve"), "stopped");
     h.until("nothing is left", 20, || h.audit().is_empty());
 }
+
+#[test]
+fn ctrl_c_keeps_the_rest_of_a_line_of_names_as_it_is() {
+    let h = House::new();
+    let names = ["web1", "web2", "web3"];
+    for name in names {
+        h.busybox(name);
+    }
+    // On one processor two are at work at once, and both wait: what is third has not begun.
+    let held: Vec<_> = (101..=102)
+        .map(|id| {
+            let file = std::fs::File::options()
+                .write(true)
+                .open(h.run.join(format!("locks/{id}.lock")))
+                .unwrap();
+            file.lock().unwrap();
+            file
+        })
+        .collect();
+    for verb in ["pause", "kill"] {
+        let args = [&["-v", verb, "--wait-lock", "1h"][..], &names].concat();
+        let command = h.command(&args);
+        let said = h.dir.join(verb);
+        let child = std::process::Command::new("taskset")
+            .args(["-c", "0"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .stderr(std::fs::File::create(&said).unwrap())
+            .spawn()
+            .unwrap();
+        let waits = |name: &str| h.read(verb).contains(&format!("{name}: waiting for"));
+        h.until("two wait", 20, || waits("web1") && waits("web2"));
+        house::signal(&child, Signal::INT);
+        assert_eq!(house::end_of(child).code, 130);
+        assert!(h.read(verb).contains("was begun"), "{}", h.read(verb));
+        assert!(names.iter().all(|name| h.state(name) == "running"));
+    }
+    drop(held);
+    h.ok(&["kill", "--all"]);
+}

@@ -319,5 +319,10 @@ fn waiting_for_a_boot_that_takes_too_long_ends_and_the_ve_runs_on() {
         (h.state("d").as_str(), h.status("d", "booted")),
         ("running", false.into())
     );
+    // Who asks once more waits for the same boot.
+    let begun = Instant::now();
+    let err = h.fails(1, &["start", "d", "--wait", "--timeout", "2s"]);
+    assert!(begun.elapsed() >= Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(err.contains("has not booted"), "{err}");
     h.ok(&["kill", "d"]);
 }

@@ -641,7 +641,6 @@ fn stop() {
     Sweep::new(Before::Running, &["stop", VE]).everything();
 }
 
-/// It has no steps: there is no way back from it.
 #[test]
 fn suspend() {
     let Some(house) = House::with_criu() else { return };

@@ -161,6 +161,6 @@ fn leave_privileges(start: &Start) -> Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     sys::close_from(3, true).step("mark to be closed", "all descriptors")?;
     sys::restore_signals().step("reset", "signals")?;
-    privilege::drop_capabilities(true)?;
+    privilege::drop_capabilities()?;
     seccomp::install(start.switches)
 }

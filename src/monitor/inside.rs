@@ -43,7 +43,7 @@ fn work(spec: &Enter, init: OwnedFd, stdio: Stdio, outside: &Channel) -> Result<
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let user = user::find("/etc", spec.user.as_deref())?;
     attach_stdio(spec, stdio, outside)?;
-    privilege::drop_capabilities(true)?;
+    privilege::drop_capabilities()?;
     seccomp::install(spec.switches)?;
     sys::become_user(user.uid, user.gid, &user.groups).step("become user", &user.name)?;
     enter_directory(spec, &user)?;

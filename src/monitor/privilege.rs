@@ -34,8 +34,7 @@ pub fn allowed() -> u64 {
 
 /// Gives up everything outside [`allowed`] for good: bounding set, then the three sets of this thread, all explicit
 /// (CVE-2022-29162 was a forgotten inheritable set). For a process that is root in the VE's user namespace.
-/// `full` false: the command runs as another user than root and starts with no capabilities.
-pub fn drop_capabilities(full: bool) -> Result<()> {
+pub fn drop_capabilities() -> Result<()> {
     let mask = allowed();
     for cap in 0..64u32 {
         if mask & (1 << cap) == 0 {
@@ -48,7 +47,7 @@ pub fn drop_capabilities(full: bool) -> Result<()> {
     sys::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0)
         .step("clear ambient capabilities", "")?;
     let held = sys::capget().step("read capabilities", "")?;
-    let keep = if full { held.permitted & mask } else { 0 };
+    let keep = held.permitted & mask;
     sys::capset(CapSets {
         effective: keep,
         permitted: keep,

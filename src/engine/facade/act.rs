@@ -55,7 +55,16 @@ impl Engine {
         };
         match judge(was, action) {
             Err(refusal) => Err(Error::new(Class::Refused, format!("{}: {refusal}", ve.name)).hint(refusal.instead)),
-            Ok(Transition::AlreadyDone(why)) => Ok(outcome(why, false)),
+            Ok(Transition::AlreadyDone(why)) => {
+                drop(lock);
+                self.afterwards(&ve, action, progress)?;
+                Ok(outcome(why, false))
+            }
+            // What is no operation in steps looks at this nowhere else, and there may be others in the same line of names.
+            Ok(_) if interrupt::raised() => {
+                let message = format!("interrupted before the {} of {} was begun", verb(action), ve.name);
+                Err(Error::new(Class::Interrupted, message))
+            }
             Ok(_) => {
                 self.refuse_disabled(&ve, action)?;
                 let done = self.perform(&ve, was, action, progress);
@@ -127,7 +136,7 @@ impl Engine {
                     .map_err(|e| if was == State::Running { is_stopped(e, ve) } else { e })
             }
             Action::Pause => {
-                self.host.cgroups.freeze(id, FREEZE)?;
+                self.host.cgroups.freeze_unless(id, FREEZE, interrupt::flag())?;
                 self.host.note_change(id);
                 Ok(outcome("paused", true))
             }
@@ -280,7 +289,7 @@ impl Engine {
         match booted {
             Ok(Some(_)) => Ok(()),
             Ok(None) => {
-                let message = format!("{} was started but has not booted in {} s", ve.name, patience.as_secs());
+                let message = format!("{} runs but has not booted in {} s", ve.name, patience.as_secs());
                 Err(Error::new(Class::Failed, message)
                     .hint("it boots on; wait longer with --timeout")
                     .hint(log))

@@ -60,62 +60,79 @@ pub struct Global {
     pub no_color: bool,
 }
 
-/// The subcommands.
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    Init(c::init::Init),
-    Create(c::create::Create),
-    Start(c::start::Start),
-    Stop(c::stop::Stop),
-    Kill(c::kill::Kill),
-    Restart(c::restart::Restart),
-    Pause(c::pause::Pause),
-    Unpause(c::unpause::Unpause),
-    Suspend(c::suspend::Suspend),
-    Resume(c::resume::Resume),
-    Destroy(c::destroy::Destroy),
-    Mount(c::mount::Mount),
-    Umount(c::umount::Umount),
-    Compact(c::compact::Compact),
-    Exec(c::exec::Exec),
-    Enter(c::enter::Enter),
-    Runscript(c::runscript::Runscript),
-    Console(c::console::Console),
-    Log(c::log::Log),
-    Push(c::push::Push),
-    Pull(c::pull::Pull),
-    List(c::list::List),
-    Status(c::status::Status),
-    Stat(c::stat::Stat),
-    Top(c::top::Top),
-    Capacity(c::capacity::Capacity),
-    Limits(c::limits::Limits),
-    Beancounters(c::beancounters::Beancounters),
-    Metrics(c::metrics::Metrics),
-    Why(c::why::Why),
-    Show(c::show::Show),
-    Set(c::set::Set),
-    Edit(c::edit::Edit),
-    Info(c::info::Info),
-    Boot(c::boot::Boot),
-    Shutdown(c::shutdown::Shutdown),
-    Network(c::network::Network),
-    Address(c::address::Address),
-    Firewall(c::firewall::Firewall),
-    Forward(c::forward::Forward),
-    Traffic(c::traffic::Traffic),
-    Report(c::report::Report),
-    Ledger(c::ledger::Ledger),
-    Manager(c::manager::Manager),
-    Audit(c::audit::Audit),
-    Template(c::template::Template),
-    Import(c::import::Import),
-    Tenant(c::tenant::Tenant),
-    Completions(c::completions::Completions),
-    Man(c::man::Man),
-    Help(c::help::Help),
+/// Makes the subcommands from their modules and types there.
+macro_rules! commands {
+    ($($(#[$attribute:meta])* $name:ident::$Type:ident,)*) => {
+        /// The subcommands.
+        #[derive(Debug, Subcommand)]
+        pub enum Command {
+            $($(#[$attribute])* $Type(c::$name::$Type),)*
+        }
+
+        /// The definition of one of them alone.
+        fn alone(name: &str) -> Option<clap::Command> {
+            match name {
+                $(stringify!($name) => Some(c::$name::$Type::augment_args(clap::Command::new(stringify!($name)))),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+commands! {
+    init::Init,
+    create::Create,
+    start::Start,
+    stop::Stop,
+    kill::Kill,
+    restart::Restart,
+    pause::Pause,
+    unpause::Unpause,
+    suspend::Suspend,
+    resume::Resume,
+    destroy::Destroy,
+    mount::Mount,
+    umount::Umount,
+    compact::Compact,
+    exec::Exec,
+    enter::Enter,
+    runscript::Runscript,
+    console::Console,
+    log::Log,
+    push::Push,
+    pull::Pull,
+    list::List,
+    status::Status,
+    stat::Stat,
+    top::Top,
+    capacity::Capacity,
+    limits::Limits,
+    beancounters::Beancounters,
+    metrics::Metrics,
+    why::Why,
+    show::Show,
+    set::Set,
+    edit::Edit,
+    info::Info,
+    boot::Boot,
+    shutdown::Shutdown,
+    network::Network,
+    address::Address,
+    firewall::Firewall,
+    forward::Forward,
+    traffic::Traffic,
+    report::Report,
+    ledger::Ledger,
+    manager::Manager,
+    audit::Audit,
+    template::Template,
+    import::Import,
+    tenant::Tenant,
+    completions::Completions,
+    man::Man,
+    help::Help,
     #[command(hide = true)]
-    Settle(c::settle::Settle),
+    settle::Settle,
 }
 
 impl Command {
@@ -261,10 +278,24 @@ pub fn long_text(command: &clap::Command) -> String {
 pub fn parse(typed: &[OsString]) -> Result<Cli, clap::Error> {
     let plain = typed.iter().take_while(|a| *a != "--").any(|a| a == "--no-color");
     let color = if plain { ColorChoice::Never } else { ColorChoice::Auto };
-    // What all the help texts look like is a third of what a short command takes: of no use to one that is understood.
-    let matches = Cli::command().try_get_matches_from(typed).or_else(|_| {
-        let told = command().color(color).try_get_matches_from(typed);
-        told.map_err(super::synonym::pointed)
-    })?;
+    let matches = understood(typed).map_or_else(
+        || {
+            let told = command().color(color).try_get_matches_from(typed);
+            told.map_err(super::synonym::pointed)
+        },
+        Ok,
+    )?;
     Cli::from_arg_matches(&matches)
+}
+
+/// A command line that has no mistakes and asks for no help. To define all other subcommands as well, and what all help
+/// texts look like, would be half of what a short command takes.
+fn understood(typed: &[OsString]) -> Option<clap::ArgMatches> {
+    // If this is the value of a global option, the line has a mistake by this definition, too.
+    let command = typed.iter().skip(1).find_map(|word| alone(word.to_str()?))?;
+    let root = clap::Command::new("hostel")
+        .subcommand_required(true)
+        .disable_help_subcommand(true);
+    let only = Global::augment_args(root).subcommand(command);
+    only.try_get_matches_from(typed).ok()
 }

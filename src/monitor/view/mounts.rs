@@ -127,10 +127,13 @@ fn remove_all(own: &OwnedFd) -> Result<()> {
         Some(path) if FILES.contains(&path) => *kind == FILE_SYSTEM,
         _ => BARE.iter().any(|(_, again)| again == point),
     };
+    let mut all = Ok(());
     for (point, _) in mounts_in(&table).filter(is_ours) {
         // The last lookup of this asks nothing of the file system that is mounted there (path_lookup with
         // LOOKUP_MOUNTPOINT), so it works if that is dead, too.
-        rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).step("unmount", point)?;
+        let unmounted = rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+        // One that stays keeps none of the others; the first is told.
+        all = all.and(unmounted.step("unmount", point));
     }
-    Ok(())
+    all
 }

@@ -77,6 +77,8 @@ const NAMES_KEPT: usize = 1000;
 /// What was placed, and what wasn't.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
+    /// How many entries there were, of whatever kind.
+    pub entries: u64,
     /// Regular files, hard links not counted.
     pub files: u64,
     /// Directories that had an entry.

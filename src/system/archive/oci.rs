@@ -138,6 +138,7 @@ fn apply(layout: &Path, place: &Path, layers: &[Descriptor], root: &Tree, limits
         };
         let left = Limits {
             bytes: limits.bytes.saturating_sub(all.bytes),
+            entries: limits.entries.saturating_sub(all.entries),
             ..*limits
         };
         let report = unpack_layer(&mut input, root, &left)?;
@@ -166,6 +167,7 @@ fn is_layer(media_type: &str) -> bool {
 }
 
 fn add(all: &mut Report, one: Report) {
+    all.entries += one.entries;
     all.files += one.files;
     all.directories += one.directories;
     all.symlinks += one.symlinks;

@@ -37,7 +37,6 @@ pub(super) struct Placer<'t> {
     /// The directory of the last member.
     parent: Option<(Vec<u8>, OwnedFd)>,
     directories: Vec<Pending>,
-    entries: u64,
     buffer: Vec<u8>,
     report: Report,
 }
@@ -50,7 +49,6 @@ impl<'t> Placer<'t> {
             layer: layer.then(HashSet::new),
             parent: None,
             directories: Vec::new(),
-            entries: 0,
             buffer: vec![0; BUFFER],
             report: Report::default(),
         }
@@ -58,8 +56,8 @@ impl<'t> Placer<'t> {
 
     /// Places one member, with its data if it is a file.
     pub(super) fn place<R: Read>(&mut self, member: Member, data: &mut Members<R>) -> Result<()> {
-        self.entries += 1;
-        if self.entries > self.limits.entries {
+        self.report.entries += 1;
+        if self.report.entries > self.limits.entries {
             return Err(refused(
                 &member.path,
                 format!("it is one more than the {} entries allowed", self.limits.entries),

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -251,7 +252,7 @@ impl Cgroups for FakeCgroups {
             .unwrap_or_default())
     }
 
-    fn freeze(&self, id: VeId, _: Duration) -> Result<()> {
+    fn freeze_unless(&self, id: VeId, _: Duration, _: &AtomicBool) -> Result<()> {
         self.on("freeze", id, |ve| {
             ve.frozen = true;
             Ok(())

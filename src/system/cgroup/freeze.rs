@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,6 +12,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::{files, read, tree};
 use crate::{Error, Kind, Result};
+
+/// How often it is looked whether the wait was interrupted.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// The freezer of one VE: the v2 tree's where there is one, for it freezes without side effects on signals and
 /// ptrace; else that of v1.
@@ -23,12 +27,15 @@ pub enum Freezer<'a> {
 }
 
 impl Freezer<'_> {
-    /// Freezes and waits; thaws again if that takes too long.
-    pub fn freeze(self, timeout: Duration) -> Result<()> {
-        let deadline = Instant::now() + timeout;
+    /// Freezes and waits; thaws again if that takes too long, or if `interrupted` is raised meanwhile.
+    pub fn freeze(self, timeout: Duration, interrupted: &AtomicBool) -> Result<()> {
+        let patience = Patience {
+            deadline: Instant::now() + timeout,
+            interrupted,
+        };
         let done = match self {
-            Self::V2(dir) => files::write(dir, "cgroup.freeze", "1").and_then(|()| wait_v2(dir, deadline)),
-            Self::V1(dir) => files::write(dir, "freezer.state", "FROZEN").and_then(|()| wait_v1(dir, deadline)),
+            Self::V2(dir) => files::write(dir, "cgroup.freeze", "1").and_then(|()| wait_v2(dir, &patience)),
+            Self::V1(dir) => files::write(dir, "freezer.state", "FROZEN").and_then(|()| wait_v1(dir, &patience)),
         };
         done.inspect_err(|_| drop(self.thaw()))
     }
@@ -55,6 +62,26 @@ pub fn says_frozen(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(|text| read::value(text, "frozen") == Some(1))
 }
 
+/// How long it is waited.
+struct Patience<'a> {
+    deadline: Instant,
+    interrupted: &'a AtomicBool,
+}
+
+impl Patience<'_> {
+    /// What is left of it, above nothing.
+    fn left(&self, dir: &Path) -> Result<Duration> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            let error = Error::new("freeze", dir.display(), "interrupted; all run on");
+            return Err(error.kind(Kind::Interrupted));
+        }
+        match self.deadline.saturating_duration_since(Instant::now()) {
+            Duration::ZERO => Err(timed_out(dir)),
+            left => Ok(left),
+        }
+    }
+}
+
 fn timed_out(dir: &Path) -> Error {
     Error::new(
         "freeze",
@@ -66,7 +93,7 @@ fn timed_out(dir: &Path) -> Error {
 }
 
 /// `cgroup.events` raises POLLPRI whenever a value in it changes.
-fn wait_v2(dir: &Path, deadline: Instant) -> Result<()> {
+fn wait_v2(dir: &Path, patience: &Patience<'_>) -> Result<()> {
     let path = dir.join("cgroup.events");
     let fail = |e: io::Error| Error::os("read", path.display(), e);
     let mut file = File::open(&path).map_err(fail)?;
@@ -78,10 +105,8 @@ fn wait_v2(dir: &Path, deadline: Instant) -> Result<()> {
         if read::value(&text, "frozen") == Some(1) {
             return Ok(());
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(timed_out(dir));
-        }
+        // Another thread may be the one that a signal interrupts.
+        let left = patience.left(dir)?.min(GLANCE);
         let left = Timespec {
             tv_sec: left.as_secs().cast_signed(),
             tv_nsec: left.subsec_nanos().into(),
@@ -94,13 +119,10 @@ fn wait_v2(dir: &Path, deadline: Instant) -> Result<()> {
 }
 
 /// `freezer.state` brings itself up to date when read, and tells nobody.
-fn wait_v1(dir: &Path, deadline: Instant) -> Result<()> {
+fn wait_v1(dir: &Path, patience: &Patience<'_>) -> Result<()> {
     let mut pause = Duration::from_micros(100);
     while files::read(dir, "freezer.state")?.trim_end() != "FROZEN" {
-        if Instant::now() >= deadline {
-            return Err(timed_out(dir));
-        }
-        std::thread::sleep(pause);
+        std::thread::sleep(pause.min(patience.left(dir)?));
         pause = (pause * 2).min(Duration::from_millis(10));
     }
     Ok(())

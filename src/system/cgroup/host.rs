@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use hostel_model::id::VeId;
@@ -281,8 +282,8 @@ impl Cgroups for Host {
         freeze::all(&dirs.iter().map(PathBuf::as_path).collect::<Vec<_>>())
     }
 
-    fn freeze(&self, id: VeId, timeout: Duration) -> Result<()> {
-        self.freezer(&id.to_string(), |f| f.freeze(timeout))
+    fn freeze_unless(&self, id: VeId, timeout: Duration, interrupted: &AtomicBool) -> Result<()> {
+        self.freezer(&id.to_string(), |f| f.freeze(timeout, interrupted))
     }
 
     fn thaw(&self, id: VeId) -> Result<()> {

@@ -34,6 +34,7 @@ mod weight;
 
 use std::fmt::Debug;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hostel_model::id::VeId;
@@ -112,7 +113,12 @@ pub trait Cgroups: Send + Sync + Debug {
 
     /// Stops all processes of a VE in their tracks and waits until they are. If that takes longer than `timeout`,
     /// they run on and the error is [`crate::Kind::TimedOut`].
-    fn freeze(&self, id: VeId, timeout: Duration) -> Result<()>;
+    fn freeze(&self, id: VeId, timeout: Duration) -> Result<()> {
+        self.freeze_unless(id, timeout, &AtomicBool::new(false))
+    }
+
+    /// The same; they run on as well if `interrupted` is raised meanwhile, and the error is [`crate::Kind::Interrupted`].
+    fn freeze_unless(&self, id: VeId, timeout: Duration, interrupted: &AtomicBool) -> Result<()>;
 
     /// Lets them run again.
     fn thaw(&self, id: VeId) -> Result<()>;

@@ -98,6 +98,8 @@ pub fn memory(tree: &Unified, dir: &Path, limits: &MemoryLimits) -> Result<()> {
         }
         files::write(dir, "memory.max", &max)?;
     }
+    // One that was killed while it made room has left it lowered.
+    files::write_if_new(dir, "memory.high", "max")?;
     // Where swap accounting is off the file is missing; then there is nothing to lift.
     if limits.swap.is_some() || dir.join("memory.swap.max").exists() {
         files::write_if_new(dir, "memory.swap.max", &amount(limits.swap))?;

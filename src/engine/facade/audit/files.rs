@@ -25,7 +25,7 @@ impl Host {
             if let Some(id) = id.filter(|id| !inventory.busy.contains(id)) {
                 let why = "left by a command that was killed";
                 found.add("staging file", entry.path().display(), why, move || {
-                    self.remove_half_made(id)
+                    self.of_nobody(id, Self::remove_half_made)
                 });
             }
         }
@@ -43,7 +43,10 @@ impl Host {
         {
             let why = "there is no VE with that id";
             found.add("runtime directory", self.dirs.run(id).display(), why, move || {
-                self.remove_run_dir(id)
+                self.of_nobody(id, |host, id| match host.dirs.ve(id).exists() {
+                    true => Ok(()),
+                    false => host.remove_run_dir(id),
+                })
             });
         }
         for path in self.journals.corrupt()? {
@@ -56,15 +59,21 @@ impl Host {
         Ok(())
     }
 
+    /// Removes what is left of an id that no VE has. Whoever was given it meanwhile is waited for, and keeps what is theirs.
+    fn of_nobody(&self, id: VeId, remove: impl FnOnce(&Self, VeId) -> Result<()>) -> Result<()> {
+        let lock = self.lock_idle(id)?;
+        remove(self, id)?;
+        match self.dirs.ve(id).exists() {
+            true => Ok(()),
+            false => lock.retire(),
+        }
+    }
+
     /// Copies of a template that the store has no more and on which no VE stands. Those of a single VE go with it.
     fn audit_copies<'a>(&'a self, found: &mut Findings<'a>) -> Result<()> {
         let store = self.templates();
-        let is_orphan = |copy: &Copy| -> Result<bool> {
-            let gone = matches!(store.show(&copy.reference), Err(e) if e.class == Class::NotFound);
-            Ok(copy.shared && gone && self.users_of(&copy.reference)?.is_empty())
-        };
         for copy in store.copies()? {
-            if !is_orphan(&copy)? {
+            if !self.is_orphan(&copy)? {
                 continue;
             }
             let why = format!(
@@ -74,10 +83,19 @@ impl Host {
             let path = copy.path.display().to_string();
             found.add("template copy", path, why, move || {
                 let _lock = self.lock_registry("audit")?;
-                self.templates().remove_copy(&copy)
+                // A VE may have been made of it since.
+                match self.is_orphan(&copy)? {
+                    true => self.templates().remove_copy(&copy),
+                    false => Ok(()),
+                }
             });
         }
         Ok(())
+    }
+
+    fn is_orphan(&self, copy: &Copy) -> Result<bool> {
+        let gone = matches!(self.templates().show(&copy.reference), Err(e) if e.class == Class::NotFound);
+        Ok(copy.shared && gone && self.users_of(&copy.reference)?.is_empty())
     }
 
     /// Dumps that nothing may go on from: of a suspend that was cut short, and of a VE that runs or has gone on. Its

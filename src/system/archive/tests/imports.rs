@@ -321,3 +321,19 @@ fn oci_layouts() {
     );
     assert!(chain(&import(staging.path(), dir.path()).unwrap_err()).contains("media type"));
 }
+
+#[test]
+fn the_layers_of_an_image_have_one_limit_of_entries() {
+    let layer = |name: &str| (PLAIN, Maker::default().file(name, b"1").file("twice", b"1").end());
+    let (dir, _) = places();
+    oci(dir.path(), &[layer("one"), layer("two"), layer("three")]);
+    let with = |entries| {
+        let limits = Limits {
+            entries,
+            ..Limits::default()
+        };
+        crate::archive::oci::import(dir.path(), &Place::new().tree, &limits)
+    };
+    assert_eq!(with(6).unwrap().entries, 6);
+    assert!(chain(&with(5).unwrap_err()).contains("entries"));
+}

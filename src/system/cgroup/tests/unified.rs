@@ -1,6 +1,7 @@
 //! The v2 tree with all controllers, played by a directory: every write is compared, in order.
 
 use std::fs;
+use std::sync::atomic::AtomicBool;
 
 use hostel_model::limits::Limits;
 use hostel_model::units::Bytes;
@@ -217,6 +218,17 @@ fn freezing_waits_and_gives_up() {
         p.writes(),
         ["hostel/101/cgroup.freeze <- 1", "hostel/101/cgroup.freeze <- 0"]
     );
+    let interrupted = AtomicBool::new(true);
+    let error = p
+        .cgroups
+        .freeze_unless(ve(101), Duration::from_secs(60), &interrupted)
+        .unwrap_err();
+    assert_eq!(error.kind, crate::Kind::Interrupted);
+    assert_eq!(
+        p.writes(),
+        ["hostel/101/cgroup.freeze <- 1", "hostel/101/cgroup.freeze <- 0"],
+        "they run on"
+    );
     p.put("hostel/101/cgroup.events", "populated 1\nfrozen 1\n");
     p.cgroups.freeze(ve(101), Duration::ZERO).unwrap();
     assert_eq!(p.writes(), ["hostel/101/cgroup.freeze <- 1"]);
@@ -236,6 +248,14 @@ fn memory_in_use_is_asked_for_before_it_is_refused() {
         p.writes(),
         ["hostel/101/memory.high <- 16777216", "hostel/101/memory.high <- max"]
     );
+}
+
+#[test]
+fn who_was_killed_while_making_room_leaves_nobody_slowed_down() {
+    let p = Play::new();
+    p.put("hostel/101/memory.high", "16777216\n");
+    p.cgroups.apply(ve(101), &Limits::default(), &[]).unwrap();
+    assert_eq!(p.writes(), ["hostel/101/memory.high <- max"]);
 }
 
 #[test]
