@@ -41,12 +41,21 @@ impl Engine {
         Ok(file::read(&self.host.dirs.definition(&state.name))?)
     }
 
-    /// Replaces a VE's definition by an edited text if it is right; the error names every mistake with its line.
-    pub fn replace_definition(&self, ve: &VeRef, text: &str, progress: &dyn Progress) -> Result<SetReport> {
+    /// Replaces a VE's definition by what was made of its text `before`, if that is right and nobody has changed it since;
+    /// the error names every mistake with its line.
+    pub fn replace_definition(
+        &self,
+        ve: &VeRef,
+        before: &str,
+        text: &str,
+        progress: &dyn Progress,
+    ) -> Result<SetReport> {
         let state = self.host.find(ve)?;
         let _lock = self.lock_ve(state.id, "edit", progress)?;
-        let old = self.definition_text(ve)?;
-        self.change(&state, &old, text, false, progress)
+        if self.definition_text(ve)? != before {
+            return Err(self.host.changed_meanwhile(&state.name));
+        }
+        self.change(&state, before, text, false, progress)
     }
 
     pub(super) fn change(

@@ -223,29 +223,18 @@ impl Create {
             .map_err(|e| Error::new(Class::Usage, "the new definition has mistakes").because(e))
     }
 
-    /// A person may put a definition there, or change it, at any time: theirs is never overwritten unread.
     fn write_definition(&mut self) -> Result<()> {
-        let path = self.host.dirs.definition(&self.state.name);
-        let there = file::read_opt(&path)?;
-        if there != self.params.found && there.as_ref() != Some(&self.params.definition) {
-            let message = format!("{} has been changed by somebody else meanwhile", path.display());
-            return Err(Error::new(Class::Busy, message).hint("try again"));
-        }
-        file::write_atomic(&path, self.params.definition.as_bytes(), 0o600)?;
+        let Params { found, definition, .. } = &self.params;
+        self.host
+            .put_definition(&self.state.name, found.as_deref(), definition)?;
         self.registry = None;
         Ok(())
     }
 
-    /// Puts back what was found, and removes only what is ours.
     fn remove_definition(&mut self) -> Result<()> {
-        let path = self.host.dirs.definition(&self.state.name);
-        if file::read_opt(&path)?.as_ref() == Some(&self.params.definition) {
-            match &self.params.found {
-                Some(found) => file::write_atomic(&path, found.as_bytes(), 0o600)?,
-                None => file::remove_file(&path)?,
-            }
-        }
-        Ok(file::sync_dir(&self.host.dirs.definitions("ve"))?)
+        let Params { found, definition, .. } = &self.params;
+        self.host
+            .put_back_definition(&self.state.name, found.as_deref(), definition)
     }
 
     /// Under the lock: whoever reads what is taken, just when the directory changes its name, may find neither. It is known

@@ -94,12 +94,13 @@ impl Relocate {
             .map_err(|e| Error::new(Class::Usage, "the definition has mistakes").because(e))?;
         let effective = self.host.resolve(&definition, &mut Catalogue::default())?;
         self.host.judge(&effective, self.params.to)?;
-        Ok(file::write_atomic(&path, self.params.new.as_bytes(), 0o600)?)
+        let Params { old, new, .. } = &self.params;
+        self.host.put_definition(&self.state.name, Some(old), new)
     }
 
     fn write_old(&mut self) -> Result<()> {
-        let path = self.host.dirs.definition(&self.state.name);
-        Ok(file::write_atomic(&path, self.params.old.as_bytes(), 0o600)?)
+        let Params { old, new, .. } = &self.params;
+        self.host.put_back_definition(&self.state.name, Some(old), new)
     }
 
     /// What an earlier try has left there may be half full: it is made anew.

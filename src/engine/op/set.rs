@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hostel_model::definition::VeDefinition;
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
-use hostel_system::{Kind, file};
+use hostel_system::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::tree::Tree;
@@ -317,23 +317,17 @@ impl Set {
         }
     }
 
-    fn write(&self, text: &str) -> Result<()> {
-        Ok(file::write_atomic(
-            &self.host.dirs.definition(&self.state.name),
-            text.as_bytes(),
-            0o600,
-        )?)
-    }
-
     /// Judged under the lock, so that two changes at once can't pass a tenant's budget together.
     fn write_new(&mut self) -> Result<()> {
         let _lock = self.host.lock_registry(Self::VERB)?;
         self.host.judge(&self.effective(&self.params.new)?, self.state.driver)?;
-        self.write(&self.params.new)
+        let Params { old, new, .. } = &self.params;
+        self.host.put_definition(&self.state.name, Some(old), new)
     }
 
     fn write_old(&mut self) -> Result<()> {
-        self.write(&self.params.old)
+        let Params { old, new, .. } = &self.params;
+        self.host.put_back_definition(&self.state.name, Some(old), new)
     }
 
     fn resize(&mut self) -> Result<()> {

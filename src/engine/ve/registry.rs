@@ -96,6 +96,35 @@ impl Host {
         VeDefinition::parse(&path.display().to_string(), &text).map_err(|e| mistakes(&path, e))
     }
 
+    /// Writes a definition where this text was found, or none. A person may put one there, or change it, at any time:
+    /// theirs is never overwritten unread.
+    pub fn put_definition(&self, name: &VeName, found: Option<&str>, new: &str) -> Result<()> {
+        let path = self.dirs.definition(name);
+        let there = file::read_opt(&path)?;
+        if there.as_deref() != found && there.as_deref() != Some(new) {
+            return Err(self.changed_meanwhile(name));
+        }
+        Ok(file::write_atomic(&path, new.as_bytes(), 0o600)?)
+    }
+
+    /// Puts back what was found, in the place of what is ours and of nothing else.
+    pub fn put_back_definition(&self, name: &VeName, found: Option<&str>, ours: &str) -> Result<()> {
+        let path = self.dirs.definition(name);
+        if file::read_opt(&path)?.as_deref() == Some(ours) {
+            match found {
+                Some(found) => file::write_atomic(&path, found.as_bytes(), 0o600)?,
+                None => file::remove_file(&path)?,
+            }
+        }
+        Ok(file::sync_dir(&self.dirs.definitions("ve"))?)
+    }
+
+    pub(crate) fn changed_meanwhile(&self, name: &VeName) -> Error {
+        let path = self.dirs.definition(name);
+        let message = format!("{} has been changed by somebody else meanwhile", path.display());
+        Error::new(Class::Busy, message).hint("try again")
+    }
+
     /// What a VE is to be, all told.
     pub fn effective(&self, name: &VeName, catalogue: &mut Catalogue) -> Result<Effective> {
         let definition = self.definition(name)?;

@@ -24,8 +24,8 @@ pub struct Source<'a> {
     pub label: &'a str,
     /// Gives the text as it is now.
     pub read: &'a dyn Fn() -> Result<String, Error>,
-    /// Takes the new text if it is right.
-    pub replace: &'a dyn Fn(&str) -> Result<SetReport, Error>,
+    /// Takes the new text, which comes after the one that it was made of, if it is right and that is still the text.
+    pub replace: &'a dyn Fn(&str, &str) -> Result<SetReport, Error>,
 }
 
 /// How it ended.
@@ -66,14 +66,7 @@ pub fn edit(source: &Source, editor: &[OsString], again: bool) -> Result<Edited,
             );
             return Err(copy.keep(error));
         }
-        if (source.read)()? != before {
-            let error = Error::new(
-                Class::Busy,
-                format!("the definition of {} was changed meanwhile", source.label),
-            );
-            return Err(copy.keep(error));
-        }
-        match (source.replace)(&edited) {
+        match (source.replace)(&before, &edited) {
             Ok(report) => return Ok(Edited::Replaced(report)),
             Err(error) if again && mendable(error.class) => text = marked(&error, &edited),
             Err(error) => return Err(copy.keep(error)),

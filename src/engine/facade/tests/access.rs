@@ -87,7 +87,12 @@ fn a_change_is_in_force_at_once_and_told_as_such() {
     assert_eq!((report.applied.len(), report.waiting.len()), (1, 0));
     assert_ne!(host.access.loaded(TABLE).unwrap().guards, before.guards);
     engine(&host)
-        .replace_definition(&web1(), definition(&host).split("[firewall]").next().unwrap(), &Silent)
+        .replace_definition(
+            &web1(),
+            &definition(&host),
+            definition(&host).split("[firewall]").next().unwrap(),
+            &Silent,
+        )
         .unwrap();
     assert_eq!(guarded(&host), 0);
 }

@@ -58,7 +58,7 @@ fn ask(host: &Arc<Host>, verb: &str, feature: &str) -> Result<()> {
         }
         "set" => e.set(&web1(), &[(key, "true".into())], false, &Silent).map(drop),
         "edit" => e
-            .replace_definition(&web1(), &open(&definition(host)), &Silent)
+            .replace_definition(&web1(), &definition(host), &open(&definition(host)), &Silent)
             .map(drop),
         "start" => {
             let old = definition(host);
@@ -193,7 +193,7 @@ fn a_switch_is_spelled_right_or_refused() {
     ] {
         let text = format!("{}\n[features]\n{line}\n", definition(&host));
         refused(&host, Class::Usage, line, |e| {
-            e.replace_definition(&web1(), &text, &Silent)
+            e.replace_definition(&web1(), &definition(&host), &text, &Silent)
         });
     }
 }
@@ -257,7 +257,7 @@ fn a_tenants_budget_holds_for_every_verb() {
             });
             let text = definition(&host).replace("plan = \"small\"", "plan = \"large\"");
             refused(&host, Class::Limit, budget, |e| {
-                e.replace_definition(&web1(), &text, &Silent)
+                e.replace_definition(&web1(), &definition(&host), &text, &Silent)
             });
             let old = definition(&host);
             edit_by_hand(&host, &text);

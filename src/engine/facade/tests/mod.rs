@@ -53,6 +53,18 @@ impl super::Progress for Heard {
     }
 }
 
+/// Does something when this step begins.
+struct At<'a>(&'static str, &'a (dyn Fn() + Sync));
+
+impl super::Progress for At<'_> {
+    fn step(&self, what: &str) {
+        if what == self.0 {
+            self.1();
+        }
+    }
+    fn note(&self, _: &str) {}
+}
+
 /// An action on VE 101.
 fn act(host: &Arc<Host>, action: &Action) -> Result<Outcome> {
     engine(host).act(id(101), action, &Silent)

@@ -58,7 +58,9 @@ fn access_rules_are_loaded_anew_only_if_somebody_may_have_removed_them() {
     with_ve(&host, &[]);
     let text = definition(&host);
     let text = format!("{text}[firewall]\nin = \"deny\"\n");
-    engine(&host).replace_definition(&web1(), &text, &Silent).unwrap();
+    engine(&host)
+        .replace_definition(&web1(), &definition(&host), &text, &Silent)
+        .unwrap();
     started(&host);
     let replaced = || {
         let calls = fakes(&host).access.calls();

@@ -138,19 +138,82 @@ fn a_dry_run_says_all_and_does_nothing() {
     assert_eq!((dry.applied, dry.waiting), (done.applied, done.waiting));
 }
 
+/// As an editor does that read what there is now.
+fn edited(host: &Arc<Host>, text: &str) -> Result<SetReport> {
+    engine(host).replace_definition(&web1(), &definition(host), text, &Silent)
+}
+
 #[test]
 fn an_edited_text_is_a_change_like_any_other() {
     let host = running();
     let text = definition(&host).replace("plan = \"small\"", "plan = \"large\"");
-    let report = engine(&host).replace_definition(&web1(), &text, &Silent).unwrap();
+    let report = edited(&host, &text).unwrap();
     assert!(keys(&report.applied).contains(&"memory.limit"), "{report:?}");
     assert_eq!(definition(&host), text);
     assert_eq!(host.state(id(101)).unwrap().disk_size, 8 << 30);
     let error = refused(&host, Class::Usage, "nonsense", |e| {
-        e.replace_definition(&web1(), "id = 101\nname = \"web1\"\nplan = 7\nfoo = 1\n", &Silent)
+        e.replace_definition(
+            &web1(),
+            &text,
+            "id = 101\nname = \"web1\"\nplan = 7\nfoo = 1\n",
+            &Silent,
+        )
     });
     let mistakes = crate::error::chain(&error);
     assert!(mistakes.contains("plan") && mistakes.contains("foo"), "{mistakes}");
+}
+
+/// The editor's text was made of what there was before somebody's `set`, for whose lock it has waited.
+#[test]
+fn an_edited_text_overwrites_nothing_that_came_meanwhile() {
+    let host = running();
+    let read = definition(&host);
+    let edited = read.replace("plan = \"small\"", "plan = \"large\"");
+    set(&host, &[("memory.limit", "300MiB")]).unwrap();
+    let now = definition(&host);
+    let error = refused(&host, Class::Busy, "an old text", |e| {
+        e.replace_definition(&web1(), &read, &edited, &Silent)
+    });
+    assert!(error.message.contains("changed by somebody else"), "{error:?}");
+    assert_eq!(definition(&host), now);
+    engine(&host)
+        .replace_definition(&web1(), &now, &edited, &Silent)
+        .unwrap();
+    assert_eq!(definition(&host), edited);
+}
+
+/// A person's own text is never overwritten unread: neither by the change, nor by its undo.
+#[test]
+fn what_a_person_saves_in_the_middle_of_a_change_stays() {
+    let (writing, moves) = ("writing the definition", ("disk.driver", "project"));
+    for (setting, step, class) in [
+        (("memory.limit", "300MiB"), writing, Class::Busy),
+        (moves, writing, Class::Busy),
+        // A later step, which fails.
+        (("memory.limit", "300MiB"), "changing limits", Class::Failed),
+        (moves, "copying the disk", Class::Failed),
+    ] {
+        let host = two_drivers();
+        if setting != moves {
+            started(&host);
+        }
+        let theirs = format!("# mine\n{}", definition(&host));
+        let saves = || {
+            edit_by_hand(&host, &theirs);
+            let n = usize::from(class == Class::Failed);
+            match setting == moves {
+                true => fakes(&host).project.fail_call(n),
+                false => fakes(&host).cgroups.fail_call(n),
+            };
+        };
+        let settings = [(setting.0.to_owned(), setting.1.to_owned())];
+        let error = engine(&host)
+            .set(&web1(), &settings, false, &At(step, &saves))
+            .unwrap_err();
+        assert_eq!(error.class, class, "{setting:?} at {step}: {error:?}");
+        assert!(error.also.is_empty(), "{error:?}");
+        assert_eq!(definition(&host), theirs, "{setting:?} at {step}");
+    }
 }
 
 #[test]
@@ -171,10 +234,10 @@ fn a_broken_definition_is_still_its_tenants() {
     // And can't be mended into another's.
     let other = whole.replace("tenant = \"default\"", "tenant = \"acme\"");
     let error = refused(&host, Class::Refused, "another's", |e| {
-        e.replace_definition(&web1(), &other, &Silent)
+        e.replace_definition(&web1(), "nonsense", &other, &Silent)
     });
     assert!(error.message.contains("tenant of web1 can't be changed"), "{error:?}");
-    engine(&host).replace_definition(&web1(), &whole, &Silent).unwrap();
+    edited(&host, &whole).unwrap();
     // A record of a time when this wasn't kept: whoever is passed over is named. The next start or change keeps it.
     let forget = || {
         let mut state = host.state(id(101)).unwrap();

@@ -32,9 +32,9 @@ impl Edit {
         let source = Source {
             label: &label,
             read: &|| engine.definition_text(&self.ve),
-            replace: &|text| -> Result<_, Error> {
+            replace: &|before, text| -> Result<_, Error> {
                 parallel::one(context.show, &label, |progress| {
-                    engine.replace_definition(&self.ve, text, progress)
+                    engine.replace_definition(&self.ve, before, text, progress)
                 })
             },
         };

@@ -52,7 +52,8 @@ impl Desk {
         let source = Source {
             label: "web1",
             read: &|| Ok(self.text.borrow().clone()),
-            replace: &|text| {
+            replace: &|before, text| {
+                assert_eq!(before, *self.text.borrow(), "what the new text was made of");
                 self.tries.set(self.tries.get() + 1);
                 if text.contains("bad") {
                     return Err(
@@ -162,6 +163,7 @@ fn what_no_edit_can_mend_ends_it() {
     forget(&error);
 }
 
+/// Whoever replaces it, under the VE's lock, is told what was read, and says whether it is that still.
 #[test]
 fn a_change_by_another_is_not_overwritten() {
     let desk = Desk::new();
@@ -171,10 +173,14 @@ fn a_change_by_another_is_not_overwritten() {
             desk.tries.set(desk.tries.get() + 1);
             Ok(format!("version = {}\n", desk.tries.get()))
         },
-        replace: &|_| panic!("replaced"),
+        replace: &|before, text| {
+            assert_eq!((before, text), ("version = 1\n", "version = 1\nx\n"));
+            Err(Error::new(Class::Busy, "changed by somebody else"))
+        },
     };
     let error = edit(&source, &desk.editor("echo x >> \"$1\""), true).unwrap_err();
-    assert_eq!(error.class, Class::Busy);
+    assert_eq!((error.class, desk.tries.get()), (Class::Busy, 1));
+    assert_eq!(fs::read_to_string(kept(&error)).unwrap(), "version = 1\nx\n");
     forget(&error);
 }
 
@@ -187,7 +193,7 @@ fn an_editor_that_fails_changes_nothing() {
     let source = Source {
         label: "web1",
         read: &|| Ok(String::new()),
-        replace: &|_| panic!("replaced"),
+        replace: &|_, _| panic!("replaced"),
     };
     let error = edit(&source, &["/nonexistent/editor".into()], true).unwrap_err();
     assert!(!error.hints.is_empty());
