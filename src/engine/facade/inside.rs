@@ -190,15 +190,17 @@ impl Host {
         let place = self
             .cgroups
             .attach_placement(id, &Path::new("/proc").join(format!("{}/cgroup", init.pid)))?;
-        let effective = self.effective(name, &mut Catalogue::default());
+        // What all others inside have: a switch changes at a restart. Only if that isn't known does the definition count,
+        // and one that is broken allows nothing that has to be allowed.
+        let known = self.run_record(id).filter(|r| r.init == init).and_then(|r| r.switches);
+        let by_definition = || self.effective(name, &mut Catalogue::default()).map(|e| switches(&e));
         Ok(Enter {
             init,
             payload: Place {
                 tasks: place.join,
                 unified: place.unified,
             },
-            // With a definition that is broken, nothing is allowed that has to be allowed.
-            switches: effective.map(|e| switches(&e)).unwrap_or_default(),
+            switches: known.unwrap_or_else(|| by_definition().unwrap_or_default()),
             task,
             user: None,
             env: Vec::new(),

@@ -8,6 +8,7 @@ use super::*;
 use crate::error::chain;
 use crate::op::create::Create;
 use crate::testing::{Builder, fakes, host, order, started, with_ve};
+use crate::ve::record::RunRecord;
 
 /// The plan's file, with these lines.
 fn plan(lines: &str) -> Builder {
@@ -198,6 +199,23 @@ fn a_switch_is_spelled_right_or_refused() {
     }
 }
 
+fn restart() -> Action {
+    Action::Restart {
+        timeout: None,
+        start: StartOptions::default(),
+    }
+}
+
+/// With what an entry is made.
+fn entered_with(host: &Arc<Host>) -> Option<Switches> {
+    let command = Exec {
+        argv: vec!["true".into()],
+        ..Exec::default()
+    };
+    engine(host).exec(&web1(), &command).unwrap();
+    fakes(host).guests.entered()
+}
+
 /// A definition edited while its VE runs opens nothing to those who go in now.
 #[test]
 fn an_entry_has_no_more_than_the_plan_grants() {
@@ -206,16 +224,51 @@ fn an_entry_has_no_more_than_the_plan_grants() {
         with_ve(&host, &[]);
         started(&host);
         edit_by_hand(&host, &format!("{}\n[features]\n{feature} = true\n", definition(&host)));
-        engine(&host)
-            .exec(
-                &web1(),
-                &Exec {
-                    argv: vec!["true".into()],
-                    ..Exec::default()
-                },
-            )
-            .unwrap();
-        assert_eq!(fakes(&host).guests.entered(), Some(Switches::default()), "{feature}");
+        assert_eq!(entered_with(&host), Some(Switches::default()), "{feature}");
+        // Nor does a lost record.
+        RunRecord::remove(&host.dirs.run(id(101))).unwrap();
+        assert_eq!(entered_with(&host), Some(Switches::default()), "{feature}");
+    }
+}
+
+/// A switch changes at a restart, for all inside: those who go in have what init has.
+#[test]
+fn an_entry_has_what_its_ve_runs_with() {
+    for feature in features() {
+        let (key, closed) = (format!("features.{feature}"), Some(Switches::default()));
+        let open = Some(only(feature));
+        let change = |host: &Arc<Host>, value: &str| {
+            let settings = [(key.clone(), value.to_owned())];
+            let report = engine(host).set(&web1(), &settings, false, &Silent).unwrap();
+            assert_eq!(report.waiting.len(), 1, "{key}");
+        };
+        let host = plan(&format!("[features]\n{feature} = true\n")).make();
+        with_ve(&host, &[(&key, "false")]);
+        started(&host);
+        change(&host, "true");
+        assert_eq!(
+            (fakes(&host).guests.switches(101), entered_with(&host)),
+            (closed, closed),
+            "{key}"
+        );
+        act(&host, &restart()).unwrap();
+        assert_eq!(
+            (fakes(&host).guests.switches(101), entered_with(&host)),
+            (open, open),
+            "{key}"
+        );
+        change(&host, "false");
+        assert_eq!(
+            (fakes(&host).guests.switches(101), entered_with(&host)),
+            (open, open),
+            "{key}"
+        );
+        edit_by_hand(&host, "nonsense");
+        assert_eq!(
+            entered_with(&host),
+            open,
+            "{key}: as init has it, whatever is in the file"
+        );
     }
 }
 
