@@ -99,6 +99,77 @@ fn is_somebody(template: &str) {
     assert_eq!(h.sh("a", "systemctl is-system-running"), "running");
 }
 
+/// What `start` or `restart` says, which must succeed.
+#[track_caller]
+fn told(h: &House, args: &[&str]) -> String {
+    let ran = h.run(args);
+    assert_eq!(ran.code, 0, "{args:?}: {}{}", ran.out, ran.err);
+    ran.err
+}
+
+#[test]
+fn a_password_that_finds_no_room_is_told_and_set_when_there_is() {
+    const HASH: &str = "$5$rounds=5000$saltsalt$dT0Y2kVnCZ1tjTBRIQdKhyMgpHsp6Kq0f0OLSoxZhQA";
+    let h = House::new();
+    h.busybox("ve");
+    let is_set = || h.sh("ve", "cat /etc/shadow || true").contains(HASH);
+    h.sh(
+        "ve",
+        "mkdir /fill; for size in 64k 4k 1; do dd if=/dev/zero of=/fill/$size bs=$size 2>/dev/null; sync; done; \
+         ! dd if=/dev/zero of=/fill/more bs=1 count=1 2>/dev/null",
+    );
+    h.ok(&["set", "ve", &format!("guest.password_hash={HASH}")]);
+    for _ in 0..2 {
+        let said = told(&h, &["restart", "ve"]);
+        assert!(
+            said.contains("guest.password_hash is not set inside: /etc/shadow: No space left on device"),
+            "{said}"
+        );
+        assert!(!is_set());
+    }
+    h.sh("ve", "rm -r /fill; sync");
+    let said = told(&h, &["restart", "ve"]);
+    assert!(is_set() && !said.contains("inside"), "{said}");
+    // From here on it is the guest's to change.
+    h.sh("ve", "sed -i '/^root:/d' /etc/shadow");
+    told(&h, &["restart", "ve"]);
+    assert!(!is_set());
+}
+
+/// As an image may have it: a host key that can't be removed at the first start is removed at a later one, and what the
+/// guest has made its own since stays.
+#[test]
+fn what_is_left_of_the_template_goes_as_soon_as_it_can() {
+    let h = House::new();
+    house::template("busybox");
+    h.ok(&["create", "ve", "--template", "busybox"]);
+    let immutable = |sign: &str| {
+        h.in_mounted_root("ve", |root| {
+            std::fs::create_dir_all(root.join("etc/ssh")).unwrap();
+            let of_all = root.join("etc/ssh");
+            if sign == "+i" {
+                std::fs::write(of_all.join("ssh_host_rsa_key"), "everybody's\n").unwrap();
+            }
+            let changed = std::process::Command::new("chattr").arg(sign).arg(&of_all).status();
+            assert!(changed.unwrap().success(), "chattr {sign}");
+        });
+    };
+    immutable("+i");
+    let first = told(&h, &["start", "ve"]);
+    assert!(first.contains("not changed inside: /etc/ssh: "), "{first}");
+    assert_eq!(h.sh("ve", "cat /etc/ssh/ssh_host_rsa_key"), "everybody's");
+    h.sh("ve", "echo mine > /etc/machine-id");
+    h.ok(&["stop", "ve"]);
+    immutable("-i");
+    let second = told(&h, &["start", "ve"]);
+    assert!(!second.contains("inside"), "{second}");
+    assert_eq!(h.sh("ve", "ls /etc/ssh; cat /etc/machine-id"), "mine");
+    // And once it is done it isn't done again.
+    h.sh("ve", "echo own > /etc/ssh/ssh_host_rsa_key");
+    told(&h, &["restart", "ve"]);
+    assert_eq!(h.sh("ve", "cat /etc/ssh/ssh_host_rsa_key"), "own");
+}
+
 #[test]
 fn a_ve_that_names_no_name_servers_has_its_hosts() {
     let h = House::new();

@@ -239,6 +239,9 @@ fn links_where_a_start_writes_stay_inside() {
         h.ok(&["kill", "ve"]);
         let (code, said) = within(20, h.command(&["start", "ve"]));
         assert_eq!(code, 0, "{trap}: {said}");
+        // What can't be replaced is left, and that is told.
+        let left = said.contains("not changed inside: ") && said.contains("/etc/hosts");
+        assert_eq!(left, trap == "mkdir $P", "{trap}: {said}");
         host.check(&trap);
     }
     // The whole of /etc: a password that is to be set goes nowhere but into the VE.
@@ -252,8 +255,11 @@ fn links_where_a_start_writes_stay_inside() {
     ] {
         h.sh("ve", &format!("rm -rf /etc; {trap}"));
         h.run(&["kill", "ve"]);
-        let (_, said) = within(20, h.command(&["start", "ve"]));
+        let (code, said) = within(20, h.command(&["start", "ve"]));
         host.check(&format!("{trap}: {said}"));
+        if code == 0 && trap == "mkfifo /etc" {
+            assert!(said.contains("not changed inside: "), "{said}");
+        }
         h.run(&["kill", "ve"]);
         h.in_mounted_root("ve", |root| {
             let _ = fs::remove_file(root.join("etc"));

@@ -54,7 +54,7 @@ fn become_init(start: &Start, monitor: &Channel) -> Result<std::convert::Infalli
     if start.notifies {
         offer_notify_socket(monitor)?;
     }
-    guest::apply(std::path::Path::new("/"), &start.identity).map_err(Failure::from)?;
+    write_identity(start, monitor)?;
     let init = find_init(&start.init)?;
     // Nothing of the tree is opened after this but init: who runs inside may have put there what never answers.
     dev::take_console()?;
@@ -138,6 +138,19 @@ fn offer_notify_socket(monitor: &Channel) -> Result<()> {
     monitor
         .send(&FromChild::Notify, &[socket.as_fd()])
         .step("hand over", NOTIFY_SOCKET)
+}
+
+/// What the VE's own files hinder is told and left: it starts all the same.
+fn write_identity(start: &Start, monitor: &Channel) -> Result<()> {
+    let outcomes = guest::apply(std::path::Path::new("/"), &start.identity)?;
+    for outcome in outcomes {
+        if let guest::Outcome::Left(left) = outcome {
+            monitor
+                .send(&FromChild::Left(left), &[])
+                .step("report to", "the monitor")?;
+        }
+    }
+    Ok(())
 }
 
 /// The first of these that is there and executable, all inside the VE.

@@ -129,20 +129,27 @@ pub enum Op {
 }
 
 /// What became of one change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It was so already, or its condition isn't met.
     Unchanged,
     /// Done.
     Changed,
     /// Not done, because of what the VE holds.
-    Left {
-        /// Where.
-        path: String,
-        /// What is in the way.
-        why: String,
-    },
+    Left(Left),
 }
+
+/// A change that could not be made, because of what the VE holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Where.
+    pub path: String,
+    /// What is in the way.
+    pub why: String,
+}
+
+/// The file in a VE's runtime directory that lists what its start has [`Left`]; without any there is no such file.
+pub const LEFT: &str = "left.json";
 
 /// A change that makes no sense, or a host that can't do its part.
 #[derive(Debug, thiserror::Error)]
@@ -185,10 +192,10 @@ pub fn apply(root: &Path, ops: &[Op]) -> Result<Vec<Outcome>, Failure> {
         .map(|op| match op.run(&root) {
             Ok(outcome) => Ok(outcome),
             Err(e) if place::is_fault_of_host(&e) => Err(op.failure(e)),
-            Err(e) => Ok(Outcome::Left {
+            Err(e) => Ok(Outcome::Left(Left {
                 path: op.path().to_owned(),
                 why: e.to_string(),
-            }),
+            })),
         })
         .collect()
 }
@@ -299,7 +306,8 @@ impl Op {
     }
 }
 
-const SHADOW: &str = "/etc/shadow";
+/// Where passwords are.
+pub const SHADOW: &str = "/etc/shadow";
 const PASSWD: &str = "/etc/passwd";
 
 fn changed(changed: bool) -> io::Result<Outcome> {

@@ -214,7 +214,7 @@ fn unpack(directory: &str, outside: &Channel) -> Result<()> {
 /// Never returns but with a failure.
 fn edit(changes: &[guest::Op]) -> Result<()> {
     let outcomes = guest::apply(Path::new("/"), changes)?;
-    let in_the_way = outcomes.iter().any(|o| matches!(o, guest::Outcome::Left { .. }));
+    let in_the_way = outcomes.iter().any(|o| matches!(o, guest::Outcome::Left(_)));
     std::process::exit(i32::from(in_the_way))
 }
 

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+use crate::guest::Left;
 use crate::spec::Init;
 
 /// Monitor (or enterer) to engine.
@@ -65,6 +66,8 @@ pub enum FromChild {
     Console,
     /// The notify socket comes with this.
     Notify,
+    /// Something of the VE's identity could not be written.
+    Left(Left),
     /// Everything is in place; only exec is left.
     Ready,
     /// A step failed; the child has ended.

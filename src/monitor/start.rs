@@ -1,11 +1,13 @@
 //! The monitor's side of a start: from the birth of the VE's first process until init runs.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::dev::Device;
 use crate::error::{Failure, Result, Step};
+use crate::guest::{self, Left};
 use crate::message::{Channel, FromChild, FromMonitor, ToChild, ToMonitor};
 use crate::sheet::Sheet;
 use crate::spec::{ID_RANGE, Init, Start};
@@ -93,7 +95,7 @@ fn give_birth(start: &Start) -> Result<(OwnedFd, Init, Channel)> {
     }
 }
 
-type Held = (Option<OwnedFd>, Option<OwnedFd>);
+type Held = (Option<OwnedFd>, Option<OwnedFd>, Vec<Left>);
 type Brought = (Option<OwnedFd>, Option<OwnedFd>, Option<View>, Option<Sheet>);
 
 fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init, pidfd: BorrowedFd<'_>) -> Result<Brought> {
@@ -126,7 +128,8 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init, pidfd:
         .send(&ToChild::Root, &[tree.as_fd()])
         .step("hand over", "the VE's root")?;
     drop(tree);
-    let (console, notify) = await_ready(child)?;
+    let (console, notify, left) = await_ready(child)?;
+    note_left(&start.watch.run_dir, &left)?;
     let view = start.watch.view.as_deref().map(|mount| View::new(mount, pidfd));
     let sheet = start.watch.sheet.as_ref();
     let sheet = sheet.map(|spec| Sheet::new(spec, &start.watch.run_dir, pidfd));
@@ -181,13 +184,24 @@ fn map_ids(pid: u32, base: u32) -> Result<()> {
     Ok(())
 }
 
+/// For the engine, whichever process of it finishes the start: there before init runs, or there is no start.
+fn note_left(run_dir: &Path, left: &[Left]) -> Result<()> {
+    if left.is_empty() {
+        return Ok(());
+    }
+    let path = run_dir.join(guest::LEFT);
+    let text = serde_json::to_vec(left).step("write", path.display())?;
+    std::fs::write(&path, text).step("write", path.display())
+}
+
 fn await_ready(child: &Channel) -> Result<Held> {
-    let (mut console, mut notify) = (None, None);
+    let (mut console, mut notify, mut all_left) = (None, None, Vec::new());
     loop {
         match child.receive::<FromChild>().step("hear from", "the child")? {
             Some((FromChild::Console, fd)) => console = fd,
             Some((FromChild::Notify, fd)) => notify = fd,
-            Some((FromChild::Ready, _)) => return Ok((console, notify)),
+            Some((FromChild::Left(left), _)) => all_left.push(left),
+            Some((FromChild::Ready, _)) => return Ok((console, notify, all_left)),
             Some((FromChild::Failed(failure), _)) => return Err(failure),
             None => return Err(Failure::new("start", "init", "its process ended without a word")),
         }

@@ -297,6 +297,7 @@ impl Engine {
             seed: random_seed()?,
             settled_in: false,
             password: None,
+            overdue: BTreeSet::new(),
             waiting: BTreeSet::new(),
             interfaces: self.host.interfaces(effective, &[], taken)?,
             former: None,

@@ -43,6 +43,8 @@ pub struct GuestFacts {
     pub timezone: Option<String>,
     /// The first start of a new VE (or of a copy): it gets a machine id and host keys of its own. Implies `reset`.
     pub fresh: bool,
+    /// Paths of which the first start made, or removed, the files, but could not.
+    pub overdue: BTreeSet<String>,
     /// Rewrite what a guest's owner may have changed since: ifupdown's and the console's configuration.
     pub reset: bool,
     /// Days since 1970-01-01, for the password's last change.

@@ -12,10 +12,25 @@ pub(super) const BEGIN: &str = "# BEGIN Hostel: rewritten up to END; lines of yo
 pub(super) const END: &str = "# END Hostel";
 const UNITS: &str = "/etc/systemd/system";
 
-/// The changes that tell a guest who it is, in order; the same at every start but for what [`GuestFacts::fresh`]
-/// and [`GuestFacts::reset`] add. Fails on facts that can't stand in a guest's files.
+/// The changes that tell a guest who it is, in order; the same at every start but for what [`GuestFacts::fresh`],
+/// [`GuestFacts::overdue`] and [`GuestFacts::reset`] add. Fails on facts that can't stand in a guest's files.
 pub fn identity(family: Family, init: InitKind, facts: &GuestFacts) -> Result<Vec<Op>> {
     facts.check()?;
+    let usual = changes(family, init, facts)?;
+    if facts.fresh || facts.overdue.is_empty() {
+        return Ok(usual);
+    }
+    // Only these: what the first start has done must not be done again, or its new host keys would go.
+    let first = GuestFacts {
+        fresh: true,
+        ..facts.clone()
+    };
+    let mut all = changes(family, init, &first)?;
+    all.retain(|op| usual.contains(op) || facts.overdue.contains(op.path()));
+    Ok(all)
+}
+
+fn changes(family: Family, init: InitKind, facts: &GuestFacts) -> Result<Vec<Op>> {
     let init = inside(family, init);
     let text = Renderer::new(facts)?;
     let mut ops = Vec::new();

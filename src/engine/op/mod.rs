@@ -22,7 +22,7 @@ pub mod tree;
 use hostel_model::id::VeName;
 use serde::{Deserialize, Serialize};
 
-pub use orders::switches;
+pub use orders::{switches, told};
 
 use crate::journal::Begin;
 use crate::step::Operation;

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::guest::neighbours;
 use crate::host::Host;
 use crate::ve::names::Board;
-use crate::ve::record::VeState;
+use crate::ve::record::{Told, VeState};
 
 /// Programs that may be a guest's init, in the order they are tried.
 const INITS: [&str; 6] = [
@@ -70,6 +70,14 @@ pub fn switches(effective: &Effective) -> Switches {
         tun: asked.tun && granted.tun,
         compat32: asked.compat32 && granted.compat32,
         ipsec: asked.ipsec && granted.ipsec,
+    }
+}
+
+/// What of the orders is recorded once the VE has it.
+pub fn told(effective: &Effective) -> Told {
+    let password = effective.guest.password_hash.as_ref();
+    Told {
+        password: password.map(|hash| hash.expose().to_owned()),
     }
 }
 

@@ -163,6 +163,7 @@ impl Host {
                 boot_id: self.boot_id.clone(),
                 started,
                 switches: None,
+                told: None,
             }
             .write(&run_dir)?;
         }

@@ -309,6 +309,7 @@ impl Resume {
             boot_id: self.host.boot_id.clone(),
             started: (self.host.clock)(),
             switches: Manifest::read(&self.host.dirs.dump(self.id))?.switches,
+            told: None,
         }
         .write(&self.host.dirs.run(self.id))
     }

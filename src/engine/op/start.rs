@@ -11,7 +11,7 @@ use hostel_model::units::human;
 use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::process::{Disk, Launching, Request};
 
-use super::{VeAlone, switches};
+use super::{VeAlone, switches, told};
 use crate::error::{Class, Error, Result};
 use crate::hooks::Found;
 use crate::host::Host;
@@ -312,6 +312,7 @@ impl Start {
             boot_id,
             started,
             switches: Some(switches(self.effective()?)),
+            told: Some(told(self.effective()?)),
         }
         .write(&self.host.dirs.run(self.id))
     }
@@ -342,16 +343,15 @@ impl Start {
         self.host.has_started(self.id)?;
         // What ran before it was suspended can't go on beside what runs now.
         self.host.give_up_dump(self.id)?;
-        let (password, tenant, terms) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
+        let (tenant, terms) = match self.host.effective(&self.state.name, &mut Catalogue::default()) {
             Ok(ve) => (
-                ve.guest.password_hash.as_ref().map(|hash| hash.expose().to_owned()),
                 // Once it is known, it takes more than a line in its definition to change it.
                 self.state.tenant.clone().or_else(|| Some(ve.tenant.clone())),
                 Some(crate::ledger::terms(&ve).into()),
             ),
             // A definition that has been broken by hand meanwhile must not keep anybody from stopping the VE.
             Err(e) if e.class != Class::Failed || !self.host.dirs.definition(&self.state.name).exists() => {
-                (self.state.password.clone(), self.state.tenant.clone(), None)
+                (self.state.tenant.clone(), None)
             }
             Err(e) => return Err(e),
         };
@@ -367,10 +367,9 @@ impl Start {
             };
             self.host.refresh_peers_as(Some(&settled), Self::VERB)?;
         }
-        let waited = !std::mem::take(&mut self.state.waiting).is_empty();
-        if !self.state.settled_in || waited || self.state.password != password || self.state.tenant != tenant {
-            self.state.settled_in = true;
-            self.state.password = password;
+        let (given, told) = self.host.given(&self.state)?;
+        self.notes.extend(told);
+        if given.enter(&mut self.state) || self.state.tenant != tenant {
             self.state.tenant = tenant;
             self.host.put_former_aside(&self.state)?;
             self.state.former = None;

@@ -1,19 +1,22 @@
 //! What a VE is told about itself at each start, from its definition and what was allocated for it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_system::net::{GATEWAY_V4, GATEWAY_V6};
-use hostel_system::process::Op;
-use hostel_system::resolver;
+use hostel_system::process::{LEFT_INSIDE, Left, Op, SHADOW};
+use hostel_system::{file, resolver};
 
-use super::record::VeState;
+use super::record::{Told, VeState};
 use super::registry::Catalogue;
 use crate::error::Result;
 use crate::guest::{GuestFacts, Interface, identity};
 use crate::host::Host;
 
+/// The setting that a start writes once.
+const PASSWORD: &str = "guest.password_hash";
 /// The most name servers a resolver reads (resolv.conf(5)).
 const NAME_SERVERS: usize = 3;
 
@@ -35,10 +38,46 @@ impl Host {
                 ssh_keys: ve.guest.ssh_keys.iter().map(ToString::to_string).collect(),
                 timezone: ve.guest.timezone.as_ref().map(ToString::to_string),
                 fresh: !state.settled_in,
+                overdue: state.overdue.clone(),
                 reset: false,
                 today: u32::try_from((self.clock)() / 86_400).unwrap_or(0),
             },
         )
+    }
+
+    /// What a VE that was started just now has of its identity, with a line for each that it hasn't.
+    pub fn given(&self, state: &VeState) -> Result<(Given, Vec<String>)> {
+        let told = self.run_record(state.id).and_then(|record| record.told);
+        let path = self.dirs.run(state.id).join(LEFT_INSIDE);
+        let text = file::read_opt(&path)?;
+        let left: Vec<Left> = match text.map_or_else(|| Ok(Vec::new()), |text| serde_json::from_str(&text)) {
+            Ok(left) => left,
+            // Somebody's hand was in it. The VE runs all the same.
+            Err(e) => {
+                let note = format!("it is not known what could be written into it: {}: {e}", path.display());
+                let given = Given {
+                    waiting: BTreeSet::new(),
+                    password: state.password.clone(),
+                    overdue: state.overdue.clone(),
+                };
+                return Ok((given, vec![note]));
+            }
+        };
+        let hindered = left.iter().any(|l| l.path == SHADOW);
+        let is_new = |told: &Told| told.password.is_some() && told.password != state.password;
+        let unset = hindered && told.as_ref().is_some_and(is_new);
+        let notes = notes_of(&left, unset);
+        let due = |path: &String| !state.settled_in || state.overdue.contains(path);
+        let given = Given {
+            waiting: unset.then(|| PASSWORD.to_owned()).into_iter().collect(),
+            password: match told {
+                Some(told) if !hindered => told.password,
+                // Or the record was lost: the next start gives the password once more.
+                _ => state.password.clone(),
+            },
+            overdue: left.into_iter().map(|l| l.path).filter(due).collect(),
+        };
+        Ok((given, notes))
     }
 
     fn guest_interfaces(&self, state: &VeState) -> Result<Vec<Interface>> {
@@ -78,6 +117,51 @@ impl Host {
             ve.dns.clone()
         }
     }
+}
+
+/// What a VE has of its identity after a start.
+#[derive(Debug)]
+pub struct Given {
+    /// Settings that go on waiting.
+    pub waiting: BTreeSet<String>,
+    /// The password hash that was set last.
+    pub password: Option<String>,
+    /// What of its first start is still to be done, by the paths of the files.
+    pub overdue: BTreeSet<String>,
+}
+
+impl Given {
+    /// Makes it what the record says; true if that said something else.
+    pub fn enter(self, state: &mut VeState) -> bool {
+        let Self {
+            waiting,
+            password,
+            overdue,
+        } = self;
+        let same = (&waiting, &password, &overdue) == (&state.waiting, &state.password, &state.overdue);
+        let changed = !state.settled_in || !same;
+        state.settled_in = true;
+        (state.waiting, state.password, state.overdue) = (waiting, password, overdue);
+        changed
+    }
+}
+
+/// A line for a password that isn't set, and one for each other reason, with all files that it kept from being changed.
+fn notes_of(left: &[Left], password: bool) -> Vec<String> {
+    const AGAIN: &str = "the next start tries again";
+    let mut lines = Vec::new();
+    let mut others: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for Left { path, why } in left {
+        match password && path == SHADOW {
+            true => lines.push(format!("{PASSWORD} is not set inside: {SHADOW}: {why}; {AGAIN}")),
+            false => drop(others.entry(why).or_default().insert(path)),
+        }
+    }
+    lines.extend(others.into_iter().map(|(why, paths)| {
+        let paths: Vec<&str> = paths.into_iter().collect();
+        format!("not changed inside: {}: {why}; {AGAIN}", paths.join(", "))
+    }));
+    lines
 }
 
 impl VeState {

@@ -11,7 +11,7 @@ use hostel_model::forward::PortForward;
 use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
 use hostel_model::mac::Mac;
 use hostel_system::file;
-use hostel_system::process::{Init, Switches};
+use hostel_system::process::{Init, LEFT_INSIDE, Switches};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,9 @@ pub struct VeState {
     /// The password hash that was set last, so that it is set once and not at every start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
+    /// Paths of what its first start was to make or remove in it, and could not yet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub overdue: BTreeSet<String>,
     /// Settings that were changed and wait for its next start; also those that have been put back since.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub waiting: BTreeSet<String>,
@@ -248,6 +251,16 @@ pub struct RunRecord {
     /// What was open when it was started; `None` in a record that was lost and made anew.
     #[serde(default)]
     pub switches: Option<Switches>,
+    /// What its start was to write into it; `None` if it was not started but went on, or the record was lost.
+    #[serde(default)]
+    pub told: Option<Told>,
+}
+
+/// What a start was to write into a VE, of what its definition may say otherwise by the time that it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Root's password hash by its definition.
+    pub password: Option<String>,
 }
 
 impl RunRecord {
@@ -267,8 +280,9 @@ impl RunRecord {
             .map_err(|e| fail(e.to_string()))
     }
 
-    /// Forgets it.
+    /// Forgets it, and what that start has left.
     pub fn remove(run_dir: &Path) -> Result<()> {
+        file::remove_file(&run_dir.join(LEFT_INSIDE))?;
         Ok(file::remove_file(&run_dir.join("run.json"))?)
     }
 }

@@ -94,7 +94,7 @@ fn files(dir: &Path) -> Vec<String> {
 }
 
 fn is_left(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Left { .. })
+    matches!(outcome, Outcome::Left(_))
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn what_is_in_the_way_is_left_with_a_reason_and_the_rest_is_done() {
     assert!(outcomes[..7].iter().all(is_left), "{outcomes:?}");
     assert_eq!(outcomes[7], Outcome::Changed);
     assert_eq!(files(&place.at("etc")), ["after", "hostname"]);
-    let Outcome::Left { path, why } = &outcomes[0] else {
+    let Outcome::Left(Left { path, why }) = &outcomes[0] else {
         panic!()
     };
     assert_eq!(path, "/etc/hostname");

@@ -11,8 +11,8 @@ use hostel_model::id::VeId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
-    Adopt, Answer, Around, Bind, Disk, Enter, Entered, Guests, Init, Launching, Lifeline, Mending, Op, Relaunching,
-    Request, Resume, Start, Streams, Switches, Task,
+    Adopt, Answer, Around, Bind, Disk, Enter, Entered, Guests, Init, LEFT_INSIDE, Launching, Left, Lifeline, Mending,
+    Op, Relaunching, Request, Resume, Start, Streams, Switches, Task,
 };
 use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
@@ -40,6 +40,8 @@ struct State {
     torn: bool,
     hostile: bool,
     entered: Option<Switches>,
+    /// Files inside that can't be changed.
+    fixed: Vec<Left>,
     /// By VE, the changes to files that it was started with, and those that were made since.
     files: BTreeMap<u32, Vec<Op>>,
     calls: Calls,
@@ -133,6 +135,15 @@ impl FakeGuests {
         self.state().files.get(&id).cloned().unwrap_or_default()
     }
 
+    /// Guests in which nothing can be written at these paths.
+    pub fn fix(&self, paths: &[&str]) {
+        let left = |path: &&str| Left {
+            path: (*path).to_owned(),
+            why: "No space left on device".to_owned(),
+        };
+        self.state().fixed = paths.iter().map(left).collect();
+    }
+
     /// Plays the guest: its init ends.
     pub fn halt(&self, id: u32) {
         self.end(|other, _| other == id);
@@ -204,6 +215,8 @@ struct FakeLaunch {
     init: Init,
     /// Any descriptor will do for a fake network.
     namespace: OwnedFd,
+    /// What it doesn't write into the VE, and where it notes that.
+    left: (PathBuf, Vec<Left>),
     gone: bool,
 }
 
@@ -222,6 +235,7 @@ impl Launching for FakeLaunch {
 
     fn go(mut self: Box<Self>) -> Result<Vec<String>> {
         let mut state = self.guests.call("go", self.id)?;
+        self.note_left()?;
         match state.living.get_mut(&self.id) {
             Some(living) if living.init == self.init => living.running = true,
             _ => return Err(Error::new("start VE", self.id, "its first process has ended")),
@@ -229,6 +243,19 @@ impl Launching for FakeLaunch {
         drop(state);
         self.gone = true;
         Ok(Vec::new())
+    }
+}
+
+impl FakeLaunch {
+    /// As a monitor does before init runs.
+    fn note_left(&self) -> Result<()> {
+        let (run_dir, left) = &self.left;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let fail = |e: std::io::Error| Error::os("write", LEFT_INSIDE, e);
+        let text = serde_json::to_vec(left).map_err(|e| fail(e.into()))?;
+        std::fs::write(run_dir.join(LEFT_INSIDE), text).map_err(fail)
     }
 }
 
@@ -300,6 +327,7 @@ impl FakeGuests {
             id,
             init,
             namespace: null.into(),
+            left: Default::default(),
             gone: false,
         })
     }
@@ -307,8 +335,13 @@ impl FakeGuests {
 
 impl Guests for FakeGuests {
     fn launch(&self, start: Start, disk: Disk, _binds: Vec<Bind>) -> Result<Box<dyn Launching>> {
-        let born = self.give_birth("launch", start.watch.id, disk, start.switches)?;
-        self.state().files.insert(start.watch.id, start.identity);
+        let mut born = self.give_birth("launch", start.watch.id, disk, start.switches)?;
+        let mut state = self.state();
+        let hindered = |left: &&Left| start.identity.iter().any(|op| op.path() == left.path);
+        let left = state.fixed.iter().filter(hindered).cloned().collect();
+        state.files.insert(start.watch.id, start.identity);
+        drop(state);
+        born.left = (start.watch.run_dir, left);
         Ok(Box::new(born))
     }
 

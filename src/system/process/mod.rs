@@ -33,7 +33,7 @@ pub use hostel_monitor::after::LEFT;
 pub use hostel_monitor::bind::Bind;
 pub use hostel_monitor::console::LOG as CONSOLE_LOG;
 pub use hostel_monitor::exit::Ended;
-pub use hostel_monitor::guest::Op;
+pub use hostel_monitor::guest::{LEFT as LEFT_INSIDE, Left, Op, SHADOW};
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Resume, Start, Switches, Task, Watch};
 pub use hostel_monitor::view::find_server as find_lxcfs;

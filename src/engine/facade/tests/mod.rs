@@ -11,6 +11,7 @@ mod create;
 mod forward;
 mod halt;
 mod host_life;
+mod identity;
 mod import;
 mod judge;
 mod mac;

@@ -142,7 +142,7 @@ fn stamps(root: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
 fn describe(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>, outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     for outcome in outcomes {
-        if let Outcome::Left { path, why } = outcome {
+        if let Outcome::Left(Left { path, why }) = outcome {
             writeln!(text, "=== left {path}: {why}").unwrap();
         }
     }
