@@ -197,6 +197,31 @@ fn keyring_and_io_uring_open_what_they_name() {
     }
 }
 
+/// The filter sees calls, and a socket that io_uring makes is none: the switch opens every family that the host's kernel
+/// has, as its description says.
+#[test]
+fn io_uring_makes_sockets_that_no_filter_sees() {
+    let host = outside(&["uring"]);
+    if host["setup"] != "ok" || host["unix"] != "ok" {
+        println!("skipped because this kernel's io_uring makes no sockets: {host:?}");
+        return;
+    }
+    assert_eq!(inside(&armed(), "ve", &["uring"])["setup"], "ENOSYS");
+    let h = armed_with("io_uring = true");
+    let (found, refused) = (inside(&h, "ve", &["uring"]), inside(&h, "ve", &["sockets", "native"]));
+    assert_eq!(found, host);
+    for netlink in ["netlink:6", "netlink:9"] {
+        assert_eq!(
+            (&*host[netlink], &*refused[netlink]),
+            ("ok", "EAFNOSUPPORT"),
+            "{netlink}"
+        );
+    }
+    for (family, number) in [("alg", 38), ("key", 15), ("vsock", 40)] {
+        assert_eq!(refused[&format!("socket:{number}")], "EAFNOSUPPORT", "{family}");
+    }
+}
+
 #[test]
 fn user_namespaces_need_nesting() {
     let h = armed();

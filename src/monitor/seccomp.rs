@@ -4,6 +4,9 @@
 //! expect refusal, EAFNOSUPPORT for address families whose kernel code has a record of holes. Programs of another
 //! architecture (32-bit) get ENOSYS for every call unless the plan says `compat32`, and then the old multiplexer
 //! `socketcall` stays shut, since a filter can't see the family behind its pointer.
+//!
+//! Nor does it see what is asked of io_uring, which makes sockets (IORING_OP_SOCKET, Linux 5.19): whoever is granted
+//! `io_uring` has every address family that the host's kernel has.
 
 use libc::{EAFNOSUPPORT, ENOSYS, EPERM, sock_filter};
 

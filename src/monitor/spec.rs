@@ -38,7 +38,7 @@ pub struct Place {
 pub struct Switches {
     /// User namespaces, so containers, inside.
     pub nesting: bool,
-    /// io_uring.
+    /// io_uring, and with it sockets of every family.
     pub io_uring: bool,
     /// The kernel's key rings.
     pub keyring: bool,

@@ -19,7 +19,7 @@ pub fn probe() -> &'static Path {
     PROBE.get_or_init(|| {
         use sha2::Digest;
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probe");
-        let sources = ["probe.c", "hunt.c", "sockets.c", "frames.c"].map(|name| dir.join(name));
+        let sources = ["probe.c", "hunt.c", "sockets.c", "frames.c", "uring.c"].map(|name| dir.join(name));
         let mut hash = sha2::Sha256::new();
         sources
             .iter()

@@ -326,6 +326,8 @@ int main(int argc, char **argv)
         steal_console();
     else if (IS("ids"))
         ids();
+    else if (IS("uring"))
+        return uring();
     else if (IS("inotify"))
         return inotify_hog();
     else if (argc < 3)

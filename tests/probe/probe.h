@@ -8,4 +8,5 @@ int linger(const char *path);
 int notify(const char *path, const char *text, long times);
 int abstract(const char *name, int serve);
 int deceive(const char *interface, const char *neighbour, const char *gateway);
+int uring(void);
 int hear(const char *interface, const char *until);
