@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use hostel_model::definition::DriverName;
+use hostel_system::archive;
 use hostel_system::cgroup::Support;
 use hostel_system::criu::loses_ipc;
 use hostel_system::file;
@@ -34,6 +35,7 @@ impl Engine {
         );
         list.extend(self.traffic_limits());
         list.push(held("device filter", &facts.devices));
+        list.push(unpacking());
         list.extend(self.drivers());
         list.push(fact(
             "network",
@@ -180,6 +182,23 @@ fn kernel() -> Fact {
     let names = modules.lines().filter_map(|l| l.split(' ').next());
     let doubts = hostel_model::kernel::doubts(release.trim(), version.trim(), names);
     fact("kernel", &format!("Linux {}", release.trim()), &doubts.join("; "))
+}
+
+/// What keeps a hostile image in its place beside our own care.
+fn unpacking() -> Fact {
+    const WHAT: &str = "unpacking";
+    match archive::why_unconfined() {
+        None => fact(
+            WHAT,
+            "confined",
+            "by Landlock: what unpacks an image can touch nothing but its tree",
+        ),
+        Some(why) => fact(
+            WHAT,
+            "not confined",
+            &format!("{why}; images are held to their tree by Hostel's own checks alone"),
+        ),
+    }
 }
 
 fn good_for(driver: DriverName) -> &'static str {

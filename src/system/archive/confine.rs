@@ -43,6 +43,32 @@ const CHANGES: u64 = WRITE_FILE
     | REFER
     | TRUNCATE;
 
+/// The kernel's version of Landlock, or why what it has doesn't do.
+fn version() -> std::result::Result<i64, String> {
+    // SAFETY: with this flag the call takes no attributes and only tells the version.
+    let abi = unsafe {
+        libc::syscall(
+            libc::SYS_landlock_create_ruleset,
+            std::ptr::null::<u8>(),
+            0usize,
+            CREATE_RULESET_VERSION,
+        )
+    };
+    match io::Error::last_os_error().raw_os_error() {
+        _ if abi >= ABI_REFER => Ok(abi),
+        _ if abi >= 0 => Err("this kernel's Landlock is too old: Linux 5.19 or later has what is needed".into()),
+        Some(libc::EOPNOTSUPP) => {
+            Err("this kernel's Landlock is off: add landlock to lsm= of the kernel's command line".into())
+        }
+        _ => Err("this kernel was built without Landlock".into()),
+    }
+}
+
+/// Why nothing that comes from strangers is confined while it is unpacked; `None`: it is.
+pub fn why_unconfined() -> Option<String> {
+    version().err()
+}
+
 /// A set of rules, ready to be put on.
 #[derive(Debug)]
 pub(super) struct Confinement {
@@ -74,18 +100,7 @@ impl Confinement {
     }
 
     fn new(handled: u64, allowed: u64, dir: BorrowedFd<'_>) -> Result<Option<Self>> {
-        // SAFETY: with this flag the call takes no attributes and only tells the version.
-        let abi = unsafe {
-            libc::syscall(
-                libc::SYS_landlock_create_ruleset,
-                std::ptr::null::<u8>(),
-                0usize,
-                CREATE_RULESET_VERSION,
-            )
-        };
-        if abi < ABI_REFER {
-            return Ok(None);
-        }
+        let Ok(abi) = version() else { return Ok(None) };
         let known = if abi < ABI_TRUNCATE { !TRUNCATE } else { !0 };
         let attr = RulesetAttr {
             handled_access_fs: handled & known,
@@ -188,6 +203,7 @@ mod tests {
             ])
         })
         .unwrap();
+        assert_eq!(why_unconfined().is_none(), confined);
         if !confined {
             println!("skipped because this kernel has no Landlock");
             return;

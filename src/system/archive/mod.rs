@@ -33,6 +33,7 @@ mod tree;
 mod unpack;
 mod walk;
 
+pub use confine::why_unconfined;
 pub use copy::{copy_layers, copy_tree};
 pub use fill::{Measure, fill, measure};
 pub use import::{Form, Import};
