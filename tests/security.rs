@@ -6,9 +6,10 @@
 mod house;
 mod probe;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use house::House;
@@ -153,34 +154,54 @@ fn capabilities_are_exactly_those_of_the_list() {
 fn limits_of_the_user_namespace_cannot_be_raised() {
     let h = House::new();
     h.busybox("ve");
-    let names = [
-        "max_user_namespaces",
-        "max_inotify_instances",
-        "max_inotify_watches",
-        "max_net_namespaces",
-    ];
-    for name in names {
+    let inside = limits(&h);
+    assert!(inside.len() >= 10, "{inside:?}");
+    for (name, found) in &inside {
+        let known = USER_LIMITS.iter().find(|(known, _)| known == name);
+        let Some((_, limit)) = known else {
+            panic!("{name} is new in this kernel, and not limited")
+        };
+        assert_eq!(found, limit, "{name}");
         let path = format!("/proc/sys/user/{name}");
-        let before = h.sh("ve", &format!("cat {path}"));
         let host: u64 = fs::read_to_string(&path).unwrap().trim().parse().unwrap();
-        assert!(
-            before.parse::<u64>().unwrap() < host,
-            "{name}: {before} inside, {host} outside"
-        );
+        assert!(*limit < host, "{name}: {limit} inside, {host} outside");
         h.sh(
             "ve",
             &format!("! echo 2000000000 2>/dev/null > {path}; ! chmod 666 {path} 2>/dev/null"),
         );
-        assert_eq!(h.sh("ve", &format!("cat {path}")), before, "{name}");
     }
-    assert_eq!(h.sh("ve", "cat /proc/sys/user/max_user_namespaces"), "0");
-    // The control: with CAP_SYS_RESOURCE, as a bare user namespace has it, the limit is the tenant's to choose.
-    let script = "cat /proc/self/uid_map >/dev/null; echo 123456 > /proc/sys/user/max_inotify_watches && cat /proc/sys/user/max_inotify_watches";
+    assert_eq!(limits(&h), inside, "after all attempts");
+    // The control: with CAP_SYS_RESOURCE, as a bare user namespace has it, each limit is the tenant's to choose.
+    let script = "cd /proc/sys/user; for f in max_*; do echo 123456 > $f && cat $f; done";
     let bare = Command::new("unshare")
         .args(["-U", "-r", "sh", "-c", script])
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&bare.stdout).trim(), "123456");
+    let chosen = String::from_utf8_lossy(&bare.stdout).into_owned();
+    assert_eq!(chosen, "123456\n".repeat(inside.len()));
+}
+
+/// What the kernel counts for each user namespace (proc_sys_user(5)), and how much of it a VE may have.
+const USER_LIMITS: [(&str, u64); 12] = [
+    ("max_cgroup_namespaces", 256),
+    ("max_fanotify_groups", 64),
+    ("max_fanotify_marks", 8192),
+    ("max_inotify_instances", 1024),
+    ("max_inotify_watches", 131_072),
+    ("max_ipc_namespaces", 256),
+    ("max_mnt_namespaces", 1024),
+    ("max_net_namespaces", 256),
+    ("max_pid_namespaces", 256),
+    ("max_time_namespaces", 64),
+    ("max_user_namespaces", 0),
+    ("max_uts_namespaces", 256),
+];
+
+/// All of them as they are inside.
+fn limits(h: &House) -> BTreeMap<String, u64> {
+    let text = h.sh("ve", "cd /proc/sys/user; for f in max_*; do echo $f $(cat $f); done");
+    let line = |l: &str| l.split_once(' ').map(|(name, n)| (name.to_owned(), n.parse().unwrap()));
+    text.lines().filter_map(line).collect()
 }
 
 const DEVICES: &str = "console core fd full null ptmx pts random shm stderr stdin stdout tty urandom zero";
@@ -265,6 +286,71 @@ fn a_planted_device_node_does_not_open() {
     assert_eq!(h.sh("ve", "stat -c %t:%T /stray /disk"), "1:3\n7:0");
     let refused = h.sh("ve", "for n in /stray /disk; do cat $n 2>&1 >/dev/null; done; :");
     assert_eq!(refused.matches("ermission denied").count(), 2, "{refused}");
+}
+
+/// The group in which a VE's devices are filtered, as a directory: where its init is.
+fn device_group(init: u32) -> PathBuf {
+    let read = |path: &str| fs::read_to_string(path).unwrap();
+    let (mounts, groups) = (read("/proc/self/mounts"), read(&format!("/proc/{init}/cgroup")));
+    let filters = |l: &&str| l.split(':').nth(1).unwrap().split(',').any(|c| c == "devices");
+    let v1 = groups.lines().find(filters);
+    let tree = mounts
+        .lines()
+        .map(|l| l.split(' ').collect::<Vec<_>>())
+        .find(|l| match v1 {
+            Some(_) => l[2] == "cgroup" && l[3].split(',').any(|o| o == "devices"),
+            None => l[2] == "cgroup2",
+        });
+    let group = v1.or_else(|| groups.lines().find(|l| l.starts_with("0::"))).unwrap();
+    Path::new(tree.unwrap()[1]).join(group.splitn(3, ':').nth(2).unwrap().trim_start_matches('/'))
+}
+
+/// The second lock: nodes that lie where devices open, found by a process that is wholly inside. None can be made or
+/// brought there from inside, so the host hands them in.
+#[test]
+fn a_device_that_is_not_allowed_opens_to_nobody_inside() {
+    let h = House::new();
+    h.busybox("ve");
+    let facts: serde_json::Value = serde_json::from_str(&h.ok(&["info", "--json"])).unwrap();
+    let filter = facts.as_array().unwrap().iter().find(|f| f["what"] == "device filter");
+    let filter = filter.unwrap();
+    if filter["value"] != "enforced" {
+        println!("skipped because this host filters no devices: {}", filter["why"]);
+        return;
+    }
+    let nodes = [("zero", "1", "5"), ("loop-control", "10", "237")].map(|(name, major, minor)| {
+        let node = h.dir.join(name);
+        let mut made = Command::new("mknod");
+        made.args(["-m", "666"]).arg(&node).args(["c", major, minor]);
+        assert!(made.status().unwrap().success());
+        node.display().to_string()
+    });
+    let init = init(&h, "ve");
+    // A descriptor's own path is opened anew: by name nothing of the host's is to be found.
+    let script = "exec 8<\"$1\" 9<\"$2\"; [ -z \"$3\" ] || echo $$ >\"$3\" || exit; \
+                  exec nsenter --target \"$4\" --all /bin/sh -c \
+                  'for n in 8 9; do (: <\"/proc/self/fd/$n\") 2>/dev/null && echo $n; done; cat /proc/self/uid_map'";
+    let opens = |group: &str| {
+        let [zero, control] = &nodes;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "sh", zero, control, group, &init.to_string()]);
+        let came = shell.output().unwrap();
+        let text = String::from_utf8_lossy(&came.stdout).into_owned();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let map = lines.pop();
+        assert!(
+            map.is_some_and(|m| m.trim() == h.sh("ve", "cat /proc/self/uid_map")),
+            "{came:?}"
+        );
+        lines
+    };
+    assert_eq!(
+        opens(""),
+        ["8", "9"],
+        "the control: in its namespaces, but not in its groups"
+    );
+    let group = device_group(init).join("cgroup.procs");
+    assert_eq!(opens(group.to_str().unwrap()), ["8"]);
 }
 
 #[test]

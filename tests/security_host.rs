@@ -12,6 +12,26 @@ use std::path::Path;
 use house::House;
 use probe::{armed, armed_with};
 
+/// Whatever the kernel may show there one day: no program of it runs, none gives rights, no device opens.
+#[test]
+fn proc_sys_and_the_groups_are_mounted_shut() {
+    let h = House::new();
+    h.busybox("ve");
+    let mounts = h.sh("ve", "cat /proc/1/mounts");
+    for (point, kind, more) in [
+        ("/proc", "proc", &[][..]),
+        ("/sys", "sysfs", &["ro"]),
+        ("/sys/fs/cgroup", "cgroup2", &[]),
+    ] {
+        let mut lines = mounts.lines().map(|l| l.split(' ').collect::<Vec<_>>());
+        let line = lines.find(|l| (l[1], l[2]) == (point, kind)).unwrap();
+        let options: Vec<&str> = line[3].split(',').collect();
+        for wanted in ["nosuid", "nodev", "noexec"].iter().chain(more) {
+            assert!(options.contains(wanted), "{wanted} of {line:?}");
+        }
+    }
+}
+
 #[test]
 fn proc_and_sys_take_no_orders_for_the_host() {
     let h = House::new();
