@@ -118,3 +118,51 @@ fn what_a_guest_may_not_send_is_not_counted_and_a_bridge_is() {
     h.ok(&["kill", "--all"]);
     assert_eq!(h.audit(), Vec::<Value>::new());
 }
+
+/// A manager that looks each second has them back, what passed, and what passes from then on.
+#[test]
+fn rules_that_are_flushed_come_back_and_nothing_is_counted_twice() {
+    let h = house();
+    h.write(
+        "hostel.toml",
+        &(h.read("hostel.toml") + "\n[metering]\ninterval = \"1s\"\n"),
+    );
+    h.busybox("a");
+    h.busybox("b");
+    let b = address(&h, "b");
+    pings(&h, "a", &b, 3);
+    h.ok(&["restart", "a"]);
+    let mut manager = h.manager();
+    pings(&h, "a", &b, 4);
+    let sent = 7 * PACKET;
+    let billed = || {
+        let rows: Value =
+            serde_json::from_str(&h.ok(&["report", "--last", "1h", "--format", "json", "--ve", "a"])).unwrap();
+        rows[0]["usage"]["traffic.neighbours.out.ipv4.bytes"]
+            .as_u64()
+            .unwrap_or(0)
+    };
+    h.until("it is entered", 20, || billed() == sent);
+    // The manager's own look, after that report's.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    for (more, harm) in ["nft flush ruleset", "nft flush chain inet hostel_traffic prerouting"]
+        .into_iter()
+        .enumerate()
+    {
+        h.host_sh(harm);
+        h.until("the rules are back", 30, || h.audit().is_empty());
+        let had = sent + more as u64 * 2 * PACKET;
+        h.until("what had passed is there", 20, || {
+            bytes(&h, "a", "neighbours")[1] == had
+        });
+        pings(&h, "a", &b, 2);
+        assert_eq!(bytes(&h, "a", "neighbours")[1], had + 2 * PACKET, "{harm}");
+        h.until("it is entered", 20, || billed() == had + 2 * PACKET);
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+    }
+    house::signal(&manager, rustix::process::Signal::TERM);
+    h.until("the manager ends", 30, || manager.try_wait().unwrap().is_some());
+    h.ok(&["stop", "a"]);
+    assert_eq!(billed(), sent + 4 * PACKET);
+    assert_eq!(bytes(&h, "a", "neighbours")[1], sent + 4 * PACKET);
+}

@@ -26,7 +26,10 @@ const GLANCE: Duration = Duration::from_millis(10);
 /// is nobody else's.
 pub const SETTLE: &str = "settle";
 
-/// How long such a monitor is waited for.
+/// The verb of the manager while it writes down what a VE's counters have counted. That lasts moments as well.
+pub const NOTE: &str = "note";
+
+/// How long these are waited for.
 const SETTLED: Duration = Duration::from_secs(60);
 
 /// How long somebody is waited for who hasn't said yet who he is, as that may be such a monitor.
@@ -132,7 +135,7 @@ impl Locks {
             }
             let holder = read_holder(&mut file);
             let wait = match &holder {
-                Some(holder) if holder.verb == SETTLE => patience.wait.max(SETTLED),
+                Some(holder) if [SETTLE, NOTE].contains(&holder.verb.as_str()) => patience.wait.max(SETTLED),
                 Some(_) => patience.wait.max(GLANCE),
                 None => patience.wait.max(UNNAMED),
             };
@@ -147,6 +150,17 @@ impl Locks {
             }
             std::thread::sleep(pause.min(left));
             pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Takes a lock that nobody holds; `None` if somebody does.
+    pub fn take_free(&self, subject: Subject, verb: &str) -> Result<Option<Lock>> {
+        let path = self.path(subject);
+        let file = open_own(&path)?;
+        match file.try_lock() {
+            Ok(()) if is_at(&file, &path) => Lock::held(file, path, verb).map(Some),
+            Ok(()) | Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(e)) => Err(Error::new(Class::Failed, format!("cannot lock {subject}")).because(e)),
         }
     }
 
@@ -284,6 +298,26 @@ mod tests {
         drop(held);
         assert_eq!(locks.holder(ve()).unwrap(), None);
         locks.try_take(ve(), "stop").unwrap();
+    }
+
+    #[test]
+    fn who_takes_what_is_free_waits_for_nobody_and_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let locks = Locks::at(dir.path()).unwrap();
+        let held = locks.try_take(ve(), "set").unwrap();
+        let begun = Instant::now();
+        assert!(locks.take_free(ve(), NOTE).unwrap().is_none());
+        assert!(begun.elapsed() < GLANCE);
+        drop(held);
+        let note = locks.take_free(ve(), NOTE).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(100));
+                drop(note);
+            });
+            // Though it wouldn't wait for others.
+            locks.try_take(ve(), "stop").unwrap();
+        });
     }
 
     #[test]

@@ -69,14 +69,22 @@ impl Amount {
         self.bytes >= before.bytes && self.packets >= before.packets
     }
 
-    /// What has come since; all of it, if it was less before (somebody has set the counter back).
-    pub(crate) const fn since(self, before: Self) -> Self {
+    /// What has come since; `None` if it was more before.
+    pub(crate) const fn after(self, before: Self) -> Option<Self> {
         match (
             self.bytes.checked_sub(before.bytes),
             self.packets.checked_sub(before.packets),
         ) {
-            (Some(bytes), Some(packets)) => Self { bytes, packets },
-            _ => self,
+            (Some(bytes), Some(packets)) => Some(Self { bytes, packets }),
+            _ => None,
+        }
+    }
+
+    /// The same of a counter; all of it, if that was more before (somebody has set it back).
+    const fn since(self, before: Self) -> Self {
+        match self.after(before) {
+            Some(more) => more,
+            None => self,
         }
     }
 }
@@ -105,10 +113,15 @@ struct Sum {
     counted: Amount,
 }
 
+/// As much of a counter's mark as no other begins with.
+const NAME: usize = 12;
+
 /// A VE's traffic since it was made.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     sums: Vec<Sum>,
+    #[serde(default)]
+    name: String,
 }
 
 impl Traffic {
@@ -119,6 +132,17 @@ impl Traffic {
             changed |= self.take_one(reading);
         }
         changed
+    }
+
+    /// Which sums these are: others, begun anew, have another name. Empty before anything was taken in.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Has it taken in something of this counter, and of none that came after it?
+    pub fn knows(&self, reading: &Reading) -> bool {
+        let of_it = |sum: &Sum| sum.interface == reading.interface && sum.flow == reading.flow;
+        self.sums.iter().any(|sum| of_it(sum) && sum.mark == reading.mark)
     }
 
     /// Has it taken in all of this, or more of the same counter? So for who reads a counter and these sums one after the
@@ -139,6 +163,9 @@ impl Traffic {
         // One that hasn't begun yet changes nothing.
         if reading.amount == Amount::default() && sum.as_ref().is_none_or(|sum| sum.mark != reading.mark) {
             return false;
+        }
+        if self.name.is_empty() {
+            self.name = reading.mark.chars().take(NAME).collect();
         }
         let Some(sum) = sum else {
             self.sums.push(Sum {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_model::state::State;
-use hostel_model::traffic::{Amount, Flow, Reading as Counter};
+use hostel_model::traffic::{Amount, Flow, Reading as Counter, Traffic};
 use hostel_model::usage::{Condition, Counter as Meter, Level, Moment, Owner, Reading, Run, Terms};
 use hostel_system::cgroup::{DeviceIo, Hits, Pressure, Usage, Want};
 use hostel_system::process::Init;
@@ -27,8 +27,21 @@ const LIMITS: [&str; 7] = ["cpu", "memory", "io", "disk.size", "disk.inodes", "p
 pub(crate) struct Passed {
     /// By flow.
     pub flows: Vec<(Flow, Amount)>,
+    /// Which sums these are.
+    pub of: String,
     /// When the first of it was read, in nanoseconds since the host's boot.
     pub from_ns: u64,
+}
+
+impl Passed {
+    /// What was written down, and what counters have counted since, which were read at that time and before it.
+    pub fn of(noted: &Traffic, counters: &[Counter], from_ns: u64) -> Self {
+        Self {
+            flows: noted.totals_with(counters),
+            of: noted.name().to_owned(),
+            from_ns,
+        }
+    }
 }
 
 /// What is read of control groups for the ledger.
@@ -114,6 +127,7 @@ fn bare(state: &VeState, at: Moment, condition: Condition) -> Reading {
 fn set_traffic(reading: &mut Reading, passed: Option<Passed>) {
     if let Some(passed) = passed {
         reading.traffic_ns = passed.from_ns;
+        reading.traffic_of = passed.of;
         reading.traffic = Some(passed.flows);
     }
 }
@@ -229,20 +243,14 @@ impl Host {
     /// What has passed a VE's interfaces; `None` if that can't be told.
     pub(crate) fn passed(&self, state: &VeState) -> Option<Passed> {
         let from_ns = self.moment().up_ns;
-        let traffic = self.traffic(state.id, &state.numbers()).ok()?;
-        Some(Passed {
-            flows: traffic.totals().into_iter().collect(),
-            from_ns,
-        })
+        let names = self.interface_names(state.id, &state.numbers());
+        let counters = self.counters.read(&self.traffic_table(), Some(&names)).ok()?;
+        self.passed_with(state.id, &counters, from_ns)
     }
 
     /// The same with its counters as they were read at that time.
-    pub(crate) fn passed_with(&self, id: VeId, counters: Vec<Counter>, from_ns: u64) -> Option<Passed> {
-        let traffic = self.traffic_with(id, counters).ok()?;
-        Some(Passed {
-            flows: traffic.totals().into_iter().collect(),
-            from_ns,
-        })
+    pub(crate) fn passed_with(&self, id: VeId, counters: &[Counter], from_ns: u64) -> Option<Passed> {
+        Some(Passed::of(&self.noted_traffic(id).ok()?, counters, from_ns))
     }
 
     /// The counters of all interfaces by VE, with one look.

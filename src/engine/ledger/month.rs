@@ -142,7 +142,7 @@ impl Host {
         for state in self.all_states()? {
             if state.tenant.as_ref() == Some(tenant) && self.cgroups.exists(state.id) {
                 let own = counters.remove(&state.id).unwrap_or_default();
-                let passed = self.passed_with(state.id, own, now.up_ns);
+                let passed = self.passed_with(state.id, &own, now.up_ns);
                 readings.extend(self.measure_with(&state, None, passed, &mut Afresh { disk: false }));
             }
         }

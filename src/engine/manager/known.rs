@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hostel_model::definition::DriverName;
 use hostel_model::id::VeId;
 use hostel_model::state::State;
-use hostel_model::traffic::{Reading as Counter, Traffic};
+use hostel_model::traffic::{Amount, Reading as Counter, Traffic};
 use hostel_model::usage::Terms;
 use hostel_system::cgroup::{BlockDevice, DeviceIo, Hits, Usage};
 use hostel_system::process::{Init, Lifeline, raise_open_files};
@@ -15,6 +15,7 @@ use hostel_system::process::{Init, Lifeline, raise_open_files};
 use crate::error::Result;
 use crate::host::Host;
 use crate::ledger::{Eyes, METERED, Passed};
+use crate::lock::{NOTE, Subject};
 use crate::ve::counting;
 use crate::ve::reality::Reality;
 use crate::ve::record::{RunRecord, STATE, VeState};
@@ -37,6 +38,17 @@ pub struct Entry {
     measured: Option<(Init, (Usage, Hits))>,
     /// What is written of its traffic.
     traffic: Option<(Traffic, Stamp)>,
+    /// Its counters as they were read at the last look, if something of them isn't written down.
+    counters: Option<Remembered>,
+}
+
+/// Counters of a run.
+#[derive(Debug)]
+struct Remembered {
+    init: Init,
+    counters: Vec<Counter>,
+    /// The version of what was written of its traffic that was there after they had been read.
+    noted: Stamp,
 }
 
 /// All that were looked at.
@@ -77,6 +89,11 @@ impl Known {
     /// What is known of a VE; give it back with [`Known::put`].
     pub fn take(&self, id: VeId) -> Entry {
         locked(&self.entries).remove(&id).unwrap_or_default()
+    }
+
+    /// Those that are known.
+    pub fn ids(&self) -> Vec<VeId> {
+        locked(&self.entries).keys().copied().collect()
     }
 
     /// Keeps it for the next time.
@@ -133,15 +150,83 @@ impl Entry {
 
     /// What has passed its interfaces, with its counters as they were read at that time.
     pub fn passed(&mut self, host: &Host, id: VeId, counters: &[Counter], from_ns: u64) -> Option<Passed> {
-        let now = stamp(&counting::path(&host.dirs.ve(id)));
-        if self.traffic.as_ref().is_none_or(|(_, read)| *read != now) {
-            self.traffic = Some((host.noted_traffic(id).ok()?, now));
+        self.read_noted(host, id).ok()?;
+        // Counters that have gone with what nobody had written down: somebody has flushed the rules. What can't be written
+        // down now is told when it can.
+        let same = |a: &Counter, b: &Counter| a.mark == b.mark && a.interface == b.interface && a.flow == b.flow;
+        let gone = |counter: &Counter| !counters.iter().any(|now| same(now, counter));
+        if self.remembers(host, &gone) {
+            self.note(host, id).ok().filter(|noted| *noted)?;
         }
         let (traffic, _) = self.traffic.as_ref()?;
-        Some(Passed {
-            flows: traffic.totals_with(counters),
-            from_ns,
-        })
+        Some(Passed::of(traffic, counters, from_ns))
+    }
+
+    fn read_noted(&mut self, host: &Host, id: VeId) -> Result<()> {
+        let now = stamp(&counting::path(&host.dirs.ve(id)));
+        if self.traffic.as_ref().is_none_or(|(_, read)| *read != now) {
+            self.traffic = Some((host.noted_traffic(id)?, now));
+        }
+        Ok(())
+    }
+
+    /// Are there such counters, of the run that goes on, that have more than what is written down?
+    fn remembers(&self, host: &Host, which: &dyn Fn(&Counter) -> bool) -> bool {
+        let Some(last) = &self.counters else { return false };
+        let noted = |counter: &Counter| self.traffic.as_ref().is_some_and(|(traffic, _)| traffic.has(counter));
+        let mut counters = last.counters.iter().filter(|counter| !noted(counter));
+        counters.any(which) && self.runs(host, last.init)
+    }
+
+    fn runs(&self, host: &Host, init: Init) -> bool {
+        match &self.line {
+            Some(line) if line.init() == init => line.lives(),
+            _ => host.guests.alive(init),
+        }
+    }
+
+    /// Keeps of its counters, as they were just read of a run that goes on, what isn't written down.
+    pub fn remember(&mut self, mut counters: Vec<Counter>) {
+        let (Some((run, _)), Some((traffic, noted))) = (&self.run, &self.traffic) else {
+            self.counters = None;
+            return;
+        };
+        counters.retain(|counter| counter.amount != Amount::default() && !traffic.has(counter));
+        counters.shrink_to_fit();
+        self.counters = (!counters.is_empty()).then(|| Remembered {
+            init: run.init,
+            counters,
+            noted: *noted,
+        });
+    }
+
+    /// Nothing is kept of a run that is over.
+    pub fn forget(&mut self) {
+        self.counters = None;
+    }
+
+    /// Writes down what its counters had at the last look, so that it outlives them. False: somebody works on the VE, and
+    /// it isn't to wait for us.
+    pub fn note(&mut self, host: &Host, id: VeId) -> Result<bool> {
+        if !self.remembers(host, &|_| true) {
+            return Ok(true);
+        }
+        let Some(_lock) = host.locks.take_free(Subject::Ve(id), NOTE)? else {
+            return Ok(false);
+        };
+        self.read_noted(host, id)?;
+        let (Some(last), Some((traffic, now))) = (&self.counters, &self.traffic) else {
+            return Ok(true);
+        };
+        // What was written since by others is of these counters, or else of others that came after them, and has what these
+        // had. With the lock held, a run that goes on has had nothing noted of its end.
+        let mut of_it = last.counters.clone();
+        of_it.retain(|counter| (last.noted == *now || traffic.knows(counter)) && !traffic.has(counter));
+        if self.runs(host, last.init) && !of_it.is_empty() {
+            host.write_traffic(id, &of_it)?;
+            self.read_noted(host, id)?;
+        }
+        Ok(true)
     }
 
     /// The init that is noted, held if that can be, and whether it lives.

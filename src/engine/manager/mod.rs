@@ -1,8 +1,11 @@
-//! The manager: measures the VEs again and again. It keeps nothing that isn't on disk but what saves it work, so whoever
-//! ends it, and however, changes nothing about any VE; without it each stop still enters what a VE has used.
+//! The manager: measures the VEs again and again, writes down what has passed their interfaces, and sees that the firewall
+//! stands. It keeps nothing that isn't on disk but what saves it work, so whoever ends it, and however, changes nothing about
+//! any VE; without it each stop still enters what a VE has used.
 
 mod forward;
+mod guardian;
 mod known;
+mod noter;
 mod sampler;
 
 use std::time::{Duration, Instant};
@@ -17,6 +20,7 @@ use crate::ledger::MANAGER;
 use crate::lock::Patience;
 
 use forward::Forwarder;
+use guardian::Guardian;
 pub(crate) use sampler::Sampler;
 
 /// How often it looks whether it is to end.
@@ -40,12 +44,14 @@ impl Engine {
         let interval = self.host.config.metering.interval.duration();
         heap::share();
         let mut sampler = Sampler::staying(&self.host);
-        let mut forwarder = Forwarder::begin(&self.host)?;
+        sampler.noter().begin()?;
+        let (mut guardian, mut forwarder) = (Guardian::new(&self.host), Forwarder::begin(&self.host)?);
         let (mut due, mut beat, mut trouble) = (Instant::now(), Instant::now(), None);
         let mut status = "starting".to_owned();
         notify.ready();
         while !interrupt::raised() {
             if Instant::now() >= due {
+                guardian.look(&self.host, progress);
                 // A disk that hangs, under many VEs, makes a pass long: that it goes on is seen from outside.
                 match sampler.pass(progress, &|| notify.alive(&status)) {
                     Ok(pass) => (status, trouble) = (pass.to_string(), None),

@@ -13,6 +13,7 @@ use hostel_model::units::Span;
 use hostel_model::usage::{DAY, HOUR, Reading};
 
 use super::known::{Entry, Known, Look};
+use super::noter::Noter;
 use crate::error::{Class, Error, Result, chain};
 use crate::facade::Progress;
 use crate::host::Host;
@@ -46,7 +47,7 @@ impl fmt::Display for Pass {
 /// What threads share.
 struct Work {
     host: Arc<Host>,
-    known: Known,
+    known: Arc<Known>,
     /// Being looked at, perhaps by a thread that hangs.
     in_hand: Mutex<BTreeSet<VeId>>,
     /// The counters of traffic, by VE, as read at the beginning, and when; `None`: they could not be.
@@ -108,11 +109,16 @@ impl Sampler {
         Self::begin(host, true)
     }
 
+    /// Who writes down what has passed the interfaces of those that are looked at.
+    pub fn noter(&self) -> Noter {
+        Noter::new(Arc::clone(&self.work.host), Arc::clone(&self.work.known))
+    }
+
     fn begin(host: &Arc<Host>, stays: bool) -> Self {
         Self {
             work: Arc::new(Work {
                 host: Arc::clone(host),
-                known: Known::new(stays),
+                known: Arc::new(Known::new(stays)),
                 in_hand: Mutex::default(),
                 counters: Mutex::default(),
                 all: AtomicBool::new(false),
@@ -292,11 +298,22 @@ impl Work {
         let counters = locked(&self.counters)
             .as_mut()
             .map(|all| (all.by_ve.remove(&id).unwrap_or_default(), all.from_ns));
-        let traffic = counters.and_then(|(counters, from_ns)| entry.passed(host, id, &counters, from_ns));
+        let (counters, from_ns) = counters.unzip();
+        let traffic = counters
+            .as_deref()
+            .zip(from_ns)
+            .and_then(|(counters, from_ns)| entry.passed(host, id, counters, from_ns));
+        let seen = traffic.is_some();
         let mut look = Look {
             known: &self.known,
             entry,
         };
-        Ok(host.measure_with(&state, terms, traffic, &mut look))
+        let reading = host.measure_with(&state, terms, traffic, &mut look);
+        match (&reading, counters) {
+            (Some(Reading { run: Some(_), .. }), Some(counters)) if seen => entry.remember(counters),
+            (Some(Reading { run: Some(_), .. }), _) => {}
+            _ => entry.forget(),
+        }
+        Ok(reading)
     }
 }

@@ -175,6 +175,16 @@ impl Host {
         Ok(told)
     }
 
+    /// Loads all rules anew if somebody has changed or removed them; else they stay as they are, with what they have counted.
+    /// The firewall must be locked.
+    pub fn mend_access(&self) -> Result<()> {
+        let table = self.access_table();
+        if self.access.exists(&table)? && !self.access.loaded(&table)?.changed_by_hand {
+            return Ok(());
+        }
+        self.reload_access(None, None).map(drop)
+    }
+
     /// As [`hostel_system::firewall::Access::change`], with a note of whether there are rules from then on.
     pub fn change_access(&self, change: &Change) -> Result<bool> {
         let table = self.access_table();

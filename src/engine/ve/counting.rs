@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use hostel_model::id::VeId;
 use hostel_model::traffic::{Reading, Traffic};
 use hostel_system::file;
-use hostel_system::firewall::Member;
 use hostel_system::firewall::traffic::{Counted, Counting};
+use hostel_system::firewall::{Member, Standing};
 
 use crate::error::{Class, Error, Result};
 use crate::host::Host;
@@ -50,7 +50,7 @@ impl Host {
     /// Counts what passes these members from now on, in the classes that hostel.toml names now. Hold the firewall's lock.
     pub(super) fn begin_counting(&self, members: &[Member], bridged: bool) -> Result<()> {
         let counting = self.counting(bridged);
-        if !self.counters.is_current(&counting)? {
+        if self.counters.standing(&counting)? != Standing::Current {
             self.mend_counting(&counting)?;
         }
         Ok(self.counters.begin(&counting, &counted(members))?)
@@ -83,6 +83,15 @@ impl Host {
 
     /// Writes down what these counters have counted, as part of what the VE has had. Hold the VE's lock.
     pub fn note_traffic(&self, id: VeId, readings: &[Reading]) -> Result<()> {
+        match self.write_traffic(id, readings) {
+            // What ends a VE must work on a full disk.
+            Err(e) if e.class == Class::Limit && self.reserve.release()? => self.write_traffic(id, readings),
+            other => other,
+        }
+    }
+
+    /// The same where it can wait for room on the disk.
+    pub fn write_traffic(&self, id: VeId, readings: &[Reading]) -> Result<()> {
         let dir = self.dirs.ve(id);
         // One that is no more is nobody's.
         if !dir.is_dir() {
@@ -101,12 +110,7 @@ impl Host {
         }
         let fail = || format!("cannot note the traffic of VE {id}");
         let text = serde_json::to_vec(&traffic).map_err(|e| Error::new(Class::Failed, fail()).because(e))?;
-        let write = || file::write_atomic(&path(&dir), &text, 0o600).map_err(Error::from);
-        match write() {
-            // What ends a VE must work on a full disk.
-            Err(e) if e.class == Class::Limit && self.reserve.release()? => write(),
-            other => other,
-        }
+        Ok(file::write_atomic(&path(&dir), &text, 0o600)?)
     }
 
     /// A VE's traffic since it was made, up to now.

@@ -66,7 +66,7 @@ impl Host {
             Standing::Current => return Ok(ruleset),
             Standing::Outdated => {}
             // Whoever changed that table may have changed all. What access rules drop is dropped before anything passes.
-            Standing::Broken => drop(self.reload_access(None, None)?),
+            Standing::Broken => self.mend_access()?,
         }
         ruleset.members = self.admitted()?;
         self.firewall.ensure(&ruleset)?;

@@ -36,6 +36,9 @@ pub struct Mark {
     pub memory_peak: Option<u64>,
     /// How much traffic is accounted for, in the order of flows; `None`: none was ever read.
     pub traffic: Option<Vec<(Flow, Amount)>>,
+    /// Which sums that is of; `None`: of counters that a boot has ended, so that there may be less by now.
+    #[serde(default)]
+    pub traffic_of: Option<String>,
 }
 
 /// A stretch of one boot, in nanoseconds since that began.
@@ -116,6 +119,7 @@ impl Mark {
             levels: Levels::default(),
             memory_peak: None,
             traffic: None,
+            traffic_of: None,
         }
     }
 
@@ -174,6 +178,7 @@ impl Mark {
             counters: Counters::default(),
             levels: self.lasting(),
             memory_peak: None,
+            traffic_of: None,
             ..self.clone()
         };
         (rested, (away > 0).then_some(gone).into_iter().collect())
@@ -251,17 +256,31 @@ impl Mark {
         let (Some(had), Some(now)) = (&self.traffic, &reading.traffic) else {
             return;
         };
+        if self.other_sums(reading) {
+            return;
+        }
         for (flow, amount) in now {
             let before = of(had, flow).unwrap_or_default();
-            let passed = if self.overlaps(reading.traffic_ns) && !amount.has(before) {
-                Amount::default()
-            } else {
-                amount.since(before)
-            };
+            // These are sums, and no counters that begin at zero: what is less than before has nothing new in it that could be
+            // told from what was entered already.
+            let passed = amount.after(before).unwrap_or_default();
             if passed != Amount::default() {
                 amounts.traffic.insert(flow.clone(), passed);
             }
         }
+    }
+
+    /// Are the sums of a reading none that what is accounted for is a part of? Somebody has begun them anew.
+    fn other_sums(&self, reading: &Reading) -> bool {
+        let of = self.traffic_of.as_deref().unwrap_or_default();
+        reading.traffic.is_some() && !of.is_empty() && of != reading.traffic_of
+    }
+
+    /// May sums that are less than what is accounted for come back to it? They were read before that; or counters have gone
+    /// in a run that goes on, and who remembers them will add what they had.
+    fn may_come_back(&self, reading: &Reading) -> bool {
+        let remembered = self.traffic_of.is_some() && reading.condition.lives() && !self.other_sums(reading);
+        remembered || self.overlaps(reading.traffic_ns)
     }
 
     /// May what was read from then on have been read before what this mark has? Then less than before is no counter that
@@ -288,14 +307,14 @@ impl Mark {
         };
         let traffic = reading.traffic.as_ref().map(|now| {
             let had = self.traffic.as_deref().unwrap_or_default();
-            let overlaps = self.overlaps(reading.traffic_ns);
+            let stays = self.may_come_back(reading);
             let counted = |(flow, amount): &(Flow, Amount)| {
                 let before = of(had, flow).unwrap_or_default();
-                let back = overlaps && !amount.has(before);
-                (flow.clone(), if back { before } else { *amount })
+                let less = stays && !amount.has(before);
+                (flow.clone(), if less { before } else { *amount })
             };
             let mut all: Vec<(Flow, Amount)> = now.iter().map(counted).collect();
-            let gone = |(flow, _): &&(Flow, Amount)| !now.iter().any(|(other, _)| other == flow);
+            let gone = |(flow, _): &&(Flow, Amount)| stays && !now.iter().any(|(other, _)| other == flow);
             all.extend(had.iter().filter(gone).cloned());
             all.sort_by(|(a, _), (b, _)| a.cmp(b));
             all
@@ -309,6 +328,10 @@ impl Mark {
             counters: std::array::from_fn(counter),
             levels: Level::ALL.map(level),
             memory_peak: reading.memory_peak.or(self.memory_peak.filter(|_| !fresh)),
+            traffic_of: match traffic {
+                Some(_) => Some(reading.traffic_of.clone()),
+                None => self.traffic_of.clone(),
+            },
             traffic: traffic.or_else(|| self.traffic.clone()),
         }
     }

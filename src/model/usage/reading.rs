@@ -129,6 +129,9 @@ pub struct Reading {
     pub memory_peak: Option<u64>,
     /// All that has passed its interfaces since it was made.
     pub traffic: Option<Vec<(Flow, Amount)>>,
+    /// Which sums that is of ([`crate::traffic::Traffic::name`]).
+    #[serde(default)]
+    pub traffic_of: String,
 }
 
 impl Reading {
@@ -148,6 +151,7 @@ impl Reading {
             levels: Levels::default(),
             memory_peak: None,
             traffic: None,
+            traffic_of: String::new(),
         }
     }
 }

@@ -155,6 +155,61 @@ fn a_counter_that_was_set_back_is_never_less() {
     assert_eq!(sum.counter(Counter::Cpu), Some(130));
 }
 
+/// What has passed, as the sums say: some of it is written down, the rest stands in counters that may be lost.
+fn passed(mut reading: Reading, bytes: u64, of: &str) -> Reading {
+    reading.traffic = Some(vec![(external(), Amount { bytes, packets: bytes })]);
+    reading.traffic_of = of.into();
+    reading
+}
+
+#[test]
+fn traffic_whose_counters_are_lost_is_not_entered_again() {
+    let (one, two) = (run(7, 0), run(8, 60));
+    let runs = |seconds, bytes| passed(running(seconds, &one, 1, 1), bytes, "a");
+    let ended = |seconds, bytes| passed(stopped(seconds), bytes, "a");
+    let again = |seconds, bytes| passed(running(seconds, &two, 1, 1), bytes, "a");
+    let sum = |readings: &[Reading]| account(readings).1.traffic[&external()].bytes;
+    // 1000 were written down, and 500 were in counters.
+    let before = [stopped(0), runs(10, 1_500)];
+    let then = |more: &[Reading]| sum(&[&before, more].concat());
+    assert_eq!(then(&[runs(20, 1_000), runs(30, 1_100)]), 1_500);
+    // Who remembers them writes them down after all.
+    assert_eq!(then(&[runs(20, 1_000), runs(30, 1_530)]), 1_530);
+    // Nobody does once the run is over.
+    assert_eq!(then(&[runs(20, 1_000), ended(30, 1_100), again(70, 1_130)]), 1_530);
+    // Nor when nothing was written down at all.
+    let mut none = runs(20, 0);
+    none.traffic = Some(Vec::new());
+    let mut end = none.clone();
+    (end.at, end.traffic_ns, end.condition) = (at(30), at(30).up_ns, Condition::Stopped);
+    assert_eq!(then(&[none, end, again(70, 30)]), 1_530);
+}
+
+#[test]
+fn a_boot_takes_counters_along_and_sums_that_are_begun_anew_are_others() {
+    let one = run(7, 0);
+    let before = [stopped(0), passed(running(10, &one, 1, 1), 1_500, "a")];
+    let then = |more: &[Reading]| account(&[&before, more].concat()).1.traffic[&external()].bytes;
+    let booted = |mut reading: Reading| {
+        reading.at.boot = "b".into();
+        reading
+    };
+    let two = run(9, 500);
+    let later = |seconds, bytes| booted(passed(running(seconds, &two, 1, 1), bytes, "a"));
+    assert_eq!(then(&[later(600, 1_020), later(610, 1_050)]), 1_530);
+    let off = booted(passed(stopped(550), 1_000, "a"));
+    assert_eq!(then(&[off, later(600, 1_020), later(610, 1_050)]), 1_550);
+    // What was written down made no sense any more.
+    let anew = |seconds, bytes| passed(running(seconds, &one, 1, 1), bytes, "b");
+    assert_eq!(then(&[anew(20, 500), anew(30, 530)]), 1_530);
+    // Whose name nobody knew goes on when it has one.
+    let (nameless, named) = (
+        passed(running(10, &one, 1, 1), 40, ""),
+        passed(running(20, &one, 1, 1), 70, "a"),
+    );
+    assert_eq!(account(&[stopped(0), nameless, named]).1.traffic[&external()].bytes, 70);
+}
+
 #[test]
 fn the_clock_on_the_wall_changes_no_usage() {
     let one = run(7, 0);

@@ -124,7 +124,7 @@ pub struct PortRules {
 }
 
 /// How the table in the kernel stands to the one that is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
     /// Its rules are those.
     Current,
@@ -134,10 +134,20 @@ pub enum Standing {
     Broken,
 }
 
+impl Standing {
+    /// That of several tables together: the worst.
+    fn of_all(each: impl IntoIterator<Item = Self>) -> Self {
+        each.into_iter().max().unwrap_or(Self::Current)
+    }
+}
+
 /// The firewall.
 pub trait Firewall: Send + Sync + Debug {
     /// How the table stands; its members aside. Cheap.
     fn standing(&self, ruleset: &Ruleset) -> Result<Standing>;
+
+    /// A number that is another whenever anything of the packet filter has changed, be it ours or not. One question.
+    fn generation(&self) -> Result<u32>;
 
     /// Loads the whole table in one transaction: every packet sees the old table or the new one.
     fn replace(&self, ruleset: &Ruleset) -> Result<()>;

@@ -22,7 +22,7 @@ fn digest_of_rules(netlink: &mut Netlink, family: Family, table: &str) -> Result
     }
 }
 
-/// Marks a table with what the kernel made of its text: see [`is_intact`].
+/// Marks a table with what the kernel made of its text: see [`standing`].
 pub(super) fn mark_rules(netlink: &mut Netlink, family: Family, table: &str) -> Result<()> {
     let chain = format!("rules_{}", digest_of_rules(netlink, family, table)?);
     commit(netlink, vec![wire::new_chain(family, table, &chain)])
@@ -46,11 +46,6 @@ pub(super) fn standing(netlink: &mut Netlink, family: Family, table: &str, versi
         true => Standing::Current,
         false => Standing::Outdated,
     })
-}
-
-/// Is it current?
-pub(super) fn is_intact(netlink: &mut Netlink, family: Family, table: &str, version: &str) -> Result<bool> {
-    Ok(standing(netlink, family, table, version)? == Standing::Current)
 }
 
 /// How each of a ruleset's tables stands.

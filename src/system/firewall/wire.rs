@@ -182,6 +182,21 @@ pub(super) fn read_keys(set: Set, body: &[u8], of: Option<&BTreeSet<&str>>) -> V
         .collect()
 }
 
+/// Asks which state of the packet filter this is.
+pub(super) fn get_generation() -> Request {
+    let mut request = message(Family::Inet, libc::NFT_MSG_GETGEN, 0, &[]);
+    // Of all families.
+    request.body = vec![0; HEADER];
+    request
+}
+
+/// The answer to [`get_generation`] (NFTA_GEN_ID).
+pub(super) fn read_generation(body: &[u8]) -> Option<u32> {
+    let mut attributes = Attributes::new(body.get(HEADER..)?);
+    let id = attributes.find_map(|(kind, value)| (kind == 1).then(|| value.try_into().ok())?)?;
+    Some(u32::from_be_bytes(id))
+}
+
 /// Asks for a table.
 pub(super) fn get_table(family: Family, table: &str) -> Request {
     message(family, libc::NFT_MSG_GETTABLE, 0, &[text(TABLE[0], table)])

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use hostel_system::firewall::Standing;
+
 use super::Findings;
 use super::inventory::Inventory;
 use crate::error::Result;
@@ -34,12 +36,32 @@ impl Host {
                 },
             );
         }
+        self.audit_counting(inventory, found)?;
         for id in &inventory.known {
             let broken = self.dirs.ve(*id).join(BROKEN);
             if broken.exists() {
                 let why = "it made no sense, so its VE's traffic was counted anew from then on";
                 found.tell("file", broken.display(), why);
             }
+        }
+        Ok(())
+    }
+
+    /// Rules that were changed by hand leave all counters, which count nothing then. A table that is gone is told by the
+    /// counters that are missing.
+    fn audit_counting<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
+        let missing = found.0.iter().any(|f| f.orphan.kind == "counter");
+        // A network that can't be read is told of with the definitions.
+        let counting = self.ruleset().ok().map(|ruleset| self.counting(ruleset.bridged));
+        let Some(counting) = counting.filter(|_| !missing && inventory.interfaces().next().is_some()) else {
+            return Ok(());
+        };
+        if self.counters.standing(&counting)? == Standing::Broken {
+            let why = "its rules were changed by hand: VEs' traffic isn't counted as it should be";
+            found.add("traffic rules", counting.table.clone(), why, move || {
+                let _lock = self.lock_firewall("audit")?;
+                self.mend_counting(&counting)
+            });
         }
         Ok(())
     }

@@ -20,6 +20,45 @@ fn why(standing: Standing) -> &'static str {
 }
 
 impl Host {
+    /// For who looks again and again while VEs run: tables of which somebody has changed the rules, or which are gone, are
+    /// loaded again. Their names.
+    pub(crate) fn mend_broken(&self) -> Result<Vec<String>> {
+        // A network that can't be read is the audit's to tell of.
+        let Ok(ruleset) = self.ruleset() else {
+            return Ok(Vec::new());
+        };
+        let (acl, counting) = (self.access_table(), self.counting(ruleset.bridged));
+        // Definitions that want other rules by now wait for the next start.
+        let look = || -> Result<[bool; 3]> {
+            Ok([
+                self.firewall.standing(&ruleset)? == Standing::Broken,
+                self.dirs.rules_due().exists() && !self.access.exists(&acl)?,
+                self.counters.standing(&counting)? == Standing::Broken,
+            ])
+        };
+        if look()? == [false; 3] || self.members()?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _lock = self.lock_firewall("manager")?;
+        // Whoever was loading them has done so.
+        let [rules, access, counters] = look()?;
+        if access {
+            self.mend_access()?;
+        }
+        if rules {
+            self.mend_firewall()?;
+        }
+        if counters {
+            self.mend_counting(&counting)?;
+        }
+        let mended = [(rules, &ruleset.table), (access, &acl), (counters, &counting.table)];
+        Ok(mended
+            .into_iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, table)| table.clone())
+            .collect())
+    }
+
     /// At once, and not after another look: until then nobody sees to it who sends what.
     pub(super) fn mend_rules(&self) -> Result<Option<Orphan>> {
         // A network that can't be read is told of with the definitions.

@@ -118,6 +118,26 @@ fn what_was_changed_by_hand_is_mended_at_a_start_and_by_an_audit() {
 }
 
 #[test]
+fn a_table_that_was_changed_costs_another_none_of_its_counters() {
+    let host = guarded_host();
+    let loads = || {
+        let calls = fakes(&host).access.calls();
+        calls.iter().filter(|call| call.starts_with("replace")).count()
+    };
+    let before = loads();
+    fakes(&host).firewall.tamper();
+    assert_eq!(host.mend_broken().unwrap(), ["hostel"]);
+    assert_eq!(loads(), before, "those were untouched");
+    fakes(&host).firewall.tamper();
+    fakes(&host).access.tamper();
+    assert_eq!(host.mend_broken().unwrap(), ["hostel"]);
+    assert!(loads() > before && findings(&host, false).is_empty());
+    fakes(&host).access.flush();
+    assert_eq!(host.mend_broken().unwrap(), [TABLE]);
+    assert_eq!(guarded(&host), 1);
+}
+
+#[test]
 fn a_start_without_rules_mends_what_was_removed_by_hand() {
     let host = guarded_host();
     engine(&host).create(&order("web2", &[]), &Silent).unwrap();

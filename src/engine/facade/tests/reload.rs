@@ -1,5 +1,7 @@
 //! Rules that are loaded anew beside VEs that run.
 
+use hostel_system::firewall::FakeAccess;
+
 use super::*;
 use crate::testing::{fakes, host, order, started, with_ve};
 
@@ -70,7 +72,15 @@ fn access_rules_are_loaded_anew_only_if_somebody_may_have_removed_them() {
     define_another(&host);
     host.mend_firewall().unwrap();
     assert_eq!(replaced(), before);
+    // They stand: loaded anew they would count from nothing.
     fakes(&host).firewall.flush();
     host.mend_firewall().unwrap();
-    assert_eq!(replaced(), before + 1);
+    assert_eq!(replaced(), before);
+    for harm in [FakeAccess::flush, FakeAccess::tamper] {
+        let before = replaced();
+        fakes(&host).firewall.flush();
+        harm(&fakes(&host).access);
+        host.mend_firewall().unwrap();
+        assert_eq!(replaced(), before + 1);
+    }
 }

@@ -125,6 +125,36 @@ fn the_audit_finds_counters_of_nobody_and_what_isnt_counted() {
 }
 
 #[test]
+fn the_audit_and_whoever_looks_after_the_rules_see_that_nothing_is_counted() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    assert_eq!(host.mend_broken().unwrap(), Vec::<String>::new(), "nobody runs");
+    started(&host);
+    let audit = |fix| {
+        let found = engine(&host).audit(fix).unwrap();
+        let kinds = found.into_iter().map(|o| o.kind);
+        kinds.filter(|kind| kind != "loop device").collect::<Vec<_>>()
+    };
+    fakes(&host).counters.touch();
+    pass(&host, "external", Direction::In, 3);
+    assert_eq!(seen(&host), ["external: 0, 0"]);
+    assert_eq!(audit(true), ["traffic rules"]);
+    pass(&host, "external", Direction::In, 4);
+    assert_eq!(
+        (seen(&host), audit(false)),
+        (vec!["external: 4, 0".to_owned()], Vec::new())
+    );
+    fakes(&host).counters.touch();
+    assert_eq!(host.mend_broken().unwrap(), ["hostel_traffic"]);
+    pass(&host, "external", Direction::In, 5);
+    assert_eq!(seen(&host), ["external: 9, 0"]);
+    fakes(&host).firewall.flush();
+    fakes(&host).counters.flush();
+    assert_eq!(host.mend_broken().unwrap(), ["hostel", "hostel_traffic"]);
+    assert!(host.mend_broken().unwrap().is_empty() && audit(false).is_empty());
+}
+
+#[test]
 fn a_file_that_makes_no_sense_is_put_aside_and_told_of() {
     let host = host().make();
     with_ve(&host, &[]);

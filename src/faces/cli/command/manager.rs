@@ -17,7 +17,9 @@ use crate::cli::failure::{Failure, with_causes};
 /// A service for the host's init: "hostel init" installs it as hostel-manager.service. It measures each VE that runs once a
 /// minute ([metering] in hostel.toml), enters that into the ledger, and thins what is old there. It holds nothing that
 /// isn't on disk: to stop, kill or upgrade it touches no VE, and what a VE uses meanwhile is entered when that stops or a
-/// manager runs again. With metrics.listen in hostel.toml it serves metrics too, as "hostel metrics" does.
+/// manager runs again. Each time it also sees that the firewall's tables stand, and loads them again where somebody has
+/// flushed or changed their rules; and of each VE that runs it writes down every ten minutes what has passed its interfaces.
+/// With metrics.listen in hostel.toml it serves metrics too, as "hostel metrics" does.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  systemctl status hostel-manager\n  hostel manager")]
 pub struct Manager {}

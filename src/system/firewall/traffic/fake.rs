@@ -9,6 +9,7 @@ use hostel_model::traffic::{Amount, Direction, Flow, Reading};
 use super::{Counted, Counters, Counting, text};
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
+use crate::firewall::Standing;
 use crate::firewall::keys::Family;
 
 /// [`Counters`] that remember what they were told, and fail when told to.
@@ -27,6 +28,7 @@ struct State {
 #[derive(Debug, Default)]
 struct Table {
     version: String,
+    touched: bool,
     counters: BTreeMap<(String, Flow), (String, Amount)>,
 }
 
@@ -40,7 +42,7 @@ impl FakeCounters {
 
     /// A packet of so many bytes passes: from the VE (or to it) and another end of this class.
     pub fn pass(&self, interface: &str, class: &str, direction: Direction, bytes: u64) {
-        for table in self.state().tables.values_mut() {
+        for table in self.state().tables.values_mut().filter(|table| !table.touched) {
             for ((name, flow), (_, amount)) in &mut table.counters {
                 if name == interface && flow.class == class && flow.direction == direction && !flow.ipv6 {
                     *amount = amount.plus(Amount { bytes, packets: 1 });
@@ -52,6 +54,11 @@ impl FakeCounters {
     /// Forgets all tables, as `nft flush ruleset` does.
     pub fn flush(&self) {
         self.state().tables.clear();
+    }
+
+    /// Somebody changes the rules of all tables by hand: nothing is counted from then on.
+    pub fn touch(&self) {
+        self.state().tables.values_mut().for_each(|table| table.touched = true);
     }
 
     /// On which interfaces it counts, a line each.
@@ -115,15 +122,21 @@ impl State {
 }
 
 impl Counters for FakeCounters {
-    fn is_current(&self, counting: &Counting) -> Result<bool> {
-        let state = self.call("is_current")?;
+    fn standing(&self, counting: &Counting) -> Result<Standing> {
+        let state = self.call("standing")?;
         let version = text::version(counting, Family::Inet)?;
-        Ok(state.tables.get(&counting.table).is_some_and(|t| t.version == version))
+        Ok(match state.tables.get(&counting.table) {
+            None => Standing::Broken,
+            Some(table) if table.touched => Standing::Broken,
+            Some(table) if table.version != version => Standing::Outdated,
+            Some(_) => Standing::Current,
+        })
     }
 
     fn load(&self, counting: &Counting, interfaces: &[Counted]) -> Result<()> {
         let mut state = self.call("load")?;
-        state.tables.entry(counting.table.clone()).or_default().version = text::version(counting, Family::Inet)?;
+        let table = state.tables.entry(counting.table.clone()).or_default();
+        (table.version, table.touched) = (text::version(counting, Family::Inet)?, false);
         state.begin(counting, interfaces)
     }
 

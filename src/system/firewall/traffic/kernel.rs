@@ -10,12 +10,12 @@ use hostel_model::traffic::{Direction, Flow, Reading};
 use super::wire::{self, CounterSet, Element};
 use super::{Counted, Counters, Counting, text};
 use crate::error::{Error, Kind, Result};
-use crate::firewall::Nftables;
 use crate::firewall::keys::Family;
 use crate::firewall::nftables::{commit, open};
 use crate::firewall::ruleset::check_table;
-use crate::firewall::standing::{is_intact, mark_rules};
+use crate::firewall::standing::{mark_rules, standing};
 use crate::firewall::wire::delete_table;
+use crate::firewall::{Nftables, Standing};
 use crate::net::check;
 use crate::net::netlink::{Netlink, Refusal};
 
@@ -101,14 +101,11 @@ fn is_there(netlink: &mut Netlink, table: &str, set: &CounterSet, interface: &st
 }
 
 impl Counters for NftCounters {
-    fn is_current(&self, counting: &Counting) -> Result<bool> {
+    fn standing(&self, counting: &Counting) -> Result<Standing> {
         let mut netlink = open()?;
-        for family in text::families(counting) {
-            if !is_intact(&mut netlink, family, &counting.table, &text::version(counting, family)?)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let mut one = |family| standing(&mut netlink, family, &counting.table, &text::version(counting, family)?);
+        let each: Result<Vec<Standing>> = text::families(counting).into_iter().map(&mut one).collect();
+        Ok(Standing::of_all(each?))
     }
 
     fn load(&self, counting: &Counting, interfaces: &[Counted]) -> Result<()> {

@@ -3,13 +3,14 @@
 //! there are bridges, in a second one of the family `bridge`. Each bears a mark that no other ever has, by which who
 //! reads it knows what of it is counted already ([`hostel_model::traffic`]).
 //!
-//! As with [`super::Firewall`], hold a lock of the whole host around [`Counters::is_current`] and [`Counters::load`].
+//! As with [`super::Firewall`], hold a lock of the whole host around [`Counters::standing`] and [`Counters::load`].
 
 use std::fmt::Debug;
 
 use hostel_model::definition::TrafficClass;
 use hostel_model::traffic::Reading;
 
+use super::Standing;
 use crate::Result;
 
 mod fake;
@@ -46,8 +47,8 @@ pub struct Counted {
 
 /// The counters.
 pub trait Counters: Send + Sync + Debug {
-    /// Are the tables there, of this version, and untouched?
-    fn is_current(&self, counting: &Counting) -> Result<bool>;
+    /// How the tables stand; their counters aside. Cheap.
+    fn standing(&self, counting: &Counting) -> Result<Standing>;
 
     /// Makes the tables so in one transaction, with counters for these interfaces in each class. What has a counter keeps
     /// it, and none of a class that is no more is removed: see [`Counters::prune`].

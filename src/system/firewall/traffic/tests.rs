@@ -7,6 +7,7 @@ use hostel_model::traffic::{Direction, Reading, Traffic};
 
 use super::{Counted, Counters, Counting, FakeCounters, NftCounters};
 use crate::error::Kind;
+use crate::firewall::Standing;
 use crate::net::testing::{Space, add_ve, host_and_ve, link, network};
 use crate::net::{Bridge, Network, OwnBridge, Port};
 
@@ -64,7 +65,10 @@ fn what_passes_is_counted_by_class_way_and_family() {
     let counting = counting(&[("lan", "\"198.51.100.0/24\", \"2001:db8:2::/64\"")]);
     host.run(|| NftCounters::default().load(&counting, &[counted(101), counted(102)]))
         .unwrap();
-    assert!(host.run(|| NftCounters::default().is_current(&counting)).unwrap());
+    assert_eq!(
+        host.run(|| NftCounters::default().standing(&counting)).unwrap(),
+        Standing::Current
+    );
     ping(&one, "198.51.100.7");
     ping(&one, "2001:db8:2::7");
     ping(&two, "169.254.1.1");
@@ -118,9 +122,17 @@ fn no_change_of_classes_loses_a_byte() {
         &[],
     ] {
         let counting = counting(classes);
-        assert!(!host.run(|| kernel.is_current(&counting)).unwrap(), "{classes:?}");
+        assert_ne!(
+            host.run(|| kernel.standing(&counting)).unwrap(),
+            Standing::Current,
+            "{classes:?}"
+        );
         host.run(|| kernel.load(&counting, &[counted(101)])).unwrap();
-        assert!(host.run(|| kernel.is_current(&counting)).unwrap(), "{classes:?}");
+        assert_eq!(
+            host.run(|| kernel.standing(&counting)).unwrap(),
+            Standing::Current,
+            "{classes:?}"
+        );
         ping(&one, "198.51.100.7");
         sent += PACKET;
         // Whoever reads does so now and then.
@@ -192,9 +204,13 @@ fn a_change_by_hand_is_seen() {
         format!("insert rule inet {TABLE} out4 accept"),
     ] {
         host.run(|| kernel.load(&counting, &[counted(101)])).unwrap();
-        assert!(host.run(|| kernel.is_current(&counting)).unwrap());
+        assert_eq!(host.run(|| kernel.standing(&counting)).unwrap(), Standing::Current);
         assert!(host.output("nft", &change).status.success(), "{change}");
-        assert!(!host.run(|| kernel.is_current(&counting)).unwrap(), "{change}");
+        assert_eq!(
+            host.run(|| kernel.standing(&counting)).unwrap(),
+            Standing::Broken,
+            "{change}"
+        );
     }
 }
 
@@ -258,7 +274,7 @@ fn what_passes_ports_of_bridges_is_counted() {
 fn the_fake_does_as_the_kernel_does() {
     let (fake, counting) = (FakeCounters::new(), counting(&[("lan", "\"198.51.100.0/24\"")]));
     assert_eq!(fake.begin(&counting, &[counted(101)]).unwrap_err().kind, Kind::NotFound);
-    assert!(!fake.is_current(&counting).unwrap());
+    assert_eq!(fake.standing(&counting).unwrap(), Standing::Broken);
     fake.load(&counting, &[counted(101)]).unwrap();
     fake.pass("hv101.0", "lan", Direction::Out, PACKET);
     fake.load(&counting, &[counted(101)]).unwrap();
@@ -270,7 +286,7 @@ fn the_fake_does_as_the_kernel_does() {
         classes: Vec::new(),
         ..counting.clone()
     };
-    assert!(!fake.is_current(&fewer).unwrap());
+    assert_eq!(fake.standing(&fewer).unwrap(), Standing::Outdated);
     fake.load(&fewer, &[]).unwrap();
     fake.prune(&fewer).unwrap();
     assert_eq!(fake.read(TABLE, None).unwrap().len(), 4);
