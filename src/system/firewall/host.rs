@@ -6,9 +6,11 @@ use ipnetwork::IpNetwork;
 use serde::Serialize;
 use tera::Context;
 
-use super::Ruleset;
+use super::keys::Set;
 use super::nat::{HostSet, named_rules, prefixes, sorted};
+use super::ruleset::member_sets;
 use super::template::Template;
+use super::{Member, Ruleset};
 use crate::error::Result;
 use crate::net::check;
 
@@ -182,7 +184,7 @@ fn apart_sets(apart: &[Apart]) -> Vec<HostSet> {
 }
 
 /// The part of the table's text.
-pub(super) fn text(ruleset: &Ruleset) -> Result<String> {
+pub(super) fn text(ruleset: &Ruleset, members: &[Member]) -> Result<String> {
     let (host, ves) = (&ruleset.host, &ruleset.nat.inside);
     let mut bridges = ves
         .iter()
@@ -199,6 +201,7 @@ pub(super) fn text(ruleset: &Ruleset) -> Result<String> {
     let [guest, mask] = Mac::OF_GUESTS.map(check::mac_text);
     context.insert("guests", &format!("{mask} == {guest}"));
     context.insert("sets", &sets);
+    context.insert("known", &member_sets(Set::HOST, members));
     context.insert("closed", &!ruleset.nat.closed.is_empty());
     context.insert("named", &named_rules(&ruleset.nat));
     context.insert("counted", &COUNTED);

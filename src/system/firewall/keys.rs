@@ -106,8 +106,11 @@ impl Key {
             Set::Forward4 | Set::Forward6 | Set::ForwardAny4 | Set::ForwardAny6 => {
                 return forward::text(self).unwrap_or_default();
             }
-            Set::Near4 | Set::Near6 => {
-                let address = read_address(&self.bytes).map(|a| a.to_string());
+            Set::Near4 | Set::Near6 | Set::VeMacs => {
+                let address = match self.set {
+                    Set::VeMacs => self.bytes[..].try_into().ok().map(check::mac_text),
+                    _ => read_address(&self.bytes).map(|a| a.to_string()),
+                };
                 return format!("{} comment {name}", address.unwrap_or_default());
             }
             Set::Nd6 | Set::PortNd => Some(hex(self.value())),
@@ -161,6 +164,7 @@ pub(super) fn keys(member: &Member) -> Vec<Key> {
     }
     if let Some(port) = &member.port {
         keys.extend(member.addresses.iter().map(|a| near(name, *a)));
+        keys.push(owned(Set::VeMacs, name, member.mac.to_vec()));
         keys.extend(of_v6(link_local(member.mac)));
         keys.extend(port_keys(name, member.mac, port));
     }
@@ -189,10 +193,14 @@ fn source(member: &Member, address: IpAddr) -> Key {
 
 /// An address that is on a bridge.
 fn near(owner: &str, address: IpAddr) -> Key {
-    let (set, bytes) = match address {
-        IpAddr::V4(a) => (Set::Near4, a.octets().to_vec()),
-        IpAddr::V6(a) => (Set::Near6, a.octets().to_vec()),
-    };
+    match address {
+        IpAddr::V4(a) => owned(Set::Near4, owner, a.octets().to_vec()),
+        IpAddr::V6(a) => owned(Set::Near6, owner, a.octets().to_vec()),
+    }
+}
+
+/// Something that belongs to an interface, whose name isn't in it.
+fn owned(set: Set, owner: &str, bytes: Vec<u8>) -> Key {
     Key {
         set,
         bytes,
@@ -228,8 +236,7 @@ fn port_keys(name: &str, mac: [u8; 6], port: &PortRules) -> Vec<Key> {
 pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member> {
     let mut members = BTreeMap::new();
     // One that only says where somebody is makes no member.
-    let near = |key: &Key| matches!(key.set, Set::Near4 | Set::Near6);
-    for key in keys.into_iter().filter(|k| !near(k) && !k.is_stray()) {
+    for key in keys.into_iter().filter(|k| !k.set.is_near() && !k.is_stray()) {
         let interface = key.interface();
         let new = || Member {
             interface: interface.clone(),
@@ -244,7 +251,7 @@ pub(super) fn members<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<Member
                 member.addresses.extend(own);
             }
             Set::Routes4 | Set::Routes6 => member.routes.extend(key.route()),
-            Set::Nd6 | Set::Near4 | Set::Near6 => {}
+            Set::Nd6 | Set::Near4 | Set::Near6 | Set::VeMacs => {}
             // The same as in the other sets.
             Set::ArpLinks | Set::Arp4 => {}
             Set::Sources4 | Set::Sources6 | Set::PortSources4 | Set::PortSources6 => {}
@@ -333,9 +340,10 @@ mod tests {
             };
             let port = member(Some(rules));
             let keys = keys(&port);
-            let (near, own): (Vec<_>, Vec<_>) = keys.iter().partition(|k| matches!(k.set, Set::Near4 | Set::Near6));
+            let (near, own): (Vec<_>, Vec<_>) = keys.iter().partition(|k| k.set.is_near());
             assert!(own.iter().all(|k| k.set.family() == Family::Bridge), "{keys:?}");
-            assert_eq!(near.len(), 2);
+            assert_eq!(near.len(), 3);
+            assert_eq!(near[2].text(), "02:00:00:00:01:05 comment \"hv101.0\"");
             assert_eq!(members(&keys), [port]);
         }
         let local = link_local([2, 0x68, 0, 0, 0x65, 0]);

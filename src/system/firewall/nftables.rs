@@ -127,7 +127,7 @@ fn read_keys(
             Ok(answers) => keys.extend(answers.iter().flat_map(|body| wire::read_keys(set, body, of))),
             Err(refusal) if refusal.errno() == libc::ENOENT && set.family() == Family::Bridge => break,
             // Of a version that had none, or removed by hand: what is in the others is to be found all the same.
-            Err(refusal) if refusal.errno() == libc::ENOENT && set.family() == Family::Arp => {}
+            Err(refusal) if refusal.errno() == libc::ENOENT && (set.family() == Family::Arp || set == Set::VeMacs) => {}
             Err(refusal) if refusal.errno() == libc::ENOENT => return Ok(None),
             Err(refusal) => return Err(refusal.into_error("read the members of firewall table", table)),
         }
@@ -275,12 +275,14 @@ impl Firewall for Nftables {
 
     fn standing(&self, ruleset: &Ruleset) -> Result<Standing> {
         let of_each = standings(&mut open()?, ruleset)?;
-        let is = |wanted: Standing| of_each.iter().any(|(_, s)| *s == wanted);
-        Ok(match (is(Standing::Broken), is(Standing::Outdated)) {
-            (true, _) => Standing::Broken,
-            (false, true) => Standing::Outdated,
-            (false, false) => Standing::Current,
-        })
+        Ok(Standing::of_all(of_each.into_iter().map(|(_, standing)| standing)))
+    }
+
+    fn generation(&self) -> Result<u32> {
+        let told = open()?.get(&wire::get_generation());
+        let body = told.map_err(|refusal| refusal.into_error("ask for", "the generation of the packet filter"))?;
+        let none = || Error::new("read", "the generation of the packet filter", "the kernel told none");
+        wire::read_generation(&body).ok_or_else(none)
     }
 
     fn ensure(&self, ruleset: &Ruleset) -> Result<bool> {

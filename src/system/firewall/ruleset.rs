@@ -215,7 +215,7 @@ fn render(ruleset: &Ruleset, family: Family, members: &[Member], version: &str) 
             insert_members(&mut context, members);
             context.insert("sources", &member_sets(Set::SOURCES, members));
             context.insert("nat", &nat::text(ruleset, members)?);
-            context.insert("host", &host::text(ruleset)?);
+            context.insert("host", &host::text(ruleset, members)?);
             &TEMPLATE
         }
         Family::Arp => {

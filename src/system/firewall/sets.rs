@@ -57,6 +57,8 @@ pub(super) enum Set {
     Near4,
     /// See [`Set::Near4`].
     Near6,
+    /// MACs of ports, by which the host knows VEs where others are on the bridge.
+    VeMacs,
     /// Interface and MAC of who speaks in ARP.
     ArpLinks,
     /// Interface and IPv4 address of who speaks in ARP.
@@ -118,6 +120,8 @@ impl Set {
         Self::Near4,
         Self::Near6,
     ];
+    /// Those by which the host knows ports.
+    pub const HOST: &'static [Self] = &[Self::VeMacs];
     /// Those of routed links in ARP.
     pub const ARP: &'static [Self] = &[Self::ArpLinks, Self::Arp4];
     /// Those of ports.
@@ -141,7 +145,7 @@ impl Set {
 
     /// All.
     pub fn all() -> impl Iterator<Item = Self> {
-        [Self::ROUTED, Self::ARP, Self::FORWARDS, Self::PORTS]
+        [Self::ROUTED, Self::ARP, Self::FORWARDS, Self::HOST, Self::PORTS]
             .into_iter()
             .flatten()
             .copied()
@@ -160,7 +164,12 @@ impl Set {
 
     /// Do its elements belong to whom their comments name?
     pub fn has_owners(self) -> bool {
-        self.is_forward() || matches!(self, Self::Near4 | Self::Near6)
+        self.is_forward() || self.is_near()
+    }
+
+    /// Does it say nothing but where somebody is?
+    pub fn is_near(self) -> bool {
+        matches!(self, Self::Near4 | Self::Near6 | Self::VeMacs)
     }
 
     /// Is it of ports of the host that lead to VEs?
@@ -197,6 +206,7 @@ impl Set {
             Self::Hairpin6 => "hairpin6",
             Self::Near4 => "near4",
             Self::Near6 => "near6",
+            Self::VeMacs => "ve_macs",
             Self::PortNdMac => "nd_mac",
             Self::AnyMac => "any_mac",
             Self::AnyIp => "any_ip",
@@ -228,6 +238,7 @@ impl Set {
             Self::Hairpin6 => "ifname . ipv6_addr",
             Self::Near4 => "ipv4_addr",
             Self::Near6 => "ipv6_addr",
+            Self::VeMacs => "ether_addr",
             Self::PortNdMac => "iifname . @th,208,48",
             Self::AnyMac | Self::AnyIp | Self::DhcpServers | Self::DhcpClients | Self::Routers => "iifname",
             Self::HearsRa => "oifname",
@@ -250,6 +261,7 @@ impl Set {
             Self::ForwardAny4 | Self::ForwardAny6 => "Ports of all the host's addresses, and where each leads.",
             Self::Hairpin4 | Self::Hairpin6 => "From where a VE would reach itself by such a port.",
             Self::Near4 | Self::Near6 => "The addresses of VEs on bridges.",
+            Self::VeMacs => "Their hardware addresses.",
             Self::PortNdMac => "The MAC address once more, as it stands in neighbour discovery.",
             Self::AnyMac => "Whose VE has allow_mac_spoofing.",
             Self::AnyIp => "Whose VE has allow_ip_spoofing.",

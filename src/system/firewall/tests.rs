@@ -5,6 +5,7 @@ mod bridge;
 mod crowd;
 mod dhcp;
 mod forward;
+mod full;
 mod host;
 mod nat;
 mod spoofing;

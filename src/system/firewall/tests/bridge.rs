@@ -149,8 +149,13 @@ fn say6(from: Ipv6Addr, text: &str) -> Vec<u8> {
     udp6(from, OTHER6, 1000, 2000, &marked(text))
 }
 
+/// One that is fine.
+pub(super) fn honest(mac: [u8; 6], to: [u8; 6], text: &str) -> Vec<u8> {
+    ethernet(mac, to, ETHERTYPE_V4, &say(OWN4, text))
+}
+
 /// Frames that must not arrive, by what each has behind its mark.
-fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
     let local = crate::firewall::keys::link_local(STRANGER);
     let frame = |ethertype, packet: &[u8]| ethernet(mac, to, ethertype, packet);
     let v4 = |packet: Vec<u8>| frame(ETHERTYPE_V4, &packet);
@@ -175,6 +180,7 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
     };
     let options = [&[UDP, 1, 1, 4, 0, 0, 0, 0][..], &marked("first fragment")].concat();
     let redirect = [&[5, 1, 0xfa, 0xfe, 0, 0, 0, 0][..], &marked("redirect")].concat();
+    let router = [&[9, 0, 0, 0, 1, 2, 0, 30][..], &marked("ra 4")].concat();
     let stp = [&[0x42, 0x42, 3, 0, 0, 0, 0][..], &marked("bpdu")].concat();
     vec![
         (
@@ -229,6 +235,7 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
             )),
         ),
         ("redirect", v4(ipv4(OWN4, OTHER4, 1, &redirect))),
+        ("ra 4", v4(ipv4(OWN4, OTHER4, 1, &router))),
         (
             "group query",
             v4(ipv4(
@@ -332,7 +339,7 @@ fn forbidden(mac: [u8; 6], to: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-fn macs() -> ([u8; 6], [u8; 6]) {
+pub(super) fn macs() -> ([u8; 6], [u8; 6]) {
     (bridged(101, false).mac, bridged(102, false).mac)
 }
 
@@ -563,7 +570,7 @@ fn each_allowance_allows_one_thing() {
                 router: true,
                 ..on_side(7)
             },
-            &["ra", "hidden ra"],
+            &["ra 4", "ra", "hidden ra"],
         ),
         (on_side(7), &[]),
     ];
@@ -607,6 +614,8 @@ fn router_advertisements_reach_who_is_to_hear_them() {
             ETHERTYPE_V6,
             &discovery(OWN6, OTHER6, 134, OWN6, &marked(text)),
         ));
+        let four = [&[9, 0, 0, 0, 1, 2, 0, 30][..], &marked(&format!("{text}, IPv4"))].concat();
+        sender.send(&ethernet(mac, to, ETHERTYPE_V4, &ipv4(OWN4, OTHER4, 1, &four)));
         sender.send(&ethernet(mac, to, ETHERTYPE_V4, &say(OWN4, &format!("after {text}"))));
     };
     announce("one");
@@ -617,7 +626,7 @@ fn router_advertisements_reach_who_is_to_hear_them() {
     };
     host.run(|| firewall().admit(TABLE, &[port(102, hears)])).unwrap();
     announce("two");
-    assert_eq!(receiver.wait_for("after two"), ["two", "after two"]);
+    assert_eq!(receiver.wait_for("after two"), ["two", "two, IPv4", "after two"]);
 }
 
 #[test]

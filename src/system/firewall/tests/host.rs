@@ -183,7 +183,21 @@ pub(super) fn shared_bridge(rules: &[PortRules]) -> Option<(Space, Vec<Space>, S
     machine.ip("addr add 192.0.2.99/24 dev eth0");
     machine.ip("link set eth0 up");
     let ves: Vec<Space> = rules.iter().map(|_| Space::new()).collect::<Option<_>>()?;
-    let shared = Ruleset {
+    let shared = shared_rules();
+    host.run(|| {
+        network().prepare_host().unwrap();
+        firewall().ensure(&shared).unwrap();
+        for (n, ve) in (0..).zip(&ves) {
+            network().attach(ve.fd(), &[shared_link(n)]).unwrap();
+        }
+        firewall().admit(TABLE, &shared_members(rules)).unwrap();
+    });
+    Some((host, ves, machine))
+}
+
+/// Of such a bridge, whose tenants are kept apart.
+fn shared_rules() -> Ruleset {
+    Ruleset {
         bridged: true,
         host: HostSide {
             shared: vec!["br0".into()],
@@ -198,16 +212,69 @@ pub(super) fn shared_bridge(rules: &[PortRules]) -> Option<(Space, Vec<Space>, S
             ..HostSide::default()
         },
         ..ruleset(&[])
+    }
+}
+
+/// One that its owner has given another hardware address than Hostel makes is known by that.
+#[test]
+fn a_ve_with_a_hardware_address_of_its_own_is_judged_too() {
+    let Some((host, ves, machine)) = shared_bridge(&[on_side(7), on_side(7)]) else {
+        return;
     };
-    host.run(|| {
-        network().prepare_host().unwrap();
-        firewall().ensure(&shared).unwrap();
-        for (n, ve) in (0..).zip(&ves) {
-            network().attach(ve.fd(), &[shared_link(n)]).unwrap();
-        }
-        firewall().admit(TABLE, &shared_members(rules)).unwrap();
-    });
-    Some((host, ves, machine))
+    let own = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+    let other = Link {
+        mac: own,
+        ..shared_link(0)
+    };
+    host.run(|| network().detach(&["hv101.0".into()])).unwrap();
+    host.run(|| network().attach(ves[0].fd(), &[other])).unwrap();
+    let mut members = shared_members(&[on_side(7), on_side(7)]);
+    members[0].mac = own;
+    host.run(|| firewall().admit(TABLE, &members)).unwrap();
+    assert_eq!(
+        host.run(|| firewall().deviating(TABLE, &members)).unwrap(),
+        Default::default()
+    );
+    let _listeners = serve(&host, &["192.0.2.1"]);
+    assert!(ves[0].ping("192.0.2.1", 10) && machine.ping("192.0.2.1", 10));
+    assert_eq!(found(&ves[0], "192.0.2.1"), NAMES);
+    assert_eq!(found(&machine, "192.0.2.1").len(), 2 * LISTENS.len());
+    // By way of the host, too: to a bridge whose tenants are kept apart.
+    let (far, mut rules) = (Space::new().unwrap(), shared_rules());
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&far.fd());
+    let netns = format!("/proc/{}/fd/{fd}", std::process::id());
+    host.ip("link add br1 type bridge");
+    host.ip("addr add 198.51.100.1/24 dev br1");
+    host.ip("link set br1 up");
+    host.ip(&format!("link add far0 type veth peer name eth0 netns {netns}"));
+    host.ip("link set far0 master br1 up");
+    far.ip("addr add 198.51.100.10/24 dev eth0");
+    far.ip("link set eth0 up");
+    far.ip("route add default via 198.51.100.1");
+    rules.host.apart[0] = Apart {
+        bridge: "br1".into(),
+        pools: vec!["198.51.100.0/24".parse().unwrap()],
+        others: Vec::new(),
+        own: false,
+    };
+    rules.members = members;
+    host.run(|| firewall().ensure(&rules)).unwrap();
+    for space in [&ves[0], &ves[1], &machine] {
+        space.ip("route replace 198.51.100.0/24 via 192.0.2.1");
+    }
+    let reach = |space: &Space| space.ping("198.51.100.10", 2);
+    assert!(reach(&machine));
+    assert_eq!([reach(&ves[0]), reach(&ves[1])], [false; 2]);
+    // Somebody takes it away by hand: it is seen, and mended.
+    let gone = format!("delete element inet {TABLE} ve_macs {{ 52:54:00:12:34:56 }}");
+    assert!(host.output("nft", &gone).status.success());
+    let deviating = host.run(|| firewall().deviating(TABLE, &rules.members)).unwrap();
+    assert_eq!(Vec::from_iter(deviating), ["hv101.0"]);
+    host.run(|| firewall().admit(TABLE, &rules.members)).unwrap();
+    assert!(!reach(&ves[0]));
+    host.run(|| firewall().expel(TABLE, "hv101.0")).unwrap();
+    let left = host.run(|| firewall().deviating(TABLE, &rules.members[1..])).unwrap();
+    assert_eq!(left, Default::default());
 }
 
 /// Hardware addresses tell one from the other.

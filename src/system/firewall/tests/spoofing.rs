@@ -17,7 +17,7 @@ const LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
 const UDP: u8 = 17;
 
 /// The MAC addresses of the first VE and of the host's end of its link.
-fn macs(host: &Space) -> ([u8; 6], [u8; 6]) {
+pub(super) fn macs(host: &Space) -> ([u8; 6], [u8; 6]) {
     let shown = host.ip_json("link show hv101.0");
     let text = shown[0]["address"].as_str().unwrap();
     let bytes: Vec<u8> = text.split(':').map(|b| u8::from_str_radix(b, 16).unwrap()).collect();
@@ -32,8 +32,13 @@ fn say6(from: Ipv6Addr, text: &str) -> Vec<u8> {
     udp6(from, OTHER6, 1000, 2000, &marked(text))
 }
 
+/// One that is fine.
+pub(super) fn honest(mac: [u8; 6], gateway: [u8; 6], text: &str) -> Vec<u8> {
+    ethernet(mac, gateway, ETHERTYPE_V4, &say(OWN4, text))
+}
+
 /// Frames that must not arrive, by what they are.
-fn forbidden(mac: [u8; 6], gateway: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn forbidden(mac: [u8; 6], gateway: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
     let v4 = |packet: Vec<u8>| ethernet(mac, gateway, ETHERTYPE_V4, &packet);
     let v6 = |packet: Vec<u8>| ethernet(mac, gateway, ETHERTYPE_V6, &packet);
     let stranger = [2, 0, 0, 9, 9, 9];
@@ -80,6 +85,24 @@ fn forbidden(mac: [u8; 6], gateway: [u8; 6]) -> Vec<(&'static str, Vec<u8>)> {
                 OTHER4,
                 1,
                 &[&[5, 1, 0xfa, 0xfe, 0, 0, 0, 0][..], &marked("redirect")].concat(),
+            )),
+        ),
+        (
+            "router advertisement, IPv4",
+            v4(ipv4(
+                OWN4,
+                OTHER4,
+                1,
+                &[&[9, 0, 0, 0, 1, 2, 0, 30][..], &marked("router advertisement, IPv4")].concat(),
+            )),
+        ),
+        (
+            "router solicitation, IPv4",
+            v4(ipv4(
+                OWN4,
+                OTHER4,
+                1,
+                &[&[10, 0, 0, 0, 0, 0, 0, 0][..], &marked("router solicitation, IPv4")].concat(),
             )),
         ),
         ("VLAN", ethernet(mac, gateway, ETHERTYPE_VLAN, &tagged)),
@@ -162,6 +185,8 @@ fn only_own_packets_reach_others() {
         "DHCP server",
         "DHCP from any port",
         "redirect",
+        "router advertisement, IPv4",
+        "router solicitation, IPv4",
         "foreign source, IPv6",
         "DHCPv6 server",
         "DHCPv6 from any port",
