@@ -216,7 +216,7 @@ impl Resume {
         host.firewall
             .hold(&host.held(self.id), &names, self.state.is_bridged())?;
         self.notes.extend(host.ready_bridges(&self.state)?);
-        host.probe(&self.state, &links).map_err(|mut e| {
+        host.probe(&self.state, &links, &[]).map_err(|mut e| {
             let name = &self.state.name;
             e.hints = vec![
                 format!("{name} stays suspended, with all that ran in it: find that machine, then resume it"),

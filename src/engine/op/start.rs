@@ -290,7 +290,7 @@ impl Start {
         let told = host.guard(self.id, &self.state, &self.effective()?.access, Self::VERB)?;
         self.notes.extend(told);
         self.notes.extend(host.ready_bridges(&self.state)?);
-        host.probe(&self.state, &links)?;
+        host.probe(&self.state, &links, &[])?;
         host.network.attach(launching.network_namespace(), &links)?;
         host.shape_new(self.id, &self.state, self.effective()?)?;
         host.admit(self.id, &self.state)?;

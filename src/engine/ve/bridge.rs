@@ -37,6 +37,17 @@ fn networks_side(network: &str) -> String {
     format!("network {network}")
 }
 
+/// Nobody hears of a frame that is too large for an uplink.
+fn too_narrow(network: &Network, mtu: u32) -> String {
+    let (name, own) = (&network.name, network.mtu.unwrap_or_default());
+    let uplink = network.bridge.as_ref().and_then(|b| b.uplink.as_ref());
+    let uplink = uplink.map_or_else(|| "its uplink".to_owned(), |uplink| format!("its uplink {uplink}"));
+    format!(
+        "network {name}: larger packets than the {mtu} bytes that {uplink} takes are lost there, and its VEs send up to \
+         {own}: raise the uplink's MTU, or lower \"mtu\" of the network"
+    )
+}
+
 impl VeState {
     /// Is one of its interfaces a port of a bridge?
     pub fn is_bridged(&self) -> bool {
@@ -114,9 +125,11 @@ impl Host {
         let _lock = self.lock_firewall("start")?;
         self.mend_firewall()?;
         for interface in state.interfaces.iter().filter(|i| i.bridged.is_some()) {
-            if let Some(bridge) = self.bridge(catalogue.network_in_force(self, &interface.network)?)?
-                && self.network.bridge(&bridge)?
-            {
+            let network = catalogue.network_in_force(self, &interface.network)?;
+            let Some(bridge) = self.bridge(network)? else { continue };
+            let done = self.network.bridge(&bridge)?;
+            told.extend(done.narrow.map(|mtu| too_narrow(network, mtu)));
+            if done.made {
                 told.extend(self.replug(&bridge.name)?);
             }
         }

@@ -24,18 +24,21 @@ const DRAW: usize = 16;
 const DRAWS: usize = 4;
 
 impl Host {
-    /// Refuses addresses that others have. Those of `links` are asked for, which are the VE's interfaces in order.
-    pub fn probe(&self, state: &VeState, links: &[Link]) -> Result<()> {
+    /// Refuses addresses that others have. Those of `links` are asked for, which are the VE's interfaces in order. `there`:
+    /// those of them that a VE which runs has already, and may answer by.
+    pub fn probe(&self, state: &VeState, links: &[Link], there: &[InterfaceState]) -> Result<()> {
         let mut catalogue = Catalogue::default();
         let mut probes = Vec::new();
         for (interface, link) in state.interfaces.iter().zip(links) {
             let network = catalogue.network(self, &interface.network)?;
+            let answers = link.port.is_some() && there.iter().any(|i| i.number() == interface.number());
             let on = link.port.as_ref().map(|p| &p.bridge).or(link.proxy.as_ref());
             probes.extend(on.filter(|_| network.probe).map(|on| Probe {
                 interface: on.clone(),
                 instead: None,
                 addresses: link.addresses.clone(),
-                own: link.mac,
+                own: answers.then_some(link.mac),
+                rivals: true,
             }));
         }
         if probes.iter().all(|p| p.addresses.is_empty()) {
@@ -45,17 +48,34 @@ impl Host {
         if found.is_empty() {
             return Ok(());
         }
-        let list: Vec<String> = found
-            .iter()
-            .map(|(address, mac)| format!("{address} is at {}", check::mac_text(*mac)))
-            .collect();
-        Err(Error::new(
+        let same = |mac: &[u8; 6]| links.iter().any(|l| l.port.is_some() && l.mac == *mac);
+        let one = |(address, mac): &(IpAddr, [u8; 6])| {
+            let same = if same(mac) {
+                ", the hardware address of this VE, too"
+            } else {
+                ""
+            };
+            format!("{address} is at {}{same}", check::mac_text(*mac))
+        };
+        let list: Vec<String> = found.iter().map(one).collect();
+        let error = Error::new(
             Class::Refused,
-            format!("somebody else on the LAN has addresses of {}", state.name),
+            format!(
+                "somebody else on the LAN has addresses of {}, or is about to",
+                state.name
+            ),
         )
-        .because(list.join("; "))
-        .hint("find that machine, or give the VE another address: hostel address add, hostel address remove")
-        .hint("or don't ask: probe = false in the network's definition"))
+        .because(list.join("; "));
+        let error = match found.iter().any(|(_, mac)| same(mac)) {
+            true => error.hint(
+                "a VE of another host has the same id, which hardware addresses are made of: give one of them another by \
+                 \"mac\" of its [[network]], or recreate it with another id",
+            ),
+            false => error,
+        };
+        Err(error
+            .hint("find that machine, or give the VE another address: hostel address add, hostel address remove")
+            .hint("or don't ask: probe = false in the network's definition"))
     }
 
     /// Which of the addresses that "auto" would give to this VE's interfaces, next to those that they have, others have
@@ -120,7 +140,9 @@ impl Host {
             interface: on,
             instead: uplink.map(ToString::to_string),
             addresses: Vec::new(),
-            own: [0; 6],
+            own: None,
+            // Whoever else chooses asks for more than he will take. What is taken is asked for once more at the start.
+            rivals: false,
         })
     }
 }

@@ -58,7 +58,8 @@ fn send(interface: &str, mac: Option<[u8; 6]>, addresses: &[IpAddr]) -> Result<(
     let fail = |e: Errno| Error::os("announce addresses on", interface, e);
     let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).map_err(fail)?;
     let to = packet_address(found.index, 0);
-    for address in addresses {
+    // Each twice, as a frame may be lost (RFC 5227 wants it; the seconds between them no start waits for).
+    for address in addresses.iter().chain(addresses) {
         sendto(socket.as_raw_fd(), &frame(mac, *address), &to, MsgFlags::empty()).map_err(fail)?;
     }
     Ok(())

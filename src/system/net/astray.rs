@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use ipnetwork::IpNetwork;
 
 use super::inspect::{self, Interface};
-use super::routed::{Step, apply, configure, existing, host_steps};
+use super::netlink::{Attributes, Netlink};
+use super::port;
+use super::routed::{apply, configure, existing, host_steps};
 use super::sysctl::Sysctl;
 use super::{Link, message};
 use crate::error::{Kind, Result};
@@ -20,6 +22,11 @@ const LEARNING: (u16, &str) = (8, "learning");
 const FLOOD: (u16, &str) = (9, "flood");
 const MULTICAST_ROUTER: (u16, &str) = (25, "mcast_router");
 const LOCKED: (u16, &str) = (39, "locked");
+
+/// Length of struct ndmsg, before the attributes of an entry; NDA_LLADDR; NUD_NOARP.
+const NEIGHBOUR_HEADER: usize = 12;
+const LINK_ADDRESS: u16 = 2;
+const NO_ARP: u16 = 0x40;
 
 /// What [`message::guard_port`] sets.
 fn flags(any_mac: bool) -> [((u16, &'static str), bool); 7] {
@@ -44,6 +51,7 @@ pub(super) fn list(links: &[Link]) -> Result<Vec<(String, String)>> {
     let all = inspect::all(&mut netlink)?.into_iter();
     let interfaces: BTreeMap<String, Interface> = all.map(|i| (i.name.clone(), i)).collect();
     let routes: BTreeSet<(u32, IpNetwork)> = inspect::our_prefixes(&mut netlink)?.into_iter().collect();
+    let entries = entries(&mut netlink, links)?;
     let mut found = Vec::new();
     for link in links {
         let Some(there) = interfaces.get(&link.host_name) else {
@@ -51,7 +59,12 @@ pub(super) fn list(links: &[Link]) -> Result<Vec<(String, String)>> {
         };
         let what = match &link.port {
             _ if !there.up => Some("it is down".to_owned()),
-            Some(port) => changed_flag(there, port.any_mac),
+            Some(port) => changed_flag(there, port.any_mac).or_else(|| {
+                // One that is no port is told of as that.
+                let told = there.master != 0 && !port.any_mac;
+                let lost = told && !entries.contains(&(there.index, link.mac));
+                lost.then(|| "its bridge doesn't know what is behind it".to_owned())
+            }),
             None => {
                 let lost = wanted(link).find(|to| !routes.contains(&(there.index, *to)));
                 lost.map(|to| format!("the host's route to {to} is gone"))
@@ -68,6 +81,25 @@ fn wanted(link: &Link) -> impl Iterator<Item = IpNetwork> {
     own.chain(link.behind().map(|(prefix, _)| prefix))
 }
 
+/// The addresses that bridges have been told, with their ports; of none if no link needs that.
+fn entries(netlink: &mut Netlink, links: &[Link]) -> Result<BTreeSet<(u32, [u8; 6])>> {
+    if !links.iter().any(|l| l.port.as_ref().is_some_and(|p| !p.any_mac)) {
+        return Ok(BTreeSet::new());
+    }
+    let answers = netlink.dump(&message::list_entries());
+    let answers = answers.map_err(|r| r.into_error("list", "what bridges know"))?;
+    Ok(answers.iter().filter_map(|body| read_entry(body)).collect())
+}
+
+/// An entry (struct ndmsg and its attributes), if it stays until somebody removes it.
+fn read_entry(body: &[u8]) -> Option<(u32, [u8; 6])> {
+    let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
+    let state = u16::from_ne_bytes(body.get(8..10)?.try_into().ok()?);
+    let mut all = Attributes::new(body.get(NEIGHBOUR_HEADER..)?);
+    let mac = all.find_map(|(kind, value)| (kind == LINK_ADDRESS).then(|| value.try_into().ok())?)?;
+    (state & NO_ARP != 0).then_some((index, mac))
+}
+
 /// A flag that a kernel doesn't tell is none that it has.
 fn changed_flag(there: &Interface, any_mac: bool) -> Option<String> {
     let differs = |((flag, _), on): &((u16, &str), bool)| there.port.get(flag).is_some_and(|v| (*v != 0) != *on);
@@ -82,13 +114,7 @@ pub(super) fn mend(sysctl: &Sysctl, links: &[Link]) -> Result<()> {
         let index = existing(&mut netlink, &link.host_name)?;
         configure(sysctl, sysctl.has_ipv6(), link)?;
         let mut steps = host_steps(link, index);
-        if let Some(port) = &link.port {
-            steps.push(Step {
-                act: "set up port",
-                object: link.host_name.clone(),
-                request: message::guard_port(index, port.any_mac),
-            });
-        }
+        steps.extend(port::guard(link, index));
         for step in steps {
             match apply(&mut netlink, &[step]) {
                 // It is so already. A route of somebody else's is in the way, and is told of at the next look.

@@ -19,7 +19,7 @@ use super::inspect::{self, Interface};
 use super::netlink::Netlink;
 use super::routed::{Step, apply, existing};
 use super::sysctl::Sysctl;
-use super::{BRIDGE_ALIAS_PREFIX, Bridge, FoundBridge, OwnBridge, Uplink, check, message};
+use super::{BRIDGE_ALIAS_PREFIX, Bridge, Bridged, FoundBridge, OwnBridge, Uplink, check, message};
 use crate::error::{Error, Kind, Result};
 
 /// Settings of a bridge before it comes up: the host takes no address and no route from what VEs or strangers announce.
@@ -56,14 +56,14 @@ impl Interface {
 }
 
 /// See [`super::Network::bridge`].
-pub(super) fn ensure(sysctl: &Sysctl, bridge: &Bridge) -> Result<bool> {
+pub(super) fn ensure(sysctl: &Sysctl, bridge: &Bridge) -> Result<Bridged> {
     check::bridge(bridge)?;
     let mut netlink = inspect::open()?;
     let name = bridge.name.as_str();
     let found = inspect::find(&mut netlink, name, false)?;
     let Some(own) = &bridge.own else {
         let why = match found {
-            Some(found) if found.is_bridge() => return Ok(false),
+            Some(found) if found.is_bridge() => return Ok(Bridged::default()),
             Some(_) => "it is no bridge",
             None => "there is no interface of that name",
         };
@@ -86,11 +86,11 @@ pub(super) fn ensure(sysctl: &Sysctl, bridge: &Bridge) -> Result<bool> {
         netlink: &mut netlink,
     }
     .make(found);
-    made.map_err(|e| match is_new.then(|| remove(name)) {
+    let narrow = made.map_err(|e| match is_new.then(|| remove(name)) {
         None | Some(Ok(())) => e,
         Some(Err(undo)) => e.hint(format!("{undo} either; remove it by hand: ip link delete {name}")),
     })?;
-    Ok(is_new)
+    Ok(Bridged { made: is_new, narrow })
 }
 
 struct Making<'a> {
@@ -106,7 +106,8 @@ impl Making<'_> {
         apply(self.netlink, &[Step { act, object, request }])
     }
 
-    fn make(&mut self, found: Option<Interface>) -> Result<()> {
+    /// Gives the MTU of the uplink if it is smaller than the bridge's.
+    fn make(&mut self, found: Option<Interface>) -> Result<Option<u32>> {
         if found.is_none() {
             let address = self.hardware_address()?;
             self.step("make bridge", message::create_bridge(self.name, address))?;
@@ -135,6 +136,8 @@ impl Making<'_> {
         if alias != whole {
             self.expel_others(index, port.as_ref().map(|p| p.index))?;
         }
+        let narrow = port.as_ref().map(|p| p.mtu);
+        let narrow = narrow.filter(|mtu| self.own.mtu.is_some_and(|own| own > *mtu));
         if let Some(port) = port.filter(|p| p.master != index) {
             self.step("take the uplink into", message::enslave(port.index, index))?;
             self.step("bring up the uplink of", message::up(port.index))?;
@@ -142,7 +145,8 @@ impl Making<'_> {
         if alias != whole {
             self.step("set the alias of", message::mark_host_end(index, &whole, ipv6))?;
         }
-        self.step("bring up bridge", message::up(index))
+        self.step("bring up bridge", message::up(index))?;
+        Ok(narrow)
     }
 
     /// Local, of one interface, and the same whenever the bridge is made anew: guests that run know it already. Left to

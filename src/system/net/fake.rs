@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{
-    BRIDGE_ALIAS_PREFIX, Bridge, Counters, Direction, FoundBridge, FoundLink, FoundProxy, Link, Local, Need, Network,
-    Probe, Shape, check,
+    BRIDGE_ALIAS_PREFIX, Bridge, Bridged, Counters, Direction, FoundBridge, FoundLink, FoundProxy, Link, Local, Need,
+    Network, Probe, Shape, check,
 };
 use crate::error::{Error, Kind, Result};
 use crate::fake::{Calls, steered};
@@ -33,6 +33,7 @@ struct State {
     proxies: BTreeSet<FoundProxy>,
     announced: Vec<IpAddr>,
     neighbours: BTreeMap<IpAddr, [u8; 6]>,
+    mtus: BTreeMap<String, u32>,
     counters: BTreeMap<String, Counters>,
     forwarding: bool,
     local: Local,
@@ -60,6 +61,11 @@ impl FakeNetwork {
     /// The addresses that were announced since this was asked last, in order.
     pub fn announced(&self) -> Vec<IpAddr> {
         std::mem::take(&mut self.state().announced)
+    }
+
+    /// An interface of the host's takes frames of no more than this.
+    pub fn set_mtu(&self, interface: &str, mtu: u32) {
+        self.state().mtus.insert(interface.to_owned(), mtu);
     }
 
     /// Somebody out there has this address.
@@ -243,8 +249,11 @@ impl Network for FakeNetwork {
 
     fn probe(&self, probes: &[Probe], _within: Duration) -> Result<Vec<(IpAddr, [u8; 6])>> {
         let state = self.call("probe")?;
-        let all = probes.iter().flat_map(|p| &p.addresses);
-        Ok(all.filter_map(|a| Some((*a, *state.neighbours.get(a)?))).collect())
+        let one = |p: &Probe| {
+            let has = p.addresses.iter().filter_map(|a| Some((*a, *state.neighbours.get(a)?)));
+            has.filter(|(_, mac)| Some(*mac) != p.own).collect::<Vec<_>>()
+        };
+        Ok(probes.iter().flat_map(one).collect())
     }
 
     fn proxy(&self, uplink: &str, addresses: &[IpAddr]) -> Result<()> {
@@ -315,13 +324,13 @@ impl Network for FakeNetwork {
         Ok(ours.map(found).collect())
     }
 
-    fn bridge(&self, bridge: &Bridge) -> Result<bool> {
+    fn bridge(&self, bridge: &Bridge) -> Result<Bridged> {
         let mut state = self.call("bridge")?;
         check::bridge(bridge)?;
         state.refuse_foreign(&bridge.name)?;
         let there = state.bridges.get(&bridge.name).map(|b| b.own.is_some());
         match (&bridge.own, there) {
-            (None, Some(_)) => return Ok(false),
+            (None, Some(_)) => return Ok(Bridged::default()),
             (None, None) => {
                 let none = "there is no interface of that name";
                 return Err(Error::new("use bridge", &bridge.name, none).kind(Kind::NotFound));
@@ -332,7 +341,13 @@ impl Network for FakeNetwork {
             }
             (Some(_), _) => {}
         }
-        Ok(state.bridges.insert(bridge.name.clone(), bridge.clone()).is_none())
+        let own = bridge.own.as_ref();
+        let uplink = own.and_then(|own| state.mtus.get(&own.uplink.as_ref()?.name).copied());
+        let mtu = own.and_then(|own| own.mtu);
+        Ok(Bridged {
+            made: state.bridges.insert(bridge.name.clone(), bridge.clone()).is_none(),
+            narrow: uplink.filter(|uplink| mtu.is_some_and(|mtu| mtu > *uplink)),
+        })
     }
 
     fn rejoin(&self, links: &[Link]) -> Result<usize> {

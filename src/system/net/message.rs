@@ -188,6 +188,13 @@ pub(super) fn static_entry(index: u32, mac: [u8; 6]) -> Request {
     )
 }
 
+/// Asks for all addresses that bridges know.
+pub(super) fn list_entries() -> Request {
+    let mut message = NeighbourMessage::default();
+    message.header.family = AddressFamily::Bridge;
+    request(&RouteNetlinkMessage::GetNeighbour(message), 0)
+}
+
 /// Asks for all addresses of the host.
 pub(super) fn list_addresses() -> Request {
     request(&RouteNetlinkMessage::GetAddress(AddressMessage::default()), 0)

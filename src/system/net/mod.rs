@@ -177,6 +177,15 @@ pub struct FoundLink {
     pub bridge: Option<String>,
 }
 
+/// What came of making a bridge as it shall be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bridged {
+    /// It wasn't there: the ports of VEs that run are to come back to it.
+    pub made: bool,
+    /// The MTU of its uplink, if that is smaller than its own is to be: larger frames are lost there.
+    pub narrow: Option<u32>,
+}
+
 /// Addresses, and where to ask for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
@@ -186,8 +195,10 @@ pub struct Probe {
     pub instead: Option<String>,
     /// The addresses.
     pub addresses: Vec<IpAddr>,
-    /// The hardware address whose answers don't count: the VE's own.
-    pub own: [u8; 6],
+    /// The hardware address whose answers don't count: the VE's own, if it is there already.
+    pub own: Option<[u8; 6]>,
+    /// Does also count who asks for an address himself, as he is about to use it?
+    pub rivals: bool,
 }
 
 /// An address that this host answers for on one of its interfaces.
@@ -261,7 +272,7 @@ pub trait Network: Send + Sync + Debug {
     fn announce(&self, init: u32, links: &[Link]) -> Result<()>;
 
     /// Asks whether others have these addresses already: all of them at once, for as long as this in all. The answer
-    /// names who has which, by hardware address. Where there is neither of the
+    /// names who has which, or is about to, by hardware address. Where there is neither of the
     /// two interfaces nobody is asked.
     fn probe(&self, probes: &[Probe], within: Duration) -> Result<Vec<(IpAddr, [u8; 6])>>;
 
@@ -297,8 +308,8 @@ pub trait Network: Send + Sync + Debug {
 
     /// Makes a bridge of ours as it shall be, or mends it: name, addresses, uplink; all or nothing if it is new. Where its
     /// uplink has changed, all ports but VEs' and the new one are taken out of it. Of somebody else's, only whether it is there. Hold a
-    /// lock of the whole host around it. True if it wasn't there: the ports of VEs that run are to come back to it.
-    fn bridge(&self, bridge: &Bridge) -> Result<bool>;
+    /// lock of the whole host around it.
+    fn bridge(&self, bridge: &Bridge) -> Result<Bridged>;
 
     /// Makes host ends of a VE that are there ports of their bridges again, with all that holds a port; those that are already stay
     /// as they are, and those that are gone are passed over. What the firewall has for them must be in force before. Tells

@@ -37,6 +37,17 @@ pub(super) fn join(host: &mut Netlink, link: &Link, index: u32) -> Result<()> {
             set => set?,
         }
     }
+    apply(host, &guard(link, index))
+}
+
+/// What is said to the bridge of a port's guest.
+pub(super) fn guard(link: &Link, index: u32) -> Vec<Step> {
+    let Some(port) = &link.port else { return Vec::new() };
+    let step = |act, request| Step {
+        act,
+        object: format!("{} of bridge {}", link.host_name, port.bridge),
+        request,
+    };
     let mut steps = vec![step("set up port", message::guard_port(index, port.any_mac))];
     if !port.any_mac {
         steps.push(step(
@@ -44,7 +55,7 @@ pub(super) fn join(host: &mut Netlink, link: &Link, index: u32) -> Result<()> {
             message::static_entry(index, link.mac),
         ));
     }
-    apply(host, &steps)
+    steps
 }
 
 /// See [`super::Network::rejoin`].

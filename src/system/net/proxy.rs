@@ -38,6 +38,13 @@ pub(super) fn ensure(sysctl: &Sysctl, netlink: &mut Netlink, uplink: &str, addre
     if addresses.iter().any(IpAddr::is_ipv6) {
         sysctl.set(&format!("ipv6/conf/{uplink}/proxy_ndp"), "1")?;
     }
+    // The kernel would let up to 0.8 s pass before each answer, for hosts that answer for the same, and have no more than 64
+    // answers wait. Nobody else answers for these.
+    for (family, ipv6) in [("ipv4", false), ("ipv6", true)] {
+        if addresses.iter().any(|a| a.is_ipv6() == ipv6) {
+            sysctl.set(&format!("{family}/neigh/{uplink}/proxy_delay"), "0")?;
+        }
+    }
     let there: BTreeSet<IpAddr> = all(netlink)?
         .into_iter()
         .filter(|e| e.index == index)

@@ -13,8 +13,8 @@ use super::netlink::{Netlink, Request};
 use super::remove::{find_ours, remove, remove_ours};
 use super::sysctl::Sysctl;
 use super::{
-    Bridge, Counters, FoundBridge, FoundLink, FoundProxy, Link, Local, Need, Network, Probe, Shape, announce, astray,
-    bridge, check, lay, local, message, port, prepare, probe, proxy, readdress, settings, shape,
+    Bridge, Bridged, Counters, FoundBridge, FoundLink, FoundProxy, Link, Local, Need, Network, Probe, Shape, announce,
+    astray, bridge, check, lay, local, message, port, prepare, probe, proxy, readdress, settings, shape,
 };
 use crate::error::{Error, Kind, Result};
 
@@ -111,7 +111,7 @@ impl Network for RoutedNetwork {
         inspect::list(prefix)
     }
 
-    fn bridge(&self, bridge: &Bridge) -> Result<bool> {
+    fn bridge(&self, bridge: &Bridge) -> Result<Bridged> {
         bridge::ensure(&self.sysctl, bridge)
     }
 

@@ -97,6 +97,37 @@ fn what_somebody_else_on_the_lan_has_is_refused() {
         .unwrap();
 }
 
+/// Another host's VE of the same id has the same hardware address.
+#[test]
+fn who_has_the_hardware_address_as_well_is_somebody_else_until_the_ve_is_there() {
+    let host = host().make();
+    let lan = "kind = \"bridge\"\npools = [\"10.88.0.0/24\"]\nbridge = \"br0\"\n";
+    std::fs::write(host.dirs.definitions("networks").join("lan.toml"), lan).unwrap();
+    fakes(&host).network.add_foreign_bridge("br0");
+    with_ve(
+        &host,
+        &[("network.0.network", "lan"), ("network.0.addresses", "10.88.0.2")],
+    );
+    let two: IpAddr = "10.88.0.2".parse().unwrap();
+    let mac = host.state(id(101)).unwrap().interfaces[0].mac.bytes();
+    fakes(&host).network.add_neighbour(two, mac);
+    let error = act(&host, &start()).unwrap_err();
+    let said = crate::error::chain(&error);
+    assert!(
+        error.class == Class::Refused && said.contains("the hardware address of this VE, too"),
+        "{said}"
+    );
+    assert!(error.hints[0].contains("same id"), "{error:?}");
+    fakes(&host).network.remove_neighbour(two);
+    started(&host);
+    // What answers by it now is the VE itself.
+    let three: IpAddr = "10.88.0.3".parse().unwrap();
+    fakes(&host).network.add_neighbour(three, mac);
+    engine(&host)
+        .add_address(&web1(), Wanted::One(three), None, &Silent)
+        .unwrap();
+}
+
 #[test]
 fn auto_passes_over_what_somebody_on_the_lan_has() {
     let host = on_the_lan().make();

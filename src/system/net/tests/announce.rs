@@ -67,12 +67,13 @@ fn of_a_port_behind_an_uplink() {
 #[test]
 fn who_has_an_address_already_is_heard() {
     let Some((host, neighbour)) = lan() else { return };
-    let ask = |own: [u8; 6], addresses: &[&str]| {
+    let ask = |own: Option<[u8; 6]>, addresses: &[&str]| {
         let probe = Probe {
             interface: "up0".into(),
             instead: None,
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
             own,
+            rivals: true,
         };
         let nowhere = Probe {
             interface: "nosuch0".into(),
@@ -85,7 +86,7 @@ fn who_has_an_address_already_is_heard() {
     // The cable is just plugged in.
     assert!(host.ping("198.51.100.2", 5));
     let all = ["198.51.100.2", V4, "2001:db8:5::2", V6];
-    let (mut heard, took) = ask([2; 6], &all);
+    let (mut heard, took) = ask(None, &all);
     heard.sort_unstable();
     let mac = neighbour.ip_json("link show up1")[0]["address"]
         .as_str()
@@ -107,12 +108,43 @@ fn who_has_an_address_already_is_heard() {
         interface: "brhv-lan".into(),
         instead: Some("up0".into()),
         addresses: vec!["198.51.100.2".parse().unwrap()],
-        own: [2; 6],
+        own: None,
+        rivals: true,
     };
     let heard = host.run(|| network().probe(&[early], Duration::from_secs(3)).unwrap());
     assert_eq!(heard.len(), 1, "{heard:?}");
     // Who has answered for all needn't be waited for; and the VE itself isn't somebody else.
-    assert!(ask([2; 6], &["198.51.100.2"]).1 < Duration::from_millis(600));
+    assert!(ask(None, &["198.51.100.2"]).1 < Duration::from_millis(600));
     let own: Vec<u8> = mac.split(':').map(|b| u8::from_str_radix(b, 16).unwrap()).collect();
-    assert!(ask(own.try_into().unwrap(), &all).0.is_empty());
+    assert!(ask(Some(own.try_into().unwrap()), &all).0.is_empty());
+}
+
+/// Two hosts of one LAN that are about to use the same addresses hear each other ask, whoever was first.
+#[test]
+fn who_asks_for_an_address_as_well_is_heard() {
+    let Some((host, neighbour)) = lan() else { return };
+    assert!(host.ping("198.51.100.2", 5));
+    let ask = |space: &Space, interface: &str, rivals: bool| {
+        let probe = Probe {
+            interface: interface.into(),
+            instead: None,
+            addresses: [V4, V6].map(|a| a.parse().unwrap()).to_vec(),
+            own: None,
+            rivals,
+        };
+        let mut heard = space.run(|| network().probe(&[probe], Duration::from_millis(900)).unwrap());
+        heard.sort_unstable();
+        heard
+            .into_iter()
+            .map(|(address, _)| address.to_string())
+            .collect::<Vec<_>>()
+    };
+    let both = |rivals: bool| {
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| ask(&neighbour, "up1", rivals));
+            [ask(&host, "up0", rivals), other.join().unwrap()]
+        })
+    };
+    assert_eq!(both(true), [[V4, V6], [V4, V6]]);
+    assert_eq!(both(false), [[""; 0]; 2], "who chooses among many");
 }

@@ -80,6 +80,9 @@ fn flags_of_a_port() {
         let harm = format!("bridge link set dev hv101.0 {flag} {by_hand}");
         is_mended(&host, &port, &harm, &format!("\"{flag}\" of the port is {told}"));
     }
+    // Locked, it lets nothing pass without that.
+    let harm = "bridge fdb del 02:00:00:00:65:00 dev hv101.0 master";
+    is_mended(&host, &port, harm, "its bridge doesn't know what is behind it");
 }
 
 #[test]

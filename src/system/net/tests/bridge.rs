@@ -1,7 +1,7 @@
 //! Bridges, ours and others', on the real kernel.
 
 use super::super::testing::{Space, link, network};
-use super::super::{Bridge, FakeNetwork, FoundBridge, Link, Network, OwnBridge, Port, Uplink, Vlan};
+use super::super::{Bridge, Bridged, FakeNetwork, FoundBridge, Link, Network, OwnBridge, Port, Uplink, Vlan};
 use crate::error::Kind;
 
 pub(super) const NAME: &str = "brhv-lan";
@@ -53,7 +53,7 @@ pub(super) fn bridged(id: u32, n: u32, bridge: &str, addresses: &[&str]) -> Link
     }
 }
 
-pub(super) fn make(host: &Space, bridge: &Bridge) -> crate::Result<bool> {
+pub(super) fn make(host: &Space, bridge: &Bridge) -> crate::Result<Bridged> {
     host.run(|| network().bridge(bridge))
 }
 
@@ -105,8 +105,8 @@ fn ves_and_host_reach_each_other_on_our_bridge() {
 #[test]
 fn a_bridge_that_somebody_has_removed_gets_its_ports_back() {
     let Some(host) = Space::new() else { return };
-    assert!(host.run(|| network().bridge(&of(own()))).unwrap());
-    assert!(!host.run(|| network().bridge(&of(own()))).unwrap());
+    assert!(host.run(|| network().bridge(&of(own()))).unwrap().made);
+    assert!(!host.run(|| network().bridge(&of(own()))).unwrap().made);
     let addresses = [["192.0.2.10", "2001:db8::10"], ["192.0.2.11", "2001:db8::11"]];
     let (Some(one), Some(two)) = (add(&host, 101, &addresses[0]), add(&host, 102, &addresses[1])) else {
         return;
@@ -137,7 +137,7 @@ fn a_bridge_that_somebody_has_removed_gets_its_ports_back() {
     assert!(!one.ping("192.0.2.11", 1));
     let found = host.run(|| network().list("hv")).unwrap();
     assert!(found.iter().all(|l| l.bridge.is_none()), "{found:?}");
-    assert!(host.run(|| network().bridge(&of(own()))).unwrap());
+    assert!(host.run(|| network().bridge(&of(own()))).unwrap().made);
     let rejoin = |link: &Link| host.run(|| network().rejoin(std::slice::from_ref(link))).unwrap();
     assert_eq!(links.each_ref().map(rejoin), [1, 1]);
     // One that is in its place stays there, and one that has gone is in nobody's way.
@@ -445,4 +445,29 @@ fn the_fake_knows_bridges() {
         own: None,
     };
     fake.bridge(&theirs).unwrap();
+}
+
+#[test]
+fn an_uplink_that_takes_smaller_frames_is_told_of() {
+    let Some(host) = Space::new() else { return };
+    let Some(_outside) = outside(&host) else { return };
+    let with = |mtu| {
+        let Bridge { own: Some(own), .. } = behind("up0", None) else {
+            panic!("it is ours")
+        };
+        make(&host, &of(OwnBridge { mtu, ..own })).unwrap()
+    };
+    assert_eq!(with(Some(9000)).narrow, Some(1500));
+    // As long as it is so.
+    assert_eq!(
+        with(Some(9000)),
+        Bridged {
+            made: false,
+            narrow: Some(1500)
+        }
+    );
+    assert_eq!(with(Some(1400)).narrow, None);
+    assert_eq!(with(None).narrow, None);
+    host.ip("link set up0 mtu 9000");
+    assert_eq!(with(Some(9000)).narrow, None);
 }

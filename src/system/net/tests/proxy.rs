@@ -1,7 +1,7 @@
 //! Addresses of VEs in the subnet of the host's interface: a neighbour there reaches them and knows of no route.
 
 use super::super::testing::{Space, link, network};
-use super::super::{FoundProxy, Link, Network};
+use super::super::{FoundProxy, Link, Network, Probe};
 use super::bridge::outside;
 use crate::error::Kind;
 
@@ -119,4 +119,49 @@ fn a_failure_leaves_nothing() {
     assert!(entries(&host).is_empty());
     host.run(|| network().lay(&links[..1])).unwrap();
     assert_eq!(entries(&host).len(), 2);
+}
+
+/// A router that asks for many at once, and whoever waits for the first answer.
+#[test]
+fn the_host_answers_at_once_and_for_all() {
+    let Some((host, neighbour)) = lan() else { return };
+    let Some(ve) = Space::new() else { return };
+    let link = proxied(&[V4, V6]);
+    // Somebody has set it back.
+    for family in ["ipv4", "ipv6"] {
+        let path = format!("/proc/sys/net/{family}/neigh/up0/proxy_delay");
+        host.run(|| std::fs::write(&path, "80")).unwrap();
+    }
+    host.run(|| network().attach(ve.fd(), &[link])).unwrap();
+    // More than the kernel would have wait; all are behind the same link.
+    host.ip("route add 198.51.100.128/25 dev hv101.0");
+    host.ip("route add 2001:db8:5::100/120 dev hv101.0");
+    let four = (131..231).map(|n| format!("198.51.100.{n}"));
+    let six = (131..199).map(|n| format!("2001:db8:5::{n}"));
+    let all: Vec<std::net::IpAddr> = four.chain(six).map(|a| a.parse().unwrap()).collect();
+    host.run(|| network().proxy("up0", &all)).unwrap();
+    assert!(neighbour.ping("198.51.100.1", 5) && neighbour.ping("2001:db8:5::1", 5));
+    let probe = Probe {
+        interface: "up1".into(),
+        instead: None,
+        addresses: all.clone(),
+        own: None,
+        rivals: false,
+    };
+    let heard = neighbour.run(|| {
+        network()
+            .probe(&[probe], std::time::Duration::from_millis(300))
+            .unwrap()
+    });
+    assert_eq!(heard.len(), all.len());
+    for target in [V4, V6] {
+        neighbour.ip("neigh flush dev up1");
+        let asked = std::time::Instant::now();
+        assert!(neighbour.ping(target, 1), "{target}");
+        assert!(
+            asked.elapsed() < std::time::Duration::from_millis(300),
+            "{target}: {:?}",
+            asked.elapsed()
+        );
+    }
 }
