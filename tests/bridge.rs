@@ -316,13 +316,25 @@ fn root_inside_deceives_nobody() {
 }
 
 #[test]
-fn what_is_allowed_is_allowed_from_the_next_start() {
+fn what_is_allowed_is_allowed_at_once_and_no_longer_than_it_is() {
     let h = house(LAN);
     ve(&h, "one", "10.88.0.10");
     ve(&h, "two", "10.88.0.11");
     let add = "ip addr add 10.88.0.99/24 dev eth0";
     h.sh("one", add);
     assert!(!reaches(&h, "one", "-I 10.88.0.99 10.88.0.11"));
+    h.ok(&["set", "one", "network.0.allow_ip_spoofing=true"]);
+    pings(&h, "one", "-I 10.88.0.99 10.88.0.11");
+    h.ok(&["set", "one", "network.0.allow_ip_spoofing=false"]);
+    assert!(!reaches(&h, "one", "-I 10.88.0.99 10.88.0.11"));
+    // A hardware address: the bridge is told as well.
+    let other = "ip link set eth0 address 02:00:00:00:00:99; ip neigh flush dev eth0; true";
+    h.ok(&["set", "one", "network.0.allow_mac_spoofing=true"]);
+    h.sh("one", other);
+    pings(&h, "one", "10.88.0.11");
+    h.ok(&["set", "one", "network.0.allow_mac_spoofing=false"]);
+    assert!(!reaches(&h, "one", "10.88.0.11"));
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
     h.ok(&["set", "one", "network.0.allow_ip_spoofing=true"]);
     h.ok(&["restart", "one"]);
     h.sh("one", add);

@@ -185,8 +185,8 @@ impl Engine {
         Ok(Some(size))
     }
 
-    /// Its interfaces by this change, if they change now: a VE that runs can get other addresses, and come onto networks
-    /// and off them; what is stopped can get anything. What waits for a start is allocated then, so that a dump in which addresses stand stays right.
+    /// Its interfaces by this change, if they change now: a VE that runs can get other addresses, come onto networks
+    /// and off them, and be allowed more or less there; what is stopped can get anything. What waits for a start is allocated then, so that a dump in which addresses stand stays right.
     fn new_interfaces(
         &self,
         state: &VeState,
@@ -198,7 +198,7 @@ impl Engine {
         let asked = |ve: &Effective| {
             ve.interfaces
                 .iter()
-                .map(|i| (i.addresses.clone(), i.routes.clone(), i.mac))
+                .map(|i| (i.addresses.clone(), i.routes.clone(), i.mac, i.allowed))
                 .collect::<Vec<_>>()
         };
         let all = |ve: &Effective| (networks(ve), asked(ve), ve.forwards.clone());

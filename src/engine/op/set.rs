@@ -7,6 +7,7 @@ use hostel_model::definition::VeDefinition;
 use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_system::Kind;
+use hostel_system::net::Link;
 use serde::{Deserialize, Serialize};
 
 use super::tree::Tree;
@@ -237,7 +238,13 @@ impl Set {
     }
 
     /// From the first of these interfaces to the second, in a VE that runs.
-    fn change_links(&mut self, from: &[InterfaceState], to: &[InterfaceState]) -> Result<()> {
+    /// `limits`: of which definition; `None` leaves those of links that stay as they are.
+    fn change_links(
+        &mut self,
+        from: &[InterfaceState],
+        to: &[InterfaceState],
+        limits: Option<&Effective>,
+    ) -> Result<()> {
         let (host, id) = (&self.host, self.id);
         let Some(init) = host.reality(id)?.init else {
             return Ok(());
@@ -258,10 +265,19 @@ impl Set {
         }
         let told = host.network.readdress(init.pid, &had, &has)?;
         host.end_counting(id, &going)?;
-        if had.len() != has.len() || !going.is_empty() {
-            host.reshape(id, &new, &self.effective(&self.params.new)?)?;
+        if let Some(limits) = limits.filter(|_| had.len() != has.len() || !going.is_empty()) {
+            host.reshape(id, &new, limits)?;
         }
         host.admit(id, &new)?;
+        // What it may do by now is said to its bridges as well.
+        let allowed = |link: &&Link| {
+            let any = |l: &Link| l.port.as_ref().is_some_and(|p| p.any_mac);
+            had.iter().any(|l| l.host_name == link.host_name && any(l) != any(link))
+        };
+        let ports: Vec<Link> = has.iter().filter(allowed).cloned().collect();
+        if !ports.is_empty() {
+            host.network.mend(&ports)?;
+        }
         let mut come = has;
         for link in &mut come {
             link.addresses.retain(|a| !from.iter().any(|i| i.addresses.contains(a)));
@@ -282,7 +298,7 @@ impl Set {
         for link in &mut links {
             link.addresses.retain(|a| !old.iter().any(|i| i.addresses.contains(a)));
         }
-        self.host.probe(&state, &links)
+        self.host.probe(&state, &links, old)
     }
 
     fn readdress(&mut self) -> Result<()> {
@@ -290,8 +306,8 @@ impl Set {
             Some(Interfaces { old, new }) => {
                 self.probe(&old, &new)?;
                 self.host.refresh_peers(Self::VERB)?;
-                self.change_links(&old, &new)?;
                 let effective = self.effective(&self.params.new)?;
+                self.change_links(&old, &new, Some(&effective))?;
                 self.guard(&effective, new)
             }
             None => Ok(()),
@@ -304,7 +320,12 @@ impl Set {
                 if let Ok(effective) = self.effective(&self.params.new) {
                     self.guard(&effective, self.all_interfaces())?;
                 }
-                self.change_links(&new, &old)
+                // One that can't be read, as its network's or its plan's file is broken by now, keeps nothing from going back.
+                let limits = self
+                    .effective(&self.params.old)
+                    .or_else(|_| self.effective(&self.params.new))
+                    .ok();
+                self.change_links(&new, &old, limits.as_ref())
             }
             None => Ok(()),
         }

@@ -249,7 +249,7 @@ impl Record for Draft {
         "host_addresses": Vec<IpAddr> => bridge.host, "the host's own addresses on Hostel's bridge", "[\"10.77.0.1\"]";
         "isolated": bool => bridge.isolated, "keep tenants' VEs from each other; true if not set", "false";
         "pass_ra": bool => bridge.pass_ra,
-            "let router advertisements reach its VEs, and allow addresses from them", "true";
+            "let router advertisements reach its VEs, and allow EUI-64 addresses from them", "true";
     };
     const REQUIRED: &'static [&'static str] = &["kind", "pools"];
 }

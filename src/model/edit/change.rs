@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::definition::{ForwardKeys, When, key, keys};
+use crate::definition::{Allowances, ForwardKeys, When, key, keys};
 use crate::resolve::Effective;
 
 /// A setting that changes.
@@ -27,7 +27,9 @@ pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
         .map(|k| k.key.clone())
         .filter(|k| k != "network" && k != "forward" && k != "openvz.KEY" && !k.contains(".N."));
     let of_each = ["network", "addresses", "routes", "mac", "rate_in", "rate_out"];
-    let networks = (0..most).flat_map(|i| of_each.map(|name| format!("network.{i}.{name}")));
+    let allowed = Allowances::default().by_key().map(|(key, _)| key);
+    let of_each = of_each.into_iter().chain(allowed);
+    let networks = (0..most).flat_map(|i| of_each.clone().map(move |name| format!("network.{i}.{name}")));
     let mut changes = Vec::new();
     let forwards = 0..old.forwards.len().max(new.forwards.len());
     let forwards = forwards.flat_map(|i| ForwardKeys::NAMES.map(|name| format!("forward.{i}.{name}")));
@@ -39,7 +41,11 @@ pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
     for key in plain.chain(networks).chain(forwards).chain(remembered) {
         let get = |values: &std::collections::BTreeMap<String, String>| {
             // What an interface that isn't there would have if nobody said else.
-            let absent = if key.contains(".rate_") { "unlimited" } else { "none" };
+            let absent = match &key {
+                rate if rate.contains(".rate_") => "unlimited",
+                allowed if allowed.contains(".allow_") => "false",
+                _ => "none",
+            };
             values.get(&key).cloned().unwrap_or_else(|| absent.to_owned())
         };
         let (from, mut to) = (get(&before), get(&after));

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::definition::{Addresses, When};
+use crate::resolve::Effective;
 use crate::resolve::tests::effective;
 use crate::units::Bytes;
 
@@ -394,6 +395,30 @@ fn settings_as_typed() {
     for text in ["", "=", "plan", "+=x", "-=x"] {
         assert!(parse_setting(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn what_an_interface_may_do_differs() {
+    let changes = |old: &Effective, new: &Effective| {
+        let lines = diff(old, new).into_iter();
+        lines
+            .map(|c| format!("{}: {} -> {}", c.key, c.old, c.new))
+            .collect::<Vec<_>>()
+    };
+    let none = effective("", "[[network]]\nnetwork = \"public\"");
+    let mut some = none.clone();
+    some.interfaces[0].allowed.ra = true;
+    assert_eq!(changes(&none, &some), ["network.0.allow_ra: false -> true"]);
+    assert_eq!(changes(&some, &none), ["network.0.allow_ra: true -> false"]);
+    // One that goes had what it was allowed, and nothing is said of the rest.
+    let mut gone = some.clone();
+    gone.interfaces.clear();
+    let told = changes(&some, &gone);
+    assert_eq!(
+        told.iter().filter(|line| line.contains("allow_")).count(),
+        1,
+        "{told:?}"
+    );
 }
 
 #[test]

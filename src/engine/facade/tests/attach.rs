@@ -166,3 +166,28 @@ fn set_does_the_same() {
     assert!(report.waiting.is_empty(), "{report:?}");
     assert_eq!(laid(&host).0, ["hv101.1 eth1 203.0.113.2,2001:db8::2"]);
 }
+
+/// What the definition names is broken between a failure and the next command, which takes it back.
+#[test]
+fn a_plan_that_is_broken_meanwhile_keeps_no_failure_from_being_undone() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    started(&host);
+    let before = (laid(&host), definition(&host));
+    fakes(&host).firewall.fail_method(Some("admit"));
+    attach(&host, "public", &[]).unwrap_err();
+    fakes(&host).firewall.fail_method(None);
+    assert!(!host.journals.pending().unwrap().is_empty());
+    let plan = host
+        .state(id(101))
+        .map(|state| host.terms_of(&state).unwrap().plan.clone())
+        .unwrap();
+    let file = host.dirs.definitions("plans").join(format!("{plan}.toml"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "nonsense").unwrap();
+    engine(&host).lock_ve(id(101), "test", &Silent).unwrap();
+    assert!(host.journals.pending().unwrap().is_empty());
+    assert_eq!((laid(&host), definition(&host)), before);
+    std::fs::write(&file, text).unwrap();
+    attach(&host, "public", &[]).unwrap();
+}

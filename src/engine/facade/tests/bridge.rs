@@ -210,3 +210,42 @@ fn addresses_announced_by_routers_are_the_ves_where_they_are_passed() {
     let announced: std::net::IpAddr = "2001:db8:88::68:ff:fe00:6500".parse().unwrap();
     assert!(member.addresses.contains(&announced), "{member:?}");
 }
+
+#[test]
+fn an_uplink_that_takes_smaller_packets_is_told_of_at_each_start() {
+    let lan = "kind = \"bridge\"\npools = [\"192.0.2.0/24\"]\nuplink = \"eth1\"\nmtu = 9000\n";
+    let host = on_lan(lan, &[]);
+    fakes(&host).network.set_mtu("eth1", 1500);
+    for _ in 0..2 {
+        let heard = Heard::default();
+        engine(&host).act(id(101), &start(), &heard).unwrap();
+        let told = heard.notes();
+        assert!(
+            told.iter()
+                .any(|n| n.contains("the 1500 bytes that its uplink eth1 takes") && n.contains("9000")),
+            "{told:?}"
+        );
+        act(&host, &Action::Stop { timeout: None }).unwrap();
+    }
+}
+
+/// A guest decides when it reboots, and an allowance that is withdrawn isn't to wait for that.
+#[test]
+fn what_a_ve_may_do_changes_at_once() {
+    let host = on_lan("kind = \"bridge\"\npools = [\"192.0.2.0/24\"]\n", &[]);
+    started(&host);
+    let may = || {
+        let links = fakes(&host).network.links();
+        let members = host.firewall.members("hostel").unwrap();
+        let port = members[0].port.clone().unwrap();
+        (links[0].port.as_ref().unwrap().any_mac, port.any_mac, port.router)
+    };
+    assert_eq!(may(), (false, false, false));
+    for on in [true, false] {
+        let settings = ["mac_spoofing", "ra"].map(|what| (format!("network.0.allow_{what}"), on.to_string()));
+        let report = engine(&host).set(&web1(), &settings, false, &Silent).unwrap();
+        assert_eq!((report.applied.len(), report.waiting.len()), (2, 0), "{report:?}");
+        assert_eq!(may(), (on, on, on));
+    }
+    assert!(kinds(&host).is_empty());
+}
