@@ -94,14 +94,10 @@ impl Event {
             }
             own.into_iter().map(|who| format!("{who}.{}", self.word())).collect()
         };
-        let own = match name.as_str() {
-            // A VE that is called as all are has no scripts by its name.
-            ALL => vec![id.to_string()],
-            name => vec![id.to_string(), name.to_owned()],
-        };
+        let [(own_directory, own), (openvz_directory, openvz)] = Self::whose(id, name);
         let both = [
-            (OWN_DIRECTORY, arrange(ALL, own)),
-            (OPENVZ_DIRECTORY, arrange(OPENVZ_ALL, vec![id.to_string()])),
+            (own_directory, arrange(ALL, own)),
+            (openvz_directory, arrange(OPENVZ_ALL, openvz)),
         ];
         match self.own_first() {
             true => {
@@ -110,6 +106,22 @@ impl Event {
             }
             false => both,
         }
+    }
+
+    /// The names of those of its scripts that are no other VE's, in no order.
+    pub fn own_names(self, id: VeId, name: &VeName) -> [(&'static str, Vec<String>); 2] {
+        let named = |who: String| format!("{who}.{}", self.word());
+        Self::whose(id, name).map(|(directory, own)| (directory, own.into_iter().map(named).collect()))
+    }
+
+    /// By what a VE's own scripts are called, in each of the directories.
+    fn whose(id: VeId, name: &VeName) -> [(&'static str, Vec<String>); 2] {
+        let own = match name.as_str() {
+            // A VE that is called as all are has no scripts by its name.
+            ALL => vec![id.to_string()],
+            name => vec![id.to_string(), name.to_owned()],
+        };
+        [(OWN_DIRECTORY, own), (OPENVZ_DIRECTORY, vec![id.to_string()])]
     }
 }
 
@@ -158,6 +170,15 @@ mod tests {
     #[test]
     fn a_ve_called_all_has_no_script_twice() {
         assert_eq!(order(Event::Start, "all")[..2], ["hooks/all.start", "hooks/101.start"]);
+    }
+
+    #[test]
+    fn what_is_its_own_is_nobody_elses() {
+        let own = |name: &str| Event::Stop.own_names(VeId::try_from(101).unwrap(), &name.parse().unwrap());
+        let in_hooks = |names: &[&str]| ("hooks", names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+        assert_eq!(own("vps")[0], in_hooks(&["101.stop", "vps.stop"]));
+        assert_eq!(own("all")[0], in_hooks(&["101.stop"]));
+        assert_eq!(own("web1")[1], ("vz/conf", vec!["101.stop".to_owned()]));
     }
 
     #[test]

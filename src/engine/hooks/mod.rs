@@ -5,6 +5,7 @@
 //! that is cut short by one runs again.
 
 mod conf;
+mod retire;
 #[cfg(test)]
 mod tests;
 
@@ -71,15 +72,21 @@ impl Told {
 impl Host {
     /// Which scripts there are for a VE.
     pub fn look_for_hooks(&self, ve: &Outline) -> Result<Found> {
+        let names = Event::EACH.iter().flat_map(|event| event.names(ve.id, &ve.name));
+        Ok(Found(self.scripts.find(&self.places(names))?.into_iter().collect()))
+    }
+
+    /// The names of scripts by their directories, each once.
+    fn places(&self, names: impl Iterator<Item = (&'static str, Vec<String>)>) -> Vec<(PathBuf, Vec<String>)> {
         let mut places: Vec<(PathBuf, Vec<String>)> = Vec::new();
-        for (directory, names) in Event::EACH.iter().flat_map(|event| event.names(ve.id, &ve.name)) {
+        for (directory, names) in names {
             let directory = self.dirs.config().join(directory);
             match places.iter_mut().find(|(other, _)| *other == directory) {
                 Some((_, all)) => all.extend(names),
                 None => places.push((directory, names)),
             }
         }
-        Ok(Found(self.scripts.find(&places)?.into_iter().collect()))
+        places
     }
 
     fn of(&self, found: &Found, ve: &Outline, event: Event) -> Vec<PathBuf> {

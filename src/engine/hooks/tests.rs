@@ -76,6 +76,67 @@ fn a_start_with_scripts() {
     prove::<Start>(stopped, |_| VeAlone {});
 }
 
+/// A VE with scripts of its own, by number and by name, in both directories; and one of all VEs.
+fn with_own_scripts() -> Arc<Host> {
+    let host = with(made(&[]), &["umount"]);
+    for own in OWN {
+        fakes(&host).scripts.put(&host.dirs.config().join(own), How::Code(0));
+    }
+    host
+}
+
+const OWN: [&str; 4] = [
+    "hooks/101.mount",
+    "hooks/web1.premount",
+    "vz/conf/101.mount",
+    "vz/conf/101.umount",
+];
+
+#[test]
+fn a_destruction_with_scripts() {
+    let params = |_: &Host| crate::op::destroy::Params {
+        name: "web1".parse().unwrap(),
+    };
+    prove::<crate::op::destroy::Destroy>(with_own_scripts, params);
+}
+
+/// The number and the name of a VE are given again, and its scripts are not.
+#[test]
+fn the_next_ve_of_that_number_and_name_runs_none_of_its_predecessors_scripts() {
+    let host = with_own_scripts();
+    let heard = Heard::default();
+    let destroy = Action::Destroy { force: false };
+    engine(&host).act(id(101), &destroy, &heard).unwrap();
+    let notes = heard.notes();
+    for own in OWN {
+        let path = host.dirs.config().join(own);
+        let line = format!("{} is {}.destroyed now", path.display(), file_name(&path));
+        assert!(notes.contains(&line), "{line} in {notes:?}");
+    }
+    with_ve(&host, &[]);
+    act(&host, start()).unwrap();
+    act(&host, STOP).unwrap();
+    assert_eq!(ran(&host), ["all.umount"]);
+    // Those of the new one are, and take the place of the others' when it goes.
+    fakes(&host).scripts.put(&host.dirs.config().join(OWN[0]), How::Code(0));
+    act(&host, start()).unwrap();
+    assert!(ran(&host).contains(&"101.mount".to_owned()));
+    act(&host, STOP).unwrap();
+    act(&host, destroy).unwrap();
+}
+
+/// Of a destruction whose journal could not be written, and which was killed as the VE had just gone.
+#[test]
+fn what_is_left_of_a_destruction_has_no_scripts_either() {
+    let host = with_own_scripts();
+    std::fs::rename(host.dirs.ve(id(101)), host.dirs.doomed(id(101))).unwrap();
+    engine(&host).audit(true).unwrap();
+    with_ve(&host, &[]);
+    act(&host, start()).unwrap();
+    act(&host, STOP).unwrap();
+    assert_eq!(ran(&host), ["all.umount"]);
+}
+
 #[test]
 fn a_stop_with_scripts() {
     prove::<Stop>(|| after(&start()), |_| stop::Params { grace: 1000 });

@@ -54,6 +54,8 @@ impl Operation for Destroy {
         const {
             &[
                 Step::new("away", "removing the VE", Destroy::rename_away, Destroy::rename_back).point_of_no_return(),
+                // As long as its definition and its number are there, nobody else can be called so.
+                Step::new("hooks", "putting its scripts aside", Destroy::retire_hooks, nothing),
                 Step::new(
                     "definition",
                     "removing the definition",
@@ -104,6 +106,11 @@ impl Destroy {
             true => Ok(file::rename(&dirs.doomed(self.id), &dirs.ve(self.id))?),
             false => Ok(()),
         }
+    }
+
+    fn retire_hooks(&mut self) -> Result<()> {
+        self.notes.extend(self.host.retire_hooks(self.id, &self.name)?);
+        Ok(())
     }
 
     fn remove_definition(&mut self) -> Result<()> {

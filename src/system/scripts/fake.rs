@@ -45,12 +45,12 @@ impl FakeScripts {
         self.state().unfit.insert(script.to_owned());
     }
 
-    /// What scripts have begun and none has ended, a line each.
+    /// What scripts have begun and none has ended, and the files, a line each.
     pub fn inventory(&self) -> Vec<String> {
-        let open = &self.state().open;
-        open.iter()
-            .map(|(ve, event)| format!("script {event} of {ve}"))
-            .collect()
+        let state = self.state();
+        let open = state.open.iter().map(|(ve, event)| format!("script {event} of {ve}"));
+        let files = state.files.keys().map(|file| format!("script {}", file.display()));
+        open.chain(files).collect()
     }
 }
 
@@ -79,6 +79,15 @@ impl Scripts for FakeScripts {
     fn read(&self, script: &Path) -> Result<Vec<u8>> {
         self.state().calls.note("read", script.display())?;
         Ok(b"#!/bin/sh\n".to_vec())
+    }
+
+    fn retire(&self, script: &Path) -> Result<()> {
+        let mut state = self.state();
+        state.calls.note("retire", script.display())?;
+        if let Some(how) = state.files.remove(script) {
+            state.files.insert(super::retired(script), how);
+        }
+        Ok(())
     }
 
     /// Beginning what has begun and not ended is an error.

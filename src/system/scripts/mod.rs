@@ -23,6 +23,9 @@ pub(crate) use run::{LETTING_GO, Listening, ends_within, left};
 /// The most that is kept of what a script says; the rest of it is passed over.
 pub const MOST_SAID: usize = 16 << 10;
 
+/// What ends the name of a script whose VE is no more.
+pub const RETIRED: &str = ".destroyed";
+
 /// How a script ended, and what it said on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
@@ -77,6 +80,9 @@ pub trait Scripts: Send + Sync + Debug {
     fn judge(&self, script: &Path) -> Result<std::result::Result<PathBuf, String>>;
     /// What it holds.
     fn read(&self, script: &Path) -> Result<Vec<u8>>;
+    /// Renames it, so that nobody runs it any more: [`RETIRED`] is added to its name, in the place of an older one. Content if
+    /// that is done.
+    fn retire(&self, script: &Path) -> Result<()>;
     /// Runs it on the host, with this environment and no other, in a session of its own, whose first process group is
     /// killed at the end of the patience. It inherits no descriptor but its standard streams. As long as it runs `note`,
     /// a file that held [`NOTHING`], says which process it is; where that can't be written it runs all the same.
@@ -142,6 +148,10 @@ impl Scripts for HostScripts {
         std::fs::read(script).map_err(|e| Error::os("read", script.display(), e))
     }
 
+    fn retire(&self, script: &Path) -> Result<()> {
+        crate::file::rename(script, &retired(script))
+    }
+
     fn run(&self, script: &Path, env: &[(String, String)], note: &Path, bounds: Bounds<'_>) -> Result<Ran> {
         run::on_host(script, env, note, bounds)
     }
@@ -149,6 +159,13 @@ impl Scripts for HostScripts {
     fn end_left(&self, note: &Path) -> Result<()> {
         note::end_left(note)
     }
+}
+
+/// What it is called then.
+fn retired(script: &Path) -> PathBuf {
+    let mut name = script.as_os_str().to_owned();
+    name.push(RETIRED);
+    name.into()
 }
 
 /// Can anybody but root write it?
