@@ -10,6 +10,7 @@ mod house;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ struct Sweep {
     before: Before,
     /// What runs beside it, and its init: both must be the same in the end.
     neighbour: u64,
+    /// Has it scripts of its own?
+    scripts: bool,
 }
 
 /// The VE under test.
@@ -79,11 +82,18 @@ impl Sweep {
             args: args.to_vec(),
             before,
             neighbour,
+            scripts: false,
         }
     }
 
     /// With scripts of the host's owner, the first of which fails if it is run twice and not ended in between.
-    fn with_scripts(self) -> Self {
+    fn with_scripts(mut self) -> Self {
+        self.scripts = true;
+        self
+    }
+
+    /// They go with each VE that is destroyed.
+    fn write_scripts(&self) {
         use std::os::unix::fs::PermissionsExt;
         let open = self.house.dir.join("open");
         for (begins, ends) in [("premount", "postumount"), ("mount", "umount")] {
@@ -96,7 +106,6 @@ impl Sweep {
                 std::fs::set_permissions(self.house.dir.join(name), mode).unwrap();
             }
         }
-        self
     }
 
     /// Brings the VE to where the command under test begins.
@@ -104,6 +113,9 @@ impl Sweep {
     fn prepare(&self) {
         let h = &self.house;
         h.run(&["destroy", VE, "--force"]);
+        if self.scripts {
+            self.write_scripts();
+        }
         match self.before {
             Before::Absent => return,
             Before::Stopped | Before::Running | Before::Mounted | Before::Suspended => h.ok(CREATE),
@@ -119,21 +131,33 @@ impl Sweep {
         };
     }
 
+    /// The command under test, also one of the dialect's.
+    fn command(&self) -> Command {
+        let h = &self.house;
+        match self.args.as_slice() {
+            ["vzctl", args @ ..] => {
+                let link = h.dir.join("vzctl");
+                if !link.exists() {
+                    std::os::unix::fs::symlink(house::hostel(), &link).unwrap();
+                }
+                let mut command = h.on_host(link);
+                command.args(args).env("HOSTEL_CONFIG", h.dir.join("hostel.toml"));
+                command
+            }
+            args => h.command(args),
+        }
+    }
+
     /// The command under test, with something in its environment.
     fn run(&self, env: &[(&str, &str)]) -> (Option<i32>, Ran) {
-        let output = self
-            .house
-            .command(&self.args)
-            .envs(env.iter().copied())
-            .output()
-            .unwrap();
+        let output = self.command().envs(env.iter().copied()).output().unwrap();
         (output.status.signal(), output.into())
     }
 
     /// The command under test in a process group of its own, as a shell on a terminal runs it, with Ctrl-C typed when
     /// it comes by a place.
     fn run_interrupted(&self, place: &str) -> (Option<i32>, Ran) {
-        let mut command = self.house.command(&self.args);
+        let mut command = self.command();
         command.env("HOSTEL_INTERRUPT_AT", place).process_group(0);
         let output = command.output().unwrap();
         (output.status.signal(), output.into())
@@ -709,6 +733,16 @@ fn destroy() {
 #[test]
 fn destroy_of_a_running_ve() {
     Sweep::new(Before::Running, &["destroy", VE, "--force"]).everything();
+}
+
+/// What is killed at any place of it leaves a VE with one whole disk. (Its codes are vzctl's.)
+#[test]
+fn reinstall() {
+    let sweep = Sweep::new(Before::Stopped, &["vzctl", "reinstall", VE, "--skipbackup"]);
+    let forward = sweep.kill_everywhere(&[]);
+    let place = sweep.deepest_failure().unwrap();
+    let back = sweep.kill_everywhere(&[("HOSTEL_FAIL_AT", &place)]);
+    println!("reinstall: killed at {forward} places, and at {back} on the way back");
 }
 
 #[test]

@@ -63,6 +63,11 @@ impl Dirs {
         self.ve(id).join(".moving")
     }
 
+    /// Where its old disk goes while it is made anew from a template.
+    pub fn replaced(&self, id: VeId) -> PathBuf {
+        self.ve(id).join(".replaced")
+    }
+
     /// Where that is written before it is complete.
     pub fn dump_staging(&self, id: VeId) -> PathBuf {
         self.ve(id).join(".dump")

@@ -23,6 +23,15 @@ pub enum Class {
     Interrupted,
 }
 
+/// More than the sort of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Only a wait has failed: the VE was started, and boots on.
+    BootsOn,
+    /// A file system of the host is full.
+    NoRoom,
+}
+
 /// A failed request: a sentence, perhaps hints, and the chain of causes.
 #[derive(Debug)]
 pub struct Error {
@@ -34,6 +43,8 @@ pub struct Error {
     pub hints: Vec<String>,
     /// What also went wrong while undoing, a line each.
     pub also: Vec<String>,
+    /// What its sort doesn't say, and some faces have to.
+    pub detail: Option<Detail>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -48,6 +59,7 @@ impl Error {
             message: message.into(),
             hints: Vec::new(),
             also: Vec::new(),
+            detail: None,
             source: None,
         }
     }
@@ -63,6 +75,13 @@ impl Error {
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Says what its sort doesn't.
+    #[must_use]
+    pub fn detail(mut self, detail: Detail) -> Self {
+        self.detail = Some(detail);
         self
     }
 
@@ -108,6 +127,7 @@ impl From<hostel_system::Error> for Error {
             message,
             hints,
             also: Vec::new(),
+            detail: (e.kind == hostel_system::Kind::NoSpace).then_some(Detail::NoRoom),
             source: None,
         };
         match source {

@@ -27,6 +27,7 @@ mod openvz;
 mod owner;
 mod processes;
 mod query;
+mod reinstall;
 mod report;
 mod report_groups;
 mod set;

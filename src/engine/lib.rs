@@ -23,5 +23,5 @@ pub(crate) mod testing;
 pub mod turns;
 pub mod ve;
 
-pub use error::{Class, Error, Result};
+pub use error::{Class, Detail, Error, Result};
 pub use facade::Engine;

@@ -6,6 +6,7 @@
 
 pub mod count;
 pub mod pace;
+pub mod panel;
 pub mod postgres;
 
 use std::fs::{self, File};

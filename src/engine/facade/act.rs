@@ -10,7 +10,7 @@ use hostel_model::state::{State, Transition, judge};
 use hostel_model::units::human;
 
 use super::{Engine, Outcome, Progress};
-use crate::error::{Class, Error, Result, whole};
+use crate::error::{Class, Detail, Error, Result, whole};
 use crate::interrupt;
 use crate::journal::Look;
 use crate::op;
@@ -86,7 +86,10 @@ impl Engine {
                     Action::Destroy { .. } => lock.retire()?,
                     _ => drop(lock),
                 }
-                if matches!(action, Action::Start(_) | Action::Destroy { .. }) {
+                if matches!(
+                    action,
+                    Action::Start(_) | Action::Resume | Action::Restart { .. } | Action::Destroy { .. }
+                ) {
                     self.note_openvz(id, progress);
                 }
                 if settles(action) {
@@ -291,6 +294,7 @@ impl Engine {
             Ok(None) => {
                 let message = format!("{} runs but has not booted in {} s", ve.name, patience.as_secs());
                 Err(Error::new(Class::Failed, message)
+                    .detail(Detail::BootsOn)
                     .hint("it boots on; wait longer with --timeout")
                     .hint(log))
             }

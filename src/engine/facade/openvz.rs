@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use hostel_model::definition::{Addresses, Network};
 use hostel_model::edit::edit;
-use hostel_model::id::{NetworkName, VeId};
+use hostel_model::id::{NetworkName, PlanName, VeId};
 use hostel_model::openvz::{Conf, Facts, Held, InterfaceFacts, render};
 use hostel_model::request::VeRef;
 use hostel_model::resolve::{Effective, Interface};
@@ -19,6 +19,7 @@ use super::set::refused_edit;
 use super::{Engine, Progress, SetReport};
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::ve::judge::numbers;
 use crate::ve::record::{InterfaceState, VeState};
 use crate::ve::registry::Catalogue;
 
@@ -46,15 +47,17 @@ impl Engine {
             let has = state.interfaces.iter().find(|i| i.network == *network);
             has.map(|i| i.addresses.clone()).unwrap_or_default()
         };
-        let held = |i: Interface| Held {
+        let held = |(i, number): (Interface, u8)| Held {
             addresses: match i.addresses {
                 Addresses::Fixed(list) => list,
                 Addresses::Auto => given(&i.network.name),
             },
             network: i.network.name,
+            name: format!("eth{number}"),
         };
         let effective = self.host.effective(&state.name, &mut Catalogue::default())?;
-        Ok(effective.interfaces.into_iter().map(held).collect())
+        let numbers = numbers(&effective, &state.interfaces);
+        Ok(effective.interfaces.into_iter().zip(numbers).map(held).collect())
     }
 
     /// Settings that were changed and wait for its next start.
@@ -73,6 +76,16 @@ impl Engine {
     /// The network that a new VE joins if nobody says else.
     pub fn default_network(&self) -> Option<NetworkName> {
         self.host.config.defaults.network.clone()
+    }
+
+    /// Is there a plan of this name?
+    pub fn has_plan(&self, name: &PlanName) -> bool {
+        self.host.names_of("plans").iter().any(|known| known == name.as_str())
+    }
+
+    /// Is a VE made from some template if nobody says else?
+    pub fn has_default_template(&self) -> bool {
+        self.host.config.defaults.template.is_some()
     }
 
     /// Why this host can't hold weights of disk bandwidth; `None` if it can.
@@ -157,6 +170,7 @@ impl Host {
         };
         let interface = |i: &InterfaceState| InterfaceFacts {
             bridged: i.bridged.is_some(),
+            name: i.guest_name(),
             bridge: bridge(&i.network).unwrap_or_else(|| i.network.to_string()),
             addresses: i.addresses.clone(),
             mac: i.mac,

@@ -80,6 +80,7 @@ impl Engine {
             started?;
         }
         drop(lock);
+        self.note_openvz(id, progress);
         self.host.settle_usage(SETTLE, progress);
         Ok(())
     }

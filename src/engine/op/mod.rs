@@ -11,6 +11,7 @@ mod power;
 #[cfg(test)]
 pub(crate) mod proofs;
 pub mod recover;
+pub mod reinstall;
 pub mod relocate;
 pub mod resume;
 pub mod set;

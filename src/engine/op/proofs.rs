@@ -9,6 +9,7 @@ use hostel_model::request::Action;
 use super::create::Create;
 use super::destroy::Destroy;
 use super::mount::{Mount, Umount};
+use super::reinstall::Reinstall;
 use super::relocate::Relocate;
 use super::resume::Resume;
 use super::set::Set;
@@ -185,6 +186,30 @@ fn destroy() {
                 name: "web1".parse().unwrap(),
             },
         );
+    }
+}
+
+/// Whatever fails, there is one whole disk, the record says of which template, and all else of it is as it was.
+#[test]
+fn reinstall() {
+    for (share, template) in [("tenant", None), ("none", None), ("none", Some("other"))] {
+        let filled = || {
+            let host = made(&[("share", share)]);
+            crate::testing::add_template(&host, "other/20260202T000000Z");
+            let files = fakes(&host).disks.files(&host.dirs.ve(id(101)));
+            std::fs::create_dir_all(files.join("upper/etc")).unwrap();
+            std::fs::write(files.join("upper/etc/motd"), "mine").unwrap();
+            host
+        };
+        let params = |host: &Host| {
+            let template = template.map(|name| name.parse().unwrap());
+            let other = crate::testing::again(host);
+            let was = host.state(id(101)).unwrap();
+            let mut params = engine(&other).plan_reinstall(was, template.as_ref(), &Silent).unwrap();
+            params.is.seed = "0".repeat(32);
+            params
+        };
+        prove::<Reinstall>(filled, params);
     }
 }
 

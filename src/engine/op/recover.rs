@@ -12,6 +12,7 @@ use hostel_system::process::{Adopt, Init, Place, Request, Watch};
 use super::create::Create;
 use super::destroy::Destroy;
 use super::mount::{Mount, Umount};
+use super::reinstall::Reinstall;
 use super::relocate::Relocate;
 use super::resume::Resume;
 use super::set::Set;
@@ -68,6 +69,7 @@ impl Host {
             Destroy::VERB => runner.recover::<Destroy>(self, unfinished),
             Mount::VERB => runner.recover::<Mount>(self, unfinished),
             Umount::VERB => runner.recover::<Umount>(self, unfinished),
+            Reinstall::VERB => runner.recover::<Reinstall>(self, unfinished),
             Relocate::VERB => runner.recover::<Relocate>(self, unfinished),
             Set::VERB => runner.recover::<Set>(self, unfinished),
             Suspend::VERB => runner.recover::<Suspend>(self, unfinished),
@@ -196,6 +198,7 @@ impl Host {
     /// nobody will ever come back for it.
     pub(crate) fn remove_half_made(&self, id: VeId) -> Result<()> {
         self.remove_moving(id)?;
+        self.settle_replaced(id)?;
         for dir in [self.dirs.staging(id), self.dirs.doomed(id)] {
             if !dir.exists() {
                 continue;
@@ -204,6 +207,9 @@ impl Host {
                 && !self.dirs.ve(id).exists()
                 && self.definition(&state.name).is_ok_and(|d| d.id == id)
             {
+                if dir == self.dirs.doomed(id) {
+                    self.retire_hooks(id, &state.name)?;
+                }
                 file::remove_file(&self.dirs.definition(&state.name))?;
             }
             self.disks.detach(&dir, PATIENCE)?;

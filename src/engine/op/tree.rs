@@ -69,10 +69,15 @@ impl Host {
     }
 
     fn sharers(&self, state: &VeState, tree: &Tree) -> Share {
-        match tree.share {
-            definition::Share::Tenant => Share::Tenant(tree.tenant.clone()),
-            definition::Share::Host => Share::Host,
-            definition::Share::None => Share::None(self.dirs.ve(state.id)),
-        }
+        sharing(tree.share, &tree.tenant, self.dirs.ve(state.id))
+    }
+}
+
+/// Who shares a template's tree: `own` is where one lies that is a VE's alone.
+pub(crate) fn sharing(share: definition::Share, tenant: &TenantName, own: PathBuf) -> Share {
+    match share {
+        definition::Share::Tenant => Share::Tenant(tenant.clone()),
+        definition::Share::Host => Share::Host,
+        definition::Share::None => Share::None(own),
     }
 }

@@ -223,6 +223,11 @@ fn open(fakes: Fakes) -> Arc<Host> {
     })
 }
 
+/// One more template.
+pub(crate) fn add_template(host: &Host, reference: &str) {
+    template::make(&host.dirs.templates(), reference);
+}
+
 /// Another process's view of the same host.
 pub(crate) fn again(host: &Host) -> Arc<Host> {
     let f = fakes(host);

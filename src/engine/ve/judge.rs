@@ -348,7 +348,7 @@ pub fn memory_in_use(name: &VeName, limits: &Limits, e: hostel_system::Error) ->
 
 /// The number of each interface: one on a network that the VE is on already keeps its own, so that none is disturbed when
 /// another comes or goes; a new one has the lowest that is left.
-fn numbers(ve: &Effective, has: &[InterfaceState]) -> Vec<u8> {
+pub fn numbers(ve: &Effective, has: &[InterfaceState]) -> Vec<u8> {
     let kept = |i: &Interface| {
         has.iter()
             .find(|h| h.network == i.network.name)

@@ -14,7 +14,7 @@ const SANE: &str = include_str!("document/sane.md");
 /// The whole of it.
 pub fn text() -> String {
     let lists = [super::list::document::sections(), super::tool::document::section()];
-    let sections = [commands(), options(), all_parameters(), scripts(), codes()]
+    let sections = [commands(), options(), all_parameters(), scripts(), files(), codes()]
         .into_iter()
         .chain(lists)
         .collect::<Vec<_>>();
@@ -119,6 +119,59 @@ fn parameter(key: &'static Key) -> Vec<String> {
         becomes,
         Fate::from(key.becomes).cell(),
     ]
+}
+
+/// What clients read past the tools.
+const FILES: [(&str, &str); 10] = [
+    (
+        "/etc/vz/conf/CTID.conf",
+        "differs: written from the definition when it changes or the VE starts; changes in it have no effect. libvirt's line \
+         `#UUID:` stays",
+    ),
+    (
+        "/etc/vz/conf/ve-NAME.conf-sample",
+        "none: a sample is a plan, which `--config` names; `hostel import openvz` makes plans of samples, and `vzsplit` \
+         prints one",
+    ),
+    (
+        "/etc/vz/conf/0.conf",
+        "none: the host's own limits are not Hostel's to set; CTID 0 is code 21",
+    ),
+    ("/etc/vz/vz.conf", "none: what holds for all VEs is said by hostel.toml"),
+    (
+        "/etc/vz/names/NAME",
+        "none: every tool takes a name, and `vzlist -o name` tells them",
+    ),
+    (
+        "/etc/vz/dists, osrelease.conf, download.conf, oom-groups.conf, vznet.conf",
+        "none: Hostel sets up what is inside by the template's family",
+    ),
+    (
+        "/proc/vz, /proc/vz/vestat",
+        "none: only OpenVZ's kernel has them. `vzlist -o ctid,cpu_ns` tells processor time. A client that looks for them \
+         first, as libvirt's driver does, finds no OpenVZ here, though all that it calls works",
+    ),
+    (
+        "/proc/bc/CTID/resources",
+        "none: `hostel beancounters CTID` prints them; for /proc/user_beancounters see the small tools",
+    ),
+    (
+        "/vz, /var/lib/vz: private, root, dump, lock, template",
+        "none: `vzlist -o private,root` tells where a VE's are; what is saved of a suspended one lies in its directory; locks \
+         are not files",
+    ),
+    (
+        "/var/vzquota/quota.CTID, /var/log/vzctl.log",
+        "none: a disk's limits are its own, and what was done is said on standard output",
+    ),
+];
+
+fn files() -> String {
+    table(
+        "## Files that clients read",
+        &["file", "here"],
+        FILES.iter().map(|(file, here)| vec![code(file), (*here).to_owned()]),
+    )
 }
 
 fn codes() -> String {

@@ -6,7 +6,7 @@ use std::path::Path;
 use hostel_engine::facade::{CommandEnd, Outcome, Progress, SetReport, VeHandle, VeStatus};
 use hostel_engine::{Engine, Error};
 use hostel_model::definition::Network;
-use hostel_model::id::{NetworkName, VeId};
+use hostel_model::id::{NetworkName, PlanName, TemplateRef, VeId};
 use hostel_model::openvz::Held;
 use hostel_model::request::{Action, Create, Exec, VeRef};
 use hostel_model::resolve::Effective;
@@ -32,8 +32,8 @@ pub trait House {
     fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>>;
     /// Settings that were changed and wait for its next start.
     fn waiting(&self, ve: &VeRef) -> Result<BTreeSet<String>>;
-    /// The text of its definition.
-    fn definition(&self, ve: &VeRef) -> Result<String>;
+    /// Gives one that is stopped a new disk, from this template or its own.
+    fn reinstall(&self, ve: &VeRef, template: Option<&TemplateRef>, progress: &dyn Progress) -> Result<()>;
     /// All networks.
     fn networks(&self) -> Vec<Network>;
     /// The one that a new VE joins if nobody says else.
@@ -42,10 +42,12 @@ pub trait House {
     fn no_io_weight(&self) -> Option<String>;
     /// Names of templates, each once.
     fn templates(&self) -> Result<Vec<String>>;
+    /// Is there a plan of this name?
+    fn has_plan(&self, name: &PlanName) -> bool;
+    /// Is a VE made from some template if nobody says else?
+    fn has_default_template(&self) -> bool;
     /// Makes a VE.
     fn create(&self, create: &Create, progress: &dyn Progress) -> Result<VeHandle>;
-    /// Changes one.
-    fn set(&self, ve: &VeRef, settings: &[(String, String)], progress: &dyn Progress) -> Result<SetReport>;
     /// Changes one by settings that depend on how it is: they are made while nobody else can change it.
     fn set_made(&self, ve: &VeRef, make: Make<'_>, progress: &dyn Progress) -> Result<SetReport>;
     /// Acts on one.
@@ -85,8 +87,8 @@ impl House for Engine {
     fn waiting(&self, ve: &VeRef) -> Result<BTreeSet<String>> {
         Self::waiting(self, ve)
     }
-    fn definition(&self, ve: &VeRef) -> Result<String> {
-        self.definition_text(ve)
+    fn reinstall(&self, ve: &VeRef, template: Option<&TemplateRef>, progress: &dyn Progress) -> Result<()> {
+        Self::reinstall(self, ve, template, progress)
     }
     fn networks(&self) -> Vec<Network> {
         self.network_definitions()
@@ -102,11 +104,14 @@ impl House for Engine {
         names.dedup();
         Ok(names)
     }
+    fn has_plan(&self, name: &PlanName) -> bool {
+        Self::has_plan(self, name)
+    }
+    fn has_default_template(&self) -> bool {
+        Self::has_default_template(self)
+    }
     fn create(&self, create: &Create, progress: &dyn Progress) -> Result<VeHandle> {
         Self::create(self, create, progress)
-    }
-    fn set(&self, ve: &VeRef, settings: &[(String, String)], progress: &dyn Progress) -> Result<SetReport> {
-        Self::set(self, ve, settings, false, progress)
     }
     fn set_made(&self, ve: &VeRef, make: Make<'_>, progress: &dyn Progress) -> Result<SetReport> {
         Self::set_made(self, ve, make, progress)

@@ -1,6 +1,7 @@
 //! Where a tool says what: results and what was done on standard output, what is wrong on standard error.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hostel_engine::Error;
 use hostel_engine::facade::Progress;
@@ -15,29 +16,46 @@ pub struct Voice {
     pub quiet: bool,
     /// Each step too.
     pub verbose: bool,
+    /// What was asked for could not be told.
+    pub untold: AtomicBool,
     /// Kept, and not printed.
     #[cfg(test)]
     pub kept: Option<std::sync::Arc<std::sync::Mutex<String>>>,
 }
 
 impl Voice {
-    /// What was done.
+    /// What was done. Nobody's missing it undoes it.
     pub fn line(&self, text: &str) {
         if !self.quiet {
-            self.result(&format!("{text}\n"));
+            let _ = self.write(&format!("{text}\n"));
         }
     }
 
-    /// What was asked for. That nobody reads it is no failure.
+    /// What was asked for. That nobody reads on is no failure; that it can't be written is one.
     pub fn result(&self, text: &str) {
+        match self.write(text) {
+            Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+                self.untold.store(true, Ordering::Relaxed);
+                self.wrong(&format!("cannot write to standard output: {e}"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Has everything been told that was asked for?
+    pub fn all_told(&self) -> bool {
+        !self.untold.load(Ordering::Relaxed)
+    }
+
+    fn write(&self, text: &str) -> std::io::Result<()> {
         #[cfg(test)]
         if let Some(kept) = &self.kept {
             kept.lock().unwrap().push_str(text);
-            return;
+            return Ok(());
         }
         let mut out = std::io::stdout().lock();
-        let _ = out.write_all(text.as_bytes());
-        let _ = out.flush();
+        out.write_all(text.as_bytes())?;
+        out.flush()
     }
 
     /// What is wrong.

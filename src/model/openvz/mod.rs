@@ -16,7 +16,7 @@ mod value;
 pub use conf::{Conf, Entry, Problem, with_id};
 pub use key::{Act, Becomes, By, Group, Key, Since};
 pub use remembered::Remembered;
-pub use render::{Facts, InterfaceFacts, name_of, parameters, render};
+pub use render::{Facts, InterfaceFacts, cpu_units, lesser, name_of, parameters, render};
 pub use table::{option, parameter, table};
 pub use translate::{Given, Held, Password, Refused, Surroundings, Translation, one_line, translate};
 pub use value::{

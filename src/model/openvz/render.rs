@@ -27,6 +27,8 @@ pub struct Facts {
 pub struct InterfaceFacts {
     /// Is it on a bridge?
     pub bridged: bool,
+    /// What it is called inside.
+    pub name: String,
     /// The name of that: the bridge of the host if it was there already, else the network.
     pub bridge: String,
     /// Its addresses.
@@ -110,7 +112,7 @@ fn in_force(name: &str, ve: &Effective, facts: &Facts) -> Option<String> {
         "SWAPPAGES" => format!("0:{}", pages(limits.memory.swap)),
         "VMGUARPAGES" => format!("{}:{UNLIMITED}", limits.memory.guarantee?.get() / PAGE),
         "NUMPROC" => twice(limits.processes.unwrap_or(UNLIMITED)),
-        "CPUUNITS" => units(limits.cpu.weight.unwrap_or(100), &ve.openvz),
+        "CPUUNITS" => cpu_units(ve).to_string(),
         "CPULIMIT" => (limits.cpu.cap_milli? / 10).to_string(),
         "CPUS" => limits.cpu.count?.to_string(),
         "CPUMASK" => limits.cpu.pin.as_ref()?.to_string(),
@@ -121,8 +123,12 @@ fn in_force(name: &str, ve: &Effective, facts: &Facts) -> Option<String> {
             // Given where no weight has an effect.
             None => return ve.openvz.get(name).map(str::to_owned),
         },
-        "IOLIMIT" => limits.io.read_bytes?.get().to_string(),
-        "IOPSLIMIT" => limits.io.read_ops?.to_string(),
+        "IOLIMIT" => lesser(
+            limits.io.read_bytes.map(Bytes::get),
+            limits.io.write_bytes.map(Bytes::get),
+        )?
+        .to_string(),
+        "IOPSLIMIT" => lesser(limits.io.read_ops, limits.io.write_ops)?.to_string(),
         "FEATURES" => return some(features(ve)),
         "DEVNODES" => return some(device_nodes(ve)),
         "AUTOSTOP" => ve.stop_mode.to_string(),
@@ -155,12 +161,19 @@ fn twice(n: u64) -> String {
 }
 
 /// CPUUNITS as they were given, as long as they mean the weight that is in force.
-fn units(weight: u16, remembered: &Remembered) -> String {
-    let given = remembered
+pub fn cpu_units(ve: &Effective) -> u64 {
+    let weight = u64::from(ve.limits.cpu.weight.unwrap_or(100));
+    let given = ve
+        .openvz
         .get("CPUUNITS")
         .and_then(|text| text.trim().parse::<u64>().ok());
-    let meant = given.filter(|units| weight_of_units(*units) == u64::from(weight));
-    meant.unwrap_or(u64::from(weight) * 10).to_string()
+    let meant = given.filter(|units| weight_of_units(*units) == weight);
+    meant.unwrap_or(weight * 10)
+}
+
+/// What has one number there has one for each way here.
+pub fn lesser(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    a.into_iter().chain(b).min()
 }
 
 /// The priority of a weight that a priority has made.
@@ -189,16 +202,18 @@ fn features(ve: &Effective) -> String {
 
 fn device_nodes(ve: &Effective) -> String {
     let nodes = [("net/tun:rw", ve.features.tun), ("fuse:rw", ve.features.fuse)];
-    joined(nodes.iter().filter(|(_, open)| *open).map(|(node, _)| node))
+    let open = nodes.iter().filter(|(_, open)| *open).map(|(node, _)| *node);
+    // And what it has as every VE does.
+    joined(open.chain(ve.openvz.get("DEVNODES")))
 }
 
 fn bridges(facts: &Facts) -> String {
-    let of_bridges = facts.interfaces.iter().filter(|i| i.bridged).enumerate();
-    let one = |(n, i): (usize, &InterfaceFacts)| {
+    let of_bridges = facts.interfaces.iter().filter(|i| i.bridged);
+    let one = |i: &InterfaceFacts| {
         let filter = if i.filtered { "on" } else { "off" };
         let addresses: String = i.addresses.iter().map(|a| format!(",ip={a}")).collect();
-        let (mac, bridge, host) = (i.mac, &i.bridge, &i.host_name);
-        format!("ifname=eth{n},bridge={bridge},mac={mac},host_ifname={host},mac_filter={filter}{addresses}")
+        let (name, mac, bridge, host) = (&i.name, i.mac, &i.bridge, &i.host_name);
+        format!("ifname={name},bridge={bridge},mac={mac},host_ifname={host},mac_filter={filter}{addresses}")
     };
     of_bridges.map(one).collect::<Vec<_>>().join(";")
 }

@@ -20,6 +20,7 @@ mod names;
 mod openvz;
 mod proxy;
 mod rates;
+mod reinstall;
 mod reload;
 mod set;
 mod settle;

@@ -84,3 +84,31 @@ fn a_ctid_conf_is_kept_where_there_is_a_place_for_it() {
     act(&host, &Action::Destroy { force: true }).unwrap();
     assert!(!conf.exists());
 }
+
+/// What waits for a start comes into force with it, whatever started the VE.
+#[test]
+fn a_ctid_conf_is_noted_anew_whatever_starts_it() {
+    let host = host().make();
+    let conf = host.openvz_conf(id(101));
+    std::fs::create_dir_all(conf.parent().unwrap()).unwrap();
+    with_ve(&host, &[]);
+    started(&host);
+    let restart = Action::Restart {
+        timeout: None,
+        start: StartOptions::default(),
+    };
+    for address in ["10.77.0.71", "10.77.0.72"] {
+        let text = definition(&host);
+        let line = text.lines().find(|line| line.starts_with("addresses = ")).unwrap();
+        edit_by_hand(&host, &text.replace(line, &format!("addresses = [\"{address}\"]")));
+        match address {
+            "10.77.0.71" => drop(act(&host, &restart).unwrap()),
+            _ => {
+                fakes(&host).guests.halt(101);
+                engine(&host).settle(id(101), "reboot", &Silent).unwrap();
+            }
+        }
+        let text = std::fs::read_to_string(&conf).unwrap();
+        assert!(text.contains(&format!("IP_ADDRESS=\"{address}\"")), "{text}");
+    }
+}

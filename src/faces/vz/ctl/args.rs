@@ -50,8 +50,12 @@ pub fn parse(words: &[String]) -> Result<Line, Wrong> {
                 false => wrong(code::SYNTAX, "Say a command; vzctl --help tells them".to_owned()),
             };
         };
-        let Some(name) = word.strip_prefix("--") else {
-            break word;
+        let name = match word.as_str() {
+            "-h" | "help" => "help",
+            word => match word.strip_prefix("--") {
+                Some(name) => name,
+                None => break word,
+            },
         };
         match name {
             "help" => return Ok(line),
@@ -91,7 +95,7 @@ pub fn parse(words: &[String]) -> Result<Line, Wrong> {
     };
     let mut asked = Asked {
         verb: found,
-        called: verb.clone(),
+        called: verb.to_owned(),
         ve: ve.clone(),
         options: Vec::new(),
         parameters: Vec::new(),

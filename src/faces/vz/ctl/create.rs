@@ -1,17 +1,14 @@
 //! `create`, and `reinstall`, which makes a container anew.
 
-use std::io::Write;
-
-use hostel_engine::facade::VeStatus;
-use hostel_engine::{Class, Error};
-use hostel_model::id::{VeId, VeName};
+use hostel_engine::{Class, Detail, Error};
+use hostel_model::id::{TemplateRef, VeId, VeName};
 use hostel_model::openvz::code;
-use hostel_model::openvz::{Remembered, Surroundings, Translation, translate};
-use hostel_model::request::{Action, Create};
+use hostel_model::openvz::{Remembered, Surroundings, Translation, one_line, translate};
+use hostel_model::request::Create;
 use hostel_model::state::State;
 
 use super::life::is;
-use super::set::{address_conflict, passwords, tell_without_effect};
+use super::set::{address_conflict, judge_hashes, kept_password, passwords, tell_without_effect};
 use super::{Call, Done, Failure, by_id, said};
 use crate::vz::lookup::{Meant, lookup};
 use crate::vz::usual_name;
@@ -45,32 +42,25 @@ pub fn create(call: &Call<'_>) -> Done {
         no_io_weight: call.house.no_io_weight(),
     };
     let made = translate(&call.given(), &around).map_err(|e| Failure::Said(e.code, e.message))?;
-    let request = request(call, id, &made)?;
+    judge_hashes(&made)?;
+    let mut request = request(call, id, &made)?;
+    let password = kept_password(&made)?;
+    let kept = password.is_some();
+    request.settings.extend(password);
     call.house.create(&request, call.voice).map_err(|e| {
         let code = why_not(call, &e, &made);
         Failure::Engine(e, code)
     })?;
     tell_without_effect(call, &made);
     call.line(&format!("Container {id}: created"));
-    if !made.passwords.is_empty() {
-        passwords(call, &made)?;
-    }
+    passwords(call, &made, kept)?;
     Ok(code::OK.number)
 }
 
 fn request(call: &Call<'_>, id: VeId, made: &Translation) -> Result<Create, Failure> {
     let mut settings = vec![("id".to_owned(), id.to_string())];
     if let Some(template) = &made.template {
-        let known = call.house.templates()?;
-        if !known.iter().any(|name| *name == template.name.to_string()) {
-            let there = if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            };
-            let text = format!("There is no template {}; there are: {there}", template.name);
-            return said(code::NO_TEMPLATE, text);
-        }
+        known_template(call, template)?;
         settings.push(("template".to_owned(), template.to_string()));
     }
     let name = match &made.name {
@@ -87,6 +77,9 @@ fn request(call: &Call<'_>, id: VeId, made: &Translation) -> Result<Create, Fail
         }
         _ => usual_name(id),
     };
+    if let Some(uuid) = call.value("uuid") {
+        settings.push(("openvz.UUID".to_owned(), one_line(uuid)));
+    }
     settings.extend(made.settings.iter().cloned());
     Ok(Create {
         name: Some(name),
@@ -117,62 +110,68 @@ pub fn free_name(call: &Call<'_>, name: &str) -> Result<(), Failure> {
 
 /// The code of a creation that was refused.
 fn why_not(call: &Call<'_>, e: &Error, made: &Translation) -> Option<code::Code> {
+    let is_there = |name: &str| matches!(lookup(call.house, name), Ok(Meant::Ve(_)));
     match e.class {
-        Class::Refused | Class::Busy => {
-            address_conflict(call, made).or((e.class == Class::Refused).then_some(code::EXISTS))
-        }
-        Class::NotFound if made.plan.is_some() => Some(code::COPY_CONFIG),
-        Class::NotFound => Some(code::NO_TEMPLATE),
-        Class::Usage if made.template.is_none() => Some(code::NO_TEMPLATE_NAMED),
+        Class::Refused | Class::Busy => address_conflict(call, made).or(match e.class {
+            Class::Busy => None,
+            _ if is_there(call.ve) => Some(code::EXISTS),
+            _ if is_there(&usual_name(call.ve)) || made.name.as_deref().is_some_and(is_there) => Some(code::NAME),
+            _ => Some(code::EXISTS),
+        }),
+        Class::NotFound => match &made.plan {
+            Some(plan) if !call.house.has_plan(plan) => Some(code::COPY_CONFIG),
+            _ => Some(code::NO_TEMPLATE),
+        },
+        Class::Usage if made.template.is_none() && !call.house.has_default_template() => Some(code::NO_TEMPLATE_NAMED),
+        Class::Limit if e.detail == Some(Detail::NoRoom) => Some(code::DISK_FULL),
         _ => None,
     }
 }
 
-/// `reinstall`: the same container from a template, with its definition as it was.
+/// `reinstall`: the same container from a template, with all that was given to it.
 pub fn reinstall(call: &Call<'_>) -> Done {
     let ve = call.ve()?;
     if is(&ve, State::Running) || is(&ve, State::Paused) {
         return said(code::RUNNING, format!("Container {} is running; stop it first", ve.id));
+    }
+    if is(&ve, State::Suspended) {
+        let text = "what ran in it would be lost: resume it and stop it, or give it up with hostel start --discard";
+        return said(code::REINSTALL, format!("Container {} is suspended; {text}", ve.id));
     }
     if !call.has("skipbackup") {
         let text =
             "its old files would be lost, and Hostel keeps no copy: say --skipbackup, after hostel pull or a backup";
         return said(code::REINSTALL, format!("Container {}: {text}", ve.id));
     }
-    if let Some(template) = call.value("ostemplate") {
-        let name = template.split('/').next().unwrap_or_default();
-        if !call.house.templates()?.iter().any(|known| known == name) {
-            return said(code::NO_TEMPLATE, format!("There is no template {name}"));
-        }
-    }
-    let again = call.house.definition(&by_id(&ve))?;
-    let mut kept = tempfile::Builder::new()
-        .prefix(&format!("reinstall-{}-", ve.id))
-        .suffix(".toml")
-        .tempfile()
-        .and_then(|mut file| file.write_all(again.as_bytes()).map(|()| file))
-        .map_err(|e| Error::new(Class::Failed, "cannot keep the definition meanwhile").because(e))?;
-    call.act(&ve, &Action::Destroy { force: false })?;
-    let template = call.value("ostemplate").map(|t| ("template".to_owned(), t.to_owned()));
-    let request = Create {
-        name: Some(ve.name.clone()),
-        file: Some(kept.path().to_owned()),
-        settings: template.into_iter().collect(),
-        start: None,
-        tree: None,
+    let template = match call.value("ostemplate").map(str::parse::<TemplateRef>) {
+        None => None,
+        Some(Ok(template)) => Some(template),
+        Some(Err(e)) => return said(code::NO_TEMPLATE, format!("--ostemplate: {e}")),
     };
-    if let Err(e) = call.house.create(&request, call.voice) {
-        kept.disable_cleanup(true);
-        return Err(Failure::Engine(lost(e, &ve, kept.path()), Some(code::REINSTALL)));
+    if let Some(template) = &template {
+        known_template(call, template)?;
     }
+    call.house
+        .reinstall(&by_id(&ve), template.as_ref(), call.voice)
+        .map_err(|e| {
+            let code = (e.class == Class::NotFound && template.is_some()).then_some(code::NO_TEMPLATE);
+            Failure::Engine(e, code)
+        })?;
     call.line(&format!("Container {}: reinstalled", ve.id));
     Ok(code::OK.number)
 }
 
-fn lost(e: Error, ve: &VeStatus, kept: &std::path::Path) -> Error {
-    e.hint(format!(
-        "its definition is kept in {}: make it again with: hostel create {} --file {0}",
-        kept.display(),
-        ve.name
-    ))
+/// Is there a template of that name?
+fn known_template(call: &Call<'_>, template: &TemplateRef) -> Result<(), Failure> {
+    let known = call.house.templates()?;
+    if known.iter().any(|name| *name == template.name.to_string()) {
+        return Ok(());
+    }
+    let there = if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    };
+    let text = format!("There is no template {}; there are: {there}", template.name);
+    said(code::NO_TEMPLATE, text)
 }

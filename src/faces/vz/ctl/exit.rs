@@ -35,7 +35,8 @@ pub fn judged(call: &Call<'_>, failure: Failure) -> Failure {
 fn of(call: &Call<'_>, error: &Error) -> Code {
     match error.class {
         Class::Refused => of_state(call).unwrap_or_else(|| of_verb(call, error)),
-        Class::Failed => of_verb(call, error),
+        Class::Failed => of_broken(call).unwrap_or_else(|| of_verb(call, error)),
+        Class::Usage if call.verb.names[0] == "reinstall" => code::BAD_CONFIG,
         class => of_class(class),
     }
 }
@@ -61,11 +62,21 @@ fn of_state(call: &Call<'_>) -> Option<Code> {
         }
     }
     match call.verb.names[0] {
-        "exec" | "exec2" | "exec3" | "enter" | "runscript" | "suspend" | "pause" if !running => Some(code::NOT_RUNNING),
+        // One that is paused can run nothing either.
+        "exec" | "exec2" | "exec3" | "enter" | "runscript" if !is(State::Running) => Some(code::NOT_RUNNING),
+        "suspend" | "pause" if !running => Some(code::NOT_RUNNING),
         "suspend" | "pause" | "resume" => None,
         "start" | "restart" | "destroy" | "mount" | "umount" | "reinstall" if running => Some(code::RUNNING),
         "start" | "restart" | "destroy" | "reinstall" if mounted => Some(code::MOUNTED),
         _ if is(State::Broken) => Some(code::NO_PRIVATE),
+        _ => None,
+    }
+}
+
+/// What failed on a container that lacks something of its own.
+fn of_broken(call: &Call<'_>) -> Option<Code> {
+    match lookup(call.house, call.ve) {
+        Ok(Meant::Ve(status)) if status.state == State::Broken.to_string() => Some(code::NO_PRIVATE),
         _ => None,
     }
 }
@@ -79,6 +90,7 @@ fn of_verb(call: &Call<'_>, error: &Error) -> Code {
         "umount" => code::UMOUNT,
         "destroy" => code::DESTROY,
         "compact" => code::COMPACT,
+        "reinstall" => code::REINSTALL,
         "create" if error.class == Class::Refused => code::EXISTS,
         _ => code::SYSTEM,
     }
@@ -94,11 +106,12 @@ pub fn of_change(error: &Error, made: &Translation) -> Code {
         [Group::Io] => Some(code::IO),
         [Group::Network] => Some(code::VETH),
         [Group::Security] => Some(code::DEVICE),
+        [] if made.settings.is_empty() && !made.passwords.is_empty() => Some(code::PASSWORD),
         _ => None,
     };
     match (error.class, about) {
         (Class::Busy | Class::Interrupted, _) => of_class(error.class),
-        (Class::NotFound, _) => code::APPLY_CONFIG,
+        (Class::NotFound, None) => code::BAD_CONFIG,
         (_, Some(code)) => code,
         (Class::Usage, None) => code::BAD_CONFIG,
         (class, None) => of_class(class),

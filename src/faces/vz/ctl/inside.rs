@@ -9,7 +9,7 @@ use hostel_model::openvz::code;
 use hostel_model::request::{Action, Exec, StartOptions};
 use hostel_model::state::State;
 
-use super::life::{is, unmount_first};
+use super::life::{is, refuse_out_of_service, runs, unmount_first};
 use super::{Call, Done, Failure, by_id, said};
 use crate::cli::interactive;
 
@@ -74,7 +74,7 @@ fn inside(call: &Call<'_>, argv: Vec<String>) -> Done {
 /// The container, if it runs.
 fn running(call: &Call<'_>) -> Result<VeStatus, Failure> {
     let ve = call.ve()?;
-    match is(&ve, State::Running) || is(&ve, State::Paused) {
+    match runs(&ve) {
         true => Ok(ve),
         false => said(code::NOT_RUNNING, format!("Container {} is not running", ve.id)),
     }
@@ -149,10 +149,11 @@ pub fn refuse_suspended(ve: &VeStatus) -> Result<(), Failure> {
 /// Does something inside; a container that is stopped is started for it and stopped again, whatever came of it.
 pub fn while_running(call: &Call<'_>, act: impl FnOnce(&VeStatus) -> Done) -> Done {
     let ve = call.ve()?;
-    if is(&ve, State::Running) || is(&ve, State::Paused) {
+    if runs(&ve) {
         return act(&ve);
     }
     refuse_suspended(&ve)?;
+    refuse_out_of_service(call, &ve, true)?;
     unmount_first(call, &ve)?;
     let start = StartOptions {
         wait: true,

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use hostel_engine::Class;
 use hostel_engine::facade::{Outcome, VeStatus};
+use hostel_engine::{Class, Detail};
 use hostel_model::openvz::code;
 use hostel_model::request::{Action, StartOptions};
 use hostel_model::state::State;
@@ -28,7 +28,8 @@ pub fn is(ve: &VeStatus, state: State) -> bool {
     ve.state == state.to_string()
 }
 
-fn runs(ve: &VeStatus) -> bool {
+/// Is its init alive?
+pub fn runs(ve: &VeStatus) -> bool {
     is(ve, State::Running) || is(ve, State::Paused)
 }
 
@@ -38,6 +39,7 @@ pub fn start(call: &Call<'_>) -> Done {
     if runs(&ve) {
         return said(code::RUNNING, format!("Container {} is running already", ve.id));
     }
+    refuse_out_of_service(call, &ve, call.has("force"))?;
     unmount_first(call, &ve)?;
     let options = StartOptions {
         disabled_too: call.has("force"),
@@ -46,6 +48,20 @@ pub fn start(call: &Call<'_>) -> Done {
     };
     let done = call.start(&ve, &Action::Start(options))?;
     call.done(&ve, &done.done)
+}
+
+/// What is disabled, or whose tenant is suspended, isn't started; asked before anything is done for a start.
+pub fn refuse_out_of_service(call: &Call<'_>, ve: &VeStatus, disabled_too: bool) -> Result<(), Failure> {
+    let disabled = || call.house.effective(&by_id(ve)).is_ok_and(|e| e.disabled);
+    if !disabled_too && disabled() {
+        let text = "is disabled; enable it with --disabled no, or start it once with --force";
+        return said(code::DISABLED, format!("Container {} {text}", ve.id));
+    }
+    if call.house.is_suspended(&ve.tenant) {
+        let text = format!("its tenant {} is suspended", ve.tenant);
+        return said(code::DISABLED, format!("Container {}: {text}", ve.id));
+    }
+    Ok(())
 }
 
 /// A root that somebody has mounted is put away before a start.
@@ -62,9 +78,8 @@ impl Call<'_> {
     /// of its own.
     pub fn start(&self, ve: &VeStatus, action: &Action) -> Result<Outcome, Failure> {
         self.house.act(ve.id, action, self.voice).map_err(|e| {
-            let now = self.house.status(&by_id(ve));
-            let boots = e.class == Class::Failed && matches!(&now, Ok(Some(now)) if is(now, State::Running));
-            Failure::Engine(e, boots.then_some(code::WAIT))
+            let code = (e.detail == Some(Detail::BootsOn)).then_some(code::WAIT);
+            Failure::Engine(e, code)
         })
     }
 }
@@ -76,11 +91,23 @@ pub fn stop(call: &Call<'_>) -> Done {
         return call.done(&ve, "is not running");
     }
     // A frozen one can't shut down by itself.
-    if is(&ve, State::Paused) && !call.has("fast") {
+    let thawed = is(&ve, State::Paused) && !call.has("fast");
+    if thawed {
         call.act(&ve, &Action::Unpause)?;
     }
-    let done = call.act(&ve, &ending(call))?;
+    let done = call
+        .act(&ve, &ending(call))
+        .or_else(|e| frozen_again(call, &ve, thawed, e))?;
     call.done(&ve, &done.done)
+}
+
+/// What was thawed for an end that was refused, as somebody else is at work on it, isn't left running.
+fn frozen_again(call: &Call<'_>, ve: &VeStatus, thawed: bool, e: Failure) -> Result<Outcome, Failure> {
+    if thawed && matches!(&e, Failure::Engine(e, _) if e.class == Class::Busy) {
+        // Whoever holds it may be the one who ends it.
+        let _ = call.act(ve, &Action::Pause);
+    }
+    Err(e)
 }
 
 fn ending(call: &Call<'_>) -> Action {
@@ -93,6 +120,7 @@ fn ending(call: &Call<'_>) -> Action {
 /// `restart`
 pub fn restart(call: &Call<'_>) -> Done {
     let ve = call.ve()?;
+    refuse_out_of_service(call, &ve, false)?;
     unmount_first(call, &ve)?;
     if is(&ve, State::Paused) {
         call.act(&ve, &Action::Unpause)?;

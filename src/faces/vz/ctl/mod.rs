@@ -195,7 +195,7 @@ fn run(words: &[String], mut voice: Voice, open: &dyn Fn(bool) -> Result<Box<dyn
     voice.verbose |= line.verbose && !line.quiet;
     let Some(asked) = line.asked else {
         voice.result(&help::text(line.version));
-        return code::OK.number;
+        return told(&voice, code::OK.number);
     };
     let done = open(!asked.verb.rest).and_then(|house| {
         let call = Call {
@@ -212,7 +212,7 @@ fn run(words: &[String], mut voice: Voice, open: &dyn Fn(bool) -> Result<Box<dyn
         (call.verb.run)(&call).map_err(|failure| exit::judged(&call, failure))
     });
     match done {
-        Ok(code) => code,
+        Ok(code) => told(&voice, code),
         Err(Failure::Said(code, text)) => {
             voice.wrong(&text);
             code.number
@@ -222,5 +222,13 @@ fn run(words: &[String], mut voice: Voice, open: &dyn Fn(bool) -> Result<Box<dyn
             voice.error(&hint::in_vzctls_words(error));
             code.number
         }
+    }
+}
+
+/// An answer that could not be written is none.
+fn told(voice: &Voice, code: u8) -> u8 {
+    match voice.all_told() || code != code::OK.number {
+        true => code,
+        false => code::SYSTEM.number,
     }
 }

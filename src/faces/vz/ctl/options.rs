@@ -76,6 +76,8 @@ pub(super) const RESTART: &[Opt] = &[
     START[2],
     START[3],
     START[4],
+    START[5],
+    START[6],
     START[7],
     STOP[0],
     STOP[1],
@@ -205,7 +207,7 @@ pub(super) const REINSTALL: &[Opt] = &[
 
 pub(super) const COMPACT: &[Opt] = &[
     flag("defrag", NoEffect("freed blocks are given back; nothing is moved")),
-    flag("dry", Same),
+    flag("dry", Differs("nothing is counted: a line says that nothing was done")),
     valued("threshold", "N", NoEffect("all freed blocks are given back")),
     valued("delta", "N", NoEffect("a disk is one piece")),
 ];

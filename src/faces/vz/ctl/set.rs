@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hostel_engine::facade::{SetReport, VeStatus};
 use hostel_engine::{Class, Error};
+use hostel_model::definition::CryptHash;
 use hostel_model::openvz::code::{self, Code};
 use hostel_model::openvz::{Password, Surroundings, Translation, translate};
 use hostel_model::request::{Action, Exec, StartOptions, VeRef};
@@ -11,7 +12,7 @@ use hostel_model::state::State;
 
 use super::create::free_name;
 use super::inside::{refuse_suspended, while_running};
-use super::life::is;
+use super::life::{is, runs};
 use super::{Call, Done, Failure, by_id, exit, said};
 use crate::cli::secret;
 use crate::vz::lookup::{Meant, lookup};
@@ -28,6 +29,10 @@ while IFS= read -r line; do
 done <$old >$new && mv $new $old
 "#;
 
+const ROOT: &str = "root";
+/// Where a password waits for a start.
+const KEPT_PASSWORD: &str = "guest.password_hash";
+
 /// The host's processors.
 pub fn processors() -> u32 {
     std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX))
@@ -43,11 +48,9 @@ pub fn set(call: &Call<'_>) -> Done {
     if call.parameters.is_empty() && !call.has("reset_ub") {
         return said(code::VALUE, "vzctl set: say what to set");
     }
-    let Changed { made, saved, report } = change(call, &ve)?;
-    if !made.passwords.is_empty() {
-        passwords(call, &made)?;
-    }
-    tell(call, &ve, &report, saved);
+    let changed = change(call, &ve)?;
+    tell(call, &ve, &changed.report, changed.saved);
+    passwords(call, &changed.made, changed.kept)?;
     // Also for what an earlier command has left waiting.
     if mode == Some("restart") && is(&ve, State::Running) && !call.house.waiting(&by_id(&ve))?.is_empty() {
         let restart = Action::Restart {
@@ -65,13 +68,15 @@ struct Changed {
     made: Translation,
     /// Was there anything to be saved?
     saved: bool,
+    /// Does the definition keep root's password for the next start?
+    kept: bool,
     report: SetReport,
 }
 
 /// Translates the options and changes the definition, as one step: what they come to depends on how the container is.
 fn change(call: &Call<'_>, ve: &VeStatus) -> Result<Changed, Failure> {
     let by_ref = by_id(ve);
-    let (mut made, mut saved, mut refused) = (Translation::default(), false, None);
+    let (mut made, mut saved, mut kept, mut refused) = (Translation::default(), false, false, None);
     let mut make = || {
         let settings = translation(call, &by_ref).and_then(|translated| {
             if translated.passwords.iter().any(|p| p.user != "root") {
@@ -80,6 +85,13 @@ fn change(call: &Call<'_>, ve: &VeStatus) -> Result<Changed, Failure> {
             }
             let mut settings = translated.settings.clone();
             settings.extend(renamed(call, ve, &translated)?);
+            judge_hashes(&translated)?;
+            let password = match runs(ve) {
+                true => None,
+                false => kept_password(&translated)?,
+            };
+            kept = password.is_some();
+            settings.extend(password);
             made = translated;
             Ok(settings)
         });
@@ -100,10 +112,20 @@ fn change(call: &Call<'_>, ve: &VeStatus) -> Result<Changed, Failure> {
     }
     tell_without_effect(call, &made);
     match report {
-        Ok(report) => Ok(Changed { made, saved, report }),
+        Ok(report) => Ok(Changed {
+            made,
+            saved,
+            kept,
+            report,
+        }),
         Err(e) => {
-            let conflict = address_conflict(call, &made).filter(|_| e.class == Class::Refused);
-            let code = conflict.unwrap_or_else(|| exit::of_change(&e, &made));
+            let code = match e.class {
+                Class::NotFound if matches!(lookup(call.house, call.ve), Ok(Meant::Free(_) | Meant::Unknown)) => {
+                    code::NOT_FOUND
+                }
+                Class::Refused => address_conflict(call, &made).unwrap_or_else(|| exit::of_change(&e, &made)),
+                _ => exit::of_change(&e, &made),
+            };
             Err(Failure::Engine(e, Some(code)))
         }
     }
@@ -148,11 +170,17 @@ pub fn tell_without_effect(call: &Call<'_>, made: &Translation) {
 
 /// What was changed, and what waits; what is only remembered is not worth a line.
 fn tell(call: &Call<'_>, ve: &VeStatus, report: &SetReport, saved: bool) {
-    let worth = |change: &&(String, String, String)| !change.0.starts_with("openvz.");
+    // The password has a line of its own.
+    let worth = |change: &&(String, String, String)| !change.0.starts_with("openvz.") && change.0 != KEPT_PASSWORD;
     for (key, old, new) in report.applied.iter().filter(worth) {
         call.line(&format!("{key}: {old} -> {new}"));
     }
-    let waiting: Vec<&str> = report.waiting.iter().map(|(key, ..)| key.as_str()).collect();
+    let waiting: Vec<&str> = report
+        .waiting
+        .iter()
+        .filter(worth)
+        .map(|(key, ..)| key.as_str())
+        .collect();
     let does_it = call.value("setmode") == Some("restart") && !is(ve, State::Suspended);
     if !waiting.is_empty() && !does_it {
         let list = waiting.join(", ");
@@ -190,32 +218,50 @@ pub fn address_conflict(call: &Call<'_>, made: &Translation) -> Option<Code> {
     taken.then_some(code::ADDRESS_USED)
 }
 
-/// Sets passwords. Root's of a container that is stopped is kept, hashed, in the definition until its next start; all
-/// others are set inside, at once.
-pub fn passwords(call: &Call<'_>, made: &Translation) -> Result<(), Failure> {
-    let ve = call.ve()?;
-    let failed = |e| Failure::Engine(e, Some(code::PASSWORD));
-    let hash = |password: &Password| match made.crypted {
+/// A hash that isn't one is refused before anything is changed.
+pub fn judge_hashes(made: &Translation) -> Result<(), Failure> {
+    for password in made.passwords.iter().filter(|_| made.crypted) {
+        if let Err(e) = password.text.parse::<CryptHash>() {
+            return said(code::PASSWORD, format!("--userpasswd {}: {e}", password.user));
+        }
+    }
+    Ok(())
+}
+
+/// The setting that keeps root's password, hashed, until the next start of a container that doesn't run.
+pub fn kept_password(made: &Translation) -> Result<Option<(String, String)>, Failure> {
+    let last = made.passwords.iter().rev().find(|p| p.user == ROOT);
+    let hashed = last.map(|password| hash(made, password)).transpose()?;
+    Ok(hashed.map(|hash| (KEPT_PASSWORD.to_owned(), hash)))
+}
+
+fn hash(made: &Translation, password: &Password) -> Result<String, Failure> {
+    match made.crypted {
         true => Ok(password.text.clone()),
-        false => secret::hash(&password.text).map_err(failed),
-    };
-    let running = is(&ve, State::Running);
-    for password in made.passwords.iter().filter(|p| !running && p.user == "root") {
-        let settings = [("guest.password_hash".to_owned(), hash(password)?)];
-        call.house.set(&by_id(&ve), &settings, call.voice).map_err(failed)?;
+        false => secret::hash(&password.text).map_err(|e| Failure::Engine(e, Some(code::PASSWORD))),
+    }
+}
+
+/// Sets passwords inside, at once. `kept`: but for root's, which was kept with the other settings.
+pub fn passwords(call: &Call<'_>, made: &Translation, kept: bool) -> Result<(), Failure> {
+    if made.passwords.is_empty() {
+        return Ok(());
+    }
+    let ve = call.ve()?;
+    if kept {
         let from = match is(&ve, State::Suspended) {
             true => "when it has been stopped and started; a resume is not enough",
             false => "from its next start on",
         };
         call.line(&format!("Container {}: root has the password {from}", ve.id));
     }
-    let inside: Vec<&Password> = made.passwords.iter().filter(|p| running || p.user != "root").collect();
+    let inside: Vec<&Password> = made.passwords.iter().filter(|p| !kept || p.user != ROOT).collect();
     if inside.is_empty() {
         return Ok(());
     }
     while_running(call, |ve| {
         for password in &inside {
-            change_inside(call, ve, &password.user, hash(password)?)?;
+            change_inside(call, ve, &password.user, hash(made, password)?)?;
         }
         Ok(code::OK.number)
     })?;
@@ -229,10 +275,11 @@ fn change_inside(call: &Call<'_>, ve: &VeStatus, user: &str, hash: String) -> Re
         cwd: Some("/".to_owned()),
         ..Exec::default()
     };
-    let end = call
-        .house
-        .exec(&by_id(ve), &exec)
-        .map_err(|e| Failure::Engine(e, Some(code::PASSWORD)))?;
+    let end = call.house.exec(&by_id(ve), &exec).map_err(|e| {
+        // Who is told that somebody else is at work tries again.
+        let code = !matches!(e.class, Class::Busy | Class::Interrupted);
+        Failure::Engine(e, code.then_some(code::PASSWORD))
+    })?;
     match end.code {
         0 => {
             call.line(&format!("Container {}: {user} has the password", ve.id));

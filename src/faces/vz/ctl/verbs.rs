@@ -77,7 +77,7 @@ pub const VERBS: &[Verb] = &[
         &["destroy", "delete"],
         "",
         "remove a container and all that is on its disk",
-        Differs("nothing is left of it: no .destroyed files"),
+        Differs("its own action scripts become .destroyed, so that the next of its number runs none of them; nothing else is left"),
         &[],
         life::destroy,
     ),
@@ -216,7 +216,10 @@ pub const VERBS: &[Verb] = &[
         &["reinstall"],
         "",
         "make a stopped container anew from a template",
-        Differs("needs --skipbackup, as nothing of the old root is kept"),
+        Differs(
+            "needs --skipbackup, as nothing of the old root is kept; its addresses, limits and action scripts stay; a suspended \
+             one is refused",
+        ),
         REINSTALL,
         create::reinstall,
     ),

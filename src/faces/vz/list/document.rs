@@ -11,8 +11,8 @@ pub fn sections() -> String {
     let known = table(
         "## vzlist\n\nFields of both generations. In a column, what isn't known is `-` and no limit 9223372036854775807 (0 \
          where the dialect says so: cpulimit, iolimit, iopslimit); in JSON both are `null`, and numbers are numbers. A field \
-         of several figures is an object there. `-j` without `-o` has every field but cpu_percent, which takes a moment. Numbers are never cut; blanks at the end \
-         of a line are left out. A VE that is broken counts as stopped, and says why in `problem`.",
+         of several figures is an object there. `-j` without `-o` has every field but cpu_percent, which takes a moment. Numbers are never cut, and lists only between \
+         their words; blanks at the end of a line are left out. A VE that is broken counts as stopped, and says why in `problem`.",
         &["field", "heading", "here"],
         known.into_iter().map(|field| {
             let fate = match field.note {
@@ -51,7 +51,7 @@ fn names(field: &Field) -> String {
     names.chain(parts).collect::<Vec<_>>().join(" ")
 }
 
-const OPTIONS: [(&str, Fate); 14] = [
+const OPTIONS: [(&str, Fate); 16] = [
     ("-a, --all", Fate::Same),
     (
         "-S, --stopped",
@@ -78,4 +78,24 @@ const OPTIONS: [(&str, Fate); 14] = [
         Fate::Differs("a third column says what is to be known of a field"),
     ),
     ("-i, --ifname", Fate::Same),
+    ("--help", Fate::Same),
+    (
+        "--version",
+        Fate::Differs("the version of this tool, which is Hostel's"),
+    ),
 ];
+
+/// A list of its own, as it says more: but none is missing, and none is there too much.
+#[test]
+fn every_option_has_a_row() {
+    let mut typed: Vec<String> = Vec::new();
+    for option in super::OPTIONS {
+        let short = option.short.map(|letter| format!("-{letter}"));
+        let long = Some(format!("--{}", option.long)).filter(|_| option.long.len() > 1);
+        typed.push(short.into_iter().chain(long).collect::<Vec<_>>().join(", "));
+    }
+    let mut told: Vec<&str> = OPTIONS.iter().map(|(option, _)| *option).collect();
+    typed.sort();
+    told.sort_unstable();
+    assert_eq!(typed, told);
+}

@@ -64,8 +64,10 @@ pub enum How {
     Counter,
     /// Usage and limits of the disk.
     Disk(fn(&VeLook) -> [Value; 3]),
-    /// It is this parameter of CTID.conf.
+    /// It is this parameter of CTID.conf, a number.
     Parameter(&'static str),
+    /// It is this one, in words, also where they look like a number.
+    Words(&'static str),
     /// It can't be.
     Never,
 }
@@ -161,6 +163,17 @@ impl Field {
         }
     }
 
+    /// One that is words.
+    pub const fn words(self) -> Self {
+        match self.how {
+            How::Parameter(key) => Self {
+                how: How::Words(key),
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// One that can't be known, and why.
     pub const fn never(names: &'static [&'static str], header: &'static str, width: i8, why: &'static str) -> Self {
         Self {
@@ -200,7 +213,7 @@ impl Field {
         match self.how {
             How::Counter => &COUNTER,
             How::Disk(_) => &DISK,
-            How::Seen(_) | How::Parameter(_) | How::Never => &[],
+            How::Seen(_) | How::Parameter(_) | How::Words(_) | How::Never => &[],
         }
     }
 
@@ -209,6 +222,7 @@ impl Field {
             How::Seen(seen) => vec![seen(ve)],
             How::Never => vec![Value::Unknown],
             How::Parameter(key) => vec![parameter(ve, key)],
+            How::Words(key) => vec![Value::text(told(ve, key))],
             How::Disk(seen) => seen(ve).into(),
             How::Counter => {
                 let row = ve.beancounters().and_then(|rows| {
@@ -229,15 +243,19 @@ impl Field {
     }
 }
 
-/// A value of CTID.conf: a number where it is one.
+/// A value of CTID.conf.
+fn told(ve: &VeLook, key: &str) -> Option<String> {
+    let all = parameters(ve.definition.as_ref()?, &Facts::default());
+    all.into_iter().find(|(name, _)| name == key).map(|(_, value)| value)
+}
+
+/// The same, a number where it is one.
 pub fn parameter(ve: &VeLook, key: &str) -> Value {
-    let Some(definition) = &ve.definition else {
-        return Value::Unknown;
-    };
-    let all = parameters(definition, &Facts::default());
-    let value = all.into_iter().find(|(name, _)| name == key).map(|(_, value)| value);
-    match value.as_deref().map(str::parse::<u64>) {
-        Some(Ok(n)) => Value::Number(n),
+    let value = told(ve, key);
+    let number = value.as_deref().unwrap_or_default();
+    match (number.parse::<u64>(), number.parse::<f64>()) {
+        (Ok(n), _) => Value::Number(n),
+        (_, Ok(x)) if x.is_finite() => Value::Real(x),
         _ => Value::text(value),
     }
 }

@@ -258,10 +258,7 @@ impl Query {
         if !self.all || self.stopped {
             aspects = aspects | Aspects::STATE;
         }
-        if self.name.is_some() {
-            aspects = aspects | Aspects::RECORD;
-        }
-        if self.hostname.is_some() || self.description.is_some() {
+        if self.name.is_some() || self.hostname.is_some() || self.description.is_some() {
             aspects = aspects | Aspects::DEFINITION;
         }
         aspects
@@ -301,7 +298,7 @@ impl Query {
         };
         let definition = ve.definition.as_ref();
         by_state
-            && fits(&self.name, ve.record.as_ref().map(|r| &*r.name))
+            && fits(&self.name, read::name(ve).as_deref())
             && fits(&self.hostname, definition.map(|d| d.hostname.as_str()))
             && fits(&self.description, definition.and_then(|d| d.description.as_deref()))
     }

@@ -116,10 +116,6 @@ pub fn ioprio(ve: &VeLook) -> Value {
     })
 }
 
-pub fn least(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    a.into_iter().chain(b).min()
-}
-
 /// What its `df` calls used and available; of one that is stopped, its size.
 pub fn disk_limit(ve: &VeLook) -> Option<u64> {
     let filled = ve.disk.used.zip(ve.disk.free);

@@ -4,34 +4,31 @@ use hostel_engine::facade::VeLook;
 use serde_json::{Map, Value as Json};
 
 use super::field::{Column, Note};
+use super::value::Value;
 use super::{FIELDS, Query};
 
-/// Columns of the widths that clients know, a blank between two. A value that is too long is cut, but for that of the last
-/// column.
+/// Columns of the widths that clients know, a blank between two. What is too long is cut, but for that of the last column.
 pub fn columns(ves: &[VeLook], query: &Query) -> String {
     let mut out = String::new();
     let (columns, whole) = (&query.columns, query.whole);
     if !query.headless && !ves.is_empty() {
-        out.push_str(&line(columns, |column| (column.header(), whole)));
+        let header = |column: &Column| Value::Text(column.header());
+        out.push_str(&line(columns, whole, header));
     }
     for ve in ves {
-        out.push_str(&line(columns, |column| {
-            let value = column.value(ve);
-            (value.shown(), whole || !value.can_be_cut())
-        }));
+        out.push_str(&line(columns, whole, |column| column.value(ve)));
     }
     out
 }
 
-/// `cell`: its text, and whether that must not be cut.
-fn line(columns: &[Column], cell: impl Fn(&Column) -> (String, bool)) -> String {
+fn line(columns: &[Column], whole: bool, cell: impl Fn(&Column) -> Value) -> String {
     let mut line = String::new();
     for (n, column) in columns.iter().enumerate() {
-        let ((text, whole), width) = (cell(column), usize::from(column.field.width.unsigned_abs()));
+        let (value, width) = (cell(column), usize::from(column.field.width.unsigned_abs()));
         let last = n + 1 == columns.len();
         let text = match whole || last {
-            true => text,
-            false => text.chars().take(width).collect(),
+            true => value.shown(),
+            false => value.fitted(width),
         };
         match column.field.width < 0 {
             true => line.push_str(&format!("{text:<width$}")),

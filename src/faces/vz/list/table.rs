@@ -1,12 +1,13 @@
 //! The one table of vzlist's fields: what can be asked for, listed, sorted by, and what docs/OPENVZ.md says of it.
 
 use hostel_engine::facade::Aspects;
+use hostel_model::openvz::lesser;
 use hostel_model::units::Bytes;
 
 use super::field::Field;
 use super::read::{
-    about, addresses, capability, cpu_percent, disk_limit, features, gateways, given, inodes, ioprio, layout, least,
-    name, nameserver, onboot, paper, ports, pressure, smart_name, space, status, template,
+    about, addresses, capability, cpu_percent, disk_limit, features, gateways, given, inodes, ioprio, layout, name,
+    nameserver, onboot, paper, ports, pressure, smart_name, space, status, template,
 };
 use super::value::Value;
 
@@ -50,7 +51,9 @@ pub const FIELDS: &[Field] = &[
         Value::Text(v.places.1.display().to_string())
     })
     .differs("where `vzctl mount` shows a stopped VE's files; nothing is there while it runs"),
-    Field::parameter(&["mount_opts"], "MOUNT_OPTS", -16, "MOUNT_OPTS").differs(REMEMBERED),
+    Field::parameter(&["mount_opts"], "MOUNT_OPTS", -16, "MOUNT_OPTS")
+        .words()
+        .differs(REMEMBERED),
     Field::seen(&["layout"], "LAYOUT", -6, RECORD, layout)
         .differs("ploop stands for the disk driver image, simfs for project and btrfs"),
     Field::seen(&["status"], "STATUS", -9, STATE, status),
@@ -62,7 +65,7 @@ pub const FIELDS: &[Field] = &[
         &["laverage"],
         "LAVERAGE",
         14,
-        "Linux keeps no load average by control group; see `psi_cpu`",
+        "Linux keeps no load average by control group, and to sample one takes a program that always runs; see `psi_cpu`",
     ),
     Field::seen(&["onboot"], "ONBOOT", 6, PAPER, onboot),
     Field::seen(&["bootorder"], "BOOTORDER", 10, PAPER, |v| {
@@ -129,10 +132,12 @@ pub const FIELDS: &[Field] = &[
             )
         })
     }),
-    Field::parameter(&["nodemask"], "NODEMASK", -10, "NODEMASK").differs(REMEMBERED),
+    Field::parameter(&["nodemask"], "NODEMASK", -10, "NODEMASK")
+        .words()
+        .differs(REMEMBERED),
     Field::seen(&["iolimit"], "IOLIMIT", 10, PAPER, |v| {
         about(v, |e| {
-            Value::limit_or_zero(least(
+            Value::limit_or_zero(lesser(
                 e.limits.io.read_bytes.map(Bytes::get),
                 e.limits.io.write_bytes.map(Bytes::get),
             ))
@@ -141,7 +146,7 @@ pub const FIELDS: &[Field] = &[
     .differs("bytes per second: the lesser of io.read and io.write, each of which is held by itself"),
     Field::seen(&["iopslimit"], "IOPS", 10, PAPER, |v| {
         about(v, |e| {
-            Value::limit_or_zero(least(e.limits.io.read_ops, e.limits.io.write_ops))
+            Value::limit_or_zero(lesser(e.limits.io.read_ops, e.limits.io.write_ops))
         })
     })
     .differs("the lesser of io.read_ops and io.write_ops, each of which is held by itself"),
@@ -177,14 +182,21 @@ pub const FIELDS: &[Field] = &[
         about(v, |e| Value::Switch(e.disabled))
     }),
     Field::seen(&["ioprio"], "IOP", 3, PAPER, ioprio).differs("of an io.weight that no priority stands for, unknown"),
-    Field::parameter(&["netfilter"], "NETFILTER", -9, "NETFILTER").differs(REMEMBERED),
+    Field::parameter(&["netfilter"], "NETFILTER", -9, "NETFILTER")
+        .words()
+        .differs(REMEMBERED),
     Field::parameter(&["vm_overcommit"], "VM_OVC", 6, "VM_OVERCOMMIT").differs(REMEMBERED),
     Field::seen(&["capability"], "CAPABILITY", -15, PAPER, capability).differs(REMEMBERED),
     Field::parameter(&["devnodes"], "DEVNODES", -15, "DEVNODES")
+        .words()
         .differs("net/tun and fuse, as features.tun and features.fuse are on; others as they were given"),
-    Field::parameter(&["ha_enable"], "HA_ENABLE", -9, "HA_ENABLE").differs(REMEMBERED),
+    Field::parameter(&["ha_enable"], "HA_ENABLE", -9, "HA_ENABLE")
+        .words()
+        .differs(REMEMBERED),
     Field::parameter(&["ha_prio"], "HA_PRIO", 7, "HA_PRIO").differs(REMEMBERED),
-    Field::parameter(&["uuid"], "UUID", -36, "UUID").differs("as it was given; VEs have none of their own"),
+    Field::parameter(&["uuid"], "UUID", -36, "UUID")
+        .words()
+        .differs("as it was given; VEs have none of their own"),
     Field::never(
         &["tm"],
         "TM",

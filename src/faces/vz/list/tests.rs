@@ -189,6 +189,25 @@ fn chosen_by_state_and_pattern() {
     assert_eq!(ids("-a -h *.example"), "101");
     assert_eq!(ids("-a --name_filter *1"), "101 102");
     assert_eq!(ids("-a -d shop*"), "101");
+    // By the name that is shown, and no other.
+    let named = || {
+        let mut ves = house();
+        ves.push(ve(103, "db3", State::Stopped, "[openvz]\nNAME = \"Web_1\"\n"));
+        ves.push(ve(104, "ct104", State::Stopped, ""));
+        ves
+    };
+    let by_name = |pattern: &str| {
+        let query = query(&format!("-a -1 -N {pattern}"));
+        assert!(query.aspects().has(Aspects::DEFINITION));
+        query
+            .text(&query.pick(named(), false))
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(by_name("Web*"), "103");
+    assert_eq!(by_name("db*"), "102");
+    assert_eq!(by_name("ct*"), "");
     assert_eq!(ids("-h nobody"), "");
     let named = query("-1 102");
     assert_eq!(
@@ -211,6 +230,36 @@ fn nothing_is_looked_at_that_was_not_asked_for() {
             .aspects()
             .has(Aspects::DISK | Aspects::DEFINITION)
     );
+}
+
+/// An address with a part missing would be another, and so would a number.
+#[test]
+fn a_column_is_cut_between_addresses() {
+    let mut ves = house();
+    let several = ["2001:db8:1:2:3:4:5:6", "10.0.0.1", "10.0.0.2", "2001:db8::1"];
+    for (at, of) in [(0, 0..2), (1, 1..3), (2, 1..4)] {
+        let record = ves[at].record.as_mut().unwrap();
+        record.interfaces[0].addresses = several[of].iter().map(|a| a.parse().unwrap()).collect();
+    }
+    let query = query("-a -H -o ip,ctid");
+    assert_eq!(
+        query.text(&ves),
+        "2001:db8:1:2:3:4:5:6        101\n10.0.0.1               102\n10.0.0.1               109\n"
+    );
+}
+
+/// What is text in one VE is text in all, whatever it looks like.
+#[test]
+fn words_are_words_in_json() {
+    let more =
+        "[openvz]\nNODEMASK = \"0\"\nMOUNT_OPTS = \"7\"\nUUID = \"12\"\nVM_OVERCOMMIT = \"1.5\"\nHA_PRIO = \"3\"\n";
+    let query = query("-a -j -o nodemask,mount_opts,uuid,vm_overcommit,ha_prio");
+    let text = query.text(&[ve(101, "web1", State::Stopped, more)]);
+    let rows: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let expected = serde_json::json!({
+        "nodemask": "0", "mount_opts": "7", "uuid": "12", "vm_overcommit": 1.5, "ha_prio": 3,
+    });
+    assert_eq!(rows[0], expected);
 }
 
 #[test]

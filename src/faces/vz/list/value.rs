@@ -49,9 +49,20 @@ impl Value {
         n.map_or(Self::Free, |n| Self::Number(n.into()))
     }
 
-    /// May it be cut to the width of its column? A number with digits missing would be another.
-    pub const fn can_be_cut(&self) -> bool {
-        matches!(self, Self::Text(_) | Self::List(_) | Self::Switches(_))
+    /// As it stands in a column of this width. A number with digits missing would be another, and so would an address: of a
+    /// list there are as many as there is room for, and always the first.
+    pub fn fitted(&self, width: usize) -> String {
+        let text = self.shown();
+        match self {
+            Self::Text(_) | Self::Switches(_) => text.chars().take(width).collect(),
+            Self::List(_) => {
+                let mut ends = text.match_indices(' ').map(|(at, _)| at).chain([text.len()]);
+                let fits = ends.clone().rfind(|end| *end <= width);
+                let end = fits.or_else(|| ends.next()).unwrap_or(text.len());
+                text[..end].to_owned()
+            }
+            _ => text,
+        }
     }
 
     /// Words that there may not be.

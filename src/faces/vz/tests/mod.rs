@@ -7,10 +7,10 @@ use std::path::Path;
 use std::rc::Rc;
 
 use hostel_engine::facade::{CommandEnd, Outcome, Progress, SetReport, VeHandle, VeStatus};
-use hostel_engine::{Class, Error};
+use hostel_engine::{Class, Detail, Error};
 use hostel_model::definition::{HostConfig, Network, Plan, Tenant, VeDefinition};
 use hostel_model::edit::{diff, edit};
-use hostel_model::id::{NetworkName, VeId};
+use hostel_model::id::{NetworkName, PlanName, TemplateRef, VeId};
 use hostel_model::openvz::Held;
 use hostel_model::request::{Action, Create, Exec, VeRef};
 use hostel_model::resolve::{Catalog, Effective};
@@ -38,7 +38,9 @@ pub struct Fake {
     /// How the next command inside ends.
     pub ends_with: RefCell<u8>,
     /// What stands in the way of the next request that changes something.
-    pub refuses: RefCell<Option<Class>>,
+    pub refuses: RefCell<Option<(Class, Option<Detail>)>>,
+    /// Its hostel.toml names no template.
+    pub no_default_template: RefCell<bool>,
     /// Why it can't hold weights of disk bandwidth.
     pub no_io_weight: RefCell<Option<String>>,
 }
@@ -99,7 +101,8 @@ impl Fake {
 
     fn allowed(&self) -> Result<()> {
         match self.refuses.borrow_mut().take() {
-            Some(class) => Err(Error::new(class, "it was refused")),
+            Some((class, None)) => Err(Error::new(class, "it was refused")),
+            Some((class, Some(detail))) => Err(Error::new(class, "it was refused").detail(detail)),
             None => Ok(()),
         }
     }
@@ -107,6 +110,36 @@ impl Fake {
     /// Puts a VE into a state.
     pub fn put(&self, id: u32, state: State) {
         self.ves.borrow_mut().get_mut(&id.try_into().unwrap()).unwrap().state = state;
+    }
+
+    fn change(&self, ve: &VeRef, settings: &[(String, String)]) -> Result<SetReport> {
+        self.note(format!("set {ve}{}", shown(settings)));
+        self.allowed()?;
+        let id = self.found(ve)?;
+        let old = self.definition_of(id);
+        let text = self.ves.borrow()[&id].text.clone();
+        let file = format!("ve/{}.toml", old.name);
+        let text = edit(&file, &text, settings).map_err(|e| Error::new(Class::Usage, "mistakes").because(e))?;
+        let new = VeDefinition::parse(&file, &text).unwrap();
+        let new = catalog()
+            .resolve(&new)
+            .map_err(|e| Error::new(Class::NotFound, "no such plan").because(e))?;
+        let before = catalog().resolve(&old).unwrap();
+        let running = [State::Running, State::Suspended].contains(&self.ves.borrow()[&id].state);
+        let mut report = SetReport::default();
+        for change in diff(&before, &new) {
+            let line = (change.key, change.old, change.new);
+            match change.when {
+                hostel_model::definition::When::Live => report.applied.push(line),
+                _ if running && !line.0.starts_with("network") => report.waiting.push(line),
+                _ => report.applied.push(line),
+            }
+        }
+        let mut ves = self.ves.borrow_mut();
+        let ve = ves.get_mut(&id).unwrap();
+        ve.text = text;
+        ve.waiting.extend(report.waiting.iter().map(|(key, ..)| key.clone()));
+        Ok(report)
     }
 
     fn row(&self, id: VeId) -> VeStatus {
@@ -172,7 +205,8 @@ impl House for Shared {
         Ok(catalog().resolve(&self.definition_of(self.found(ve)?)).unwrap())
     }
     fn interfaces(&self, ve: &VeRef) -> Result<Vec<Held>> {
-        let held = |i: hostel_model::definition::InterfaceKeys| Held {
+        let held = |(n, i): (usize, hostel_model::definition::InterfaceKeys)| Held {
+            name: format!("eth{n}"),
             network: i.network,
             addresses: match i.addresses {
                 Some(hostel_model::definition::Addresses::Fixed(list)) => list,
@@ -183,14 +217,26 @@ impl House for Shared {
             .definition_of(self.found(ve)?)
             .interfaces
             .into_iter()
+            .enumerate()
             .map(held)
             .collect())
     }
     fn waiting(&self, ve: &VeRef) -> Result<BTreeSet<String>> {
         Ok(self.ves.borrow()[&self.found(ve)?].waiting.clone())
     }
-    fn definition(&self, ve: &VeRef) -> Result<String> {
-        Ok(self.ves.borrow()[&self.found(ve)?].text.clone())
+    fn reinstall(&self, ve: &VeRef, template: Option<&TemplateRef>, _: &dyn Progress) -> Result<()> {
+        let from = template.map(|t| format!(" from {t}")).unwrap_or_default();
+        self.note(format!("reinstall {ve}{from}"));
+        self.allowed()?;
+        let id = self.found(ve)?;
+        match self.ves.borrow()[&id].state {
+            State::Stopped => {}
+            state => return Err(Error::new(Class::Refused, format!("it is {state}"))),
+        }
+        match template.and_then(|t| t.version.as_ref()) {
+            Some(version) => Err(Error::new(Class::NotFound, format!("there is no version {version}"))),
+            None => Ok(()),
+        }
     }
     fn networks(&self) -> Vec<Network> {
         networks()
@@ -204,9 +250,15 @@ impl House for Shared {
     fn templates(&self) -> Result<Vec<String>> {
         Ok(vec!["tiny".to_owned()])
     }
+    fn has_plan(&self, name: &PlanName) -> bool {
+        catalog().plans.iter().any(|plan| plan.name == *name)
+    }
+    fn has_default_template(&self) -> bool {
+        !*self.no_default_template.borrow()
+    }
     fn create(&self, create: &Create, _: &dyn Progress) -> Result<VeHandle> {
         let name = create.name.clone().unwrap();
-        self.note(format!("create {name}{}", pairs(&create.settings)));
+        self.note(format!("create {name}{}", shown(&create.settings)));
         self.allowed()?;
         let mut text = match &create.file {
             Some(file) => std::fs::read_to_string(file).unwrap(),
@@ -230,6 +282,9 @@ impl House for Shared {
         let definition = VeDefinition::parse(&file, &text).unwrap();
         let resolved = catalog().resolve(&definition);
         resolved.map_err(|e| Error::new(Class::NotFound, "it names what isn't there").because(e))?;
+        if self.list()?.iter().any(|ve| ve.name == name) {
+            return Err(Error::new(Class::Refused, format!("there is a VE {name} already")));
+        }
         let taken = self.list()?.into_iter().flat_map(|ve| ve.addresses).collect::<Vec<_>>();
         let mine = catalog()
             .resolve(&definition)
@@ -250,40 +305,11 @@ impl House for Shared {
         );
         Ok(VeHandle { id, name })
     }
-    fn set(&self, ve: &VeRef, settings: &[(String, String)], _: &dyn Progress) -> Result<SetReport> {
-        self.note(format!("set {ve}{}", shown(settings)));
-        self.allowed()?;
-        let id = self.found(ve)?;
-        let old = self.definition_of(id);
-        let text = self.definition(ve)?;
-        let file = format!("ve/{}.toml", old.name);
-        let text = edit(&file, &text, settings).map_err(|e| Error::new(Class::Usage, "mistakes").because(e))?;
-        let new = VeDefinition::parse(&file, &text).unwrap();
-        let new = catalog()
-            .resolve(&new)
-            .map_err(|e| Error::new(Class::NotFound, "no such plan").because(e))?;
-        let before = catalog().resolve(&old).unwrap();
-        let running = [State::Running, State::Suspended].contains(&self.ves.borrow()[&id].state);
-        let mut report = SetReport::default();
-        for change in diff(&before, &new) {
-            let line = (change.key, change.old, change.new);
-            match change.when {
-                hostel_model::definition::When::Live => report.applied.push(line),
-                _ if running && !line.0.starts_with("network") => report.waiting.push(line),
-                _ => report.applied.push(line),
-            }
-        }
-        let mut ves = self.ves.borrow_mut();
-        let ve = ves.get_mut(&id).unwrap();
-        ve.text = text;
-        ve.waiting.extend(report.waiting.iter().map(|(key, ..)| key.clone()));
-        Ok(report)
-    }
-    fn set_made(&self, ve: &VeRef, make: Make<'_>, progress: &dyn Progress) -> Result<SetReport> {
+    fn set_made(&self, ve: &VeRef, make: Make<'_>, _: &dyn Progress) -> Result<SetReport> {
         let settings = make()?;
         match settings.is_empty() {
             true => Ok(SetReport::default()),
-            false => self.set(ve, &settings, progress),
+            false => self.change(ve, &settings),
         }
     }
     fn act(&self, id: VeId, action: &Action, _: &dyn Progress) -> Result<Outcome> {

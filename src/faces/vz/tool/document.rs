@@ -4,12 +4,12 @@ use super::super::document::table;
 use super::super::fate::Fate;
 
 /// A row for each, and what it takes.
-const TOOLS: [(&str, Fate); 20] = [
+const TOOLS: [(&str, Fate); 24] = [
     ("vzubc", Fate::Same),
     ("vzubc -w -q -v -qh -qm -f", Fate::Same),
     (
         "vzubc -r -i -c",
-        Fate::Differs("the last time is kept in /run/vzubc, or in the directory of -d"),
+        Fate::Differs("the last time is kept in /run/vzubc, or in the directory of -d, for -r and -i each"),
     ),
     (
         "/proc/user_beancounters on the host",
@@ -78,8 +78,27 @@ const TOOLS: [(&str, Fate); 20] = [
         Fate::Refused("give vzctl set --diskspace"),
     ),
     (
-        "vzmigrate, vzpkg, vztmpl-dl, prlctl, vztactl, vzcfgscale, vzcfgconvert",
+        "vzmigrate, vzmlocal",
+        Fate::Refused(
+            "there are none. Stop the VE and mount it, copy what is below its root and its CTID.conf to the other host, and there: \
+             `hostel import openvz CTID.conf --private DIR`",
+        ),
+    ),
+    (
+        "vzpkg, vztmpl-dl",
         Fate::Refused("there are none; templates are made by `hostel template`"),
+    ),
+    (
+        "prlctl, prlsrvctl, vztactl, vzcfgscale, vzcfgconvert",
+        Fate::Refused("there are none; `hostel` does what they did, and `hostel import openvz` reads old files"),
+    ),
+    (
+        "vzcptcheck, vznnc, vzfsync, arpsend, ndsend, vzifup-post",
+        Fate::Refused("there are none: they were parts of migration and network setup, which Hostel does itself"),
+    ),
+    (
+        "vzeventd, vcmmd",
+        Fate::Refused("there are none: a VE's monitor hears of its reboot, and the kernel shares memory by the limits"),
     ),
 ];
 

@@ -33,6 +33,16 @@ fn processors_promised_and_there() {
     let (text, over) = vzcpucheck::report(&house(), Some(4800.5), true);
     golden("tests/golden/vz/vzcpucheck.txt", &text);
     assert!(!over);
+    // As they were given, which a weight rounds.
+    let mut given = house();
+    given.truncate(1);
+    given[0].definition.as_mut().unwrap().limits.cpu.weight = Some(123);
+    given[0].definition.as_mut().unwrap().openvz = [("CPUUNITS", "1234")].into();
+    let (text, _) = vzcpucheck::report(&given, None, true);
+    assert!(
+        text.contains("1234\n") && text.contains("utilization: 2234\n"),
+        "{text}"
+    );
     assert!(vzcpucheck::report(&house(), Some(10.0), false).1);
     assert!(
         vzcpucheck::report(&[], None, false)

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use hostel_engine::facade::{Aspects, VeLook};
+use hostel_model::openvz::cpu_units;
 
 use super::super::options::{Opt, flag};
 use super::super::word::{Stop, Tool, print};
@@ -48,10 +49,7 @@ fn run(words: &[String]) -> Result<u8, Stop> {
 /// The text, and whether more is promised than there is.
 pub fn report(ves: &[VeLook], bogomips: Option<f64>, each: bool) -> (String, bool) {
     let running = ves.iter().filter(|ve| ve.pid.is_some());
-    let units = |ve: &VeLook| {
-        let weight = ve.definition.as_ref().and_then(|d| d.limits.cpu.weight);
-        u64::from(weight.unwrap_or(100)) * 10
-    };
+    let units = |ve: &VeLook| ve.definition.as_ref().map_or(HOST, cpu_units);
     let rows: Vec<(u32, u64)> = running.map(|ve| (ve.id.get(), units(ve))).collect();
     let sum = HOST + rows.iter().map(|(_, units)| units).sum::<u64>();
     let mut out = String::new();

@@ -63,30 +63,56 @@ fn run(words: &[String]) -> Result<u8, Stop> {
     }
     let ask = parse(words).map_err(|line| Stop::Said(format!("{line}\n{USAGE}"), 1))?;
     if ask.forget {
-        let gone = std::fs::remove_file(ask.dir.join("last"));
-        gone.or_else(|e| {
-            if e.kind() == std::io::ErrorKind::NotFound {
-                Ok(())
-            } else {
-                Err(e)
-            }
-        })
-        .map_err(|e| Stop::Said(format!("cannot forget the last time in {}: {e}", ask.dir.display()), 1))?;
+        for since in [Since::Failures, Since::Held] {
+            forget(&ask.dir, since)?;
+        }
     }
     loop {
-        let now = tables(&look(&ask)?);
+        let now = chosen(&ask, tables(&look(&ask)?))?;
         let last = match ask.since {
-            Some(_) => tables(&std::fs::read_to_string(ask.dir.join("last")).unwrap_or_default()),
+            Some(since) => tables(&std::fs::read_to_string(since.file(&ask.dir)).unwrap_or_default()),
             None => Vec::new(),
         };
         print(&show(&ask, &now, &last))?;
-        if ask.since.is_some() {
-            remember(&ask.dir, &now)?;
+        if let Some(since) = ask.since {
+            remember(&ask.dir, since, &now)?;
         }
         match ask.again {
             Some(pause) => std::thread::sleep(pause),
             None => return Ok(0),
         }
+    }
+}
+
+/// Of a file, those that were named; the engine has been asked for no others.
+fn chosen(ask: &Ask, mut tables: Tables) -> Result<Tables, Stop> {
+    let Some(file) = ask.file.as_ref().filter(|_| !ask.ves.is_empty()) else {
+        return Ok(tables);
+    };
+    if let Some(missing) = ask.ves.iter().find(|ve| !tables.iter().any(|(uid, _)| uid == *ve)) {
+        return Err(Stop::Said(format!("Container {missing} is not in {file}"), 1));
+    }
+    tables.retain(|(uid, _)| ask.ves.contains(uid));
+    Ok(tables)
+}
+
+impl Since {
+    /// Where the last time is kept, each with its own option.
+    fn file(self, dir: &Path) -> PathBuf {
+        dir.join(match self {
+            Self::Failures => "last",
+            Self::Held => "last.held",
+        })
+    }
+}
+
+fn forget(dir: &Path, since: Since) -> Result<(), Stop> {
+    match std::fs::remove_file(since.file(dir)) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            let text = format!("cannot forget the last time in {}: {e}", dir.display());
+            Err(Stop::Said(text, 1))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -177,7 +203,7 @@ fn tables(text: &str) -> Tables {
 }
 
 /// For the next time.
-fn remember(dir: &Path, tables: &Tables) -> Result<(), Stop> {
+fn remember(dir: &Path, since: Since, tables: &Tables) -> Result<(), Stop> {
     let mut text = String::new();
     for (uid, rows) in tables {
         for (n, row) in rows.iter().enumerate() {
@@ -186,7 +212,7 @@ fn remember(dir: &Path, tables: &Tables) -> Result<(), Stop> {
             text.push_str(&format!("{uid}{} {numbers}\n", row.resource));
         }
     }
-    let kept = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(dir.join("last"), text));
+    let kept = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(since.file(dir), text));
     kept.map_err(|e| Stop::Said(format!("cannot remember this time in {}: {e}", dir.display()), 1))
 }
 
@@ -310,11 +336,24 @@ mod tests {
     #[test]
     fn what_is_remembered_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
-        remember(dir.path(), &tables(FILE)).unwrap();
-        assert_eq!(
-            tables(&std::fs::read_to_string(dir.path().join("last")).unwrap()),
-            tables(FILE)
-        );
+        let read = |since: Since| tables(&std::fs::read_to_string(since.file(dir.path())).unwrap_or_default());
+        remember(dir.path(), Since::Failures, &tables(FILE)).unwrap();
+        assert_eq!(read(Since::Failures), tables(FILE));
+        // Each option has a last time of its own.
+        assert_eq!(read(Since::Held), Vec::new());
+        for since in [Since::Held, Since::Failures, Since::Held] {
+            forget(dir.path(), since).unwrap();
+            assert_eq!(read(since), Vec::new());
+        }
+    }
+
+    #[test]
+    fn of_a_file_those_that_are_named() {
+        let named = |line: &str| chosen(&ask(line), tables(FILE));
+        assert_eq!(named("-f x").unwrap().len(), 2);
+        let one = named("-f x 102").unwrap();
+        assert!(one.len() == 1 && one[0].0 == "102", "{one:?}");
+        assert!(matches!(named("-f x 102 7"), Err(Stop::Said(line, 1)) if line.contains("7 is not in x")));
     }
 
     #[test]

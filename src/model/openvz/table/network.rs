@@ -37,15 +37,16 @@ pub(super) const KEYS: &[Key] = &[
         Group::Network,
         Becomes::act(
             Act::AddInterface,
-            "puts it on Hostel's network of that bridge (or of that name), with an address of its pool; the interfaces of a VE \
-             are called eth0, eth1 … in order",
+            "puts it on Hostel's network of that bridge (or of that name), with an address of its pool; inside it has the first \
+             name of eth0, eth1 … that is free, and one for the addresses of --ipadd is among those; a line tells it where it \
+             is not the one asked for",
         ),
     ),
     Key::new(
         &["netif_del"],
         &[],
         Group::Network,
-        Becomes::act(Act::RemoveInterface, "`all` takes away those on bridges; later interfaces move up by one"),
+        Becomes::act(Act::RemoveInterface, "`all` takes away those on bridges; the others keep their names"),
     ),
     Key::new(
         &[],
@@ -53,7 +54,15 @@ pub(super) const KEYS: &[Key] = &[
         Group::Network,
         Becomes::act(Act::Interfaces, "each on Hostel's network of that bridge, or of that name"),
     ),
-    Key::new(&["ifname"], &[], Group::Network, Becomes::act(Act::NameInterface, "")),
+    Key::new(
+        &["ifname"],
+        &[],
+        Group::Network,
+        Becomes::act(
+            Act::NameInterface,
+            "by its name inside, which NETIF and vzlist tell too; it must be on a bridge",
+        ),
+    ),
     Key::new(&["mac"], &[], Group::Network, Becomes::act(Act::Mac, "")),
     Key::new(
         &["bridge"],

@@ -128,7 +128,10 @@ impl Work<'_> {
                 _ => {}
             }
         }
-        self.without_effect(given, "it is so for every VE");
+        let kept: Vec<String> = list(given.value).map(str::to_owned).collect();
+        self.remember_parts(given, &kept, ",");
+        let why = "it is so for every VE".to_owned();
+        self.out.without_effect.push((given.named.to_owned(), why));
         Ok(())
     }
 
@@ -150,7 +153,7 @@ impl Work<'_> {
             }
         }
         if !kept.is_empty() {
-            self.remember(given, &kept.join(","));
+            self.remember_parts(given, &kept, ",");
         }
         for why in of_old {
             self.out.without_effect.push((given.named.to_owned(), why));
@@ -159,6 +162,7 @@ impl Work<'_> {
     }
 
     pub(super) fn device_nodes(&mut self, given: &Given<'_>) -> Result<(), Refused> {
+        let mut kept = Vec::new();
         for device in list(given.value) {
             let (name, rights) = device.rsplit_once(':').unwrap_or((device, ""));
             let name = if device == "none" {
@@ -172,11 +176,21 @@ impl Work<'_> {
                 .map(|(.., switch)| *switch);
             let common = name == "none" || EVERYBODYS.iter().any(|(known, _)| *known == name);
             self.device(given, name, switch, common, rights)?;
+            kept.extend((common && name != "none").then(|| device.to_owned()));
         }
+        self.remember_devices(given, &kept);
         Ok(())
     }
 
+    /// What every VE has, and this one was given by name.
+    fn remember_devices(&mut self, given: &Given<'_>, kept: &[String]) {
+        if !kept.is_empty() {
+            self.remember_parts(given, kept, " ");
+        }
+    }
+
     pub(super) fn device_numbers(&mut self, given: &Given<'_>) -> Result<(), Refused> {
+        let mut kept = Vec::new();
         for device in list(given.value) {
             let parts: Vec<&str> = device.split(':').collect();
             let (kind, numbers, rights) = match parts.as_slice() {
@@ -198,7 +212,9 @@ impl Work<'_> {
                 .map(|(.., switch)| *switch);
             let common = numbers == "none" || character && EVERYBODYS.iter().any(|(_, known)| *known == numbers);
             self.device(given, device, switch, common, rights)?;
+            kept.extend((common && numbers != "none").then(|| device.to_owned()));
         }
+        self.remember_devices(given, &kept);
         Ok(())
     }
 

@@ -57,6 +57,8 @@ pub struct Surroundings<'a> {
 pub struct Held {
     /// The network it is on.
     pub network: NetworkName,
+    /// What it is called inside, or will be.
+    pub name: String,
     /// Its addresses there.
     pub addresses: Vec<IpAddr>,
 }
@@ -280,6 +282,29 @@ impl Work<'_> {
         }
     }
 
+    /// Keeps parts of a list, each beside what is kept already and in the place of an older one of its name: `NAME:what`.
+    fn remember_parts(&mut self, given: &Given<'_>, parts: &[String], separator: &str) {
+        let Some(key) = given.key.name() else { return };
+        let setting = format!("openvz.{key}");
+        let before = self.out.settings.iter().rev().find(|(known, _)| *known == setting);
+        let before = before
+            .map(|(_, text)| text.as_str())
+            .or(self.around.remembered.get(key));
+        let name = |part: &str| {
+            part.rsplit_once(':')
+                .map_or(part, |(name, _)| name)
+                .to_ascii_lowercase()
+        };
+        let all = before
+            .into_iter()
+            .flat_map(|text| super::value::list(text).map(str::to_owned).collect::<Vec<_>>());
+        let mut kept: Vec<String> = all
+            .filter(|old| parts.iter().all(|new| name(new) != name(old)))
+            .collect();
+        kept.extend(parts.iter().cloned());
+        self.set(&setting, &one_line(&kept.join(separator)));
+    }
+
     fn without_effect(&mut self, given: &Given<'_>, why: &str) {
         self.remember(given, given.value);
         self.out.without_effect.push((given.named.to_owned(), why.to_owned()));
@@ -291,7 +316,13 @@ fn judge_word(given: &Given<'_>) -> Result<(), BadValue> {
     let value = given.value.trim();
     let counted =
         |text: &str| matches!(text.split_once(':'), Some(("pages" | "privvmpages", n)) if n.parse::<u64>().is_ok());
+    let number = |text: &str| text.parse::<f64>().is_ok_and(|n| n.is_finite() && n >= 0.0);
+    let layout = |text: &str| matches!(text.split(':').next(), Some("simfs" | "ploop" | "vzfs"));
     let (known, expected) = match given.key.name() {
+        Some("VM_OVERCOMMIT") => (number(value), "a factor, such as 1.5"),
+        Some("QUOTATIME" | "QUOTAUGIDLIMIT") => (value.parse::<u64>().is_ok(), "a whole number"),
+        Some("NODEMASK") => return super::value::processors(value).map(drop),
+        Some("VE_LAYOUT") => (layout(value), "simfs or ploop"),
         Some("NETFILTER") => (
             ["disabled", "stateless", "stateful", "full"].contains(&value),
             "disabled, stateless, stateful or full",

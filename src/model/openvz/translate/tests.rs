@@ -20,6 +20,12 @@ fn networks() -> Vec<Network> {
 
 fn held(network: &str, addresses: &[&str]) -> Held {
     Held {
+        name: match network {
+            "public" => "eth0",
+            "lan" => "eth1",
+            _ => "eth2",
+        }
+        .to_owned(),
         network: network.parse().unwrap(),
         addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
     }
@@ -175,6 +181,46 @@ fn what_has_no_effect_is_remembered_and_told() {
     assert_eq!(told, ["--numfile", "-k", "--netfilter", "--skip_arpdetect"]);
 }
 
+/// Part by part, as each is given: a client sends one in a call.
+#[test]
+fn what_is_given_part_by_part_is_remembered_as_a_whole() {
+    for (words, before, after) in [
+        (
+            ["--capability", "net_admin:on"],
+            ("CAPABILITY", "sys_time:off"),
+            "openvz.CAPABILITY=sys_time:off,net_admin:on",
+        ),
+        (
+            ["--capability", "net_admin:on"],
+            ("CAPABILITY", "NET_ADMIN:on"),
+            "openvz.CAPABILITY=net_admin:on",
+        ),
+        (
+            ["--features", "nfs:off"],
+            ("FEATURES", "nfs:on,sit:on"),
+            "openvz.FEATURES=sit:on,nfs:off",
+        ),
+        (
+            ["--devnodes", "null:rw"],
+            ("DEVNODES", "zero:rw null:r"),
+            "openvz.DEVNODES=zero:rw null:rw",
+        ),
+        (
+            ["--devices", "c:1:3:rw"],
+            ("DEVICES", "c:1:3:r"),
+            "openvz.DEVICES=c:1:3:rw",
+        ),
+    ] {
+        let done = set(&words, false, Vec::new(), &Remembered::from([before])).unwrap();
+        assert_eq!(text(&done), after);
+    }
+    let twice = settings(&["--devnodes", "null:rw", "--devnodes", "zero:rw"]);
+    assert!(twice.ends_with("openvz.DEVNODES=null:rw zero:rw"), "{twice}");
+    let beside = settings(&["--devnodes", "net/tun:rw null:rw"]);
+    assert_eq!(beside, "features.tun=true openvz.DEVNODES=null:rw");
+    assert_eq!(settings(&["--devnodes", "none"]), "");
+}
+
 #[test]
 fn a_private_limit_counts_only_where_there_is_no_other() {
     assert_eq!(
@@ -243,9 +289,25 @@ fn addresses_go_to_the_network_that_has_them() {
         vec![held("public", &["203.0.113.5"])],
     )
     .unwrap();
+    // Whatever else stands in its table stays.
+    assert_eq!(text(&replaced), "network.0.addresses=203.0.113.9");
+    let by_name = with(
+        &["--ipdel", "203.0.113.5", "--ipadd", "203.0.113.9"],
+        vec![held("public", &["203.0.113.5"])],
+    );
+    assert_eq!(text(&by_name.unwrap()), "network.0.addresses=203.0.113.9");
+    let on_bridge = with(
+        &["--ipdel", "10.1.0.5", "--ipadd", "10.1.0.6"],
+        vec![held("lan", &["10.1.0.5"])],
+    );
+    assert_eq!(text(&on_bridge.unwrap()), "network.0.addresses=10.1.0.6");
+    let elsewhere = with(
+        &["--ipdel", "all", "--ipadd", "203.0.113.9"],
+        vec![held("other", &["192.0.2.1"])],
+    );
     assert_eq!(
-        text(&replaced),
-        "network-=public network+=public network.0.addresses=203.0.113.9"
+        text(&elsewhere.unwrap()),
+        "network-=other network+=public network.0.addresses=203.0.113.9"
     );
     let both = vec![held("public", &["203.0.113.5"]), held("lan", &["10.1.0.5"])];
     let none = with(&["--ipdel", "203.0.113.5"], both.clone()).unwrap();
@@ -286,15 +348,67 @@ fn interfaces_on_bridges() {
     assert_eq!(second.notes.len(), 1);
     let both = vec![held("public", &["203.0.113.5"]), held("lan", &["10.1.0.5"])];
     assert_eq!(
-        text(&with(&["--netif_del", "eth0"], both.clone()).unwrap()),
+        text(&with(&["--netif_del", "eth1"], both.clone()).unwrap()),
         "network-=lan"
     );
     assert_eq!(
         text(&with(&["--netif_del", "all"], both.clone()).unwrap()),
         "network-=lan"
     );
-    let moved = with(&["--ifname", "eth0", "--bridge", "dmz"], both).unwrap();
+    let moved = with(&["--ifname", "eth1", "--bridge", "dmz"], both.clone()).unwrap();
     assert_eq!(text(&moved), "network.1.network=dmz network.1.addresses=auto");
+    let stays = with(&["--ifname", "eth1", "--bridge", "br0"], both.clone()).unwrap();
+    assert_eq!(text(&stays), "");
+    // By the name that it has inside: eth0 is the one of the routed addresses.
+    let refused = with(&["--ifname", "eth0", "--mac_filter", "off"], both.clone()).unwrap_err();
+    assert!(
+        refused.code.number == 130 && refused.message.contains("routed network \"public\""),
+        "{refused:?}"
+    );
+    let last = with(&["--ifname", "eth1", "--ipdel", "10.1.0.5"], both).unwrap_err();
+    assert_eq!(last.code.number, 71);
+}
+
+/// There is one switch for both families: whoever wants one of them has it.
+#[test]
+fn a_lease_of_one_family_is_a_lease() {
+    let with = |words: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        text(&set(&words, false, vec![held("lan", &["10.1.0.5"])], &Remembered::default()).unwrap())
+    };
+    for (words, on) in [
+        ("--dhcp yes --dhcp6 no", true),
+        ("--dhcp no --dhcp6 yes", true),
+        ("--dhcp no --dhcp6 no", false),
+        ("--dhcp6 no", false),
+    ] {
+        let expected = format!("network.0.allow_dhcp_client={on}");
+        assert_eq!(with(&format!("--ifname eth1 {words}")), expected, "{words}");
+    }
+    let added = with("--netif_add eth2,,,,dmz --ifname eth2 --dhcp yes --dhcp6 no");
+    assert!(added.contains("network.1.allow_dhcp_client=true"), "{added}");
+}
+
+/// What is on a bridge is called as it was asked for, where a VE is made with an address beside it.
+#[test]
+fn names_inside() {
+    let made = |words: &[&str]| set(words, true, Vec::new(), &Remembered::default()).unwrap();
+    let both = made(&["--ipadd", "203.0.113.5", "--netif_add", "eth0,,,,br0"]);
+    assert!(
+        text(&both).contains("network.0.network=lan") && both.notes.is_empty(),
+        "{both:?}"
+    );
+    let at_once = made(&["--ipadd", "10.1.0.7", "--netif_add", "eth0,,,,br0"]);
+    assert_eq!(text(&at_once), "network.0.network=lan network.0.addresses=10.1.0.7");
+    let words = ["--netif_add", "eth0,,,,br0"];
+    let later = set(
+        &words,
+        false,
+        vec![held("public", &["203.0.113.5"])],
+        &Remembered::default(),
+    )
+    .unwrap();
+    assert_eq!(later.notes, ["eth0: its name inside is eth1, the first that is free"]);
 }
 
 /// Each file that a client may send through `import` is translated or refused, and nothing panics.
@@ -328,9 +442,9 @@ fn a_whole_file() {
     let done = translate(&given, &around).unwrap();
     for part in [
         "io.read=1048576",
-        "network.0.addresses=203.0.113.5,203.0.113.6",
-        "network.1.network=lan",
-        "network.1.mac=02:00:00:00:00:07",
+        "network.1.addresses=203.0.113.5,203.0.113.6",
+        "network.0.network=lan",
+        "network.0.mac=02:00:00:00:00:07",
     ] {
         assert!(super::tests::text(&done).contains(part), "{part}: {done:?}");
     }

@@ -4,6 +4,7 @@ mod document;
 
 use std::rc::Rc;
 
+use hostel_engine::Detail;
 use hostel_model::state::State;
 use proptest::prelude::*;
 
@@ -31,8 +32,8 @@ fn typed(fake: &Shared, line: &str) -> (String, u8) {
 }
 
 /// Lines of a session, each with all that came of it. `# state N STATE` puts a container into a state,
-/// `# ends N` lets the next command inside end so, `# refuse CLASS` lets the next request fail, and
-/// `# no-weights` makes it a host without weights of disk bandwidth.
+/// `# ends N` lets the next command inside end so, `# refuse WHY` lets the next request fail, `# no-weights` makes it a host
+/// without weights of disk bandwidth, and `# no-template` one whose hostel.toml names none.
 fn session(lines: &str) -> String {
     let fake: Shared = Rc::new(Fake::default());
     let mut transcript = String::new();
@@ -46,9 +47,8 @@ fn session(lines: &str) -> String {
                 }
                 ["ends", code] => *fake.ends_with.borrow_mut() = code.parse().unwrap(),
                 ["no-weights"] => *fake.no_io_weight.borrow_mut() = Some("no disk here uses BFQ".into()),
-                ["busy"] => *fake.refuses.borrow_mut() = Some(hostel_engine::Class::Busy),
-                ["limit"] => *fake.refuses.borrow_mut() = Some(hostel_engine::Class::Limit),
-                ["fail"] => *fake.refuses.borrow_mut() = Some(hostel_engine::Class::Failed),
+                ["no-template"] => *fake.no_default_template.borrow_mut() = true,
+                ["refuse", why] => *fake.refuses.borrow_mut() = Some(refusal(why)),
                 _ => transcript.push_str(&format!("\n## {order}\n")),
             }
             continue;
@@ -62,6 +62,38 @@ fn session(lines: &str) -> String {
         transcript.push_str(&format!("   code: {code}\n"));
     }
     transcript
+}
+
+/// A sort of failure, and more of it.
+fn refusal(why: &str) -> (Class, Option<Detail>) {
+    match why {
+        "busy" => (Class::Busy, None),
+        "limit" => (Class::Limit, None),
+        "no-room" => (Class::Limit, Some(Detail::NoRoom)),
+        "failed" => (Class::Failed, None),
+        "boots-on" => (Class::Failed, Some(Detail::BootsOn)),
+        "interrupted" => (Class::Interrupted, None),
+        "usage" => (Class::Usage, None),
+        "missing" => (Class::NotFound, None),
+        "script" => (Class::Script, None),
+        other => panic!("{other} is no failure"),
+    }
+}
+
+/// Each code is what some command ends with; those of opening a Hostel are in tests/vzctl.rs.
+#[test]
+fn every_code_is_in_a_transcript() {
+    let files = [
+        include_str!("core.txt"),
+        include_str!("parameters.txt"),
+        include_str!("refusals.txt"),
+    ];
+    let all: String = files.iter().map(|lines| session(lines)).collect();
+    for code in code::CODES {
+        let of_opening = [code::NO_HOST_CONFIG, code::PERMISSION].contains(code);
+        let line = format!("   code: {}\n", code.number);
+        assert!(of_opening || all.contains(&line), "{code:?} is in no transcript");
+    }
 }
 
 #[test]
@@ -85,7 +117,7 @@ fn every_refusal() {
 #[test]
 fn the_first_line_is_what_clients_look_for() {
     let fake: Shared = Rc::new(Fake::default());
-    for line in ["--help", "--version", "--quiet --help", "set --help"] {
+    for line in ["--help", "--version", "--quiet --help", "set --help", "-h", "help"] {
         let (text, code) = typed(&fake, line);
         assert_eq!((text.lines().next(), code), (Some("vzctl version 4.11.1"), 0), "{line}");
     }

@@ -82,6 +82,8 @@ impl New {
             network: network.name.clone(),
             addresses: Some(self.addresses).filter(|list| !list.is_empty()),
             was: None,
+            name: None,
+            asked: Some(self.name),
             keys,
             changed: true,
         })

@@ -1,10 +1,12 @@
 //! Addresses and interfaces: what is wished for, and the settings that make it so.
 
 mod bridge;
+mod name;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use bridge::{New, find};
+use name::{note_names, place};
 
 use super::{Given, Held, Refused, Surroundings};
 use crate::definition::{Network, NetworkKind};
@@ -47,6 +49,10 @@ struct Planned {
     addresses: Option<Vec<IpAddr>>,
     /// Its place so far.
     was: Option<usize>,
+    /// What it is called inside; `None`: that comes with it.
+    name: Option<String>,
+    /// What it was to be called.
+    asked: Option<String>,
     /// Keys of its table, with their values.
     keys: Vec<(&'static str, String)>,
     changed: bool,
@@ -160,7 +166,15 @@ impl Wishes {
             (Some(new), Change::Mac(mac)) => new.mac = Some(mac),
             (Some(new), Change::Bridge(bridge)) => new.bridge = Some(bridge),
             (Some(new), Change::Filter(filter)) => new.filter = Some(filter),
-            (Some(new), Change::Dhcp(dhcp)) => new.dhcp = dhcp,
+            // Of either family: Hostel has one switch for both.
+            (Some(new), Change::Dhcp(dhcp)) => new.dhcp |= dhcp,
+            (None, Change::Dhcp(dhcp)) => {
+                let of_it = |(of, change): &&mut (String, Change)| *of == name && matches!(change, Change::Dhcp(_));
+                match self.changes.iter_mut().find(of_it) {
+                    Some((_, Change::Dhcp(before))) => *before |= dhcp,
+                    _ => self.changes.push((name, Change::Dhcp(dhcp))),
+                }
+            }
             (_, change) => self.changes.push((name, change)),
         }
         Ok(())
@@ -178,27 +192,19 @@ impl Wishes {
             known.is_some_and(|n| n.kind == NetworkKind::Bridge)
         };
         self.take_away(&mut plan, &bridged)?;
+        // Before those of addresses: what is called eth0 here is not to become eth1 for one beside it.
+        for new in self.add_interfaces {
+            plan.push(new.planned(around, &plan)?);
+        }
         for address in &self.add {
             add(&mut plan, around.networks, *address)?;
         }
         for (name, change) in &self.changes {
             let at = place(&plan, &bridged, name)?;
             change.apply(&mut plan[at], around.networks)?;
-            if plan[at].addresses.as_ref().is_some_and(Vec::is_empty) {
-                plan.remove(at);
-            }
         }
-        for new in self.add_interfaces {
-            let shown = plan.iter().filter(|p| bridged(&p.network)).count();
-            let name = format!("eth{shown}");
-            if new.name != name {
-                notes.push(format!(
-                    "{}: its name is {name}, as it is the next one on a bridge",
-                    new.name
-                ));
-            }
-            plan.push(new.planned(around, &plan)?);
-        }
+        drop_empty(&mut plan, &bridged)?;
+        note_names(&plan, notes);
         let touched = self.touched || around.creating;
         Ok(if touched {
             settings_of(&plan, around)
@@ -207,24 +213,16 @@ impl Wishes {
         })
     }
 
-    /// First the addresses, then the interfaces on bridges.
+    /// First the addresses, then the interfaces on bridges. One that has no address left may be given another.
     fn take_away(&self, plan: &mut Vec<Planned>, bridged: &dyn Fn(&NetworkName) -> bool) -> Result<(), Refused> {
-        if self.remove_all {
-            plan.retain(|p| bridged(&p.network));
+        for planned in plan.iter_mut().filter(|p| self.remove_all && !bridged(&p.network)) {
+            planned.addresses = Some(Vec::new());
+            planned.changed = true;
         }
         for address in &self.remove {
             for planned in plan.iter_mut() {
                 planned.drop_address(*address);
             }
-        }
-        plan.retain(|p| p.addresses.as_ref().is_none_or(|list| !list.is_empty()) || bridged(&p.network));
-        // A bridge without any address would be given a free one: its last one stays.
-        if let Some(last) = plan.iter().find(|p| p.addresses.as_ref().is_some_and(Vec::is_empty)) {
-            let why = format!(
-                "its last address on the bridge network \"{}\" goes with --netif_del",
-                last.network
-            );
-            return Err(refuse(code::ADDRESS, why));
         }
         for name in &self.remove_interfaces {
             if name == "all" {
@@ -238,17 +236,20 @@ impl Wishes {
     }
 }
 
-/// Where the interface stands that is called so: `eth0` is the first one on a bridge.
-fn place(plan: &[Planned], bridged: &dyn Fn(&NetworkName) -> bool, name: &str) -> Result<usize, Refused> {
-    let number = name.strip_prefix("eth").and_then(|n| n.parse::<usize>().ok());
-    let mut bridges = plan
-        .iter()
-        .enumerate()
-        .filter(|(_, p)| bridged(&p.network))
-        .map(|(at, _)| at);
-    number
-        .and_then(|n| bridges.nth(n))
-        .ok_or_else(|| refuse(code::VETH, format!("there is no interface {name} on a bridge")))
+/// With its last address a VE leaves a routed network. A bridge without any would be given a free one: its last one stays.
+fn drop_empty(plan: &mut Vec<Planned>, bridged: &dyn Fn(&NetworkName) -> bool) -> Result<(), Refused> {
+    let is_empty = |p: &Planned| p.addresses.as_ref().is_some_and(Vec::is_empty);
+    plan.retain(|p| !is_empty(p) || bridged(&p.network));
+    match plan.iter().find(|p| is_empty(p)) {
+        None => Ok(()),
+        Some(last) => {
+            let why = format!(
+                "its last address on the bridge network \"{}\" goes with --netif_del",
+                last.network
+            );
+            Err(refuse(code::ADDRESS, why))
+        }
+    }
 }
 
 impl Planned {
@@ -257,6 +258,8 @@ impl Planned {
             network: held.network.clone(),
             addresses: Some(held.addresses.clone()).filter(|list| !list.is_empty()),
             was: Some(at),
+            name: Some(held.name.clone()),
+            asked: None,
             keys: Vec::new(),
             changed: false,
         }
@@ -292,7 +295,11 @@ impl Change {
                 planned.changed = true;
             }
             Self::Bridge(bridge) => {
-                planned.network = find(networks, bridge)?.name.clone();
+                let network = &find(networks, bridge)?.name;
+                if *network == planned.network {
+                    return Ok(());
+                }
+                planned.network = network.clone();
                 planned.keys.push(("network", planned.network.to_string()));
                 // Addresses are of a network's pools.
                 planned.addresses = None;
@@ -326,6 +333,8 @@ fn add(plan: &mut Vec<Planned>, networks: &[Network], address: IpAddr) -> Result
         network: network.name.clone(),
         addresses: Some(vec![address]),
         was: None,
+        name: None,
+        asked: None,
         keys: Vec::new(),
         changed: true,
     });

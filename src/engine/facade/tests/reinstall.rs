@@ -1,0 +1,112 @@
+//! A VE made anew from a template.
+
+use super::*;
+use crate::testing::{add_template, fakes, host, order, started, with_ve};
+
+const FILED: &str = "upper/root/mine";
+
+/// A VE with an address that nobody named, and a file of its own; another has taken an address after it.
+fn with_file(host: &Arc<Host>) {
+    with_ve(host, &[]);
+    engine(host).create(&order("web2", &[]), &Silent).unwrap();
+    let file = fakes(host).disks.files(&host.dirs.ve(id(101))).join(FILED);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, "mine").unwrap();
+}
+
+fn has_file(host: &Host) -> bool {
+    fakes(host).disks.files(&host.dirs.ve(id(101))).join(FILED).exists()
+}
+
+fn reinstall(host: &Arc<Host>, template: Option<&str>) -> Result<()> {
+    let template = template.map(|text| text.parse().unwrap());
+    engine(host).reinstall(&web1(), template.as_ref(), &Silent)
+}
+
+/// Its disk is another; all that was given to it stays, an address that was drawn too.
+#[test]
+fn all_that_was_given_to_it_stays() {
+    let host = host().make();
+    add_template(&host, "other/20260202T000000Z");
+    with_file(&host);
+    started(&host);
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    let before = host.state(id(101)).unwrap();
+    assert!(has_file(&host) && before.settled_in);
+    reinstall(&host, None).unwrap();
+    assert!(!has_file(&host));
+    let after = host.state(id(101)).unwrap();
+    assert_eq!((&after.interfaces, after.slot), (&before.interfaces, before.slot));
+    assert!(!after.settled_in && after.seed != before.seed);
+    reinstall(&host, Some("other")).unwrap();
+    let after = host.state(id(101)).unwrap();
+    assert_eq!(after.template, "other/20260202T000000Z");
+    assert_eq!(after.interfaces, before.interfaces);
+    assert!(
+        definition(&host).contains("template = \"other\""),
+        "{}",
+        definition(&host)
+    );
+    started(&host);
+    assert_eq!(host.state(id(101)).unwrap().interfaces, before.interfaces);
+}
+
+/// What can't be made anew is as it was: judged before anything is touched.
+#[test]
+fn what_is_refused_is_as_it_was() {
+    let host = host().make();
+    with_file(&host);
+    let state = |host: &Arc<Host>, class, what: &str| {
+        refused(host, class, what, |e| e.reinstall(&web1(), None, &Silent));
+        assert!(has_file(host), "{what}");
+    };
+    for template in ["none-such", "tiny/20200101T000000Z"] {
+        let template = template.parse().unwrap();
+        refused(&host, Class::NotFound, "a template that isn't there", |e| {
+            e.reinstall(&web1(), Some(&template), &Silent)
+        });
+    }
+    let text = definition(&host);
+    edit_by_hand(&host, &text.replace("plan = \"small\"", "plan = \"gone\""));
+    state(&host, Class::NotFound, "a plan that isn't there");
+    edit_by_hand(&host, &text.replace("tenant = \"default\"", "tenant = \"acme\""));
+    state(&host, Class::Refused, "another tenant");
+    edit_by_hand(&host, &text);
+    started(&host);
+    state(&host, Class::Refused, "it runs");
+    act(&host, &Action::Suspend).unwrap();
+    state(&host, Class::Refused, "it is suspended");
+    let discard = StartOptions {
+        discard: true,
+        ..StartOptions::default()
+    };
+    act(&host, &Action::Start(discard)).unwrap();
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    act(&host, &Action::Mount).unwrap();
+    state(&host, Class::Refused, "it is mounted");
+}
+
+/// Of a reinstallation whose journal was lost: the record says which of the two disks is the VE's.
+#[test]
+fn without_a_journal_the_record_decides() {
+    let host = host().make();
+    with_file(&host);
+    let (dir, aside) = (host.dirs.ve(id(101)), host.dirs.replaced(id(101)));
+    let old = host.state(id(101)).unwrap();
+    let disk = |from: &std::path::Path, to: &std::path::Path| {
+        std::fs::create_dir_all(to).unwrap();
+        std::fs::rename(from.join("disk.img"), to.join("disk.img")).unwrap();
+    };
+    disk(&dir, &aside);
+    old.write(&aside).unwrap();
+    started(&host);
+    assert!(has_file(&host) && !aside.exists());
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    // And once the record is the new one, what lies aside is nobody's.
+    let old = host.state(id(101)).unwrap();
+    reinstall(&host, None).unwrap();
+    std::fs::create_dir(&aside).unwrap();
+    old.write(&aside).unwrap();
+    started(&host);
+    assert!(!has_file(&host) && !aside.exists());
+}
