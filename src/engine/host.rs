@@ -58,6 +58,8 @@ pub struct Host {
     pub clock: Clock,
     /// The time, and how long the host has been up.
     pub moments: Moments,
+    /// Whether the time is known to be right ([`hostel_system::clock::is_set`]).
+    pub clock_is_set: fn() -> bool,
     /// Where this host's own name servers are looked for.
     pub resolvers: Vec<PathBuf>,
     /// Limits.
@@ -143,6 +145,7 @@ impl Host {
             program: own_program()?,
             clock: || jiff::Timestamp::now().as_second(),
             moments: Arc::new(hostel_system::clock::moment),
+            clock_is_set: hostel_system::clock::is_set,
             resolvers: resolver::files(Path::new("/")),
             patience,
             proc_sys: proc.join("sys"),

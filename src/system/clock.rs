@@ -10,6 +10,16 @@ pub fn moment() -> (i64, u64) {
     (ns(clock_gettime(ClockId::Realtime)), u64::try_from(up).unwrap_or(0))
 }
 
+/// Does whoever sets the clock on the wall say that it is right (adjtimex(2): not STA_UNSYNC)? The kernel begins with no, and
+/// it stays so where nobody sets it.
+pub fn is_set() -> bool {
+    // SAFETY: a timex has nothing but numbers, for which zero is a value.
+    let mut state: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: it is ours and lives through the call; its modes are 0, with which the kernel changes nothing but fills it in.
+    let found = unsafe { libc::adjtimex(&raw mut state) };
+    found >= 0 && state.status & libc::STA_UNSYNC == 0
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -17,5 +27,10 @@ mod tests {
         let (wall, up) = super::moment();
         assert!(wall > 1_700_000_000_000_000_000, "{wall}");
         assert!(super::moment().1 > up && up > 0);
+    }
+
+    #[test]
+    fn it_can_be_asked_whether_it_is_set() {
+        assert_eq!(super::is_set(), super::is_set());
     }
 }

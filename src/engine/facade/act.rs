@@ -71,12 +71,15 @@ impl Engine {
                 let trouble = self.host.hooks_told(id, &mut |line| progress.note(line));
                 self.host
                     .note_operation(id, &ve.name, verb(action), done.as_ref().err().or(trouble.as_ref()));
-                let done = match (done, &trouble) {
-                    (Err(mut e), Some(also)) => {
-                        e.also.push(whole(also));
+                let done = match done {
+                    Err(mut e) => {
+                        e.also.extend(trouble.as_ref().map(whole));
+                        drop(lock);
+                        // What was ended before it failed, or undone.
+                        self.host.keep_usage();
                         return Err(e);
                     }
-                    (done, _) => done?,
+                    Ok(done) => done,
                 };
                 // Before its lock is given back: whoever suspends its tenant next may note that it ran.
                 if matches!(action, Action::Start(_) | Action::Resume | Action::Restart { .. }) {
@@ -94,6 +97,8 @@ impl Engine {
                 }
                 if settles(action) {
                     self.host.settle_usage(verb(action), progress);
+                } else {
+                    self.host.keep_usage();
                 }
                 self.afterwards(&ve, action, progress)?;
                 // It is done all the same, and whoever asked is to know that not all went well.

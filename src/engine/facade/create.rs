@@ -38,6 +38,8 @@ impl Engine {
         if let Some(options) = &request.start {
             let started = self.act(handle.id, &Action::Start(options.clone()), progress);
             started.map_err(|e| self.made_but(e, &handle))?;
+        } else {
+            self.host.keep_usage();
         }
         Ok(handle)
     }

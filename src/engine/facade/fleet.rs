@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::metrics::{Family, FamilyKind, Sample};
+use super::metrics::Family;
 use super::{Engine, Fact, Progress, Window};
 use crate::error::{Class, Error, Result, chain};
 use crate::fleet::{Fleet, FleetHost, FleetSource, Forwarding, Sent};
@@ -79,12 +79,8 @@ impl Engine {
         }
     }
 
-    /// The same for a report of some time: what is not in it yet is entered, or told of.
-    pub(super) fn source_of(&self, books: &Books, window: Window, progress: &dyn Progress) -> Result<Box<dyn Source>> {
-        if *books == Books::Own {
-            self.bring_up(progress);
-            return self.source(books);
-        }
+    /// The fleet's for a report of some time: what is not in it yet is told of.
+    pub(super) fn fleet_of(&self, books: &Books, window: Window, progress: &dyn Progress) -> Result<FleetSource> {
         let source = self.fleet(books)?;
         let needed = window.to_ns.min(self.host.moment().wall_ns - FRESH_NS);
         for host in source.hosts().iter().filter(|host| host.caught_up_ns < needed) {
@@ -93,7 +89,17 @@ impl Engine {
                 since => format!("of {} nothing is known since {}", host.name, date(since)),
             });
         }
-        Ok(Box::new(source))
+        for (n, host) in source.hosts().iter().enumerate() {
+            let same = source.hosts()[..n].iter().find(|other| other.name == host.name);
+            if let Some(other) = same {
+                progress.note(&format!(
+                    "there are two ledgers of hosts that are called {} ({} and {}): if one took the other's place while a VE \
+                     ran, what that had used by then since its start is in both",
+                    host.name, other.id, host.id
+                ));
+            }
+        }
+        Ok(source)
     }
 
     /// All hosts of the fleet's ledger.
@@ -139,22 +145,16 @@ impl Engine {
         else {
             return Vec::new();
         };
-        let gauge = |name, help, value: Option<f64>| Family {
-            name,
-            kind: FamilyKind::Gauge,
-            help,
-            samples: value.map(Sample::of_host).into_iter().collect(),
-        };
         // As precise as both need: records are counted, and moments are of seconds.
         #[allow(clippy::cast_precision_loss)]
         let (behind, moment) = (behind as f64, |ns: i64| ns as f64 / 1e9);
         vec![
-            gauge(
+            Family::of_host(
                 "hostel_ledger_behind_records",
                 "Records of this host that the fleet's ledger does not have yet.",
                 Some(behind),
             ),
-            gauge(
+            Family::of_host(
                 "hostel_ledger_forwarded_timestamp_seconds",
                 "When the fleet's ledger was last found to have all of them, or given more.",
                 forwarded_ns.map(moment),

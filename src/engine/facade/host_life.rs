@@ -145,6 +145,12 @@ impl Engine {
         }
     }
 
+    /// When all have ended: what they have used last is brought to the disk, before the host's memory goes. A manager that
+    /// was to do that may have been ended at the same time.
+    pub fn end_shutdown(&self, progress: &dyn Progress) {
+        self.host.settle_last("shutdown", progress);
+    }
+
     fn end_with_host(&self, member: &Member, left: Duration, progress: &dyn Progress) -> Result<Outcome> {
         let id = member.outline.id;
         let stop = Action::Stop { timeout: Some(left) };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use hostel_system::service::Services;
 
+use super::metrics::Family;
 use super::units::{CONFIG, MANAGER as UNIT};
 use super::{Engine, Fact};
 use crate::ledger::{Ledger, MANAGER};
@@ -35,6 +36,28 @@ impl Engine {
             value: value.into(),
             why: format!("{why}; {}", self.last_measured()),
         }
+    }
+
+    /// The same as metrics: whoever watches a host is to hear that nobody measures, or that nothing of it arrives.
+    pub(super) fn ledger_metrics(&self) -> Vec<Family> {
+        let up = self.host.locks.holder(MANAGER).ok().map(|holder| holder.is_some());
+        let ledger = Ledger::open_existing(&self.host.dirs.ledger()).ok().flatten();
+        let last = ledger.and_then(|ledger| ledger.last_use().ok().flatten());
+        // A moment is of seconds.
+        #[allow(clippy::cast_precision_loss)]
+        let last = last.map(|ns| ns as f64 / 1e9);
+        vec![
+            Family::of_host(
+                "hostel_manager_up",
+                "Whether a manager runs, which measures VEs regularly.",
+                up.map(|up| if up { 1.0 } else { 0.0 }),
+            ),
+            Family::of_host(
+                "hostel_ledger_last_record_timestamp_seconds",
+                "The end of the last record of usage in this host's ledger.",
+                last,
+            ),
+        ]
     }
 
     fn last_measured(&self) -> String {

@@ -43,6 +43,18 @@ pub struct Sample {
     pub value: f64,
 }
 
+impl Family {
+    /// One value of the host; none if it isn't known.
+    pub(super) fn of_host(name: &'static str, help: &'static str, value: Option<f64>) -> Self {
+        Self {
+            name,
+            kind: FamilyKind::Gauge,
+            help,
+            samples: value.map(Sample::of_host).into_iter().collect(),
+        }
+    }
+}
+
 impl Sample {
     /// Of the host, which needs no label.
     pub(super) const fn of_host(value: f64) -> Self {
@@ -71,6 +83,7 @@ impl Engine {
     pub fn metrics(&self) -> Result<Vec<Family>> {
         let (now, hits) = self.meter().read_with_limits()?;
         let mut all = families(&now, &hits);
+        all.extend(self.ledger_metrics());
         all.extend(self.forwarding_metrics());
         Ok(all)
     }

@@ -12,7 +12,7 @@ use super::fleet::{Books, date, nobody};
 use super::report_groups::{Groups, Parties};
 use super::{Engine, Progress};
 use crate::error::{Class, Error, Result, chain};
-use crate::ledger::{Ledger, Line, MANAGER, Party, Piece, Said, Verified};
+use crate::ledger::{Ledger, Line, MANAGER, Party, Piece, Said, Source, Verified};
 use crate::manager::Sampler;
 use crate::ve::record::VeState;
 
@@ -49,6 +49,15 @@ pub struct Window {
     pub to_ns: i64,
 }
 
+/// What a report says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The total first, then a row each.
+    pub rows: Vec<Row>,
+    /// Up to when, in nanoseconds since 1970, all is in it that was used in the time asked for.
+    pub complete_ns: i64,
+}
+
 /// A row of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -65,7 +74,7 @@ pub struct Row {
 }
 
 impl Whose {
-    fn has(&self, party: &Party) -> bool {
+    pub(super) fn has(&self, party: &Party) -> bool {
         match self {
             Self::All => true,
             Self::Tenant(wanted) => party.tenant == *wanted,
@@ -81,7 +90,7 @@ impl Engine {
             return;
         }
         if let Err(e) = Sampler::new(&self.host).pass(progress, &|| {}) {
-            progress.note(&format!("what was used last could not be entered: {}", chain(&e)));
+            progress.note(&format!("the ledger could not be brought up to now: {}", chain(&e)));
         }
     }
 
@@ -121,7 +130,7 @@ impl Engine {
         })
     }
 
-    /// What was used, worked out anew from the ledger: the total first, then a row each.
+    /// What was used, worked out anew from the ledger.
     pub fn report(
         &self,
         books: &Books,
@@ -129,18 +138,21 @@ impl Engine {
         whose: &Whose,
         by: By,
         progress: &dyn Progress,
-    ) -> Result<Vec<Row>> {
+    ) -> Result<Report> {
         let mut groups = Groups::by(by);
         let time = (window.from_ns, window.to_ns);
+        let complete_ns;
         if *books == Books::Own {
             self.bring_up(progress);
-            self.existing()?
-                .tally(time, by == By::Hour, &|party| whose.has(party), &mut |party, piece| {
-                    groups.add(party, &piece)
-                })?;
+            let mut ledger = self.existing()?;
+            complete_ns = self.complete(&ledger, window, whose, progress)?;
+            ledger.tally(time, by == By::Hour, &|party| whose.has(party), &mut |party, piece| {
+                groups.add(party, &piece)
+            })?;
         } else {
             let mut parties = Parties::default();
-            let mut source = self.source_of(books, window, progress)?;
+            let mut source = self.fleet_of(books, window, progress)?;
+            complete_ns = source.complete_ns().min(window.to_ns);
             source.each(time, false, &mut |line| {
                 if let Said::Usage(interval, terms) = &line.said
                     && let Some(piece) = interval.within(window.from_ns, window.to_ns)
@@ -155,7 +167,10 @@ impl Engine {
         if groups.is_empty() {
             self.know(books, whose)?;
         }
-        Ok(groups.rows())
+        Ok(Report {
+            rows: groups.rows(),
+            complete_ns,
+        })
     }
 
     /// What the rows of a report come to by prices.toml: all together first, then a bill each.

@@ -119,6 +119,7 @@ impl Engine {
                 self.run::<Relocate>(state.id, &params, progress)?;
                 self.host.note_change(state.id);
                 self.note_openvz(state.id, progress);
+                self.host.settle_usage("set", progress);
             }
             return Ok(report);
         }

@@ -125,6 +125,11 @@ impl FleetSource {
         &self.hosts
     }
 
+    /// Up to when all of all hosts is there, in nanoseconds since 1970.
+    pub fn complete_ns(&self) -> i64 {
+        self.hosts.iter().map(|host| host.caught_up_ns).min().unwrap_or(0)
+    }
+
     /// What a host is called, so that no other is meant.
     fn label(&self, host: &FleetHost) -> String {
         let same = self.hosts.iter().filter(|other| other.name == host.name).count();
@@ -163,7 +168,7 @@ impl FleetSource {
         let mut all = Vec::new();
         for host in &self.hosts {
             let number = [Value::Int(host.number)];
-            let (mut walk, mut walked) = (Walk::new(), Ok(()));
+            let (mut walk, mut walked) = (Walk::new()?, Ok(()));
             self.session.each(THINNINGS, &number, &mut |row| {
                 if walked.is_ok() {
                     walked = walk.expect_gaps(row.int(0)?, &row.bytes(1)?);
@@ -178,7 +183,7 @@ impl FleetSource {
                 }
                 Ok::<_, Error>(())
             })?;
-            all.push((host.clone(), walk.end(walked, (host.last, host.hash))));
+            all.push((host.clone(), walk.end(walked, (host.last, host.hash))?));
         }
         Ok(all)
     }

@@ -54,7 +54,7 @@ fn forward(host: &Arc<Host>) -> crate::error::Result<Sent> {
 }
 
 fn rows(host: &Arc<Host>, books: &Books, by: By) -> Vec<Row> {
-    engine(host).report(books, EVER, &Whose::All, by, &Silent).unwrap()
+    engine(host).report(books, EVER, &Whose::All, by, &Silent).unwrap().rows
 }
 
 /// What is in a host's own ledger in sum; a report of it would bring it up to the host's time.
@@ -116,7 +116,12 @@ fn two_hosts_one_ledger() {
     live(&a, "a", "acme", 90..100);
     assert_eq!(forward(&a).unwrap().records, 10);
     has_all_of(&server, &[&a, &b]);
-    let of = |whose: Whose, by: By| engine(&a).report(&Books::Fleet, EVER, &whose, by, &Silent).unwrap();
+    let of = |whose: Whose, by: By| {
+        engine(&a)
+            .report(&Books::Fleet, EVER, &whose, by, &Silent)
+            .unwrap()
+            .rows
+    };
     let acme = of(Whose::Tenant("acme".into()), By::Ve);
     assert_eq!((acme[0].ves, acme.len()), (2, 3));
     assert!(acme[1].group.as_ref().unwrap().starts_with("ve-a (101 on "), "{acme:?}");
@@ -127,6 +132,15 @@ fn two_hosts_one_ledger() {
     assert_eq!(by_host.len(), 3);
     let id = ledger(&b).known_id().unwrap().unwrap();
     assert_eq!(rows(&a, &Books::Host(id), By::Ve)[0].sums, own(&b));
+    let heard = crate::facade::tests::Heard::default();
+    engine(&a)
+        .report(&Books::Fleet, EVER, &Whose::All, By::Ve, &heard)
+        .unwrap();
+    let told = heard.notes();
+    assert!(
+        told.iter().any(|note| note.contains("there are two ledgers of hosts")),
+        "{told:?}"
+    );
     let nobody = engine(&a).report(&Books::Fleet, EVER, &Whose::Tenant("nobody".into()), By::Ve, &Silent);
     assert_eq!(nobody.unwrap_err().class, Class::NotFound);
     let nowhere = engine(&a).report(&Books::Host("nowhere".into()), EVER, &Whose::All, By::Ve, &Silent);

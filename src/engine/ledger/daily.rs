@@ -1,7 +1,7 @@
 //! What each VE has used in each day of UTC, put together from the records as they come, so that a report of a month
 //! needn't read all of them. It proves nothing by itself: [`Ledger::verify`] compares it with the records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hostel_model::usage::{
     Amounts, DAY, HOUR, Interval, decode, decode_numbers, encode, encode_numbers, floor, passed,
@@ -10,13 +10,27 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::query::makes_no_sense;
 use super::record::Kind;
-use super::store::{Ledger, Writer};
+use super::store::{Ledger, Proof, Writer};
+use super::verify::record;
 use crate::error::{Class, Error, Result};
 
+/// The table that has them.
+pub(super) const DAILY: &str = "
+CREATE TABLE daily (
+    life INTEGER NOT NULL,
+    terms INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    begins INTEGER NOT NULL,
+    ends INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    passed BLOB NOT NULL,
+    PRIMARY KEY (life, terms, day)
+) STRICT, WITHOUT ROWID;
+";
 /// How many records are summed up at once by who has more to do: a moment's work.
 pub(crate) const BATCH: i64 = 20_000;
 /// How many days are kept in memory before they are written: one record may be of years.
-const ROOM: usize = 4096;
+pub(super) const ROOM: usize = 4096;
 /// Hours of a day.
 const HOURS: usize = 24;
 
@@ -94,9 +108,10 @@ impl Day {
 }
 
 /// Days that are not written yet, by life, terms, and beginning.
-type Days = BTreeMap<(i64, i64, i64), Day>;
+pub(super) type Days = BTreeMap<(i64, i64, i64), Day>;
 
-fn add(days: &mut Days, (life, terms): (i64, i64), interval: &Interval) {
+/// Adds what a record says.
+pub(super) fn add(days: &mut Days, (life, terms): (i64, i64), interval: &Interval) {
     interval.each_period(DAY, &mut |begins, piece| {
         let fresh = || Day {
             known: (piece.from_ns, piece.to_ns),
@@ -122,10 +137,11 @@ fn add(days: &mut Days, (life, terms): (i64, i64), interval: &Interval) {
 }
 
 impl Ledger {
-    /// Sums up records that are not in the days yet, some at a time. True if there are more. Hold the ledger's lock.
-    pub fn sum_up(&mut self) -> Result<bool> {
+    /// Sums up records that are not in the days yet, some at a time; `now_ns`: the time of day. True if there are more. Hold
+    /// the ledger's lock.
+    pub fn sum_up(&mut self, now_ns: i64) -> Result<bool> {
         let mut writer = self.writer()?;
-        let more = writer.sum_up()?;
+        let more = writer.sum_up(now_ns)?;
         writer.commit()?;
         Ok(more)
     }
@@ -138,69 +154,74 @@ impl Ledger {
 }
 
 impl Writer<'_> {
-    fn sum_up(&mut self) -> Result<bool> {
+    fn sum_up(&mut self, now_ns: i64) -> Result<bool> {
         let summed = Summed::of(&self.tx)?;
         let (mut days, mut last, mut count) = (Days::new(), summed.seq, 0);
+        let (mut proof, mut touched) = (Proof::default(), BTreeSet::new());
         {
             // By number, and not by kind and time.
             let mut find = self.tx.prepare_cached(
-                "SELECT seq, kind, life, terms, begins, ends, body FROM record \
+                "SELECT seq, kind, life, terms, begins, ends, body, hash FROM record \
                  WHERE seq > ?1 AND +kind IN (3, 4, 5) ORDER BY seq LIMIT ?2",
             )?;
             let mut rows = find.query(params![summed.seq, BATCH])?;
             while let Some(row) = rows.next()? {
                 count += 1;
-                last = row.get(0)?;
-                let kind = Kind::of(row.get(1)?).ok_or_else(|| makes_no_sense(last))?;
+                let (record, hash) = record(row)?;
+                last = record.seq;
+                self.prove(&mut proof, &record, &hash)?;
+                let kind = Kind::of(record.kind).ok_or_else(|| makes_no_sense(last))?;
                 // It was made of samples that are in the days.
                 if summed.has(last, kind) {
                     continue;
                 }
                 let interval = Interval {
-                    from_ns: row.get(4)?,
-                    to_ns: row.get(5)?,
-                    amounts: decode(row.get_ref(6)?.as_blob().unwrap_or_default())
-                        .ok_or_else(|| makes_no_sense(last))?,
+                    from_ns: record.from_ns,
+                    to_ns: record.to_ns,
+                    amounts: decode(&record.body).ok_or_else(|| makes_no_sense(last))?,
                 };
-                add(&mut days, (row.get(2)?, row.get(3)?), &interval);
+                add(&mut days, (record.life, record.terms), &interval);
                 if days.len() >= ROOM {
-                    self.write(&std::mem::take(&mut days))?;
+                    touched.extend(days.keys().map(|(.., day)| *day));
+                    write(&self.tx, &std::mem::take(&mut days))?;
                 }
             }
         }
-        self.write(&days)?;
+        touched.extend(days.keys().map(|(.., day)| *day));
+        write(&self.tx, &days)?;
+        self.close_again(&touched, now_ns)?;
         let more = count == BATCH;
         let upto = if more { last } else { self.seq };
         self.tx.execute("UPDATE summed SET seq = ?1", [upto])?;
         Ok(more)
     }
+}
 
-    fn write(&self, days: &Days) -> Result<()> {
-        let mut find = self.tx.prepare_cached(
-            "SELECT begins, ends, body, passed FROM daily WHERE life = ?1 AND terms = ?2 AND day = ?3",
-        )?;
-        let mut put = self.tx.prepare_cached(
-            "INSERT OR REPLACE INTO daily (life, terms, day, begins, ends, body, passed) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?;
-        for ((life, terms, begins), more) in days {
-            let key = params![life, terms, begins];
-            let had = find.query_row(key, |row| Day::read(row, 0)).optional()?;
-            let mut day = match had {
-                None => more.clone(),
-                Some(Some(day)) => {
-                    let mut day = day;
-                    day.add(more);
-                    day
-                }
-                Some(None) => return Err(damaged()),
-            };
-            day.known.1 = day.known.1.max(day.known.0);
-            let (body, numbers) = (encode(&day.amounts), day.numbers());
-            put.execute(params![life, terms, begins, day.known.0, day.known.1, body, numbers])?;
-        }
-        Ok(())
+/// Adds to the days that are there.
+pub(super) fn write(db: &Connection, days: &Days) -> Result<()> {
+    let mut find =
+        db.prepare_cached("SELECT begins, ends, body, passed FROM daily WHERE life = ?1 AND terms = ?2 AND day = ?3")?;
+    let mut put = db.prepare_cached(
+        "INSERT OR REPLACE INTO daily (life, terms, day, begins, ends, body, passed) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for ((life, terms, begins), more) in days {
+        let key = params![life, terms, begins];
+        let had = find.query_row(key, |row| Day::read(row, 0)).optional()?;
+        let mut day = match had {
+            None => more.clone(),
+            Some(Some(day)) => {
+                let mut day = day;
+                day.add(more);
+                day
+            }
+            Some(None) => return Err(damaged()),
+        };
+        day.known.1 = day.known.1.max(day.known.0);
+        let (body, numbers) = (encode(&day.amounts), day.numbers());
+        put.execute(params![life, terms, begins, day.known.0, day.known.1, body, numbers])?;
     }
+    Ok(())
 }
 
 /// What is said of days that make no sense.

@@ -7,7 +7,7 @@ use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_model::state::State;
 use hostel_model::traffic::{Amount, Flow, Reading as Counter, Traffic};
-use hostel_model::usage::{Condition, Counter as Meter, Level, Moment, Owner, Reading, Run, Terms};
+use hostel_model::usage::{CLOCK_SET_NS, Condition, Counter as Meter, Level, Moment, Owner, Reading, Run, Terms};
 use hostel_system::cgroup::{DeviceIo, Hits, Pressure, Usage, Want};
 use hostel_system::process::Init;
 use sha2::{Digest, Sha256};
@@ -107,21 +107,9 @@ pub(crate) fn terms(ve: &Effective) -> Terms {
 }
 
 /// Which VE it is for all time. What its machine id is made from is nobody's business, and can't be told from this.
-pub(super) fn life(state: &VeState) -> String {
+pub(crate) fn life(state: &VeState) -> String {
     let hash = Sha256::digest(format!("hostel ledger\n{}\n{}", state.id, state.seed));
     hex(&hash[..16])
-}
-
-/// A reading that says nothing yet but when, how it is, and whose.
-fn bare(state: &VeState, at: Moment, condition: Condition) -> Reading {
-    let owner = Owner {
-        name: state.name.to_string(),
-        tenant: state.tenant.as_ref().map(ToString::to_string).unwrap_or_default(),
-    };
-    Reading {
-        owner,
-        ..Reading::bare(life(state), state.id.get(), at, condition)
-    }
 }
 
 fn set_traffic(reading: &mut Reading, passed: Option<Passed>) {
@@ -174,6 +162,20 @@ impl Host {
         }
     }
 
+    /// A reading that says nothing yet but when, how it is, and whose.
+    fn bare(&self, state: &VeState, at: Moment, condition: Condition) -> Reading {
+        let owner = Owner {
+            name: state.name.to_string(),
+            tenant: state.tenant.as_ref().map(ToString::to_string).unwrap_or_default(),
+        };
+        Reading {
+            owner,
+            // What is up for longer has waited for its clock for long enough.
+            unsure: at.up_ns < CLOCK_SET_NS && !(self.clock_is_set)(),
+            ..Reading::bare(life(state), state.id.get(), at, condition)
+        }
+    }
+
     fn run_of(&self, init: Init, now: &Moment) -> Run {
         let age = self.guests.age(init).unwrap_or_default();
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
@@ -212,7 +214,7 @@ impl Host {
             State::Suspended => Condition::Suspended,
             State::Stopped | State::Mounted | State::Broken => Condition::Stopped,
         };
-        let mut reading = bare(state, at, condition);
+        let mut reading = self.bare(state, at, condition);
         if let Some(init) = reality.init {
             reading.run = Some(self.run_of(init, &reading.at));
             if let Ok((usage, hits)) = eyes.measure(self, state.id, init) {
@@ -302,7 +304,7 @@ impl Host {
     /// Notes that a VE has begun to run: what holds from now on. Its counters begin at nothing, and needn't be read.
     pub(crate) fn note_begin(&self, state: &VeState, terms: Option<Arc<Terms>>) {
         let now = self.moment();
-        let mut reading = bare(state, now, Condition::Running);
+        let mut reading = self.bare(state, now, Condition::Running);
         let Some(record) = RunRecord::read(&self.dirs.run(state.id)) else {
             return;
         };
@@ -320,7 +322,7 @@ impl Host {
 
     /// Notes that a VE is no more.
     pub(crate) fn note_gone(&self, state: &VeState) {
-        let reading = bare(state, self.moment(), Condition::Gone);
+        let reading = self.bare(state, self.moment(), Condition::Gone);
         self.note(&reading);
     }
 
@@ -334,8 +336,10 @@ impl Host {
         let mut reading = self.ended(&state);
         let record = RunRecord::read(&self.dirs.run(id)).filter(|record| record.boot_id == self.boot_id);
         reading.run = record.map(|record| self.run_of(record.init, &reading.at));
-        let (usage, hits) = self.cgroups.measure(id, METERED).ok()?;
-        fill(&mut reading, &usage, &hits, self.io_of(&state, &usage));
+        // What can't be read is lost, but that it has ended is not.
+        if let Ok((usage, hits)) = self.cgroups.measure(id, METERED) {
+            fill(&mut reading, &usage, &hits, self.io_of(&state, &usage));
+        }
         reading.until_ns = self.moment().up_ns;
         self.note(&reading);
         Some((state, reading.run))
@@ -360,6 +364,6 @@ impl Host {
         } else {
             Condition::Stopped
         };
-        bare(state, self.moment(), condition)
+        self.bare(state, self.moment(), condition)
     }
 }

@@ -7,7 +7,9 @@
 //! be entered goes to a spool on the disk, and into the ledger with the next that can.
 
 mod book;
+mod close;
 mod daily;
+mod expected;
 mod hits;
 mod measure;
 mod month;
@@ -21,10 +23,11 @@ mod tally;
 #[cfg(test)]
 pub(crate) mod tests;
 mod thin;
+mod until;
 mod verify;
 
 pub(crate) use daily::BATCH;
-pub(crate) use measure::{Eyes, METERED, Passed, terms};
+pub(crate) use measure::{Eyes, METERED, Passed, life, terms};
 pub use month::Month;
 pub use outbox::{Outgoing, Place};
 pub(crate) use query::Referred;
@@ -34,5 +37,6 @@ pub(crate) use settle::{Kept, MANAGER};
 pub use store::Ledger;
 pub use tally::{Party, Piece};
 pub use thin::Policy;
+pub use until::Followed;
 pub(crate) use verify::Walk;
-pub use verify::{Broken, Verified};
+pub use verify::{Broken, ClosedDay, Verified};

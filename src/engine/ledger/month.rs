@@ -95,26 +95,21 @@ impl Writer<'_> {
         if external(interval) == 0 {
             return Ok(());
         }
-        let mut at = interval.from_ns;
-        while let Some(month) = Month::of(at) {
-            let bytes = interval.within(month.from_ns, month.to_ns).as_ref().map_or(0, external);
-            if bytes > 0 {
+        let mut put = self.tx.prepare_cached(
+            "INSERT INTO passed (month, tenant, life, bytes) VALUES (?1, ?2, ?3, ?4) ON CONFLICT \
+             DO UPDATE SET bytes = iif(bytes > 9223372036854775807 - excluded.bytes, 9223372036854775807, \
+             bytes + excluded.bytes)",
+        )?;
+        let mut done = Ok(());
+        each_month(interval, &mut |month, piece| {
+            let bytes = external(piece);
+            if bytes > 0 && done.is_ok() {
                 // The largest number of the database's is 8 EiB.
                 let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-                self.tx
-                    .prepare_cached(
-                        "INSERT INTO passed (month, tenant, life, bytes) VALUES (?1, ?2, ?3, ?4) ON CONFLICT \
-                         DO UPDATE SET bytes = iif(bytes > 9223372036854775807 - excluded.bytes, 9223372036854775807, \
-                         bytes + excluded.bytes)",
-                    )?
-                    .execute(params![month.from_ns, tenant, life, bytes])?;
+                done = put.execute(params![month.from_ns, tenant, life, bytes]).map(drop);
             }
-            if month.to_ns >= interval.to_ns {
-                return Ok(());
-            }
-            at = month.to_ns;
-        }
-        Ok(())
+        });
+        Ok(done?)
     }
 }
 
@@ -166,8 +161,22 @@ impl Host {
     }
 }
 
+/// Shows the pieces of an interval in the months that it is in.
+pub(super) fn each_month(interval: &Interval, see: &mut dyn FnMut(&Month, &Interval)) {
+    let mut at = interval.from_ns;
+    while let Some(month) = Month::of(at) {
+        if let Some(piece) = interval.within(month.from_ns, month.to_ns) {
+            see(&month, &piece);
+        }
+        if month.to_ns >= interval.to_ns {
+            return;
+        }
+        at = month.to_ns;
+    }
+}
+
 /// Bytes both ways, but for classes that hostel.toml names.
-fn external(interval: &Interval) -> u64 {
+pub(super) fn external(interval: &Interval) -> u64 {
     let flows = interval.amounts.traffic.iter().filter(|(flow, _)| flow.class == REST);
     flows.fold(0, |sum, (_, amount)| sum.saturating_add(amount.bytes))
 }

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::record::{Hash, Kind, NOTHING, Record, hex, unhex};
-use super::store::Ledger;
+use super::store::{self, Ledger};
 use super::thin::Thinning;
 use super::verify::record;
-use crate::error::{Class, Error, Result};
+use crate::error::{Error, Result};
 
 /// Beside the ledger: who it is in the fleet, and how far the other side is. Both `sent` and `sending` may be where that
 /// is: whoever forwards may die before it learns of it. Thinning keeps the hashes of both.
@@ -50,11 +50,7 @@ struct Gone {
 }
 
 fn changed(seq: i64) -> Error {
-    let error = Error::new(
-        Class::Failed,
-        format!("record {seq} of the ledger is not as it was written"),
-    );
-    error.hint("nothing was forwarded; see: hostel ledger verify")
+    store::changed(seq).hint("nothing was forwarded; see: hostel ledger verify")
 }
 
 fn has_table(connection: &Connection) -> Result<bool> {

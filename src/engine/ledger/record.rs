@@ -23,16 +23,19 @@ pub enum Kind {
     Day,
     /// Records were replaced by fewer.
     Thinned,
+    /// What was used in a day is bound into the chain.
+    Closed,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Life,
         Self::Terms,
         Self::Sample,
         Self::Hour,
         Self::Day,
         Self::Thinned,
+        Self::Closed,
     ];
 
     /// Its number in the file.
@@ -54,6 +57,7 @@ impl Kind {
             Self::Hour => "hour",
             Self::Day => "day",
             Self::Thinned => "thinned",
+            Self::Closed => "closed",
         }
     }
 

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const MANAGER: Subject = Subject::Host("manager");
 
 impl Host {
-    pub(super) fn spool(&self) -> Spool {
+    pub(crate) fn spool(&self) -> Spool {
         Spool::at(self.dirs.run_usage(), self.dirs.usage())
     }
 
@@ -47,6 +47,22 @@ impl Host {
         if self.locks.holder(MANAGER).is_ok_and(|holder| holder.is_some()) {
             return;
         }
+        self.settle_last(verb, progress);
+    }
+
+    /// Brings what lies in /run to where it outlives the host's power, unless a manager enters it in a moment: whoever starts
+    /// a VE doesn't wait for the ledger, and without a manager it may be months until somebody enters it. The disk is
+    /// not waited for either; in half a minute it is there.
+    pub(crate) fn keep_usage(&self) {
+        if self.locks.holder(MANAGER).is_ok_and(|holder| holder.is_none()) {
+            // What has no room there stays in /run.
+            let _ = self.spool().lay_down();
+        }
+    }
+
+    /// Enters it whoever runs: the manager when it ends, and the shutdown of the host, after which nothing is in /run any
+    /// more.
+    pub(crate) fn settle_last(&self, verb: &str, progress: &dyn Progress) {
         if self.spool().is_empty().unwrap_or(false) {
             return;
         }

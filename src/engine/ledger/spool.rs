@@ -96,14 +96,34 @@ impl Spool {
 
     /// Leaves it on the disk, to outlive this boot.
     fn keep(&self, reading: &Reading) -> Result<()> {
+        let dir = self.folder(reading)?;
+        file::make_dir(&dir)?;
+        write(&dir, reading, true)
+    }
+
+    /// Where the readings of its boot lie on the disk.
+    fn folder(&self, reading: &Reading) -> Result<PathBuf> {
         let boot = &reading.at.boot;
         let known = entries(&self.disk)?
             .into_iter()
             .find(|dir| dir.to_string_lossy().ends_with(boot.as_str()));
         // In the order in which boots are first heard of.
-        let dir = known.unwrap_or_else(|| self.disk.join(format!("{:020}-{boot}", reading.at.wall_ns)));
-        file::make_dir(&dir)?;
-        write(&dir, reading, true)
+        Ok(known.unwrap_or_else(|| self.disk.join(format!("{:020}-{boot}", reading.at.wall_ns))))
+    }
+
+    /// Brings what lies in /run to the disk, without waiting until it is there.
+    pub fn lay_down(&self) -> Result<()> {
+        for path in entries(&self.run)?.into_iter().filter(|path| is_note(path)) {
+            // Another may have entered it just now; and what makes no sense is for who enters it.
+            let read = std::fs::read(&path).ok();
+            let Some(reading) = read.and_then(|text| serde_json::from_slice::<Reading>(&text).ok()) else {
+                continue;
+            };
+            write(&self.folder(&reading)?, &reading, false)?;
+            // If it was entered meanwhile, what it says is there twice, and counts once.
+            let _ = std::fs::remove_file(&path);
+        }
+        Ok(())
     }
 
     /// All that is there, in the order in which it was taken: that of former boots first. What makes no sense is renamed

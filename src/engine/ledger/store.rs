@@ -8,11 +8,12 @@ use hostel_system::file;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::book::Marks;
+use super::daily::DAILY;
 use super::record::{Hash, Kind, NOTHING, Record};
 use crate::error::{Class, Error, Result};
 
 /// The version of the tables; `PRAGMA user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE record (
@@ -50,19 +51,9 @@ CREATE TABLE passed (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// What version 2 has besides. Nothing of version 1 is changed, so that its records are as they were.
+/// What version 2 has besides what each VE has used in each day. Nothing of version 1 is changed, so that its records are as
+/// they were.
 const SECOND: &str = "
--- What each VE has used in each day of UTC under each terms, for reports: as much as the records up to `summed` come to.
-CREATE TABLE daily (
-    life INTEGER NOT NULL,
-    terms INTEGER NOT NULL,
-    day INTEGER NOT NULL,
-    begins INTEGER NOT NULL,
-    ends INTEGER NOT NULL,
-    body BLOB NOT NULL,
-    passed BLOB NOT NULL,
-    PRIMARY KEY (life, terms, day)
-) STRICT, WITHOUT ROWID;
 -- All records up to `seq` that say what was used are in it. Hours and days count up to `since` only: what came later was made
 -- of samples.
 CREATE TABLE summed (id INTEGER PRIMARY KEY CHECK (id = 0), seq INTEGER NOT NULL, since INTEGER NOT NULL) STRICT;
@@ -71,6 +62,9 @@ INSERT INTO summed (id, seq, since) SELECT 0, 0, seq FROM head;
 CREATE TABLE aside (life INTEGER NOT NULL, wall INTEGER NOT NULL, mark TEXT NOT NULL) STRICT;
 PRAGMA user_version = 2;
 ";
+
+/// Version 3 has records of one kind more, which who knows only those of before can't read.
+const THIRD: &str = "PRAGMA user_version = 3;";
 
 /// How long another connection's transaction is waited for.
 const BUSY: Duration = Duration::from_secs(5);
@@ -85,9 +79,10 @@ impl From<rusqlite::Error> for Error {
         };
         let error = Self::new(class, "cannot use the ledger").because(e);
         match code {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                error.hint("keep the file for an expert, and move it away: usage goes on in a new one")
-            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => error.hint(
+                "keep the file for an expert: stop all VEs, move it away, and start them: usage goes on in a new one; \
+                     what a VE that runs meanwhile has used since its start would be in both",
+            ),
             _ => error,
         }
     }
@@ -111,8 +106,12 @@ fn bring_up(connection: &mut Connection) -> Result<()> {
         let head = params![0, 0, NOTHING];
         making.execute("INSERT INTO head (id, seq, hash) VALUES (?1, ?2, ?3)", head)?;
     }
-    if made < VERSION {
+    if made < 2 {
+        making.execute_batch(DAILY)?;
         making.execute_batch(SECOND)?;
+    }
+    if made < VERSION {
+        making.execute_batch(THIRD)?;
     }
     Ok(making.commit()?)
 }
@@ -131,7 +130,7 @@ impl Ledger {
         let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         match version {
             VERSION => {}
-            0 | 1 => bring_up(&mut connection)?,
+            0..VERSION => bring_up(&mut connection)?,
             newer => {
                 return Err(Error::new(Class::Failed, format!("cannot use {}", path.display()))
                     .because(format!("its version {newer} is newer than this hostel's {VERSION}"))
@@ -156,6 +155,18 @@ impl Ledger {
     pub(super) fn writer(&mut self) -> Result<Writer<'_>> {
         Writer::begin(&mut self.connection)
     }
+}
+
+/// The last record that was found to be what was written there.
+#[derive(Default)]
+pub(super) struct Proof(Option<(i64, Hash)>);
+
+/// What is said of a record that its hash doesn't fit.
+pub(super) fn changed(seq: i64) -> Error {
+    Error::new(
+        Class::Failed,
+        format!("record {seq} of the ledger is not as it was written"),
+    )
 }
 
 /// A transaction that adds to the ledger.
@@ -218,6 +229,19 @@ impl<'a> Writer<'a> {
             None => find("SELECT hash FROM gap WHERE last = ?1"),
             found => Ok(found),
         }
+    }
+
+    /// Is a record what was written there? By the hash before it, which is at hand if `proof` has come from there.
+    pub fn prove(&self, proof: &mut Proof, record: &Record, hash: &Hash) -> Result<()> {
+        let before = match proof.0.take() {
+            Some((seq, hash)) if seq + 1 == record.seq => Some(hash),
+            _ => self.hash_of(record.seq - 1)?,
+        };
+        if before.is_none_or(|before| record.hash(&before) != *hash) {
+            return Err(changed(record.seq).hint("nothing was changed; see: hostel ledger verify"));
+        }
+        proof.0 = Some((record.seq, *hash));
+        Ok(())
     }
 
     /// All that was added is in the ledger, and on the disk.

@@ -51,10 +51,25 @@ pub enum Piece<'a> {
 
 /// What is needed of terms. To read their limits would take longer.
 #[derive(Deserialize)]
-struct Brief {
+pub(super) struct Brief {
     name: String,
-    tenant: String,
+    pub tenant: String,
     plan: String,
+}
+
+impl Brief {
+    /// Whose record of terms it is, of the VE that appeared in this record.
+    pub fn party(self, terms: i64, life: i64, id: u32) -> Party {
+        Party {
+            host: String::new(),
+            terms,
+            life,
+            id,
+            name: self.name,
+            tenant: self.tenant,
+            plan: self.plan,
+        }
+    }
 }
 
 /// Those that are wanted, by the record of their terms.
@@ -109,15 +124,8 @@ fn parties(view: &Connection, wanted: &dyn Fn(&Party) -> bool) -> Result<Parties
     while let Some(row) = rows.next()? {
         let (seq, life): (i64, i64) = (row.get(0)?, row.get(1)?);
         let terms: Brief = serde_json::from_slice(blob(row, 2)).map_err(|_| makes_no_sense(seq))?;
-        let party = Party {
-            host: String::new(),
-            terms: seq,
-            life,
-            id: lives.get(&life).copied().ok_or_else(|| makes_no_sense(seq))?,
-            name: terms.name,
-            tenant: terms.tenant,
-            plan: terms.plan,
-        };
+        let id = lives.get(&life).copied().ok_or_else(|| makes_no_sense(seq))?;
+        let party = terms.party(seq, life, id);
         if wanted(&party) {
             parties.insert(seq, party);
         }
@@ -125,7 +133,7 @@ fn parties(view: &Connection, wanted: &dyn Fn(&Party) -> bool) -> Result<Parties
     Ok(parties)
 }
 
-fn blob<'a>(row: &'a Row<'_>, at: usize) -> &'a [u8] {
+pub(super) fn blob<'a>(row: &'a Row<'_>, at: usize) -> &'a [u8] {
     // What is no blob is as good as an empty one: it makes no sense.
     row.get_ref(at)
         .ok()

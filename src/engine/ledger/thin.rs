@@ -1,8 +1,9 @@
 //! Many records become few, and not one unit is lost: those of an hour, and later those of a day.
 //!
 //! What is removed stays in the chain by its first and last record: a record says which rows of records are gone, what
-//! hash stood before each row and at its end, what all of them came to, and which records stand in their place. It is done
-//! bit by bit, so that it takes no more memory and holds nobody up longer however much there is.
+//! hash stood before each row and at its end, what all of them came to, and which records stand in their place. What goes
+//! is proved once more before it does: nobody can afterwards. It is done bit by bit, so that it takes no more memory and
+//! holds nobody up longer however much there is.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::daily::Summed;
 use super::outbox::places;
 use super::record::{Hash, Kind, hex};
-use super::store::{Ledger, Writer};
+use super::store::{Ledger, Proof, Writer};
+use super::verify::record;
 use crate::error::{Class, Error, Result};
 
 /// How long what is kept, in nanoseconds.
@@ -111,11 +113,17 @@ struct Pile {
 }
 
 impl Ledger {
-    /// Puts together what is old enough at `now_ns`. How many records are gone. `beat` is called while it goes on.
+    /// Closes the days that are over at `now_ns`, and puts together what is old enough. How many records are gone. `beat` is called while it goes on.
     pub fn thin(&mut self, now_ns: i64, policy: Policy, beat: &dyn Fn()) -> Result<u64> {
-        while self.sum_up()? {
+        while self.sum_up(now_ns)? {
             beat();
         }
+        self.close_days(now_ns)?;
+        self.put_together(now_ns, policy, beat)
+    }
+
+    /// The same of what is summed up.
+    pub(super) fn put_together(&mut self, now_ns: i64, policy: Policy, beat: &dyn Fn()) -> Result<u64> {
         let ages = [policy.samples_ns, policy.hours_ns, policy.hours_ns];
         let mut gone = 0;
         for (step, age) in [HOURS, DAYS, LONG].into_iter().zip(ages) {
@@ -262,28 +270,39 @@ impl Writer<'_> {
                 _ => pile.gaps.push((seq, seq, hash)),
             }
         }
-        let mut find = self
-            .tx
-            .prepare_cached(&format!("SELECT seq, kind, life, terms, begins, ends, body {chosen}"))?;
-        let mut rows = find.query(of)?;
+        for (first, last, _) in pile.gaps.clone() {
+            self.pile_row(&mut pile, step, (first, last))?;
+        }
+        Ok(pile)
+    }
+
+    /// Piles up a row of records, each of which must be what was written there: what is made of it can't be compared with
+    /// it any more.
+    fn pile_row(&self, pile: &mut Pile, step: Step, (first, last): (i64, i64)) -> Result<()> {
+        let mut proof = Proof::default();
+        let mut find = self.tx.prepare_cached(
+            "SELECT seq, kind, life, terms, begins, ends, body, hash FROM record WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq",
+        )?;
+        let mut rows = find.query(params![first, last])?;
         while let Some(row) = rows.next()? {
-            let (life, terms): (i64, i64) = (row.get(2)?, row.get(3)?);
+            let (record, hash) = record(row)?;
+            self.prove(&mut proof, &record, &hash)?;
             let interval = Interval {
-                from_ns: row.get(4)?,
-                to_ns: row.get(5)?,
-                amounts: whole(row.get(0)?, row.get_ref(6)?.as_blob().unwrap_or_default())?,
+                from_ns: record.from_ns,
+                to_ns: record.to_ns,
+                amounts: whole(record.seq, &record.body)?,
             };
-            if row.get::<_, i64>(1)? != step.into.number() {
+            if record.kind != step.into.number() {
                 pile.totals.add(&interval.amounts);
                 pile.fresh += 1;
             }
             interval.each_period(step.period, &mut |begins, piece| {
                 pile.periods
-                    .entry((begins, life, terms))
+                    .entry((begins, record.life, record.terms))
                     .or_default()
                     .add(&piece.amounts);
             });
         }
-        Ok(pile)
+        Ok(())
     }
 }

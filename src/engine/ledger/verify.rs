@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hostel_model::usage::{Interval, Sums, Totals, decode};
+use hostel_model::usage::{Amounts, DAY, HOUR, Interval, Sums, Totals, decode};
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 
-use super::daily::{Day, Summed};
-use super::month::Month;
+use super::close::Closing;
+use super::daily::Summed;
+use super::expected::Expected;
 use super::record::{Hash, Kind, NOTHING, Record, hex, unhex};
 use super::store::Ledger;
+use super::tally::Brief;
 use super::thin::{Gap, Thinning};
 use crate::error::Result;
 
@@ -24,8 +26,26 @@ pub struct Verified {
     pub last: i64,
     /// Its hash: who has noted it elsewhere knows that all before it is as it was then.
     pub hash: String,
+    /// The last day that was closed: such a record is never replaced, so its hash is the one to note.
+    pub closed: Option<ClosedDay>,
+    /// Days that were closed once more, or after a later one, as something came late, by the record that did it: what was
+    /// used in them may be more than was known before.
+    pub closed_late: Vec<ClosedDay>,
+    /// Days before that one that are not closed: nothing is bound of them.
+    pub not_closed: Vec<String>,
     /// The first that is not as it was written; `None`: all are.
     pub broken: Option<Broken>,
+}
+
+/// The record that closes a day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClosedDay {
+    /// The day, `2026-10-31`.
+    pub day: String,
+    /// The record's number.
+    pub seq: i64,
+    /// Its hash.
+    pub hash: String,
 }
 
 /// Where the chain is broken.
@@ -37,12 +57,16 @@ pub struct Broken {
     pub why: String,
 }
 
-const WRONG_DAYS: &str = "the sums of days, which reports are made of, are not what the records come to";
+/// A day as people write it.
+fn date(day_ns: i64) -> String {
+    let day = jiff::Timestamp::from_nanosecond(day_ns.into()).unwrap_or_default();
+    day.strftime("%F").to_string()
+}
 
 /// A broken chain ends the walk.
 pub(crate) type Walked = std::result::Result<(), Broken>;
 
-fn broken<T>(seq: i64, why: impl Into<String>) -> std::result::Result<T, Broken> {
+pub(super) fn broken<T>(seq: i64, why: impl Into<String>) -> std::result::Result<T, Broken> {
     Err(Broken { seq, why: why.into() })
 }
 
@@ -56,9 +80,14 @@ pub(crate) struct Walk {
     /// What there is of each kind, and what thinnings say that they have put together into each.
     there: BTreeMap<Kind, Totals>,
     made: BTreeMap<(Kind, Kind), Sums>,
-    /// What the days beside the ledger must come to, by life, terms, and month; `None`: there are none.
+    /// What the sums beside the ledger must come to. Which records are in them; `None`: there are none.
+    expected: Expected,
     summed: Option<Summed>,
-    months: BTreeMap<(i64, i64, i64), Totals>,
+    /// Something failed that is nothing of the ledger's.
+    trouble: Result<()>,
+    days: BTreeSet<i64>,
+    closed: Option<ClosedDay>,
+    late: Vec<ClosedDay>,
     records: u64,
     thinned: u64,
 }
@@ -87,7 +116,7 @@ impl Ledger {
 
 /// Reads all that this connection sees.
 pub(super) fn verified(view: &Connection) -> Result<Verified> {
-    let mut walk = Walk::new();
+    let mut walk = Walk::new()?;
     walk.summed = Some(Summed::of(view)?);
     let mut walked = Ok(());
     let sound: String = view.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
@@ -110,16 +139,16 @@ pub(super) fn verified(view: &Connection) -> Result<Verified> {
     }
     let head = view.query_row("SELECT seq, hash FROM head", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut walked = walked.and_then(|()| walk.arrive(head));
-    if walked.is_ok() {
-        walked = walk.compare_days(view)?;
+    if walked.is_ok() && walk.trouble.is_ok() {
+        walked = walk.expected.compare(view)?;
     }
-    Ok(walk.found(walked))
+    walk.found(walked)
 }
 
 impl Walk {
     /// Before the first record.
-    pub fn new() -> Self {
-        Self {
+    pub fn new() -> Result<Self> {
+        Ok(Self {
             next: 1,
             hash: NOTHING,
             gaps: BTreeMap::new(),
@@ -127,27 +156,38 @@ impl Walk {
             terms: BTreeSet::new(),
             there: BTreeMap::new(),
             made: BTreeMap::new(),
+            expected: Expected::new()?,
             summed: None,
-            months: BTreeMap::new(),
+            trouble: Ok(()),
+            days: BTreeSet::new(),
+            closed: None,
+            late: Vec::new(),
             records: 0,
             thinned: 0,
-        }
+        })
     }
 
     /// What came of it, where this is to be the last record.
-    pub fn end(mut self, walked: Walked, head: (i64, Hash)) -> Verified {
-        let walked = walked.and_then(|()| self.arrive(head));
+    pub fn end(mut self, walked: Walked, head: (i64, Hash)) -> Result<Verified> {
+        let mut walked = walked.and_then(|()| self.arrive(head));
+        if walked.is_ok() && self.trouble.is_ok() {
+            walked = self.expected.compare_closings()?;
+        }
         self.found(walked)
     }
 
-    fn found(self, walked: Walked) -> Verified {
-        Verified {
+    fn found(self, walked: Walked) -> Result<Verified> {
+        self.trouble?;
+        Ok(Verified {
             records: self.records,
             thinned: self.thinned,
             last: self.next - 1,
             hash: hex(&self.hash),
+            closed: self.closed,
+            closed_late: self.late,
+            not_closed: self.expected.open.into_iter().map(date).collect(),
             broken: walked.err(),
-        }
+        })
     }
 
     /// What a thinning says is gone. Whether it is to be believed is seen when the walk comes to it.
@@ -170,7 +210,7 @@ impl Walk {
         if record.hash(&self.hash) != *hash {
             return broken(record.seq, "it is not what was written there");
         }
-        self.look_into(record)?;
+        self.look_into(record, hash)?;
         self.hash = *hash;
         self.next += 1;
         self.records += 1;
@@ -192,7 +232,7 @@ impl Walk {
         Ok(())
     }
 
-    fn look_into(&mut self, record: &Record) -> Walked {
+    fn look_into(&mut self, record: &Record, hash: &Hash) -> Walked {
         let seq = record.seq;
         let Some(kind) = Kind::of(record.kind) else {
             return broken(
@@ -202,7 +242,13 @@ impl Walk {
         };
         match kind {
             Kind::Life => drop(self.lives.insert(seq)),
-            Kind::Terms => drop(self.terms.insert(seq)),
+            Kind::Terms => {
+                self.terms.insert(seq);
+                if let Ok(terms) = serde_json::from_slice::<Brief>(&record.body) {
+                    self.expected.tenant(seq, terms.tenant);
+                }
+            }
+            Kind::Closed => self.close(record, hash)?,
             Kind::Thinned => {
                 let Ok(thinning) = serde_json::from_slice::<Thinning>(&record.body) else {
                     return broken(seq, "it can't be read");
@@ -234,14 +280,7 @@ impl Walk {
                     return broken(seq, "it can't be read");
                 };
                 self.there.entry(kind).or_default().add(&amounts);
-                if self.summed.is_some_and(|summed| summed.has(seq, kind)) {
-                    let interval = Interval {
-                        from_ns: record.from_ns,
-                        to_ns: record.to_ns,
-                        amounts,
-                    };
-                    self.add_months((record.life, record.terms), &interval);
-                }
+                self.expect(record, kind, amounts)?;
             }
         }
         Ok(())
@@ -271,37 +310,51 @@ impl Walk {
         Ok(())
     }
 
-    fn add_months(&mut self, (life, terms): (i64, i64), interval: &Interval) {
-        let mut at = interval.from_ns;
-        while let Some(month) = Month::of(at) {
-            if let Some(piece) = interval.within(month.from_ns, month.to_ns) {
-                let months = self.months.entry((life, terms, month.from_ns)).or_default();
-                months.add(&piece.amounts);
-            }
-            if month.to_ns >= interval.to_ns {
-                break;
-            }
-            at = month.to_ns;
+    /// What the sums beside the records must have of a record.
+    fn expect(&mut self, record: &Record, kind: Kind, amounts: Amounts) -> Walked {
+        let length = match kind {
+            Kind::Hour => HOUR,
+            Kind::Day => DAY,
+            _ => 0,
+        };
+        let (begins, ends) = (record.from_ns, record.to_ns);
+        if length > 0 && (begins.rem_euclid(length) != 0 || ends.checked_sub(begins) != Some(length)) {
+            return broken(record.seq, format!("it is not of one {} of UTC", kind.name()));
         }
+        let (refers, interval) = (
+            (record.life, record.terms),
+            Interval {
+                from_ns: begins,
+                to_ns: ends,
+                amounts,
+            },
+        );
+        self.expected.use_in_months(refers, &interval);
+        if self.trouble.is_ok() && self.summed.is_none_or(|summed| summed.has(record.seq, kind)) {
+            self.trouble = self.expected.use_in_days(refers, (record.seq, kind), &interval);
+        }
+        Ok(())
     }
 
-    /// Do the days, which reports are made of, come to what the records say?
-    fn compare_days(&mut self, view: &Connection) -> Result<Walked> {
-        let mut find =
-            view.prepare("SELECT life, terms, day, begins, ends, body, passed FROM daily ORDER BY life, terms, day")?;
-        let mut rows = find.query([])?;
-        let mut days: BTreeMap<(i64, i64, i64), Totals> = BTreeMap::new();
-        while let Some(row) = rows.next()? {
-            let month = Month::of(row.get(2)?).map_or(0, |month| month.from_ns);
-            let Some(day) = Day::read(row, 3)? else {
-                return Ok(broken(0, WRONG_DAYS));
-            };
-            let key = (row.get(0)?, row.get(1)?, month);
-            days.entry(key).or_default().add(&day.amounts);
+    /// A day is closed, or once more.
+    fn close(&mut self, record: &Record, hash: &Hash) -> Walked {
+        let day = record.from_ns;
+        let closing = serde_json::from_slice::<Closing>(&record.body).ok();
+        let Some(closing) = closing.filter(|_| day.rem_euclid(DAY) == 0) else {
+            return broken(record.seq, "it can't be read");
+        };
+        let closed = ClosedDay {
+            day: date(day),
+            seq: record.seq,
+            hash: hex(hash),
+        };
+        self.expected.close(day, record.seq, closing);
+        // Whoever hides that a day was closed in a row of records that are gone has to close it out of order.
+        match self.days.last().is_none_or(|last| *last < day) {
+            true => self.closed = Some(closed),
+            false => self.late.push(closed),
         }
-        Ok(match days == self.months {
-            true => Ok(()),
-            false => broken(0, WRONG_DAYS),
-        })
+        self.days.insert(day);
+        Ok(())
     }
 }

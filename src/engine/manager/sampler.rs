@@ -152,7 +152,7 @@ impl Sampler {
         if fresh {
             // What goes wrong is told, and tried again in an hour: it is no reason to look at all each time.
             self.hour = hour;
-            while self.sum_up()? {
+            while self.sum_up(wall)? {
                 beat();
             }
             let _lock = host.lock_ledger("manager")?;
@@ -160,16 +160,16 @@ impl Sampler {
             ledger.thin(wall, policy(&host), beat)?;
         } else if self.ledger.open(&host.dirs.ledger())?.unsummed()? >= BATCH / 2 {
             // So that who asks for a report has little left to read.
-            self.sum_up()?;
+            self.sum_up(wall)?;
         }
         Ok(pass)
     }
 
     /// Sums up some records; true if there are more. Others may write in between.
-    fn sum_up(&mut self) -> Result<bool> {
+    fn sum_up(&mut self, wall: i64) -> Result<bool> {
         let host = &self.work.host;
         let _lock = host.lock_ledger("manager")?;
-        self.ledger.open(&host.dirs.ledger())?.sum_up()
+        self.ledger.open(&host.dirs.ledger())?.sum_up(wall)
     }
 
     /// Each failure is told once for as long as it lasts.

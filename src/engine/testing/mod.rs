@@ -215,6 +215,7 @@ fn open(fakes: Fakes) -> Arc<Host> {
             let time = fakes.time.clone();
             Arc::new(move || time.moment())
         },
+        clock_is_set: || true,
         resolvers: Vec::new(),
         fakes: Some(Arc::new(fakes)),
         dirs,

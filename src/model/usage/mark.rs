@@ -11,6 +11,9 @@ use super::meter::{Counters, Level, Levels, Time};
 use super::reading::{Condition, Moment, Reading, Run, Terms};
 use crate::traffic::{Amount, Flow};
 
+/// How long a host may be up until its time of day is taken for right, if nobody has said that it is: ten minutes.
+pub const CLOCK_SET_NS: u64 = 600_000_000_000;
+
 /// All that has to be known of the past.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
@@ -39,6 +42,21 @@ pub struct Mark {
     /// Which sums that is of; `None`: of counters that a boot has ended, so that there may be less by now.
     #[serde(default)]
     pub traffic_of: Option<String>,
+    /// The time for which the host was down, if it isn't known yet how long that was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away: Option<Away>,
+}
+
+/// The time from the last reading of a boot to the beginning of the next, of which only the time of day tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Away {
+    /// Its beginning, in nanoseconds since 1970.
+    wall_ns: i64,
+    /// How the VE was.
+    condition: Condition,
+    /// The levels that there were all along.
+    #[serde(with = "list")]
+    levels: Levels,
 }
 
 /// A stretch of one boot, in nanoseconds since that began.
@@ -62,6 +80,15 @@ impl Stretch {
             to_ns,
             amounts,
         }
+    }
+}
+
+const fn time_of(condition: Condition) -> Time {
+    match condition {
+        Condition::Running => Time::Running,
+        Condition::Paused => Time::Paused,
+        Condition::Suspended => Time::Suspended,
+        Condition::Stopped | Condition::Gone => Time::Stopped,
     }
 }
 
@@ -120,6 +147,7 @@ impl Mark {
             memory_peak: None,
             traffic: None,
             traffic_of: None,
+            away: None,
         }
     }
 
@@ -130,58 +158,94 @@ impl Mark {
             return None;
         }
         if self.at.boot == reading.at.boot {
-            return (self.at.up_ns < reading.at.up_ns).then(|| self.proceed(reading));
+            return (self.at.up_ns < reading.at.up_ns).then(|| self.go_on(reading));
         }
-        let (rested, mut intervals) = self.over_boot(&reading.at);
-        let (mark, more) = rested.proceed(reading);
+        // It went down once more before the clock was set: nobody will know better.
+        let mut intervals = self.away_until(&self.at);
+        let (mark, more) = self.over_boot(&reading.at).go_on(reading);
         intervals.extend(more);
         Some((mark, intervals))
     }
 
-    /// In which state its time is spent.
-    const fn time(&self) -> Time {
-        match self.condition {
-            Condition::Running => Time::Running,
-            Condition::Paused => Time::Paused,
-            Condition::Suspended => Time::Suspended,
-            Condition::Stopped | Condition::Gone => Time::Stopped,
+    /// To a reading of the same boot; with how long the host was away before, once the time of day tells.
+    fn go_on(&self, reading: &Reading) -> (Self, Vec<Interval>) {
+        // What holds from now on didn't hold then, and nothing comes after the end.
+        let last =
+            reading.condition == Condition::Gone || reading.terms.as_ref().is_some_and(|terms| *terms != self.terms);
+        if self.away.is_none() || (reading.unsure && !last) {
+            return self.proceed(reading);
         }
+        let mut intervals = self.away_until(&reading.at);
+        let here = Self {
+            away: None,
+            ..self.clone()
+        };
+        let (mark, more) = here.proceed(reading);
+        intervals.extend(more);
+        (mark, intervals)
     }
 
-    /// To the beginning of the boot that `now` is in. What ran has ended at a time that nobody has seen.
-    fn over_boot(&self, now: &Moment) -> (Self, Vec<Interval>) {
+    /// In which state its time is spent.
+    const fn time(&self) -> Time {
+        time_of(self.condition)
+    }
+
+    /// From the last reading before this boot to its beginning, as the clock stands now.
+    fn away_until(&self, now: &Moment) -> Vec<Interval> {
+        let Some(away) = &self.away else {
+            return Vec::new();
+        };
         let booted = now.wall_ns.saturating_sub(signed(now.up_ns));
-        let away = u64::try_from(booted.saturating_sub(self.at.wall_ns)).unwrap_or(0);
-        let lived = self.condition.lives();
-        let time = if lived { Time::Unknown } else { self.time() };
+        let length = u64::try_from(booted.saturating_sub(away.wall_ns)).unwrap_or(0);
+        if length == 0 {
+            return Vec::new();
+        }
+        let stretch = Stretch {
+            from: 0,
+            to: length,
+            time: match away.condition.lives() {
+                true => Time::Unknown,
+                false => time_of(away.condition),
+            },
+        };
+        let then = Self {
+            levels: away.levels,
+            ..self.clone()
+        };
+        vec![Interval {
+            from_ns: booted.saturating_sub(signed(length)),
+            to_ns: booted,
+            amounts: then.amounts(stretch, &Levels::default(), false),
+        }]
+    }
+
+    /// At the beginning of the boot that `now` is in. What ran has ended at a time that nobody has seen.
+    fn over_boot(&self, now: &Moment) -> Self {
         let at = Moment {
-            wall_ns: booted,
+            wall_ns: now.wall_ns.saturating_sub(signed(now.up_ns)),
             boot: now.boot.clone(),
             up_ns: 0,
         };
-        let stretch = Stretch {
-            from: 0,
-            to: away,
-            time,
-        };
-        let amounts = self.amounts(stretch, &Levels::default(), false);
-        let gone = Interval {
-            from_ns: booted.saturating_sub(signed(away)),
-            to_ns: booted,
-            amounts,
-        };
-        let rested = Self {
+        Self {
             at,
             until_ns: 0,
-            condition: if lived { Condition::Stopped } else { self.condition },
+            condition: if self.condition.lives() {
+                Condition::Stopped
+            } else {
+                self.condition
+            },
             run: None,
             counters: Counters::default(),
             levels: self.lasting(),
             memory_peak: None,
             traffic_of: None,
+            away: Some(Away {
+                wall_ns: self.at.wall_ns,
+                condition: self.condition,
+                levels: self.lasting(),
+            }),
             ..self.clone()
-        };
-        (rested, (away > 0).then_some(gone).into_iter().collect())
+        }
     }
 
     /// The levels that there are also of what doesn't run.
@@ -333,6 +397,7 @@ impl Mark {
                 None => self.traffic_of.clone(),
             },
             traffic: traffic.or_else(|| self.traffic.clone()),
+            away: self.away.clone(),
         }
     }
 }

@@ -23,7 +23,7 @@ pub use availability::availability;
 pub use bandwidth::{Hours, passed};
 pub use code::{decode, decode_numbers, decode_whole, encode, encode_numbers};
 pub use interval::{DAY, HOUR, Interval, floor};
-pub use mark::Mark;
+pub use mark::{CLOCK_SET_NS, Mark};
 pub use meter::{Counter, Counters, Level, Levels, Time};
 pub use reading::{Condition, Moment, Owner, Reading, Run, Terms};
 pub use sums::{Sums, Totals};

@@ -106,6 +106,9 @@ pub struct Reading {
     pub owner: Owner,
     /// When: before the first of them was read, but for those of traffic.
     pub at: Moment,
+    /// The time of day isn't known to be right yet: the host has just booted, and nobody has set its clock.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsure: bool,
     /// When the last of them had been read, in nanoseconds since the boot.
     #[serde(default)]
     pub until_ns: u64,
@@ -141,6 +144,7 @@ impl Reading {
             life,
             id,
             owner: Owner::default(),
+            unsure: false,
             until_ns: at.up_ns,
             traffic_ns: at.up_ns,
             at,

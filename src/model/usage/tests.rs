@@ -251,6 +251,72 @@ fn what_a_host_took_with_it_is_unknown_and_what_was_down_stays_down() {
     assert_eq!(seconds(&sum), [0, 0, 0, 100, 0]);
 }
 
+/// A clock that is wrong when its host boots, and set later: the time for which the host was down is that of the right one.
+#[test]
+fn a_clock_that_is_set_after_a_boot_tells_how_long_the_host_was_down() {
+    const YEAR: i64 = 365 * 86_400;
+    let boot = |reading: Reading, up: u64, wrong: i64| Reading {
+        at: Moment {
+            wall_ns: WALL + (1_000 + up as i64 + wrong) * SECOND as i64,
+            boot: "b".into(),
+            up_ns: up * SECOND,
+        },
+        unsure: wrong != 0,
+        ..reading
+    };
+    let again = Run {
+        pid: 7,
+        ticks: 20,
+        began_ns: 20 * SECOND,
+    };
+    let one = run(7, 0);
+    for wrong in [0, YEAR, -YEAR, 3_600, -3_600] {
+        // It ran for 40 s; it was seen in the boot after that at 10 s, 30 s, and 700 s, when the clock was right.
+        let mut full = stopped(0);
+        full.levels[Level::Disk as usize] = Some(1 << 20);
+        let seen = [
+            full,
+            running(40, &one, 5, 1),
+            boot(stopped(0), 10, wrong),
+            boot(running(0, &again, 3, 1), 30, wrong),
+            boot(running(0, &again, 9, 1), 700, 0),
+        ];
+        let (mark, sum) = account(&seen);
+        assert_eq!(seconds(&sum), [40 + 680, 0, 0, 20, 960], "{wrong}");
+        let disk = sum.level(Level::Disk);
+        assert_eq!(disk.integral, u128::from(SECOND) * (40 + 960 + 700) << 20, "{wrong}");
+        assert_eq!((sum.counter(Counter::Cpu), mark.away), (Some(5 + 9), None));
+        // Whatever ends the wait for the clock is under the terms of before.
+        let mut other = boot(running(0, &again, 9, 1), 60, wrong);
+        other.terms = Some(terms("globex").into());
+        let before = account(&seen[..4]).0;
+        assert_eq!(before.away.is_some(), wrong != 0);
+        let (next, intervals) = before.advance(&other).unwrap();
+        assert_eq!((next.away, intervals.len()), (None, if wrong > 0 { 2 } else { 1 }));
+    }
+    // It may go down once more before anybody has set it.
+    let twice = [
+        stopped(0),
+        boot(stopped(0), 10, -100),
+        Reading {
+            at: Moment {
+                wall_ns: WALL + 5_000 * SECOND as i64,
+                boot: "c".into(),
+                up_ns: SECOND,
+            },
+            ..stopped(0)
+        },
+    ];
+    let mut sum = Amounts::default();
+    let (mut mark, _) = Mark::begin(&twice[0]);
+    for reading in &twice[1..] {
+        let (next, intervals) = mark.advance(reading).unwrap();
+        intervals.iter().for_each(|i| sum.add(&i.amounts));
+        mark = next;
+    }
+    assert_eq!(seconds(&sum)[3], 5_000);
+}
+
 #[test]
 fn another_run_after_an_end_that_nobody_saw() {
     let (one, two) = (run(7, 0), run(8, 25));

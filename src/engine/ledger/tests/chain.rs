@@ -227,6 +227,40 @@ fn whatever_is_changed_is_found() {
     assert!(changed > 10 * records.len());
 }
 
+/// What was changed is not put together with others, and so not washed clean: not before it is summed up, nor after.
+#[test]
+fn what_was_changed_is_neither_summed_up_nor_put_together() {
+    let policy = Policy {
+        samples_ns: HOUR,
+        hours_ns: DAY,
+        wait_ns: 0,
+    };
+    for summed in [false, true] {
+        for change in [
+            "body = (SELECT body FROM record WHERE kind = 3 ORDER BY seq DESC LIMIT 1)",
+            "terms = (SELECT max(seq) FROM record WHERE kind = 2)",
+            "ends = ends - 1",
+            "hash = zeroblob(32)",
+        ] {
+            let dir = in_memory();
+            let mut ledger = lived(&dir.path().join("l.db"), 150);
+            if summed {
+                assert!(!ledger.sum_up(MONTH).unwrap());
+            }
+            let middle = "SELECT seq FROM record WHERE kind = 3 LIMIT 1 OFFSET 40";
+            let seq: i64 = ledger.connection.query_row(middle, [], |row| row.get(0)).unwrap();
+            let update = format!("UPDATE record SET {change} WHERE seq = {seq}");
+            assert_eq!(ledger.connection.execute(&update, []).unwrap(), 1);
+            let before = sums(&mut ledger, None);
+            let error = ledger.thin(MONTH + 3 * HOUR, policy, &|| ()).unwrap_err();
+            let named = format!("record {seq} of the ledger is not as it was written");
+            assert_eq!(error.message, named, "{change}, summed up: {summed}");
+            assert_eq!(sums(&mut ledger, None), before);
+            assert_eq!(ledger.verify().unwrap().broken.map(|b| b.seq), Some(seq));
+        }
+    }
+}
+
 fn first_gap(records: &[(i64, i64)]) -> i64 {
     let mut expected = 1..;
     records

@@ -6,6 +6,7 @@ use hostel_model::request::{Action, VeRef};
 use hostel_model::traffic::Direction;
 use hostel_model::usage::Sums;
 
+use super::power::manager_lock;
 use crate::facade::tests::Heard;
 use crate::facade::{Books, By, Row, Silent, Whose, Window};
 use crate::host::Host;
@@ -13,51 +14,52 @@ use crate::ledger::Ledger;
 use crate::manager::Sampler;
 use crate::testing::{again, engine, fakes, host, id, order, started, with_ve};
 
-const STOP: Action = Action::Stop { timeout: None };
-const ALWAYS: Window = Window {
+pub(super) const STOP: Action = Action::Stop { timeout: None };
+pub(super) const ALWAYS: Window = Window {
     from_ns: i64::MIN,
     to_ns: i64::MAX,
 };
 
 /// It has used so much processor time in this run by now, and has so much memory.
-fn uses(host: &Arc<Host>, cpu: u64, memory: u64) {
+pub(super) fn uses(host: &Arc<Host>, cpu: u64, memory: u64) {
     fakes(host).cgroups.change(id(101), |ve| {
         ve.usage.cpu.total_ns = Some(cpu);
         ve.usage.memory = Some(memory);
     });
 }
 
-fn pass(host: &Arc<Host>, seconds: u64) {
+pub(super) fn pass(host: &Arc<Host>, seconds: u64) {
     fakes(host).time.pass(seconds);
 }
 
-fn act(host: &Arc<Host>, action: &Action) {
+pub(super) fn act(host: &Arc<Host>, action: &Action) {
     engine(host).act(id(101), action, &Silent).unwrap();
 }
 
-fn sample(host: &Arc<Host>) {
+pub(super) fn sample(host: &Arc<Host>) {
     Sampler::new(host).pass(&Silent, &|| {}).unwrap();
 }
 
-fn rows(host: &Arc<Host>, by: By) -> Vec<Row> {
+pub(super) fn rows(host: &Arc<Host>, by: By) -> Vec<Row> {
     engine(host)
         .report(&Books::Own, ALWAYS, &Whose::All, by, &Silent)
         .unwrap()
+        .rows
 }
 
-fn total(host: &Arc<Host>) -> Sums {
+pub(super) fn total(host: &Arc<Host>) -> Sums {
     let sums = rows(host, By::Ve).remove(0).sums;
     assert_eq!(engine(host).verify_ledger().unwrap().broken, None);
     sums
 }
 
 /// Whole seconds in each state: running, paused, suspended, stopped, unknown. A look at the clock takes a millisecond.
-fn seconds(sums: &Sums) -> [u128; 5] {
+pub(super) fn seconds(sums: &Sums) -> [u128; 5] {
     ["running_ns", "paused_ns", "suspended_ns", "stopped_ns", "unknown_ns"]
         .map(|name| (sums.get(name) + 500_000_000) / 1_000_000_000)
 }
 
-fn running() -> Arc<Host> {
+pub(super) fn running() -> Arc<Host> {
     let host = host().make();
     with_ve(&host, &[]);
     started(&host);
@@ -221,7 +223,7 @@ fn another_plan_and_another_tenant_pay_for_what_comes_after() {
     let acme = engine(&host)
         .report(&Books::Own, ALWAYS, &Whose::Tenant("acme".into()), By::Ve, &Silent)
         .unwrap();
-    assert_eq!(acme[0].sums.get("cpu_ns"), 30);
+    assert_eq!(acme.rows[0].sums.get("cpu_ns"), 30);
 }
 
 /// A ledger that was moved away, or Hostel brought up to date from before there was one.
@@ -230,7 +232,7 @@ fn what_it_first_hears_of_at_its_end_is_its_tenants() {
     let host = host().make();
     with_ve(&host, &[("tenant", "acme")]);
     started(&host);
-    std::fs::remove_dir_all(host.dirs.run_usage()).unwrap();
+    std::fs::remove_dir_all(host.dirs.usage()).unwrap();
     pass(&host, 10);
     uses(&host, 70, 1);
     act(&host, &STOP);
@@ -263,139 +265,6 @@ fn a_number_that_is_given_again_is_another_ve() {
     );
     // Nothing of the time between them is anybody's.
     assert_eq!(seconds(&rows[0].sums), [30, 0, 0, 0, 0]);
-}
-
-#[test]
-fn a_host_that_loses_its_power_costs_no_more_than_an_interval() {
-    let host = running();
-    pass(&host, 60);
-    uses(&host, 600, 1);
-    sample(&host);
-    pass(&host, 59);
-    uses(&host, 1_190, 1);
-    // It is gone, with all that lay in /run.
-    fakes(&host).guests.halt(101);
-    host.clear(&host.outline(id(101)).unwrap()).unwrap();
-    std::fs::remove_dir_all(host.dirs.runs()).unwrap();
-    std::fs::create_dir(host.dirs.runs()).unwrap();
-    fakes(&host).time.reboot(300);
-    let mut next = Arc::into_inner(again(&host)).unwrap();
-    next.boot_id = "another".into();
-    let host = Arc::new(next);
-    pass(&host, 30);
-    started(&host);
-    pass(&host, 10);
-    uses(&host, 100, 1);
-    act(&host, &STOP);
-    let sums = total(&host);
-    assert_eq!(sums.get("cpu_ns"), 600 + 100);
-    assert_eq!(seconds(&sums), [60 + 10, 0, 0, 31, 59 + 300]);
-}
-
-fn passes(host: &Arc<Host>, bytes: u64) {
-    pass(host, 60);
-    fakes(host).counters.pass("hv101.0", "external", Direction::Out, bytes);
-}
-
-fn sent(host: &Arc<Host>) -> u128 {
-    total(host).get("traffic.external.out.ipv4.bytes")
-}
-
-/// Of another life of it, written down; and what `hostel traffic` tells.
-fn lived(bytes: u64) -> Arc<Host> {
-    let host = running();
-    passes(&host, bytes);
-    act(&host, &STOP);
-    started(&host);
-    host
-}
-
-fn told(host: &Arc<Host>) -> u64 {
-    let rows = engine(host).traffic(&VeRef::Id(id(101))).unwrap();
-    rows.iter().map(|row| row.out.ipv4.bytes).sum()
-}
-
-#[test]
-fn traffic_whose_counters_were_flushed_is_entered_once() {
-    let host = lived(1_000);
-    let mut manager = Sampler::new(&host);
-    let mut look = || drop(manager.pass(&Silent, &|| {}).unwrap());
-    passes(&host, 500);
-    look();
-    fakes(&host).counters.flush();
-    // Somebody else looks before the manager does.
-    act(&host, &Action::Pause);
-    act(&host, &Action::Unpause);
-    assert_eq!(told(&host), 1_000);
-    pass(&host, 60);
-    look();
-    assert_eq!(
-        (sent(&host), told(&host)),
-        (1_500, 1_500),
-        "the manager remembers what they had"
-    );
-    host.mend_broken().unwrap();
-    passes(&host, 70);
-    look();
-    passes(&host, 5);
-    act(&host, &STOP);
-    assert_eq!((sent(&host), told(&host)), (1_575, 1_575));
-}
-
-#[test]
-fn traffic_whose_counters_were_flushed_is_entered_once_though_nobody_remembers_it() {
-    let host = lived(1_000);
-    passes(&host, 500);
-    sample(&host);
-    fakes(&host).counters.flush();
-    sample(&again(&host));
-    host.mend_broken().unwrap();
-    passes(&host, 70);
-    sample(&again(&host));
-    assert_eq!(sent(&host), 1_500);
-    act(&host, &STOP);
-    started(&host);
-    passes(&host, 8);
-    act(&host, &STOP);
-    assert_eq!((sent(&host), told(&host)), (1_508, 1_078));
-}
-
-#[test]
-fn what_passes_a_ve_that_runs_is_written_down() {
-    let host = lived(1_000);
-    let manager = std::cell::RefCell::new(Sampler::new(&host));
-    let look = || drop(manager.borrow_mut().pass(&Silent, &|| {}).unwrap());
-    let noter = manager.borrow().noter();
-    let noted = || {
-        host.noted_traffic(id(101))
-            .unwrap()
-            .totals()
-            .values()
-            .map(|a| a.bytes)
-            .sum::<u64>()
-    };
-    passes(&host, 500);
-    look();
-    assert_eq!(noted(), 1_000);
-    // Somebody works on the VE: the next time.
-    let held = host.locks.take_free(crate::lock::Subject::Ve(id(101)), "set").unwrap();
-    noter.round(&|_| ());
-    assert_eq!(noted(), 1_000);
-    drop(held);
-    for _ in 0..2 {
-        noter.round(&|_| ());
-        assert_eq!(noted(), 1_500);
-    }
-    passes(&host, 1);
-    // Another run has another counter, and what was remembered of the first is written down.
-    act(&host, &STOP);
-    started(&host);
-    passes(&host, 10);
-    noter.round(&|_| ());
-    assert_eq!((noted(), told(&host)), (1_501, 1_511));
-    look();
-    noter.round(&|_| ());
-    assert_eq!((noted(), told(&host), sent(&host)), (1_511, 1_511, 1_511));
 }
 
 #[test]
@@ -466,14 +335,7 @@ fn one_that_can_not_be_measured_keeps_no_other_from_it() {
 #[test]
 fn while_a_manager_runs_it_is_left_to_it() {
     let host = running();
-    let lock = {
-        let patience = crate::lock::Patience {
-            wait: std::time::Duration::ZERO,
-            progress: &Silent,
-            interrupted: crate::interrupt::flag(),
-        };
-        host.locks.take(crate::ledger::MANAGER, "manager", &patience).unwrap()
-    };
+    let lock = manager_lock(&host);
     uses(&host, 9, 1);
     act(&host, &STOP);
     assert!(!host.dirs.ledger().exists());

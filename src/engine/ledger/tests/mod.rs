@@ -1,7 +1,11 @@
 //! The ledger: on its own, and on hosts of fakes.
 
 pub(crate) mod chain;
+mod close;
 mod days;
 mod hang;
 mod life;
 mod outbox;
+mod power;
+mod traffic;
+mod until;

@@ -92,7 +92,7 @@ impl Other {
 
     /// Is it a whole ledger?
     fn is_sound(&self) {
-        let (mut walk, mut walked) = (Walk::new(), Ok(()));
+        let (mut walk, mut walked) = (Walk::new().unwrap(), Ok(()));
         let all = || self.records.values();
         for (record, _) in all().filter(|(record, _)| record.kind == 6) {
             walked = walked.and_then(|()| walk.expect_gaps(record.seq, &record.body));
@@ -100,7 +100,7 @@ impl Other {
         for (record, hash) in all() {
             walked = walked.and_then(|()| walk.step(record, hash));
         }
-        assert_eq!(walk.end(walked, self.at).broken, None);
+        assert_eq!(walk.end(walked, self.at).unwrap().broken, None);
     }
 }
 

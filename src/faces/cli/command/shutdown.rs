@@ -50,6 +50,7 @@ impl Shutdown {
                 break;
             }
         }
+        engine.end_shutdown(context);
         Ok(exit)
     }
 }

@@ -1,7 +1,7 @@
 //! `hostel ledger verify`
 
 use clap::Args;
-use hostel_engine::ledger::Verified;
+use hostel_engine::ledger::{ClosedDay, Verified};
 use hostel_engine::{Class, Error};
 
 use crate::cli::books::From;
@@ -12,8 +12,10 @@ use crate::cli::exit::Exit;
 /// Prove that nothing in the ledger was changed
 ///
 /// Reads every record and works out every hash anew. The first that is not as it was written is named, and the command
-/// fails. Who has noted number and hash of the last record elsewhere can compare: all up to it is as it was then. With
-/// --fleet or --host, that of what hosts have forwarded; with --json then an array.
+/// fails; so it does if the sums beside the records, which reports are made of, are not what these come to. Who has noted
+/// number and hash of the record that closed a day elsewhere can compare: what was used up to then is what it was, but for
+/// days that were closed late or again, which are named. With --fleet or --host, that of what hosts have forwarded; with --json
+/// then an array.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  hostel ledger verify\n  hostel ledger verify --json\n  hostel ledger verify --fleet"
@@ -60,10 +62,22 @@ impl Verify {
 }
 
 fn sound(verified: &Verified) -> String {
-    format!(
+    let mut text = format!(
         "{} records are as they were written, and stand for {} more\nthe last one is {}: {}\n",
         verified.records, verified.thinned, verified.last, verified.hash
-    )
+    );
+    if let Some(ClosedDay { day, seq, hash }) = &verified.closed {
+        text.push_str(&format!("the last day that was closed is {day}, by {seq}: {hash}\n"));
+    }
+    for ClosedDay { day, seq, .. } in &verified.closed_late {
+        text.push_str(&format!(
+            "{day} was closed late or again, by {seq}: something came in afterwards\n"
+        ));
+    }
+    for day in &verified.not_closed {
+        text.push_str(&format!("{day} is not closed\n"));
+    }
+    text
 }
 
 fn broken(what: &str, verified: &Verified) -> Option<Error> {

@@ -1,7 +1,9 @@
 //! `hostel report --invoice`: what usage costs.
 
 use hostel_model::prices::{Bill, BillLine};
+use serde_json::Value;
 
+use super::span::{HEADS, Span};
 use crate::cli::csv;
 use crate::cli::table::{Column, Table};
 
@@ -51,12 +53,20 @@ fn cells(bill: &Bill, line: &BillLine) -> [String; 7] {
 }
 
 /// For another program: the lines alone.
-pub fn sheet(bills: &[Bill]) -> String {
-    let heads = csv::line(&["group", "what", "units", "unit", "price", "sum", "currency"]);
-    let lines = bills
+pub fn sheet(bills: &[Bill], span: &Span) -> String {
+    let heads = ["group", "what", "units", "unit", "price", "sum", "currency"].into_iter();
+    let heads: Vec<&str> = heads.chain(HEADS).collect();
+    let all = bills
         .iter()
-        .flat_map(|bill| bill.lines.iter().map(|line| csv::line(&cells(bill, line))));
-    heads + &lines.collect::<String>()
+        .flat_map(|bill| bill.lines.iter().map(|line| cells(bill, line)));
+    let lines = all.map(|cells| csv::line(&[&cells[..], &span.cells()].concat()));
+    csv::line(&heads) + &lines.collect::<String>()
+}
+
+/// The same with sums, as JSON.
+pub fn objects(bills: &[Bill], span: &Span) -> Vec<Value> {
+    let object = |bill| serde_json::to_value(bill).unwrap_or_default();
+    bills.iter().map(|bill| span.put_into(object(bill))).collect()
 }
 
 #[cfg(test)]
@@ -82,7 +92,18 @@ mod tests {
             prices.bill(Some("globex".into()), &used(1, 0)),
         ];
         let all: Vec<Bill> = [prices.together(&bills)].into_iter().chain(bills).collect();
-        let text = table(&all).render(Some(80), Paint::OFF) + "\n" + &sheet(&all).replace('\r', "");
+        let span = Span {
+            from: "2026-10-01T00:00:00Z".into(),
+            to: "2026-11-01T00:00:00Z".into(),
+            complete: "2026-10-31T23:59:00Z".into(),
+        };
+        let text =
+            table(&all).render(Some(80), Paint::OFF) + &span.line() + "\n" + &sheet(&all, &span).replace('\r', "");
+        let object = &objects(&all, &span)[1];
+        assert_eq!(
+            (&object["group"], &object["complete_until"]),
+            (&"acme".into(), &span.complete.as_str().into())
+        );
         golden("tests/golden/cli/invoice.txt", &text);
     }
 }

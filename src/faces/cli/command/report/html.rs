@@ -22,6 +22,8 @@ pub struct Page<'a> {
     pub title: String,
     /// Of which time.
     pub window: Window,
+    /// Up to when all is in it.
+    pub complete_ns: i64,
     /// Now, in nanoseconds since 1970.
     pub now_ns: i64,
     /// The length of a column in nanoseconds: an hour or a day.
@@ -82,6 +84,7 @@ impl Page<'_> {
         context.insert("title", &self.title);
         context.insert("from", &minute(self.window.from_ns));
         context.insert("to", &minute(to));
+        context.insert("complete", &minute(self.complete_ns.max(self.window.from_ns)));
         context.insert("made", &minute(self.now_ns));
         let step = if self.step == HOUR { "hour" } else { "day" };
         context.insert("step", &step);
@@ -348,6 +351,7 @@ mod tests {
         let page = Page {
             title: "Usage of acme".into(),
             window,
+            complete_ns: from_ns + 10 * DAY - 60_000_000_000,
             now_ns: from_ns + 10 * DAY,
             step: step(window),
             course: &course,
@@ -359,7 +363,7 @@ mod tests {
         let text = page.render().unwrap();
         for one in [
             "<h1>Usage of acme</h1>",
-            "2026-10-01 00:00 to 2026-10-11 00:00, in UTC",
+            "2026-10-01 00:00 to 2026-10-11 00:00, in UTC; complete up to 2026-10-10 23:59",
             "By the day",
             "<span>2026-10-01</span><span>2026-10-10</span>",
             "1.5 Mbit",
@@ -383,6 +387,7 @@ mod tests {
         let page = Page {
             title: "Usage of all".into(),
             window,
+            complete_ns: DAY,
             now_ns: DAY,
             step: step(window),
             course: &[],

@@ -4,6 +4,7 @@ mod bill;
 mod budget;
 mod html;
 mod sheet;
+mod span;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use hostel_model::id::TenantName;
 use hostel_model::usage::{HOUR, availability};
 use serde_json::{Map, Value};
 
+use self::span::Span;
 use super::Done;
 use crate::cli::books::From;
 use crate::cli::context::Context;
@@ -31,7 +33,8 @@ use crate::cli::window;
 /// it should have run it did, P95 what 95 of 100 hours did not pass. Of a tenant, what is left of this month's budget for
 /// traffic is told too. With --format json, exact and with everything
 /// that is measured, and numbers above 2^53 as texts; what that is, and how: docs/METERING.md. With --invoice, what that costs by the prices in
-/// prices.toml, beside hostel.toml: each line is rounded once, and sums are of what is printed. With --format html, a
+/// prices.toml, beside hostel.toml: each line is rounded once, and sums are of what is printed. Each says up to when it is
+/// complete: what was used later is not in the ledger yet. With --format html, a
 /// page with charts that needs nothing else.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -148,7 +151,8 @@ impl Report {
         }
         let window = self.window(jiff::Timestamp::now())?;
         let engine = context.engine()?;
-        let rows = engine.report(&books, window, &whose, by, context)?;
+        let said = engine.report(&books, window, &whose, by, context)?;
+        let (rows, span) = (said.rows, Span::of(window, said.complete_ns));
         let bills = if self.invoice { Some(engine.bills(&rows)?) } else { None };
         let tenant = self.whose.tenant.as_ref();
         // A budget is this host's, and what is left of it too.
@@ -158,19 +162,27 @@ impl Report {
             (Format::Table, None) => {
                 context.print_table(&table(&rows, self.by))?;
                 context.print(&budget::lines(&rows, &budgets, tenant))?;
+                context.print(&span.line())?;
             }
-            (Format::Table, Some(bills)) => context.print_table(&bill::table(bills))?,
-            (Format::Json, None) => context.print_json(&rows.iter().zip(&budgets).map(object).collect::<Vec<_>>())?,
-            (Format::Json, Some(bills)) => context.print_json(bills)?,
-            (Format::Csv, None) => context.print(&sheet::text(&rows, &budgets))?,
-            (Format::Csv, Some(bills)) => context.print(&bill::sheet(bills))?,
+            (Format::Table, Some(bills)) => {
+                context.print_table(&bill::table(bills))?;
+                context.print(&span.line())?;
+            }
+            (Format::Json, None) => {
+                let rows = rows.iter().zip(&budgets).map(object);
+                context.print_json(&rows.map(|row| span.put_into(row)).collect::<Vec<_>>())?;
+            }
+            (Format::Json, Some(bills)) => context.print_json(&bill::objects(bills, &span))?,
+            (Format::Csv, None) => context.print(&sheet::text(&rows, &budgets, &span))?,
+            (Format::Csv, Some(bills)) => context.print(&bill::sheet(bills, &span))?,
             (Format::Html, _) => {
                 let step = html::step(window);
                 let course = if step == HOUR { By::Hour } else { By::Day };
-                let course = engine.report(&books, window, &whose, course, context)?;
+                let course = engine.report(&books, window, &whose, course, context)?.rows;
                 let page = html::Page {
                     title: self.title(),
                     window,
+                    complete_ns: said.complete_ns,
                     now_ns: ns(jiff::Timestamp::now()),
                     step,
                     course: course.get(1..).unwrap_or_default(),

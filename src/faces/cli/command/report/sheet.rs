@@ -4,6 +4,7 @@ use hostel_engine::facade::Row;
 use hostel_model::usage::availability;
 
 use super::budget::{Budget, left};
+use super::span::{HEADS, Span};
 use super::{average, peak};
 use crate::cli::csv;
 
@@ -29,7 +30,7 @@ fn worked_out() -> Vec<Worked> {
 }
 
 /// All of it.
-pub fn text(rows: &[Row], budgets: &[Budget]) -> String {
+pub fn text(rows: &[Row], budgets: &[Budget], span: &Span) -> String {
     let mut names: Vec<&String> = rows.iter().flat_map(|row| row.sums.0.keys()).collect();
     names.sort();
     names.dedup();
@@ -41,6 +42,7 @@ pub fn text(rows: &[Row], budgets: &[Budget]) -> String {
         .chain(worked.iter().map(|(name, _)| name.as_str()))
         .chain(of_budgets.into_iter().filter(|_| with_budgets))
         .chain(names.iter().map(|name| name.as_str()))
+        .chain(HEADS)
         .collect();
     let mut text = csv::line(&heads);
     for (row, budget) in rows.iter().zip(budgets) {
@@ -54,6 +56,7 @@ pub fn text(rows: &[Row], budgets: &[Budget]) -> String {
             cells.extend(parts.map(|n| n.map(|n| n.to_string()).unwrap_or_default()));
         }
         cells.extend(names.iter().map(|name| row.sums.get(name).to_string()));
+        cells.extend(span.cells());
         text.push_str(&csv::line(&cells));
     }
     text
