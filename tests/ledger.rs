@@ -311,6 +311,10 @@ fn a_month_of_two_tenants_is_what_they_burnt() {
     let peer = h.status("b", "addresses")[0].as_str().unwrap().to_owned();
     let (mut acme, mut globex) = (0, 0);
     let mut manager = h.manager();
+    // Past the page cache, so that it counts on every kernel.
+    let write = |ve: &str| {
+        h.sh(ve, "dd if=/dev/zero of=/root/written bs=1M count=20 oflag=direct conv=notrunc 2>/dev/null");
+    };
     let ping = |count: u64| {
         let out = h.sh("a", &format!("ping -c {count} -i 0.1 -s 972 -w 20 {peer} 2>&1"));
         assert!(out.contains(&format!("{count} packets received")), "{out}");
@@ -318,6 +322,8 @@ fn a_month_of_two_tenants_is_what_they_burnt() {
     acme += burn(&h, "a");
     globex += burn(&h, "b");
     ping(3);
+    write("a");
+    h.sh("a", "dd if=/dev/zero of=/dev/shm/held bs=1M count=64 2>/dev/null");
     // Who measures dies, and nobody does for a while; so does who stands beside the VE.
     manager.kill().unwrap();
     manager.wait().unwrap();
@@ -325,6 +331,8 @@ fn a_month_of_two_tenants_is_what_they_burnt() {
     kill_monitor(&h, "a");
     acme += burn(&h, "a");
     let mut manager = h.manager();
+    write("a");
+    let small = acme;
     h.ok(&["set", "a", "plan=large"]);
     acme += burn(&h, "a");
     // It ends by its own hand, and is killed in its next life.
@@ -337,13 +345,20 @@ fn a_month_of_two_tenants_is_what_they_burnt() {
     h.ok(&["set", "a", "tenant=globex"]);
     h.ok(&["start", "a"]);
     globex += burn(&h, "a");
+    write("a");
     ping(2);
     h.ok(&["stop", "--all"]);
     h.ok(&["destroy", "--force", "a"]);
     house::signal(&manager, Signal::TERM);
     h.until("the manager ends", 30, || manager.try_wait().unwrap().is_some());
-    for (tenant, burnt, packets) in [("acme", acme, 3), ("globex", globex, 5 + 2)] {
+    for (tenant, burnt, packets, written) in [("acme", acme, 3, 40 * MIB), ("globex", globex, 5 + 2, 20 * MIB)] {
         let usage = whole(tenant);
+        // What file systems write of their own is in it too.
+        let found = number(&usage, "disk_write_bytes");
+        assert!((written..written + 16 * MIB).contains(&found), "{tenant}: {found} of {written}");
+        assert!(number(&usage, "disk_write_ops") > 0);
+        let held = number(&usage, "memory.peak") >= 64 * MIB;
+        assert_eq!(held, tenant == "acme", "{tenant}: {usage}");
         let found = number(&usage, "cpu_ns");
         // What starting, stopping and entering took is in it too, and isn't known.
         let borne = (400_000_000 * house::slowness()).max(burnt / 100);
@@ -367,8 +382,76 @@ fn a_month_of_two_tenants_is_what_they_burnt() {
             .find(|r| r["group"] == plan)
             .map(|r| number(&r["usage"], "cpu_ns"))
     };
-    assert!(of("test") > Some(0) && of("large") > Some(0), "{plans:?}");
+    for (plan, burnt) in [("test", small), ("large", acme - small)] {
+        let found = of(plan).unwrap();
+        let borne = (400_000_000 * house::slowness()).max(burnt / 100);
+        assert!(
+            found * 100 >= burnt * 99 && found - burnt.min(found) < borne,
+            "{plan}: {found} of {burnt}"
+        );
+    }
     verified(&h);
     h.ok(&["destroy", "b"]);
     assert_eq!(h.audit(), Vec::<Value>::new());
+}
+
+/// Bytes of memory times time are what was held, to a hundredth: against what was put there, not what Hostel says of it.
+#[test]
+fn memory_is_what_was_held_for_as_long() {
+    const HELD: u64 = 200 * MIB;
+    let h = house();
+    h.busybox_with("a", &["memory.limit=512MiB"]);
+    let manager = h.manager();
+    // Of a time in which nothing changes: the bytes times seconds, and the nanoseconds.
+    let stretch = || {
+        // The first records after a change are of both.
+        let count = samples(&h, "a").len();
+        h.until("it was measured", 30, || samples(&h, "a").len() >= count + 3);
+        let before = (samples(&h, "a").len(), std::time::Instant::now());
+        h.until("it was measured for a while", 60, || samples(&h, "a").len() >= before.0 + 8);
+        let all: Vec<Value> = samples(&h, "a").split_off(before.0);
+        let sum = |name: &str| -> f64 {
+            let number = |r: &Value| r["usage"][name].to_string().trim_matches('"').parse::<f64>().unwrap();
+            all.iter().map(number).sum()
+        };
+        let (bytes, time) = (sum("memory"), sum("memory.time"));
+        assert_eq!(time, sum("running_ns"), "it is known all the time");
+        let (from, to) = (all[0]["from_ns"].as_i64().unwrap(), all[all.len() - 1]["to_ns"].as_i64().unwrap());
+        assert!(((to - from) as f64 - time).abs() < 0.01 * time, "{from} {to} {time}");
+        bytes / time
+    };
+    let without = stretch();
+    h.sh("a", "dd if=/dev/zero of=/dev/shm/held bs=1M count=200 2>/dev/null");
+    let with = stretch();
+    within_a_hundredth("memory", (with - without) as u64, HELD);
+    house::signal(&manager, Signal::TERM);
+    house::end_of(manager);
+    verified(&h);
+}
+
+/// A manager that is ended enters what was left to it: nothing else would when the host goes down.
+#[test]
+fn a_manager_that_is_ended_leaves_nothing_behind() {
+    let h = House::new();
+    h.write(
+        "hostel.toml",
+        &(h.read("hostel.toml") + "\n[metering]\ninterval = \"1h\"\n"),
+    );
+    h.busybox("a");
+    let manager = h.manager();
+    let seen = || samples(&h, "a").len();
+    h.until("it has looked once", 30, || seen() > 0);
+    let before = seen();
+    let burnt = burn(&h, "a");
+    h.ok(&["stop", "a"]);
+    assert_eq!(seen(), before, "it is left to the manager");
+    house::signal(&manager, Signal::TERM);
+    let ended = house::end_of(manager);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    // Not by a report, which would look for itself.
+    let used: u64 = samples(&h, "a").iter().map(|r| number(&r["usage"], "cpu_ns")).sum();
+    assert!(used * 100 >= burnt * 99, "{used} of {burnt}");
+    let text = h.ok(&["report", "--last", "1h"]);
+    assert!(text.contains(", complete up to 2"), "{text}");
+    verified(&h);
 }

@@ -53,6 +53,13 @@ mod tests {
         let day = 86_400_000_000_000;
         assert_eq!(month("1970-02"), Ok((31 * day, 59 * day)));
         assert_eq!(month("1970-12").unwrap().1, 365 * day);
+        // Leap years, and months in which clocks change somewhere, which a moment's offset tells.
+        let days = |text: &str| month(text).map(|(from, to)| (to - from) / day);
+        assert_eq!(["2028-02", "2027-02", "2100-02"].map(days), [Ok(29), Ok(28), Ok(28)]);
+        assert_eq!(["2026-03", "2026-10"].map(days), [Ok(31), Ok(31)]);
+        let night = ["2026-10-25T00:00:00+02:00", "2026-10-26T00:00:00+01:00"].map(|at| moment(at).unwrap());
+        assert_eq!(night[1] - night[0], day + day / 24);
+        assert_eq!(moment("2016-12-31T23:59:60Z"), moment("2016-12-31T23:59:59Z"));
         assert!(month("1970-2").is_err() && month("1970-02-01").is_err());
         assert_eq!(month_of(Timestamp::UNIX_EPOCH), Ok((0, 31 * day)));
     }

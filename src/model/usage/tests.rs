@@ -347,6 +347,30 @@ fn an_hour_begins_at_the_hour() {
     assert_eq!(intervals[0].by_period(DAY)[1].0, WALL + HOUR);
 }
 
+/// All days are of UTC and as long as each other: those on which clocks change somewhere, leap days, and those that end with a
+/// leap second, by which a clock only steps back.
+#[test]
+fn all_days_are_as_long_as_each_other() {
+    // 2026-03-29 and 2026-10-25 in Europe, 2028-02-29, 2016-12-31.
+    for midnight in [1_774_742_400, 1_792_886_400, 1_835_395_200, 1_483_142_400] {
+        let from_ns = midnight * SECOND as i64;
+        assert_eq!(floor(from_ns, DAY), from_ns);
+        let amounts = Amounts {
+            times: [3 * DAY as u64, 0, 0, 0, 0],
+            ..Amounts::default()
+        };
+        let three = Interval {
+            from_ns: from_ns - DAY,
+            to_ns: from_ns + 2 * DAY,
+            amounts,
+        };
+        let days: Vec<_> = three.by_period(DAY).iter().map(|(at, a)| (*at, a.times[0])).collect();
+        let day = |n: i64| (from_ns + n * DAY, DAY as u64);
+        assert_eq!(days, [day(-1), day(0), day(1)]);
+        assert_eq!(three.by_period(HOUR).len(), 72);
+    }
+}
+
 fn amounts() -> impl Strategy<Value = Amounts> {
     let level = (any::<u64>(), 0..u64::MAX, any::<Option<u64>>());
     let flow = ("[a-z]{1,8}", any::<bool>(), any::<u64>(), 0..1_000_u64);
