@@ -355,6 +355,9 @@ fn mounts_of_scripts_are_the_ves() {
     assert_eq!(places.len(), 1, "{places:?}");
     let said = h.fails(4, &["suspend", "web1"]);
     assert!(said.contains("/srv/data") || said.contains("criu"), "{said}");
+    let told = h.run(&["suspend", "--check", "web1"]);
+    assert_eq!(told.code, 4, "{told:?}");
+    assert!(told.out.contains("a script has mounted /srv/data into it"), "{told:?}");
     // A tenant's link in the way of a mount is refused.
     h.sh("web1", "umount /srv/data; rm -r /srv; ln -s /etc /srv");
     h.ok(&["stop", "web1"]);

@@ -148,6 +148,30 @@ fn what_cant_be_suspended_is_stopped() {
     assert_eq!(house.state("web"), "running");
 }
 
+/// However long a dump takes, the host goes down in time, and what could not be saved has shut down.
+#[test]
+fn what_takes_too_long_to_suspend_is_stopped_in_time() {
+    let Some(house) = House::with_criu() else { return };
+    make(&house, "web", &["stop.mode=suspend", "stop.timeout=10m"]);
+    house.ok(&["start", "web"]);
+    house.sh("web", "sed -i 's,^sync$,echo well >/ended; sync,' /etc/init.d/rcK");
+    house.slow_down_criu("sleep 600");
+    let begun = Instant::now();
+    let said = house.run(&["shutdown", "--timeout", "20s"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(
+        said.err.contains("note: it is stopped instead of suspended") && said.err.contains("its time is over"),
+        "{}",
+        said.err
+    );
+    assert!(!said.err.contains("was killed"), "{}", said.err);
+    assert_eq!(house.state("web"), "stopped");
+    assert!(house.audit().is_empty(), "{:?}", house.audit());
+    house.ok(&["start", "web"]);
+    assert_eq!(house.sh("web", "cat /ended"), "well");
+}
+
 #[test]
 fn what_the_shutdown_suspends_goes_on_with_the_boot() {
     let Some(house) = House::with_criu() else { return };

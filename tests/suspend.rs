@@ -182,6 +182,17 @@ fn what_does_not_fit_is_refused_and_the_dump_is_kept() {
     );
     assert_eq!(h.state("ve"), "suspended");
     std::fs::write(&image, whole).unwrap();
+    // A CRIU that is older than its own.
+    let manifest = "data/ve/101/dump/manifest.toml";
+    let text = h.read(manifest);
+    let line = text.lines().find(|l| l.starts_with("criu = ")).unwrap();
+    h.write(manifest, &text.replace(line, "criu = \"99.1\""));
+    let said = h.fails(4, &["resume", "ve"]);
+    assert!(
+        said.contains("CRIU 99.1 has saved it") && said.contains("older"),
+        "{said}"
+    );
+    h.write(manifest, &text);
     // A disk that isn't the one that it was noted of.
     let stamp = h.dir.join("data/ve/101/dump/disk.stamp");
     let right = std::fs::read_to_string(&stamp).unwrap();
@@ -234,7 +245,10 @@ fn what_stands_in_the_way_is_named_and_it_runs_on() {
     let now = count(&h, "ve");
     h.until("it counts on", 5, || count(&h, "ve") > now);
     h.sh("ve", "killall sleep; echo said-after > /dev/console");
-    assert_eq!(h.ok(&["suspend", "--check", "ve"]), "ve: nothing stands in the way\n");
+    assert_eq!(
+        h.ok(&["suspend", "--check", "ve"]),
+        "ve: nothing is seen that stands in the way\n"
+    );
     let (code, told) = in_json();
     assert_eq!(
         (code, &told["ok"], &told["obstacles"]),
@@ -243,6 +257,33 @@ fn what_stands_in_the_way_is_named_and_it_runs_on() {
     h.until("the console works", 10, || h.ok(&["log", "ve"]).contains("said-after"));
     h.ok(&["suspend", "ve"]);
     h.ok(&["resume", "ve"]);
+}
+
+/// Its limits can be changed while it is suspended, and what it held is not lost by it.
+#[test]
+fn what_has_too_little_memory_to_go_on_is_told_so() {
+    let Some(h) = house() else { return };
+    h.busybox_with("ve", &["memory.limit=200MiB", "memory.swap=0"]);
+    counting(&h, "ve");
+    h.sh(
+        "ve",
+        "((head -c 80M /dev/zero; sleep 1000) | tail -c 80M) </dev/null >/dev/null 2>&1 &",
+    );
+    h.until("it holds them", 20, || {
+        h.status("ve", "memory").as_u64().unwrap() > 80 << 20
+    });
+    h.ok(&["suspend", "ve"]);
+    h.ok(&["set", "ve", "memory.limit=40MiB"]);
+    let said = h.fails(1, &["resume", "ve"]);
+    assert!(
+        said.contains("may have 40M now") && said.contains("memory.limit="),
+        "{said}"
+    );
+    assert_eq!(h.state("ve"), "suspended");
+    h.ok(&["set", "ve", "memory.limit=200MiB"]);
+    h.ok(&["resume", "ve"]);
+    let now = count(&h, "ve");
+    h.until("it counts on", 5, || count(&h, "ve") > now);
 }
 
 /// What `exec` runs isn't below the VE's init: it is no obstacle, and isn't saved.
@@ -255,7 +296,7 @@ fn a_command_from_outside_ends() {
     h.until("it is there", 10, || h.sh("ve", "ps").contains("sleep 1000"));
     let told = h.ok(&["suspend", "--check", "ve"]);
     assert!(told.contains("ve: note: it would end sleep (process"), "{told}");
-    assert!(told.ends_with("ve: nothing stands in the way\n"), "{told}");
+    assert!(told.ends_with("ve: nothing is seen that stands in the way\n"), "{told}");
     let ran = h.run(&["suspend", "ve"]);
     assert!(ran.code == 0 && ran.err.contains("it ends sleep (process"), "{ran:?}");
     assert_ne!(command.wait().unwrap().code(), Some(0));
@@ -278,17 +319,7 @@ fn a_suspend_that_is_killed_does_not_leave_the_ve_cut_off() {
     let Some(h) = house() else { return };
     h.busybox("ve");
     counting(&h, "ve");
-    // A CRIU that takes its time.
-    let settings = h.read("hostel.toml");
-    let line = settings.lines().find(|l| l.starts_with("program = ")).unwrap();
-    let criu = line.split('"').nth(1).unwrap();
-    h.write(
-        "slow",
-        &format!("#!/bin/sh\n[ \"$1\" = swrk ] && sleep 2\nexec {criu} \"$@\"\n"),
-    );
-    let slow = h.dir.join("slow");
-    std::fs::set_permissions(&slow, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    h.write("hostel.toml", &settings.replace(criu, slow.to_str().unwrap()));
+    h.slow_down_criu("sleep 2");
     let held = || h.host_sh("nft list tables").contains("_held_101");
     let mut suspend = h.spawn(&["suspend", "ve"]);
     h.until("it is cut off", 20, held);
@@ -299,6 +330,35 @@ fn a_suspend_that_is_killed_does_not_leave_the_ve_cut_off() {
     let now = count(&h, "ve");
     h.until("it counts on", 5, || count(&h, "ve") > now);
     assert!(h.audit().is_empty(), "{:?}", h.audit());
+}
+
+/// One that hangs, or writes to a disk that is too slow, is nothing that a person has to wait for.
+#[test]
+fn a_suspend_can_be_given_up() {
+    let Some(h) = house() else { return };
+    h.busybox("ve");
+    counting(&h, "ve");
+    let settings = h.read("hostel.toml");
+    h.slow_down_criu("sleep 600");
+    let suspend = h.spawn(&["suspend", "ve"]);
+    h.until("CRIU is asked", 20, || {
+        h.dir.join("data/ve/101/.dump/criu.lock").exists()
+    });
+    let begun = Instant::now();
+    house::signal(&suspend, rustix::process::Signal::INT);
+    let ran = house::end_of(suspend);
+    assert_eq!(ran.code, 130, "{ran:?}");
+    assert!(
+        ran.err.contains("interrupted") && ran.err.contains("runs on"),
+        "{ran:?}"
+    );
+    assert!(begun.elapsed().as_secs() < 30, "{:?}", begun.elapsed());
+    let now = count(&h, "ve");
+    h.until("it counts on", 5, || count(&h, "ve") > now);
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    h.write("hostel.toml", &settings);
+    h.ok(&["suspend", "ve"]);
+    h.ok(&["resume", "ve"]);
 }
 
 #[test]
@@ -313,6 +373,28 @@ fn a_systemd_guest_goes_on() {
         assert_eq!(h.status("deb", "booted"), serde_json::Value::Bool(true));
     }
     h.sh("deb", "systemctl restart cron");
+    h.ok(&["stop", "deb"]);
+}
+
+/// A newer systemd holds what it has started by pidfds, which CRIU saves from 4.1 on.
+#[test]
+fn a_newer_systemd_goes_on_with_a_newer_criu() {
+    let Some(h) = House::with_criu_from("4.1") else { return };
+    h.debian("deb", "debian-13");
+    assert_eq!(
+        h.ok(&["suspend", "--check", "deb"]),
+        "deb: nothing is seen that stands in the way\n"
+    );
+    for _ in 0..3 {
+        h.ok(&["suspend", "deb"]);
+        h.ok(&["resume", "deb"]);
+        assert_eq!(h.sh("deb", "systemctl is-system-running"), "running");
+        h.sh("deb", "systemd-run --wait -q /bin/true");
+    }
+    h.sh(
+        "deb",
+        "systemctl restart cron 2>/dev/null || systemctl restart systemd-journald",
+    );
     h.ok(&["stop", "deb"]);
 }
 

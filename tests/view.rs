@@ -70,7 +70,10 @@ fn is_mounted(mount: &Path) -> bool {
 
 /// A house whose VEs see what an lxcfs of its own shows.
 fn house() -> Option<(House, Lxcfs)> {
-    let house = House::new();
+    with_lxcfs(House::new())
+}
+
+fn with_lxcfs(house: House) -> Option<(House, Lxcfs)> {
     let mount = house.dir.join("lxcfs");
     let settings = house.read("hostel.toml");
     house.write(
@@ -139,6 +142,10 @@ fn a_ve_sees_its_own_figures() {
     assert_eq!(in_stat(), "1");
     assert_eq!(house.sh("small", "nproc"), "1");
     house.ok(&["set", "small", "cpu.count=unlimited"]);
+    // It asks no file (sysinfo(2)).
+    let own = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let own = own.split_whitespace().nth(1).unwrap();
+    assert_eq!(house.sh("small", "busybox free -k | awk '/^Mem:/ { print $2 }'"), own);
     let uptime: f64 = house.sh("small", "cut -d. -f1 /proc/uptime").parse().unwrap();
     assert!(uptime < 120.0, "{uptime}");
     // Changed while it runs, up and down.
@@ -282,6 +289,43 @@ fn the_view_can_be_taken_away_and_put_on_again() {
     lxcfs.kill();
     house.until("it is off", 10, || ask("status") == false);
     assert_eq!(ask("show_view"), false);
+    assert!(!has_own(&house, "ve"));
+}
+
+/// CRIU can't save files of FUSE: they are away while it saves the VE, and there again afterwards, whatever hostel.toml
+/// says of VEs that start now.
+#[test]
+fn a_ve_with_its_own_figures_is_suspended() {
+    let Some(house) = House::with_criu() else { return };
+    let Some((house, _lxcfs)) = with_lxcfs(house) else {
+        println!("skipped because lxcfs or /dev/fuse is not here");
+        return;
+    };
+    house.busybox_with("ve", &SMALL);
+    until_own(&house, "ve");
+    let free = "ve: nothing is seen that stands in the way\n";
+    assert_eq!(house.ok(&["suspend", "--check", "ve"]), free);
+    house.ok(&["suspend", "ve"]);
+    house.ok(&["resume", "ve"]);
+    until_own(&house, "ve");
+    assert_eq!(memory(&house, "ve"), mib(200));
+    // What is open is on a file system that is about to be away.
+    house.sh("ve", "sleep 1000 </proc/meminfo >/dev/null 2>&1 &");
+    let told = house.run(&["suspend", "--check", "ve"]);
+    assert_eq!(told.code, 4, "{told:?}");
+    assert!(
+        told.out.contains("sleep (process") && told.out.contains("/proc/meminfo open"),
+        "{told:?}"
+    );
+    let said = house.fails(1, &["suspend", "ve"]);
+    assert!(said.contains("isn't mounted") && said.contains("runs on"), "{said}");
+    until_own(&house, "ve");
+    house.sh("ve", "killall sleep");
+    let settings = house.read("hostel.toml");
+    house.write("hostel.toml", &settings.replace("view = \"lxcfs\"", "view = \"host\""));
+    assert_eq!(house.ok(&["suspend", "--check", "ve"]), free);
+    house.ok(&["suspend", "ve"]);
+    house.ok(&["resume", "ve"]);
     assert!(!has_own(&house, "ve"));
 }
 

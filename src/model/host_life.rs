@@ -44,16 +44,21 @@ fn reserve(total: Duration) -> Duration {
     (total / 5).min(Duration::from_secs(10))
 }
 
-/// How long a guest may take to shut down with its host.
+/// How long it may take to end a VE with its host.
 ///
 /// `total` is what the host has for all, `spent` what has passed of it. `turns` is how many groups of VEs are to be
-/// shut down one after the other, the present one included: each gets an equal share of what is left, so that the first
-/// ones can't use up the time of the last, and time that isn't used goes to those that come. `own` is what the VE's
-/// definition gives it, which is never exceeded.
-pub fn grace(total: Duration, spent: Duration, turns: usize, own: Duration) -> Duration {
+/// ended one after the other, the present one included: each gets an equal share of what is left, so that the first ones
+/// can't use up the time of the last, and time that isn't used goes to those that come.
+pub fn share(total: Duration, spent: Duration, turns: usize) -> Duration {
     let left = total.saturating_sub(reserve(total)).saturating_sub(spent);
     let turns = u32::try_from(turns.max(1)).unwrap_or(u32::MAX);
-    own.min(left / turns)
+    left / turns
+}
+
+/// How much of its share a VE may take to be suspended: should that come to nothing, it can still shut down, for which
+/// its definition gives it `own`; but half is left for either.
+pub fn for_suspending(share: Duration, own: Duration) -> Duration {
+    share - own.min(share / 2)
 }
 
 #[cfg(test)]
@@ -82,17 +87,16 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_has_its_own_time_but_never_more_than_its_share_of_the_hosts() {
+    fn each_turn_has_its_share_and_what_others_have_left() {
         let total = 100 * S; // of which 10 are for killing
-        assert_eq!(grace(total, Duration::ZERO, 1, 60 * S), 60 * S);
-        assert_eq!(grace(total, Duration::ZERO, 1, 600 * S), 90 * S);
-        assert_eq!(grace(total, Duration::ZERO, 3, 60 * S), 30 * S);
+        assert_eq!(share(total, Duration::ZERO, 1), 90 * S);
+        assert_eq!(share(total, Duration::ZERO, 3), 30 * S);
         // The first turn was quick: the others have more.
-        assert_eq!(grace(total, 10 * S, 2, 60 * S), 40 * S);
-        assert_eq!(grace(total, 85 * S, 1, 60 * S), 5 * S);
-        assert_eq!(grace(total, 95 * S, 1, 60 * S), Duration::ZERO);
-        assert_eq!(grace(total, 200 * S, 0, 60 * S), Duration::ZERO);
-        assert_eq!(grace(5 * S, Duration::ZERO, 1, 60 * S), 4 * S);
+        assert_eq!(share(total, 10 * S, 2), 40 * S);
+        assert_eq!(share(total, 85 * S, 1), 5 * S);
+        assert_eq!(share(total, 95 * S, 1), Duration::ZERO);
+        assert_eq!(share(total, 200 * S, 0), Duration::ZERO);
+        assert_eq!(share(5 * S, Duration::ZERO, 1), 4 * S);
     }
 
     #[test]
@@ -100,9 +104,16 @@ mod tests {
         for turns in 1..=7usize {
             let (total, mut spent) = (60 * S, Duration::ZERO);
             for left in (1..=turns).rev() {
-                spent += grace(total, spent, left, 600 * S);
+                spent += share(total, spent, left);
             }
             assert!(spent <= total - reserve(total), "{turns} turns took {spent:?}");
         }
+    }
+
+    #[test]
+    fn a_suspension_leaves_time_to_shut_down() {
+        assert_eq!(for_suspending(90 * S, 30 * S), 60 * S);
+        assert_eq!(for_suspending(90 * S, 600 * S), 45 * S);
+        assert_eq!(for_suspending(Duration::ZERO, 30 * S), Duration::ZERO);
     }
 }

@@ -79,7 +79,10 @@ pub enum Action {
     /// Let them go on.
     Unpause,
     /// Write all its processes and their memory to the host's disk, and free what they hold.
-    Suspend,
+    Suspend {
+        /// How long it may take before it is given up, and the VE runs on; `None`: as long as it takes.
+        timeout: Option<Duration>,
+    },
     /// Let it go on from there.
     Resume,
     /// Remove it and its disk for good.

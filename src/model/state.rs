@@ -145,7 +145,7 @@ pub fn judge(state: State, action: &Action) -> Result<Transition, Refusal> {
             Mounted => refuse("unpaused", "umount it and start it first"),
             Broken => refuse("unpaused", REPAIR),
         },
-        Action::Suspend => match state {
+        Action::Suspend { .. } => match state {
             Running => Ok(To(Suspended)),
             Suspended => Ok(AlreadyDone("is suspended already")),
             Stopped => refuse("suspended", START),
@@ -226,7 +226,7 @@ mod tests {
             },
             "pause" => Action::Pause,
             "unpause" => Action::Unpause,
-            "suspend" => Action::Suspend,
+            "suspend" => Action::Suspend { timeout: None },
             "resume" => Action::Resume,
             "destroy" => Action::Destroy { force: false },
             "destroy-force" => Action::Destroy { force: true },

@@ -100,11 +100,7 @@ fn run_adopt(spec: Adopt, engine: &Channel) -> Result<u8> {
     report_started(engine);
     // Without one a VE is well enough; the guest may have made it impossible.
     let console = adopt::console(pidfd.as_fd()).ok();
-    let view = spec
-        .watch
-        .view
-        .as_deref()
-        .map(|mount| View::adopted(mount, pidfd.as_fd()));
+    let view = View::adopted(spec.watch.view.as_deref(), pidfd.as_fd());
     let sheet = Sheet::adopted(&spec.watch, pidfd.as_fd());
     let running = Running {
         init: spec.init,

@@ -43,8 +43,7 @@ pub fn resume(spec: &Resume, engine: &Channel) -> Result<(Running, OwnedFd)> {
             Some((init, pidfd)) => {
                 // What the guest leaves without a parent is its init's, and the host's orphans are the host's.
                 let _ = sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 0, 0);
-                let view = spec.watch.view.as_deref();
-                let view = view.map(|mount| View::adopted(mount, pidfd.as_fd()));
+                let view = View::adopted(spec.watch.view.as_deref(), pidfd.as_fd());
                 let sheet = Sheet::adopted(&spec.watch, pidfd.as_fd());
                 let running = Running {
                     init,

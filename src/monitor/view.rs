@@ -65,14 +65,14 @@ impl View {
         (view, done)
     }
 
-    /// For a VE that runs, whose former monitor may have put one on.
-    pub fn adopted(mount: &Path, init: BorrowedFd<'_>) -> Self {
-        let (view, done) = Self::new(mount, init);
-        if done.is_err() {
+    /// For a VE that runs, whose former monitor may have put one on: it goes if none is wanted by now.
+    pub fn adopted(mount: Option<&Path>, init: BorrowedFd<'_>) -> Option<Self> {
+        let made = mount.map(|mount| Self::new(mount, init));
+        if !matches!(made, Some((_, Ok(())))) {
             // There is nobody to be told.
             let _ = take_off(init);
         }
-        view
+        made.map(|(view, _)| view)
     }
 
     /// Takes the view away, until [`View::show`].
@@ -173,6 +173,14 @@ fn serves(pid: u32, mount: &str) -> bool {
     let arguments = read("cmdline");
     let mut arguments = arguments.split(|b| *b == 0).skip(1).map(String::from_utf8_lossy);
     arguments.any(|argument| argument == mount || argument.strip_suffix('/') == Some(mount))
+}
+
+/// Is what is mounted in a VE here, of this kind, a file of its view?
+pub fn is_of_view(point: &str, kind: &str) -> bool {
+    kind == FILE_SYSTEM
+        && point
+            .strip_prefix('/')
+            .is_some_and(|path| mounts::FILES.contains(&path))
 }
 
 /// What is mounted, by place and kind, in a table like /proc/PID/mountinfo (proc_pid_mountinfo(5)). Places of odd names

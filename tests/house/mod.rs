@@ -136,6 +136,20 @@ impl House {
         }
     }
 
+    /// From now on its CRIU does `first`, a line of sh(1), before it saves or restores anything.
+    pub fn slow_down_criu(&self, first: &str) {
+        let settings = self.read("hostel.toml");
+        let line = settings.lines().find(|l| l.starts_with("program = ")).unwrap();
+        let criu = line.split('"').nth(1).unwrap();
+        self.write(
+            "slow",
+            &format!("#!/bin/sh\n[ \"$1\" = swrk ] && {first}\nexec {criu} \"$@\"\n"),
+        );
+        let slow = self.dir.join("slow");
+        std::fs::set_permissions(&slow, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        self.write("hostel.toml", &settings.replace(criu, slow.to_str().unwrap()));
+    }
+
     /// A fresh one with a store of templates of its own, which is empty.
     pub fn with_own_templates() -> Self {
         let house = Self::new();

@@ -155,8 +155,8 @@ impl Engine {
                 told.iter().for_each(|line| progress.note(line));
                 Ok(outcome("unpaused", true))
             }
-            Action::Suspend => self
-                .run::<Suspend>(id, &op::VeAlone {}, progress)
+            Action::Suspend { timeout } => self
+                .run::<Suspend>(id, &op::suspend::Params::within(*timeout), progress)
                 .map(|()| outcome("suspended", true)),
             Action::Resume => self
                 .run::<Resume>(id, &op::VeAlone {}, progress)
@@ -319,7 +319,7 @@ impl Engine {
 const fn settles(action: &Action) -> bool {
     matches!(
         action,
-        Action::Stop { .. } | Action::Restart { .. } | Action::Suspend | Action::Destroy { .. }
+        Action::Stop { .. } | Action::Restart { .. } | Action::Suspend { .. } | Action::Destroy { .. }
     )
 }
 
@@ -345,7 +345,7 @@ fn verb(action: &Action) -> &'static str {
         Action::Restart { .. } => "restart",
         Action::Pause => "pause",
         Action::Unpause => "unpause",
-        Action::Suspend => "suspend",
+        Action::Suspend { .. } => "suspend",
         Action::Resume => "resume",
         Action::Destroy { .. } => "destroy",
         Action::Mount => "mount",

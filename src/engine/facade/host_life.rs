@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hostel_model::definition::StopMode;
-use hostel_model::host_life::grace;
+use hostel_model::host_life::{for_suspending, share};
 use hostel_model::id::VeId;
 use hostel_model::request::{Action, StartOptions};
 use hostel_model::state::State;
@@ -130,12 +130,11 @@ impl Engine {
         let member = member(shutdown, n)?;
         let waits = || progress.step("waiting for its turn");
         let turn = shutdown.turns.wait(member.turn, interrupt::flag(), waits)?;
-        let left = || {
-            let spent = shutdown.begun.elapsed();
-            grace(shutdown.total, spent, turn.numbers_left, member.stop_timeout)
-        };
+        let begun = Instant::now();
+        let share = share(shutdown.total, shutdown.begun.elapsed(), turn.numbers_left);
+        let left = || share.saturating_sub(begun.elapsed());
         loop {
-            match self.end_with_host(member, left(), progress) {
+            match self.end_with_host(member, &left, progress) {
                 // Somebody else does something to it, perhaps the same.
                 Err(e) if e.class == Class::Busy && !left().is_zero() && !interrupt::raised() => {
                     std::thread::sleep(BUSY);
@@ -151,9 +150,9 @@ impl Engine {
         self.host.settle_last("shutdown", progress);
     }
 
-    fn end_with_host(&self, member: &Member, left: Duration, progress: &dyn Progress) -> Result<Outcome> {
+    /// `left`: what there is still of its time.
+    fn end_with_host(&self, member: &Member, left: &dyn Fn() -> Duration, progress: &dyn Progress) -> Result<Outcome> {
         let id = member.outline.id;
-        let stop = Action::Stop { timeout: Some(left) };
         match self.host.reality(id)?.state {
             State::Mounted => return self.act(id, &Action::Umount, progress),
             // It can't write what it has in memory while it is frozen, and then that would be lost.
@@ -161,8 +160,9 @@ impl Engine {
                 self.act(id, &Action::Unpause, progress)?;
                 progress.note("it was paused, and goes on so that it can shut down");
             }
-            State::Running if member.mode == StopMode::Suspend && !left.is_zero() => {
-                match self.act(id, &Action::Suspend, progress) {
+            State::Running if member.mode == StopMode::Suspend && !left().is_zero() => {
+                let timeout = Some(for_suspending(left(), member.stop_timeout));
+                match self.act(id, &Action::Suspend { timeout }, progress) {
                     Ok(done) => {
                         self.mark_suspended_by_shutdown(id)?;
                         return Ok(done);
@@ -178,7 +178,8 @@ impl Engine {
             }
             _ => {}
         }
-        self.act(id, &stop, progress)
+        let timeout = Some(left().min(member.stop_timeout));
+        self.act(id, &Action::Stop { timeout }, progress)
     }
 
     fn procession(&self, ves: Vec<Member>, turns: Turns, total: Duration) -> Procession {

@@ -125,16 +125,18 @@ impl Engine {
             return Err(unknown_ve(ve));
         };
         let reality = self.host.reality(found.id)?;
-        let refusal = judge(reality.state, &Action::Suspend).err();
+        let refusal = judge(reality.state, &Action::Suspend { timeout: None }).err();
         let mut lines: Vec<String> = refusal.iter().map(|r| format!("{r}; {}", r.instead)).collect();
-        match (self.host.criu.usable(), reality.init) {
-            (Err(e), _) => lines.push(chain(&Error::from(e))),
-            (Ok((_, criu)), Some(init)) => lines.extend(unkept_ipc(criu, init.pid)?),
-            (Ok(_), None) => {}
-        }
+        let usable = self.host.criu.usable();
+        lines.extend(usable.as_ref().err().map(|e| chain(e)));
         lines.extend(self.host.withheld().map(str::to_owned));
         if let Some(init) = reality.init {
-            lines.extend(blockers(init.pid, &self.host.cgroups.processes(found.id)?));
+            let criu = usable.ok().map(|(_, version)| version);
+            if let Some(criu) = criu {
+                lines.extend(unkept_ipc(criu, init.pid)?);
+            }
+            lines.extend(self.host.mount_of_script(found.id, init.pid)?);
+            lines.extend(blockers(init.pid, &self.host.cgroups.processes(found.id)?, criu));
         }
         Ok(lines)
     }

@@ -150,10 +150,10 @@ fn a_mount_with_scripts() {
 
 #[test]
 fn a_suspend_and_a_resume_with_scripts() {
-    prove::<Suspend>(|| after(&start()), |_| VeAlone {});
+    prove::<Suspend>(|| after(&start()), |_| crate::op::suspend::Params::default());
     let suspended = || {
         let host = after(&start());
-        act(&host, Action::Suspend).unwrap();
+        act(&host, Action::Suspend { timeout: None }).unwrap();
         host
     };
     prove::<Resume>(suspended, |_| VeAlone {});
@@ -195,7 +195,11 @@ fn a_life_with_a_reboot_from_inside() {
 #[test]
 fn killed_destroyed_suspended_and_mounted_each_is_ended_once() {
     let once = ["all.premount", "all.mount", "all.umount", "all.postumount"];
-    for ends in [Action::Kill, Action::Suspend, Action::Destroy { force: true }] {
+    for ends in [
+        Action::Kill,
+        Action::Suspend { timeout: None },
+        Action::Destroy { force: true },
+    ] {
         let host = with(made(&[]), &ALL);
         act(&host, start()).unwrap();
         act(&host, ends.clone()).unwrap();

@@ -73,7 +73,9 @@ fn running() -> Arc<Host> {
 
 fn suspended() -> Arc<Host> {
     let host = running();
-    engine(&host).act(id(101), &Action::Suspend, &Silent).unwrap();
+    engine(&host)
+        .act(id(101), &Action::Suspend { timeout: None }, &Silent)
+        .unwrap();
     host
 }
 
@@ -88,7 +90,7 @@ fn a_suspend_keeps_its_dump_from_the_moment_it_has_its_name() {
     let mut kept = false;
     for (step, side) in places::<Suspend>() {
         kept |= (step, side) == ("keep", Side::After);
-        let host = loses_power::<Suspend>(&running(), &super::VeAlone {}, step, side);
+        let host = loses_power::<Suspend>(&running(), &super::suspend::Params::default(), step, side);
         let wanted = if kept { State::Suspended } else { State::Stopped };
         assert_eq!(state(&host), wanted, "{step} {side}");
         let start = Action::Start(StartOptions::default());
@@ -110,19 +112,41 @@ fn a_resume_keeps_its_dump_until_anything_may_run() {
     assert!(gone);
 }
 
+/// Nothing of it stays, and nothing is in the way of the next.
+#[test]
+fn a_suspend_whose_time_is_over_is_undone() {
+    let host = running();
+    let timeout = Some(std::time::Duration::ZERO);
+    let e = engine(&host)
+        .act(id(101), &Action::Suspend { timeout }, &Silent)
+        .unwrap_err();
+    assert!(e.message.contains("its time was over"), "{}", e.message);
+    assert_eq!(host.reality(id(101)).unwrap().state, State::Running);
+    assert!(!host.dirs.dump_staging(id(101)).exists());
+    let timeout = Some(std::time::Duration::MAX);
+    engine(&host)
+        .act(id(101), &Action::Suspend { timeout }, &Silent)
+        .unwrap();
+    assert_eq!(state(&host), State::Suspended);
+}
+
 /// What the suspend has frozen is thawed when it runs on, and what the resume has frozen when it goes on.
 #[test]
 fn nothing_stays_frozen() {
     let frozen = |host: &Host| fakes(host).cgroups.ve(id(101)).is_some_and(|group| group.frozen);
     let host = running();
     fakes(&host).criu.fail_method(Some("leave"));
-    engine(&host).act(id(101), &Action::Suspend, &Silent).unwrap_err();
+    engine(&host)
+        .act(id(101), &Action::Suspend { timeout: None }, &Silent)
+        .unwrap_err();
     assert_eq!(
         (host.reality(id(101)).unwrap().state, frozen(&host)),
         (State::Running, false)
     );
     fakes(&host).criu.fail_method(None);
-    engine(&host).act(id(101), &Action::Suspend, &Silent).unwrap();
+    engine(&host)
+        .act(id(101), &Action::Suspend { timeout: None }, &Silent)
+        .unwrap();
     engine(&host).act(id(101), &Action::Resume, &Silent).unwrap();
     assert_eq!(
         (host.reality(id(101)).unwrap().state, frozen(&host)),

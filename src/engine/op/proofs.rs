@@ -164,14 +164,16 @@ fn stop() {
 
 #[test]
 fn suspend() {
-    prove::<Suspend>(|| running(RICH), |_| super::VeAlone {});
+    prove::<Suspend>(|| running(RICH), |_| super::suspend::Params::default());
 }
 
 #[test]
 fn resume() {
     let suspended = || {
         let host = running(RICH);
-        engine(&host).act(id(101), &Action::Suspend, &Silent).unwrap();
+        engine(&host)
+            .act(id(101), &Action::Suspend { timeout: None }, &Silent)
+            .unwrap();
         host
     };
     prove::<Resume>(suspended, |_| super::VeAlone {});
@@ -417,7 +419,9 @@ fn what_the_host_answers_for() {
     prove::<Stop>(|| near(true), |_| stop::Params { grace: 0 });
     let suspended = || {
         let host = near(true);
-        engine(&host).act(id(101), &Action::Suspend, &Silent).unwrap();
+        engine(&host)
+            .act(id(101), &Action::Suspend { timeout: None }, &Silent)
+            .unwrap();
         host
     };
     prove::<Resume>(suspended, |_| super::VeAlone {});

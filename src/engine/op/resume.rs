@@ -1,5 +1,6 @@
 //! Letting a suspended VE go on where it was: `hostel resume`.
 
+use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +101,7 @@ impl Resume {
     fn check(&mut self) -> Result<()> {
         let host = &self.host;
         host.usable_criu(&self.state)?;
+        let (_, criu) = host.criu.usable()?;
         let effective = host.effective(&self.state.name, &mut Catalogue::default())?;
         self.notes.extend(host.judge_start(&self.state, &effective)?);
         self.notes.extend(host.judge(&effective, self.state.driver)?);
@@ -114,7 +116,7 @@ impl Resume {
         };
         let manifest = Manifest::read(&dir).map_err(|e| refuse(crate::error::chain(&e)))?;
         let id_base = host.id_base(&self.state)?;
-        if let Some(why) = manifest.misfit(&dir, &Machine::this()?, id_base, &self.state)? {
+        if let Some(why) = manifest.misfit(&dir, criu, &Machine::this()?, id_base, &self.state)? {
             return Err(refuse(why));
         }
         if !host.disk_is_as_dumped(self.id)? {
@@ -192,7 +194,8 @@ impl Resume {
         let manifest = Manifest::read(&host.dirs.dump(self.id))?;
         // What they are set to comes when init is in its place.
         let bare: Vec<Inner> = manifest.groups.into_iter().map(Inner::without_settings).collect();
-        Ok(host.cgroups.make_inner(self.id, &bare)?)
+        host.cgroups.make_inner(self.id, &bare)?;
+        Ok(())
     }
 
     fn remove_group(&mut self) -> Result<()> {
@@ -263,27 +266,29 @@ impl Resume {
             images,
             booted,
         };
+        let lost = RefCell::new(Vec::new());
+        let set_groups = || {
+            host.cgroups
+                .make_inner(id, &groups)
+                .map(|refused| *lost.borrow_mut() = refused)
+        };
         let around = Around {
             links: &self.ends,
-            set_groups: &|| host.cgroups.make_inner(id, &groups),
+            set_groups: &set_groups,
         };
         let name = &self.state.name;
         let restored = host
             .guests
             .relaunch(orders, host.disk_orders(self.state.driver, source), &around)
             .map_err(|e| {
-                Error::from(e)
-                    .hint(format!("{name} stays suspended, with all that ran in it"))
-                    .hint(format!("give that up and boot anew: hostel start --discard {name}"))
+                let mut e = Error::from(e).hint(format!("{name} stays suspended, with all that ran in it"));
+                e.hints.extend(host.lacks_memory(&self.state, &effective.limits.memory));
+                e.hint(format!("give that up and boot anew: hostel start --discard {name}"))
             })?;
         let refused = host.network.set_settings(restored.init().pid, &settings)?;
         self.relaunching = Some(restored);
-        if !refused.is_empty() {
-            let list = refused.join(", ");
-            self.notes.push(format!(
-                "settings of its network that the kernel wouldn't take back: {list}"
-            ));
-        }
+        self.notes.extend(not_taken("network", &refused));
+        self.notes.extend(not_taken("control groups", &lost.into_inner()));
         Ok(())
     }
 
@@ -390,4 +395,14 @@ impl Resume {
         }
         self.host.give_up_dump(self.id)
     }
+}
+
+/// What the kernel wouldn't take back, in a line that isn't too long.
+fn not_taken(of: &str, settings: &[String]) -> Option<String> {
+    const SHOWN: usize = 5;
+    let mut list = settings.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if settings.len() > SHOWN {
+        list += &format!(" and {} more", settings.len() - SHOWN);
+    }
+    (!settings.is_empty()).then(|| format!("settings of its {of} that the kernel wouldn't take back: {list}"))
 }

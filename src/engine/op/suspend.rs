@@ -7,17 +7,18 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hostel_model::id::VeId;
 use hostel_system::cgroup::Placement;
 use hostel_system::criu::{Dump, Dumped, Machine, Version, unkept_ipc, visitors};
 use hostel_system::file;
-use hostel_system::process::{Bind, Mending, Request};
+use hostel_system::process::{Mending, Request};
+use serde::{Deserialize, Serialize};
 
-use super::VeAlone;
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
+use crate::interrupt;
 use crate::step::{Home, Operation, Step, nothing};
 use crate::ve::dump::Manifest;
 use crate::ve::outline::Outline;
@@ -32,6 +33,10 @@ pub struct Suspend {
     host: Arc<Host>,
     id: VeId,
     state: VeState,
+    /// When it is given up.
+    until: Option<Instant>,
+    /// There were files of lxcfs in it.
+    had_view: bool,
     dumped: Option<Box<dyn Dumped>>,
     /// As long as we hold this, clearing up is our affair and not the monitor's.
     clearing: Option<OwnedFd>,
@@ -40,18 +45,38 @@ pub struct Suspend {
     notes: Vec<String>,
 }
 
+/// How to suspend it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Params {
+    /// Milliseconds until it is given up, unless it is nearly done by then; `None`: as long as it takes.
+    #[serde(default)]
+    limit: Option<u64>,
+}
+
+impl Params {
+    /// It may take so long.
+    pub fn within(timeout: Option<Duration>) -> Self {
+        let limit = timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        Self { limit }
+    }
+}
+
 impl Operation for Suspend {
     const VERB: &'static str = "suspend";
     const HOME: Home = Home::Volatile;
     type Host = Host;
-    type Params = VeAlone;
+    type Params = Params;
 
-    fn resume(host: Arc<Host>, id: VeId, _: VeAlone) -> Result<Self> {
+    fn resume(host: Arc<Host>, id: VeId, params: Params) -> Result<Self> {
         let state = host.state(id)?;
+        // A limit beyond all time is none.
+        let until = |limit| Instant::now().checked_add(Duration::from_millis(limit));
         Ok(Self {
             host,
             id,
             state,
+            until: params.limit.and_then(until),
+            had_view: false,
             dumped: None,
             clearing: None,
             mending: None,
@@ -88,30 +113,15 @@ impl Suspend {
         }
         let (_, version) = self.host.criu.usable()?;
         let init = self.host.reality(self.id)?.init;
-        if let Some(init) = init {
-            self.has_no_mounts_of_scripts(init.pid)?;
+        if let Some(init) = init
+            && let Some(why) = self.host.mount_of_script(self.id, init.pid)?
+        {
+            return Err(self.refusal(&why).hint("stop it instead"));
         }
         self.host.note_ending(self.id);
         match init {
             Some(init) => self.keeps_ipc(version, init.pid),
             None => Ok(()), // said when it is to be dumped
-        }
-    }
-
-    /// They may have been made for it and not be in it: since it was resumed, or since its root took them away.
-    fn has_no_mounts_of_scripts(&self, init: u32) -> Result<()> {
-        let made = self.host.mounted_by_hooks(self.id)?;
-        if made.is_empty() {
-            return Ok(());
-        }
-        let seen = self.host.mounts.seen_by(init)?;
-        let path = |bind: &Bind| Path::new("/").join(&bind.path);
-        match made.iter().map(path).find(|path| seen.contains(path)) {
-            Some(path) => {
-                let why = format!("a script has mounted {} into it, which CRIU can't save", path.display());
-                Err(self.refusal(&why).hint("stop it instead"))
-            }
-            None => Ok(()),
         }
     }
 
@@ -168,14 +178,16 @@ impl Suspend {
             &self.state,
         );
         manifest.switches = host.run_record(id).and_then(|record| record.switches);
-        manifest.booted = answer.and_then(|a| a.booted);
+        manifest.booted = answer.as_ref().and_then(|a| a.booted);
+        self.had_view = answer.is_some_and(|a| a.view);
         let freezer = freezer(&host.cgroups.placement(id));
         let what = Dump {
             init,
             images: images.clone(),
             freezer,
+            until: self.until,
         };
-        self.show_view(false)?;
+        self.hide_view()?;
         let gone = || {
             let _ = host.cgroups.freeze(id, FREEZE);
         };
@@ -185,12 +197,31 @@ impl Suspend {
         self.keeps_ipc(version, init.pid)?;
         manifest.groups = host.cgroups.inner(id)?;
         manifest.settings = host.network.settings(init.pid)?;
-        manifest.write(&images)
+        manifest.write(&images, &|| self.in_time())
+    }
+
+    /// What takes long asks now and then.
+    fn in_time(&self) -> Result<()> {
+        let given_up = |class, why: &str| {
+            let name = &self.state.name;
+            Err(Error::new(class, format!("the suspension of {name} was {why}"))
+                .hint(format!("{name} runs on as before")))
+        };
+        match self.until {
+            _ if interrupt::raised() => given_up(Class::Interrupted, "interrupted"),
+            Some(until) if Instant::now() >= until => given_up(Class::Failed, "given up, as its time was over"),
+            _ => Ok(()),
+        }
     }
 
     fn blocked(&self, e: hostel_system::Error) -> Error {
         let name = &self.state.name;
-        Error::from(e).hint(format!("{name} runs on as before"))
+        let mut error = Error::from(e);
+        if error.class == Class::Interrupted {
+            let what = format!("the suspension of {name} was interrupted");
+            error = Error::new(error.class, what).because(chain(&error));
+        }
+        error.hint(format!("{name} runs on as before"))
     }
 
     /// CRIU lets the processes go as soon as nobody answers it. One that was killed has left them as they were at that
@@ -203,23 +234,28 @@ impl Suspend {
             host.criu.mend(init.pid, &host.cgroups.processes(self.id)?)?;
             host.cgroups.thaw_guest(self.id)?;
             host.cgroups.thaw(self.id)?;
-            self.show_view(true)?;
+            self.show_view()?;
         }
         Ok(file::remove_tree(&host.dirs.dump_staging(self.id))?)
     }
 
     /// Files of lxcfs can't be saved, nor one of the host: they are taken off before, and are there again with the monitor
-    /// of the resume.
-    fn show_view(&self, on: bool) -> Result<()> {
-        if self.host.lxcfs().is_some() || self.host.config.proc.beancounters {
-            let request = if on { Request::ShowView } else { Request::HideView };
-            self.host.guests.ask(&self.host.dirs.run(self.id), &request)?;
+    /// of the resume. Its monitor knows what there is, whatever hostel.toml says by now.
+    fn hide_view(&self) -> Result<()> {
+        let run_dir = self.host.dirs.run(self.id);
+        Ok(self.host.guests.ask(&run_dir, &Request::HideView).map(drop)?)
+    }
+
+    fn show_view(&self) -> Result<()> {
+        if self.had_view || self.host.lxcfs().is_some() || self.host.config.proc.beancounters {
+            self.host.guests.ask(&self.host.dirs.run(self.id), &Request::ShowView)?;
         }
         Ok(())
     }
 
     /// The disk is written out first: if the host loses its power from here on, it must be as the processes knew it.
     fn hold_still(&mut self) -> Result<()> {
+        self.in_time()?;
         let host = &self.host;
         if let Some(init) = host.reality(self.id)?.init {
             host.guests.write_out(init)?;
@@ -293,6 +329,19 @@ impl Host {
         format!("{}_held_", self.config.nft_table)
     }
 
+    /// Why the VE of this init can't be saved, if a script has mounted something into it. What was made for it may not be
+    /// in it: since it was resumed, or since its root took it away.
+    pub fn mount_of_script(&self, id: VeId, init: u32) -> Result<Option<String>> {
+        let made = self.mounted_by_hooks(id)?;
+        if made.is_empty() {
+            return Ok(None);
+        }
+        let seen = self.mounts.seen_by(init)?;
+        let mut paths = made.iter().map(|bind| Path::new("/").join(&bind.path));
+        let found = paths.find(|path| seen.contains(path));
+        Ok(found.map(|path| format!("a script has mounted {} into it, which CRIU can't save", path.display())))
+    }
+
     /// What this host withholds from root that CRIU needs.
     pub fn withheld(&self) -> Option<&'static str> {
         let able = self.config.root_owns_namespaces || hostel_system::process::has_sys_resource();
@@ -308,7 +357,7 @@ impl Host {
             Err(e) => {
                 let what = format!("{} can't be suspended or resumed on this host", state.name);
                 let hints = Error::from(e);
-                let mut error = Error::new(Class::Refused, what).because(crate::error::chain(&hints));
+                let mut error = Error::new(Class::Refused, what).because(chain(&hints));
                 error.hints = hints.hints;
                 Err(error)
             }

@@ -30,8 +30,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use hostel_model::id::VeId;
+use hostel_model::limits::MemoryLimits;
+use hostel_model::units::human;
 use hostel_system::cgroup::Inner;
-use hostel_system::criu::{LOCK, Machine};
+use hostel_system::criu::{LOCK, Machine, Version};
 use hostel_system::file;
 use hostel_system::process::Switches;
 use serde::{Deserialize, Serialize};
@@ -107,16 +109,18 @@ impl Manifest {
         }
     }
 
-    /// Writes it for the images in `dir`, which are on the disk then.
-    pub fn write(mut self, dir: &Path) -> Result<()> {
+    /// Writes it for the images in `dir`, which are on the disk then. `go_on` is asked now and then, and gives it up by an
+    /// error.
+    pub fn write(mut self, dir: &Path, go_on: &dyn Fn() -> Result<()>) -> Result<()> {
         for path in images(dir)?.values() {
             let fail = |e: std::io::Error| hostel_system::Error::os("write", path.display(), e);
             File::open(path).and_then(|f| file::begin_sync(&f)).map_err(fail)?;
         }
-        self.files = checksums(dir)?;
+        self.files = checksums(dir, go_on)?;
         let text = toml::to_string(&self)
             .map_err(|e| Error::new(Class::Failed, "cannot write the dump's manifest").because(e.to_string()))?;
         for name in self.files.keys() {
+            go_on()?;
             let path = dir.join(name);
             let fail = |e: std::io::Error| hostel_system::Error::os("write", path.display(), e);
             File::open(&path).and_then(|f| f.sync_all()).map_err(fail)?;
@@ -137,7 +141,14 @@ impl Manifest {
     }
 
     /// Why its VE can't go on here, if it can't.
-    pub fn misfit(&self, dir: &Path, machine: &Machine, id_base: u32, state: &VeState) -> Result<Option<String>> {
+    pub fn misfit(
+        &self,
+        dir: &Path,
+        criu: Version,
+        machine: &Machine,
+        id_base: u32,
+        state: &VeState,
+    ) -> Result<Option<String>> {
         let missing: Vec<&str> = self.cpu.difference(&machine.features).map(String::as_str).collect();
         Ok(if self.kernel != machine.kernel {
             // What the kernel tells CRIU of a socket or a mapping may differ.
@@ -145,13 +156,19 @@ impl Manifest {
                 "it was suspended on Linux {}, and this is {}",
                 self.kernel, machine.kernel
             ))
+        } else if self.criu.parse().is_ok_and(|made_by: Version| made_by > criu) {
+            // Images of a later one may say what this one doesn't know.
+            Some(format!(
+                "CRIU {} has saved it, and CRIU {criu} is here, which is older",
+                self.criu
+            ))
         } else if !missing.is_empty() {
             Some(format!("this processor lacks {}", missing.join(", ")))
         } else if self.id_base != id_base {
             Some(format!("its ids began at {} and begin at {id_base} now", self.id_base))
         } else if self.lower != state.lower || self.interfaces != state.interfaces {
             Some("its template or its addresses have been changed since".to_owned())
-        } else if checksums(dir)? != self.files {
+        } else if checksums(dir, &|| Ok(()))? != self.files {
             Some("its dump has been damaged or changed".to_owned())
         } else {
             None
@@ -179,12 +196,13 @@ fn images(dir: &Path) -> Result<BTreeMap<String, PathBuf>> {
 }
 
 /// Name and SHA-256 of every file of CRIU's in a dump.
-fn checksums(dir: &Path) -> Result<BTreeMap<String, String>> {
+fn checksums(dir: &Path, go_on: &dyn Fn() -> Result<()>) -> Result<BTreeMap<String, String>> {
     let mut buffer = vec![0u8; 1 << 20];
     let sum = |(name, path): (String, PathBuf)| {
         let fail = |e: std::io::Error| hostel_system::Error::os("read", path.display(), e);
         let (mut file, mut hash) = (File::open(&path).map_err(fail)?, Sha256::new());
         loop {
+            go_on()?;
             match file.read(&mut buffer).map_err(fail)? {
                 0 => break,
                 n => hash.update(&buffer[..n]),
@@ -229,6 +247,26 @@ impl Host {
             Some(stamp) => Ok(stamp == self.disk_stamp(id)?),
             None => Ok(true),
         }
+    }
+
+    /// What to do if the limits of a suspended VE have been lowered below what it held: the kernel would end what is
+    /// brought back.
+    pub fn lacks_memory(&self, ve: &VeState, limits: &MemoryLimits) -> Option<String> {
+        let most = limits.limit?.get().saturating_add(limits.swap?.get());
+        let images = images(&self.dirs.dump(ve.id)).ok()?;
+        let pages = images.iter().filter(|(name, _)| name.starts_with("pages-"));
+        let held = pages
+            .filter_map(|(_, path)| path.metadata().ok())
+            .map(|m| m.len())
+            .sum();
+        (held > most).then(|| {
+            format!(
+                "it held {} of memory and may have {} now: give it more, then resume it: hostel set {} memory.limit=SIZE",
+                human(held),
+                human(most),
+                ve.name
+            )
+        })
     }
 
     /// Removes what a restore that was killed has left in the dump: empty directories that it had mounted on.

@@ -68,7 +68,7 @@ template verify --json  an array of {template, place, path, differences: []}
 template remove --json  {template, ok, error} for each, one a line; error, as a
                         verb's, only if ok is false
 suspend --check --json  {id, name, ok, obstacles: [], visitors: []} for each,
-                        one a line; ok: nothing stands in the way
+                        one a line; ok: nothing is seen that stands in the way
 traffic --json          an array of {ve, id, class, in, out}; in and out: {ipv4,
                         ipv6}, of {bytes, packets}
 ";

@@ -14,7 +14,7 @@ use crate::{root, sys};
 
 /// The files, by their path in lxcfs and in a VE alike. `slabinfo` is not for guests, and of `sys` only this one file
 /// differs from the kernel's.
-const FILES: [&str; 8] = [
+pub(super) const FILES: [&str; 8] = [
     "proc/cpuinfo",
     "proc/diskstats",
     "proc/loadavg",

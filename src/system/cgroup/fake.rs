@@ -149,8 +149,8 @@ impl Cgroups for FakeCgroups {
         self.call("inner", Some(id)).map(|_| Vec::new())
     }
 
-    fn make_inner(&self, id: VeId, _: &[Inner]) -> Result<()> {
-        self.call("make_inner", Some(id)).map(drop)
+    fn make_inner(&self, id: VeId, _: &[Inner]) -> Result<Vec<String>> {
+        self.call("make_inner", Some(id)).map(|_| Vec::new())
     }
 
     fn facts(&self) -> &Facts {

@@ -112,10 +112,10 @@ impl Cgroups for Host {
         }
     }
 
-    fn make_inner(&self, id: VeId, groups: &[Inner]) -> Result<()> {
+    fn make_inner(&self, id: VeId, groups: &[Inner]) -> Result<Vec<String>> {
         match self.placement(id).unified {
             Some(payload) => inner::make(&payload, groups),
-            None => Ok(()),
+            None => Ok(Vec::new()),
         }
     }
 

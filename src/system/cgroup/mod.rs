@@ -135,8 +135,8 @@ pub trait Cgroups: Send + Sync + Debug {
     /// The groups that the guest has made in the v2 tree, its own first; empty if there is none.
     fn inner(&self, id: VeId) -> Result<Vec<Inner>>;
 
-    /// Makes them again in a VE that has been created.
-    fn make_inner(&self, id: VeId, groups: &[Inner]) -> Result<()>;
+    /// Makes them again in a VE that has been created. Answers the settings that this kernel doesn't take back.
+    fn make_inner(&self, id: VeId, groups: &[Inner]) -> Result<Vec<String>>;
 
     /// Whether a VE has a group in any hierarchy.
     fn exists(&self, id: VeId) -> bool;

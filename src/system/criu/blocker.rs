@@ -1,6 +1,6 @@
 //! What CRIU's log says of why it failed, in plain words.
 
-/// A piece of an error in CRIU's log, and what it means to a person.
+/// Words of an error in CRIU's log, and what they mean to a person.
 const MEANINGS: &[(&str, &str)] = &[
     (
         "nested uts",
@@ -26,12 +26,12 @@ const MEANINGS: &[(&str, &str)] = &[
         "ghost file",
         "a deleted file that is still open is too large to be saved",
     ),
-    (
-        "Can't dump ghost file",
-        "a deleted file that is still open is too large to be saved",
-    ),
     ("fuse", "a FUSE file system is mounted"),
     ("tun", "a process uses /dev/net/tun"),
+    (
+        "Can't lookup mount",
+        "a process has a file open on a file system that isn't mounted any more, as one of lxcfs",
+    ),
     ("Unknown filesystem", "a file system is mounted that can't be saved"),
 ];
 
@@ -55,11 +55,20 @@ pub fn reason(log: &str) -> Option<String> {
         .lines()
         .filter_map(error)
         .find(|said| !NOISE.iter().any(|noise| said.contains(noise)))?;
-    let lower = told.to_lowercase();
-    let meaning = MEANINGS.iter().find(|(piece, _)| lower.contains(&piece.to_lowercase()));
+    let meaning = MEANINGS.iter().find(|(words, _)| has_words(&told, words));
     Some(match meaning {
         Some((_, meaning)) => format!("{meaning}; CRIU says: {told}"),
         None => format!("CRIU says: {told}"),
+    })
+}
+
+/// Does this text have these words, large or small? "refused" doesn't have "fuse".
+fn has_words(text: &str, words: &str) -> bool {
+    let (text, words) = (text.to_lowercase(), words.to_lowercase());
+    let goes_on = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    text.match_indices(&words).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + words.len()..]);
+        !goes_on(before.chars().next_back()) && !goes_on(after.chars().next())
     })
 }
 
@@ -98,5 +107,22 @@ mod tests {
             "{told}"
         );
         assert_eq!(reason("(00.1) all is well\n"), None);
+    }
+
+    #[test]
+    fn a_part_of_a_word_means_nothing() {
+        let of = |said: &str| reason(&format!("(00.1) Error (criu/x.c:1): {said}\n")).unwrap();
+        for said in ["Connection refused", "cpu is TUNed", "Unfortunately not", "no my_tun"] {
+            assert_eq!(of(said), format!("CRIU says: {said}"));
+        }
+        for (said, meaning) in [
+            ("Unsupported mount of fuse.sshfs", "a FUSE file system"),
+            ("FUSE: is here", "a FUSE file system"),
+            ("tun: no filter", "a process uses /dev/net/tun"),
+            ("Can't open /dev/net/tun", "a process uses /dev/net/tun"),
+            ("Unknown anon_inode:[io_uring]", "a process uses io_uring"),
+        ] {
+            assert!(of(said).starts_with(meaning), "{said}: {}", of(said));
+        }
     }
 }

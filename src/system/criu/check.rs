@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use hostel_monitor::view::is_of_view;
+use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
+
+use super::Version;
 
 /// Namespaces of which a VE can have but its own; of mounts, networks and control groups it may have more.
 const ALONE: [(&str, &str); 5] = [
@@ -24,58 +29,148 @@ const STRANGE: [(&str, &str); 7] = [
     ("/dev/fuse", "a FUSE file system's other side (/dev/fuse)"),
 ];
 
-/// Every obstacle among these processes of the VE's groups, `init` one of them; a line each, with the process's name.
-pub fn blockers(init: u32, processes: &[u32]) -> Vec<String> {
+/// What begins the links of descriptors that have no file.
+const ANONYMOUS: &str = "anon_inode:";
+/// Those of them that CRIU can save (criu/files.c), besides pidfds.
+const SAVED: [&str; 6] = [
+    "[eventfd]",
+    "[eventpoll]",
+    "inotify",
+    "[fanotify]",
+    "[signalfd]",
+    "[timerfd]",
+];
+const PIDFD: &str = "[pidfd]";
+/// The first CRIU that saves pidfds. A systemd of 254 or later holds some.
+const SAVES_PIDFDS: Version = Version(4, 1);
+
+/// Every obstacle among these processes of the VE's groups, `init` one of them; a line each, with the process's name. Of
+/// what only some versions of CRIU save, this one's are told.
+pub fn blockers(init: u32, processes: &[u32], criu: Option<Version>) -> Vec<String> {
     let tree = Tree::of(init, processes);
-    let mut found = BTreeSet::new();
-    let own: BTreeMap<&str, Option<std::path::PathBuf>> = ALONE
-        .iter()
-        .map(|(kind, _)| (*kind, fs::read_link(format!("/proc/{init}/ns/{kind}")).ok()))
-        .collect();
+    let own: BTreeMap<&str, Option<PathBuf>> = ALONE.iter().map(|(kind, _)| (*kind, namespace(init, kind))).collect();
+    let mounts = Mounts::of(init, tree.below());
+    let mut found: BTreeSet<String> = mounts.obstacles().collect();
     for pid in tree.below() {
         let who = who(pid);
         for (kind, what) in ALONE {
-            let its = fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+            let its = namespace(pid, kind);
             if its.is_some() && its != own[kind] {
                 found.insert(format!("{who} has {what}"));
             }
         }
-        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-            continue;
-        };
-        for descriptor in descriptors.flatten() {
-            let Ok(target) = fs::read_link(descriptor.path()) else {
-                continue;
-            };
-            let target = target.to_string_lossy().into_owned();
-            if let Some((_, what)) = STRANGE.iter().find(|(begin, _)| target.starts_with(begin)) {
-                found.insert(format!("{who} uses {what}"));
-            }
-            // A look at what the descriptor is open on, by the magic link: it asks no guest's file system for a path.
-            if target.ends_with(" (deleted)")
-                && let Ok(file) = fs::metadata(descriptor.path())
-                && file.is_file()
-                && file.nlink() == 0
-                && file.len() > super::options::GHOST_LIMIT
-            {
-                let size = file.len() >> 20;
-                found.insert(format!("{who} has a deleted file of {size} MiB open: {target}"));
-            }
+        if field(&status(pid), "TracerPid:").is_some_and(|tracer| tracer != "0") {
+            found.insert(format!("{who} is being traced, as by gdb or strace"));
         }
-    }
-    let mounts = fs::read_to_string(format!("/proc/{init}/mountinfo")).unwrap_or_default();
-    for line in mounts.lines() {
-        let (Some(point), Some(kind)) = (
-            line.split(' ').nth(4),
-            line.split_once(" - ").and_then(|(_, rest)| rest.split(' ').next()),
-        ) else {
-            continue;
-        };
-        if kind == "fuse" || kind.starts_with("fuse.") || kind.starts_with("nfs") {
-            found.insert(format!("a file system of kind {kind} is mounted at {point}"));
-        }
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let obstacles = descriptors.filter_map(|descriptor| obstacle(&descriptor.path(), &mounts, criu));
+        found.extend(obstacles.map(|what| format!("{who} {what}")));
     }
     found.into_iter().collect()
+}
+
+/// Why this descriptor of a process, by its link in /proc, can't be saved; as what the process does.
+fn obstacle(descriptor: &Path, mounts: &Mounts, criu: Option<Version>) -> Option<String> {
+    let target = fs::read_link(descriptor).ok()?.to_string_lossy().into_owned();
+    if let Some((_, what)) = STRANGE.iter().find(|(begin, _)| target.starts_with(begin)) {
+        return Some(format!("uses {what}"));
+    }
+    match target.strip_prefix(ANONYMOUS) {
+        Some(PIDFD) => {
+            let criu = criu.filter(|criu| *criu < SAVES_PIDFDS)?;
+            return Some(format!(
+                "holds another process by descriptor (a pidfd), which CRIU {criu} can't save; {SAVES_PIDFDS} or later can"
+            ));
+        }
+        Some(kind) => return (!SAVED.contains(&kind)).then(|| format!("uses {kind}, which CRIU doesn't know")),
+        // Sockets and pipes; and memory by descriptor, which is saved as such, however large.
+        None if !target.starts_with('/') || target.starts_with("/memfd:") => return None,
+        None => {}
+    }
+    let number = mount_of(descriptor)?;
+    let on = mounts.all.get(&number);
+    if let Some(Mounted { kind, .. }) = on.filter(|on| is_foreign(&on.kind)) {
+        return Some(format!("has {target} open, a file of a file system of kind {kind}"));
+    }
+    // By the magic link, so no guest's file system is asked for a path; nor is one asked how the file is by now.
+    let file = statx(CWD, descriptor, AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS).ok()?;
+    let kind = FileType::from_raw_mode(file.stx_mode.into());
+    if kind == FileType::RegularFile && file.stx_nlink == 0 && file.stx_size > super::options::GHOST_LIMIT {
+        return Some(format!(
+            "has a deleted file of {} MiB open: {target}",
+            file.stx_size >> 20
+        ));
+    }
+    let is_elsewhere = on.is_none() && matches!(kind, FileType::RegularFile | FileType::Directory);
+    (is_elsewhere && !is_there(descriptor, &number)?)
+        .then(|| format!("has {target} open, on a file system that isn't mounted in the VE"))
+}
+
+/// What no CRIU saves: what is behind it is elsewhere.
+fn is_foreign(kind: &str) -> bool {
+    ["fuse", "fuseblk"].contains(&kind) || ["fuse.", "nfs"].iter().any(|begin| kind.starts_with(begin))
+}
+
+/// What is mounted in a VE, in all its mount namespaces.
+#[derive(Default)]
+struct Mounts {
+    all: BTreeMap<String, Mounted>,
+}
+
+/// One of them; the kernel's number of it is its key.
+struct Mounted {
+    point: String,
+    kind: String,
+    /// For whom, unless it is where the VE's init is.
+    whose: Option<u32>,
+}
+
+impl Mounts {
+    fn of(init: u32, processes: impl Iterator<Item = u32>) -> Self {
+        let (mut mounts, mut seen) = (Self::default(), BTreeSet::new());
+        for pid in std::iter::once(init).chain(processes) {
+            if seen.insert(namespace(pid, "mnt")) {
+                let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+                let whose = Some(pid).filter(|pid| *pid != init);
+                mounts.all.extend(table.lines().filter_map(|line| mounted(line, whose)));
+            }
+        }
+        mounts
+    }
+
+    /// The VE's own figures are taken off before a dump.
+    fn obstacles(&self) -> impl Iterator<Item = String> {
+        let foreign = |m: &&Mounted| is_foreign(&m.kind) && !is_of_view(&m.point, &m.kind);
+        self.all.values().filter(foreign).map(|Mounted { point, kind, whose }| {
+            let whose = whose.map(|pid| format!(" for {}", who(pid))).unwrap_or_default();
+            format!("a file system of kind {kind} is mounted at {point}{whose}")
+        })
+    }
+}
+
+/// A line of /proc/PID/mountinfo (proc_pid_mountinfo(5)).
+fn mounted(line: &str, whose: Option<u32>) -> Option<(String, Mounted)> {
+    let (mount, kind) = line.split_once(" - ")?;
+    let mut fields = mount.split(' ');
+    let (number, point) = (fields.next()?.to_owned(), fields.nth(3)?.to_owned());
+    let kind = kind.split(' ').next()?.to_owned();
+    Some((number, Mounted { point, kind, whose }))
+}
+
+/// The kernel's number of the mount that a descriptor's file is on.
+fn mount_of(descriptor: &Path) -> Option<String> {
+    let information = descriptor
+        .parent()?
+        .with_file_name("fdinfo")
+        .join(descriptor.file_name()?);
+    let information = fs::read_to_string(information).ok()?;
+    field(&information, "mnt_id:").map(str::to_owned)
+}
+
+/// Is this mount there by now, for a process that came or went elsewhere meanwhile?
+fn is_there(descriptor: &Path, number: &str) -> Option<bool> {
+    let table = fs::read_to_string(descriptor.parent()?.with_file_name("mountinfo")).ok()?;
+    Some(table.lines().any(|line| line.split(' ').next() == Some(number)))
 }
 
 /// What among these processes of the VE's groups isn't below its init, and so ends with a suspension: what `exec` and
@@ -92,6 +187,15 @@ fn who(pid: u32) -> String {
     format!("{} (process {pid} of the host)", name.trim())
 }
 
+fn status(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default()
+}
+
+/// Which namespace of this kind it is in.
+fn namespace(pid: u32, kind: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()
+}
+
 /// Who descends from whom.
 struct Tree {
     init: u32,
@@ -104,7 +208,6 @@ impl Tree {
     fn of(init: u32, processes: &[u32]) -> Self {
         // The pid in each namespace from ours inwards (proc_pid_status(5)).
         let levels = |status: &str| field(status, "NSpid:").map_or(0, |pids| pids.split_whitespace().count());
-        let status = |pid: u32| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let deep = levels(&status(init));
         let (mut parents, mut inside) = (BTreeMap::new(), BTreeSet::new());
         for pid in processes {
@@ -136,19 +239,79 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// What stands in the way of a process with this for its input.
+    fn holding(input: impl Into<Stdio>, criu: Option<Version>) -> Vec<String> {
+        let mut child = Command::new("sleep").arg("60").stdin(input).spawn().unwrap();
+        let found = blockers(child.id(), &[child.id()], criu);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        found
+    }
+
+    fn long(file: OwnedFd) -> File {
+        let file = File::from(file);
+        file.set_len(super::super::options::GHOST_LIMIT + 1).unwrap();
+        file
+    }
+
     #[test]
     fn an_ordinary_process_stands_in_no_way() {
+        assert_eq!(holding(Stdio::null(), Some(Version(3, 14))), Vec::<String>::new());
         let own = std::process::id();
-        assert_eq!(super::blockers(own, &[own]), Vec::<String>::new());
-        assert_eq!(super::visitors(own, &[own]), Vec::<String>::new());
+        assert_eq!(visitors(own, &[own]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_deleted_file_is_one_and_memory_by_descriptor_is_not() {
+        let file = tempfile::tempfile().unwrap();
+        let found = holding(long(file.into()), None);
+        assert!(
+            found.len() == 1 && found[0].contains("a deleted file of 256 MiB"),
+            "{found:?}"
+        );
+        let memory = rustix::fs::memfd_create("large", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        assert_eq!(holding(long(memory), None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_only_some_versions_save() {
+        use rustix::process::{PidfdFlags, getpid, pidfd_open};
+        let pidfd = || pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+        let found = holding(pidfd(), Some(Version(3, 17)));
+        assert!(found.len() == 1 && found[0].contains("pidfd"), "{found:?}");
+        assert_eq!(holding(pidfd(), Some(Version(4, 1))), Vec::<String>::new());
+        let found = holding(
+            rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC).unwrap(),
+            None,
+        );
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_behind_a_program_or_another_host_is_foreign() {
+        for (kind, foreign) in [
+            ("fuse", true),
+            ("fuse.sshfs", true),
+            ("fusectl", false),
+            ("nfs4", true),
+            ("ext4", false),
+        ] {
+            assert_eq!(is_foreign(kind), foreign, "{kind}");
+        }
     }
 
     #[test]
     fn who_is_not_below_the_first_is_a_visitor() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let (own, pid) = (std::process::id(), child.id());
-        assert_eq!(super::visitors(own, &[own, pid]), Vec::<String>::new());
-        assert_eq!(super::visitors(pid, &[own, pid]).len(), 1);
+        assert_eq!(visitors(own, &[own, pid]), Vec::<String>::new());
+        assert_eq!(visitors(pid, &[own, pid]).len(), 1);
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -17,6 +17,7 @@ pub mod wire;
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use hostel_monitor::spec::Init;
 
@@ -46,6 +47,8 @@ pub struct Dump {
     pub images: PathBuf,
     /// The control group that stops the VE's processes.
     pub freezer: Option<PathBuf>,
+    /// When it is given up; `None`: it may take as long as it takes.
+    pub until: Option<Instant>,
 }
 
 /// CRIU.
@@ -54,8 +57,9 @@ pub trait Criu: Send + Sync + Debug {
     /// doesn't do for this kernel; both say what to do.
     fn usable(&self) -> Result<(PathBuf, Version)>;
     /// Saves a VE. When this returns, the images are complete and all processes stand still; what becomes of them is
-    /// decided by the answer. On failure they run on, and the error names what stands in the way. `gone` is called as
-    /// soon as CRIU is seen to have died, which may be before the kernel lets its processes go.
+    /// decided by the answer. On failure they run on, and the error names what stands in the way; it is of kind
+    /// [`crate::Kind::TimedOut`] or [`crate::Kind::Interrupted`] if the dump was given up. `gone` is called as soon as
+    /// CRIU is seen to have died, which may be before the kernel lets its processes go.
     fn dump(&self, dump: &Dump, gone: &dyn Fn()) -> Result<Box<dyn Dumped>>;
     /// Waits until no dump to this directory is under way any more: that of a command that was killed goes on until CRIU
     /// misses it. An error if that takes too long.

@@ -5,12 +5,20 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use hostel_monitor::message::receive;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::wire::{Message, Value, fields};
 
 const DUMP: u64 = 1;
 const RESTORE: u64 = 2;
 const NOTIFY: u64 = 6;
+
+/// How often it is looked whether anybody still waits for it: 0.1 s.
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
 
 /// What CRIU says.
 #[derive(Debug)]
@@ -61,6 +69,20 @@ impl Session {
     /// Answers a stage: go on, or give up.
     pub fn reply(&self, go_on: bool) -> io::Result<()> {
         self.send(&Message::default().number(1, NOTIFY).number(3, go_on.into()))
+    }
+
+    /// Waits for what it says next for as long as it is `wanted`. `None`: it isn't any more.
+    pub fn hear_while(&self, mut wanted: impl FnMut() -> bool) -> io::Result<Option<Event>> {
+        while wanted() {
+            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&LOOK)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                ready => {
+                    ready?;
+                    return self.hear().map(Some);
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Waits for what it says next.

@@ -13,6 +13,7 @@ use rustix::fs::FlockOperation;
 use super::session::{Event, Session};
 use super::version::least;
 use super::{Criu, DUMP_LOG, Dump, Dumped, LOCK, Version, options, passes, reason};
+use crate::process::interrupt;
 use crate::{Error, Kind, Result};
 
 /// Where a program that is given by its name may be; the caller's PATH isn't trusted.
@@ -32,6 +33,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// which the VE goes on.
 const PERSISTENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long CRIU may take to come to where it lets the VE go in order, when a person wants no dump any more.
+const HEEDING: Duration = Duration::from_secs(10);
+/// How long it may take to let the VE go when it was told to, and to end when it was killed.
+const LETTING_GO: Duration = Duration::from_secs(20);
+
+const ACT: &str = "save the processes of init";
+const OVER: &str = "its time is over";
+const KILLED: &str = "the process that it was just steering may have ended with it";
 
 /// CRIU as a program of this host.
 #[derive(Debug)]
@@ -116,9 +126,10 @@ impl Criu for Swrk {
             died.set(true);
             gone();
         };
+        let given_up = |e: &Error| matches!(e.kind, Kind::TimedOut | Kind::Interrupted);
         loop {
             match self.attempt(dump, &gone) {
-                Err(_) if !died.get() && passes(&log_of(&dump.images)) && Instant::now() < end => {
+                Err(e) if !died.get() && !given_up(&e) && passes(&log_of(&dump.images)) && Instant::now() < end => {
                     std::thread::sleep(PAUSE);
                     remove_images(&dump.images)?;
                 }
@@ -169,7 +180,7 @@ impl Swrk {
         };
         let options = options::dump(version, dump.init.pid, images.as_fd(), dump.freezer.as_deref());
         standing.session.dump(&options).map_err(fail)?;
-        standing.until_saved(dump.init.pid, gone)?;
+        standing.until_saved(dump, gone)?;
         Ok(Box::new(standing))
     }
 }
@@ -210,46 +221,124 @@ struct Standing {
 }
 
 impl Standing {
-    fn until_saved(&mut self, init: u32, gone: &dyn Fn()) -> Result<()> {
+    fn until_saved(&mut self, dump: &Dump, gone: &dyn Fn()) -> Result<()> {
+        let patience = Patience::until(dump.until);
+        let failed = |why: &str| Error::new(ACT, dump.init.pid, why.to_owned());
         loop {
-            let heard = self.session.hear().unwrap_or(Event::Gone);
-            match heard {
-                Event::Stage { name, .. } if name == "post-dump" => return Ok(()),
-                Event::Stage { .. } if self.session.reply(true).is_ok() => {}
-                Event::Answer(_) => break,
-                Event::Stage { .. } | Event::Gone => {
+            let heard = match self.session.hear_while(|| patience.may_go_on()) {
+                Ok(Some(heard)) => heard,
+                Ok(None) => {
+                    self.end_all()?;
+                    gone();
+                    let (kind, why) = patience.is_over().unwrap_or((Kind::TimedOut, OVER));
+                    return Err(failed(&format!(
+                        "{why}, and CRIU did not come to where it can be stopped; {KILLED}"
+                    ))
+                    .kind(kind));
+                }
+                Err(_) => Event::Gone,
+            };
+            match (heard, patience.is_over()) {
+                // Dropping this has CRIU let all go.
+                (Event::Stage { .. }, Some((kind, why))) => return Err(failed(why).kind(kind)),
+                (Event::Stage { name, .. }, None) if name == "post-dump" => return Ok(()),
+                (Event::Stage { .. }, None) if self.session.reply(true).is_ok() => {}
+                (Event::Answer(_), _) => break,
+                (Event::Stage { .. } | Event::Gone, _) => {
                     gone();
                     break;
                 }
             }
         }
         self.over = true;
-        let why = reason(&log_of(&self.images)).unwrap_or_else(|| {
-            "CRIU ended without a word; if it was killed, the process that it was just steering may have ended with it".into()
-        });
-        Err(Error::new("save the processes of init", init, why))
+        let unsaid = || format!("CRIU ended without a word; if it was killed, {KILLED}");
+        Err(failed(&reason(&log_of(&self.images)).unwrap_or_else(unsaid)))
+    }
+
+    /// Kills it with all that works for it.
+    fn end_all(&mut self) -> Result<()> {
+        // As long as it hasn't been waited for, nobody else can have its number.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let group = rustix::process::Pid::from_child(&self.child);
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL)
+                .map_err(|e| Error::os("end", "CRIU", e))?;
+        }
+        self.end()
+    }
+
+    /// Kills it. One that hangs in the kernel may take its time, and isn't waited for without end: whoever needs its end
+    /// waits for its lock.
+    fn end(&mut self) -> Result<()> {
+        self.over = true;
+        let fail = |e: std::io::Error| Error::os("end", "CRIU", e);
+        // Of one that has ended already this is no error.
+        self.child.kill().map_err(fail)?;
+        let end = Instant::now() + LETTING_GO;
+        while self.child.try_wait().map_err(fail)?.is_none() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 }
 
 impl Dumped for Standing {
     fn leave(mut self: Box<Self>) -> Result<()> {
-        let fail = |e: std::io::Error| Error::os("end", "CRIU", e);
-        self.over = true;
-        // Of one that has ended already this is no error.
-        self.child.kill().map_err(fail)?;
-        self.child.wait().map(drop).map_err(fail)
+        self.end()
     }
 }
 
 impl Drop for Standing {
     fn drop(&mut self) {
+        let end = Instant::now() + LETTING_GO;
         if !self.over && self.session.reply(false).is_ok() {
-            while let Ok(Event::Stage { .. }) = self.session.hear() {
+            while let Ok(Some(Event::Stage { .. })) = self.session.hear_while(|| Instant::now() < end) {
                 if self.session.reply(true).is_err() {
                     break;
                 }
             }
         }
-        let _ = self.child.wait();
+        // It ends by itself now; if it doesn't, it is ended.
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let _ = self.end_all();
+    }
+}
+
+/// For how long a dump is wanted.
+struct Patience {
+    until: Option<Instant>,
+    /// When it was first seen that a person wants it no more.
+    interrupted: Cell<Option<Instant>>,
+}
+
+impl Patience {
+    fn until(until: Option<Instant>) -> Self {
+        Self {
+            until,
+            interrupted: Cell::new(None),
+        }
+    }
+
+    /// What it is given up for, as soon as CRIU can let all go in order.
+    fn is_over(&self) -> Option<(Kind, &'static str)> {
+        match self.until {
+            _ if interrupt::raised() => Some((Kind::Interrupted, "it was interrupted")),
+            Some(until) if Instant::now() >= until => Some((Kind::TimedOut, OVER)),
+            _ => None,
+        }
+    }
+
+    /// May CRIU still take its time? When a limit is over nobody has any: what runs is about to be ended with its host.
+    fn may_go_on(&self) -> bool {
+        match self.is_over() {
+            None => true,
+            Some((Kind::Interrupted, _)) => {
+                let since = self.interrupted.get().unwrap_or_else(Instant::now);
+                self.interrupted.set(Some(since));
+                since.elapsed() < HEEDING && self.until.is_none_or(|until| Instant::now() < until)
+            }
+            Some(_) => false,
+        }
     }
 }

@@ -150,7 +150,7 @@ fn what_can_not_be_is_refused_and_changes_nothing() {
     refused(&host, Class::Refused, "the last one", |e| {
         e.remove_address(&web1(), ip("10.77.0.2"), &Silent)
     });
-    act(&host, &Action::Suspend).unwrap();
+    act(&host, &Action::Suspend { timeout: None }).unwrap();
     refused(&host, Class::Refused, "suspended", |e| {
         e.add_address(&web1(), one("10.77.0.8"), None, &Silent)
     });

@@ -110,7 +110,7 @@ fn what_can_not_be_is_refused_and_changes_nothing() {
             e.attach_network(&web1(), &network.parse().unwrap(), &[address.parse().unwrap()], &Silent)
         });
     }
-    act(&host, &Action::Suspend).unwrap();
+    act(&host, &Action::Suspend { timeout: None }).unwrap();
     for attaches in [true, false] {
         refused(&host, Class::Refused, "suspended", |e| match attaches {
             true => e.attach_network(&web1(), &"public".parse().unwrap(), &[], &Silent),

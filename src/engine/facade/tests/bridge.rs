@@ -186,7 +186,7 @@ fn who_reaches_whom() {
 fn a_suspended_ve_goes_on_on_its_bridge_or_not_at_all() {
     let host = on_lan(LAN, &[]);
     started(&host);
-    act(&host, &Action::Suspend).unwrap();
+    act(&host, &Action::Suspend { timeout: None }).unwrap();
     let definition = host.dirs.config().join("networks/lan.toml");
     std::fs::write(
         &definition,

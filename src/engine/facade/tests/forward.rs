@@ -270,7 +270,7 @@ fn a_suspended_ves_stay_as_they_are() {
     with_ve(&host, &[]);
     add(&host, ":80", 80).unwrap();
     started(&host);
-    act(&host, &Action::Suspend).unwrap();
+    act(&host, &Action::Suspend { timeout: None }).unwrap();
     assert_eq!(led(&host), (vec!["tcp :80 to 10.77.0.2:80".to_owned()], vec![]));
     for what in ["add", "remove"] {
         let said = refused(&host, Class::Refused, what, |e| match what {

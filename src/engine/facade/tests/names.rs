@@ -120,7 +120,7 @@ fn who_runs_hears_of_what_changes_and_a_stop_is_no_news() {
 fn who_stood_still_hears_of_it_afterwards() {
     let host = three(telling());
     act_on(&host, 101, &Action::Pause);
-    act_on(&host, 102, &Action::Suspend);
+    act_on(&host, 102, &Action::Suspend { timeout: None });
     made(&host, "web3", &[("tenant", "acme")]);
     assert_eq!(knows(&host, 101), [WEB1, WEB2].concat());
     act_on(&host, 101, &Action::Unpause);

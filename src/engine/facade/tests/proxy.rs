@@ -42,7 +42,7 @@ fn it_comes_and_goes_with_the_addresses_of_a_ve_that_runs() {
         .remove_address(&web1(), "10.77.0.2".parse().unwrap(), &Silent)
         .unwrap();
     assert_eq!(answered(&host), ["eth0 10.77.0.9", "eth0 fd77::2"]);
-    act(&host, &Action::Suspend).unwrap();
+    act(&host, &Action::Suspend { timeout: None }).unwrap();
     assert!(answered(&host).is_empty() && announced(&host).is_empty());
     act(&host, &Action::Resume).unwrap();
     assert_eq!(answered(&host), ["eth0 10.77.0.9", "eth0 fd77::2"]);
@@ -172,7 +172,7 @@ fn a_suspended_ve_whose_address_is_anothers_by_now_is_refused_and_kept() {
     let host = on_the_lan().make();
     with_ve(&host, &[]);
     started(&host);
-    act(&host, &Action::Suspend).unwrap();
+    act(&host, &Action::Suspend { timeout: None }).unwrap();
     let two: IpAddr = "10.77.0.2".parse().unwrap();
     fakes(&host).network.add_neighbour(two, [2, 0, 0, 0, 0, 7]);
     let error = refused(&host, Class::Refused, "another's", |e| {

@@ -369,7 +369,7 @@ fn a_suspended_ves_disk_keeps_its_size() {
     let host = host().make();
     with_ve(&host, &[]);
     started(&host);
-    act(&host, &Action::Suspend).unwrap();
+    act(&host, &Action::Suspend { timeout: None }).unwrap();
     let error = set(&host, &[("disk.size", "20GiB")]).unwrap_err();
     assert_eq!(error.class, Class::Refused);
     assert!(error.to_string().contains("suspended"), "{error}");

@@ -16,7 +16,7 @@ fn actions() -> Vec<Action> {
         },
         Action::Pause,
         Action::Unpause,
-        Action::Suspend,
+        Action::Suspend { timeout: None },
         Action::Resume,
         Action::Start(StartOptions {
             discard: true,
@@ -43,7 +43,7 @@ fn in_state(state: State) -> Arc<Host> {
         }
         State::Suspended => {
             started(&host);
-            act(&host, &Action::Suspend).unwrap();
+            act(&host, &Action::Suspend { timeout: None }).unwrap();
         }
         State::Mounted => drop(act(&host, &Action::Mount).unwrap()),
         State::Broken => edit_by_hand(&host, "id = [\n"),

@@ -138,7 +138,9 @@ fn a_lowered_budget_stops_only_what_grows() {
     start_ve(&host, 102).unwrap();
     told(&start_ve(&host, 101).unwrap_err(), "memory.limit");
     // Suspended to disk it gives back what it had, and is judged as at a start when it goes on.
-    engine(&host).act(id(102), &Action::Suspend, &Silent).unwrap();
+    engine(&host)
+        .act(id(102), &Action::Suspend { timeout: None }, &Silent)
+        .unwrap();
     start_ve(&host, 101).unwrap();
     let error = refused(&host, Class::Limit, "resume", |e| {
         e.act(id(102), &Action::Resume, &Silent)

@@ -88,7 +88,7 @@ fn it_is_whole_though_no_manager_ever_ran() {
     pass(&host, 60);
     act(&host, &Action::Unpause);
     pass(&host, 1);
-    act(&host, &Action::Suspend);
+    act(&host, &Action::Suspend { timeout: None });
     pass(&host, 200);
     act(&host, &Action::Resume);
     pass(&host, 3);

@@ -16,6 +16,8 @@ use crate::cli::selection::Selected;
 /// Processes, memory, open files and connections are kept, also over a boot of the host, and go on at resume or start.
 /// Commands that exec or enter run in it from outside end.
 /// If it can't be done, the VE runs on and the error names what stands in the way.
+/// What --check looks at, nothing being touched: CRIU, the host, namespaces, mounts, descriptors, and who is being traced.
+/// Sockets, mappings and what changes meanwhile only a suspension itself can tell.
 /// With --check and --json, an object for each VE, one a line, with id, name, ok, obstacles and visitors.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel suspend web1\n  hostel suspend --check web1\n  hostel suspend --all")]
@@ -23,7 +25,7 @@ pub struct Suspend {
     #[command(flatten)]
     pub selected: Selected,
 
-    /// Only tell what would stand in the way; the VE isn't stopped for it
+    /// Only tell what would stand in the way, as far as it is seen without trying; the VE isn't stopped for it
     #[arg(long)]
     check: bool,
 
@@ -34,7 +36,7 @@ pub struct Suspend {
 impl Suspend {
     /// What the engine is asked to do.
     pub fn action(&self) -> Action {
-        Action::Suspend
+        Action::Suspend { timeout: None }
     }
 
     /// Does it.
@@ -76,7 +78,7 @@ fn lines(name: &str, obstacles: &[String], visitors: &[String]) -> String {
         text += &format!("{name}: note: it would end {visitor}, which exec or enter runs\n");
     }
     if obstacles.is_empty() {
-        text += &format!("{name}: nothing stands in the way\n");
+        text += &format!("{name}: nothing is seen that stands in the way\n");
     }
     for obstacle in obstacles {
         text += &format!("{name}: {}\n", failure::visible(obstacle));

@@ -68,7 +68,7 @@ fn verbs_become_actions() {
         ),
         ("pause web1", Action::Pause),
         ("unpause web1", Action::Unpause),
-        ("suspend web1", Action::Suspend),
+        ("suspend web1", Action::Suspend { timeout: None }),
         ("resume --all", Action::Resume),
         ("destroy web1", Action::Destroy { force: false }),
         ("destroy -f web1", Action::Destroy { force: true }),

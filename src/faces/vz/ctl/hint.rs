@@ -73,7 +73,7 @@ mod tests {
             },
             Action::Destroy { force: false },
             Action::Mount,
-            Action::Suspend,
+            Action::Suspend { timeout: None },
             Action::Resume,
             Action::Compact,
         ];

@@ -183,7 +183,7 @@ pub fn suspend(call: &Call<'_>) -> Done {
             if !runs(&ve) {
                 return said(code::NOT_RUNNING, format!("Container {} is not running", ve.id));
             }
-            Action::Suspend
+            Action::Suspend { timeout: None }
         }
     };
     let done = call.act(&ve, &action)?;
