@@ -313,7 +313,10 @@ fn a_month_of_two_tenants_is_what_they_burnt() {
     let mut manager = h.manager();
     // Past the page cache, so that it counts on every kernel.
     let write = |ve: &str| {
-        h.sh(ve, "dd if=/dev/zero of=/root/written bs=1M count=20 oflag=direct conv=notrunc 2>/dev/null");
+        h.sh(
+            ve,
+            "dd if=/dev/zero of=/root/written bs=1M count=20 oflag=direct conv=notrunc 2>/dev/null",
+        );
     };
     let ping = |count: u64| {
         let out = h.sh("a", &format!("ping -c {count} -i 0.1 -s 972 -w 20 {peer} 2>&1"));
@@ -355,7 +358,10 @@ fn a_month_of_two_tenants_is_what_they_burnt() {
         let usage = whole(tenant);
         // What file systems write of their own is in it too.
         let found = number(&usage, "disk_write_bytes");
-        assert!((written..written + 16 * MIB).contains(&found), "{tenant}: {found} of {written}");
+        assert!(
+            (written..written + 16 * MIB).contains(&found),
+            "{tenant}: {found} of {written}"
+        );
         assert!(number(&usage, "disk_write_ops") > 0);
         let held = number(&usage, "memory.peak") >= 64 * MIB;
         assert_eq!(held, tenant == "acme", "{tenant}: {usage}");
@@ -408,7 +414,9 @@ fn memory_is_what_was_held_for_as_long() {
         let count = samples(&h, "a").len();
         h.until("it was measured", 30, || samples(&h, "a").len() >= count + 3);
         let before = (samples(&h, "a").len(), std::time::Instant::now());
-        h.until("it was measured for a while", 60, || samples(&h, "a").len() >= before.0 + 8);
+        h.until("it was measured for a while", 60, || {
+            samples(&h, "a").len() >= before.0 + 8
+        });
         let all: Vec<Value> = samples(&h, "a").split_off(before.0);
         let sum = |name: &str| -> f64 {
             let number = |r: &Value| r["usage"][name].to_string().trim_matches('"').parse::<f64>().unwrap();
@@ -416,7 +424,10 @@ fn memory_is_what_was_held_for_as_long() {
         };
         let (bytes, time) = (sum("memory"), sum("memory.time"));
         assert_eq!(time, sum("running_ns"), "it is known all the time");
-        let (from, to) = (all[0]["from_ns"].as_i64().unwrap(), all[all.len() - 1]["to_ns"].as_i64().unwrap());
+        let (from, to) = (
+            all[0]["from_ns"].as_i64().unwrap(),
+            all[all.len() - 1]["to_ns"].as_i64().unwrap(),
+        );
         assert!(((to - from) as f64 - time).abs() < 0.01 * time, "{from} {to} {time}");
         bytes / time
     };

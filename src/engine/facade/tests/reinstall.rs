@@ -74,7 +74,7 @@ fn what_is_refused_is_as_it_was() {
     edit_by_hand(&host, &text);
     started(&host);
     state(&host, Class::Refused, "it runs");
-    act(&host, &Action::Suspend).unwrap();
+    act(&host, &Action::Suspend { timeout: None }).unwrap();
     state(&host, Class::Refused, "it is suspended");
     let discard = StartOptions {
         discard: true,
