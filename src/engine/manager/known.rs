@@ -193,7 +193,7 @@ impl Entry {
         };
         counters.retain(|counter| counter.amount != Amount::default() && !traffic.has(counter));
         counters.shrink_to_fit();
-        self.counters = (!counters.is_empty()).then(|| Remembered {
+        self.counters = (!counters.is_empty()).then_some(Remembered {
             init: run.init,
             counters,
             noted: *noted,
