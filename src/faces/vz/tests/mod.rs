@@ -260,6 +260,9 @@ impl House for Shared {
         let name = create.name.clone().unwrap();
         self.note(format!("create {name}{}", shown(&create.settings)));
         self.allowed()?;
+        if !self.has_default_template() && !create.settings.iter().any(|(key, _)| key == "template") {
+            return Err(Error::new(Class::Usage, format!("{name} needs a template")));
+        }
         let mut text = match &create.file {
             Some(file) => std::fs::read_to_string(file).unwrap(),
             None => format!("id = 101\nname = \"{name}\"\ntenant = \"acme\"\ntemplate = \"tiny\"\nplan = \"small\"\n"),
