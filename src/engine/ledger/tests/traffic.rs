@@ -38,7 +38,9 @@ fn told(host: &Arc<Host>) -> u64 {
 fn traffic_whose_counters_were_flushed_is_entered_once() {
     let host = lived(1_000);
     let mut manager = Sampler::new(&host);
-    let mut look = || drop(manager.pass(&Silent, &|| {}).unwrap());
+    let mut look = || {
+        manager.pass(&Silent, &|| {}).unwrap();
+    };
     passes(&host, 500);
     look();
     fakes(&host).counters.flush();
@@ -83,7 +85,9 @@ fn traffic_whose_counters_were_flushed_is_entered_once_though_nobody_remembers_i
 fn what_passes_a_ve_that_runs_is_written_down() {
     let host = lived(1_000);
     let manager = std::cell::RefCell::new(Sampler::new(&host));
-    let look = || drop(manager.borrow_mut().pass(&Silent, &|| {}).unwrap());
+    let look = || {
+        manager.borrow_mut().pass(&Silent, &|| {}).unwrap();
+    };
     let noter = manager.borrow().noter();
     let noted = || {
         host.noted_traffic(id(101))
