@@ -407,6 +407,7 @@ fn memory_is_what_was_held_for_as_long() {
     const HELD: u64 = 200 * MIB;
     let h = house();
     h.busybox_with("a", &["memory.limit=512MiB"]);
+    h.ok(&["report", "--last", "1h"]);
     let manager = h.manager();
     // Of a time in which nothing changes: the bytes times seconds, and the nanoseconds.
     let stretch = || {
@@ -449,9 +450,11 @@ fn a_manager_that_is_ended_leaves_nothing_behind() {
         &(h.read("hostel.toml") + "\n[metering]\ninterval = \"1h\"\n"),
     );
     h.busybox("a");
-    let manager = h.manager();
+    h.ok(&["report", "--last", "1h"]);
     let seen = || samples(&h, "a").len();
-    h.until("it has looked once", 30, || seen() > 0);
+    let first = seen();
+    let manager = h.manager();
+    h.until("it has looked once", 30, || seen() > first);
     let before = seen();
     let burnt = burn(&h, "a");
     h.ok(&["stop", "a"]);
