@@ -284,7 +284,7 @@ fn a_clock_that_is_set_after_a_boot_tells_how_long_the_host_was_down() {
         let (mark, sum) = account(&seen);
         assert_eq!(seconds(&sum), [40 + 680, 0, 0, 20, 960], "{wrong}");
         let disk = sum.level(Level::Disk);
-        assert_eq!(disk.integral, u128::from(SECOND) * (40 + 960 + 700) << 20, "{wrong}");
+        assert_eq!(disk.integral, (u128::from(SECOND) * (40 + 960 + 700)) << 20, "{wrong}");
         assert_eq!((sum.counter(Counter::Cpu), mark.away), (Some(5 + 9), None));
         // Whatever ends the wait for the clock is under the terms of before.
         let mut other = boot(running(0, &again, 9, 1), 60, wrong);
