@@ -2,7 +2,7 @@
 //! definition, its scripts and what it has used; only its disk is another. The old one goes aside and is removed last, so
 //! that a kill at any moment leaves the VE one whole disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -261,14 +261,25 @@ impl Host {
         for copy in copies.filter(|copy| copy.path.starts_with(&own) && !stands.lower.starts_with(&copy.path)) {
             store.remove_copy(&copy)?;
         }
-        // And the locks of those: only who holds the VE's makes a tree here.
-        let kept = format!(".lock-{}", stands.template.replace('/', "_"));
-        for entry in std::fs::read_dir(&own).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(".lock-") && name != kept {
-                file::remove_file(&entry.path())?;
-            }
-        }
+        // And what the making of those has left: only who holds the VE's lock makes a tree here.
+        let lock = own.join(format!(".lock-{}", stands.template.replace('/', "_")));
+        prune(
+            &own,
+            &[stands.lower.parent().unwrap_or(&own), &lock, &own.join(".lock")],
+        )?;
         self.drop_own_tree(stands)
     }
+}
+
+/// Removes all in a directory but these, and what lies in them.
+fn prune(dir: &Path, kept: &[&Path]) -> Result<()> {
+    for path in std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()) {
+        match kept.iter().find(|kept| kept.starts_with(&path)) {
+            Some(kept) if **kept != path => prune(&path, &[*kept])?,
+            Some(_) => {}
+            None if path.is_dir() => file::remove_tree(&path)?,
+            None => file::remove_file(&path)?,
+        }
+    }
+    Ok(())
 }
