@@ -138,7 +138,10 @@ fn interfaces_are_called_as_they_are_inside() {
     netif("mac=02:00:00:00:00:52");
     p.ok("set 151 --ifname eth1 --mac_filter off --dhcp yes --dhcp6 no --setmode restart --save");
     let shown = p.h.ok(&["show", "ct151"]);
-    let spoofing = shown.lines().find(|line| line.contains("allow_mac_spoofing")).unwrap();
+    let spoofing = shown
+        .lines()
+        .find(|line| line.contains("network.1.allow_mac_spoofing"))
+        .unwrap();
     assert!(spoofing.contains("true"), "{spoofing}");
     let shown = p.h.ok(&["show", "ct151"]);
     let open = shown
