@@ -55,10 +55,14 @@ fn within_a_hundredth(what: &str, found: u64, burnt: u64) {
     );
 }
 
-/// Burns processor time, and says how much of it in nanoseconds, as the guest's own clock of processes counts it.
+/// Burns processor time, and says how much of it.
 fn burn(h: &House, ve: &str) -> u64 {
-    let line = "time sh -c 'i=0; while [ $i -lt 4000000 ]; do i=$((i+1)); done' 2>&1";
-    let said = h.sh(ve, &format!("{{ {line}; }} 2>&1"));
+    spent(h, ve, "i=0; while [ $i -lt 4000000 ]; do i=$((i+1)); done")
+}
+
+/// Runs it inside. The processor time that it took in nanoseconds, as the guest's own clock of processes counts it.
+fn spent(h: &House, ve: &str, line: &str) -> u64 {
+    let said = h.sh(ve, &format!("{{ time sh -c '{line}'; }} 2>&1"));
     let spent = |kind: &str| -> f64 {
         let line = said
             .lines()
@@ -312,12 +316,8 @@ fn a_month_of_two_tenants_is_what_they_burnt() {
     let (mut acme, mut globex) = (0, 0);
     let mut manager = h.manager();
     // Past the page cache, so that it counts on every kernel.
-    let write = |ve: &str| {
-        h.sh(
-            ve,
-            "dd if=/dev/zero of=/root/written bs=1M count=20 oflag=direct conv=notrunc 2>/dev/null",
-        );
-    };
+    let dd = |line: &str| spent(&h, "a", &format!("dd if=/dev/zero bs=1M {line} 2>/dev/null"));
+    let write = || dd("of=/root/written count=20 oflag=direct conv=notrunc");
     let ping = |count: u64| {
         let out = h.sh("a", &format!("ping -c {count} -i 0.1 -s 972 -w 20 {peer} 2>&1"));
         assert!(out.contains(&format!("{count} packets received")), "{out}");
@@ -325,8 +325,7 @@ fn a_month_of_two_tenants_is_what_they_burnt() {
     acme += burn(&h, "a");
     globex += burn(&h, "b");
     ping(3);
-    write("a");
-    h.sh("a", "dd if=/dev/zero of=/dev/shm/held bs=1M count=64 2>/dev/null");
+    acme += write() + dd("of=/dev/shm/held count=64");
     // Who measures dies, and nobody does for a while; so does who stands beside the VE.
     manager.kill().unwrap();
     manager.wait().unwrap();
@@ -334,7 +333,7 @@ fn a_month_of_two_tenants_is_what_they_burnt() {
     kill_monitor(&h, "a");
     acme += burn(&h, "a");
     let mut manager = h.manager();
-    write("a");
+    acme += write();
     let small = acme;
     h.ok(&["set", "a", "plan=large"]);
     acme += burn(&h, "a");
@@ -347,8 +346,7 @@ fn a_month_of_two_tenants_is_what_they_burnt() {
     // Another's from now on.
     h.ok(&["set", "a", "tenant=globex"]);
     h.ok(&["start", "a"]);
-    globex += burn(&h, "a");
-    write("a");
+    globex += burn(&h, "a") + write();
     ping(2);
     h.ok(&["stop", "--all"]);
     h.ok(&["destroy", "--force", "a"]);

@@ -10,6 +10,7 @@ mod capacity;
 mod console;
 mod create;
 mod dialect;
+mod edit;
 mod fleet;
 mod forward;
 mod halt;

@@ -6,6 +6,7 @@
 
 mod conf;
 mod retire;
+mod said;
 #[cfg(test)]
 mod tests;
 
@@ -21,15 +22,14 @@ use hostel_system::file;
 use hostel_system::process::{Bind, Init, Task};
 use hostel_system::scripts::{Bounds, How, NOTHING, Ran};
 
-use crate::error::{Class, Error, Result, chain, whole};
+use self::said::{file_name, lines, outcome};
+use crate::error::{Error, Result, chain, whole};
 use crate::host::Host;
 use crate::interrupt;
 use crate::ve::outline::Outline;
 
 /// The largest script that goes into a VE.
 const SCRIPT_SIZE: usize = 16 << 20;
-/// The most lines of what a script says that a person is told.
-const LINES: usize = 20;
 /// Until what could not be done is tried once more.
 const MOMENT: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 100 });
 /// The search path of a script on the host.
@@ -356,50 +356,9 @@ fn twice<T>(act: impl Fn() -> Result<T>) -> Result<T> {
     })
 }
 
-fn file_name(script: &Path) -> String {
-    script.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
 fn not_run(why: String) -> Ran {
     Ran {
         how: How::NotRun(why),
         said: Vec::new(),
     }
-}
-
-/// What a script said, a line each with its name. It may have run programs of a tenant's, so nothing in it may reach a
-/// terminal but letters.
-fn lines(script: &Path, ran: &Ran) -> Vec<String> {
-    let name = file_name(script);
-    let text = String::from_utf8_lossy(&ran.said);
-    let clean = |line: &str| {
-        line.chars()
-            .map(|c| if c.is_control() { '?' } else { c })
-            .collect::<String>()
-    };
-    let all: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let mut told: Vec<String> = all
-        .iter()
-        .take(LINES)
-        .map(|line| format!("{name}: {}", clean(line)))
-        .collect();
-    if all.len() > LINES {
-        told.push(format!("{name}: and {} lines more", all.len() - LINES));
-    }
-    told
-}
-
-/// An error, if it didn't end well.
-fn outcome(ve: &Outline, script: &Path, ran: &Ran) -> Result<()> {
-    let class = match ran.how {
-        How::Code(0) => return Ok(()),
-        How::Interrupted => Class::Interrupted,
-        _ => Class::Script,
-    };
-    let message = format!("script {} failed for {}", script.display(), ve.name);
-    let error = Error::new(class, message).because(ran.how.to_string());
-    Err(match ran.how {
-        How::TimedOut => error.hint("it may take longer with hooks.timeout in hostel.toml"),
-        _ => error,
-    })
 }

@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use hostel_model::request::{Action, StartOptions, VeRef};
 
+use super::said::LINES;
 use super::*;
+use crate::error::Class;
 use crate::facade::Silent;
 use crate::facade::tests::Heard;
 use crate::op::VeAlone;

@@ -1,5 +1,7 @@
 //! Letting a suspended VE go on where it was: `hostel resume`.
 
+mod refused;
+
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::file;
 use hostel_system::process::{Around, Mending, Relaunching, Resume as Orders};
 
+use self::refused::not_taken;
 use super::VeAlone;
 use super::switches;
 use crate::error::{Class, Error, Result};
@@ -194,8 +197,7 @@ impl Resume {
         let manifest = Manifest::read(&host.dirs.dump(self.id))?;
         // What they are set to comes when init is in its place.
         let bare: Vec<Inner> = manifest.groups.into_iter().map(Inner::without_settings).collect();
-        host.cgroups.make_inner(self.id, &bare)?;
-        Ok(())
+        Ok(host.cgroups.make_inner(self.id, &bare).map(drop)?)
     }
 
     fn remove_group(&mut self) -> Result<()> {
@@ -395,14 +397,4 @@ impl Resume {
         }
         self.host.give_up_dump(self.id)
     }
-}
-
-/// What the kernel wouldn't take back, in a line that isn't too long.
-fn not_taken(of: &str, settings: &[String]) -> Option<String> {
-    const SHOWN: usize = 5;
-    let mut list = settings.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if settings.len() > SHOWN {
-        list += &format!(" and {} more", settings.len() - SHOWN);
-    }
-    (!settings.is_empty()).then(|| format!("settings of its {of} that the kernel wouldn't take back: {list}"))
 }

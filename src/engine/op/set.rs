@@ -1,5 +1,7 @@
 //! Changing a VE's definition: `hostel set` and `hostel edit`. What can be changed on a running VE is; all or nothing.
 
+mod disk;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -349,30 +351,6 @@ impl Set {
     fn write_old(&mut self) -> Result<()> {
         let Params { old, new, .. } = &self.params;
         self.host.put_back_definition(&self.state.name, Some(old), new)
-    }
-
-    fn resize(&mut self) -> Result<()> {
-        let Some(size) = self.params.disk_size else {
-            return Ok(());
-        };
-        let (dir, disks) = (self.host.dirs.ve(self.id), self.host.disks.get(self.state.driver));
-        match size.cmp(&self.state.disk_size) {
-            std::cmp::Ordering::Greater => Ok(disks.grow(&dir, size)?),
-            std::cmp::Ordering::Equal => Ok(()),
-            std::cmp::Ordering::Less => Ok(disks.shrink(&dir, size)?),
-        }
-    }
-
-    /// Has the disk another size than was recorded? Then it goes on: a disk in use can't be made small again.
-    fn has_resized(&self) -> Result<bool> {
-        /// What drivers round sizes to.
-        const BLOCK: u64 = 4096;
-        let (dir, disks) = (self.host.dirs.ve(self.id), self.host.disks.get(self.state.driver));
-        if self.params.disk_size.is_none() || !disks.exists(&dir)? {
-            return Ok(false);
-        }
-        let size = disks.size(&dir)?;
-        Ok(size.abs_diff(self.state.disk_size) >= BLOCK)
     }
 
     fn record(&mut self) -> Result<()> {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::amounts::{Amounts, Held};
+use super::amounts::Amounts;
 use super::interval::Interval;
 use super::listed::list;
 use super::meter::{Counters, Level, Levels, Time};
 use super::reading::{Condition, Moment, Reading, Run, Terms};
+use super::stretch::{Stretch, held, signed};
 use crate::traffic::{Amount, Flow};
 
 /// How long a host may be up until its time of day is taken for right, if nobody has said that it is: ten minutes.
@@ -59,52 +60,12 @@ pub struct Away {
     levels: Levels,
 }
 
-/// A stretch of one boot, in nanoseconds since that began.
-#[derive(Clone, Copy)]
-struct Stretch {
-    from: u64,
-    to: u64,
-    time: Time,
-}
-
-impl Stretch {
-    fn length(self) -> u64 {
-        self.to.saturating_sub(self.from)
-    }
-
-    /// As the wall clock stands at this moment: an interval is as long as it was, whatever was done to that clock.
-    fn seen_from(self, now: &Moment, amounts: Amounts) -> Interval {
-        let to_ns = now.wall_ns.saturating_sub(signed(now.up_ns.saturating_sub(self.to)));
-        Interval {
-            from_ns: to_ns.saturating_sub(signed(self.length())),
-            to_ns,
-            amounts,
-        }
-    }
-}
-
 const fn time_of(condition: Condition) -> Time {
     match condition {
         Condition::Running => Time::Running,
         Condition::Paused => Time::Paused,
         Condition::Suspended => Time::Suspended,
         Condition::Stopped | Condition::Gone => Time::Stopped,
-    }
-}
-
-fn signed(ns: u64) -> i64 {
-    i64::try_from(ns).unwrap_or(i64::MAX)
-}
-
-/// A level over a stretch: between its values at both ends in a straight line, or all along at the one that is known.
-fn held(start: Option<u64>, end: Option<u64>, length: u64) -> Held {
-    let (Some(a), Some(b)) = (start.or(end), end.or(start)) else {
-        return Held::default();
-    };
-    Held {
-        integral: (u128::from(a) + u128::from(b)) * u128::from(length) / 2,
-        time: length,
-        peak: Some(a.max(b)),
     }
 }
 

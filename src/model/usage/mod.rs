@@ -14,6 +14,7 @@ mod listed;
 mod mark;
 mod meter;
 mod reading;
+mod stretch;
 mod sums;
 #[cfg(test)]
 mod tests;
