@@ -263,15 +263,13 @@ fn what_stands_in_the_way_is_named_and_it_runs_on() {
 #[test]
 fn what_has_too_little_memory_to_go_on_is_told_so() {
     let Some(h) = house() else { return };
-    h.busybox_with("ve", &["memory.limit=200MiB", "memory.swap=0"]);
+    h.busybox_with("ve", &["memory.limit=400MiB", "memory.swap=0"]);
     counting(&h, "ve");
     h.sh(
         "ve",
-        "((head -c 80M /dev/zero; sleep 1000) | tail -c 80M) </dev/null >/dev/null 2>&1 &",
+        "(held=$(head -c 60000000 /dev/zero | tr '\\0' x); : > /ready; while :; do sleep 1000; done) </dev/null >/dev/null 2>&1 &",
     );
-    h.until("it holds them", 20, || {
-        h.status("ve", "memory").as_u64().unwrap() > 80 << 20
-    });
+    h.until("it holds them", 30, || h.sh("ve", "ls /").contains("ready"));
     h.ok(&["suspend", "ve"]);
     h.ok(&["set", "ve", "memory.limit=40MiB"]);
     let said = h.fails(1, &["resume", "ve"]);
@@ -280,7 +278,7 @@ fn what_has_too_little_memory_to_go_on_is_told_so() {
         "{said}"
     );
     assert_eq!(h.state("ve"), "suspended");
-    h.ok(&["set", "ve", "memory.limit=200MiB"]);
+    h.ok(&["set", "ve", "memory.limit=400MiB"]);
     h.ok(&["resume", "ve"]);
     let now = count(&h, "ve");
     h.until("it counts on", 5, || count(&h, "ve") > now);

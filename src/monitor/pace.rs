@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// The time in which readings are counted.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// Readings in a window, each of [`CHUNK`] bytes at most: 1 MiB/s, and less than a hundredth of a processor.
+/// Readings in a window, each of [`CHUNK`] bytes at most: 1 MiB/s, and about a hundredth of a processor.
 const READINGS: u32 = 26;
 
 /// What is read at once.

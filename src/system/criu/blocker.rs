@@ -46,6 +46,10 @@ const NOISE: &[&str] = &[
     "Unable to detach",
     "action scripts failed",
     "RPC client reported script error",
+    // Tools that it asks whether they are there.
+    "execvp(\"ip",
+    "-save -V failed",
+    "-restore -V failed",
 ];
 
 /// The reason of a failure from CRIU's log: what it means if that is known, and the log's own words.
@@ -105,6 +109,13 @@ mod tests {
         assert!(
             told.ends_with("CRIU says: Can't dump nested uts namespace for 12"),
             "{told}"
+        );
+        let log = "Error (criu/util.c:642): execvp(\"iptables-restore\", ...) failed: No such file or directory\n(00.09)      1: \
+                   Error (criu/util.c:1723): iptables-restore -V failed\n(00.1)      1: Error (criu/mount-v2.c:324): mnt-v2: \
+                   Failed to move_mount from a to b: Invalid argument\n";
+        assert_eq!(
+            reason(log).unwrap(),
+            "CRIU says: mnt-v2: Failed to move_mount from a to b: Invalid argument"
         );
         assert_eq!(reason("(00.1) all is well\n"), None);
     }
