@@ -165,8 +165,6 @@ fn resolver(ops: &mut Vec<Op>, init: InitKind, facts: &GuestFacts, text: &Render
 fn systemd(ops: &mut Vec<Op>, family: Family, text: &Renderer) -> Result<()> {
     let dropin = format!("{UNITS}/service.d/10-hostel.conf");
     ops.push(write(&dropin, text.text("systemd/service.conf")?, When::Always));
-    let dropin = "/etc/systemd/system.conf.d/10-hostel.conf";
-    ops.push(write(dropin, text.text("systemd/manager.conf")?, When::Always));
     // Mounts that a user namespace is refused.
     for unit in ["sys-kernel-debug.mount", "sys-kernel-tracing.mount"] {
         ops.push(Op::Symlink {

@@ -26,7 +26,6 @@ templates!(
     "systemd/wait-online.conf",
     "systemd/resolved.conf",
     "systemd/service.conf",
-    "systemd/manager.conf",
     "systemd/ssh-keys.service",
     "debian/interfaces",
     "debian/networking",

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hostel_model::id::VeId;
 use hostel_system::cgroup::Placement;
-use hostel_system::criu::{Dump, Dumped, Machine, Version, unkept_ipc, visitors};
+use hostel_system::criu::{Dump, Dumped, Machine, Version, unheard, unkept_ipc, visitors};
 use hostel_system::file;
 use hostel_system::process::{Mending, Request};
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,9 @@ impl Suspend {
         if let Some(init) = init
             && let Some(why) = self.host.mount_of_script(self.id, init.pid)?
         {
+            return Err(self.refusal(&why).hint("stop it instead"));
+        }
+        if let Some(why) = init.and_then(|init| unheard(init.pid)) {
             return Err(self.refusal(&why).hint("stop it instead"));
         }
         self.host.note_ending(self.id);

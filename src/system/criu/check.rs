@@ -44,13 +44,25 @@ const PIDFD: &str = "[pidfd]";
 /// The first CRIU that saves pidfds. A systemd of 254 or later holds some.
 const SAVES_PIDFDS: Version = Version(4, 1);
 
+/// What keeps a VE with this init from going on as it was. A systemd of 254 or later holds what it has started by
+/// descriptors (pidfds), and was seen to hear of no process's end any more when it went on with those that CRIU 4.2 had
+/// made again: it answers, and starts nothing.
+pub fn unheard(init: u32) -> Option<String> {
+    let descriptors = fs::read_dir(format!("/proc/{init}/fd")).into_iter().flatten().flatten();
+    let pidfd = |path: PathBuf| fs::read_link(path).is_ok_and(|link| link.to_str() == Some("anon_inode:[pidfd]"));
+    let mut held = descriptors.map(|descriptor| pidfd(descriptor.path()));
+    held.any(|is| is).then(|| {
+        format!("{} holds its services by descriptors (pidfds, as systemd does from 254 on), and would start no more when it goes on", who(init))
+    })
+}
+
 /// Every obstacle among these processes of the VE's groups, `init` one of them; a line each, with the process's name. Of
 /// what only some versions of CRIU save, this one's are told.
 pub fn blockers(init: u32, processes: &[u32], criu: Option<Version>) -> Vec<String> {
     let tree = Tree::of(init, processes);
     let own: BTreeMap<&str, Option<PathBuf>> = ALONE.iter().map(|(kind, _)| (*kind, namespace(init, kind))).collect();
     let mounts = Mounts::of(init, tree.below());
-    let mut found: BTreeSet<String> = mounts.obstacles().collect();
+    let mut found: BTreeSet<String> = mounts.obstacles().chain(unheard(init)).collect();
     for pid in tree.below() {
         let who = who(pid);
         for (kind, what) in ALONE {

@@ -25,7 +25,7 @@ use crate::Result;
 
 use blocker::passes;
 pub use blocker::reason;
-pub use check::{blockers, visitors};
+pub use check::{blockers, unheard, visitors};
 pub use fake::FakeCriu;
 pub use ipc::{loses_ipc, unkept_ipc};
 pub use swrk::Swrk;
