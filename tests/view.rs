@@ -322,7 +322,7 @@ fn a_ve_with_its_own_figures_is_suspended() {
     until_own(&house, "ve");
     house.sh("ve", "killall sleep");
     let settings = house.read("hostel.toml");
-    house.write("hostel.toml", &settings.replace("view = \"lxcfs\"", "view = \"host\""));
+    house.write("hostel.toml", &settings.replace("view = \"lxcfs\"", "view = \"none\""));
     assert_eq!(house.ok(&["suspend", "--check", "ve"]), free);
     house.ok(&["suspend", "ve"]);
     house.ok(&["resume", "ve"]);

@@ -152,7 +152,7 @@ features! {
     /// User namespaces inside, so containers in the VE.
     nesting = "features.nesting", "user namespaces inside, for containers in the VE";
     /// The io_uring system calls. What they do passes no filter of system calls.
-    io_uring = "features.io_uring", "io_uring (some databases), and by it sockets of all families that VEs are refused";
+    io_uring = "features.io_uring", "io_uring (some databases), and by it sockets of all families";
     /// The kernel keyring.
     keyring = "features.keyring", "the kernel keyring (keyctl; some Kerberos set-ups)";
     /// The /dev/fuse device.
