@@ -1,5 +1,7 @@
 //! The requests that make up a link: pure, one function each.
 
+mod route;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 
@@ -13,16 +15,13 @@ use rtnetlink::packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkMessage,
 };
 use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
-use rtnetlink::packet_route::route::{RouteMessage, RouteProtocol, RouteScope};
-use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use rtnetlink::packet_route::route::RouteProtocol;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan, RouteMessageBuilder};
 
+pub(super) use self::route::{default_route, route_behind, route_on_link, route_to_ve, rule_from};
 use super::netlink::Request;
 use super::{GATEWAY_V4, GATEWAY_V6, GROUP, Link, ROUTE_PROTOCOL};
-
-/// RT_TABLE_MAIN.
-const MAIN_TABLE: u32 = 254;
 
 const ACK: u16 = libc::NLM_F_ACK as u16;
 const CREATE: u16 = ACK | (libc::NLM_F_CREATE | libc::NLM_F_EXCL) as u16;
@@ -268,93 +267,6 @@ pub(super) fn add_gateway(index: u32, ipv6: bool) -> Request {
     } else {
         add_address(index, GATEWAY_V4.into(), 32, AddressScope::Link)
     }
-}
-
-/// The host's route to one address of a VE. Refused (EEXIST) if the address is routed elsewhere already.
-pub(super) fn route_to_ve(index: u32, address: IpAddr) -> Request {
-    let ours = RouteProtocol::Other(ROUTE_PROTOCOL);
-    let route = match address {
-        IpAddr::V4(a) => {
-            let route = RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(a, 32)
-                .scope(RouteScope::Link);
-            route.output_interface(index).protocol(ours).build()
-        }
-        IpAddr::V6(a) => {
-            let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(a, 128);
-            route.output_interface(index).protocol(ours).build()
-        }
-    };
-    new_route(route)
-}
-
-/// The host's route to a prefix behind a VE, by an address of the VE's. On-link: that is in no subnet of the host's.
-pub(super) fn route_behind(index: u32, prefix: IpNetwork, gateway: IpAddr) -> Option<Request> {
-    let ours = RouteProtocol::Other(ROUTE_PROTOCOL);
-    let route = match (prefix.network(), gateway) {
-        (IpAddr::V4(to), IpAddr::V4(gateway)) => {
-            let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(to, prefix.prefix());
-            let route = route.gateway(gateway).onlink().output_interface(index);
-            route.protocol(ours).build()
-        }
-        (IpAddr::V6(to), IpAddr::V6(gateway)) => {
-            let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(to, prefix.prefix());
-            let route = route.gateway(gateway).onlink().output_interface(index);
-            route.protocol(ours).build()
-        }
-        _ => return None,
-    };
-    Some(new_route(route))
-}
-
-/// The VE's default route, in the main table or another. On-link: the gateway needn't be in a subnet of the VE's.
-pub(super) fn default_route(index: u32, gateway: IpAddr, table: Option<u32>) -> Request {
-    let table = table.unwrap_or(MAIN_TABLE);
-    let route = match gateway {
-        IpAddr::V4(gateway) => {
-            let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).onlink();
-            route.output_interface(index).table_id(table).build()
-        }
-        IpAddr::V6(gateway) => {
-            let route = RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).onlink();
-            route.output_interface(index).table_id(table).build()
-        }
-    };
-    new_route(route)
-}
-
-/// In the VE: all of a prefix are neighbours, in this table.
-pub(super) fn route_on_link(index: u32, pool: IpNetwork, table: u32) -> Request {
-    let route = match pool.network() {
-        IpAddr::V4(a) => {
-            let route = RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(a, pool.prefix());
-            let route = route.scope(RouteScope::Link).output_interface(index);
-            route.table_id(table).build()
-        }
-        IpAddr::V6(a) => {
-            let route = RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(a, pool.prefix());
-            route.output_interface(index).table_id(table).build()
-        }
-    };
-    new_route(route)
-}
-
-fn new_route(route: RouteMessage) -> Request {
-    request(&RouteNetlinkMessage::NewRoute(route), CREATE)
-}
-
-/// In the VE: what comes from `address` is routed by `table`.
-pub(super) fn rule_from(address: IpAddr, table: u32) -> Request {
-    let mut rule = RuleMessage::default();
-    (rule.header.family, rule.header.src_len) = match address {
-        IpAddr::V4(_) => (AddressFamily::Inet, 32),
-        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
-    };
-    rule.header.action = RuleAction::ToTable;
-    rule.attributes.push(RuleAttribute::Source(address));
-    rule.attributes.push(RuleAttribute::Table(table));
-    rule.attributes.push(RuleAttribute::Priority(table));
-    request(&RouteNetlinkMessage::NewRule(rule), CREATE)
 }
 
 /// Has the host answer on an interface for an address that it routes elsewhere.
