@@ -27,6 +27,8 @@ pub struct House {
     pub cgroup_root: String,
     netns: OwnedFd,
     check: bool,
+    /// Its hostel.toml as it was at first.
+    settings: String,
 }
 
 /// What a command came to.
@@ -87,8 +89,9 @@ impl House {
             templates = templates().display(),
             images = images().display(),
         );
-        fs::write(dir.join("hostel.toml"), text).unwrap();
+        fs::write(dir.join("hostel.toml"), &text).unwrap();
         let house = Self {
+            settings: text,
             dir,
             run,
             cgroup_root: format!("hostel-{name}"),
@@ -493,7 +496,12 @@ pub fn until(what: &str, seconds: u64, mut condition: impl FnMut() -> bool) {
 
 impl Drop for House {
     fn drop(&mut self) {
-        let destroyed = self.run(&["destroy", "--all", "--force"]);
+        let mut destroyed = self.run(&["destroy", "--all", "--force"]);
+        if std::thread::panicking() && destroyed.code != 0 {
+            // A test that failed over settings that are wrong leaves no VE behind all the same.
+            self.write("hostel.toml", &self.settings);
+            destroyed = self.run(&["destroy", "--all", "--force"]);
+        }
         let orphans = if self.check && !std::thread::panicking() {
             self.audit()
         } else {
