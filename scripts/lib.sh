@@ -71,6 +71,13 @@ need_postgresql() {
     esac
 }
 
+# Builds tests; where the programs are, as cargo names them: "Executable tests/limits.rs (target/debug/deps/limits-0123)".
+test_programs() { # WHICH, in cargo's words
+    local said
+    said=$(cargo test --locked --no-run "$@" 2>&1) || die "cannot build the tests" "$said"
+    sed -n 's/^ *Executable .*(\(.*\))$/\1/p' <<<"$said"
+}
+
 # Puts a Rust toolchain that is new enough for this workspace first in PATH; installs one if there is none.
 need_cargo() {
     local wanted installer
