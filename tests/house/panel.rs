@@ -27,8 +27,8 @@ impl Panel {
         command
     }
 
-    /// Does what a line says. Words in single quotes stay together.
-    pub fn run(&self, line: &str) -> Ran {
+    /// The command that a line says. Words in single quotes stay together.
+    pub fn typed(&self, line: &str) -> Command {
         let mut words = Vec::new();
         for (n, part) in line.split('\'').enumerate() {
             match n % 2 {
@@ -36,7 +36,11 @@ impl Panel {
                 _ => words.push(part),
             }
         }
-        self.command(&words).output().unwrap().into()
+        self.command(&words)
+    }
+
+    pub fn run(&self, line: &str) -> Ran {
+        self.typed(line).output().unwrap().into()
     }
 
     /// It must end with this code. What it said on standard output, trimmed.
