@@ -7,6 +7,7 @@ mod house;
 use std::time::{Duration, Instant};
 
 use house::House;
+use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
 fn a_busybox_ve_lives_and_dies() {
@@ -109,6 +110,41 @@ fn a_guest_that_ignores_the_shutdown_is_killed_when_its_time_is_up() {
     let begun = Instant::now();
     h.ok(&["stop", "web1"]);
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+/// A stop is killed, or given up, while its guest shuts down already: a start then is no start of what is about to end.
+#[test]
+fn a_start_after_a_stop_that_was_cut_short_waits_for_the_end() {
+    let h = House::new();
+    h.busybox("web1");
+    let slowly = |seconds: u32| {
+        let script = format!("printf '#!/bin/sh\\ntouch /run/asked; sleep {seconds}\\n' > /etc/init.d/rcK");
+        h.sh("web1", &script);
+    };
+    let asked = || h.run(&["exec", "web1", "--", "test", "-e", "/run/asked"]).code == 0;
+    slowly(3);
+    for signal in [Signal::KILL, Signal::INT] {
+        let pid = h.status("web1", "pid");
+        let mut stop = h.spawn(&["restart", "web1", "--timeout", "60s"]);
+        h.until("the guest shuts down", 20, asked);
+        let process = Pid::from_raw(stop.id().try_into().unwrap()).unwrap();
+        kill_process(process, signal).unwrap();
+        stop.wait().unwrap();
+        let ran = h.run(&["start", "web1", "--wait"]);
+        assert!(ran.code == 0 && ran.err.contains("started"), "{signal:?}: {ran:?}");
+        assert_ne!(h.status("web1", "pid"), pid);
+        assert!(!asked(), "{signal:?}: it shuts down");
+    }
+    // One that ignores it runs on when its time is over, and that is no start.
+    slowly(1000);
+    let mut stop = h.spawn(&["stop", "web1", "--timeout", "3s"]);
+    h.until("the guest shuts down", 20, asked);
+    stop.kill().unwrap();
+    stop.wait().unwrap();
+    let pid = h.status("web1", "pid");
+    let ran = h.run(&["start", "web1"]);
+    assert!(ran.code == 0 && ran.err.contains("is running already"), "{ran:?}");
+    assert_eq!(h.status("web1", "pid"), pid);
 }
 
 /// An init that has just begun hears nothing yet.

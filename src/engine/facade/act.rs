@@ -23,6 +23,7 @@ use crate::op::suspend::Suspend;
 use crate::step::Operation;
 use crate::ve::judge::refuse_disabled;
 use crate::ve::outline::Outline;
+use crate::ve::reality::Reality;
 use crate::ve::registry::Catalogue;
 
 /// How long a VE may take to stand still.
@@ -40,14 +41,7 @@ impl Engine {
                 _ => Err(crate::ve::registry::unknown_ve(&VeRef::Id(id))),
             };
         };
-        let mut reality = self.host.reality(id)?;
-        if reality.remains {
-            // It ended just now. What is left of it would tell its monitor that it may start it again when we have gone.
-            let cleared = self.host.clear(&ve);
-            self.tell_of_hooks(id, progress);
-            cleared?;
-            reality = self.host.reality(id)?;
-        }
+        let reality = self.settled(&ve, action, progress)?;
         let was = if ve.whole || reality.init.is_some() {
             reality.state
         } else {
@@ -107,6 +101,26 @@ impl Engine {
                 })
             }
         }
+    }
+
+    /// How a VE is that is to be acted upon, once what ends by itself has ended, and what is left of it is cleared.
+    fn settled(&self, ve: &Outline, action: &Action, progress: &dyn Progress) -> Result<Reality> {
+        let id = ve.id;
+        let mut reality = self.host.reality(id)?;
+        if let (Action::Start(_), Some(init)) = (action, reality.init)
+            && reality.state == State::Running
+            && self.host.await_asked_end(id, init, progress)?
+        {
+            reality = self.host.reality(id)?;
+        }
+        if reality.remains {
+            // It ended just now. What is left of it would tell its monitor that it may start it again when we have gone.
+            let cleared = self.host.clear(ve);
+            self.tell_of_hooks(id, progress);
+            cleared?;
+            reality = self.host.reality(id)?;
+        }
+        Ok(reality)
     }
 
     /// Says what scripts have said and which of them failed, without an error.

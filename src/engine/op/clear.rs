@@ -11,6 +11,7 @@ use hostel_system::process::{LEFT_INSIDE, SOCKET};
 use crate::error::{Class, Error, Result};
 use crate::facade::TROUBLE;
 use crate::host::Host;
+use crate::op::stop::ASKED;
 use crate::ve::outline::Outline;
 use crate::ve::record::{InterfaceState, RunRecord};
 
@@ -115,7 +116,7 @@ impl Host {
     pub fn fresh_run_dir(&self, id: VeId) -> Result<()> {
         let dir = self.dirs.run(id);
         file::make_dir(&dir)?;
-        for stale in [SOCKET, "exit.json", "run.json", LEFT_INSIDE, TROUBLE] {
+        for stale in [SOCKET, "exit.json", "run.json", LEFT_INSIDE, TROUBLE, ASKED] {
             file::remove_file(&dir.join(stale))?;
         }
         Ok(())

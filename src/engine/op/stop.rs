@@ -1,5 +1,6 @@
 //! Ending a run of a VE and all that belonged to it: `hostel stop`, and the first part of `restart` and `destroy`.
 
+use std::fs;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,11 +12,16 @@ use hostel_system::process::Init;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Class, Error, Result};
+use crate::facade::Progress;
 use crate::host::Host;
 use crate::interrupt;
 use crate::step::{Home, Operation, Step, nothing};
 use crate::ve::outline::Outline;
 use crate::ve::registry::unknown_ve;
+
+/// Written into a VE's runtime directory when its guest is asked to shut down: which process was asked, and how many
+/// milliseconds it has for it.
+pub const ASKED: &str = "asked-to-end";
 
 /// A stop under way. Once the guest has ended there is no way back but another start.
 #[derive(Debug)]
@@ -116,6 +122,9 @@ impl Stop {
     /// Asks the guest, and waits. False when its time is over.
     fn shut_down(&self, init: Init, end: Instant) -> Result<bool> {
         let guests = &self.host.guests;
+        // Where even this can't be written, a stop that is cut short is forgotten, and nothing worse.
+        let asked = format!("{} {}", init.pid, self.params.grace);
+        let _ = fs::write(self.host.dirs.run(self.id).join(ASKED), asked);
         // An init that was just started hears nothing yet.
         let mut heard = guests.shut_down(init)?;
         loop {
@@ -140,5 +149,47 @@ impl Stop {
 
     fn clear(&mut self) -> Result<()> {
         self.host.clear(&self.ve)
+    }
+}
+
+impl Host {
+    /// How long a guest that was asked to shut down by a stop which was cut short may still take for it.
+    fn time_to_end(&self, id: VeId, init: Init) -> Option<Duration> {
+        let mark = self.dirs.run(id).join(ASKED);
+        let text = fs::read_to_string(&mark).ok()?;
+        let (asked, grace) = text.split_once(' ')?;
+        // Not a later run's, as after a reboot from inside.
+        if asked.parse() != Ok(init.pid) {
+            return None;
+        }
+        let grace = Duration::from_millis(grace.parse().ok()?);
+        // Whatever became of the clock meanwhile, it is no longer than it was.
+        let passed = fs::metadata(&mark).ok()?.modified().ok()?.elapsed().unwrap_or_default();
+        grace.checked_sub(passed).filter(|left| !left.is_zero())
+    }
+
+    /// Waits for a guest that may be shutting down, as a stop which was cut short has asked it. True if it has ended; at
+    /// once false if nobody has asked.
+    pub fn await_asked_end(&self, id: VeId, init: Init, progress: &dyn Progress) -> Result<bool> {
+        let Some(left) = self.time_to_end(id, init) else {
+            return Ok(false);
+        };
+        progress.step("shutting down, as it was asked to before");
+        let end = Instant::now() + left;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if self.guests.wait(init, left.min(Duration::from_millis(200)))? {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+            if interrupt::raised() {
+                return Err(Error::new(
+                    Class::Interrupted,
+                    "interrupted while waiting for its end, which a stop had asked for".to_owned(),
+                ));
+            }
+        }
     }
 }

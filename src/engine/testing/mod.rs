@@ -331,8 +331,9 @@ pub(crate) fn inventory(host: &Host) -> Vec<String> {
 }
 
 /// What may come, stay or go: locks, tenants' copies of templates (the next VE takes them), space put by, what VEs have
-/// used, and the templates themselves.
-const PASSED_OVER: [&str; 12] = [
+/// used, that a guest was asked to shut down (which nobody can take back), and the templates themselves.
+const PASSED_OVER: [&str; 13] = [
+    "run/101/asked-to-end",
     "run/usage",
     "data/usage",
     "data/ledger.db",
