@@ -98,11 +98,7 @@ impl Engine {
 
     /// The VE that is remembered under a name that is not its own.
     pub fn openvz_named(&self, name: &str) -> Result<Option<VeId>> {
-        let mut named = self.outlines()?.into_iter().filter(|ve| {
-            let definition = self.host.definition(&ve.name);
-            definition.is_ok_and(|d| d.openvz.get("NAME") == Some(name))
-        });
-        Ok(named.next().map(|ve| ve.id))
+        self.host.openvz_named(name)
     }
 
     /// Changes a definition by settings that depend on how the VE is: they are made while nobody else can change it.

@@ -1,5 +1,6 @@
 //! Changing a VE's definition: `hostel set` and `hostel edit`. What can be changed on a running VE is; all or nothing.
 
+mod definition;
 mod disk;
 
 use std::collections::BTreeSet;
@@ -338,19 +339,6 @@ impl Set {
             Some(Interfaces { old, new }) => self.host.put_aside(&self.state.name, old, new, Self::VERB),
             None => Ok(()),
         }
-    }
-
-    /// Judged under the lock, so that two changes at once can't pass a tenant's budget together.
-    fn write_new(&mut self) -> Result<()> {
-        let _lock = self.host.lock_registry(Self::VERB)?;
-        self.host.judge(&self.effective(&self.params.new)?, self.state.driver)?;
-        let Params { old, new, .. } = &self.params;
-        self.host.put_definition(&self.state.name, Some(old), new)
-    }
-
-    fn write_old(&mut self) -> Result<()> {
-        let Params { old, new, .. } = &self.params;
-        self.host.put_back_definition(&self.state.name, Some(old), new)
     }
 
     fn record(&mut self) -> Result<()> {

@@ -82,6 +82,17 @@ impl Host {
             .find(|s| s.name == *name))
     }
 
+    /// The VE that is remembered under a name of the OpenVZ dialect's that is not its own.
+    pub fn openvz_named(&self, name: &str) -> Result<Option<VeId>> {
+        let all = self.states()?.into_iter();
+        let mut named = all.filter_map(|(id, state)| {
+            let own = state.map_or_else(|_| self.outline(id).map(|ve| ve.name), |state| Some(state.name));
+            let definition = self.definition(&own?).ok()?;
+            (definition.openvz.get("NAME") == Some(name)).then_some(id)
+        });
+        Ok(named.next())
+    }
+
     /// A VE's definition.
     pub fn definition(&self, name: &VeName) -> Result<VeDefinition> {
         let path = self.dirs.definition(name);

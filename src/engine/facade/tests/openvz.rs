@@ -9,6 +9,30 @@ fn set(host: &Arc<Host>, key: &str, value: &str) {
     engine(host).set(&ve, &settings, false, &Silent).unwrap();
 }
 
+/// Two who give a name at once: each finds it free, and one of them gets it.
+#[test]
+fn a_name_is_given_once() {
+    let host = host().make();
+    with_ve(&host, &[]);
+    let mut other = order("web2", &[]);
+    other.settings.push(("tenant".into(), "acme".into()));
+    let two = engine(&host).create(&other, &Silent).unwrap().id;
+    let called = || vec![("openvz.NAME".to_owned(), "Shop".to_owned())];
+    let mut meanwhile = || {
+        engine(&host).set(&VeRef::Id(two), &called(), false, &Silent)?;
+        Ok(called())
+    };
+    let error = engine(&host)
+        .set_made(&VeRef::Id(id(101)), &mut meanwhile, &Silent)
+        .unwrap_err();
+    assert_eq!(error.class, Class::Busy, "{error:?}");
+    assert_eq!(engine(&host).openvz_named("Shop").unwrap(), Some(two));
+    // Whoever has it may have it again.
+    set(&host, "openvz.NAME", "Other");
+    set(&host, "onboot", "true");
+    set(&host, "openvz.NAME", "Other");
+}
+
 #[test]
 fn nobody_starts_what_is_disabled() {
     let host = host().make();
