@@ -342,3 +342,64 @@ fn a_shell_on_a_terminal() {
     let ran = talk.end();
     assert!(ran.code == 7 && ran.out.contains("/dev/pts/"), "{ran:?}");
 }
+
+/// Ctrl-C while a container boots that was started for a script only: it is as it was.
+#[test]
+fn a_boot_for_a_script_that_is_given_up_is_taken_back() {
+    let p = Panel::new();
+    house::template("debian-12");
+    p.ok("create 157 --ostemplate debian-12 --config small");
+    let unit = "[Service]\\nType=oneshot\\nExecStart=/bin/sleep 1000\\n[Install]\\nWantedBy=multi-user.target\\n";
+    p.ok("start 157 --wait");
+    p.ok(&format!(
+        "exec2 157 'printf \"{unit}\" >/etc/systemd/system/slow.service; systemctl enable slow.service'"
+    ));
+    p.ok("stop 157");
+    script(&p, "setup.sh", "echo never");
+    let path = p.h.dir.join("etc/setup.sh").display().to_string();
+    let child = p
+        .typed(&format!("runscript 157 {path}"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    p.h.until("it boots", 20, || p.status(157) == "exist mounted running");
+    let pid = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let ran: house::Ran = child.wait_with_output().unwrap().into();
+    assert!(ran.code == 3 && ran.err.contains("stopped again"), "{ran:?}");
+    assert!(!ran.out.contains("never"), "{ran:?}");
+    assert_eq!(p.status(157), "exist unmounted down");
+}
+
+/// What a container consists of is gone: one code for all that needs it.
+#[test]
+fn a_container_without_its_disk_has_a_code() {
+    let p = Panel::new();
+    p.ok("create 158 --ostemplate busybox");
+    std::fs::remove_file(p.h.dir.join("data/ve/158/disk.img")).unwrap();
+    for line in ["start 158", "mount 158", "runscript 158 /dev/null"] {
+        p.ends(43, line);
+    }
+    p.ok("destroy 158");
+}
+
+/// Where there is a bash, lines are its.
+#[test]
+fn lines_for_debian_are_bashs() {
+    let p = Panel::new();
+    house::template("debian-12");
+    p.ok("create 159 --ostemplate debian-12 --config small");
+    p.ok("start 159 --wait");
+    let said = p.ok("exec2 159 'x=(a \"b c\"); echo ${#x[@]}; [[ $0 == *bash ]] && echo $0'");
+    assert_eq!(said, "2\n/bin/bash");
+    let mut lines = p
+        .typed("exec 159 -")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut lines.stdin.take().unwrap(), b"echo <(true)\nexit 7\n").unwrap();
+    let ran: house::Ran = lines.wait_with_output().unwrap().into();
+    assert!(ran.code == 8 && ran.out.starts_with("/dev/fd/"), "{ran:?}");
+}

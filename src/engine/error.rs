@@ -30,6 +30,8 @@ pub enum Detail {
     BootsOn,
     /// A file system of the host is full.
     NoRoom,
+    /// What the VE consists of isn't there: its disk, or the template that it was made from.
+    Gone,
 }
 
 /// A failed request: a sentence, perhaps hints, and the chain of causes.

@@ -15,7 +15,14 @@ pub fn watch() -> crate::Result<()> {
     Ok(hostel_system::process::on_interrupt(&INTERRUPTED)?)
 }
 
-/// The same, and so do SIGHUP and SIGQUIT: for a program that has to leave its terminal as it was.
+/// They end the process again, and what came before is forgotten.
+pub fn unwatch() -> crate::Result<()> {
+    hostel_system::process::off_interrupt()?;
+    INTERRUPTED.store(false, Ordering::Relaxed);
+    Ok(())
+}
+
+/// As [`watch`], and so do SIGHUP and SIGQUIT: for a program that has to leave its terminal as it was.
 pub fn watch_terminal() -> crate::Result<()> {
     Ok(hostel_system::process::on_end_of_terminal(&INTERRUPTED)?)
 }

@@ -12,7 +12,7 @@ use hostel_system::disk::{Attached, DiskSource};
 use hostel_system::process::{Disk, Launching, Request};
 
 use super::{VeAlone, switches, told};
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Detail, Error, Result};
 use crate::hooks::Found;
 use crate::host::Host;
 use crate::step::{Home, Operation, Step};
@@ -107,6 +107,7 @@ impl Start {
                 Class::Failed,
                 format!("the template tree of {} is gone", self.state.name),
             )
+            .detail(Detail::Gone)
             .because(format!("{lower} is not there"))
             .hint(format!("restore template {} at that place", self.state.template)));
         }

@@ -20,7 +20,7 @@ use super::forward;
 use super::record::{InterfaceState, VeState};
 use super::registry::Catalogue;
 use super::taken::Taken;
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Detail, Error, Result};
 use crate::host::Host;
 
 impl Host {
@@ -65,7 +65,10 @@ impl Host {
         refuse_disabled(&effective)?;
         self.judge(&effective, state.driver)?;
         self.may_start(state, &effective, fresh)?;
-        let gone = |what: String, hint: String| Error::new(Class::Failed, format!("{what} is gone")).hint(hint);
+        let gone = |what: String, hint: String| {
+            let error = Error::new(Class::Failed, format!("{what} is gone"));
+            error.detail(Detail::Gone).hint(hint)
+        };
         if !state.lower.is_dir() {
             let hint = format!("restore template {} at that place", state.template);
             return Err(gone(format!("the template tree {}", state.lower.display()), hint));

@@ -6,7 +6,7 @@ use hostel_system::disk::{DiskSource, FsckOutcome};
 use hostel_system::process::Disk;
 
 use super::record::VeState;
-use crate::error::{Class, Error, Result};
+use crate::error::{Class, Detail, Error, Result};
 use crate::host::Host;
 
 /// A disk that is a file is the VE's one loop device; on what that lies the same is counted once more.
@@ -23,7 +23,11 @@ impl Host {
         if disks.attached(&dir)?.is_some() {
             return Ok(None); // it was checked when it was attached, and is in use perhaps
         }
-        match disks.check(&dir)? {
+        let checked = disks.check(&dir).map_err(|e| match disks.exists(&dir) {
+            Ok(false) => Error::from(e).detail(Detail::Gone),
+            _ => e.into(),
+        });
+        match checked? {
             FsckOutcome::Clean => Ok(None),
             FsckOutcome::Corrected(what) => Ok(Some(format!("the disk was repaired: {}", what.trim()))),
             FsckOutcome::NeedsHand(what) => Err(Error::new(

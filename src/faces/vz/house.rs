@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use hostel_engine::facade::{CommandEnd, Outcome, Progress, SetReport, VeHandle, VeStatus};
-use hostel_engine::{Engine, Error};
+use hostel_engine::{Engine, Error, interrupt};
 use hostel_model::definition::Network;
 use hostel_model::id::{NetworkName, PlanName, TemplateRef, VeId};
 use hostel_model::openvz::Held;
@@ -58,6 +58,8 @@ pub trait House {
     fn runscript(&self, ve: &VeRef, script: &Path, args: &[String]) -> Result<CommandEnd>;
     /// Joins this terminal to its console.
     fn console(&self, ve: &VeRef) -> Result<()>;
+    /// From now on Ctrl-C undoes what is under way; or it ends this program again. Has one come meanwhile?
+    fn undoing(&self, on: bool) -> Result<bool>;
 }
 
 impl House for Engine {
@@ -124,6 +126,10 @@ impl House for Engine {
     }
     fn runscript(&self, ve: &VeRef, script: &Path, args: &[String]) -> Result<CommandEnd> {
         Self::runscript(self, ve, script, args)
+    }
+    fn undoing(&self, on: bool) -> Result<bool> {
+        let came = interrupt::raised();
+        if on { interrupt::watch() } else { interrupt::unwatch() }.map(|()| came)
     }
     fn console(&self, ve: &VeRef) -> Result<()> {
         Self::console(self, ve, |_| ())

@@ -76,7 +76,18 @@ pub fn on_interrupt(flag: &'static AtomicBool) -> Result<()> {
     Ok(())
 }
 
-/// The same of what ends a program together with its terminal, or is sent by whoever wants it gone: for a program that
+/// SIGINT and SIGTERM have their default action again, as if none had come.
+pub fn off_interrupt() -> Result<()> {
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: no handler is installed.
+        unsafe { sigaction(signal, &action) }.map_err(|e| Error::os("watch no more for", signal, e))?;
+    }
+    FIRST.store(0, Ordering::Relaxed);
+    Ok(())
+}
+
+/// As [`on_interrupt`], of what ends a program together with its terminal, or is sent by whoever wants it gone: for a program that
 /// has to leave the terminal as it was.
 pub fn on_end_of_terminal(flag: &'static AtomicBool) -> Result<()> {
     on_interrupt(flag)?;

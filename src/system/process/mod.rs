@@ -38,7 +38,7 @@ pub use hostel_monitor::request::{Answer, Request, SOCKET};
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Resume, Start, Switches, Task, Watch};
 pub use hostel_monitor::view::find_server as find_lxcfs;
 pub use init::{Lifeline, Process, boot_id, has_sys_resource, is_root, raise_open_files};
-pub use interrupt::{on_end_of_terminal, on_interrupt};
+pub use interrupt::{off_interrupt, on_end_of_terminal, on_interrupt};
 pub use list::{Listed, list};
 pub use monitor::Monitors;
 pub use ps::ps;

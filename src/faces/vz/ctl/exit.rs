@@ -1,6 +1,6 @@
 //! Which code of vzctl's a refusal of Hostel's is.
 
-use hostel_engine::{Class, Error};
+use hostel_engine::{Class, Detail, Error};
 use hostel_model::openvz::code::{self, Code};
 use hostel_model::openvz::{Group, Translation};
 use hostel_model::state::State;
@@ -34,6 +34,7 @@ pub fn judged(call: &Call<'_>, failure: Failure) -> Failure {
 
 fn of(call: &Call<'_>, error: &Error) -> Code {
     match error.class {
+        _ if error.detail == Some(Detail::Gone) => code::NO_PRIVATE,
         Class::Refused => of_state(call).unwrap_or_else(|| of_verb(call, error)),
         Class::Failed => of_broken(call).unwrap_or_else(|| of_verb(call, error)),
         Class::Usage if call.verb.names[0] == "reinstall" => code::BAD_CONFIG,

@@ -146,6 +146,34 @@ pub fn refuse_suspended(ve: &VeStatus) -> Result<(), Failure> {
     }
 }
 
+/// Starts a container until something runs inside that gets a Ctrl-C itself: one that comes while it boots takes the start
+/// back. False if somebody else has started it meanwhile.
+fn start_for_a_while(call: &Call<'_>, ve: &VeStatus) -> Result<bool, Failure> {
+    let start = |wait| {
+        let options = StartOptions {
+            wait,
+            disabled_too: true,
+            ..StartOptions::default()
+        };
+        call.start(ve, &Action::Start(options))
+    };
+    call.house.undoing(true)?;
+    let ours = start(false)?.changed;
+    let booted = if ours { start(true).err() } else { None };
+    let given_up = call.house.undoing(false)?;
+    match booted {
+        _ if given_up && ours => {
+            call.act(ve, &Action::Stop { timeout: None })?;
+            let text = "interrupted before the script began; it was stopped again";
+            said(code::SYSTEM, format!("Container {}: {text}", ve.id))
+        }
+        _ if given_up => said(code::SYSTEM, "interrupted before the script began"),
+        // One that does not say that it has booted may need just this script.
+        None | Some(Failure::Engine(_, Some(code::WAIT))) => Ok(ours),
+        Some(e) => Err(e),
+    }
+}
+
 /// Does something inside; a container that is stopped is started for it and stopped again, whatever came of it.
 pub fn while_running(call: &Call<'_>, act: impl FnOnce(&VeStatus) -> Done) -> Done {
     let ve = call.ve()?;
@@ -155,17 +183,9 @@ pub fn while_running(call: &Call<'_>, act: impl FnOnce(&VeStatus) -> Done) -> Do
     refuse_suspended(&ve)?;
     refuse_out_of_service(call, &ve, true)?;
     unmount_first(call, &ve)?;
-    let start = StartOptions {
-        wait: true,
-        disabled_too: true,
-        ..StartOptions::default()
-    };
-    match call.start(&ve, &Action::Start(start)) {
-        // Somebody else has started it meanwhile: then it isn't ours to stop.
-        Ok(started) if !started.changed => return act(&ve),
-        // One that does not say that it has booted may need just this script.
-        Ok(_) | Err(Failure::Engine(_, Some(code::WAIT))) => {}
-        Err(e) => return Err(e),
+    // One that somebody else has started isn't ours to stop.
+    if !start_for_a_while(call, &ve)? {
+        return act(&ve);
     }
     let done = act(&ve);
     let stopped = call.act(&ve, &Action::Stop { timeout: None });

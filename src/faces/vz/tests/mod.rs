@@ -361,6 +361,9 @@ impl House for Shared {
         let code = self.ends_with.take();
         Ok(CommandEnd { code, said: None })
     }
+    fn undoing(&self, _: bool) -> Result<bool> {
+        Ok(false)
+    }
     fn console(&self, ve: &VeRef) -> Result<()> {
         self.note(format!("console {ve}"));
         Ok(())
