@@ -616,6 +616,32 @@ fn set_with_system_calls_that_fail() {
     }
 }
 
+/// Has no journal, and a disk must not suffer by it.
+#[test]
+fn compact_at_its_system_calls() {
+    if has_strace() {
+        for before in [Before::Stopped, Before::Running] {
+            Sweep::new(before, &["compact", VE]).kill_at_system_calls();
+        }
+    }
+}
+
+#[test]
+fn files_at_their_system_calls() {
+    if !has_strace() {
+        return;
+    }
+    let push = Sweep::new(Before::Running, &["push", VE, "/bin/busybox", "/root/tool"]);
+    push.kill_at_system_calls();
+    // Whatever was left of those before: one that ends has brought all of it.
+    push.prepare();
+    let (_, ran) = push.run(&[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    push.house.sh(VE, "cmp /bin/busybox /root/tool && [ $(ls -A /root | wc -l) = 1 ]");
+    let to = push.house.dir.join("pulled").display().to_string();
+    Sweep::new(Before::Running, &["pull", VE, "/bin/busybox", to.leak()]).kill_at_system_calls();
+}
+
 /// A plan with as little to make as possible.
 const SMALL_PLAN: &str = "processes = 60\n[cpu]\ncap = 1\n[memory]\nlimit = \"64MiB\"\n[disk]\nsize = \"32MiB\"\n";
 
