@@ -637,7 +637,8 @@ fn files_at_their_system_calls() {
     push.prepare();
     let (_, ran) = push.run(&[]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    push.house.sh(VE, "cmp /bin/busybox /root/tool && [ $(ls -A /root | wc -l) = 1 ]");
+    push.house
+        .sh(VE, "cmp /bin/busybox /root/tool && [ $(ls -A /root | wc -l) = 1 ]");
     let to = push.house.dir.join("pulled").display().to_string();
     Sweep::new(Before::Running, &["pull", VE, "/bin/busybox", to.leak()]).kill_at_system_calls();
 }

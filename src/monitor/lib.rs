@@ -37,6 +37,7 @@ pub mod serve;
 pub mod sheet;
 pub mod start;
 pub mod sys;
+pub mod table;
 pub mod user;
 pub mod view;
 

@@ -186,10 +186,13 @@ pub fn is_of_view(point: &str, kind: &str) -> bool {
 /// What is mounted, by place and kind, in a table like /proc/PID/mountinfo (proc_pid_mountinfo(5)). Places of odd names
 /// stay as the kernel writes them.
 fn mounts_in(table: &str) -> impl Iterator<Item = (&str, &str)> {
-    table.lines().filter_map(|line| {
-        let (mount, kind) = line.split_once(" - ")?;
-        Some((mount.split(' ').nth(4)?, kind.split(' ').next()?))
-    })
+    table.lines().filter_map(mount_in)
+}
+
+/// The same of a line of it.
+fn mount_in(line: &str) -> Option<(&str, &str)> {
+    let (mount, kind) = line.split_once(" - ")?;
+    Some((mount.split(' ').nth(4)?, kind.split(' ').next()?))
 }
 
 #[cfg(test)]

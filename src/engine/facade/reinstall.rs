@@ -24,7 +24,7 @@ impl Engine {
     /// before anything is touched, and whatever fails leaves it as it was.
     pub fn reinstall(&self, ve: &VeRef, template: Option<&TemplateRef>, progress: &dyn Progress) -> Result<()> {
         let id = self.host.find(ve)?.id;
-        let _lock = self.lock_ve(id, Reinstall::VERB, progress)?;
+        let lock = self.lock_ve(id, Reinstall::VERB, progress)?;
         // It may have been destroyed while we waited.
         let was = self.host.state(id)?;
         refuse_unless_stopped(&was, self.host.reality(id)?.state)?;
@@ -34,7 +34,9 @@ impl Engine {
             .note_operation(id, &params.was.name, Reinstall::VERB, done.as_ref().err());
         done?;
         self.host.note_change(id);
+        drop(lock);
         self.note_openvz(id, progress);
+        self.host.settle_usage(Reinstall::VERB, progress);
         Ok(())
     }
 

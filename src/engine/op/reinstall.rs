@@ -104,11 +104,6 @@ impl Reinstall {
         self.host.dirs.ve(self.id)
     }
 
-    fn write(&self, text: &str) -> Result<()> {
-        let path = self.host.dirs.definition(&self.params.was.name);
-        Ok(file::write_atomic(&path, text.as_bytes(), 0o600)?)
-    }
-
     /// Judged under the lock, as every change of a definition.
     fn write_new(&mut self) -> Result<()> {
         let _lock = self.host.lock_registry(Self::VERB)?;
@@ -117,11 +112,13 @@ impl Reinstall {
             .map_err(|e| Error::new(Class::Usage, "the definition has mistakes").because(e))?;
         let effective = self.host.resolve(&definition, &mut Catalogue::default())?;
         self.host.judge(&effective, self.params.is.driver)?;
-        self.write(&self.params.new)
+        let Params { old, new, was, .. } = &self.params;
+        self.host.put_definition(&was.name, Some(old), new)
     }
 
     fn write_old(&mut self) -> Result<()> {
-        self.write(&self.params.old)
+        let Params { old, new, was, .. } = &self.params;
+        self.host.put_back_definition(&was.name, Some(old), new)
     }
 
     /// Whom it shares its template's tree with. A tree of its own lies beside the one that it had.
@@ -179,10 +176,18 @@ impl Reinstall {
         Ok(disks.adopt(&self.host.dirs.moving(self.id), &self.dir())?)
     }
 
+    /// The disk in place is the new one only as long as the old one lies aside: should this be undone once more when
+    /// that is back, it stays.
     fn displace(&mut self) -> Result<()> {
-        let (dir, staging) = (self.dir(), self.host.dirs.moving(self.id));
-        let disks = self.host.disks.get(self.params.is.driver);
-        match disks.exists(&dir)? {
+        let (dir, aside, staging) = (
+            self.dir(),
+            self.host.dirs.replaced(self.id),
+            self.host.dirs.moving(self.id),
+        );
+        let Params { was, is, .. } = &self.params;
+        let is_aside = self.host.disks.get(was.driver).exists(&aside)?;
+        let disks = self.host.disks.get(is.driver);
+        match is_aside && disks.exists(&dir)? {
             true => Ok(disks.adopt(&dir, &staging)?),
             false => Ok(()),
         }
@@ -197,7 +202,9 @@ impl Reinstall {
         self.host.write_somehow(&self.params.was)
     }
 
+    /// The VE that it was has used nothing after this, and that is entered as for one that is destroyed.
     fn remove_old(&mut self) -> Result<()> {
+        self.host.note_gone(&self.params.was);
         self.host.remove_replaced(self.id)?;
         self.host.remove_moving(self.id)?;
         self.host.drop_own_copies(&self.params.is)
@@ -231,14 +238,15 @@ impl Host {
         Ok(file::sync_dir(&self.dirs.ve(id))?)
     }
 
-    /// No reinstallation of this VE is under way: a disk that lies aside is the VE's as long as its record says so.
+    /// No reinstallation of this VE is under way: a disk that lies aside is the VE's as long as its record says so. Each
+    /// reinstallation draws another seed. Where one of both records can't be read, a person decides; audit tells of it.
     pub(crate) fn settle_replaced(&self, id: VeId) -> Result<()> {
         let aside = self.dirs.replaced(id);
         if !aside.exists() {
             return Ok(());
         }
         match (VeState::read(&aside), self.state_of(id)) {
-            (Ok(Some(was)), Ok(Some(is))) if was == is => {
+            (Ok(Some(was)), Ok(Some(is))) if was.seed == is.seed => {
                 let disks = self.disks.get(was.driver);
                 // The new one was in place, and not yet the VE's.
                 if disks.exists(&aside)? {
@@ -247,8 +255,9 @@ impl Host {
                 }
                 self.restore_replaced(&was)
             }
-            (_, Ok(Some(_))) => self.remove_replaced(id),
-            // Whoever puts the record right decides.
+            (Ok(Some(_)), Ok(Some(_))) => self.remove_replaced(id),
+            // The record is written before the disk goes aside.
+            _ if !self.disks.at(&aside).exists(&aside)? => Ok(file::remove_tree(&aside)?),
             _ => Ok(()),
         }
     }

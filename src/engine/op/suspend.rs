@@ -339,9 +339,8 @@ impl Host {
         if made.is_empty() {
             return Ok(None);
         }
-        let seen = self.mounts.seen_by(init)?;
-        let mut paths = made.iter().map(|bind| Path::new("/").join(&bind.path));
-        let found = paths.find(|path| seen.contains(path));
+        let paths: Vec<_> = made.iter().map(|bind| Path::new("/").join(&bind.path)).collect();
+        let found = self.mounts.seen_by(init, &paths)?.into_iter().next();
         Ok(found.map(|path| format!("a script has mounted {} into it, which CRIU can't save", path.display())))
     }
 

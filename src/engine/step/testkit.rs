@@ -317,12 +317,13 @@ impl<'a, O: Operation> Case<'a, O> {
                         continue;
                     }
                 }
-                for undone in O::steps()[..=last].iter().rev() {
-                    for round in ["", " again"] {
-                        let mut context = lab.context();
-                        let failed = |e: Error| format!("undoing {}{round} fails: {}", undone.name, chain(&e));
-                        (undone.undo)(&mut context).map_err(failed)?;
-                    }
+                // Each twice, and then all once more: that a step was undone may not have been written down.
+                let undone = || O::steps()[..=last].iter().rev();
+                let twice = undone().flat_map(|step| [(step, ""), (step, " again")]);
+                for (step, round) in twice.chain(undone().map(|step| (step, " with all others"))) {
+                    let mut context = lab.context();
+                    let failed = |e: Error| format!("undoing {}{round} fails: {}", step.name, chain(&e));
+                    (step.undo)(&mut context).map_err(failed)?;
                 }
                 let how = if acted { "taken" } else { "not taken" };
                 lab.expect(&before, &format!("with every undo run twice, {} {how}", step.name))?;

@@ -8,8 +8,9 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstatfs, openat2};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change};
 
 use super::child::{by_child, enter};
-use super::{FILE_SYSTEM, mounts_in};
+use super::{FILE_SYSTEM, mount_in};
 use crate::error::{Failure, Result, Step};
+use crate::table::each_line;
 use crate::{root, sys};
 
 /// The files, by their path in lxcfs and in a VE alike. `slabinfo` is not for guests, and of `sys` only this one file
@@ -122,16 +123,21 @@ fn remove_all(own: &OwnedFd) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let act = "read the VE's";
     let table = rustix::fs::openat(own, "mountinfo", flags, Mode::empty()).step(act, "mount table")?;
-    let table = std::io::read_to_string(File::from(table)).step(act, "mount table")?;
     let is_ours = |(point, kind): &(&str, &str)| match point.strip_prefix('/') {
         Some(path) if FILES.contains(&path) => *kind == FILE_SYSTEM,
         _ => BARE.iter().any(|(_, again)| again == point),
     };
     let mut all = Ok(());
-    for (point, _) in mounts_in(&table).filter(is_ours) {
+    let mut ours = Vec::new();
+    each_line(File::from(table), |line| {
+        ours.extend(mount_in(line).filter(is_ours).map(|(point, _)| point.to_owned()));
+        true
+    })
+    .step(act, "mount table")?;
+    for point in &ours {
         // The last lookup of this asks nothing of the file system that is mounted there (path_lookup with
         // LOOKUP_MOUNTPOINT), so it works if that is dead, too.
-        let unmounted = rustix::mount::unmount(point, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+        let unmounted = rustix::mount::unmount(point.as_str(), UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
         // One that stays keeps none of the others; the first is told.
         all = all.and(unmounted.step("unmount", point));
     }

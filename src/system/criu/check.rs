@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hostel_monitor::table::each_line;
 use hostel_monitor::view::is_of_view;
 use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
 
@@ -123,10 +124,15 @@ fn is_foreign(kind: &str) -> bool {
     ["fuse", "fuseblk"].contains(&kind) || ["fuse.", "nfs"].iter().any(|begin| kind.starts_with(begin))
 }
 
+/// So many mounts of a VE are looked at, in all its mount namespaces together; more are an obstacle.
+const MOST_MOUNTS: usize = 50_000;
+
 /// What is mounted in a VE, in all its mount namespaces.
 #[derive(Default)]
 struct Mounts {
     all: BTreeMap<String, Mounted>,
+    /// There are more.
+    more: bool,
 }
 
 /// One of them; the kernel's number of it is its key.
@@ -142,21 +148,32 @@ impl Mounts {
         let (mut mounts, mut seen) = (Self::default(), BTreeSet::new());
         for pid in std::iter::once(init).chain(processes) {
             if seen.insert(namespace(pid, "mnt")) {
-                let table = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
                 let whose = Some(pid).filter(|pid| *pid != init);
-                mounts.all.extend(table.lines().filter_map(|line| mounted(line, whose)));
+                // One that ends while it is looked at stands in nobody's way.
+                if let Ok(table) = fs::File::open(format!("/proc/{pid}/mountinfo")) {
+                    let _ = each_line(table, |line| mounts.add(line, whose));
+                }
             }
         }
         mounts
     }
 
+    /// False if there is room for no more.
+    fn add(&mut self, line: &str, whose: Option<u32>) -> bool {
+        self.all.extend(mounted(line, whose));
+        self.more = self.all.len() > MOST_MOUNTS;
+        !self.more
+    }
+
     /// The VE's own figures are taken off before a dump.
     fn obstacles(&self) -> impl Iterator<Item = String> {
         let foreign = |m: &&Mounted| is_foreign(&m.kind) && !is_of_view(&m.point, &m.kind);
-        self.all.values().filter(foreign).map(|Mounted { point, kind, whose }| {
+        let foreign = self.all.values().filter(foreign).map(|Mounted { point, kind, whose }| {
             let whose = whose.map(|pid| format!(" for {}", who(pid))).unwrap_or_default();
             format!("a file system of kind {kind} is mounted at {point}{whose}")
-        })
+        });
+        let more = || format!("there are more than {MOST_MOUNTS} mounts in it, which are not looked through");
+        foreign.chain(self.more.then(more))
     }
 }
 

@@ -115,7 +115,7 @@ impl RootMounts for FakeMounts {
             .collect())
     }
 
-    fn seen_by(&self, process: u32) -> Result<Vec<PathBuf>> {
+    fn seen_by(&self, process: u32, _: &[PathBuf]) -> Result<Vec<PathBuf>> {
         self.state().calls.note("seen by", process)?;
         Ok(Vec::new())
     }

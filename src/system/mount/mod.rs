@@ -6,6 +6,7 @@ mod stage;
 
 use std::ffi::OsString;
 use std::fmt::Debug;
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use hostel_monitor::bind::Bind;
 use hostel_monitor::root::{OVERLAY, open_disk, prepare_disk};
 use hostel_monitor::spec::Disk;
+use hostel_monitor::table::each_line;
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create, fsconfig_set_string,
@@ -34,8 +36,8 @@ pub trait RootMounts: Send + Sync + Debug {
     fn is_mounted(&self, path: &Path) -> bool;
     /// The mount points below a directory and at it, the deepest first.
     fn below(&self, dir: &Path) -> Result<Vec<PathBuf>>;
-    /// The mount points that a process sees, as it names them.
-    fn seen_by(&self, process: u32) -> Result<Vec<PathBuf>>;
+    /// Those of these mount points that a process sees, as it names them.
+    fn seen_by(&self, process: u32, points: &[PathBuf]) -> Result<Vec<PathBuf>>;
     /// Takes one mount away; content if there is none.
     fn detach(&self, point: &Path) -> Result<()>;
     /// Makes a place where others may mount something that goes no further than this mount namespace. Content if it
@@ -69,9 +71,17 @@ impl RootMounts for KernelMounts {
         mounts_below(dir)
     }
 
-    fn seen_by(&self, process: u32) -> Result<Vec<PathBuf>> {
-        let table = file::read(Path::new(&format!("/proc/{process}/mountinfo")))?;
-        Ok(table.lines().filter_map(mount_point).collect())
+    fn seen_by(&self, process: u32, points: &[PathBuf]) -> Result<Vec<PathBuf>> {
+        let path = format!("/proc/{process}/mountinfo");
+        let fail = |e| Error::new("read", &path, e);
+        let mut seen = Vec::new();
+        let table = File::open(&path).map_err(fail)?;
+        each_line(table, |line| {
+            seen.extend(mount_point(line).filter(|point| points.contains(point)));
+            true
+        })
+        .map_err(fail)?;
+        Ok(seen)
     }
 
     fn detach(&self, point: &Path) -> Result<()> {

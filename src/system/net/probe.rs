@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 const TIMES: u32 = 3;
 /// The one in which the host asks in its own name.
 const AS_HOST: u32 = 2;
+/// So many frames are read of each socket before the clock is looked at: who floods an Ethernet holds nobody up.
+const AT_ONCE: usize = 4096;
 /// Offset of the ARP message, or of the IPv6 header, in a frame.
 const PAYLOAD: usize = 14;
 /// Offset of an ICMPv6 message.
@@ -150,7 +152,10 @@ impl<'a> Ear<'a> {
         let mut all = Vec::new();
         let mut frame = [0_u8; 256];
         for socket in &self.sockets {
-            while let Ok(length) = recv(socket.as_raw_fd(), &mut frame, MsgFlags::MSG_TRUNC) {
+            for _ in 0..AT_ONCE {
+                let Ok(length) = recv(socket.as_raw_fd(), &mut frame, MsgFlags::MSG_TRUNC) else {
+                    break;
+                };
                 let frame = frame.get(..length.min(256)).unwrap_or_default();
                 let heard = answer(frame).or_else(|| rival(frame).filter(|_| self.asked.rivals));
                 let of_others = |(address, mac): &(IpAddr, [u8; 6])| {

@@ -12,6 +12,7 @@ use super::Findings;
 use super::inventory::Inventory;
 use crate::error::{Class, Result, chain};
 use crate::host::Host;
+use crate::journal::Look;
 use crate::templates::Copy;
 use crate::ve::registry::ids_in;
 
@@ -146,7 +147,19 @@ impl Host {
             if self.dirs.moving(id).exists() {
                 let why = "left by a move of the VE's disk that was killed";
                 let path = self.dirs.moving(id);
-                found.add("staging file", path.display(), why, move || self.remove_moving(id));
+                found.add("staging file", path.display(), why, move || {
+                    let _lock = self.lock_idle(id)?;
+                    match self.journals.look(id) {
+                        Look::Nothing => self.remove_moving(id),
+                        // Who goes on with it needs it perhaps.
+                        _ => Ok(()),
+                    }
+                });
+            }
+            if self.dirs.replaced(id).exists() {
+                let why = "a disk that a reinstallation has put aside, and whose it is can't be told: a record can't be \
+                           read; see what is on it, then put it back or remove it";
+                found.tell("disk", self.dirs.replaced(id).display(), why.to_owned());
             }
             let Ok(Some(state)) = self.state_of(id) else { continue };
             let others = DriverName::ALL.iter().filter(|name| **name != state.driver);

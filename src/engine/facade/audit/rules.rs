@@ -32,7 +32,8 @@ impl Host {
         let look = || -> Result<[bool; 3]> {
             Ok([
                 self.firewall.standing(&ruleset)? == Standing::Broken,
-                self.dirs.rules_due().exists() && !self.access.exists(&acl)?,
+                self.dirs.rules_due().exists()
+                    && (!self.access.exists(&acl)? || self.access.loaded(&acl)?.changed_by_hand),
                 self.counters.standing(&counting)? == Standing::Broken,
             ])
         };

@@ -1,6 +1,9 @@
 //! A VE made anew from a template.
 
 use super::*;
+use crate::ledger::Ledger;
+use crate::op::reinstall::Reinstall;
+use crate::step::Operation;
 use crate::testing::{add_template, fakes, host, order, started, with_ve};
 
 const FILED: &str = "upper/root/mine";
@@ -102,6 +105,15 @@ fn without_a_journal_the_record_decides() {
     started(&host);
     assert!(has_file(&host) && !aside.exists());
     act(&host, &Action::Stop { timeout: None }).unwrap();
+    // Also where the record had to be read from its copy.
+    disk(&dir, &aside);
+    old.write(&aside).unwrap();
+    for place in [&dir, &aside] {
+        std::fs::write(place.join("state.toml"), "damaged").unwrap();
+    }
+    started(&host);
+    assert!(has_file(&host) && !aside.exists());
+    act(&host, &Action::Stop { timeout: None }).unwrap();
     // And once the record is the new one, what lies aside is nobody's.
     let old = host.state(id(101)).unwrap();
     reinstall(&host, None).unwrap();
@@ -109,4 +121,66 @@ fn without_a_journal_the_record_decides() {
     old.write(&aside).unwrap();
     started(&host);
     assert!(!has_file(&host) && !aside.exists());
+}
+
+/// Where whose it is can't be told, a disk is left for a person, who hears of it.
+#[test]
+fn a_disk_that_nobody_knows_is_left() {
+    let host = host().make();
+    with_file(&host);
+    let aside = host.dirs.replaced(id(101));
+    std::fs::create_dir_all(&aside).unwrap();
+    let old = host.state(id(101)).unwrap();
+    // One that has not come there yet is none.
+    old.write(&aside).unwrap();
+    started(&host);
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    assert!(!aside.exists());
+    std::fs::create_dir_all(&aside).unwrap();
+    std::fs::rename(host.dirs.ve(id(101)).join("disk.img"), aside.join("disk.img")).unwrap();
+    act(&host, &Action::Mount).unwrap_err();
+    assert!(aside.join("disk.img").exists());
+    let told = engine(&host).audit(true).unwrap();
+    assert!(
+        told.iter()
+            .any(|orphan| orphan.object.contains(&aside.display().to_string())),
+        "{told:?}"
+    );
+    assert!(aside.join("disk.img").exists());
+}
+
+/// Going back leaves alone what a person has written meanwhile.
+#[test]
+fn a_definition_that_was_edited_meanwhile_stays() {
+    let host = host().make();
+    with_file(&host);
+    let was = host.state(id(101)).unwrap();
+    let params = engine(&host).plan_reinstall(was, None, &Silent).unwrap();
+    let mut op = Reinstall::resume(Arc::clone(&host), id(101), params).unwrap();
+    let written = &Reinstall::steps()[0];
+    (written.act)(&mut op).unwrap();
+    let path = host.dirs.definition(&"web1".parse().unwrap());
+    let edited = format!("# mine\n{}", definition(&host));
+    std::fs::write(&path, &edited).unwrap();
+    (written.undo)(&mut op).unwrap();
+    assert_eq!(definition(&host), edited);
+}
+
+/// What it has used until then is entered, and nobody waits for more of what it was.
+#[test]
+fn what_it_was_is_gone_for_the_ledger() {
+    let host = host().make();
+    with_file(&host);
+    started(&host);
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    let lives = || {
+        let ledger = Ledger::open(&host.dirs.ledger()).unwrap();
+        let followed = ledger.followed(&|party| party.name == "web1").unwrap();
+        followed.into_iter().map(|one| one.life).collect::<Vec<_>>()
+    };
+    let before = lives();
+    assert_eq!(before.len(), 1);
+    reinstall(&host, None).unwrap();
+    let after = lives();
+    assert!(after.len() == 1 && after != before, "{before:?} {after:?}");
 }
