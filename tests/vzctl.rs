@@ -390,7 +390,7 @@ fn states_are_told_by_code() {
     assert_eq!(end_of(holder).code, 0);
     p.ends(94, "reinstall 130");
     p.ok("start 130");
-    p.ok("exec2 130 touch /root/mine");
+    p.ok("exec2 130 'touch /root/mine; rm /etc/init.d/rcK'");
     p.ok("stop 130");
     p.ok("reinstall 130 --skipbackup");
     p.ok("start 130");

@@ -15,11 +15,10 @@ pub fn watch() -> crate::Result<()> {
     Ok(hostel_system::process::on_interrupt(&INTERRUPTED)?)
 }
 
-/// They end the process again, and what came before is forgotten.
-pub fn unwatch() -> crate::Result<()> {
+/// They end the process again, and what came before is forgotten. True if one came.
+pub fn unwatch() -> crate::Result<bool> {
     hostel_system::process::off_interrupt()?;
-    INTERRUPTED.store(false, Ordering::Relaxed);
-    Ok(())
+    Ok(INTERRUPTED.swap(false, Ordering::Relaxed))
 }
 
 /// As [`watch`], and so do SIGHUP and SIGQUIT: for a program that has to leave its terminal as it was.

@@ -35,8 +35,6 @@ pub struct Suspend {
     state: VeState,
     /// When it is given up.
     until: Option<Instant>,
-    /// There were files of lxcfs in it.
-    had_view: bool,
     dumped: Option<Box<dyn Dumped>>,
     /// As long as we hold this, clearing up is our affair and not the monitor's.
     clearing: Option<OwnedFd>,
@@ -76,7 +74,6 @@ impl Operation for Suspend {
             id,
             state,
             until: params.limit.and_then(until),
-            had_view: false,
             dumped: None,
             clearing: None,
             mending: None,
@@ -181,8 +178,7 @@ impl Suspend {
             &self.state,
         );
         manifest.switches = host.run_record(id).and_then(|record| record.switches);
-        manifest.booted = answer.as_ref().and_then(|a| a.booted);
-        self.had_view = answer.is_some_and(|a| a.view);
+        manifest.booted = answer.and_then(|a| a.booted);
         let freezer = freezer(&host.cgroups.placement(id));
         let what = Dump {
             init,
@@ -250,10 +246,8 @@ impl Suspend {
     }
 
     fn show_view(&self) -> Result<()> {
-        if self.had_view || self.host.lxcfs().is_some() || self.host.config.proc.beancounters {
-            self.host.guests.ask(&self.host.dirs.run(self.id), &Request::ShowView)?;
-        }
-        Ok(())
+        let run_dir = self.host.dirs.run(self.id);
+        Ok(self.host.guests.ask(&run_dir, &Request::ShowView).map(drop)?)
     }
 
     /// The disk is written out first: if the host loses its power from here on, it must be as the processes knew it.

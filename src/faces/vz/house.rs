@@ -128,8 +128,10 @@ impl House for Engine {
         Self::runscript(self, ve, script, args)
     }
     fn undoing(&self, on: bool) -> Result<bool> {
-        let came = interrupt::raised();
-        if on { interrupt::watch() } else { interrupt::unwatch() }.map(|()| came)
+        match on {
+            true => interrupt::watch().map(|()| false),
+            false => interrupt::unwatch(),
+        }
     }
     fn console(&self, ve: &VeRef) -> Result<()> {
         Self::console(self, ve, |_| ())

@@ -146,8 +146,8 @@ pub fn refuse_suspended(ve: &VeStatus) -> Result<(), Failure> {
     }
 }
 
-/// Starts a container until something runs inside that gets a Ctrl-C itself: one that comes while it boots takes the start
-/// back. False if somebody else has started it meanwhile.
+/// Starts a container for something inside. A Ctrl-C that comes until then takes the start back, as does a boot that can't
+/// be waited for. False if somebody else has started it meanwhile.
 fn start_for_a_while(call: &Call<'_>, ve: &VeStatus) -> Result<bool, Failure> {
     let start = |wait| {
         let options = StartOptions {
@@ -157,21 +157,30 @@ fn start_for_a_while(call: &Call<'_>, ve: &VeStatus) -> Result<bool, Failure> {
         };
         call.start(ve, &Action::Start(options))
     };
-    call.house.undoing(true)?;
+    // Where a command inside gets it itself, nobody watches for it yet.
+    let is_watched = !call.verb.rest;
+    if !is_watched {
+        call.house.undoing(true)?;
+    }
     let ours = start(false)?.changed;
     let booted = if ours { start(true).err() } else { None };
-    let given_up = call.house.undoing(false)?;
-    match booted {
-        _ if given_up && ours => {
-            call.act(ve, &Action::Stop { timeout: None })?;
-            let text = "interrupted before the script began; it was stopped again";
-            said(code::SYSTEM, format!("Container {}: {text}", ve.id))
-        }
-        _ if given_up => said(code::SYSTEM, "interrupted before the script began"),
+    let ready = match booted {
+        _ if call.house.undoing(false)? => said(
+            code::SYSTEM,
+            format!("Container {}: interrupted before anything was done inside", ve.id),
+        ),
         // One that does not say that it has booted may need just this script.
         None | Some(Failure::Engine(_, Some(code::WAIT))) => Ok(ours),
         Some(e) => Err(e),
+    };
+    if ours && ready.is_err() {
+        call.act(ve, &Action::Stop { timeout: None })?;
+        call.line(&format!("Container {}: stopped again", ve.id));
     }
+    if is_watched {
+        call.house.undoing(true)?;
+    }
+    ready
 }
 
 /// Does something inside; a container that is stopped is started for it and stopped again, whatever came of it.
