@@ -309,6 +309,17 @@ mod tests {
     }
 
     #[test]
+    fn so_many_mounts_are_not_looked_through() {
+        let mut mounts = Mounts::default();
+        let line = |n| format!("{n} 1 0:40 / /x rw,relatime - tmpfs tmpfs rw");
+        assert!((0..MOST_MOUNTS).all(|n| mounts.add(&line(n), None)));
+        assert_eq!(mounts.obstacles().count(), 0);
+        assert!(!mounts.add(&line(MOST_MOUNTS), None));
+        assert!(mounts.obstacles().all(|told| told.contains("more than 50000 mounts")));
+        assert_eq!(mounts.obstacles().count(), 1);
+    }
+
+    #[test]
     fn what_only_some_versions_save() {
         use rustix::process::{PidfdFlags, getpid, pidfd_open};
         let pidfd = || pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
