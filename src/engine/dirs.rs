@@ -108,6 +108,11 @@ impl Dirs {
         self.paths.run.join("forwarding.json")
     }
 
+    /// Which time of day the ledger is thinned by.
+    pub fn steady(&self) -> PathBuf {
+        self.paths.run.join("clock.json")
+    }
+
     /// Notes of usage that the ledger couldn't take yet.
     pub fn usage(&self) -> PathBuf {
         self.paths.data.join("usage")

@@ -7,6 +7,7 @@ mod guardian;
 mod known;
 mod noter;
 mod sampler;
+mod steady;
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

@@ -14,6 +14,7 @@ use hostel_model::usage::{DAY, HOUR, Reading};
 
 use super::known::{Entry, Known, Look};
 use super::noter::Noter;
+use super::steady::Steady;
 use crate::error::{Class, Error, Result, chain};
 use crate::facade::Progress;
 use crate::host::Host;
@@ -133,7 +134,10 @@ impl Sampler {
     /// the ledger is thinned. `beat` is called while it goes on, at least each few seconds of the look.
     pub fn pass(&mut self, progress: &dyn Progress, beat: &dyn Fn()) -> Result<Pass> {
         let host = Arc::clone(&self.work.host);
-        let wall = host.moment().wall_ns;
+        let now = host.moment();
+        let wall = now.wall_ns;
+        // Each time, as what it shows must have stayed so.
+        let believed = Steady::look(&host.dirs.steady(), &now, (host.clock_is_set)());
         let hour = Some(wall.div_euclid(HOUR));
         let fresh = hour != self.hour;
         let (answers, mut wrong) = self.look(fresh, beat)?;
@@ -155,9 +159,11 @@ impl Sampler {
             while self.sum_up(wall)? {
                 beat();
             }
-            let _lock = host.lock_ledger("manager")?;
-            let ledger = self.ledger.open(&host.dirs.ledger())?;
-            ledger.thin(wall, policy(&host), beat)?;
+            if let Some(believed) = believed {
+                let _lock = host.lock_ledger("manager")?;
+                let ledger = self.ledger.open(&host.dirs.ledger())?;
+                ledger.thin(believed, policy(&host), beat)?;
+            }
         } else if self.ledger.open(&host.dirs.ledger())?.unsummed()? >= BATCH / 2 {
             // So that who asks for a report has little left to read.
             self.sum_up(wall)?;

@@ -130,3 +130,48 @@ fn an_end_is_noted_though_its_counters_can_not_be_read() {
     pass(&host, 600);
     assert_eq!(seconds(&total(&host)), [60, 0, 0, 600, 0]);
 }
+
+/// The kinds of records in a host's ledger that are made of others, or close a day.
+fn made(host: &Host) -> Vec<i64> {
+    let ledger = crate::ledger::Ledger::open(&host.dirs.ledger()).unwrap();
+    let kinds = "SELECT DISTINCT kind FROM record WHERE kind > 3 ORDER BY kind";
+    let mut find = ledger.connection.prepare(kinds).unwrap();
+    let kinds = find.query_map([], |row| row.get(0)).unwrap();
+    kinds.collect::<rusqlite::Result<_>>().unwrap()
+}
+
+/// A host whose clock is months ahead when it boots: what is of yesterday stays as fine as it is.
+#[test]
+fn by_a_clock_that_is_wrong_nothing_is_put_together() {
+    const AHEAD: i64 = 200 * 86_400;
+    let host = running();
+    pass(&host, 60);
+    sample(&host);
+    let mut host = Arc::into_inner(lose_power(host, 300)).unwrap();
+    host.clock_is_set = || false;
+    fakes(&host).time.set_clock(AHEAD);
+    let mut host = Arc::new(host);
+    for _ in 0..20 {
+        pass(&host, 120);
+        sample(&host);
+    }
+    assert_eq!(made(&host), Vec::<i64>::new());
+    fakes(&host).time.set_clock(-AHEAD);
+    Arc::get_mut(&mut host).unwrap().clock_is_set = || true;
+    pass(&host, 60);
+    sample(&host);
+    // Somebody sets it once more, and the kernel believes him.
+    fakes(&host).time.set_clock(AHEAD);
+    for _ in 0..2 {
+        pass(&host, 1_700);
+        sample(&host);
+        assert_eq!(made(&host), Vec::<i64>::new());
+    }
+    pass(&host, 2_000);
+    sample(&host);
+    assert!(
+        made(&host).contains(&7),
+        "it has stayed so for an hour: {:?}",
+        made(&host)
+    );
+}
