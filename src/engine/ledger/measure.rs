@@ -186,29 +186,30 @@ impl Host {
         }
     }
 
-    /// All that can be measured of a VE now. `None`: it has just ended, and whoever clears up after it notes that.
+    /// All that can be measured of a VE now. `None`: it has ended just now, or that can't be told; whoever looks next knows.
     pub(crate) fn measure(
         &self,
         state: &VeState,
         terms: Option<Arc<Terms>>,
         traffic: Option<Passed>,
     ) -> Option<Reading> {
-        self.measure_with(state, terms, traffic, &mut Afresh { disk: true })
+        let measured = self.measure_with(state, terms, traffic, &mut Afresh { disk: true });
+        measured.ok().flatten()
     }
 
-    /// The same by who knows something of it already.
+    /// The same by who knows something of it already, and tells why it can't be told.
     pub(crate) fn measure_with(
         &self,
         state: &VeState,
         terms: Option<Arc<Terms>>,
         traffic: Option<Passed>,
         eyes: &mut dyn Eyes,
-    ) -> Option<Reading> {
+    ) -> Result<Option<Reading>> {
         // Before anything is looked at: a reading is never of a later time than the end of what it is of.
         let at = self.moment();
-        let reality = eyes.reality(self, state.id).ok()?;
+        let reality = eyes.reality(self, state.id)?;
         let condition = match reality.state {
-            _ if reality.remains => return None,
+            _ if reality.remains => return Ok(Some(self.left_over(state, at, eyes))),
             State::Running => Condition::Running,
             State::Paused => Condition::Paused,
             State::Suspended => Condition::Suspended,
@@ -236,10 +237,25 @@ impl Host {
         reading.terms = terms;
         set_traffic(&mut reading, traffic);
         reading.until_ns = (self.moments)().1;
-        match reality.init {
+        Ok(match reality.init {
             Some(init) if !eyes.alive(self, init) => None,
             _ => Some(reading),
+        })
+    }
+
+    /// Of a VE that has ended, and after which nobody may clear up for days: what [`Host::note_last`] notes then once more,
+    /// which adds nothing. So it isn't taken for one that runs until then. Where no run is noted, what its groups count may be
+    /// of one that is about to begin.
+    fn left_over(&self, state: &VeState, at: Moment, eyes: &mut dyn Eyes) -> Reading {
+        let mut reading = self.ended(state, at);
+        if let Some(record) = self.run_record(state.id) {
+            reading.run = Some(self.run_of(record.init, &reading.at));
+            if let Ok((usage, hits)) = eyes.measure(self, state.id, record.init) {
+                fill(&mut reading, &usage, &hits, eyes.io(self, state, &usage));
+            }
         }
+        reading.until_ns = (self.moments)().1;
+        reading
     }
 
     /// What has passed a VE's interfaces; `None` if that can't be told.
@@ -333,7 +349,7 @@ impl Host {
             return None;
         }
         let state = self.state(id).ok()?;
-        let mut reading = self.ended(&state);
+        let mut reading = self.ended(&state, self.moment());
         let record = RunRecord::read(&self.dirs.run(id)).filter(|record| record.boot_id == self.boot_id);
         reading.run = record.map(|record| self.run_of(record.init, &reading.at));
         // What can't be read is lost, but that it has ended is not.
@@ -347,7 +363,7 @@ impl Host {
 
     /// Notes what is known when all of a run has been cleared up: what has passed its interfaces, and the disk it leaves.
     pub(crate) fn note_after(&self, (state, run): (VeState, Option<Run>)) {
-        let mut reading = self.ended(&state);
+        let mut reading = self.ended(&state, self.moment());
         reading.run = run;
         set_traffic(&mut reading, self.passed(&state));
         reading.until_ns = self.moment().up_ns;
@@ -357,13 +373,13 @@ impl Host {
         self.note(&reading);
     }
 
-    fn ended(&self, state: &VeState) -> Reading {
+    fn ended(&self, state: &VeState, at: Moment) -> Reading {
         let suspended = self.is_suspended(state.id);
         let condition = if suspended {
             Condition::Suspended
         } else {
             Condition::Stopped
         };
-        self.bare(state, self.moment(), condition)
+        self.bare(state, at, condition)
     }
 }

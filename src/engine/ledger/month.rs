@@ -138,7 +138,9 @@ impl Host {
             if state.tenant.as_ref() == Some(tenant) && self.cgroups.exists(state.id) {
                 let own = counters.remove(&state.id).unwrap_or_default();
                 let passed = self.passed_with(state.id, &own, now.up_ns);
-                readings.extend(self.measure_with(&state, None, passed, &mut Afresh { disk: false }));
+                // One that can't be looked at keeps no other from being entered; the manager tells of it.
+                let measured = self.measure_with(&state, None, passed, &mut Afresh { disk: false });
+                readings.extend(measured.ok().flatten());
             }
         }
         self.enter_usage("traffic", readings, &Silent).map(drop)

@@ -314,11 +314,11 @@ impl Work {
             known: &self.known,
             entry,
         };
-        let reading = host.measure_with(&state, terms, traffic, &mut look);
-        match (&reading, counters) {
-            (Some(Reading { run: Some(_), .. }), Some(counters)) if seen => entry.remember(counters),
-            (Some(Reading { run: Some(_), .. }), _) => {}
-            _ => entry.forget(),
+        let reading = host.measure_with(&state, terms, traffic, &mut look)?;
+        match (reading.as_ref().is_some_and(|r| r.condition.lives()), counters) {
+            (true, Some(counters)) if seen => entry.remember(counters),
+            (true, _) => {}
+            (false, _) => entry.forget(),
         }
         Ok(reading)
     }

@@ -343,3 +343,42 @@ fn while_a_manager_runs_it_is_left_to_it() {
     assert_eq!(total(&host).get("cpu_ns"), 9);
     assert!(Ledger::open_existing(&host.dirs.ledger()).unwrap().is_some());
 }
+
+/// Its monitor was killed, and so nobody cleared up after it when it ended.
+#[test]
+fn one_that_ended_with_nobody_to_clear_up_is_not_running() {
+    let host = running();
+    pass(&host, 60);
+    uses(&host, 100, 1 << 20);
+    sample(&host);
+    uses(&host, 170, 1 << 20);
+    fakes(&host).guests.halt(101);
+    let mut manager = Sampler::new(&host);
+    let mut look = |seconds| {
+        pass(&host, seconds);
+        manager.pass(&Silent, &|| {}).unwrap();
+    };
+    look(30);
+    for _ in 0..5 {
+        look(2_000);
+    }
+    let sums = total(&host);
+    assert_eq!((sums.get("cpu_ns"), seconds(&sums)), (170, [90, 0, 0, 10_000, 0]));
+    started(&host);
+    pass(&host, 10);
+    uses(&host, 5, 1 << 20);
+    act(&host, &STOP);
+    let sums = total(&host);
+    assert_eq!((sums.get("cpu_ns"), seconds(&sums)), (175, [100, 0, 0, 10_000, 0]));
+}
+
+/// What keeps a VE from being measured is told.
+#[test]
+fn one_whose_state_can_not_be_told_is_no_success() {
+    let host = running();
+    fakes(&host).cgroups.fail_method(Some("is_frozen"));
+    let heard = Heard::default();
+    let seen = Sampler::new(&host).pass(&heard, &|| {}).unwrap();
+    fakes(&host).cgroups.fail_method(None);
+    assert_eq!((seen.measured, seen.failed, heard.notes().len()), (0, 1, 1));
+}
