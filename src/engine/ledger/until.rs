@@ -15,7 +15,7 @@ pub struct Followed {
     pub life: String,
     /// Its name, whose it is now, and under which plan.
     pub party: Party,
-    /// Up to when all that it has used is entered.
+    /// Up to when all that it has used is entered; by the clock that nobody sets, when it was looked at last.
     pub at: Moment,
     /// It had processes then.
     pub lives: bool,
@@ -26,6 +26,24 @@ pub struct Followed {
 struct Seen {
     at: Moment,
     condition: Condition,
+    #[serde(default)]
+    away: Option<SeenAway>,
+}
+
+/// The time for which the host was down is not entered yet, and nothing from its beginning on is complete.
+#[derive(Deserialize)]
+struct SeenAway {
+    wall_ns: i64,
+}
+
+impl Seen {
+    /// Up to when all is entered.
+    fn entered(self) -> Moment {
+        match self.away {
+            None => self.at,
+            Some(SeenAway { wall_ns }) => Moment { wall_ns, ..self.at },
+        }
+    }
 }
 
 impl Ledger {
@@ -54,7 +72,7 @@ impl Ledger {
                     life: row.get(0)?,
                     party,
                     lives: seen.condition.lives(),
-                    at: seen.at,
+                    at: seen.entered(),
                 });
             }
         }

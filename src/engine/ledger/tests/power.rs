@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::testing::{again, engine, fakes, id, started};
 
 /// The power goes, and with it all that runs and all that lay in /run; so many seconds later the host is up again.
-fn lose_power(host: Arc<Host>, away: u64) -> Arc<Host> {
+pub(super) fn lose_power(host: Arc<Host>, away: u64) -> Arc<Host> {
     fakes(&host).guests.halt(101);
     host.clear(&host.outline(id(101)).unwrap()).unwrap();
     std::fs::remove_dir_all(host.dirs.runs()).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::life::{ALWAYS, STOP, act, pass, running, sample};
-use super::power::manager_lock;
+use super::power::{lose_power, manager_lock};
 use crate::facade::tests::Heard;
 use crate::facade::{Books, By, Report, Silent, Whose, Window};
 use crate::host::Host;
@@ -98,4 +98,24 @@ fn metrics_say_whether_anybody_measures_and_when_something_was_entered() {
     let age = now(&host) as f64 / 1e9 - value("hostel_ledger_last_record_timestamp_seconds");
     assert!((600.0..602.0).contains(&age), "{age}");
     drop(engine(&host).act(crate::testing::id(101), &STOP, &Silent).unwrap());
+}
+
+/// How long the host was down is entered when its clock is right, and no report that begins before that is complete until then.
+#[test]
+fn a_time_that_is_not_entered_yet_is_not_complete() {
+    let host = running();
+    pass(&host, 60);
+    sample(&host);
+    let last = now(&host);
+    let mut host = Arc::into_inner(lose_power(host, 3_000)).unwrap();
+    host.clock_is_set = || false;
+    let mut host = Arc::new(host);
+    pass(&host, 10);
+    let (said, notes) = report(&host, ALWAYS);
+    assert!((last - SECOND..=last).contains(&said.complete_ns), "{said:?}, {last}");
+    assert_eq!(notes, Vec::<String>::new());
+    Arc::get_mut(&mut host).unwrap().clock_is_set = || true;
+    pass(&host, 10);
+    let before = now(&host);
+    assert!(report(&host, ALWAYS).0.complete_ns > before);
 }
