@@ -176,7 +176,8 @@ impl Host {
         }
     }
 
-    fn run_of(&self, init: Init, now: &Moment) -> Run {
+    /// The run that began with this init.
+    pub(crate) fn run_of(&self, init: Init, now: &Moment) -> Run {
         let age = self.guests.age(init).unwrap_or_default();
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         Run {
@@ -260,10 +261,16 @@ impl Host {
 
     /// What has passed a VE's interfaces; `None` if that can't be told.
     pub(crate) fn passed(&self, state: &VeState) -> Option<Passed> {
+        let (counters, from_ns) = self.counters_of(state)?;
+        self.passed_with(state.id, &counters, from_ns)
+    }
+
+    /// The counters of a VE's interfaces, and when they were read.
+    pub(crate) fn counters_of(&self, state: &VeState) -> Option<(Vec<Counter>, u64)> {
         let from_ns = self.moment().up_ns;
         let names = self.interface_names(state.id, &state.numbers());
         let counters = self.counters.read(&self.traffic_table(), Some(&names)).ok()?;
-        self.passed_with(state.id, &counters, from_ns)
+        Some((counters, from_ns))
     }
 
     /// The same with its counters as they were read at that time.

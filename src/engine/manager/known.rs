@@ -24,6 +24,9 @@ use crate::ve::stamp::{Stamp, stamp};
 /// How many descriptors are held, where the host lets us: one for each VE that runs.
 const DESCRIPTORS: u64 = 65_536;
 
+/// How exactly the beginning of a run is known, with room to spare: the kernel tells it to 10 ms.
+const SLACK: u64 = 50_000_000;
+
 /// One VE.
 #[derive(Debug, Default)]
 pub struct Entry {
@@ -32,6 +35,8 @@ pub struct Entry {
     terms: Option<(Arc<Terms>, [Stamp; 2])>,
     /// The run that is under way, as noted.
     run: Option<(RunRecord, Stamp)>,
+    /// The init of the run that was looked at last.
+    looked_at: Option<Init>,
     /// Its init, held.
     line: Option<Lifeline>,
     /// What was read of its control groups in that run.
@@ -198,6 +203,25 @@ impl Entry {
             counters,
             noted: *noted,
         });
+    }
+
+    /// Its counters, of all that were read at that time, and when they were. If the run that goes on had not begun then, those
+    /// are of what had the same number, or of a run before: its own are read anew. What doesn't run has none, and all of it is
+    /// written down.
+    pub fn counters(
+        &mut self,
+        (known, host): (&Known, &Host),
+        state: &VeState,
+        (counters, from_ns): (Vec<Counter>, u64),
+    ) -> Option<(Vec<Counter>, u64)> {
+        let Some((init, true)) = self.hold(host, state.id, known.room) else {
+            return Some((Vec::new(), from_ns));
+        };
+        let had_begun = || host.run_of(init, &host.moment()).began_ns.saturating_add(SLACK) < from_ns;
+        if self.looked_at.replace(init) == Some(init) || had_begun() {
+            return Some((counters, from_ns));
+        }
+        host.counters_of(state)
     }
 
     /// Nothing is kept of a run that is over.

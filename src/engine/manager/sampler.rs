@@ -304,6 +304,7 @@ impl Work {
         let counters = locked(&self.counters)
             .as_mut()
             .map(|all| (all.by_ve.remove(&id).unwrap_or_default(), all.from_ns));
+        let counters = counters.and_then(|read| entry.counters((&self.known, host), &state, read));
         let (counters, from_ns) = counters.unzip();
         let traffic = counters
             .as_deref()
@@ -321,5 +322,64 @@ impl Work {
             (false, _) => entry.forget(),
         }
         Ok(reading)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hostel_model::request::Action;
+    use hostel_model::traffic::Direction;
+
+    use super::*;
+    use crate::facade::Silent;
+    use crate::testing::{engine, fakes, host, id, order, started, with_ve};
+
+    fn bytes(reading: &Reading) -> u64 {
+        let traffic = reading.traffic.as_ref().unwrap();
+        traffic.iter().map(|(_, amount)| amount.bytes).sum()
+    }
+
+    /// Between the reading of all counters and the look at a VE another may have got its number.
+    #[test]
+    fn what_another_has_passed_under_the_same_number_is_not_its_own() {
+        let host = host().make();
+        with_ve(&host, &[]);
+        started(&host);
+        let passed = |bytes| {
+            fakes(&host).counters.pass("hv101.0", "external", Direction::Out, bytes);
+        };
+        fakes(&host).time.pass(60);
+        passed(700);
+        let sampler = Sampler::new(&host);
+        let work = &sampler.work;
+        let read = || *locked(&work.counters) = work.counters();
+        work.all.store(true, Ordering::Relaxed);
+        read();
+        assert_eq!(bytes(&work.measure(id(101)).unwrap().unwrap()), 700);
+        read();
+        engine(&host)
+            .act(id(101), &Action::Destroy { force: true }, &Silent)
+            .unwrap();
+        engine(&host).create(&order("web2", &[("id", "101")]), &Silent).unwrap();
+        for starts in [false, true] {
+            if starts {
+                started(&host);
+            }
+            assert_eq!(bytes(&work.measure(id(101)).unwrap().unwrap()), 0, "{starts}");
+            read();
+        }
+        // An end and a start later it is written down, and nothing is there twice.
+        fakes(&host).time.pass(60);
+        passed(30);
+        read();
+        engine(&host)
+            .act(id(101), &Action::Stop { timeout: None }, &Silent)
+            .unwrap();
+        started(&host);
+        assert_eq!(bytes(&work.measure(id(101)).unwrap().unwrap()), 30);
+        fakes(&host).time.pass(60);
+        passed(5);
+        read();
+        assert_eq!(bytes(&work.measure(id(101)).unwrap().unwrap()), 35);
     }
 }
