@@ -46,7 +46,7 @@ fn thin(host: &Host, hours: i64) {
         hours_ns: DAY,
         wait_ns: 0,
     };
-    ledger(host).thin(MONTH + hours * HOUR, policy, &|| ()).unwrap();
+    ledger(host).thin(MONTH + hours * HOUR, policy).unwrap();
 }
 
 fn forward(host: &Arc<Host>) -> crate::error::Result<Sent> {

@@ -16,6 +16,8 @@ use crate::error::{Class, Error, Result};
 
 /// How long after its end a day is closed: by then those that don't run have been looked at.
 const LATE: i64 = HOUR;
+/// So many are closed at once.
+const AT_ONCE: usize = 4;
 /// Of so many days each is tried; of more it is looked up which there are.
 const FEW: i64 = 100;
 
@@ -65,18 +67,24 @@ impl Seal {
 }
 
 impl Ledger {
-    /// Closes the days that are over. Call it where all is summed up.
-    pub(super) fn close_days(&mut self, now_ns: i64) -> Result<()> {
+    /// Closes days that are over, some at a time. True if there are more. Call it where all is summed up.
+    pub(super) fn close_days(&mut self, now_ns: i64) -> Result<bool> {
         let over = floor(now_ns.saturating_sub(LATE), DAY);
         let mut writer = self.writer()?;
         let closed = writer.closed_before(now_ns)?;
         if closed.is_some_and(|closed| closed >= over) {
-            return Ok(());
+            return Ok(false);
         }
+        let (terms, mut count) = (writer.all_terms()?, 0);
         for day in writer.days_until(closed, over)? {
-            writer.close(day)?;
+            if count >= AT_ONCE {
+                writer.commit()?;
+                return Ok(true);
+            }
+            count += usize::from(writer.close(day, &terms)?);
         }
-        writer.commit()
+        writer.commit()?;
+        Ok(false)
     }
 }
 
@@ -103,16 +111,26 @@ impl Writer<'_> {
         Ok(days.collect::<rusqlite::Result<_>>()?)
     }
 
-    /// Days to which something was added that came late are closed once more.
-    pub(super) fn close_again(&mut self, days: &BTreeSet<i64>, now_ns: i64) -> Result<()> {
+    /// Those of these days that are closed.
+    pub(super) fn closed_of(&self, days: &BTreeSet<i64>, now_ns: i64) -> Result<BTreeSet<i64>> {
         let before = self.closed_before(now_ns)?.unwrap_or(i64::MIN);
+        let mut closed = BTreeSet::new();
         for day in days {
             let ends = day.saturating_add(DAY);
             if ends <= before || self.is_closed(ends)? {
-                self.close(*day)?;
+                closed.insert(*day);
             }
         }
-        Ok(())
+        Ok(closed)
+    }
+
+    /// Closes days once more to which something was added that came late.
+    pub(super) fn close_again(&mut self, days: &BTreeSet<i64>) -> Result<()> {
+        if days.is_empty() {
+            return Ok(());
+        }
+        let terms = self.all_terms()?;
+        days.iter().try_for_each(|day| self.close(*day, &terms).map(drop))
     }
 
     fn is_closed(&self, ends: i64) -> Result<bool> {
@@ -122,10 +140,10 @@ impl Writer<'_> {
         Ok(find.exists(params![Kind::Closed.number(), ends])?)
     }
 
-    /// Closes a day; a day that nothing is known of is none.
-    fn close(&mut self, day: i64) -> Result<()> {
+    /// Closes a day; false: nothing is known of it, and it is none. `terms`: all that there are.
+    fn close(&mut self, day: i64, terms: &BTreeSet<(i64, i64)>) -> Result<bool> {
         let mut seal = Seal::default();
-        for (life, terms) in self.all_terms()? {
+        for &(life, terms) in terms {
             let mut find = self.tx.prepare_cached(
                 "SELECT begins, ends, body, passed FROM daily WHERE life = ?1 AND terms = ?2 AND day = ?3",
             )?;
@@ -137,12 +155,12 @@ impl Writer<'_> {
             }
         }
         if seal.parties == 0 {
-            return Ok(());
+            return Ok(false);
         }
         let body = serde_json::to_vec(&seal.closing());
         let body = body.map_err(|e| Error::new(Class::Failed, "cannot write a record").because(e))?;
         self.append(Kind::Closed, (0, 0), (day, day.saturating_add(DAY)), body)?;
-        Ok(())
+        Ok(true)
     }
 
     /// All VEs and their terms, in the order of their numbers.

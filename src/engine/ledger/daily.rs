@@ -154,10 +154,29 @@ impl Ledger {
 }
 
 impl Writer<'_> {
+    /// Where days are touched that are closed already, all that there is is summed up at once: closed again while a part of
+    /// what came late isn't in them, they would look changed to who has the records alone.
     fn sum_up(&mut self, now_ns: i64) -> Result<bool> {
+        let mut touched = BTreeSet::new();
+        loop {
+            let more = self.sum_batch(&mut touched)?;
+            let closed = self.closed_of(&touched, now_ns)?;
+            if !more {
+                self.close_again(&closed)?;
+                self.tx.execute("UPDATE summed SET seq = ?1", [self.seq])?;
+                return Ok(false);
+            }
+            if closed.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Sums up a batch. True if there may be more. Which days are touched by it.
+    fn sum_batch(&mut self, touched: &mut BTreeSet<i64>) -> Result<bool> {
         let summed = Summed::of(&self.tx)?;
         let (mut days, mut last, mut count) = (Days::new(), summed.seq, 0);
-        let (mut proof, mut touched) = (Proof::default(), BTreeSet::new());
+        let mut proof = Proof::default();
         {
             // By number, and not by kind and time.
             let mut find = self.tx.prepare_cached(
@@ -189,11 +208,8 @@ impl Writer<'_> {
         }
         touched.extend(days.keys().map(|(.., day)| *day));
         write(&self.tx, &days)?;
-        self.close_again(&touched, now_ns)?;
-        let more = count == BATCH;
-        let upto = if more { last } else { self.seq };
-        self.tx.execute("UPDATE summed SET seq = ?1", [upto])?;
-        Ok(more)
+        self.tx.execute("UPDATE summed SET seq = ?1", [last])?;
+        Ok(count == BATCH)
     }
 }
 

@@ -113,30 +113,38 @@ struct Pile {
 }
 
 impl Ledger {
-    /// Closes the days that are over at `now_ns`, and puts together what is old enough. How many records are gone. `beat` is called while it goes on.
-    pub fn thin(&mut self, now_ns: i64, policy: Policy, beat: &dyn Fn()) -> Result<u64> {
-        while self.sum_up(now_ns)? {
-            beat();
-        }
-        self.close_days(now_ns)?;
-        self.put_together(now_ns, policy, beat)
-    }
-
-    /// The same of what is summed up.
-    pub(super) fn put_together(&mut self, now_ns: i64, policy: Policy, beat: &dyn Fn()) -> Result<u64> {
-        let ages = [policy.samples_ns, policy.hours_ns, policy.hours_ns];
+    /// Closes the days that are over at `now_ns`, and puts together what is old enough. How many records are gone.
+    #[cfg(test)]
+    pub fn thin(&mut self, now_ns: i64, policy: Policy) -> Result<u64> {
         let mut gone = 0;
-        for (step, age) in [HOURS, DAYS, LONG].into_iter().zip(ages) {
-            let upto = floor(now_ns.saturating_sub(age), step.period);
-            while let Some(slice) = self.slice(step, upto, policy.wait_ns)? {
-                match self.fold(step, slice)? {
-                    0 => break,
-                    removed => gone += removed,
-                }
-                beat();
-            }
+        while let Some(removed) = self.thin_some(now_ns, policy)? {
+            gone += removed;
         }
         Ok(gone)
+    }
+
+    /// A part of that, so that others may write in between: how many records are gone with it. `None`: there is no more to do.
+    pub fn thin_some(&mut self, now_ns: i64, policy: Policy) -> Result<Option<u64>> {
+        // Also what was entered in between, so that what is closed is whole.
+        if self.sum_up(now_ns)? || self.close_days(now_ns)? {
+            return Ok(Some(0));
+        }
+        self.put_some_together(now_ns, policy)
+    }
+
+    /// The same of what is summed up, and closed.
+    pub(super) fn put_some_together(&mut self, now_ns: i64, policy: Policy) -> Result<Option<u64>> {
+        let ages = [policy.samples_ns, policy.hours_ns, policy.hours_ns];
+        for (step, age) in [HOURS, DAYS, LONG].into_iter().zip(ages) {
+            let upto = floor(now_ns.saturating_sub(age), step.period);
+            if let Some(slice) = self.slice(step, upto, policy.wait_ns)? {
+                match self.fold(step, slice)? {
+                    0 => {}
+                    removed => return Ok(Some(removed)),
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// What is to be put together next of what has ended by then.

@@ -160,9 +160,9 @@ impl Sampler {
                 beat();
             }
             if let Some(believed) = believed {
-                let _lock = host.lock_ledger("manager")?;
-                let ledger = self.ledger.open(&host.dirs.ledger())?;
-                ledger.thin(believed, policy(&host), beat)?;
+                while self.thin_some(believed)? {
+                    beat();
+                }
             }
         } else if self.ledger.open(&host.dirs.ledger())?.unsummed()? >= BATCH / 2 {
             // So that who asks for a report has little left to read.
@@ -176,6 +176,14 @@ impl Sampler {
         let host = &self.work.host;
         let _lock = host.lock_ledger("manager")?;
         self.ledger.open(&host.dirs.ledger())?.sum_up(wall)
+    }
+
+    /// Thins the ledger by a part; true if there is more. Others may write in between.
+    fn thin_some(&mut self, believed: i64) -> Result<bool> {
+        let host = &self.work.host;
+        let _lock = host.lock_ledger("manager")?;
+        let ledger = self.ledger.open(&host.dirs.ledger())?;
+        Ok(ledger.thin_some(believed, policy(host))?.is_some())
     }
 
     /// Each failure is told once for as long as it lasts.

@@ -138,14 +138,14 @@ fn thinning_changes_no_total_and_what_is_left_can_be_proved() {
     let mut left = all;
     // Bit by bit, as a manager does, and then once more.
     for hours in [5, 30, 31, 54, 72, 72] {
-        ledger.thin(MONTH + hours * HOUR, policy, &|| ()).unwrap();
+        ledger.thin(MONTH + hours * HOUR, policy).unwrap();
         assert_eq!(tenants.map(|t| sums(&mut ledger, t).1), before, "after {hours} hours");
         sound(&mut ledger);
         let (records, _) = sums(&mut ledger, None);
         assert!(records <= left);
         left = records;
     }
-    assert_eq!(ledger.thin(now, policy, &|| ()).unwrap(), 0);
+    assert_eq!(ledger.thin(now, policy).unwrap(), 0);
     // Half a day as it was measured, half a day by the hour, and two days.
     assert!(
         left < all / 2 && sound(&mut ledger).thinned > all as u64 / 2,
@@ -169,7 +169,7 @@ fn whatever_is_changed_is_found() {
         hours_ns: DAY,
         wait_ns: 0,
     };
-    ledger.thin(MONTH + 3 * HOUR, policy, &|| ()).unwrap();
+    ledger.thin(MONTH + 3 * HOUR, policy).unwrap();
     let last = sound(&mut ledger).last;
     drop(ledger);
     let db = Connection::open(&path).unwrap();
@@ -252,7 +252,7 @@ fn what_was_changed_is_neither_summed_up_nor_put_together() {
             let update = format!("UPDATE record SET {change} WHERE seq = {seq}");
             assert_eq!(ledger.connection.execute(&update, []).unwrap(), 1);
             let before = sums(&mut ledger, None);
-            let error = ledger.thin(MONTH + 3 * HOUR, policy, &|| ()).unwrap_err();
+            let error = ledger.thin(MONTH + 3 * HOUR, policy).unwrap_err();
             let named = format!("record {seq} of the ledger is not as it was written");
             assert_eq!(error.message, named, "{change}, summed up: {summed}");
             assert_eq!(sums(&mut ledger, None), before);
@@ -354,7 +354,7 @@ fn a_month_is_small() {
                 .enter(&(0..96).map(busy).collect::<Vec<_>>(), &mut Vec::new())
                 .unwrap();
             let now = MONTH + DAY * (day as i64 + 1);
-            ledger.thin(now, policy, &|| ()).unwrap();
+            ledger.thin(now, policy).unwrap();
         }
         size(&ledger)
     };

@@ -23,7 +23,7 @@ fn lived(path: &Path, hours: u64) -> Ledger {
             reading("b", hour * 3_600 + 1, "zeta"),
         ];
         ledger.enter(&both, &mut Vec::new()).unwrap();
-        ledger.thin(MONTH + hour as i64 * HOUR, POLICY, &|| ()).unwrap();
+        ledger.thin(MONTH + hour as i64 * HOUR, POLICY).unwrap();
     }
     ledger
 }
@@ -75,6 +75,36 @@ fn what_comes_late_is_bound_too_and_told_of() {
     let after = verified(&mut ledger);
     assert_eq!(days(&after), (Some("2026-11-02"), vec!["2026-11-01", "2026-11-02"]));
     assert_eq!(after.closed, before.closed);
+}
+
+/// However much comes late, a day is closed again when all of it is there, and not with a part.
+#[test]
+fn what_comes_late_is_bound_as_a_whole() {
+    let dir = in_memory();
+    let mut ledger = lived(&dir.path().join("l.db"), 50);
+    let late: Vec<_> = (0..=crate::ledger::BATCH as u64 + 10)
+        .map(|second| reading("c", 3_600 + second, "acme"))
+        .collect();
+    ledger.enter(&late, &mut Vec::new()).unwrap();
+    assert!(!ledger.sum_up(MONTH + 51 * HOUR).unwrap());
+    let after = verified(&mut ledger);
+    assert_eq!(days(&after), (Some("2026-11-02"), vec!["2026-11-01"]));
+}
+
+/// After months they are closed few at a time, and others may write in between.
+#[test]
+fn many_days_are_closed_bit_by_bit() {
+    let dir = in_memory();
+    let mut ledger = Ledger::open(&dir.path().join("l.db")).unwrap();
+    let days = [reading("a", 0, "acme"), reading("a", 20 * 86_400, "acme")];
+    ledger.enter(&days, &mut Vec::new()).unwrap();
+    let mut times = 0;
+    while ledger.thin_some(MONTH + 30 * DAY, POLICY).unwrap().is_some() {
+        times += 1;
+        verified(&mut ledger);
+    }
+    assert!(times >= 5, "{times}");
+    assert_eq!(verified(&mut ledger).closed.unwrap().day, "2026-11-20");
 }
 
 /// Whoever may write the ledger gives what one has used to another, with a record that says that these stand for those.
@@ -129,7 +159,7 @@ fn move_usage(ledger: &mut Ledger, close_again: bool) {
         .execute("DELETE FROM record WHERE seq BETWEEN ?1 AND ?2", gone)
         .unwrap();
     if close_again {
-        writer.close_again(&[day].into(), day + 10 * DAY).unwrap();
+        writer.close_again(&[day].into()).unwrap();
     }
     writer.commit().unwrap();
 }

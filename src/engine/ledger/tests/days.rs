@@ -133,7 +133,7 @@ fn hours_are_known_after_they_were_put_together() {
     };
     for _ in 0..2 {
         assert_eq!(by_days(&mut ledger, window, false, "acme").2, p95);
-        ledger.thin(day(9), policy, &|| ()).unwrap();
+        ledger.thin(day(9), policy).unwrap();
     }
     let hours = "SELECT count(*) FROM record WHERE kind IN (3, 4)";
     assert_eq!(
@@ -167,7 +167,7 @@ proptest! {
                 0 => drop(ledger.sum_up(BEGINS).unwrap()),
                 1 => {
                     let policy = Policy { samples_ns: 6 * HOUR, hours_ns: 3 * DAY, wait_ns: 0 };
-                    ledger.thin(BEGINS + now, policy, &|| ()).unwrap();
+                    ledger.thin(BEGINS + now, policy).unwrap();
                 }
                 _ => {}
             }
@@ -206,7 +206,7 @@ fn a_ledger_of_the_first_version_is_taken_over() {
     };
     while ledger.sum_up(BEGINS).unwrap() {}
     // It knew nothing of closing days.
-    ledger.put_together(BEGINS + 90 * HOUR, policy, &|| ()).unwrap();
+    while ledger.put_some_together(BEGINS + 90 * HOUR, policy).unwrap().is_some() {}
     let last = ledger.verify().unwrap();
     make_first(&ledger, &path);
     let mut ledger = Ledger::open_existing(&path).unwrap().unwrap();
@@ -351,7 +351,7 @@ fn a_long_record_stays_one() {
         hours_ns: 62 * DAY,
         wait_ns: 0,
     };
-    ledger.thin(BEGINS + away + 100 * DAY, policy, &|| ()).unwrap();
+    ledger.thin(BEGINS + away + 100 * DAY, policy).unwrap();
     let count = "SELECT count(*) FROM record WHERE kind IN (3, 4, 5)";
     let records: i64 = ledger.connection.query_row(count, [], |row| row.get(0)).unwrap();
     assert!(records <= 3, "{records}");

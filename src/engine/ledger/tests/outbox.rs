@@ -131,7 +131,7 @@ fn lives(acts: &[Act]) {
                 ledger.enter(&all.collect::<Vec<_>>(), &mut Vec::new()).unwrap();
                 minutes += more;
             }
-            Act::Thin => drop(ledger.thin(MONTH + minutes as i64 * HOUR / 60, POLICY, &|| ()).unwrap()),
+            Act::Thin => drop(ledger.thin(MONTH + minutes as i64 * HOUR / 60, POLICY).unwrap()),
             Act::Forward(most, done) => {
                 let next = other.forwarded(&mut ledger, most);
                 other = if done { next } else { other };
