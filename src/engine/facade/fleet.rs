@@ -1,5 +1,6 @@
 //! The fleet's ledger, as faces see it: forwarding this host's, and reading all hosts'.
 
+use hostel_model::usage::HOUR;
 use serde::Serialize;
 
 use super::metrics::Family;
@@ -8,8 +9,9 @@ use crate::error::{Class, Error, Result, chain};
 use crate::fleet::{Fleet, FleetHost, FleetSource, Forwarding, Sent};
 use crate::ledger::{MANAGER, Source, Verified};
 
-/// How old what a host has forwarded may be before a report says so: its manager does that each minute.
-const FRESH_NS: i64 = 300_000_000_000;
+/// How old what a host has forwarded may be before a report says so: VEs that don't run are looked at each hour, and five
+/// minutes are for the look and the way.
+const FRESH_NS: i64 = HOUR + 300_000_000_000;
 
 /// Which records a question is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +88,7 @@ impl Engine {
         for host in source.hosts().iter().filter(|host| host.caught_up_ns < needed) {
             progress.note(&match host.caught_up_ns {
                 0 => format!("of {} not all has been forwarded yet", host.name),
-                since => format!("of {} nothing is known since {}", host.name, date(since)),
+                since => format!("of {} not all is known since {}", host.name, date(since)),
             });
         }
         for (n, host) in source.hosts().iter().enumerate() {

@@ -9,7 +9,8 @@ use super::fleet::date;
 use super::units::MANAGER as UNIT;
 use super::{Engine, Progress, Whose, Window};
 use crate::error::Result;
-use crate::ledger::{Followed, Ledger, MANAGER, life};
+use crate::host::Host;
+use crate::ledger::{Followed, Ledger, MANAGER, Party, life};
 
 /// How long a manager may take beyond its interval until that is told: disks hang, and looks at many take their time.
 const GRACE: Duration = Duration::from_secs(60);
@@ -28,10 +29,7 @@ impl Engine {
         progress: &dyn Progress,
     ) -> Result<i64> {
         let now = self.host.moment();
-        let spooled = !self.host.spool().is_empty()?;
-        let mut all = ledger.followed(&|party| whose.has(party))?;
-        // Of a VE that went without a word nothing will come any more, unless that word lies in the spool.
-        all.retain(|ve| spooled || !self.is_late(ve, &now) || self.is_there(ve));
+        let all = self.host.awaited(ledger, &|party| whose.has(party), &now)?;
         let most = self.host.config.metering.interval.duration() * 2 + GRACE;
         let silent: Vec<&Followed> = all.iter().filter(|ve| ve.lives && since(ve, &now) > most).collect();
         if let Some(first) = silent.iter().min_by_key(|ve| ve.at.wall_ns)
@@ -39,22 +37,7 @@ impl Engine {
         {
             progress.note(&self.silence(&silent, first));
         }
-        let until = all.iter().map(|ve| ve.at.wall_ns).min();
-        Ok(until.unwrap_or(now.wall_ns).min(now.wall_ns).min(window.to_ns))
-    }
-
-    /// Should it have been looked at since? Those that don't run are looked at each hour.
-    fn is_late(&self, ve: &Followed, now: &Moment) -> bool {
-        since(ve, now).as_nanos() > 2 * u128::from(HOUR.unsigned_abs())
-    }
-
-    fn is_there(&self, ve: &Followed) -> bool {
-        let id = VeId::try_from(ve.party.id).ok();
-        // One whose record can't be read is there.
-        id.is_none_or(|id| match self.host.state_of(id) {
-            Ok(state) => state.is_some_and(|state| life(&state) == ve.life),
-            Err(_) => true,
-        })
+        Ok(entered(&all, &now).min(window.to_ns))
     }
 
     fn silence(&self, silent: &[&Followed], first: &Followed) -> String {
@@ -71,6 +54,44 @@ impl Engine {
         let at = date(first.at.wall_ns);
         format!("of VEs that ran when they were seen last nothing was entered since {at} ({whose}): {why}")
     }
+}
+
+impl Host {
+    /// Up to when all that this host's VEs have used is in its ledger, in nanoseconds since 1970. What is read of it afterwards
+    /// has at least that.
+    pub(crate) fn known_until(&self, ledger: &Ledger) -> Result<i64> {
+        let now = self.moment();
+        Ok(entered(&self.awaited(ledger, &|_| true, &now)?, &now))
+    }
+
+    /// The VEs of which more will come.
+    fn awaited(&self, ledger: &Ledger, wanted: &dyn Fn(&Party) -> bool, now: &Moment) -> Result<Vec<Followed>> {
+        let spooled = !self.spool().is_empty()?;
+        let mut all = ledger.followed(wanted)?;
+        // Of a VE that went without a word nothing will come any more, unless that word lies in the spool.
+        all.retain(|ve| spooled || !is_late(ve, now) || self.is_there(ve));
+        Ok(all)
+    }
+
+    fn is_there(&self, ve: &Followed) -> bool {
+        let id = VeId::try_from(ve.party.id).ok();
+        // One whose record can't be read is there.
+        id.is_none_or(|id| match self.state_of(id) {
+            Ok(state) => state.is_some_and(|state| life(&state) == ve.life),
+            Err(_) => true,
+        })
+    }
+}
+
+/// Up to when all of these is entered.
+fn entered(all: &[Followed], now: &Moment) -> i64 {
+    let until = all.iter().map(|ve| ve.at.wall_ns).min();
+    until.unwrap_or(now.wall_ns).min(now.wall_ns)
+}
+
+/// Should it have been looked at since? Those that don't run are looked at each hour.
+fn is_late(ve: &Followed, now: &Moment) -> bool {
+    since(ve, now).as_nanos() > 2 * u128::from(HOUR.unsigned_abs())
 }
 
 /// How long ago it was accounted for.

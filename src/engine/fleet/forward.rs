@@ -136,7 +136,8 @@ impl Round<'_> {
         }
         let (number, from) = self.find(&name)?;
         self.compare(from)?;
-        let now = self.host.moment().wall_ns;
+        // Before its end is read, so that all of it is sent.
+        let until = self.host.known_until(self.ledger)?;
         let head = self.ledger.head()?;
         let (session, mut records) = (&mut *self.session, 0);
         let most = if anew { usize::MAX } else { MOST };
@@ -148,7 +149,7 @@ impl Round<'_> {
             Outgoing::Replaced(first, last) => remove(session, number, (first, last)),
         })?;
         let all = to.0 >= head.0;
-        let caught_up = Value::Int(if all { now } else { 0 });
+        let caught_up = Value::Int(if all { until } else { 0 });
         let values = [
             Value::Int(number),
             Value::Int(to.0),

@@ -33,7 +33,7 @@ pub struct FleetHost {
     /// The hash of it.
     #[serde(skip)]
     hash: Hash,
-    /// When that was last all that the host had, in nanoseconds since 1970; 0: never yet.
+    /// Up to when all that its VEs have used is there, in nanoseconds since 1970; 0: not all has ever been.
     #[serde(rename = "caught_up", serialize_with = "crate::facade::moment")]
     pub caught_up_ns: i64,
     /// It was begun anew, and is in no report.

@@ -14,7 +14,7 @@ const SCHEMA: &str = "
 CREATE SCHEMA IF NOT EXISTS hostel;
 CREATE TABLE hostel.version (version bigint NOT NULL);
 INSERT INTO hostel.version VALUES (1);
--- The ledgers of hosts. Up to seq all of it is here; caught_up is when that was last all there was, in nanoseconds.
+-- The ledgers of hosts. Up to seq all of it is here; up to caught_up, in nanoseconds, all that VEs have used.
 -- One that was begun anew is set aside, and its id is no longer a host's.
 CREATE TABLE hostel.host (
     number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

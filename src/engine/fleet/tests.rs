@@ -18,7 +18,7 @@ use crate::facade::{Books, By, Row, Silent, Whose, Window};
 use crate::host::Host;
 use crate::ledger::tests::chain::{MONTH, reading};
 use crate::ledger::{Ledger, Line, Policy, Said};
-use crate::testing::{engine, host};
+use crate::testing::{engine, fakes, host};
 
 const EVER: Window = Window {
     from_ns: MONTH - DAY,
@@ -335,4 +335,25 @@ fn tables_of_the_future_are_refused() {
     // No server of a host that has none.
     let alone = host().make();
     assert_eq!(forward(&alone).unwrap_err().class, Class::Refused);
+}
+
+/// A host that has sent all that it has entered, but has entered nothing for long.
+#[test]
+fn what_was_not_read_of_ves_is_not_complete() {
+    let Some(server) = Postgres::new() else { return };
+    let a = one(&server);
+    crate::testing::with_ve(&a, &[]);
+    crate::testing::started(&a);
+    let until = || engine(&a).fleet_hosts().unwrap()[0].caught_up_ns;
+    for _ in 0..2 {
+        fakes(&a).time.pass(60);
+        let before = a.moment().wall_ns;
+        crate::manager::Sampler::new(&a).pass(&Silent, &|| {}).unwrap();
+        let read = before..a.moment().wall_ns;
+        for _ in 0..2 {
+            fakes(&a).time.pass(3_000);
+            a.forward(&mut None, false).unwrap();
+            assert!(read.contains(&until()), "{read:?} {}", until());
+        }
+    }
 }

@@ -126,7 +126,7 @@ impl Ledger {
     /// A part of that, so that others may write in between: how many records are gone with it. `None`: there is no more to do.
     pub fn thin_some(&mut self, now_ns: i64, policy: Policy) -> Result<Option<u64>> {
         // Also what was entered in between, so that what is closed is whole.
-        if self.sum_up(now_ns)? || self.close_days(now_ns)? {
+        if (self.unsummed()? > 0 && self.sum_up(now_ns)?) || self.close_days(now_ns)? {
             return Ok(Some(0));
         }
         self.put_some_together(now_ns, policy)
