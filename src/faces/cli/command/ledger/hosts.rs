@@ -11,9 +11,9 @@ use crate::cli::table::{Column, Table};
 
 /// Print a table of hosts in the fleet's ledger
 ///
-/// RECORDS: the number of the last that is there. COMPLETE UNTIL: when that was last all that the host had. One that was
-/// begun anew (hostel ledger forward --anew) is set aside, and in no report that doesn't name its id. With --json, an array
-/// of objects with id, name, last, caught_up and aside.
+/// RECORDS: the number of the last that is there. COMPLETE UNTIL: up to when all that its VEs have used is there. One that
+/// was begun anew (hostel ledger forward --anew) is set aside, and in no report that doesn't name its id. With --json, an
+/// array of objects with id, name, last, caught_up and aside.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel ledger hosts")]
 pub struct Hosts {
