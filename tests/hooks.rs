@@ -451,9 +451,13 @@ fn traced(h: &House, trace: &Path, verb: &str) -> String {
         .status();
     assert!(ran.unwrap().success());
     let text = || fs::read_to_string(trace).unwrap_or_default();
-    let first = || text().split(' ').next().unwrap_or_default().to_owned();
+    // Short numbers have more than one space behind them.
+    let process = |line: &str| line.split_whitespace().next().map(str::to_owned);
     h.until("all is written", 30, || {
-        text().contains(&format!("{} +++ exited", first()))
+        let text = text();
+        let first = process(&text);
+        text.lines()
+            .any(|line| line.contains(" +++ exited") && process(line) == first)
     });
     text()
 }
