@@ -241,14 +241,16 @@ fn split_image(dir: &Path) -> Result<Option<(PathBuf, PathBuf)>> {
     let fail = |e| Error::os("list", dir.display(), e);
     let (mut metadata, mut rootfs) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(dir).map_err(fail)? {
-        let path = entry.map_err(fail)?.path();
+        let entry = entry.map_err(fail)?;
+        // A link may lead out of what was given.
+        if !entry.file_type().map_err(fail)?.is_file() {
+            continue;
+        }
+        let path = entry.path();
         let name = path
             .file_name()
             .map(|n| n.to_string_lossy().into_owned())
             .unwrap_or_default();
-        if !path.is_file() {
-            continue;
-        }
         // The names that image servers give them; what they are is told by their bytes.
         if name.ends_with(".squashfs") || name.starts_with("rootfs.") || name.starts_with("root.tar") {
             rootfs.push(path);

@@ -78,10 +78,12 @@ fn remove_lower(
     Ok(())
 }
 
-/// Notes a path and its parents as placed.
-pub(super) fn remember(placed: &mut HashSet<Vec<u8>>, path: &[u8]) {
-    let mut path = path;
+/// Notes a path and its parents as placed. How many bytes are kept for it.
+pub(super) fn remember(placed: &mut HashSet<Vec<u8>>, path: &[u8]) -> usize {
+    let (mut path, mut kept) = (path, 0);
     while !path.is_empty() && placed.insert(path.to_vec()) {
+        kept += path.len();
         path = split(path).0;
     }
+    kept
 }

@@ -24,6 +24,7 @@ mod path;
 mod pax;
 mod place;
 mod rebase;
+mod room;
 mod scope;
 mod sparse;
 #[cfg(test)]

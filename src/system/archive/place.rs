@@ -23,22 +23,26 @@ const HOLE: usize = 4096;
 const BUFFER: usize = 256 << 10;
 
 /// What a directory gets when all is in it: its time would change, and its default ACL would be inherited.
-struct Pending {
-    path: Vec<u8>,
-    member: Member,
+pub(super) struct Pending {
+    pub(super) path: Vec<u8>,
+    pub(super) member: Member,
 }
 
 /// Places members in one tree.
 pub(super) struct Placer<'t> {
     root: BorrowedFd<'t>,
-    limits: &'t Limits,
+    pub(super) limits: &'t Limits,
     /// In a layer of an image: the paths that this layer has placed, with all their parents.
     pub(super) layer: Option<HashSet<Vec<u8>>>,
     /// The directory of the last member.
     parent: Option<(Vec<u8>, OwnedFd)>,
-    directories: Vec<Pending>,
+    pub(super) directories: Vec<Pending>,
+    /// What is kept of those, and of a layer's paths, in bytes.
+    pub(super) kept: usize,
+    /// Directories that were made as no member told of them.
+    pub(super) made: u64,
     buffer: Vec<u8>,
-    report: Report,
+    pub(super) report: Report,
 }
 
 impl<'t> Placer<'t> {
@@ -49,6 +53,8 @@ impl<'t> Placer<'t> {
             layer: layer.then(HashSet::new),
             parent: None,
             directories: Vec::new(),
+            kept: 0,
+            made: 0,
             buffer: vec![0; BUFFER],
             report: Report::default(),
         }
@@ -57,12 +63,7 @@ impl<'t> Placer<'t> {
     /// Places one member, with its data if it is a file.
     pub(super) fn place<R: Read>(&mut self, member: Member, data: &mut Members<R>) -> Result<()> {
         self.report.entries += 1;
-        if self.report.entries > self.limits.entries {
-            return Err(refused(
-                &member.path,
-                format!("it is one more than the {} entries allowed", self.limits.entries),
-            ));
-        }
+        self.has_room_for(&member)?;
         let path = clean(&member.path, self.limits)?;
         self.report.labels_left_out += member.labels_left_out;
         if path.is_empty() {
@@ -72,9 +73,7 @@ impl<'t> Placer<'t> {
                     "it stands for the root of the tree and is no directory",
                 ));
             }
-            self.directories.push(Pending { path, member });
-            self.report.directories += 1;
-            return Ok(());
+            return self.keep(path, member);
         }
         let (parent_path, name) = split(&path);
         let name = CString::new(name).map_err(|_| refused(&member.path, "its name holds a NUL"))?;
@@ -133,16 +132,12 @@ impl<'t> Placer<'t> {
                     Err(Errno::EXIST) if is_directory(parent, name) => {}
                     Err(e) => return Err(exists(path, e)),
                 }
-                self.report.directories += 1;
-                self.directories.push(Pending {
-                    path: path.to_vec(),
-                    member,
-                });
+                self.keep(path.to_vec(), member)?;
             }
             Kind::Device => {}
         }
         if let Some(placed) = &mut self.layer {
-            remember(placed, path);
+            self.kept += remember(placed, path);
         }
         Ok(())
     }
@@ -297,8 +292,12 @@ impl<'t> Placer<'t> {
         let mut current = open_beneath(self.root, b"", flags).map_err(|e| Error::os("open", "the tree", e))?;
         for part in path.split(|b| *b == b'/') {
             current = match open_beneath(current.as_fd(), part, flags) {
-                Err(Errno::NOENT) => rustix::fs::mkdirat(&current, part, Mode::from_raw_mode(0o755))
-                    .and_then(|()| open_beneath(current.as_fd(), part, flags)),
+                Err(Errno::NOENT) => {
+                    self.made += 1;
+                    self.has_room(path)?;
+                    rustix::fs::mkdirat(&current, part, Mode::from_raw_mode(0o755))
+                        .and_then(|()| open_beneath(current.as_fd(), part, flags))
+                }
                 other => other,
             }
             .map_err(|e| through_link(path, e))?;

@@ -27,6 +27,8 @@ const LOCKED: (u16, &str) = (39, "locked");
 const NEIGHBOUR_HEADER: usize = 12;
 const LINK_ADDRESS: u16 = 2;
 const NO_ARP: u16 = 0x40;
+/// NTF_STICKY of linux/neighbour.h.
+const STICKY: u8 = 0x40;
 
 /// What [`message::guard_port`] sets.
 fn flags(any_mac: bool) -> [((u16, &'static str), bool); 7] {
@@ -91,13 +93,14 @@ fn entries(netlink: &mut Netlink, links: &[Link]) -> Result<BTreeSet<(u32, [u8; 
     Ok(answers.iter().filter_map(|body| read_entry(body)).collect())
 }
 
-/// An entry (struct ndmsg and its attributes), if it stays until somebody removes it.
+/// An entry (struct ndmsg and its attributes), if it stays where it is until somebody removes it.
 fn read_entry(body: &[u8]) -> Option<(u32, [u8; 6])> {
     let index = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
     let state = u16::from_ne_bytes(body.get(8..10)?.try_into().ok()?);
+    let flags = body.get(10)?;
     let mut all = Attributes::new(body.get(NEIGHBOUR_HEADER..)?);
     let mac = all.find_map(|(kind, value)| (kind == LINK_ADDRESS).then(|| value.try_into().ok())?)?;
-    (state & NO_ARP != 0).then_some((index, mac))
+    (state & NO_ARP != 0 && flags & STICKY != 0).then_some((index, mac))
 }
 
 /// A flag that a kernel doesn't tell is none that it has.

@@ -171,13 +171,14 @@ pub(super) fn guard_port(index: u32, any_mac: bool) -> Request {
     request(&RouteNetlinkMessage::NewLink(port.build()), ACK)
 }
 
-/// Tells the bridge which address is behind a port, for as long as the port is there.
+/// Tells the bridge which address is behind a port, for as long as the port is there. Who sends a frame from that address
+/// elsewhere takes nothing over (NTF_STICKY, Linux 4.20): a port that learns nothing would never get it back.
 pub(super) fn static_entry(index: u32, mac: [u8; 6]) -> Request {
     let mut message = NeighbourMessage::default();
     message.header.family = AddressFamily::Bridge;
     message.header.ifindex = index;
     message.header.state = NeighbourState::Noarp;
-    message.header.flags = NeighbourFlags::Controller;
+    message.header.flags = NeighbourFlags::Controller | NeighbourFlags::Sticky;
     message
         .attributes
         .push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));

@@ -314,6 +314,11 @@ fn too_much_of_anything() {
         Maker::default().dir("a").dir("b").dir("c").dir("d").end(),
         "3 entries allowed",
     );
+    // Those too that are made on the way to one.
+    refuse(
+        Maker::default().file("a/b/c", b"").file("d/e/f", b"").end(),
+        "3 entries allowed",
+    );
     refuse(
         Maker::default().dir("aaaaaaaaaaaaaaaaaaaaaaaaa").end(),
         "20 are allowed",
@@ -337,6 +342,23 @@ fn too_much_of_anything() {
     );
     let deep = b"d/".repeat(2000);
     super::hostile::refuse(Maker::default().pax(&[("path", &deep)]).file("f", b"").end(), &["deep"]);
+}
+
+/// Neither of a member nor of all directories together more attributes are kept than a distribution has.
+#[test]
+fn attributes_without_end() {
+    let value = vec![b'x'; 40 << 10];
+    let with = |archive: Maker, name: &str, count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!("SCHILY.xattr.user.{n}")).collect();
+        let all: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &value[..])).collect();
+        archive.pax(&all).dir(name)
+    };
+    refuse(with(Maker::default(), "d", 2).end(), &["\"d\"", "64 KiB"]);
+    let mut archive = Maker::default();
+    for _ in 0..6_600 {
+        archive = with(archive, "d", 1);
+    }
+    refuse(archive.end(), &["\"d\"", "256 MiB"]);
 }
 
 #[test]
