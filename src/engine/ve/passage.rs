@@ -1,5 +1,8 @@
 //! What the firewall is to know of VEs: whose packets may pass.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use hostel_model::definition::NetworkKind;
 use hostel_model::id::VeId;
 use hostel_system::firewall::{
@@ -79,7 +82,7 @@ impl Host {
         let under_way = self.journals.pending()?;
         let there = self.firewall.members(self.config.nft_table.as_str())?;
         let is_there = |m: &Member| there.iter().any(|t| t.interface == m.interface);
-        let (mut members, mut catalogue) = (Vec::new(), Catalogue::default());
+        let (mut members, mut given, mut catalogue) = (Vec::new(), BTreeMap::new(), Catalogue::default());
         for (id, state) in self.states()? {
             let Ok(state) = state else {
                 // What it is called now can't be known, and it may run: what it has stays.
@@ -87,6 +90,7 @@ impl Host {
                 members.extend(there.iter().filter(its).cloned());
                 continue;
             };
+            self.note_given(&state, &mut given);
             let init = self.init(id);
             let runs = matches!(init, Ok(Some(_)));
             // Of one that can't be told to have ended, the same.
@@ -95,18 +99,28 @@ impl Host {
                 members.extend(all.filter(|m| runs || is_there(m)));
             }
         }
-        Ok(members)
+        Ok(each_once(members, &given))
     }
 
     /// What the firewall should know of the VEs that run.
     pub fn members(&self) -> Result<Vec<Member>> {
-        let (mut members, mut catalogue) = (Vec::new(), Catalogue::default());
+        let (mut members, mut given, mut catalogue) = (Vec::new(), BTreeMap::new(), Catalogue::default());
         for (id, state) in self.states()? {
-            if let (Ok(state), Ok(Some(_))) = (state, self.init(id)) {
+            let Ok(state) = state else { continue };
+            self.note_given(&state, &mut given);
+            if let Ok(Some(_)) = self.init(id) {
                 members.extend(self.members_of(id, &state, &mut catalogue));
             }
         }
-        Ok(members)
+        Ok(each_once(members, &given))
+    }
+
+    /// Notes which interface each address was given to.
+    fn note_given(&self, state: &VeState, given: &mut BTreeMap<IpAddr, String>) {
+        for i in &state.interfaces {
+            let name = self.interface_name(state.id, i);
+            given.extend(i.addresses.iter().map(|address| (*address, name.clone())));
+        }
     }
 
     /// What the firewall should know of a VE. An interface whose network can't be read, nor was in force before, is left out:
@@ -127,7 +141,7 @@ impl Host {
                         .ok()
                         .and_then(|network| self.port_rules(i, state, network, allowed));
                     let Some((rules, announced)) = rules else { continue };
-                    addresses.extend(announced);
+                    addresses.extend(announced.into_iter().filter(|a| !i.addresses.contains(a)));
                     Some(rules)
                 }
             };
@@ -223,4 +237,16 @@ impl Host {
             members: Vec::new(),
         })
     }
+}
+
+/// An address that one makes of what a router announces, and that was given to another, is the other's: one that is there
+/// twice would keep the rules of all from being loaded.
+fn each_once(mut members: Vec<Member>, given: &BTreeMap<IpAddr, String>) -> Vec<Member> {
+    for Member {
+        interface, addresses, ..
+    } in &mut members
+    {
+        addresses.retain(|address| given.get(address).is_none_or(|owner| owner == interface));
+    }
+    members
 }

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::sys::socket::{
     setsockopt,
-    sockopt::{ReceiveTimeout, SndBufForce},
+    sockopt::{RcvBufForce, ReceiveTimeout, SndBufForce},
 };
 use nix::sys::time::TimeVal;
 use rtnetlink::sys::{Socket, SocketAddr, protocols};
@@ -42,6 +42,8 @@ pub(crate) type Answer = Vec<u8>;
 
 /// The bytes of the largest transaction: the elements of thousands of VEs. The kernel's default is some 200 KiB.
 const TRANSACTION_MAX: usize = 16 << 20;
+/// Room for the answers to a batch, in bytes: the kernel counts nearly a kilobyte for each.
+const ANSWERS: usize = 8 << 20;
 
 /// The kernel said no, or the talk with it failed.
 #[derive(Debug)]
@@ -116,6 +118,13 @@ impl Netlink {
     fn new(protocol: isize) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
+        {
+            // SAFETY: the socket is open and outlives this borrow.
+            let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+            // All acknowledgements of a batch wait here until it has been sent: some hundred are more than is usual. Where it
+            // isn't granted, the usual does for fewer.
+            let _ = setsockopt(&fd, RcvBufForce, &ANSWERS);
+        }
         socket.connect(&SocketAddr::new(0, 0))?;
         // Answers without a copy of the request, but with the kernel's words. Kernels before 4.12 have neither
         // option; we then get along without the words.

@@ -28,6 +28,21 @@ fn host_and_ve_reach_each_other() {
     }
 }
 
+/// All that the kernel acknowledges fits where it waits to be read.
+#[test]
+fn a_ve_with_hundreds_of_addresses() {
+    let all: Vec<String> = (0..500_u32)
+        .map(|n| format!("192.0.{}.{}", 2 + n / 250, 1 + n % 250))
+        .collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let Some((host, ve)) = host_and_ve(101, &all) else {
+        return;
+    };
+    assert!(host.ping(all[0], 5) && host.ping(all[499], 5));
+    let shown = ve.ip_json("addr show eth0");
+    assert!(shown[0]["addr_info"].as_array().is_some_and(|has| has.len() >= 500));
+}
+
 #[test]
 fn ves_reach_each_other() {
     let Some((host, one)) = host_and_ve(101, &[V4, V6]) else {

@@ -211,6 +211,32 @@ fn addresses_announced_by_routers_are_the_ves_where_they_are_passed() {
     assert!(member.addresses.contains(&announced), "{member:?}");
 }
 
+/// Also where one of them was given to a VE: it is there once, and the rules of all can be loaded.
+#[test]
+fn an_announced_address_that_was_given_is_there_once() {
+    const ANNOUNCED: &str = "2001:db8:88::68:ff:fe00:6500";
+    let of_ve = |id: u32, host: &Host| {
+        let name = format!("hv{id}.0");
+        let members = host.members().unwrap().into_iter();
+        let of_it = members.filter(|m| m.interface == name).flat_map(|m| m.addresses);
+        of_it.filter(|address| ANNOUNCED.parse() == Ok(*address)).count()
+    };
+    let given = [("network.0.addresses", ANNOUNCED)];
+    let host = on_lan(&format!("{LAN}pass_ra = true\n"), &given);
+    started(&host);
+    assert_eq!(of_ve(101, &host), 1);
+    // To another than who makes it.
+    let host = on_lan(&format!("{LAN}pass_ra = true\n"), &[]);
+    started(&host);
+    let two = order("web2", &[("network.0.network", "lan"), given[0]]);
+    engine(&host).create(&two, &Silent).unwrap();
+    engine(&host).act(id(102), &start(), &Silent).unwrap();
+    assert_eq!((of_ve(101, &host), of_ve(102, &host)), (0, 1));
+    fakes(&host).firewall.flush();
+    assert!(!host.mend_broken().unwrap().is_empty());
+    assert!(kinds(&host).is_empty());
+}
+
 #[test]
 fn an_uplink_that_takes_smaller_packets_is_told_of_at_each_start() {
     let lan = "kind = \"bridge\"\npools = [\"192.0.2.0/24\"]\nuplink = \"eth1\"\nmtu = 9000\n";
