@@ -65,6 +65,8 @@ impl Host {
         // does there.
         failures.keep(file::remove_file(&self.dirs.run(id).join(SOCKET)));
         failures.keep(RunRecord::remove(&self.dirs.run(id)));
+        // In a /run that is full each page counts.
+        failures.keep(file::remove_file(&self.dirs.run(id).join(ASKED)));
         if let Some(ended) = ended {
             self.note_after(ended);
         }
