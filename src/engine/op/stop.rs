@@ -185,10 +185,8 @@ impl Host {
                 return Ok(false);
             }
             if interrupt::raised() {
-                return Err(Error::new(
-                    Class::Interrupted,
-                    "interrupted while waiting for its end, which a stop had asked for".to_owned(),
-                ));
+                let message = format!("interrupted while VE {id} shuts down, as a stop had asked it to");
+                return Err(Error::new(Class::Interrupted, message));
             }
         }
     }

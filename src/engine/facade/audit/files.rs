@@ -10,7 +10,7 @@ use hostel_system::file;
 
 use super::Findings;
 use super::inventory::Inventory;
-use crate::error::{Class, Result, chain};
+use crate::error::{Class, Error, Result, chain};
 use crate::host::Host;
 use crate::journal::Look;
 use crate::templates::Copy;
@@ -157,9 +157,23 @@ impl Host {
                 });
             }
             if self.dirs.replaced(id).exists() {
-                let why = "a disk that a reinstallation has put aside, and whose it is can't be told: a record can't be \
-                           read; see what is on it, then put it back or remove it";
-                found.tell("disk", self.dirs.replaced(id).display(), why.to_owned());
+                let why = "a disk that a reinstallation has put aside, whose journal was lost";
+                let path = self.dirs.replaced(id);
+                found.add("disk", self.dirs.replaced(id).display(), why, move || {
+                    let _lock = self.lock_idle(id)?;
+                    if self.journals.look(id) != Look::Nothing {
+                        return Ok(()); // who goes on with it needs it
+                    }
+                    self.settle_replaced(id)?;
+                    match path.exists() {
+                        true => Err(Error::new(
+                            Class::Failed,
+                            "whose it is can't be told: a record of it can't be read",
+                        )
+                        .hint("see what is on it, then put it back or remove it")),
+                        false => Ok(()),
+                    }
+                });
             }
             let Ok(Some(state)) = self.state_of(id) else { continue };
             let others = DriverName::ALL.iter().filter(|name| **name != state.driver);
