@@ -236,4 +236,30 @@ nonsense
         );
         assert!(!serves(std::process::id(), "/nowhere"));
     }
+
+    /// A VE's root can call a process as he likes; that it is in namespaces of its own he can't hide.
+    #[test]
+    fn a_process_of_a_ve_is_no_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join(PROGRAM);
+        let script = "#!/bin/sh\nread line\n";
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        for (wrapper, is_one) in [(&["env"][..], true), (&["unshare", "--user"], false)] {
+            let mut child = std::process::Command::new(wrapper[0])
+                .args(&wrapper[1..])
+                .arg(&program)
+                .arg("/somewhere/")
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let comm = format!("/proc/{}/comm", child.id());
+            while std::fs::read_to_string(&comm).unwrap().trim_end() != PROGRAM {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            assert_eq!(serves(child.id(), "/somewhere"), is_one, "{wrapper:?}");
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        }
+    }
 }

@@ -81,6 +81,12 @@ fn lxd_images() {
     .unwrap();
     std::fs::write(dir.path().join("rootfs.tar.xz"), root_tree().end()).unwrap();
     check(dir.path(), staging.path(), Form::LxdSplit);
+    // Whoever packed the directory may mean a file of the host's.
+    let (elsewhere, staging) = places();
+    let (part, tree) = (dir.path().join("rootfs.tar.xz"), elsewhere.path().join("host.tar"));
+    std::fs::rename(&part, &tree).unwrap();
+    std::os::unix::fs::symlink(&tree, &part).unwrap();
+    assert!(chain(&import(staging.path(), dir.path()).unwrap_err()).contains("no root tree"));
 
     // CVE-2026-48749's aim: a rootfs that is a link.
     let (dir, staging) = places();
