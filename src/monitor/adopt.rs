@@ -7,12 +7,12 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::mount::UnmountFlags;
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromChild};
 use crate::sys::{self, Cloned};
-use crate::{dev, root};
+use crate::{dev, exit, root};
 
 /// The guest may have put anything in our way, a file system that never answers too.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -41,7 +41,7 @@ pub fn console(init: BorrowedFd<'_>) -> Result<OwnedFd> {
             drop(theirs);
             let master = await_master(&ours);
             let _ = pidfd_send_signal(&child, Signal::KILL); // it has done its work, or never will
-            let _ = waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED);
+            exit::reap(child.as_fd(), PATIENCE);
             master
         }
     }

@@ -6,17 +6,21 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromMonitor};
 use crate::relay::{self, Relay};
 use crate::spec::{Enter, Task};
 use crate::sys::{self, Cloned};
-use crate::{identity, inside, place};
+use crate::{exit, identity, inside, place};
+
+/// How long a process that was killed may take to end.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The child's standard input, output and error, where they are not simply inherited.
 pub type Stdio = [Option<OwnedFd>; 3];
@@ -147,7 +151,7 @@ fn give_up(spec: &Enter, child: BorrowedFd<'_>, engine: &Channel) -> Result<u8> 
 }
 
 fn end(child: BorrowedFd<'_>) {
-    // It may have ended by itself.
+    // It may have ended by itself, or not be able to end: it may wait for a file system of the guest's.
     let _ = pidfd_send_signal(child, Signal::KILL);
-    let _ = waitid(WaitId::PidFd(child), WaitIdOptions::EXITED);
+    exit::reap(child, PATIENCE);
 }

@@ -4,6 +4,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, Step};
@@ -61,9 +63,15 @@ impl Ended {
     }
 }
 
+/// Takes note of a child that is to end now, if it does within that time: the kernel may not let it.
+pub fn reap(child: BorrowedFd<'_>, patience: Duration) {
+    let patience = Timespec::try_from(patience).ok();
+    let _ = poll(&mut [PollFd::new(&child, PollFlags::IN)], patience.as_ref());
+    let _ = waitid(WaitId::PidFd(child), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+}
+
 /// How this init has ended, of which that is the descriptor.
 pub fn of(init: Init, pidfd: &OwnedFd) -> Ended {
-    use rustix::process::{WaitId, WaitIdOptions, waitid};
     // Our child gives its status to wait; of an adopted VE's init the kernel may tell by its descriptor.
     match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
         Ok(Some(status)) => match (status.exit_status(), status.terminating_signal()) {

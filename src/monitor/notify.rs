@@ -4,10 +4,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvFlags, ReturnFlags, recv, recvmsg};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 
+use crate::exit;
 use crate::sys::{self, Cloned};
 
 /// How long the throw-away process may take to end; the socket is gone from here in any case.
@@ -72,12 +71,7 @@ impl Notify {
             Ok(Cloned::Parent(_, child)) => {
                 drop(self);
                 drop((ours, theirs));
-                let patience = Timespec::try_from(PATIENCE).ok();
-                let _ = poll(&mut [PollFd::new(&child, PollFlags::IN)], patience.as_ref());
-                let _ = waitid(
-                    WaitId::PidFd(child.as_fd()),
-                    WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
-                );
+                exit::reap(child.as_fd(), PATIENCE);
             }
             Err(_) => std::mem::forget(self),
         }

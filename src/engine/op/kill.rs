@@ -32,8 +32,7 @@ impl Host {
         if self.cgroups.is_frozen(ve.id)? {
             self.cgroups.kill(ve.id)?;
         }
-        self.guests.kill(init)?;
-        match self.guests.wait(init, PATIENCE)? {
+        match self.guests.end(init, PATIENCE)? {
             true => Ok(()),
             false => Err(
                 Error::new(Class::Failed, format!("{} was killed but has not ended", ve.name))

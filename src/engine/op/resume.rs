@@ -301,8 +301,7 @@ impl Resume {
         }
         let init = self.relaunching.take().map(|r| r.init());
         if let Some(init) = init.or(self.host.reality(self.id)?.init) {
-            self.host.guests.kill(init)?;
-            self.host.guests.wait(init, PATIENCE)?;
+            self.host.guests.end(init, PATIENCE)?;
         }
         Ok(())
     }

@@ -270,8 +270,7 @@ impl Start {
             self.host.cgroups.kill(self.id)?;
         }
         if let Some(init) = init.or(self.host.reality(self.id)?.init) {
-            self.host.guests.kill(init)?;
-            self.host.guests.wait(init, PATIENCE)?;
+            self.host.guests.end(init, PATIENCE)?;
         }
         Ok(())
     }

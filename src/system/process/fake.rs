@@ -146,7 +146,7 @@ impl FakeGuests {
 
     /// Plays the guest: its init ends.
     pub fn halt(&self, id: u32) {
-        self.end(|other, _| other == id);
+        self.forget(|other, _| other == id);
     }
 
     /// Plays whoever killed the monitor of a VE.
@@ -175,7 +175,7 @@ impl FakeGuests {
         self.state().living.iter().map(line).collect()
     }
 
-    fn end(&self, which: impl Fn(u32, Init) -> bool) {
+    fn forget(&self, which: impl Fn(u32, Init) -> bool) {
         let mut state = self.state();
         let ended: Vec<(u32, u32)> = state
             .living
@@ -262,7 +262,7 @@ impl FakeLaunch {
 impl Drop for FakeLaunch {
     fn drop(&mut self) {
         if !self.gone {
-            self.guests.end(|_, init| init == self.init);
+            self.guests.forget(|_, init| init == self.init);
         }
     }
 }
@@ -359,7 +359,7 @@ impl Guests for FakeGuests {
         (living.monitored, living.clearer) = (true, None);
         if std::mem::take(&mut state.brief) {
             drop(state);
-            self.end(|other, _| other == adopt.watch.id);
+            self.forget(|other, _| other == adopt.watch.id);
         }
         Ok(())
     }
@@ -387,15 +387,15 @@ impl Guests for FakeGuests {
     fn shut_down(&self, init: Init) -> Result<bool> {
         let heeds = !self.call("shut_down", "")?.stubborn;
         if heeds {
-            self.end(|_, i| i == init);
+            self.forget(|_, i| i == init);
         }
         Ok(true)
     }
 
-    fn kill(&self, init: Init) -> Result<()> {
-        drop(self.call("kill", "")?);
-        self.end(|_, i| i == init);
-        Ok(())
+    fn end(&self, init: Init, _patience: Duration) -> Result<bool> {
+        drop(self.call("end", "")?);
+        self.forget(|_, i| i == init);
+        Ok(!self.alive(init))
     }
 
     fn write_out(&self, _init: Init) -> Result<()> {

@@ -9,7 +9,11 @@ use hostel_monitor::spec::Init;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use super::fuse;
 use crate::{Error, Kind, Result};
+
+/// How long killed processes have before it is looked into what they may wait for.
+const BY_ITSELF: Duration = Duration::from_millis(500);
 
 /// How long ago it began, whether it still lives or not: its start time is counted in clock ticks since boot, by a clock
 /// that nobody can set.
@@ -62,6 +66,24 @@ impl Process {
                 Ok(0) | Err(rustix::io::Errno::INTR) => {}
                 Ok(_) => return Ok(true),
                 Err(e) => return Err(Error::os("wait for process", self.init.pid, e)),
+            }
+        }
+    }
+
+    /// Kills it, and so everything inside, and waits until all has ended; false when the time is over.
+    pub fn end(&self, patience: Duration) -> Result<bool> {
+        self.signal(Signal::KILL)?;
+        let deadline = Instant::now() + patience;
+        let mut trouble = None;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.wait(left.min(BY_ITSELF))? {
+                return Ok(true);
+            }
+            match trouble {
+                _ if !left.is_zero() => trouble = fuse::abort_connections(self.init).err(),
+                Some(e) => return Err(e),
+                None => return Ok(false),
             }
         }
     }

@@ -5,6 +5,7 @@ pub mod console;
 mod edit;
 mod fake;
 mod forward;
+mod fuse;
 mod init;
 pub(crate) mod interrupt;
 mod launch;
@@ -86,8 +87,8 @@ pub trait Guests: Send + Sync + Debug {
     /// Asks the guest to shut down in its own way. False if its init, just started, may not
     /// have heard: ask again, which does no harm.
     fn shut_down(&self, init: Init) -> Result<bool>;
-    /// Kills init, and so everything inside.
-    fn kill(&self, init: Init) -> Result<()>;
+    /// Kills init, and so everything inside, and waits until all has ended. False when the time is over.
+    fn end(&self, init: Init, patience: Duration) -> Result<bool>;
     /// Writes out what a VE has written to its disk and is in memory only.
     fn write_out(&self, init: Init) -> Result<()>;
     /// Waits until init has ended. False when the time is over.

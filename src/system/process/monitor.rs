@@ -19,7 +19,6 @@ use hostel_monitor::sys::mount_setattr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, MemfdFlags};
 use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
-use rustix::process::Signal;
 
 use super::forward::Held;
 use super::init::{Lifeline, Process, age, find_init, gone};
@@ -189,8 +188,8 @@ impl Guests for Monitors {
         })
     }
 
-    fn kill(&self, init: Init) -> Result<()> {
-        Process::open(init)?.map_or(Ok(()), |p| p.signal(Signal::KILL))
+    fn end(&self, init: Init, patience: Duration) -> Result<bool> {
+        Process::open(init)?.map_or(Ok(true), |p| p.end(patience))
     }
 
     fn write_out(&self, init: Init) -> Result<()> {

@@ -112,8 +112,7 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         if let Some(init) = self.init {
-            let _ = monitors().kill(init);
-            let _ = monitors().wait(init, Duration::from_secs(5));
+            let _ = monitors().end(init, Duration::from_secs(5));
         }
     }
 }
@@ -154,8 +153,7 @@ fn a_reboot_is_told_from_a_kill() {
 
     let Some(mut guest) = Guest::new(TAB) else { return };
     let init = guest.start().unwrap();
-    monitors().kill(init).unwrap();
-    assert!(monitors().wait(init, Duration::from_secs(10)).unwrap());
+    assert!(monitors().end(init, Duration::from_secs(10)).unwrap());
     assert_eq!(guest.ended(), Ended::Signal(9));
 }
 
@@ -191,8 +189,7 @@ fn an_orphaned_guest_is_adopted() {
     guest.await_console("up");
     let answer = monitors().ask(&guest.path("run"), &Request::Status).unwrap().unwrap();
     let monitor = hostel_monitor::identity::identify(answer.monitor).unwrap();
-    monitors().kill(monitor).unwrap();
-    assert!(monitors().wait(monitor, Duration::from_secs(5)).unwrap());
+    assert!(monitors().end(monitor, Duration::from_secs(5)).unwrap());
     assert!(monitors().alive(init), "the VE runs on");
     assert!(monitors().ask(&guest.path("run"), &Request::Status).unwrap().is_none());
     monitors()
