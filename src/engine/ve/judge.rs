@@ -2,6 +2,7 @@
 //! definition, right before it does.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 
 use hostel_model::definition::{Addresses, DriverName, Unenforceable, VeDefinition};
@@ -190,6 +191,8 @@ impl Host {
                                 .hint("see who has it with: hostel list -o name,addresses"),
                         );
                     }
+                    let new = |a: &IpAddr| !has.iter().any(|i| i.addresses.contains(a));
+                    self.refuse_own(&ve.name, fixed.iter().copied().filter(new).collect())?;
                     fixed.clone()
                 }
                 Addresses::Auto => match has.iter().find(|i| i.network == network.name) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hostel_model::aside::Aside;
 use hostel_model::definition::{Addresses, Network};
+use hostel_model::id::VeName;
 use hostel_model::ipam::{self, Family};
 use hostel_model::resolve::Effective;
 use hostel_system::net::{Link, Probe, check};
@@ -27,6 +28,8 @@ impl Host {
     /// Refuses addresses that others have. Those of `links` are asked for, which are the VE's interfaces in order. `there`:
     /// those of them that a VE which runs has already, and may answer by.
     pub fn probe(&self, state: &VeState, links: &[Link], there: &[InterfaceState]) -> Result<()> {
+        let new = |a: &IpAddr| !there.iter().any(|i| i.addresses.contains(a));
+        self.refuse_own(&state.name, state.addresses().filter(new).collect())?;
         let mut catalogue = Catalogue::default();
         let mut probes = Vec::new();
         for (interface, link) in state.interfaces.iter().zip(links) {
@@ -78,6 +81,17 @@ impl Host {
             .hint("or don't ask: probe = false in the network's definition"))
     }
 
+    /// Refuses addresses that the host itself has: who sends to them means the host, and is heard by it alone.
+    pub fn refuse_own(&self, name: &VeName, addresses: Vec<IpAddr>) -> Result<()> {
+        let own = self.network.own(&addresses)?;
+        let Some(one) = own.first() else { return Ok(()) };
+        Err(Error::new(Class::Refused, format!("address {one} can't be {name}'s"))
+            .because("the host itself has it")
+            .hint(
+                "give the VE another one, and name the host's by \"exclude\" of the network; or take it from the host",
+            ))
+    }
+
     /// Which of the addresses that "auto" would give to this VE's interfaces, next to those that they have, others have
     /// out there. All are asked for together; as a rule that takes as long as to ask for one.
     pub fn heard_for(&self, ve: &Effective, has: &[InterfaceState], taken: &Taken) -> Result<BTreeSet<IpAddr>> {
@@ -88,7 +102,8 @@ impl Host {
         self.heard(&wants, &taken.addresses, &taken.aside, taken.now)
     }
 
-    /// The same for an address of each of these families: all that answered before one of each was found that nobody has.
+    /// The same for an address of each of these families: all that answered, or are the host's own, before one of each was
+    /// found that nobody has.
     pub fn heard(
         &self,
         wants: &[(&Network, Family)],
@@ -96,15 +111,31 @@ impl Host {
         aside: &Aside,
         now: i64,
     ) -> Result<BTreeSet<IpAddr>> {
-        let mut wants: Vec<_> = wants.iter().filter_map(|(n, f)| Some((self.ear(n)?, *n, *f))).collect();
         let mut heard = BTreeSet::new();
+        let draw = |heard: &mut _, network: &Network, family, most| loop {
+            let not: BTreeSet<IpAddr> = used.union(heard).copied().collect();
+            let drawn = ipam::candidates(network, family, &not, aside, now, most);
+            match self.network.own(&drawn)? {
+                own if own.is_empty() => return Ok::<_, Error>(drawn),
+                own => heard.extend(own),
+            }
+        };
+        let mut asked = Vec::new();
+        for (network, family) in wants {
+            match self.ear(network) {
+                Some(ear) => asked.push((ear, *network, *family)),
+                None => drop(draw(&mut heard, network, *family, 1)?),
+            }
+        }
+        let mut wants = asked;
         for _ in 0..DRAWS {
-            let not: BTreeSet<IpAddr> = used.union(&heard).copied().collect();
-            let probe = |(ear, network, family): &(Probe, &Network, Family)| Probe {
-                addresses: ipam::candidates(network, *family, &not, aside, now, DRAW),
-                ..ear.clone()
-            };
-            let probes: Vec<Probe> = wants.iter().map(probe).collect();
+            let mut probes = Vec::new();
+            for (ear, network, family) in &wants {
+                probes.push(Probe {
+                    addresses: draw(&mut heard, network, *family, DRAW)?,
+                    ..ear.clone()
+                });
+            }
             if probes.iter().all(|p| p.addresses.is_empty()) {
                 return Ok(heard);
             }

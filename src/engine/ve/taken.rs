@@ -47,7 +47,7 @@ pub struct Taken {
     pub routes: Vec<(IpNetwork, VeName)>,
     /// Addresses that were in use a short while ago.
     pub aside: Aside,
-    /// Addresses that others on a LAN answer for: "auto" passes them over.
+    /// Addresses that others on a LAN answer for, or that the host has: "auto" passes them over.
     pub heard: BTreeSet<IpAddr>,
     /// When that was looked up, in seconds since 1970.
     pub now: i64,

@@ -467,6 +467,12 @@ impl Network for FakeNetwork {
         Ok(there.then(|| state.counters.get(host_name).copied().unwrap_or_default()))
     }
 
+    fn own(&self, addresses: &[IpAddr]) -> Result<Vec<IpAddr>> {
+        let state = self.call("own")?;
+        let own = addresses.iter().filter(|a| state.local.addresses.contains(a));
+        Ok(own.copied().collect())
+    }
+
     fn local(&self) -> Result<Local> {
         Ok(self.call("local")?.local.clone())
     }

@@ -273,6 +273,11 @@ fn read_route(body: &[u8]) -> Option<(u32, IpNetwork)> {
     Some((index?, IpNetwork::new(address?, *body.get(1)?).ok()?))
 }
 
+/// Does this route (struct rtmsg, rtnetlink(7)) lead to the host itself?
+pub(super) fn is_local_route(body: &[u8]) -> bool {
+    body.get(7) == Some(&libc::RTN_LOCAL)
+}
+
 /// An address of 4 or 16 bytes in network order.
 pub(crate) fn read_address(value: &[u8]) -> Option<IpAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(value) {

@@ -30,6 +30,36 @@ pub(super) fn local(proc: &Path) -> Result<Local> {
     })
 }
 
+/// See [`super::Network::own`]. One is asked for at a time: a host of many VEs has more addresses than these are.
+pub(super) fn own(addresses: &[IpAddr]) -> Result<Vec<IpAddr>> {
+    if addresses.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut netlink = inspect::open()?;
+    let mut own = Vec::new();
+    for &address in addresses {
+        match netlink.get(&message::find_route(address)) {
+            Ok(route) if inspect::is_local_route(&route) => own.push(address),
+            Ok(_) => {}
+            // No route leads there, or one that refuses: what the host has itself, there is always one to.
+            Err(refusal) if UNROUTED.contains(&refusal.errno()) => {}
+            Err(refusal) => return Err(refusal.into_error("look up the route to", address)),
+        }
+    }
+    Ok(own)
+}
+
+/// What the kernel says of addresses without a route, with one of the kinds unreachable, prohibit or blackhole, or of a
+/// family that it doesn't have.
+const UNROUTED: [i32; 6] = [
+    libc::ENETUNREACH,
+    libc::EHOSTUNREACH,
+    libc::EACCES,
+    libc::EINVAL,
+    libc::EAFNOSUPPORT,
+    libc::EOPNOTSUPP,
+];
+
 /// Where the module isn't loaded, there is no such setting.
 fn is_on(setting: &Path) -> bool {
     std::fs::read_to_string(setting).is_ok_and(|text| text.trim() != "0")
@@ -99,6 +129,21 @@ mod tests {
             assert!(local.addresses.contains(&own.parse().unwrap()), "{own}: {local:?}");
         }
         assert_eq!((local.tcp, local.udp), (tcp.to_vec(), vec![udp]));
+        // One of them, one of its subnet, one behind a router, one that is refused, and one without a route.
+        host.ip("link set d0 up");
+        host.ip("route add 198.51.100.0/24 via 203.0.113.9 dev d0");
+        host.ip("route add unreachable 192.0.2.0/24");
+        let all = [
+            "203.0.113.1",
+            "203.0.113.2",
+            "198.51.100.1",
+            "192.0.2.1",
+            "10.1.1.1",
+            "2001:db8::1",
+            "2001:db8::2",
+        ];
+        let all = all.map(|a| a.parse::<IpAddr>().unwrap());
+        assert_eq!(host.run(|| super::own(&all)).unwrap(), [all[0], all[5]]);
     }
 
     proptest::proptest! {

@@ -19,7 +19,7 @@ use rtnetlink::packet_route::route::RouteProtocol;
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVlan, RouteMessageBuilder};
 
-pub(super) use self::route::{default_route, route_behind, route_on_link, route_to_ve, rule_from};
+pub(super) use self::route::{default_route, find_route, route_behind, route_on_link, route_to_ve, rule_from};
 use super::netlink::Request;
 use super::{GATEWAY_V4, GATEWAY_V6, GROUP, Link, ROUTE_PROTOCOL};
 

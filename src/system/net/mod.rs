@@ -349,6 +349,9 @@ pub trait Network: Send + Sync + Debug {
     /// The counters of a host end, or of an interface of [`Network::shape`]; `None` if there is no such link.
     fn counters(&self, host_name: &str) -> Result<Option<Counters>>;
 
+    /// Which of these addresses are the host's own, on whatever interface.
+    fn own(&self, addresses: &[IpAddr]) -> Result<Vec<IpAddr>>;
+
     /// The host's own addresses, and what its services listen on.
     fn local(&self) -> Result<Local>;
 

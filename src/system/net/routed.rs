@@ -166,6 +166,10 @@ impl Network for RoutedNetwork {
         inspect::counters(host_name)
     }
 
+    fn own(&self, addresses: &[IpAddr]) -> Result<Vec<IpAddr>> {
+        local::own(addresses)
+    }
+
     fn local(&self) -> Result<Local> {
         local::local(&self.proc)
     }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use hostel_model::ipam::Family;
 use hostel_model::request::Wanted;
+use hostel_system::net::Local;
 
 use super::*;
 use crate::facade::AddressReport;
@@ -343,4 +344,39 @@ fn networks_are_told_of_also_when_one_is_broken() {
     assert!(rules == without && rules.contains("\"hv101.0\" . 10.77.0.2"), "{rules}");
     let nowhere = engine(&host).network(&"nowhere".parse().unwrap()).unwrap_err();
     assert_eq!(nowhere.class, Class::NotFound);
+}
+
+/// On a bridge of somebody else's, or an uplink, and not named by "exclude".
+#[test]
+fn what_the_host_itself_has_is_nobodys() {
+    let host = host().make();
+    let of_host = |list: &[&str]| {
+        let addresses = list.iter().map(|a| ip(a)).collect();
+        fakes(&host).network.set_local(Local {
+            addresses,
+            ..Local::default()
+        });
+    };
+    of_host(&["10.77.0.2", "10.77.0.3"]);
+    with_ve(&host, &[]);
+    assert_eq!(has(&host), ["10.77.0.4"]);
+    started(&host);
+    let error = add(&host, one("10.77.0.3")).unwrap_err();
+    let said = crate::error::chain(&error);
+    assert!(
+        error.class == Class::Refused && said.contains("the host itself has it"),
+        "{said}"
+    );
+    of_host(&["10.77.0.2", "10.77.0.3", "10.77.0.5"]);
+    assert_eq!(add(&host, AUTO).unwrap().addresses, [ip("10.77.0.6")]);
+    // It came to the host afterwards: the VE can't start with it, and can with another.
+    act(&host, &Action::Stop { timeout: None }).unwrap();
+    of_host(&["10.77.0.4"]);
+    let error = act(&host, &start()).unwrap_err();
+    assert!(
+        crate::error::chain(&error).contains("10.77.0.4 can't be web1's"),
+        "{error:?}"
+    );
+    remove(&host, "10.77.0.4").unwrap();
+    started(&host);
 }

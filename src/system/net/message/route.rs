@@ -33,6 +33,17 @@ pub(in crate::net) fn route_to_ve(index: u32, address: IpAddr) -> Request {
     new_route(route)
 }
 
+/// Asks for the route by which the host itself would send to an address.
+pub(in crate::net) fn find_route(to: IpAddr) -> Request {
+    let route = match to {
+        IpAddr::V4(a) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(a, 32).build(),
+        IpAddr::V6(a) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(a, 128)
+            .build(),
+    };
+    request(&RouteNetlinkMessage::GetRoute(route), 0)
+}
+
 /// The host's route to a prefix behind a VE, by an address of the VE's. On-link: that is in no subnet of the host's.
 pub(in crate::net) fn route_behind(index: u32, prefix: IpNetwork, gateway: IpAddr) -> Option<Request> {
     let ours = RouteProtocol::Other(ROUTE_PROTOCOL);
