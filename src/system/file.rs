@@ -1,14 +1,17 @@
 //! Files of our own: written whole or not at all, and locks that die with their holder.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use tempfile::NamedTempFile;
 
+use crate::remove::remove_at;
 use crate::{Error, Result};
 
 /// A place where tests can make it fail.
@@ -156,9 +159,20 @@ pub fn remove_file(path: &Path) -> Result<()> {
 /// Removes a directory with all in it (symlinks are not followed); content if there is none.
 pub fn remove_tree(path: &Path) -> Result<()> {
     reach("remove directory", path)?;
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::os("remove directory", path.display(), e)),
-        _ => Ok(()),
+    let fail = |e: std::io::Error| Error::os("remove directory", path.display(), e);
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::new("remove directory", path.display(), "it has no name"));
+    };
+    let name = CString::new(name.as_bytes()).map_err(|e| fail(e.into()))?;
+    let parent = if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    };
+    match File::open(parent) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(fail(e)),
+        Ok(parent) => remove_at(parent.as_fd(), &name).map_err(|e| fail(e.into())),
     }
 }
 

@@ -29,6 +29,7 @@ pub mod notify;
 pub mod postgres;
 pub mod pressure;
 pub mod process;
+mod remove;
 pub mod resolver;
 pub mod scripts;
 pub mod service;

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::attributes::{Policy, list_at, set_at};
 use super::scope::Scope;
-use super::walk::names;
+use super::walk::{names, refuse_deeper};
 use super::{Report, Tree, refused, shown};
 use crate::process::interrupt;
 use crate::{Error, Kind, Result};
@@ -150,6 +150,7 @@ impl Walk {
         match kind {
             FileType::RegularFile => return self.file(from, to, name, path, &stat),
             FileType::Directory => {
+                refuse_deeper("copy", path)?;
                 rustix::fs::mkdirat(to, name, Mode::RWXU).map_err(|e| failed("create", path, e))?;
                 let inner = (open_dir(from, name, path)?, open_dir(to, name, path)?);
                 let (xattrs, labels) = kept(from.as_fd(), name, path, self.scope)?;

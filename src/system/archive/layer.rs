@@ -11,8 +11,9 @@ use super::member::{Kind, Member};
 use super::path::{join, split};
 use super::place::{Placer, is_directory};
 use super::tree::open_beneath;
-use super::walk::{names, remove_at};
+use super::walk::names;
 use super::{refused, shown};
+use crate::remove::remove_at;
 use crate::{Error, Result};
 
 impl Placer<'_> {

@@ -13,8 +13,9 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::attributes::{list_at, set_at};
-use super::walk::{names, remove_at, walk};
+use super::walk::{names, walk};
 use super::{Tree, shown};
+use crate::remove::remove_at;
 use crate::{Error, Kind, Result};
 
 /// The attribute with the handle.

@@ -10,7 +10,8 @@ use hostel_model::recipe::part_matches;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::walk::{names, remove_at};
+use super::walk::names;
+use crate::remove::remove_at;
 use crate::{Error, Result};
 
 /// Resolution that stays in the tree but follows its links.

@@ -1,4 +1,4 @@
-//! Going through trees by descriptor: listing, walking, deleting.
+//! Going through trees by descriptor: listing and walking.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -23,19 +23,24 @@ pub(super) fn names(dir: BorrowedFd<'_>) -> std::result::Result<Vec<CString>, Er
     Ok(found)
 }
 
-/// Removes a name, a directory with all in it; no link is followed. No such name is no error.
-pub(super) fn remove_at(dir: BorrowedFd<'_>, name: &CStr) -> std::result::Result<(), Errno> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(e) => return Err(e),
+/// How many directories may lie inside each other. Each takes descriptors while it is gone through.
+const DEEPEST: usize = 400;
+
+/// Refuses a directory that lies deeper than any would that somebody made to be used.
+pub(super) fn refuse_deeper(act: &'static str, path: &[u8]) -> Result<()> {
+    match path.iter().filter(|b| **b == b'/').count() {
+        depth if depth < DEEPEST => Ok(()),
+        _ => Err(Error::new(
+            act,
+            "the tree",
+            format!("more than {DEEPEST} directories lie inside each other"),
+        )
+        .kind(Kind::Invalid)
+        .hint(format!(
+            "remove what begins at \"{}\"",
+            shown(&path[..path.len().min(80)])
+        ))),
     }
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let inner = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-    for child in names(inner.as_fd())? {
-        remove_at(inner.as_fd(), &child)?;
-    }
-    rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)
 }
 
 /// Something that the walk came by.
@@ -95,6 +100,7 @@ fn descend(
         };
         visit(&node)?;
         if node.kind() == FileType::Directory {
+            refuse_deeper("read", path)?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let inner = rustix::fs::openat(dir, &name, flags, Mode::empty()).map_err(|e| fail(path, e))?;
             descend(inner.as_fd(), device, path, visit)?;
