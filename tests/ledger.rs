@@ -176,6 +176,34 @@ fn a_manager_measures_and_may_be_killed_at_any_time() {
     assert_eq!(h.audit(), Vec::<Value>::new());
 }
 
+/// Init's root is what the guest's root makes it: an overlay too, with next to nothing in it.
+#[test]
+fn a_disk_is_measured_whatever_the_guest_has_for_its_root() {
+    let h = house();
+    h.busybox("a");
+    let mut child = h.manager();
+    h.until("there is a ledger", 20, || h.run(&["ledger", "verify"]).code == 0);
+    let count = || samples(&h, "a").len();
+    h.until("it was measured", 20, || count() > 1);
+    let before = number(&usage(&h, &["--ve", "a"]), "disk.peak");
+    h.sh(
+        "a",
+        "mkdir /t && mount -t tmpfs none /t && mkdir /t/u /t/w /t/new && \
+         mount -t overlay -o lowerdir=/bin,upperdir=/t/u,workdir=/t/w,userxattr none /t/new && \
+         mkdir /t/new/old && pivot_root /t/new /t/new/old && \
+         /busybox dd if=/old/dev/urandom of=/old/root/file bs=1M count=30 && /busybox sync",
+    );
+    let init = h.status("a", "pid");
+    let root = h.host_sh(&format!("ls /proc/{init}/root"));
+    assert!(root.contains("old") && root.contains("busybox") && !root.contains("etc"), "{root}");
+    let seen = count();
+    h.until("it was measured again", 20, || count() >= seen + 2);
+    let after = number(&usage(&h, &["--ve", "a"]), "disk.peak");
+    within_a_hundredth("disk", after - before, 30 * MIB);
+    house::signal(&child, Signal::TERM);
+    child.wait().unwrap();
+}
+
 #[test]
 fn who_changes_the_ledger_is_found_out() {
     let h = house();

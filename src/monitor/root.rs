@@ -45,6 +45,17 @@ pub fn assemble(start: &Start, disk: BorrowedFd<'_>, user_namespace: BorrowedFd<
     made
 }
 
+/// The file in the VE's run directory with the number (st_dev) of the file system that is its root: what else stands
+/// there some day, the guest has put in its place.
+pub const DEVICE: &str = "root";
+
+/// Notes it before anything of the guest's runs. A /run that is full keeps no VE from running.
+pub fn note_device(root: BorrowedFd<'_>, run_dir: &Path) -> Result<()> {
+    let stat = rustix::fs::fstat(root).step("look at", "the VE's root")?;
+    let _ = std::fs::write(run_dir.join(DEVICE), stat.st_dev.to_string());
+    Ok(())
+}
+
 /// Where a VE's root stands for CRIU, in the mount namespace that [`lay_out`] makes.
 pub const RESTORED: &str = "/run/root";
 
@@ -57,6 +68,7 @@ pub fn lay_out(resume: &Resume, disk: BorrowedFd<'_>, user_namespace: BorrowedFd
         .step("make private", "the mounts")?;
     let workshop = open_workshop()?;
     let root = overlay(&resume.lower, disk, user_namespace, resume.id_base)?;
+    note_device(root.as_fd(), &resume.watch.run_dir)?;
     attach(root.as_fd(), "root")?;
     dev::make(workshop.as_fd(), resume.switches)?;
     Ok(home)

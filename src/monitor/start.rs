@@ -127,6 +127,7 @@ fn bring_up(start: &Start, engine: &Channel, child: &Channel, init: Init, pidfd:
     child
         .send(&ToChild::Root, &[tree.as_fd()])
         .step("hand over", "the VE's root")?;
+    root::note_device(tree.as_fd(), &start.watch.run_dir)?;
     drop(tree);
     let (console, notify, left) = await_ready(child)?;
     note_left(&start.watch.run_dir, &left)?;

@@ -351,7 +351,7 @@ impl Host {
         let Some(state) = state else { return };
         if aspects.has(Aspects::DISK) && (init.is_some() || now == State::Stopped) {
             let root = init.map(|init| self.root_of(init));
-            look.disk = self.disks.get(state.driver).look(&self.dirs.ve(id), root.as_deref());
+            look.disk = self.disks.get(state.driver).look(&self.dirs.ve(id), root.as_ref());
         }
         if aspects.has(Aspects::IO) {
             let usage = look.usage.as_ref();

@@ -9,8 +9,9 @@ use hostel_model::resolve::Effective;
 use hostel_model::state::{State, judge};
 use hostel_system::cgroup::Want;
 use hostel_system::criu::{blockers, unkept_ipc, visitors};
-use hostel_system::disk::Disks;
-use hostel_system::process::{Init, Request};
+use hostel_system::disk::{Disks, Root};
+use hostel_system::file;
+use hostel_system::process::{Init, ROOT_DEVICE, Request};
 
 use super::{Engine, Progress, Setting, TROUBLE, VeHandle, VeStatus};
 use crate::error::{Class, Error, Result, chain};
@@ -290,9 +291,21 @@ impl Host {
         row
     }
 
-    /// The root of a running guest, as the kernel shows it.
-    pub(crate) fn root_of(&self, init: Init) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root", init.pid))
+    /// The root of a running guest, as its init has it: for what only shows it.
+    pub(crate) fn root_of(&self, init: Init) -> Root {
+        Root {
+            path: PathBuf::from(format!("/proc/{}/root", init.pid)),
+            device: None,
+        }
+    }
+
+    /// The same for what is paid by it: with what its monitor noted of it.
+    pub(crate) fn sure_root_of(&self, id: VeId, init: Init) -> Root {
+        let noted = file::read_small(&self.dirs.run(id).join(ROOT_DEVICE));
+        Root {
+            device: noted.ok().and_then(|text| text.parse().ok()),
+            ..self.root_of(init)
+        }
     }
 
     fn measured(&self, row: &mut VeStatus, id: VeId, driver: &dyn Disks, init: Init) {

@@ -9,6 +9,7 @@ use hostel_model::state::State;
 use hostel_model::traffic::{Amount, Flow, Reading as Counter, Traffic};
 use hostel_model::usage::{CLOCK_SET_NS, Condition, Counter as Meter, Level, Moment, Owner, Reading, Run, Terms};
 use hostel_system::cgroup::{DeviceIo, Hits, Pressure, Usage, Want};
+use hostel_system::disk::Root;
 use hostel_system::process::Init;
 use sha2::{Digest, Sha256};
 
@@ -57,6 +58,10 @@ pub(crate) trait Eyes {
     fn measure(&mut self, host: &Host, id: VeId, init: Init) -> Result<(Usage, Hits)>;
     /// What went to and from its disk.
     fn io(&mut self, host: &Host, state: &VeState, usage: &Usage) -> Option<DeviceIo>;
+    /// The root of its init.
+    fn root(&mut self, host: &Host, id: VeId, init: Init) -> Root {
+        host.sure_root_of(id, init)
+    }
     /// Is its disk looked at? That may take as long as the disk likes.
     fn sees_disks(&self) -> bool;
 }
@@ -227,11 +232,11 @@ impl Host {
             }
         }
         if eyes.sees_disks() {
-            let root = reality.init.map(|init| self.root_of(init));
+            let root = reality.init.map(|init| eyes.root(self, state.id, init));
             let disk = self
                 .disks
                 .get(state.driver)
-                .look(&self.dirs.ve(state.id), root.as_deref());
+                .look(&self.dirs.ve(state.id), root.as_ref());
             reading.levels[Level::Disk as usize] = disk.used;
             reading.levels[Level::Inodes as usize] = disk.inodes_used;
         }

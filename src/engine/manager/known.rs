@@ -10,6 +10,7 @@ use hostel_model::state::State;
 use hostel_model::traffic::{Amount, Reading as Counter, Traffic};
 use hostel_model::usage::Terms;
 use hostel_system::cgroup::{BlockDevice, DeviceIo, Hits, Usage};
+use hostel_system::disk::Root;
 use hostel_system::process::{Init, Lifeline, raise_open_files};
 
 use crate::error::Result;
@@ -39,6 +40,8 @@ pub struct Entry {
     looked_at: Option<Init>,
     /// Its init, held.
     line: Option<Lifeline>,
+    /// That init's root.
+    root: Option<(Init, Root)>,
     /// What was read of its control groups in that run.
     measured: Option<(Init, (Usage, Hits))>,
     /// What is written of its traffic.
@@ -308,6 +311,17 @@ impl Eyes for Look<'_> {
         };
         self.entry.measured = Some((init, now.clone()));
         Ok(now)
+    }
+
+    fn root(&mut self, host: &Host, id: VeId, init: Init) -> Root {
+        let known = self
+            .entry
+            .root
+            .take()
+            .filter(|(of, root)| *of == init && root.device.is_some());
+        let root = known.map_or_else(|| host.sure_root_of(id, init), |(_, root)| root);
+        self.entry.root = Some((init, root.clone()));
+        root
     }
 
     fn io(&mut self, host: &Host, state: &VeState, usage: &Usage) -> Option<DeviceIo> {

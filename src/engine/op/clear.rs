@@ -6,7 +6,7 @@ use std::time::Duration;
 use hostel_model::hook::Event;
 use hostel_model::id::VeId;
 use hostel_system::file;
-use hostel_system::process::{LEFT_INSIDE, SOCKET};
+use hostel_system::process::{LEFT_INSIDE, ROOT_DEVICE, SOCKET};
 
 use crate::error::{Class, Error, Result};
 use crate::facade::TROUBLE;
@@ -118,7 +118,15 @@ impl Host {
     pub fn fresh_run_dir(&self, id: VeId) -> Result<()> {
         let dir = self.dirs.run(id);
         file::make_dir(&dir)?;
-        for stale in [SOCKET, "exit.json", "run.json", LEFT_INSIDE, TROUBLE, ASKED] {
+        for stale in [
+            SOCKET,
+            "exit.json",
+            "run.json",
+            LEFT_INSIDE,
+            ROOT_DEVICE,
+            TROUBLE,
+            ASKED,
+        ] {
             file::remove_file(&dir.join(stale))?;
         }
         Ok(())

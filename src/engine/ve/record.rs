@@ -11,7 +11,7 @@ use hostel_model::forward::PortForward;
 use hostel_model::id::{NetworkName, TenantName, VeId, VeName};
 use hostel_model::mac::Mac;
 use hostel_system::file;
-use hostel_system::process::{Init, LEFT_INSIDE, Switches};
+use hostel_system::process::{Init, LEFT_INSIDE, ROOT_DEVICE, Switches};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
@@ -282,7 +282,9 @@ impl RunRecord {
 
     /// Forgets it, and what that start has left.
     pub fn remove(run_dir: &Path) -> Result<()> {
-        file::remove_file(&run_dir.join(LEFT_INSIDE))?;
+        for of_start in [LEFT_INSIDE, ROOT_DEVICE] {
+            file::remove_file(&run_dir.join(of_start))?;
+        }
         Ok(file::remove_file(&run_dir.join("run.json"))?)
     }
 }

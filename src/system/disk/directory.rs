@@ -16,7 +16,7 @@ use hostel_model::definition::DriverName;
 use rustix::mount::MountAttrFlags;
 
 use super::{
-    Attached, Content, DiskSource, DiskSpec, Disks, FsckOutcome, Leftover, LoopDevice, MountOptions, Usage, image,
+    Attached, Content, DiskSource, DiskSpec, Disks, FsckOutcome, Leftover, LoopDevice, MountOptions, Root, Usage, image,
 };
 use crate::cgroup::BlockDevice;
 use crate::file::{make_dir, sync_dir};
@@ -336,11 +336,11 @@ impl<Q: Quota> Disks for DirectoryDisks<Q> {
         self.0.stamp(&Self::open(dir)?.0)
     }
 
-    fn glance(&self, dir: &Path, _root: Option<&Path>) -> Option<u64> {
+    fn glance(&self, dir: &Path, _root: Option<&Root>) -> Option<u64> {
         self.0.used(&Self::path(dir)).ok().map(|used| used.bytes)
     }
 
-    fn look(&self, dir: &Path, _root: Option<&Path>) -> Usage {
+    fn look(&self, dir: &Path, _root: Option<&Root>) -> Usage {
         self.usage(dir).unwrap_or_default()
     }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{
     Attached, Content, DiskSource, DiskSpec, Disks, FsckOutcome, Leftover, LeftoverKind, LoopDevice, MountOptions,
-    Usage,
+    Root, Usage,
 };
 use crate::cgroup::BlockDevice;
 use crate::fake::{Calls, steered};
@@ -375,7 +375,7 @@ impl Disks for FakeDisks {
         Ok(format!("fake {} {}", disk.label, disk.changes))
     }
 
-    fn glance(&self, dir: &Path, _: Option<&Path>) -> Option<u64> {
+    fn glance(&self, dir: &Path, _: Option<&Root>) -> Option<u64> {
         self.usage(dir).ok()?.used
     }
 

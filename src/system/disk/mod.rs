@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hostel_model::definition::DriverName;
+use rustix::fs::{AtFlags, CWD, StatxFlags};
 
 use crate::cgroup::BlockDevice;
 use crate::{Error, Result};
@@ -112,6 +113,15 @@ pub enum FsckOutcome {
     Corrected(String),
     /// It is damaged in a way that a person must decide on (the checker's words).
     NeedsHand(String),
+}
+
+/// The root of a guest that runs, as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    /// `/proc/PID/root`.
+    pub path: PathBuf,
+    /// The number (st_dev) of the file system that its monitor made for it; `None`: not known, or not of interest.
+    pub device: Option<u64>,
 }
 
 /// How full a disk is. `None`: could not be read.
@@ -227,11 +237,11 @@ pub trait Disks: Send + Sync + Debug {
     /// the processes that work on a disk may let them go on only if it is the same. To attach and detach it without a
     /// mount, or to look at it, changes nothing. `Busy` while attached.
     fn stamp(&self, dir: &Path) -> Result<String>;
-    /// Bytes in use inside, at a glance, for lists of many VEs; `None` if that can't be told cheaply. `root` is the root
-    /// of a running guest as the kernel shows it (`/proc/PID/root`); `None` if the disk isn't mounted.
-    fn glance(&self, dir: &Path, root: Option<&Path>) -> Option<u64>;
+    /// Bytes in use inside, at a glance, for lists of many VEs; `None` if that can't be told cheaply. `root`: of a guest
+    /// that runs; `None` if the disk isn't mounted.
+    fn glance(&self, dir: &Path, root: Option<&Root>) -> Option<u64>;
     /// The same with all that can be told as cheaply, for what measures many VEs again and again.
-    fn look(&self, dir: &Path, root: Option<&Path>) -> Usage {
+    fn look(&self, dir: &Path, root: Option<&Root>) -> Usage {
         Usage {
             used: self.glance(dir, root),
             ..Usage::default()
@@ -270,12 +280,17 @@ fn adopt(from: &Path, to: &Path) -> Result<()> {
         .try_for_each(crate::file::sync_dir)
 }
 
-/// Bytes and files in use on the upper layer of the overlay that is a guest's root. statfs(2) opens nothing, and a file system
-/// that the guest itself serves (FUSE) isn't asked on behalf of a process outside of its user namespace: a guest can at
-/// worst make its init's root something else, and then this is `None`.
-fn look_at_overlay(root: &Path) -> Option<Usage> {
+/// Bytes and files in use on the upper layer of the overlay that is a guest's root; `None` if something else is there, which
+/// a guest can bring about. Nothing is opened, and no file system that the guest itself serves (FUSE) is asked: not by
+/// statfs(2) on behalf of a process outside of its user namespace, nor by statx(2) for what need not be up to date.
+fn look_at_overlay(root: &Root) -> Option<Usage> {
     const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
-    let s = rustix::fs::statfs(root).ok()?;
+    if let Some(device) = root.device
+        && device_of(&root.path)? != device
+    {
+        return None;
+    }
+    let s = rustix::fs::statfs(&root.path).ok()?;
     let overlay = u64::try_from(s.f_type).ok()? == OVERLAYFS_SUPER_MAGIC;
     let block = u64::try_from(s.f_frsize).ok()?;
     overlay.then(|| Usage {
@@ -286,4 +301,9 @@ fn look_at_overlay(root: &Path) -> Option<Usage> {
         inodes_used: Some(s.f_files.saturating_sub(s.f_ffree)),
         host_bytes: None,
     })
+}
+
+fn device_of(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statx(CWD, path, AtFlags::STATX_DONT_SYNC, StatxFlags::empty()).ok()?;
+    Some(rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor))
 }

@@ -36,6 +36,7 @@ pub use hostel_monitor::console::LOG as CONSOLE_LOG;
 pub use hostel_monitor::exit::Ended;
 pub use hostel_monitor::guest::{LEFT as LEFT_INSIDE, Left, Op, SHADOW};
 pub use hostel_monitor::request::{Answer, Request, SOCKET};
+pub use hostel_monitor::root::DEVICE as ROOT_DEVICE;
 pub use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Place, Resume, Start, Switches, Task, Watch};
 pub use hostel_monitor::view::find_server as find_lxcfs;
 pub use init::{Lifeline, Process, boot_id, has_sys_resource, is_root, raise_open_files};

@@ -76,7 +76,7 @@ impl Meter<'_> {
             figures[Figure::Disk] = host
                 .disks
                 .get(state.driver)
-                .glance(&host.dirs.ve(state.id), root.as_deref());
+                .glance(&host.dirs.ve(state.id), root.as_ref());
         }
         let ve = VeReading {
             at_ns: self.now_ns(),

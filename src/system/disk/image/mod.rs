@@ -19,8 +19,8 @@ use rustix::mount::MountAttrFlags;
 
 use super::ext4::{self, PrivateMount};
 use super::{
-    Attached, Content, DiskSource, DiskSpec, Disks, FsckOutcome, Leftover, LoopDevice, MountOptions, Usage, loopdev,
-    tools,
+    Attached, Content, DiskSource, DiskSpec, Disks, FsckOutcome, Leftover, LoopDevice, MountOptions, Root, Usage,
+    loopdev, tools,
 };
 use crate::cgroup::BlockDevice;
 use crate::file::{make_dir, remove_file, sync_dir};
@@ -320,13 +320,14 @@ impl Disks for ImageDisks {
         image.stamp()
     }
 
-    fn glance(&self, dir: &Path, root: Option<&Path>) -> Option<u64> {
+    fn glance(&self, dir: &Path, root: Option<&Root>) -> Option<u64> {
         self.look(dir, root).used
     }
 
-    fn look(&self, dir: &Path, root: Option<&Path>) -> Usage {
+    fn look(&self, dir: &Path, root: Option<&Root>) -> Usage {
         if let Some(root) = root {
-            return super::look_at_overlay(root).unwrap_or_default();
+            let overlay = super::look_at_overlay(root);
+            return overlay.unwrap_or_else(|| self.usage(dir).unwrap_or_default());
         }
         let image = std::fs::File::open(dir.join(IMAGE));
         let superblock = image
