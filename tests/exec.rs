@@ -142,6 +142,37 @@ fn tens_of_megabytes_go_through_whole() {
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 20_000_000);
 }
 
+/// A file that can be written would be the guest's to change, with all that was in it before.
+#[test]
+fn a_file_of_the_hosts_gets_the_output_and_does_not_go_in() {
+    let h = House::new();
+    h.busybox("web1");
+    let path = h.dir.join("log");
+    std::fs::write(&path, "before\n").unwrap();
+    let line = "readlink /proc/self/fd/1 | sed 's/:.*//'; for i in 1 2 3; do echo out $i; echo err $i >&2; done";
+    let both = || std::fs::File::options().append(true).open(&path).unwrap();
+    let out = both();
+    let err = out.try_clone().unwrap();
+    let mut command = h.command(&["exec", "web1", "--", "sh", "-c", line]);
+    assert!(command.stdout(out).stderr(err).status().unwrap().success());
+    // In the order in which it was said.
+    let said = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(said, "before\npipe\nout 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\n");
+    // One that can only be read is no harm.
+    let mut command = h.command(&["exec", "web1", "--", "sh", "-c", "head -n 1; readlink /proc/self/fd/0"]);
+    let output = command.stdin(std::fs::File::open(&path).unwrap()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().next(), Some("before"));
+    // What can't be written is said.
+    let mut command = h.command(&["exec", "web1", "--", "sh", "-c", "echo lost; sleep 0.2"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.code() == Some(125) && said.contains("No space left"),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_command_runs_as_the_user_in_the_place_and_with_the_variables_asked_for() {
     let h = House::new();

@@ -195,7 +195,10 @@ fn a_disk_is_measured_whatever_the_guest_has_for_its_root() {
     );
     let init = h.status("a", "pid");
     let root = h.host_sh(&format!("ls /proc/{init}/root"));
-    assert!(root.contains("old") && root.contains("busybox") && !root.contains("etc"), "{root}");
+    assert!(
+        root.contains("old") && root.contains("busybox") && !root.contains("etc"),
+        "{root}"
+    );
     let seen = count();
     h.until("it was measured again", 20, || count() >= seen + 2);
     let after = number(&usage(&h, &["--ve", "a"]), "disk.peak");

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::process::{WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use crate::enter::Stdio;
@@ -64,6 +65,8 @@ struct Stream {
     typed: Option<Typed>,
     /// Ctrl-C was typed.
     interrupt: bool,
+    /// Output of the command's that was lost, and not because nobody wants it.
+    lost: Option<io::Error>,
 }
 
 /// What a terminal was last given.
@@ -94,22 +97,28 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Looks at this process's standard streams. Pipes and plain files go inside as they are. A pipe stands in for
-    /// everything else: a terminal, a directory or a device would be something of the host's in the guest's hands,
-    /// and a socket would be one in the host's network.
+    /// Looks at this process's standard streams. Pipes, and plain files that can only be read, go inside as they are. A
+    /// pipe stands in for everything else: a terminal, a directory or a device would be something of the host's in the
+    /// guest's hands, a socket would be one in the host's network, and of a file that can be written the guest could
+    /// change what was there before. Where two outputs are the same, so are their pipes, and what comes first is first.
     pub fn prepare(terminal: bool) -> io::Result<(Self, Stdio)> {
         let mut relay = Self::default();
         let mut stdio: Stdio = [None, None, None];
         if terminal {
             return Ok((relay, stdio));
         }
-        for (number, slot) in stdio.iter_mut().enumerate() {
+        for number in 0..stdio.len() {
             let ours = match number {
                 0 => rustix::stdio::stdin(),
                 1 => rustix::stdio::stdout(),
                 _ => rustix::stdio::stderr(),
             };
-            if !harmless(ours)? {
+            if number == 2
+                && is_same(rustix::stdio::stdout(), ours)?
+                && let Some(theirs) = &stdio[1]
+            {
+                stdio[2] = Some(theirs.try_clone()?);
+            } else if !harmless(ours)? {
                 let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
                 let ours = File::from(ours.try_clone_to_owned()?);
                 let (from, to, theirs) = match number {
@@ -119,7 +128,7 @@ impl Relay {
                 // Only our side of the pipe: the other one is another open file.
                 rustix::io::ioctl_fionbio(if number == 0 { &to } else { &from }, true)?;
                 relay.streams.push(Stream::new(from, to, number == 0));
-                *slot = Some(theirs);
+                stdio[number] = Some(theirs);
             }
         }
         Ok((relay, stdio))
@@ -157,7 +166,10 @@ impl Relay {
             }
         }
         self.finish().step("carry", "the last of the output")?;
-        exit_code(child).map(Some)
+        match self.streams.iter_mut().find_map(|s| s.lost.take()) {
+            Some(e) => Err(e).step("write", "the command's output"),
+            None => exit_code(child).map(Some),
+        }
     }
 
     /// Waits for something to do and does it.
@@ -239,6 +251,7 @@ impl Stream {
             input,
             typed: None,
             interrupt: false,
+            lost: None,
         }
     }
 
@@ -274,9 +287,22 @@ impl Stream {
         match self.to.as_mut().map(|to| to.write(&self.held)) {
             Some(Ok(n)) => drop(self.held.drain(..n)),
             Some(Err(e)) if passing(&e) => {}
+            Some(Err(e)) if !self.input && !self.is_unwanted(&e) => {
+                self.lost = Some(e);
+                return self.close();
+            }
             _ => return self.close(),
         }
         read
+    }
+
+    /// Does this error say that nobody has the other side of the pipe, socket or terminal any more?
+    fn is_unwanted(&self, e: &io::Error) -> bool {
+        match e.raw_os_error() {
+            Some(libc::EPIPE | libc::ECONNRESET) => true,
+            Some(libc::EIO) => self.to.as_ref().is_some_and(rustix::termios::isatty),
+            _ => false,
+        }
     }
 
     /// Its source has ended; a terminal is told so by a character.
@@ -315,10 +341,20 @@ fn harmless(fd: BorrowedFd<'_>) -> io::Result<bool> {
         other => other?,
     };
     Ok(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Fifo | FileType::RegularFile => true,
+        FileType::Fifo => true,
+        FileType::RegularFile => !rustix::fs::fcntl_getfl(fd)?.intersects(OFlags::WRONLY | OFlags::RDWR),
         FileType::CharacterDevice => stat.st_rdev == rustix::fs::makedev(1, 3),
         _ => false,
     })
+}
+
+/// Are both descriptors of the same file?
+fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> io::Result<bool> {
+    let id = |fd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    match (id(one), id(other)) {
+        (Err(rustix::io::Errno::BADF), _) | (_, Err(rustix::io::Errno::BADF)) => Ok(false),
+        (one, other) => Ok(one? == other?),
+    }
 }
 
 /// Whether it ends within a moment.
