@@ -69,6 +69,9 @@ fn pair(link: &Link, end: String, place: impl FnOnce(Unspec) -> Unspec) -> Reque
     let mut host = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
         .name(link.host_name.clone())
         .link_group(GROUP);
+    if link.port.is_some() {
+        host = host.address(high(link.mac).to_vec());
+    }
     if let Some(mtu) = link.mtu {
         peer = peer.mtu(mtu);
         host = host.mtu(mtu);
@@ -79,6 +82,13 @@ fn pair(link: &Link, end: String, place: impl FnOnce(Unspec) -> Unspec) -> Reque
     }
     let host = host.set_info_data(InfoData::Veth(InfoVeth::Peer(peer.build()))).build();
     request(&RouteNetlinkMessage::NewLink(host), CREATE)
+}
+
+/// An address for the port behind which this one is. A bridge without an address of its own has the lowest of its ports'
+/// (br_stp_recalculate_bridge_id): one that is higher than those of hardware changes it for nobody.
+fn high(mac: [u8; 6]) -> [u8; 6] {
+    let first = if mac[0] == 0xfe { 0xfa } else { 0xfe };
+    [first, mac[1], mac[2], mac[3], mac[4], mac[5]]
 }
 
 /// Whether an interface takes big pieces of TCP over IPv4.

@@ -91,6 +91,11 @@ impl Space {
         (0..tries).any(|_| self.output("ping", &format!("-n -c 1 -W 1 {target}")).status.success())
     }
 
+    /// Does the answer to one echo request come? It may take its time on a machine that is busy.
+    pub fn reaches(&self, target: &str) -> bool {
+        self.output("ping", &format!("-n -c 1 -W 10 {target}")).status.success()
+    }
+
     /// A value below /proc/sys/net, as this namespace sees it.
     pub fn sysctl(&self, key: &str) -> String {
         self.run(|| {

@@ -65,12 +65,45 @@ fn a_flood_of_one_leaves_connections_for_others() {
     assert!(goes_on());
     let server = "203.0.113.2:123".parse().unwrap();
     assert!(!answers(&evil, server, true));
-    assert!(answers(&good, server, true) && good.ping("203.0.113.2", 1) && host.ping("10.9.0.2", 1));
+    assert!(answers(&good, server, true) && good.reaches("203.0.113.2") && host.reaches("10.9.0.2"));
     // Without the limit it would have had them all.
     limited.host.connections = usual_connections(None);
     host.run(|| firewall().ensure(&limited)).unwrap();
     flood(&evil, "203.0.113.2");
     assert!(tracked(&host) > u32::from(FLOOD));
+}
+
+/// Answers to what nobody has asked.
+#[test]
+fn what_is_of_no_connection_makes_the_host_look_for_nobody() {
+    let Some((host, evil)) = host_and_ve(101, &["10.9.0.2"]) else {
+        return;
+    };
+    let Some(_outside) = neighbour(&host) else { return };
+    host.run(|| firewall().ensure(&ruleset(&[member(101, &["10.9.0.2"])])))
+        .unwrap();
+    let icmp = Some(rustix::net::ipproto::ICMP);
+    let raw = evil.run(|| rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::RAW, icmp));
+    let socket = UdpSocket::from(raw.unwrap());
+    let sought = || {
+        host.ip("neigh show")
+            .lines()
+            .filter(|l| l.starts_with("203.0.113.1"))
+            .count()
+    };
+    let send = |kind: u8, checksum: u8| {
+        for n in 100..200 {
+            // Type, code, checksum; the rest is zero.
+            socket
+                .send_to(&[kind, 0, checksum, 0xff, 0, 0, 0, 0], format!("203.0.113.{n}:0"))
+                .unwrap();
+        }
+    };
+    send(0, 0xff);
+    assert_eq!(sought(), 0);
+    // Questions are connections, of which it may have some.
+    send(8, 0xf7);
+    assert_eq!(sought(), 100);
 }
 
 #[test]
@@ -87,7 +120,7 @@ fn ports_of_a_bridge_are_told_apart() {
     flood(&evil, "203.0.113.2");
     flood(&evil, "192.0.2.1");
     assert!(tracked(&host) < LIMIT + REST, "{}", tracked(&host));
-    assert!(good.ping("203.0.113.2", 1) && !evil.ping("203.0.113.2", 1));
+    assert!(good.reaches("203.0.113.2") && !evil.ping("203.0.113.2", 1));
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn who_scans_a_bridges_pool_does_not_fill_the_hosts_table_of_neighbours() {
     });
     let after = neighbours(&host);
     assert!(before >= 2 && after < before + 200, "{before}, then {after}");
-    assert!(ve.ping("10.9.0.2", 1), "who is known is reached meanwhile");
+    assert!(ve.reaches("10.9.0.2"), "who is known is reached meanwhile");
     // Its element comes and goes with it.
     let known = || elements(&host, "near4");
     assert_eq!(known(), 1);

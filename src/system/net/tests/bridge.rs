@@ -101,6 +101,27 @@ fn ves_and_host_reach_each_other_on_our_bridge() {
     assert!(one.ip("route").contains("192.0.2.0/24 dev eth0"));
 }
 
+/// It has the lowest of its ports' addresses, as long as nobody has given it one.
+#[test]
+fn a_bridge_of_others_keeps_its_address_when_ves_come_and_go() {
+    let Some(host) = Space::new() else { return };
+    host.ip("link add br0 type bridge");
+    host.ip("link add up0 address 02:ff:ff:ff:ff:ff type veth peer name up1");
+    host.ip("link set up0 master br0");
+    let address = || host.ip_json("link show br0")[0]["address"].as_str().unwrap().to_owned();
+    assert_eq!(address(), "02:ff:ff:ff:ff:ff");
+    let mut ves = Vec::new();
+    for id in 101..111 {
+        let Some(ve) = Space::new() else { return };
+        host.run(|| network().attach(ve.fd(), &[bridged(id, 0, "br0", &["192.0.2.10"])]))
+            .unwrap();
+        assert_eq!(address(), "02:ff:ff:ff:ff:ff");
+        ves.push(ve);
+    }
+    drop(ves);
+    assert_eq!(address(), "02:ff:ff:ff:ff:ff");
+}
+
 /// Under VEs that run: their ends come back to a new one as they were.
 #[test]
 fn a_bridge_that_somebody_has_removed_gets_its_ports_back() {
