@@ -12,7 +12,7 @@ use crate::error::{Failure, Result, Step};
 use crate::message::{Channel, FromMonitor};
 use crate::spec::{Enter, Task};
 use crate::user::{self, User};
-use crate::{dev, guest, privilege, seccomp, sys};
+use crate::{dev, guest, pack, privilege, seccomp, sys};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -52,7 +52,7 @@ fn work(spec: &Enter, init: OwnedFd, stdio: Stdio, outside: &Channel) -> Result<
         Task::Script { content, argv } => not_run(outside, execute_script(spec, &user, content, argv)),
         Task::Test { directory } => std::process::exit(i32::from(!Path::new(directory).is_dir())),
         Task::Unpack(directory) => unpack(directory, outside),
-        Task::Pack { path, name } => pack(path, name, outside),
+        Task::Pack { path, name } => send_out(path, name, outside),
         Task::Edit(changes) => edit(changes),
     }
 }
@@ -218,22 +218,11 @@ fn edit(changes: &[guest::Op]) -> Result<()> {
     std::process::exit(i32::from(in_the_way))
 }
 
-fn pack(path: &str, name: &str, outside: &Channel) -> Result<()> {
+fn send_out(path: &str, name: &str, outside: &Channel) -> Result<()> {
     let meta = std::fs::symlink_metadata(path).step("read", path)?;
     if !(meta.is_file() || meta.is_dir() || meta.is_symlink()) {
         return Err(Failure::new("copy", path, "it is neither a file nor a directory"));
     }
     begun(outside)?;
-    let mut builder = tar::Builder::new(std::io::BufWriter::new(std::io::stdout().lock()));
-    builder.follow_symlinks(false);
-    builder.sparse(true);
-    if meta.is_dir() {
-        builder.append_dir_all(name, path).step("read", path)?;
-    } else {
-        builder.append_path_with_name(path, name).step("read", path)?;
-    }
-    builder
-        .into_inner()
-        .and_then(|mut out| out.flush())
-        .step("write", "the stream")
+    pack::pack(std::io::stdout().lock(), Path::new(path), name).step("copy", path)
 }

@@ -26,6 +26,7 @@ pub mod inherit;
 pub mod inside;
 pub mod notify;
 pub mod pace;
+pub mod pack;
 pub mod place;
 pub mod privilege;
 pub mod relay;

@@ -47,7 +47,7 @@ pub fn assemble(start: &Start, disk: BorrowedFd<'_>, user_namespace: BorrowedFd<
 
 /// The file in the VE's run directory with the number (st_dev) of the file system that is its root: what else stands
 /// there some day, the guest has put in its place.
-pub const DEVICE: &str = "root";
+pub const DEVICE: &str = "root.device";
 
 /// Notes it before anything of the guest's runs. A /run that is full keeps no VE from running.
 pub fn note_device(root: BorrowedFd<'_>, run_dir: &Path) -> Result<()> {

@@ -4,7 +4,6 @@
 //! into a place of its own, stripped of whatever would have power on the host, and only then given its name.
 
 use std::fs::{self, File, Permissions};
-use std::io::{BufWriter, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
@@ -20,18 +19,13 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 /// Writes the file or directory `from` to `to`, as a stream in which it is called `name`.
 pub fn pack(from: &Path, name: &str, to: OwnedFd) -> Result<()> {
     let fail = |e: std::io::Error| Error::os("read", from.display(), e);
-    let meta = fs::metadata(from).map_err(fail)?;
-    let mut stream = tar::Builder::new(BufWriter::new(File::from(to)));
-    stream.follow_symlinks(false);
-    if meta.is_dir() {
-        stream.append_dir_all(name, from).map_err(fail)?;
-    } else if meta.is_file() {
-        let mut source = File::open(from).map_err(fail)?;
-        stream.append_file(name, &mut source).map_err(fail)?;
-    } else {
+    // The one link that is followed is the one that is named.
+    let real = fs::canonicalize(from).map_err(fail)?;
+    let meta = fs::metadata(&real).map_err(fail)?;
+    if !(meta.is_dir() || meta.is_file()) {
         return Err(Error::new("copy", from.display(), "it is neither a file nor a directory").kind(Kind::Invalid));
     }
-    stream.into_inner().and_then(|mut out| out.flush()).map_err(fail)
+    hostel_monitor::pack::pack(File::from(to), &real, name).map_err(fail)
 }
 
 /// Where something pulled out of a VE goes.

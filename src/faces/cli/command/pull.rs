@@ -10,6 +10,9 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 
 /// Copy a file or directory out of a VE
+///
+/// Sockets, FIFOs and devices in a directory are left out. What comes belongs to who copies it, and has no power here: no
+/// set-id bits, capabilities or attributes. A file that grows meanwhile comes as long as it was when it was opened.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  hostel pull web1 /var/log/syslog web1.syslog")]
 pub struct Pull {

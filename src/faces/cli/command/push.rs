@@ -10,6 +10,9 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 
 /// Copy a file or directory into a VE
+///
+/// Sockets, FIFOs and devices in a directory are left out. A file that grows meanwhile comes as long as it was when it was
+/// opened.
 #[derive(Debug, Args)]
 #[command(
     after_long_help = "Examples:\n  hostel push web1 ./site /var/www/site\n  hostel push web1 nginx.conf /etc/nginx/nginx.conf"
