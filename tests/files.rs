@@ -158,6 +158,38 @@ fn links_of_a_hostile_guest_lead_nowhere_on_the_host() {
     assert_eq!(fs::read_to_string(out.join("link")).unwrap(), "pulled\n");
 }
 
+/// What the one before has left goes with the next one into the same directory; what another is at work in stays.
+#[test]
+fn a_pull_that_is_killed_leaves_nothing_for_long() {
+    let h = House::new();
+    h.busybox("web1");
+    h.sh(
+        "web1",
+        "mkdir -p /srv/big; for i in $(seq 200); do head -c 100000 /dev/zero > /srv/big/$i; done",
+    );
+    let out = h.dir.join("out");
+    fs::create_dir(&out).unwrap();
+    let staged = || {
+        fs::read_dir(&out)
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().file_name() != "file")
+            .count()
+    };
+    // Slow enough to be met under way.
+    h.ok(&["set", "web1", "cpu.cap=0.03"]);
+    let pull = || h.spawn(&["pull", "web1", "/srv/big", text(&out)]);
+    let (mut killed, waiting) = (pull(), pull());
+    h.until("both are on their way", 20, || staged() == 2);
+    signal(&killed, rustix::process::Signal::KILL);
+    killed.wait().unwrap();
+    assert_eq!(staged(), 2);
+    h.ok(&["set", "web1", "cpu.cap=1"]);
+    assert_eq!(end_of(waiting).code, 0);
+    h.ok(&["pull", "web1", "/etc/passwd", text(&out.join("file"))]);
+    assert_eq!(staged(), 1, "what came, and nothing else");
+    assert!(out.join("big/200").exists());
+}
+
 #[test]
 fn what_has_power_comes_out_harmless() {
     let h = House::new();

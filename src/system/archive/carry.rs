@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{PermissionsExt, lchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use super::{Limits, Tree, unpack};
@@ -32,6 +32,8 @@ pub fn pack(from: &Path, name: &str, to: OwnedFd) -> Result<()> {
 #[derive(Debug)]
 pub struct Landing {
     staging: tempfile::TempDir,
+    /// Held while somebody is at work in it.
+    _lock: File,
     name: String,
     target: PathBuf,
 }
@@ -53,12 +55,14 @@ impl Landing {
             .parent()
             .filter(|p| !p.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        let staging = tempfile::Builder::new()
-            .prefix(".hostel-pull-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(parent)
-            .map_err(|e| Error::os("write to", parent.display(), e))?;
-        Ok(Self { staging, name, target })
+        clear_abandoned(parent);
+        let (staging, lock) = stage(parent).map_err(|e| Error::os("write to", parent.display(), e))?;
+        Ok(Self {
+            staging,
+            _lock: lock,
+            name,
+            target,
+        })
     }
 
     /// The name it has in the stream.
@@ -77,6 +81,49 @@ impl Landing {
         let came = self.staging.path().join("tree").join(&self.name);
         make_harmless(&came)?;
         file::rename(&came, &self.target)
+    }
+}
+
+/// What the names of places begin with where pulled things lie until they are harmless.
+const STAGING: &str = ".hostel-pull-";
+
+fn stage(parent: &Path) -> std::io::Result<(tempfile::TempDir, File)> {
+    loop {
+        let dir = tempfile::Builder::new()
+            .prefix(STAGING)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(parent)?;
+        // Before it was locked somebody may have taken it for abandoned.
+        match File::open(dir.path()) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            opened => {
+                let lock = opened?;
+                let _ = lock.try_lock(); // on a file system without locks nothing is ever taken for abandoned
+                if dir.path().exists() {
+                    return Ok((dir, lock));
+                }
+            }
+        }
+    }
+}
+
+/// Removes what commands that were killed have left in a directory: of our own and locked by nobody. What can't be removed
+/// is in nobody's way.
+fn clear_abandoned(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let ours = |m: &fs::Metadata| m.is_dir() && m.uid() == rustix::process::geteuid().as_raw();
+        if !entry.file_name().as_encoded_bytes().starts_with(STAGING.as_bytes())
+            || !entry.metadata().is_ok_and(|m| ours(&m))
+        {
+            continue;
+        }
+        let mut options = File::options();
+        let options = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY);
+        if let Ok(dir) = options.open(entry.path())
+            && dir.try_lock().is_ok()
+        {
+            let _ = file::remove_tree(&entry.path());
+        }
     }
 }
 
