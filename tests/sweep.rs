@@ -48,6 +48,8 @@ struct Sweep {
     neighbour: u64,
     /// Has it scripts of its own?
     scripts: bool,
+    /// What is done to it once it is created.
+    also: &'static [&'static [&'static str]],
 }
 
 /// The VE under test.
@@ -83,6 +85,26 @@ impl Sweep {
             before,
             neighbour,
             scripts: false,
+            also: &[],
+        }
+    }
+
+    /// On a bridge with the host's uplink besides, and with a port of the host that leads to it.
+    fn laid_out(before: Before, args: &[&'static str]) -> Self {
+        let house = House::new();
+        house.host_sh("ip link add up0 type veth peer name up1 && ip link set up1 up");
+        house.write(
+            "etc/networks/lan.toml",
+            "kind = \"bridge\"\npools = [\"10.88.0.0/24\", \"fd88::/64\"]\nhost_addresses = [\"10.88.0.1\"]\n\
+             uplink = \"up0\"\nprobe = false\n",
+        );
+        let also: &[&[&str]] = &[
+            &["network", "attach", VE, "lan"],
+            &["forward", "add", VE, ":8080", "80"],
+        ];
+        Self {
+            also,
+            ..Self::within(house, before, args)
         }
     }
 
@@ -120,6 +142,9 @@ impl Sweep {
             Before::Absent => return,
             Before::Stopped | Before::Running | Before::Mounted | Before::Suspended => h.ok(CREATE),
         };
+        for command in self.also {
+            h.ok(command);
+        }
         match self.before {
             Before::Running => h.ok(&["start", VE]),
             Before::Mounted => h.ok(&["mount", VE]),
@@ -810,6 +835,18 @@ fn networks_of_a_running_ve() {
     };
     Sweep::within(with_another(), Before::Running, &["network", "attach", VE, "six"]).everything();
     Sweep::within(with_another(), Before::Running, &["network", "detach", VE, "private"]).kill_everywhere(&[]);
+}
+
+#[test]
+fn bridges_and_forwards() {
+    let start = Sweep::laid_out(Before::Stopped, &["start", VE]);
+    start.kill_everywhere(&[]);
+    let place = start.deepest_failure().unwrap();
+    start.kill_everywhere(&[("HOSTEL_FAIL_AT", &place)]);
+    Sweep::laid_out(Before::Running, &["stop", VE, "--timeout", "0s"]).everything();
+    Sweep::laid_out(Before::Running, &["network", "detach", VE, "lan"]).kill_everywhere(&[]);
+    Sweep::laid_out(Before::Running, &["forward", "remove", VE, ":8080"]).kill_everywhere(&[]);
+    Sweep::laid_out(Before::Running, &["destroy", VE, "--force"]).kill_everywhere(&[]);
 }
 
 #[test]
