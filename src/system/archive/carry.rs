@@ -108,10 +108,15 @@ fn stage(parent: &Path) -> std::io::Result<(tempfile::TempDir, File)> {
 }
 
 /// Removes what commands that were killed have left in a directory: of our own and locked by nobody. What can't be removed
-/// is in nobody's way.
+/// is in nobody's way. Where others may rename things of ours, a name says nothing, and all stays.
 fn clear_abandoned(parent: &Path) {
+    let us = rustix::process::geteuid().as_raw();
+    let safe = |m: fs::Metadata| m.uid() == us && (m.mode() & 0o022 == 0 || m.mode() & 0o1000 != 0);
+    if !fs::metadata(parent).is_ok_and(safe) {
+        return;
+    }
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let ours = |m: &fs::Metadata| m.is_dir() && m.uid() == rustix::process::geteuid().as_raw();
+        let ours = |m: &fs::Metadata| m.is_dir() && m.uid() == us;
         if !entry.file_name().as_encoded_bytes().starts_with(STAGING.as_bytes())
             || !entry.metadata().is_ok_and(|m| ours(&m))
         {

@@ -40,7 +40,7 @@ impl Host {
     pub(super) fn audit_groups<'a>(&'a self, inventory: &Inventory, found: &mut Findings<'a>) -> Result<()> {
         for id in self.cgroups.list()?.into_iter().filter(|id| !inventory.may_live(*id)) {
             found.add("cgroup", id, "no VE with that id runs", move || {
-                if let Some(init) = self.guests.find(&self.cgroups.processes(id)?) {
+                if let Some(init) = self.guests.find(&self.cgroups.processes(id).unwrap_or_default()) {
                     self.guests.end(init, PATIENCE)?;
                 }
                 self.cgroups.kill(id)?;
