@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::guest::{self, Defaults};
 use super::inspect;
 use super::netlink::{Netlink, Request};
-use super::remove::{find_ours, remove, remove_ours};
+use super::remove::{self, remove_ours};
 use super::sysctl::Sysctl;
 use super::{
     Bridge, Bridged, Counters, FoundBridge, FoundLink, FoundProxy, Link, Local, Need, Network, Probe, Shape, announce,
@@ -94,17 +94,7 @@ impl Network for RoutedNetwork {
     }
 
     fn detach(&self, host_names: &[String]) -> Result<()> {
-        host_names.iter().try_for_each(|name| check::interface_name(name))?;
-        let mut netlink = inspect::open()?;
-        let (end, mut pause) = (Instant::now() + GOING, Duration::from_millis(1));
-        loop {
-            let found = find_ours(&mut netlink, host_names.iter().map(String::as_str))?;
-            if found.is_empty() || Instant::now() >= end {
-                return found.iter().try_for_each(|interface| remove(&mut netlink, interface));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
-        }
+        remove::detach(host_names)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<FoundLink>> {
@@ -215,10 +205,6 @@ pub(super) fn attach(sysctl: &Sysctl, netns: BorrowedFd<'_>, links: &[Link]) -> 
         )),
     })
 }
-
-/// How long a VE's interfaces may take to go by themselves. The kernel removes them with the namespace of a VE that has
-/// ended, many at once; who removes them one by one has all wait for the lock on all interfaces (40 ms each).
-const GOING: Duration = Duration::from_secs(1);
 
 /// What one request is for, to be told if it is refused.
 pub(super) struct Step {
