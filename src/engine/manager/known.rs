@@ -40,8 +40,8 @@ pub struct Entry {
     looked_at: Option<Init>,
     /// Its init, held.
     line: Option<Lifeline>,
-    /// That init's root.
-    root: Option<(Init, Root)>,
+    /// What was noted of that init's root.
+    root: Option<(Init, u64)>,
     /// What was read of its control groups in that run.
     measured: Option<(Init, (Usage, Hits))>,
     /// What is written of its traffic.
@@ -314,13 +314,14 @@ impl Eyes for Look<'_> {
     }
 
     fn root(&mut self, host: &Host, id: VeId, init: Init) -> Root {
-        let known = self
-            .entry
-            .root
-            .take()
-            .filter(|(of, root)| *of == init && root.device.is_some());
-        let root = known.map_or_else(|| host.sure_root_of(id, init), |(_, root)| root);
-        self.entry.root = Some((init, root.clone()));
+        if let Some((_, device)) = self.entry.root.filter(|(of, _)| *of == init) {
+            return Root {
+                device: Some(device),
+                ..host.root_of(init)
+            };
+        }
+        let root = host.sure_root_of(id, init);
+        self.entry.root = root.device.map(|device| (init, device));
         root
     }
 
