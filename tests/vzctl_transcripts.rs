@@ -59,8 +59,12 @@ fn typed(p: &Panel, line: &str) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Most read nothing of it.
-    let _ = child.stdin.take().unwrap().write_all(b"echo \"read: $0\"; exit 4\n");
+    // Most read nothing of it. At a console the guest's terminal would say it again, if it comes to that in time.
+    let input: &[u8] = match line.starts_with("console ") {
+        true => b"\x01q",
+        false => b"echo \"read: $0\"; exit 4\n",
+    };
+    let _ = child.stdin.take().unwrap().write_all(input);
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let out = String::from_utf8_lossy(&stdout);
     let err = String::from_utf8_lossy(&stderr);
