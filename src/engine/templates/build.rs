@@ -8,7 +8,7 @@ use hostel_model::id::TemplateName;
 use hostel_model::recipe::{Recipe, Tool};
 use hostel_model::template::{Init, TemplateRecord, TemplateRef, TemplateVersion};
 use hostel_system::archive::{self, Job, Limits, Report, Tree};
-use hostel_system::{Error as SystemError, file};
+use hostel_system::file;
 use jiff::Timestamp;
 
 use super::{Staging, Template, Templates, bootstrap, busybox, inspect, needs};
@@ -259,7 +259,7 @@ fn bootstrapped(
             };
             job(argv).run()?;
             let report = archive::copy_tree(&Tree::open(&directory)?, root)?;
-            std::fs::remove_dir_all(&directory).map_err(|e| SystemError::os("remove", directory.display(), e))?;
+            file::remove_tree(&directory)?;
             Ok(report)
         }
     }
