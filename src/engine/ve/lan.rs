@@ -1,4 +1,4 @@
-//! Addresses on an Ethernet that isn't Hostel's alone: is somebody there who has them?
+//! Addresses that somebody else has: the host itself, or who is on an Ethernet that isn't Hostel's alone.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -25,8 +25,8 @@ const DRAW: usize = 16;
 const DRAWS: usize = 4;
 
 impl Host {
-    /// Refuses addresses that others have. Those of `links` are asked for, which are the VE's interfaces in order. `there`:
-    /// those of them that a VE which runs has already, and may answer by.
+    /// Refuses addresses that others have, or the host itself. Those of `links` are asked for, which are the VE's interfaces
+    /// in order. `there`: those of them that a VE which runs has already, and may answer by.
     pub fn probe(&self, state: &VeState, links: &[Link], there: &[InterfaceState]) -> Result<()> {
         let new = |a: &IpAddr| !there.iter().any(|i| i.addresses.contains(a));
         self.refuse_own(&state.name, state.addresses().filter(new).collect())?;
