@@ -153,6 +153,11 @@ impl Dirs {
         self.paths.run.join("names")
     }
 
+    /// What is known of schedules: up to when each was looked at, and how its last run went.
+    pub fn schedules(&self) -> PathBuf {
+        self.paths.data.join("schedules")
+    }
+
     /// Kernel locks.
     pub fn locks(&self) -> PathBuf {
         self.paths.run.join("locks")

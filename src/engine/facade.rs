@@ -79,6 +79,8 @@ pub use tenant::{BudgetStatus, TenantStatus, TenantVe, TrafficStatus};
 pub use traffic::{ClassTraffic, Ways};
 pub use why::Why;
 
+pub use crate::schedule::{LastRun, ScheduleStatus};
+
 use crate::error::{Class, Result};
 use crate::host::Host;
 use crate::interrupt;

@@ -14,6 +14,7 @@ pub mod lock;
 pub mod manager;
 pub mod op;
 pub mod reserve;
+mod schedule;
 mod settings;
 mod shares;
 pub mod step;

@@ -165,6 +165,7 @@ name!(/** A word that tenants are sorted by. */ Tag, "tag", |_| None);
 name!(/** The name of a plan. */ PlanName, "plan", |_| None);
 name!(/** The name of a template. */ TemplateName, "template", |_| None);
 name!(/** The name of a network. */ NetworkName, "network", |_| None);
+name!(/** The name of a schedule. */ ScheduleName, "schedule", |_| None);
 pub use crate::template::{TemplateRef, TemplateVersion};
 
 #[cfg(test)]

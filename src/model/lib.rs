@@ -7,6 +7,7 @@ pub mod aside;
 pub mod bandwidth;
 pub mod beancounters;
 pub mod budget;
+pub mod calendar;
 pub mod capacity;
 pub mod definition;
 pub mod distribution;

@@ -8,6 +8,7 @@
 pub mod archive;
 pub mod cgroup;
 pub mod clock;
+pub mod command;
 pub mod crash;
 pub mod criu;
 pub mod disk;

@@ -12,7 +12,7 @@ use super::{Engine, Progress};
 use crate::error::{Class, Error, Result};
 
 /// What `hostel init` installs, by its name below the configuration directory.
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 10] = [
     ("plans/tiny.toml", include_str!("../../../config/plans/tiny.toml")),
     ("plans/small.toml", include_str!("../../../config/plans/small.toml")),
     ("plans/medium.toml", include_str!("../../../config/plans/medium.toml")),
@@ -32,6 +32,10 @@ const EXAMPLES: [(&str, &str); 9] = [
     (
         "tenants/default.toml",
         include_str!("../../../config/tenants/default.toml"),
+    ),
+    (
+        "schedules/nightly.toml.sample",
+        include_str!("../../../config/schedules/nightly.toml.sample"),
     ),
     (
         "ve/example.toml.sample",

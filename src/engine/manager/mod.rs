@@ -1,5 +1,5 @@
-//! The manager: measures the VEs again and again, writes down what has passed their interfaces, and sees that the firewall
-//! stands. It keeps nothing that isn't on disk but what saves it work, so whoever ends it, and however, changes nothing about
+//! The manager: measures the VEs again and again, writes down what has passed their interfaces, sees that the firewall
+//! stands, and has done what schedules say. It keeps nothing that isn't on disk but what saves it work, so whoever ends it, and however, changes nothing about
 //! any VE; without it each stop still enters what a VE has used.
 
 mod forward;
@@ -21,6 +21,7 @@ use crate::facade::{Engine, Progress, Silent};
 use crate::interrupt;
 use crate::ledger::MANAGER;
 use crate::lock::Patience;
+use crate::schedule::Timetable;
 
 use forward::Forwarder;
 use guardian::Guardian;
@@ -60,9 +61,10 @@ impl Engine {
         sampler.noter().begin()?;
         let (mut guardian, mut forwarder) = (Guardian::new(&self.host), Forwarder::begin(&self.host)?);
         let (mut due, mut beat, mut trouble) = (Instant::now(), Instant::now(), None);
-        let mut status = "starting".to_owned();
+        let (mut status, mut timetable) = ("starting".to_owned(), Timetable::new());
         notify.ready();
         while !interrupt::raised() {
+            timetable.look(&self.host, progress);
             if Instant::now() >= due {
                 guardian.look(&self.host, progress);
                 // A disk that hangs, under many VEs, makes a pass long: that it goes on is seen from outside.

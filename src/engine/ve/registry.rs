@@ -213,7 +213,7 @@ impl Catalogue {
 }
 
 /// Reads a definition of one kind.
-pub(super) fn load<T, E>(
+pub(crate) fn load<T, E>(
     host: &Host,
     kind: &str,
     name: &str,

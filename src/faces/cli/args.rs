@@ -124,6 +124,7 @@ commands! {
     report::Report,
     ledger::Ledger,
     manager::Manager,
+    schedule::Schedule,
     audit::Audit,
     template::Template,
     import::Import,
@@ -175,7 +176,7 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Network", &["network", "address", "forward", "firewall", "traffic"]),
     ("Tenants", &["tenant"]),
     ("Storage", &["mount", "umount", "compact", "template", "import"]),
-    ("Host", &["init", "info", "audit", "boot", "shutdown", "manager"]),
+    ("Host", &["init", "info", "audit", "boot", "shutdown", "manager", "schedule"]),
     ("Help", &["help", "completions", "man"]),
 ];
 

@@ -58,6 +58,12 @@ tenant show --json      {name, state, problem, suspended, description, contact,
                         of {id, name, state, cpu, memory, disk, ipv4, ipv6}
 tenant set --json       what set gives
 tenant suspend and unsuspend --json: as the verbs on VEs
+schedule list --json    an array of what schedule show gives
+schedule show --json    {name, state, problem, description, at, time_zone,
+                        run: [], late, timeout, upcoming: [], last}
+                        state: waiting, running, disabled or broken; late and
+                        timeout: seconds; last: null, or {due, began, ended,
+                        result, code, said}
 info --json             an array of {what, value, why}
 audit --json            an array of {kind, object, why, fixed, error}
 template list --json    an array of what template show gives

@@ -103,6 +103,8 @@ pub enum FileKind {
     Network,
     /// `tenants/*.toml`.
     Tenant,
+    /// `schedules/*.toml`.
+    Schedule,
     /// `ve/*.toml`.
     Ve,
 }

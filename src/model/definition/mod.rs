@@ -25,6 +25,7 @@ mod path;
 mod plan;
 mod prices;
 mod resources;
+mod schedule;
 mod services;
 mod tenant;
 mod traffic;
@@ -55,6 +56,7 @@ pub use network::{AddressRange, Network, NetworkKind, overlap};
 pub use plan::Plan;
 pub use prices::{Decimal, Price, Prices, Rated};
 pub use resources::{CpuKeys, DiskKeys, DriverName, FeatureKeys, Features, IoKeys, MemoryKeys, NetKeys, Resources};
+pub use schedule::Schedule;
 pub use services::HostService;
 pub use tenant::Tenant;
 pub use traffic::{ClassName, Prefix, REST, TrafficClass};
@@ -69,21 +71,23 @@ pub fn keys() -> &'static [KeyDoc] {
 
 /// The keys of a kind of file.
 pub fn keys_of(kind: FileKind) -> &'static [KeyDoc] {
-    static ALL: LazyLock<[Vec<KeyDoc>; 5]> = LazyLock::new(|| {
+    static ALL: LazyLock<[Vec<KeyDoc>; 6]> = LazyLock::new(|| {
         [
             KeyDoc::of_record::<host::Draft>(""),
             KeyDoc::of_record::<plan::Draft>(""),
             KeyDoc::of_record::<network::Draft>(""),
             KeyDoc::of_record::<tenant::Draft>(""),
+            KeyDoc::of_record::<schedule::Draft>(""),
             ve::keys(),
         ]
     });
-    let [host, plan, network, tenant, ve] = &*ALL;
+    let [host, plan, network, tenant, schedule, ve] = &*ALL;
     match kind {
         FileKind::Host => host,
         FileKind::Plan => plan,
         FileKind::Network => network,
         FileKind::Tenant => tenant,
+        FileKind::Schedule => schedule,
         FileKind::Ve => ve,
     }
 }

@@ -418,6 +418,7 @@ fn every_key_has_words_and_a_true_example() {
         FileKind::Plan,
         FileKind::Network,
         FileKind::Tenant,
+        FileKind::Schedule,
         FileKind::Ve,
     ] {
         let names: BTreeSet<_> = keys_of(kind).iter().map(|k| k.key.as_str()).collect();
@@ -468,6 +469,7 @@ fn every_key_has_words_and_a_true_example() {
                 FileKind::Plan => Plan::parse("plans/a.toml", &text).err(),
                 FileKind::Network => Network::parse("networks/a.toml", &text).err(),
                 FileKind::Tenant => Tenant::parse("tenants/a.toml", &text).err(),
+                FileKind::Schedule => Schedule::parse("schedules/a.toml", &text).err(),
                 FileKind::Ve => VeDefinition::parse("ve/web1.toml", &text).err(),
             };
             assert_eq!(wrong.map(|w| w.to_string()), None, "{kind:?} {}", k.key);
@@ -547,6 +549,9 @@ fn the_examples_that_init_installs() {
     let tenant = include_str!("../../../config/tenants/default.toml");
     Tenant::parse("tenants/default.toml", &uncommented(tenant)).unwrap();
     let tenant = Tenant::parse("tenants/default.toml", tenant).unwrap();
+    let nightly = include_str!("../../../config/schedules/nightly.toml.sample");
+    assert!(!Schedule::parse("schedules/nightly.toml", nightly).unwrap().disabled);
+    assert!(Schedule::parse("schedules/nightly.toml", &uncommented(nightly)).unwrap().disabled);
     let sample = include_str!("../../../config/ve/example.toml.sample");
     let ve = VeDefinition::parse("ve/example.toml", sample).unwrap();
     let full = VeDefinition::parse("ve/example.toml", &uncommented(sample)).unwrap_err();

@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use super::count::Count;
 use super::field::{Reading, Record, Shape, Value};
 use crate::bandwidth::{Bandwidth, Burst};
-use crate::id::{Domain, Hostname, NetworkName, PlanName, Tag, TemplateRef, TenantName, VeId, VeName};
+use crate::id::{Domain, Hostname, NetworkName, PlanName, ScheduleName, Tag, TemplateRef, TenantName, VeId, VeName};
 use crate::limits::{Cap, CpuSet, Max, Weight};
 use crate::mac::Mac;
 use crate::units::{Bytes, Rate, Span};
@@ -207,6 +207,7 @@ read_text! {
     TenantName, "a tenant name: 1 to 63 of a-z 0-9 - . _, a letter or digit first and last";
     Tag, "a tag: 1 to 63 of a-z 0-9 - . _, a letter or digit first and last";
     PlanName, "a plan name: 1 to 63 of a-z 0-9 - . _, a letter or digit first and last";
+    ScheduleName, "a schedule name: 1 to 63 of a-z 0-9 - . _, a letter or digit first and last";
     NetworkName, "a network name: 1 to 63 of a-z 0-9 - . _, a letter or digit first and last";
     TemplateRef, "a template name such as \"debian-12\", or with a version \"debian-12/20260115\"";
     Hostname, "a host name (RFC 1123): letters, digits and hyphens with dots between, at most 64 characters";

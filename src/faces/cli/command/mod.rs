@@ -36,6 +36,7 @@ pub mod report;
 pub mod restart;
 pub mod resume;
 pub mod runscript;
+pub mod schedule;
 pub mod set;
 pub mod settle;
 pub mod show;
@@ -117,6 +118,7 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Report(c) => c.run(context),
         Command::Ledger(c) => c.run(context),
         Command::Manager(c) => c.run(context),
+        Command::Schedule(c) => c.run(context),
         Command::Forward(c) => c.run(context),
         Command::Audit(c) => c.run(context),
         Command::Template(c) => c.run(context),
