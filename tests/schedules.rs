@@ -130,8 +130,11 @@ fn what_makes_no_sense() {
     assert!(refused.contains("unrecognized subcommand 'restrat'"), "{refused}");
     assert_eq!(show(&h, "typo")["last"], Value::Null);
     schedule(&h, "mars", "30 3 * * *", &["list"], "time_zone = \"Mars/Olympus\"\n");
-    let mars = h.fails(2, &["schedule", "run", "mars"]);
-    assert!(mars.contains("knows no time zone Mars/Olympus"), "{mars}");
+    let mars = show(&h, "mars");
+    assert!(mars["problem"].as_str().unwrap().contains("knows no time zone Mars/Olympus"), "{mars}");
+    h.write("etc/schedules/bad.toml", "at = 1\nrun = \"audit\"\n");
+    let bad = h.fails(2, &["schedule", "run", "bad"]);
+    assert!(bad.contains("bad.toml:1:6") && bad.contains("bad.toml:2:7"), "{bad}");
     schedule(&h, "help", "30 3 * * *", &["--help"], "");
     assert_eq!(show(&h, "help")["state"], "waiting");
 }

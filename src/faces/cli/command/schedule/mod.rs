@@ -9,7 +9,6 @@ use std::ffi::OsString;
 use clap::{Args, Subcommand};
 use hostel_engine::facade::ScheduleStatus;
 use hostel_engine::{Class, Error};
-use hostel_model::id::ScheduleName;
 
 use super::{Done, Json};
 use crate::cli::args;
@@ -68,9 +67,4 @@ fn judged(mut schedule: ScheduleStatus) -> ScheduleStatus {
         schedule.problem = Some(error.message);
     }
     schedule
-}
-
-/// One, by its name.
-fn one(context: &Context, name: &ScheduleName) -> Result<ScheduleStatus, Error> {
-    Ok(judged(context.engine()?.schedule(name)?))
 }

@@ -7,7 +7,7 @@ use hostel_engine::{Class, Error};
 use hostel_model::id::ScheduleName;
 use jiff::Timestamp;
 
-use super::{Done, misspelt, one};
+use super::{Done, misspelt};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 
@@ -31,7 +31,11 @@ impl Run {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
         let engine = context.careful_engine()?;
-        if let Some(error) = misspelt(&one(context, &self.name)?.run) {
+        // Of mistakes in the file the engine tells more.
+        let schedule = engine.schedule(&self.name)?;
+        if schedule.problem.is_none()
+            && let Some(error) = misspelt(&schedule.run)
+        {
             return Err(error.into());
         }
         // Whether anybody hears it makes no difference to what is done.
