@@ -56,6 +56,9 @@ fn what_is_due_is_done_once_though_managers_are_killed() {
         h.until("the slow one runs", 20, || show(&h, "slow")["state"] == "running");
         again(&mut managers);
     }
+    h.until("the last one works", 20, || {
+        h.run(&["--wait-lock", "0s", "manager"]).code == 5
+    });
     let last = managers.pop().unwrap();
     signal(&last, Signal::TERM);
     let said = end_of(last);
@@ -63,16 +66,31 @@ fn what_is_due_is_done_once_though_managers_are_killed() {
     let minutes = minutes(&h);
     assert_eq!(minutes.len(), 2, "{minutes:?}");
     assert_ne!(minutes[0], minutes[1]);
-    assert_eq!(h.status("a", "state"), "running", "neither the disabled one nor the broken one was run");
+    assert_eq!(
+        h.status("a", "state"),
+        "running",
+        "neither the disabled one nor the broken one was run"
+    );
 
     let slow = show(&h, "slow");
-    assert_eq!((&slow["state"], &slow["last"]["result"]), (&"running".into(), &"running".into()), "{slow}");
+    assert_eq!(
+        (&slow["state"], &slow["last"]["result"]),
+        (&"running".into(), &"running".into()),
+        "{slow}"
+    );
     let note = show(&h, "note");
-    assert_eq!((&note["state"], &note["last"]["result"]), (&"waiting".into(), &"done".into()), "{note}");
+    assert_eq!(
+        (&note["state"], &note["last"]["result"]),
+        (&"waiting".into(), &"done".into()),
+        "{note}"
+    );
     assert!(note["last"]["due"].as_str().unwrap().ends_with(":00Z"), "{note}");
     let fails = show(&h, "fails");
     assert_eq!(fails["last"]["code"], 3, "{fails}");
-    assert!(fails["last"]["said"].as_str().unwrap().contains("there is no VE"), "{fails}");
+    assert!(
+        fails["last"]["said"].as_str().unwrap().contains("there is no VE"),
+        "{fails}"
+    );
     let bad = show(&h, "bad");
     assert!(bad["problem"].as_str().unwrap().contains("bad.toml:1:6"), "{bad}");
     assert_eq!(show(&h, "off")["upcoming"], Value::Array(Vec::new()));
@@ -81,37 +99,70 @@ fn what_is_due_is_done_once_though_managers_are_killed() {
     h.until("the slow one has ended", 30, || show(&h, "slow")["state"] == "waiting");
 }
 
+/// Notes inside which process it is, and stays.
+const LONG: [&str; 6] = [
+    "exec",
+    "a",
+    "--",
+    "/bin/sh",
+    "-c",
+    "echo $$ >/root/pid; exec sleep 1000",
+];
+
+/// Does what LONG has begun last live? It is forgotten if not.
+fn lives(h: &House) -> bool {
+    let line = "test -s /root/pid && if kill -0 $(cat /root/pid); then echo yes; else rm /root/pid; fi";
+    h.run(&["exec", "a", "--", "/bin/sh", "-c", line]).out == "yes\n"
+}
+
 #[test]
 fn by_hand() {
     let h = House::new();
     h.busybox("a");
-    schedule(&h, "hello", "0 0 1 1 *", &["exec", "a", "--", "/bin/sh", "-c", "echo hello; exit 7"], "disabled = true\n");
+    schedule(
+        &h,
+        "hello",
+        "0 0 1 1 *",
+        &["exec", "a", "--", "/bin/sh", "-c", "echo hello; exit 7"],
+        "disabled = true\n",
+    );
     let ran = h.run(&["schedule", "run", "hello"]);
     assert_eq!((ran.code, ran.out.as_str()), (7, "hello\n"), "{ran:?}");
     let last = show(&h, "hello")["last"].clone();
-    assert_eq!((&last["code"], &last["due"], &last["said"]), (&7.into(), &Value::Null, &"hello\n".into()), "{last}");
+    assert_eq!(
+        (&last["code"], &last["due"], &last["said"]),
+        (&7.into(), &Value::Null, &"hello\n".into()),
+        "{last}"
+    );
     let text = h.ok(&["schedule", "show", "hello"]);
-    assert!(text.contains("failed with code 7") && text.ends_with("\nhello\n"), "{text}");
+    assert!(
+        text.contains("failed with code 7") && text.ends_with("\nhello\n"),
+        "{text}"
+    );
     let list = h.ok(&["schedule", "list", "-H"]);
-    assert!(list.contains("hello") && list.contains("disabled") && list.contains("failed with code 7"), "{list}");
+    assert!(
+        list.contains("hello") && list.contains("disabled") && list.contains("failed with code 7"),
+        "{list}"
+    );
 
     // Its time is over: it is told as by Ctrl-C. Nothing is left of it inside.
-    schedule(&h, "slow", "0 0 1 1 *", &["exec", "a", "--", "/bin/sleep", "1000"], "timeout = \"1s\"\n");
+    schedule(&h, "slow", "0 0 1 1 *", &LONG, "timeout = \"1s\"\n");
     let ran = h.run(&["schedule", "run", "slow"]);
+    assert_ne!(h.sh("a", "cat /root/pid"), "", "it had begun");
     assert!(ran.code == 1 && ran.err.contains("took too long"), "{ran:?}");
-    h.until("nothing of it is left", 20, || h.sh("a", "pgrep -f 'sleep 100[0]' || true").is_empty());
+    h.until("nothing of it is left", 20, || !lives(&h));
 
     // Ctrl-C is passed on, and meanwhile nobody else may.
-    schedule(&h, "slow", "0 0 1 1 *", &["exec", "a", "--", "/bin/sleep", "1000"], "");
+    schedule(&h, "slow", "0 0 1 1 *", &LONG, "");
     let running = h.spawn(&["schedule", "run", "slow"]);
-    h.until("it runs", 20, || !h.sh("a", "pgrep -f 'sleep 100[0]' || true").is_empty());
+    h.until("it runs", 20, || lives(&h));
     let busy = h.fails(5, &["schedule", "run", "slow"]);
     assert!(busy.contains("schedule slow runs already"), "{busy}");
     signal(&running, Signal::INT);
     let ended = end_of(running);
     assert_ne!(ended.code, 0, "{ended:?}");
-    h.until("nothing of it is left", 20, || h.sh("a", "pgrep -f 'sleep 100[0]' || true").is_empty());
-    assert_eq!(show(&h, "slow")["last"]["ended"].is_string(), true);
+    h.until("nothing of it is left", 20, || !lives(&h));
+    assert!(show(&h, "slow")["last"]["ended"].is_string());
 }
 
 #[test]
@@ -131,7 +182,13 @@ fn what_makes_no_sense() {
     assert_eq!(show(&h, "typo")["last"], Value::Null);
     schedule(&h, "mars", "30 3 * * *", &["list"], "time_zone = \"Mars/Olympus\"\n");
     let mars = show(&h, "mars");
-    assert!(mars["problem"].as_str().unwrap().contains("knows no time zone Mars/Olympus"), "{mars}");
+    assert!(
+        mars["problem"]
+            .as_str()
+            .unwrap()
+            .contains("knows no time zone Mars/Olympus"),
+        "{mars}"
+    );
     h.write("etc/schedules/bad.toml", "at = 1\nrun = \"audit\"\n");
     let bad = h.fails(2, &["schedule", "run", "bad"]);
     assert!(bad.contains("bad.toml:1:6") && bad.contains("bad.toml:2:7"), "{bad}");
@@ -143,7 +200,13 @@ fn what_makes_no_sense() {
 #[test]
 fn times_are_shown_by_the_clocks_that_they_are_of() {
     let h = House::new();
-    schedule(&h, "berlin", "30 3 * 7 *", &["audit"], "time_zone = \"Europe/Berlin\"\n");
+    schedule(
+        &h,
+        "berlin",
+        "30 3 * 7 *",
+        &["audit"],
+        "time_zone = \"Europe/Berlin\"\n",
+    );
     schedule(&h, "utc", "30 3 * 7 *", &["audit"], "time_zone = \"UTC\"\n");
     let next = |name: &str| show(&h, name)["upcoming"][0].as_str().unwrap().to_owned();
     assert!(next("berlin").ends_with("T03:30+02:00"), "{}", next("berlin"));

@@ -36,7 +36,8 @@ const MOST_SKIPPED: SignedDuration = SignedDuration::from_hours(3);
 
 impl Calendar {
     /// What to say when it is something else.
-    const EXPECTED: &'static str = "minute, hour, day of the month, month and day of the week, such as \"30 3 * * Sun\"";
+    const EXPECTED: &'static str =
+        "minute, hour, day of the month, month and day of the week, such as \"30 3 * * Sun\"";
 
     /// The first moment after this one at which it is due by the clocks of `zone`; `None`: beyond all calendars.
     pub fn next(&self, after: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
@@ -114,15 +115,21 @@ impl FromStr for Calendar {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '*' | ',' | '-' | '/');
         let mut names = text.split(|c: char| !c.is_ascii_alphabetic()).filter(|n| !n.is_empty());
         if !words.concat().chars().all(plain) || names.any(|n| n.len() != 3) {
-            return Err(bad("only numbers, names of three letters, '*', ',', '-' and '/' may stand in it"));
+            return Err(bad(
+                "only numbers, names of three letters, '*', ',', '-' and '/' may stand in it",
+            ));
         }
         let mut options = ParseOptions::default();
         options.fallback_timezone_option = FallbackTimezoneOption::UTC;
         let text = words.join(" ");
         // The last line of what the library says is why; those before show the text.
-        let why = |e: cronexpr::Error| e.to_string().lines().last().map(|l| l.trim_start_matches([' ', '^']).to_owned());
-        let fields = cronexpr::parse_crontab_with(&text, options)
-            .map_err(|e| bad(&why(e).unwrap_or_default()))?;
+        let why = |e: cronexpr::Error| {
+            e.to_string()
+                .lines()
+                .last()
+                .map(|l| l.trim_start_matches([' ', '^']).to_owned())
+        };
+        let fields = cronexpr::parse_crontab_with(&text, options).map_err(|e| bad(&why(e).unwrap_or_default()))?;
         let calendar = Self {
             of_each_hour: hour.starts_with('*'),
             fields,
@@ -198,13 +205,15 @@ mod tests {
             due("30 3 * * Sun", "2026-11-28T12:00:00Z", 3),
             ["11-29 03:30 +0100", "12-06 03:30 +0100", "12-13 03:30 +0100"]
         );
-        assert_eq!(
-            due("0 0 29 2 *", "2026-11-28T12:00:00Z", 1),
-            ["02-29 00:00 +0100"]
-        );
+        assert_eq!(due("0 0 29 2 *", "2026-11-28T12:00:00Z", 1), ["02-29 00:00 +0100"]);
         assert_eq!(
             due("*/20 8-9 1 jan,Jul *", "2026-11-28T12:00:00Z", 4),
-            ["01-01 08:00 +0100", "01-01 08:20 +0100", "01-01 08:40 +0100", "01-01 09:00 +0100"]
+            [
+                "01-01 08:00 +0100",
+                "01-01 08:20 +0100",
+                "01-01 08:40 +0100",
+                "01-01 09:00 +0100"
+            ]
         );
         // Either of two days, if both are said.
         assert_eq!(
@@ -243,7 +252,12 @@ mod tests {
         assert_eq!(due("30 2 * * *", "2026-10-25T01:10:00Z", 1), ["10-26 02:30 +0100"]);
         assert_eq!(
             due("0 */1 * * *", "2026-10-24T23:30:00Z", 4),
-            ["10-25 02:00 +0200", "10-25 02:00 +0100", "10-25 03:00 +0100", "10-25 04:00 +0100"]
+            [
+                "10-25 02:00 +0200",
+                "10-25 02:00 +0100",
+                "10-25 03:00 +0100",
+                "10-25 04:00 +0100"
+            ]
         );
     }
 
@@ -285,7 +299,10 @@ mod tests {
             let error = text.parse::<Calendar>().unwrap_err().to_string();
             assert!(error.contains(why) && !error.contains('\n'), "{text}: {error}");
         }
-        assert_eq!(" 30\t3  * * sun ".parse::<Calendar>().unwrap().to_string(), "30 3 * * sun");
+        assert_eq!(
+            " 30\t3  * * sun ".parse::<Calendar>().unwrap().to_string(),
+            "30 3 * * sun"
+        );
     }
 
     proptest! {

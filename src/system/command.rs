@@ -27,7 +27,11 @@ const OF_SERVICES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"
 fn command(program: &Path, args: &[String]) -> Command {
     let mut command = Command::new(program);
     // Ctrl-C at the terminal is for who attends it.
-    command.args(args).stdin(Stdio::null()).process_group(0).current_dir("/");
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .current_dir("/");
     for name in OF_SERVICES {
         command.env_remove(name);
     }
@@ -50,9 +54,7 @@ pub fn attend(program: &Path, args: &[String], bounds: Bounds<'_>, hear: &mut dy
     // Who may not raise it runs it as it is.
     let _ = setpriority_process(None, 0);
     let mut command = command(program, args);
-    command
-        .stdout(theirs.try_clone().map_err(fail)?)
-        .stderr(theirs);
+    command.stdout(theirs.try_clone().map_err(fail)?).stderr(theirs);
     let mut child = command.spawn().map_err(fail)?;
     drop(command); // with our copies of the pipe's other end
     let (to, from) = sync_channel(PIECES);
@@ -123,7 +125,10 @@ mod tests {
         let mut said = Vec::new();
         let bounds = Bounds { patience, interrupted };
         let args = ["-c".to_owned(), line.to_owned()];
-        let how = attend(Path::new("/bin/sh"), &args, bounds, &mut |piece| said.extend_from_slice(piece)).unwrap();
+        let how = attend(Path::new("/bin/sh"), &args, bounds, &mut |piece| {
+            said.extend_from_slice(piece)
+        })
+        .unwrap();
         (how, String::from_utf8(said).unwrap())
     }
 
@@ -173,7 +178,10 @@ mod tests {
     #[test]
     fn one_that_is_left_to_itself() {
         let dir = tempfile::tempdir().unwrap();
-        let line = format!("test -z \"$NOTIFY_SOCKET\" && echo done > {}/done", dir.path().display());
+        let line = format!(
+            "test -z \"$NOTIFY_SOCKET\" && echo done > {}/done",
+            dir.path().display()
+        );
         let mut child = leave(Path::new("/bin/sh"), &["-c".to_owned(), line]).unwrap();
         assert!(child.wait().unwrap().success());
         assert_eq!(std::fs::read_to_string(dir.path().join("done")).unwrap(), "done\n");

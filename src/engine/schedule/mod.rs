@@ -87,7 +87,10 @@ impl Engine {
     fn schedule_of_file(&self, name: String) -> ScheduleStatus {
         let known = name.parse::<ScheduleName>();
         let found = match &known {
-            Ok(name) => self.host.schedule(name).and_then(|schedule| Ok((zone(&schedule)?, schedule))),
+            Ok(name) => self
+                .host
+                .schedule(name)
+                .and_then(|schedule| Ok((zone(&schedule)?, schedule))),
             Err(e) => Err(Error::new(Class::Usage, e.to_string())),
         };
         let mut status = match found {

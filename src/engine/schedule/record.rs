@@ -98,7 +98,11 @@ impl Host {
         let path = self.of_schedule(name, what);
         let fail = |e| Error::new(Class::Failed, format!("cannot write {}", path.display())).because(e);
         file::make_dir(&self.dirs.schedules())?;
-        Ok(file::write_atomic(&path, &serde_json::to_vec(record).map_err(fail)?, 0o600)?)
+        Ok(file::write_atomic(
+            &path,
+            &serde_json::to_vec(record).map_err(fail)?,
+            0o600,
+        )?)
     }
 
     /// How it went last, or that it runs.

@@ -49,7 +49,7 @@ impl Engine {
             Ok(How::Code(0)) => ("done".to_owned(), Some(0)),
             Ok(How::Code(code)) => (format!("failed with code {code}"), Some(code)),
             Ok(how) => (how.to_string(), None),
-            Err(e) => (chain(&e.into()), None),
+            Err(e) => (chain(&Error::from(e)), None),
         };
         self.host.write_run(name, &run)?;
         Ok(run)

@@ -45,9 +45,18 @@ fn what_is_due_is_due_once() {
     let schedule = nightly("");
     let host = at_noon(&schedule);
     assert_eq!(due(&host, &schedule, at("2026-11-29T03:29:59Z")).unwrap(), Due::No);
-    assert_eq!(due(&host, &schedule, at("2026-11-29T03:30:01Z")).unwrap(), Due::At(at(HALF_PAST_THREE)));
+    assert_eq!(
+        due(&host, &schedule, at("2026-11-29T03:30:01Z")).unwrap(),
+        Due::At(at(HALF_PAST_THREE))
+    );
     // Not by another look, nor by a clock that is set back past it.
-    for again in ["2026-11-29T03:30:02Z", "2026-11-29T03:29:58Z", "2026-11-29T03:30:01Z", "2026-11-29T02:00:00Z", HALF_PAST_THREE] {
+    for again in [
+        "2026-11-29T03:30:02Z",
+        "2026-11-29T03:29:58Z",
+        "2026-11-29T03:30:01Z",
+        "2026-11-29T02:00:00Z",
+        HALF_PAST_THREE,
+    ] {
         assert_eq!(due(&host, &schedule, at(again)).unwrap(), Due::No, "{again}");
     }
 }
@@ -73,7 +82,10 @@ fn a_manager_that_comes_late_runs_the_last_if_it_may() {
 fn a_minute_is_not_late() {
     let schedule = nightly("late = \"0s\"\n");
     let host = at_noon(&schedule);
-    assert_eq!(due(&host, &schedule, at("2026-11-29T03:30:59Z")).unwrap(), Due::At(at(HALF_PAST_THREE)));
+    assert_eq!(
+        due(&host, &schedule, at("2026-11-29T03:30:59Z")).unwrap(),
+        Due::At(at(HALF_PAST_THREE))
+    );
     assert_eq!(
         due(&host, &schedule, at("2026-11-30T03:31:01Z")).unwrap(),
         Due::Missed(at("2026-11-30T03:30:00Z"))
@@ -91,7 +103,10 @@ fn other_times_are_another_schedule() {
         ..nightly("")
     };
     let host = at_noon(&nightly(""));
-    assert_eq!(due(&host, &other, at(HALF_PAST_THREE)).unwrap(), Due::At(at(HALF_PAST_THREE)));
+    assert_eq!(
+        due(&host, &other, at(HALF_PAST_THREE)).unwrap(),
+        Due::At(at(HALF_PAST_THREE))
+    );
 }
 
 /// A clock that was years ahead would have had the schedule wait for years.
@@ -99,9 +114,15 @@ fn other_times_are_another_schedule() {
 fn a_clock_that_was_far_ahead_is_forgotten() {
     let schedule = nightly("");
     let host = at_noon(&schedule);
-    assert!(matches!(due(&host, &schedule, at("2038-01-01T05:00:00Z")).unwrap(), Due::Missed(_)));
+    assert!(matches!(
+        due(&host, &schedule, at("2038-01-01T05:00:00Z")).unwrap(),
+        Due::Missed(_)
+    ));
     assert_eq!(due(&host, &schedule, at("2026-11-28T12:00:10Z")).unwrap(), Due::No);
-    assert_eq!(due(&host, &schedule, at(HALF_PAST_THREE)).unwrap(), Due::At(at(HALF_PAST_THREE)));
+    assert_eq!(
+        due(&host, &schedule, at(HALF_PAST_THREE)).unwrap(),
+        Due::At(at(HALF_PAST_THREE))
+    );
 }
 
 /// What can't be written down isn't run: it would be run again and again.
@@ -115,14 +136,20 @@ fn nothing_is_run_that_can_not_be_noted() {
     assert!(due(&host, &schedule, at(HALF_PAST_THREE)).is_err());
     std::fs::remove_file(&kept).unwrap();
     std::fs::rename(kept.with_extension("away"), &kept).unwrap();
-    assert_eq!(due(&host, &schedule, at(HALF_PAST_THREE)).unwrap(), Due::At(at(HALF_PAST_THREE)));
+    assert_eq!(
+        due(&host, &schedule, at(HALF_PAST_THREE)).unwrap(),
+        Due::At(at(HALF_PAST_THREE))
+    );
 }
 
 #[test]
 fn a_zone_that_there_is_not() {
     let text = "at = \"0 0 * * *\"\nrun = [\"list\"]\ntime_zone = \"Mars/Olympus\"\n";
     let error = zone(&Schedule::parse("schedules/a.toml", text).unwrap()).unwrap_err();
-    assert!(error.message.contains("Mars/Olympus") && !error.hints.is_empty(), "{error}");
+    assert!(
+        error.message.contains("Mars/Olympus") && !error.hints.is_empty(),
+        "{error}"
+    );
 }
 
 /// A mistake in one is told once, and hinders no other; what is kept of one that is gone goes, too.
@@ -141,14 +168,27 @@ fn the_manager_tells_of_mistakes_once_and_forgets_what_is_gone() {
     }
     let notes = heard.notes();
     assert_eq!(notes.len(), 2, "{notes:?}");
-    assert!(notes.iter().any(|n| n.contains("schedule bad is not run") && n.contains("bad.toml:1:6")), "{notes:?}");
+    assert!(
+        notes
+            .iter()
+            .any(|n| n.contains("schedule bad is not run") && n.contains("bad.toml:1:6")),
+        "{notes:?}"
+    );
     assert!(notes.iter().any(|n| n.contains("BAD")), "{notes:?}");
     let good: ScheduleName = "good".parse().unwrap();
     assert!(host.looked(&good).is_some());
     let states = || -> Vec<(String, &'static str)> {
-        engine(&host).schedules().into_iter().map(|s| (s.name, s.state)).collect()
+        engine(&host)
+            .schedules()
+            .into_iter()
+            .map(|s| (s.name, s.state))
+            .collect()
     };
-    let all = [("BAD".to_owned(), "broken"), ("bad".to_owned(), "broken"), ("good".to_owned(), "waiting")];
+    let all = [
+        ("BAD".to_owned(), "broken"),
+        ("bad".to_owned(), "broken"),
+        ("good".to_owned(), "waiting"),
+    ];
     assert_eq!(states(), all);
     std::fs::remove_file(dir.join("good.toml")).unwrap();
     timetable.look_now(&host, &heard);
@@ -161,7 +201,8 @@ fn a_run_that_nobody_ended() {
     let host = host().make();
     let name: ScheduleName = "a".parse().unwrap();
     let held = host.lock_schedule(&name).unwrap().unwrap();
-    host.write_run(&name, &LastRun::begin(None, at(HALF_PAST_THREE))).unwrap();
+    host.write_run(&name, &LastRun::begin(None, at(HALF_PAST_THREE)))
+        .unwrap();
     assert!(host.last_run(&name).unwrap().goes_on() && host.schedule_runs(&name));
     assert!(host.lock_schedule(&name).unwrap().is_none());
     drop(held);

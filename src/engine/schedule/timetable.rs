@@ -92,13 +92,24 @@ impl Timetable {
                 Ok(())
             }
             Due::At(at) if host.schedule_runs(&name) => {
-                progress.note(&format!("schedule {name} is due at {at}, and is left out as it still runs"));
+                progress.note(&format!(
+                    "schedule {name} is due at {at}, and is left out as it still runs"
+                ));
                 Ok(())
             }
             Due::At(at) => {
                 let config = host.config_file.display().to_string();
-                let args = ["--config", &config, "schedule", "run", "--due", &at.to_string(), name.as_str()];
-                self.children.push(command::leave(&host.program, &args.map(str::to_owned))?);
+                let args = [
+                    "--config",
+                    &config,
+                    "schedule",
+                    "run",
+                    "--due",
+                    &at.to_string(),
+                    name.as_str(),
+                ];
+                self.children
+                    .push(command::leave(&host.program, &args.map(str::to_owned))?);
                 Ok(())
             }
         }
@@ -122,10 +133,12 @@ impl Timetable {
 /// done: what is due once is run once at most.
 pub(super) fn due(host: &Host, schedule: &Schedule, now: Timestamp) -> Result<Due> {
     let zone = zone(schedule)?;
-    let of = format!("{} {}", schedule.at, schedule.time_zone.as_ref().map(ToString::to_string).unwrap_or_default());
-    let looked = |until: Timestamp| {
-        host.write_looked(&schedule.name, &Looked { of: of.clone(), until })
-    };
+    let of = format!(
+        "{} {}",
+        schedule.at,
+        schedule.time_zone.as_ref().map(ToString::to_string).unwrap_or_default()
+    );
+    let looked = |until: Timestamp| host.write_looked(&schedule.name, &Looked { of: of.clone(), until });
     let until = match host.looked(&schedule.name) {
         Some(last) if last.of == of && last.until.duration_since(now) < WRONG => last.until,
         // A schedule that is new, or has other times now, begins here.

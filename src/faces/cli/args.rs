@@ -176,7 +176,10 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     ("Network", &["network", "address", "forward", "firewall", "traffic"]),
     ("Tenants", &["tenant"]),
     ("Storage", &["mount", "umount", "compact", "template", "import"]),
-    ("Host", &["init", "info", "audit", "boot", "shutdown", "manager", "schedule"]),
+    (
+        "Host",
+        &["init", "info", "audit", "boot", "shutdown", "manager", "schedule"],
+    ),
     ("Help", &["help", "completions", "man"]),
 ];
 

@@ -99,8 +99,14 @@ mod tests {
     #[test]
     fn what_is_not_said_is_as_usual() {
         let all = Schedule::parse("schedules/night.toml", "at = \"30 3 * * *\"\nrun = [\"audit\"]\n").unwrap();
-        assert_eq!((all.name.as_str(), all.at.to_string().as_str()), ("night", "30 3 * * *"));
-        assert_eq!((all.late, all.timeout, all.disabled), (Span::seconds(3_600), Span::seconds(43_200), false));
+        assert_eq!(
+            (all.name.as_str(), all.at.to_string().as_str()),
+            ("night", "30 3 * * *")
+        );
+        assert_eq!(
+            (all.late, all.timeout, all.disabled),
+            (Span::seconds(3_600), Span::seconds(43_200), false)
+        );
     }
 
     /// Each mistake of a file is told, with its place.
@@ -120,6 +126,9 @@ mod tests {
             assert!(line.is_some() && told.contains(what), "{place} {what}: {told}");
         }
         let told = Schedule::parse("schedules/Night.toml", "").unwrap_err().to_string();
-        assert!(told.contains("at") && told.contains("run") && told.contains("schedule name"), "{told}");
+        assert!(
+            told.contains("at") && told.contains("run") && told.contains("schedule name"),
+            "{told}"
+        );
     }
 }

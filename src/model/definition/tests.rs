@@ -551,7 +551,11 @@ fn the_examples_that_init_installs() {
     let tenant = Tenant::parse("tenants/default.toml", tenant).unwrap();
     let nightly = include_str!("../../../config/schedules/nightly.toml.sample");
     assert!(!Schedule::parse("schedules/nightly.toml", nightly).unwrap().disabled);
-    assert!(Schedule::parse("schedules/nightly.toml", &uncommented(nightly)).unwrap().disabled);
+    assert!(
+        Schedule::parse("schedules/nightly.toml", &uncommented(nightly))
+            .unwrap()
+            .disabled
+    );
     let sample = include_str!("../../../config/ve/example.toml.sample");
     let ve = VeDefinition::parse("ve/example.toml", sample).unwrap();
     let full = VeDefinition::parse("ve/example.toml", &uncommented(sample)).unwrap_err();

@@ -72,7 +72,10 @@ impl List {
 
 /// Its state, in the colour of something to look at if it is broken, or has failed.
 fn state(schedule: &ScheduleStatus) -> Cell {
-    let failed = schedule.last.as_ref().is_some_and(|run| !run.goes_on() && !run.is_done());
+    let failed = schedule
+        .last
+        .as_ref()
+        .is_some_and(|run| !run.goes_on() && !run.is_done());
     let color = match schedule.state {
         "broken" => Some(AnsiColor::Red.into()),
         "disabled" => Some(AnsiColor::Yellow.into()),

@@ -50,12 +50,18 @@ impl Schedule {
 
 /// What is wrong with the words that it runs, if anything is.
 pub fn misspelt(run: &[String]) -> Option<Error> {
-    let typed: Vec<OsString> = std::iter::once("hostel").chain(run.iter().map(String::as_str)).map(OsString::from).collect();
+    let typed: Vec<OsString> = std::iter::once("hostel")
+        .chain(run.iter().map(String::as_str))
+        .map(OsString::from)
+        .collect();
     let error = args::parse(&typed).err().filter(clap::Error::use_stderr)?;
     let text = error.to_string();
     let why = text.lines().next().unwrap_or_default();
     let why = why.strip_prefix("error: ").unwrap_or(why);
-    Some(Error::new(Class::Usage, format!("what it runs makes no sense: hostel {}: {why}", run.join(" "))))
+    Some(Error::new(
+        Class::Usage,
+        format!("what it runs makes no sense: hostel {}: {why}", run.join(" ")),
+    ))
 }
 
 /// A schedule whose words make no sense is as broken as one whose file doesn't.
