@@ -84,6 +84,7 @@ impl Engine {
         let (now, hits) = self.meter().read_with_limits()?;
         let mut all = families(&now, &hits);
         all.extend(self.ledger_metrics());
+        all.extend(self.schedule_metrics());
         all.extend(self.forwarding_metrics());
         Ok(all)
     }

@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::error::{Class, Error, Result, chain};
-use crate::facade::Engine;
+use crate::facade::{Engine, Family, FamilyKind, Sample};
 use crate::host::Host;
 use crate::ve::registry::load;
 
@@ -104,6 +104,41 @@ impl Engine {
             }
         }
         status
+    }
+
+    /// Of each that has run: when it ended last, and whether it did what it was to do. Whoever watches a host is to hear of
+    /// one that fails.
+    pub(crate) fn schedule_metrics(&self) -> Vec<Family> {
+        let names = self.host.names_of("schedules").into_iter();
+        let ended = names.filter_map(|name| {
+            let run = self.host.last_run(&name.parse().ok()?)?;
+            Some((name, run.ended?, run))
+        });
+        let ended: Vec<(String, Timestamp, LastRun)> = ended.collect();
+        let family = |name, help, value: &dyn Fn(Timestamp, &LastRun) -> f64| Family {
+            name,
+            kind: FamilyKind::Gauge,
+            help,
+            samples: ended
+                .iter()
+                .map(|(schedule, at, run)| Sample {
+                    labels: vec![("schedule", schedule.clone())],
+                    value: value(*at, run),
+                })
+                .collect(),
+        };
+        vec![
+            family(
+                "hostel_schedule_last_end_timestamp_seconds",
+                "When a schedule's last run ended.",
+                &|at, _| at.as_duration().as_secs_f64(),
+            ),
+            family(
+                "hostel_schedule_last_success",
+                "Whether a schedule's last run did what it was to do.",
+                &|_, run| if run.is_done() { 1.0 } else { 0.0 },
+            ),
+        ]
     }
 
     fn now(&self) -> Timestamp {

@@ -211,6 +211,42 @@ fn a_run_that_nobody_ended() {
     assert!(host.lock_schedule(&name).unwrap().is_some());
 }
 
+/// One that never ran, or runs, has no end.
+#[test]
+fn how_runs_ended_is_measured() {
+    let host = host().make();
+    let dir = host.dirs.definitions("schedules");
+    std::fs::create_dir_all(&dir).unwrap();
+    let name = |name: &str| name.parse::<ScheduleName>().unwrap();
+    for (schedule, code) in [("good", Some(0)), ("bad", Some(1)), ("late", None)] {
+        std::fs::write(
+            dir.join(format!("{schedule}.toml")),
+            "at = \"0 0 * * *\"\nrun = [\"list\"]\n",
+        )
+        .unwrap();
+        let mut run = LastRun::begin(None, at(HALF_PAST_THREE));
+        run.ended = Some(at("2026-11-29T03:31:00Z"));
+        (run.code, run.result) = (code, "over".to_owned());
+        host.write_run(&name(schedule), &run).unwrap();
+    }
+    std::fs::write(dir.join("never.toml"), "at = \"0 0 * * *\"\nrun = [\"list\"]\n").unwrap();
+    let families = engine(&host).schedule_metrics();
+    let values = |family: usize| -> Vec<(String, f64)> {
+        let samples = families[family].samples.iter();
+        samples.map(|s| (s.labels[0].1.clone(), s.value)).collect()
+    };
+    let of = |schedule: &str, value: f64| (schedule.to_owned(), value);
+    assert_eq!(
+        values(0),
+        [
+            of("bad", 1_795_923_060.0),
+            of("good", 1_795_923_060.0),
+            of("late", 1_795_923_060.0)
+        ]
+    );
+    assert_eq!(values(1), [of("bad", 0.0), of("good", 1.0), of("late", 0.0)]);
+}
+
 /// A record that somebody has spoilt is none.
 #[test]
 fn records_that_can_not_be_read_are_none() {

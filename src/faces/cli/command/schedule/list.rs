@@ -12,7 +12,7 @@ use crate::cli::table::{Cell, Column, Table};
 /// Print a table of schedules: when each is due next, and how it went last
 ///
 /// NEXT is by the schedule's own clocks, or the host's. LAST is when it began last, and RESULT how that went: done,
-/// running, or what went wrong; of a broken schedule, what is wrong with it. With --json, an array of the objects that show
+/// running, or what went wrong; of a broken schedule, the first of what is wrong with it. With --json, an array of the objects that show
 /// gives.
 #[derive(Debug, Default, Args)]
 #[command(
@@ -55,7 +55,8 @@ impl List {
         .headless(self.no_header);
         for schedule in all {
             let last = schedule.last.as_ref();
-            let result = schedule.problem.clone().or_else(|| last.map(|run| run.result.clone()));
+            let result = schedule.problem.as_deref().map(in_short);
+            let result = result.or_else(|| last.map(|run| run.result.as_str()));
             table.row(vec![
                 schedule.name.as_str().into(),
                 state(schedule),
@@ -68,6 +69,14 @@ impl List {
         }
         table
     }
+}
+
+/// The first of its mistakes, without the lines that show it.
+fn in_short(problem: &str) -> &str {
+    let first = problem.lines().next().unwrap_or_default();
+    first
+        .split_once(" has mistakes: ")
+        .map_or(first, |(_, mistake)| mistake)
 }
 
 /// Its state, in the colour of something to look at if it is broken, or has failed.

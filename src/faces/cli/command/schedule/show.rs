@@ -11,7 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::visible;
 use crate::cli::table::{Cell, Column, Table};
 
-/// Show a schedule: what it does, when it is due next, and what its last run said
+/// Show a schedule: what it does, when it is due next, what is wrong with it, and what its last run said
 ///
 /// With --json, an object with name, state (waiting, running, disabled, broken), problem, description, at, time_zone (null:
 /// the host's), run (the words after "hostel"), late and timeout in seconds, upcoming (the next times), and last: null, or
@@ -36,10 +36,12 @@ impl Show {
             return Ok(Exit::Ok);
         }
         context.print_table(&block(&schedule))?;
-        let said = schedule.last.map(|run| run.said).unwrap_or_default();
-        if !said.trim().is_empty() {
-            let lines: String = said.lines().map(|line| format!("{}\n", visible(line))).collect();
-            context.print(&format!("\n{lines}"))?;
+        let said = schedule.last.map(|run| run.said);
+        for text in [schedule.problem, said].into_iter().flatten() {
+            if !text.trim().is_empty() {
+                let lines: String = text.lines().map(|line| format!("{}\n", visible(line))).collect();
+                context.print(&format!("\n{lines}"))?;
+            }
         }
         Ok(Exit::Ok)
     }
@@ -53,7 +55,6 @@ pub fn block(schedule: &ScheduleStatus) -> Table {
     let mut lines = vec![
         ("name", schedule.name.clone()),
         ("state", schedule.state.to_owned()),
-        ("problem", text(&schedule.problem)),
         ("description", text(&schedule.description)),
         ("at", text(&schedule.at)),
         ("time zone", text(&schedule.time_zone)),
