@@ -192,3 +192,35 @@ fn a_ve_that_names_no_name_servers_has_its_hosts() {
     h.ok(&["create", "b", "--template", "busybox", "--set", "dns=[]", "--start"]);
     assert_eq!(h.sh("b", "cat /etc/resolv.conf"), "");
 }
+
+/// Two VEs get new disks and stay who they are; what is refused changes nothing.
+#[test]
+fn reinstalled_they_stay_who_they_are() {
+    let h = House::new();
+    h.busybox("a");
+    h.busybox("b");
+    h.sh("a", "echo mine >/root/mine");
+    let (address, mine) = (h.status("a", "addresses"), || {
+        h.sh("a", "cat /root/mine 2>/dev/null || echo none")
+    });
+    let refused = h.fails(4, &["reinstall", "a", "b"]);
+    assert!(
+        refused.contains("a: it is running") && refused.contains("stop it first"),
+        "{refused}"
+    );
+    assert_eq!(mine(), "mine");
+    h.ok(&["kill", "a", "b"]);
+    h.fails(3, &["reinstall", "a", "--template", "none-such"]);
+    h.fails(3, &["reinstall", "a", "nobody"]);
+    h.ok(&["start", "a"]);
+    assert_eq!(mine(), "mine");
+    h.ok(&["kill", "a"]);
+    let done = h.ok(&["reinstall", "a", "b", "--template", "busybox", "--json"]);
+    let done: Vec<serde_json::Value> = done.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        done.len() == 2 && done.iter().all(|ve| ve["ok"] == true && ve["done"] == "reinstalled"),
+        "{done:?}"
+    );
+    h.ok(&["start", "a"]);
+    assert_eq!((mine(), h.status("a", "addresses")), ("none".to_owned(), address));
+}

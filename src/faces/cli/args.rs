@@ -90,6 +90,7 @@ commands! {
     unpause::Unpause,
     suspend::Suspend,
     resume::Resume,
+    reinstall::Reinstall,
     destroy::Destroy,
     mount::Mount,
     umount::Umount,
@@ -151,7 +152,17 @@ pub const GROUPS: &[(&str, &[&str])] = &[
     (
         "Life of a VE",
         &[
-            "create", "start", "stop", "restart", "kill", "pause", "unpause", "suspend", "resume", "destroy",
+            "create",
+            "start",
+            "stop",
+            "restart",
+            "kill",
+            "pause",
+            "unpause",
+            "suspend",
+            "resume",
+            "reinstall",
+            "destroy",
         ],
     ),
     (

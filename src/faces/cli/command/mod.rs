@@ -32,6 +32,7 @@ pub mod network;
 pub mod pause;
 pub mod pull;
 pub mod push;
+pub mod reinstall;
 pub mod report;
 pub mod restart;
 pub mod resume;
@@ -81,6 +82,7 @@ pub fn run(command: &Command, context: &Context) -> Done {
         Command::Stop(c) => c.run(context),
         Command::Kill(c) => c.run(context),
         Command::Restart(c) => c.run(context),
+        Command::Reinstall(c) => c.run(context),
         Command::Pause(c) => c.run(context),
         Command::Unpause(c) => c.run(context),
         Command::Suspend(c) => c.run(context),

@@ -1,8 +1,8 @@
 //! What all verbs on VEs share: whom they are for, running side by side, and their answers.
 
 use anstyle::{AnsiColor, Style};
-use hostel_engine::Error;
 use hostel_engine::facade::{Outcome, Progress, VeHandle};
+use hostel_engine::{Engine, Error};
 use hostel_model::request::Action;
 use serde_json::{Value, json};
 
@@ -14,9 +14,22 @@ use crate::cli::paint::Paint;
 use crate::cli::parallel::{self, Load, Show};
 use crate::cli::selection::Selected;
 
-/// Does `action` to every selected VE. A name that doesn't exist stops all before anything is touched; a
-/// failure on one VE stops no other.
+/// Does `action` to every selected VE.
 pub fn run(context: &Context, selected: &Selected, json: Json, load: Load, action: &Action) -> Done {
+    each_of(context, selected, json, load, &|engine, ve, progress| {
+        engine.act(ve.id, action, progress)
+    })
+}
+
+/// Does `work` for every selected VE. A name that doesn't exist stops all before anything is touched; a failure on one VE
+/// stops no other.
+pub fn each_of(
+    context: &Context,
+    selected: &Selected,
+    json: Json,
+    load: Load,
+    work: &(dyn Fn(&Engine, &VeHandle, &dyn Progress) -> Result<Outcome, Error> + Sync),
+) -> Done {
     let engine = context.careful_engine()?;
     let mut ves = engine.select(&selected.selection(), context)?;
     ves.sort_by_key(|ve| ve.id);
@@ -26,7 +39,7 @@ pub fn run(context: &Context, selected: &Selected, json: Json, load: Load, actio
         return Ok(Exit::Ok);
     }
     each(context, &ves, json, load, &|n, progress| {
-        engine.act(ves[n].id, action, progress)
+        work(&engine, &ves[n], progress)
     })
 }
 
