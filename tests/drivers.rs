@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod house;
+mod probe;
 
 use std::fs;
 use std::path::PathBuf;
@@ -145,24 +146,6 @@ fn dir_of(h: &House, id: u32) -> PathBuf {
     h.dir.join(format!("data/ve/{id}"))
 }
 
-/// The program of attempts, built for this run.
-fn attempts() -> PathBuf {
-    static BUILT: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
-    let dir = BUILT.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/probe/quota.c");
-        let program = dir.path().join("quota");
-        let mut gcc = std::process::Command::new("gcc");
-        gcc.args(["-static", "-O1", "-D_GNU_SOURCE", "-o"])
-            .arg(program)
-            .arg(source);
-        let built = gcc.output().expect("gcc is needed: apt-get install gcc libc6-dev");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        dir
-    });
-    dir.path().join("quota")
-}
-
 #[test]
 fn root_inside_gets_no_further() {
     template("busybox");
@@ -186,7 +169,7 @@ fn root_inside_gets_no_further() {
                 "-c",
                 "cat >/bin/quota; chmod 755 /bin/quota",
             ],
-            &fs::read(attempts()).unwrap(),
+            &fs::read(probe::built("quota", &["quota.c"])).unwrap(),
         );
         let came = h.sh("evil", "/bin/quota");
         for what in [

@@ -16,35 +16,38 @@ pub const INSIDE: &str = "/usr/bin/probe";
 /// The probe on this machine.
 pub fn probe() -> &'static Path {
     static PROBE: OnceLock<PathBuf> = OnceLock::new();
-    PROBE.get_or_init(|| {
-        use sha2::Digest;
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probe");
-        let sources = ["probe.c", "hunt.c", "sockets.c", "frames.c", "uring.c"].map(|name| dir.join(name));
-        let mut hash = sha2::Sha256::new();
-        sources
-            .iter()
-            .chain([&dir.join("probe.h")])
-            .for_each(|file| hash.update(fs::read(file).unwrap()));
-        let hash = hash.finalize();
-        let key: String = hash.iter().take(6).map(|b| format!("{b:02x}")).collect();
-        let store = Path::new("/var/cache/hostel-test");
-        fs::create_dir_all(store).unwrap();
-        let program = store.join(format!("probe-{key}"));
-        let lock = File::create(store.join(".probe.lock")).unwrap();
-        lock.lock().unwrap();
-        if !program.exists() {
-            let unfinished = program.with_extension("new");
-            let built = Command::new("gcc")
-                .args(["-static", "-O1", "-o"])
-                .arg(&unfinished)
-                .args(&sources)
-                .output();
-            let built = built.expect("gcc is needed to build the probe: apt-get install gcc libc6-dev");
-            assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-            fs::rename(&unfinished, &program).unwrap();
-        }
-        program
-    })
+    PROBE.get_or_init(|| built("probe", &["probe.c", "hunt.c", "sockets.c", "frames.c", "uring.c"]))
+}
+
+/// A static program of these sources, kept from run to run.
+pub fn built(name: &str, sources: &[&str]) -> PathBuf {
+    use sha2::Digest;
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/probe");
+    let sources: Vec<PathBuf> = sources.iter().map(|source| dir.join(source)).collect();
+    let mut hash = sha2::Sha256::new();
+    sources
+        .iter()
+        .chain([&dir.join("probe.h")])
+        .for_each(|file| hash.update(fs::read(file).unwrap()));
+    let hash = hash.finalize();
+    let key: String = hash.iter().take(6).map(|b| format!("{b:02x}")).collect();
+    let store = Path::new("/var/cache/hostel-test");
+    fs::create_dir_all(store).unwrap();
+    let program = store.join(format!("{name}-{key}"));
+    let lock = File::create(store.join(".probe.lock")).unwrap();
+    lock.lock().unwrap();
+    if !program.exists() {
+        let unfinished = program.with_extension("new");
+        let built = Command::new("gcc")
+            .args(["-static", "-O1", "-o"])
+            .arg(&unfinished)
+            .args(&sources)
+            .output();
+        let built = built.expect("gcc is needed to build it: apt-get install gcc libc6-dev");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        fs::rename(&unfinished, &program).unwrap();
+    }
+    program
 }
 
 /// Attempts and what came of them.

@@ -1,4 +1,5 @@
 /* Attempts to get out of a disk's quota, each with what came of it on a line of its own. */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>

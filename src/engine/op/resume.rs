@@ -342,6 +342,7 @@ impl Resume {
         }
         self.host.cgroups.freeze(self.id, FREEZE)?;
         relaunching.stay()?;
+        self.host.criu.wind_up(&self.host.cgroups.processes(self.id)?)?;
         // From here on it lives if we are killed, and must not stay frozen or cut off until the next command.
         self.mending = self
             .host

@@ -77,6 +77,10 @@ impl Criu for FakeCriu {
     fn mend(&self, _init: u32, _processes: &[u32]) -> Result<()> {
         self.call("mend").map(drop)
     }
+
+    fn wind_up(&self, _processes: &[u32]) -> Result<()> {
+        self.call("wind_up").map(drop)
+    }
 }
 
 #[derive(Debug)]

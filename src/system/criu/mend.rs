@@ -49,16 +49,7 @@ fn run(program: &str, arguments: &[&str]) -> bool {
 /// Lets the connections of these processes go on. One that ends meanwhile needs nothing.
 pub fn mend(processes: &[u32]) -> Result<()> {
     for pid in processes {
-        let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-            continue;
-        };
-        let numbers: Vec<i32> = descriptors
-            .flatten()
-            .filter(|d| {
-                fs::read_link(d.path()).is_ok_and(|to| to.as_os_str().as_encoded_bytes().starts_with(b"socket:"))
-            })
-            .filter_map(|d| d.file_name().to_str()?.parse().ok())
-            .collect();
+        let numbers = descriptors(*pid, b"socket:");
         if numbers.is_empty() {
             continue;
         }
@@ -75,13 +66,21 @@ pub fn mend(processes: &[u32]) -> Result<()> {
     Ok(())
 }
 
-fn open(pid: u32) -> Option<OwnedFd> {
+/// The descriptors of a process that are of this kind, by what their links begin with; none if it has ended.
+pub(super) fn descriptors(pid: u32, kind: &[u8]) -> Vec<i32> {
+    let all = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    all.filter(|d| fs::read_link(d.path()).is_ok_and(|to| to.as_os_str().as_encoded_bytes().starts_with(kind)))
+        .filter_map(|d| d.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+pub(super) fn open(pid: u32) -> Option<OwnedFd> {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
 }
 
 /// A copy of a descriptor of another process's; `None` if it is gone.
-fn get(process: &OwnedFd, number: i32) -> Option<OwnedFd> {
+pub(super) fn get(process: &OwnedFd, number: i32) -> Option<OwnedFd> {
     rustix::process::pidfd_getfd(process, number, rustix::process::PidfdGetfdFlags::empty()).ok()
 }
 

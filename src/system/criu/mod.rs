@@ -12,6 +12,7 @@ mod mend;
 pub(crate) mod options;
 pub(crate) mod session;
 mod swrk;
+mod timers;
 mod version;
 pub mod wire;
 
@@ -67,6 +68,8 @@ pub trait Criu: Send + Sync + Debug {
     /// Takes back what a CRIU that was killed has left in a VE with these processes: connections that neither send nor
     /// hear, and rules that hold its network.
     fn mend(&self, init: u32, processes: &[u32]) -> Result<()>;
+    /// Sets timers going that a restore has left standing in these processes, of which none runs yet.
+    fn wind_up(&self, processes: &[u32]) -> Result<()>;
 }
 
 /// A VE that is saved and stands still. Dropping this lets it run on.

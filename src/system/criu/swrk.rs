@@ -119,6 +119,10 @@ impl Criu for Swrk {
         super::mend::mend(processes)
     }
 
+    fn wind_up(&self, processes: &[u32]) -> Result<()> {
+        super::timers::wind_up(processes)
+    }
+
     fn dump(&self, dump: &Dump, gone: &dyn Fn()) -> Result<Box<dyn Dumped>> {
         let end = Instant::now() + PERSISTENCE;
         let died = Cell::new(false);
