@@ -7,7 +7,7 @@ use hostel_model::id::VeId;
 use ipnetwork::IpNetwork;
 use sha2::{Digest, Sha256};
 
-use super::text::{self, MAPS};
+use super::text::{self, COUNTED, MAPS, Ports};
 use super::wire::{self, Kind};
 use super::{Access, Change, Count, Guard, Loaded, Peers, check_name};
 use crate::error::Result;
@@ -15,15 +15,18 @@ use crate::firewall::keys::Family;
 use crate::firewall::nftables::{Nftables, commit, exists, open};
 use crate::firewall::ruleset::digest;
 use crate::firewall::wire as main_wire;
+use crate::firewall::{Firewall as _, usual_connections};
 use crate::net::netlink::{Netlink, Refusal};
 
 const FAMILIES: [Family; 2] = [Family::Inet, Family::Bridge];
 const READ: &str = "read the access rules of table";
 
 /// nf_tables of the calling thread's network namespace.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NftAccess {
     nft: Nftables,
+    prefix: String,
+    connections: Option<u32>,
 }
 
 /// What a table has.
@@ -68,6 +71,10 @@ impl Table {
     }
 }
 
+fn is_bridged(guards: &[Guard]) -> bool {
+    guards.iter().any(|g| !g.ports.is_empty())
+}
+
 fn state(fingerprint: &str) -> String {
     format!("state_{fingerprint}")
 }
@@ -107,10 +114,14 @@ fn look(netlink: &mut Netlink, family: Family, table: &str) -> Result<Option<Tab
     let sets: BTreeSet<String> = sets.iter().filter_map(|body| named(Kind::Sets, body)).collect();
     // Those of rules themselves are nobody's to change.
     for set in sets.into_iter().filter(|name| !name.starts_with("__")) {
+        hash.update(&set);
+        // What packets put there is nobody's change.
+        if COUNTED.contains(&set.as_str()) {
+            continue;
+        }
         let answers = netlink.dump(&wire::list_elements(family, table, &set)).map_err(fail)?;
         let mut elements: Vec<_> = answers.iter().flat_map(|body| wire::elements(body)).collect();
         elements.sort_unstable();
-        hash.update(&set);
         elements.iter().for_each(|(_, whole)| hash.update(whole));
         if MAPS.iter().any(|(map, _)| *map == set) {
             let all = elements
@@ -134,6 +145,36 @@ fn look(netlink: &mut Netlink, family: Family, table: &str) -> Result<Option<Tab
 }
 
 impl NftAccess {
+    /// For ports of bridges whose names begin with this, of which each may have begun so many connections; `None`: a share
+    /// of what the kernel can track.
+    pub fn new(prefix: &str, connections: Option<u32>) -> Self {
+        Self {
+            nft: Nftables::default(),
+            prefix: prefix.to_owned(),
+            connections,
+        }
+    }
+
+    fn ports(&self) -> Result<Ports> {
+        let connections = match self.connections {
+            Some(most) => most,
+            None => usual_connections(self.nft.tracked()?),
+        };
+        Ok(Ports {
+            prefix: self.prefix.clone(),
+            connections,
+        })
+    }
+
+    /// The same for a change after which these may have rules. A kernel that tracks nothing yet tells no limit, and would
+    /// as soon as the table is there: its frame would be another one than is wanted.
+    fn ports_for(&self, table: &str, guards: &[Guard]) -> Result<Ports> {
+        if is_bridged(guards) && self.connections.is_none() && self.nft.tracked()?.is_none() {
+            self.bears_ports(table)?;
+        }
+        self.ports()
+    }
+
     /// Loads a text, and marks each table with what the kernel made of it. Without the mark, as after a death in between,
     /// a table counts as changed by hand.
     fn load(&self, netlink: &mut Netlink, table: &str, text: &str, bridged: bool) -> Result<()> {
@@ -164,18 +205,18 @@ impl Access for NftAccess {
     fn change(&self, table: &str, change: &Change) -> Result<bool> {
         check_name(table)?;
         let mut netlink = open()?;
-        let mut whole = String::new();
+        let (mut whole, ports) = (String::new(), self.ports_for(table, &change.put)?);
         for family in FAMILIES {
             let now = look(&mut netlink, family, table)?;
             if let Some(now) = &now
-                && !now.is_intact(&text::version(family, table)?)
+                && !now.is_intact(&text::version(family, table, &ports)?)
             {
                 return Ok(false);
             }
-            whole += &text::change(family, table, now.as_ref(), change)?;
+            whole += &text::change(family, table, &ports, now.as_ref(), change)?;
         }
-        let bridged = change.put.iter().any(|g| !g.ports.is_empty());
-        self.load(&mut netlink, table, &whole, bridged).map(|()| true)
+        self.load(&mut netlink, table, &whole, is_bridged(&change.put))
+            .map(|()| true)
     }
 
     fn replace(&self, table: &str, guards: &[Guard], peers: &Peers) -> Result<()> {
@@ -186,15 +227,14 @@ impl Access for NftAccess {
             end: Vec::new(),
             peers: peers.clone(),
         };
-        let mut whole = String::new();
+        let (mut whole, ports) = (String::new(), self.ports_for(table, guards)?);
         for family in FAMILIES {
             if exists(&mut netlink, table, &main_wire::get_table(family, table))?.is_some() {
                 whole += &format!("delete table {} {table}\n", family.word());
             }
-            whole += &text::change(family, table, None, &change)?;
+            whole += &text::change(family, table, &ports, None, &change)?;
         }
-        let bridged = guards.iter().any(|g| !g.ports.is_empty());
-        self.load(&mut netlink, table, &whole, bridged)
+        self.load(&mut netlink, table, &whole, is_bridged(guards))
     }
 
     fn exists(&self, table: &str) -> Result<bool> {
@@ -224,7 +264,7 @@ impl Access for NftAccess {
             let Some(has) = look(&mut netlink, family, table)? else {
                 continue;
             };
-            loaded.changed_by_hand |= !has.is_intact(&text::version(family, table)?);
+            loaded.changed_by_hand |= !has.is_intact(&text::version(family, table, &self.ports()?)?);
             for ve in has.ves() {
                 let marks = has.chains_of(ve).filter_map(|c| c.strip_prefix(&format!("is_{ve}_")));
                 let marks: Vec<String> = marks.map(str::to_owned).collect();
