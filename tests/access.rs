@@ -330,6 +330,45 @@ fn on_a_bridge_a_flood_of_one_leaves_connections_for_others() {
     assert!(!pings(&h, "two", "10.88.0.10", 1), "the rules are in force as before");
 }
 
+/// Those of routed links are a table of their own, and each of the two tells that the other is gone.
+#[test]
+fn on_a_bridge_they_come_back_when_somebody_has_removed_their_table() {
+    let h = House::with("metering.interval = \"1s\"");
+    if !on_lan(&h, &[("one", 10), ("two", 11)]) {
+        return;
+    }
+    ve(&h, "far", ONE);
+    h.ok(&["set", "far", "firewall.in=deny"]);
+    assert!(!pings(&h, "two", "10.88.0.10", 1) && h.audit().is_empty());
+    let remove = |family: &str| h.host_sh(&format!("nft delete table {family} hostel_acl"));
+    remove("bridge");
+    assert!(pings(&h, "two", "10.88.0.10", 10));
+    // Whoever changes rules of the other family.
+    let said = h.run(&["set", "far", "firewall.out=deny"]);
+    assert!(said.code == 0 && said.err.contains("by hand"), "{}", said.err);
+    assert!(
+        !pings(&h, "two", "10.88.0.10", 1) && h.audit().is_empty(),
+        "{:?}",
+        h.audit()
+    );
+    remove("inet");
+    h.ok(&["restart", "two"]);
+    assert!(!pings(&h, "one", ONE.0, 1) && !pings(&h, "two", "10.88.0.10", 1));
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    // And the manager, whatever happens meanwhile.
+    let mut manager = h.manager();
+    for family in ["bridge", "inet"] {
+        remove(family);
+        h.until("the manager has loaded it again", 60, || {
+            h.host_sh("nft list tables")
+                .contains(&format!("table {family} hostel_acl"))
+        });
+    }
+    assert!(!pings(&h, "two", "10.88.0.10", 1));
+    house::signal(&manager, rustix::process::Signal::TERM);
+    h.until("it ends", 30, || manager.try_wait().unwrap().is_some());
+}
+
 #[test]
 fn connections_and_rules_outlive_a_suspension() {
     let Some(h) = House::with_criu() else { return };

@@ -66,17 +66,38 @@ impl Table {
             .collect()
     }
 
-    fn is_intact(&self, version: &str) -> bool {
-        self.awake && self.chains.contains(version) && self.chains.contains(&state(&self.fingerprint))
+    /// The marks of what it has, or had: see [`state`].
+    pub fn states(&self) -> impl Iterator<Item = &String> {
+        self.chains.iter().filter(|c| c.starts_with("state_"))
     }
 }
+
+/// The tables of both families; `None` where there is none.
+type Both = [(Family, Option<Table>); 2];
 
 fn is_bridged(guards: &[Guard]) -> bool {
     guards.iter().any(|g| !g.ports.is_empty())
 }
 
-fn state(fingerprint: &str) -> String {
-    format!("state_{fingerprint}")
+/// The mark of a table that nobody has touched, with this fingerprint: of what it has, and which families have a table. So
+/// each tells if the other is gone.
+fn state(fingerprint: &str, both: &Both) -> String {
+    let there = both.iter().filter(|(_, has)| has.is_some());
+    let mut words = vec![fingerprint];
+    words.extend(there.map(|(family, _)| family.word()));
+    format!("state_{}", digest(words.join(" ").as_bytes()))
+}
+
+/// Are they of this version, and as they were loaded?
+fn are_intact(both: &Both, table: &str, ports: &Ports) -> Result<bool> {
+    for (family, has) in both {
+        let Some(has) = has else { continue };
+        let loaded = has.awake && has.states().eq([&state(&has.fingerprint, both)]);
+        if !loaded || !has.chains.contains(&text::version(*family, table, ports)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The VE that a chain or counter belongs to: `in_101`, `is_101_…`.
@@ -144,6 +165,27 @@ fn look(netlink: &mut Netlink, family: Family, table: &str) -> Result<Option<Tab
     Ok(Some(has))
 }
 
+fn look_at_both(netlink: &mut Netlink, table: &str) -> Result<Both> {
+    let [one, other] = FAMILIES;
+    Ok([(one, look(netlink, one, table)?), (other, look(netlink, other, table)?)])
+}
+
+/// Marks each table with what the kernel made of it, and with what other there is.
+fn mark(netlink: &mut Netlink, table: &str) -> Result<()> {
+    let both = look_at_both(netlink, table)?;
+    let mut messages = Vec::new();
+    for (family, has) in &both {
+        let Some(has) = has else { continue };
+        let mark = state(&has.fingerprint, &both);
+        let stale = has.states().filter(|state| **state != mark);
+        messages.extend(stale.map(|state| main_wire::delete_chain(*family, table, state)));
+        if !has.chains.contains(&mark) {
+            messages.push(main_wire::new_chain(*family, table, &mark));
+        }
+    }
+    commit(netlink, messages).map_err(|refusal| refusal.into_error("mark firewall table", table))
+}
+
 impl NftAccess {
     /// For ports of bridges whose names begin with this, of which each may have begun so many connections; `None`: a share
     /// of what the kernel can track.
@@ -175,8 +217,8 @@ impl NftAccess {
         self.ports()
     }
 
-    /// Loads a text, and marks each table with what the kernel made of it. Without the mark, as after a death in between,
-    /// a table counts as changed by hand.
+    /// Loads a text, and marks the tables. Without the mark, as after a death in between, a table counts as changed by hand;
+    /// so does one whose mark says that there is no other, or another, where that has changed.
     fn load(&self, netlink: &mut Netlink, table: &str, text: &str, bridged: bool) -> Result<()> {
         if text.is_empty() {
             return Ok(());
@@ -187,17 +229,7 @@ impl NftAccess {
             ),
             false => e.hint("the kernel needs nf_tables with the family inet, and connection tracking"),
         })?;
-        for family in FAMILIES {
-            let Some(has) = look(netlink, family, table)? else {
-                continue;
-            };
-            let mark = state(&has.fingerprint);
-            if !has.chains.contains(&mark) {
-                commit(netlink, vec![main_wire::new_chain(family, table, &mark)])
-                    .map_err(|refusal| refusal.into_error("mark firewall table", table))?;
-            }
-        }
-        Ok(())
+        mark(netlink, table)
     }
 }
 
@@ -206,14 +238,12 @@ impl Access for NftAccess {
         check_name(table)?;
         let mut netlink = open()?;
         let (mut whole, ports) = (String::new(), self.ports_for(table, &change.put)?);
-        for family in FAMILIES {
-            let now = look(&mut netlink, family, table)?;
-            if let Some(now) = &now
-                && !now.is_intact(&text::version(family, table, &ports)?)
-            {
-                return Ok(false);
-            }
-            whole += &text::change(family, table, &ports, now.as_ref(), change)?;
+        let both = look_at_both(&mut netlink, table)?;
+        if !are_intact(&both, table, &ports)? {
+            return Ok(false);
+        }
+        for (family, now) in &both {
+            whole += &text::change(*family, table, &ports, now.as_ref(), change)?;
         }
         self.load(&mut netlink, table, &whole, is_bridged(&change.put))
             .map(|()| true)
@@ -259,12 +289,12 @@ impl Access for NftAccess {
 
     fn loaded(&self, table: &str) -> Result<Loaded> {
         check_name(table)?;
-        let (mut netlink, mut loaded) = (open()?, Loaded::default());
-        for family in FAMILIES {
-            let Some(has) = look(&mut netlink, family, table)? else {
-                continue;
-            };
-            loaded.changed_by_hand |= !has.is_intact(&text::version(family, table, &self.ports()?)?);
+        let both = look_at_both(&mut open()?, table)?;
+        let mut loaded = Loaded {
+            changed_by_hand: !are_intact(&both, table, &self.ports()?)?,
+            ..Loaded::default()
+        };
+        for has in both.into_iter().filter_map(|(_, has)| has) {
             for ve in has.ves() {
                 let marks = has.chains_of(ve).filter_map(|c| c.strip_prefix(&format!("is_{ve}_")));
                 let marks: Vec<String> = marks.map(str::to_owned).collect();

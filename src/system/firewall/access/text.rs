@@ -180,7 +180,7 @@ pub(super) fn change(
     if text.is_empty() {
         return Ok(text);
     }
-    for mark in had.chains.iter().filter(|c| c.starts_with("state_")) {
+    for mark in had.states() {
         let _ = writeln!(text, "delete chain {target} {mark}");
     }
     Ok(text)

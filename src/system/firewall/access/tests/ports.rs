@@ -198,3 +198,48 @@ fn another_limit_is_loaded_anew() {
     flood(&evil, "192.0.2.1");
     assert!(tracked(&host) > u32::from(FLOOD));
 }
+
+/// A transaction of somebody else's.
+fn nft(host: &Space, line: &str) {
+    let output = host.run(|| std::process::Command::new("nft").arg(line).output().unwrap());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {said}");
+}
+
+#[test]
+fn each_table_tells_if_the_other_is_gone() {
+    let (one, two) = (port(101, "in = \"deny\""), routed(102, "in = \"deny\""));
+    let Some([host, ..]) = host_and_ports(&rules(), &one) else {
+        return;
+    };
+    let both = [one, two];
+    let change = |change: Change| host.run(|| rules().change(TABLE, &change)).unwrap();
+    let by_hand = || host.run(|| rules().loaded(TABLE)).unwrap().changed_by_hand;
+    let ends = |n: u32| Change {
+        end: vec![ve(n)],
+        ..Change::default()
+    };
+    // Each of them comes and goes by itself, and no mark of before stays.
+    for other in [ends(102), ends(101), put(&both[..1]), ends(102), put(&both)] {
+        assert!(change(put(&both)) && !by_hand(), "{other:?}");
+        assert!(change(other.clone()) && !by_hand(), "{other:?}");
+        let chains = String::from_utf8(host.output("nft", "list chains").stdout).unwrap();
+        let (tables, marks) = (
+            chains.matches("\ntable").count() + 1,
+            chains.matches("chain state_").count(),
+        );
+        assert_eq!(tables, marks, "{other:?}\n{chains}");
+    }
+    for gone in ["inet", "bridge"] {
+        nft(&host, &format!("delete table {gone} {TABLE}"));
+        assert!(by_hand() && !change(put(&both)) && !change(ends(101)), "{gone}");
+        host.run(|| rules().replace(TABLE, &both, &Peers::new())).unwrap();
+        assert!(!by_hand() && change(put(&both)), "{gone}");
+    }
+    // One that is there, and as it was before the other came.
+    assert!(change(ends(102)));
+    nft(&host, &format!("add table inet {TABLE}"));
+    assert!(by_hand());
+    nft(&host, &format!("delete table inet {TABLE}"));
+    assert!(!by_hand());
+}
