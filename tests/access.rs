@@ -1,6 +1,6 @@
 //! Access rules: who reaches a VE and whom it reaches, as guests see it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
 mod house;
 
@@ -205,34 +205,38 @@ fn the_guests_own_rules_work_inside() {
     assert!(h.audit().is_empty(), "{:?}", h.audit());
 }
 
-#[test]
-fn on_a_bridge_they_are_in_force_or_refused() {
-    let h = House::new();
+/// The network lan, of kind bridge, and VEs on it with these ends of their addresses. The first lets nobody in. False, with
+/// the reason said, where this kernel refuses that.
+fn on_lan(h: &House, ves: &[(&str, u32)]) -> bool {
     h.write(
         "etc/networks/lan.toml",
         "kind = \"bridge\"\npools = [\"10.88.0.0/24\", \"fd88::/64\"]\ngateway = [\"10.88.0.1\", \"fd88::1\"]\n\
          host_addresses = [\"10.88.0.1\", \"fd88::1\"]\n",
     );
-    let on_lan = |addresses: &str| {
-        [
-            "network.0.network=lan".to_owned(),
-            format!("network.0.addresses={addresses}"),
-        ]
-    };
-    for (name, addresses) in [("one", "10.88.0.10,fd88::10"), ("two", "10.88.0.11,fd88::11")] {
-        let [network, addresses] = on_lan(addresses);
-        h.busybox_with(name, &[&network, &addresses]);
+    for (name, end) in ves {
+        let addresses = format!("network.0.addresses=10.88.0.{end},fd88::{end}");
+        h.busybox_with(name, &["network.0.network=lan", &addresses]);
     }
-    assert!(pings(&h, "two", "10.88.0.10", 10));
-    let set = h.run(&["set", "one", "firewall.in=deny"]);
-    if set.code != 0 {
-        assert!(
-            set.err.contains("network lan is of kind bridge") && set.err.contains("nf_conntrack_bridge"),
-            "{}",
-            set.err
-        );
-        assert!(!h.read("etc/ve/one.toml").contains("firewall"));
-        println!("skipped because this kernel can't track connections on bridges");
+    let (first, end) = ves[0];
+    assert!(pings(h, ves[1].0, &format!("10.88.0.{end}"), 10));
+    let set = h.run(&["set", first, "firewall.in=deny"]);
+    if set.code == 0 {
+        return true;
+    }
+    assert!(
+        set.err.contains("network lan is of kind bridge") && set.err.contains("nf_conntrack_bridge"),
+        "{}",
+        set.err
+    );
+    assert!(!h.read(&format!("etc/ve/{first}.toml")).contains("firewall"));
+    println!("skipped because this kernel can't track connections on bridges");
+    false
+}
+
+#[test]
+fn on_a_bridge_they_are_in_force_or_refused() {
+    let h = House::new();
+    if !on_lan(&h, &[("one", 10), ("two", 11)]) {
         return;
     }
     serve(&h, "one", 80);
@@ -259,6 +263,110 @@ fn on_a_bridge_they_are_in_force_or_refused() {
     assert!(h.audit().is_empty(), "{:?}", h.audit());
     h.ok(&["stop", "--all"]);
     assert!(!h.host_sh("nft list tables").contains("_acl"));
+}
+
+/// How many connections one may have begun, how many it would, and what others begin meanwhile.
+const LIMIT: u32 = 40;
+const FLOOD: u32 = 400;
+const REST: u32 = 40;
+
+/// Begins connections from a VE, by UDP to as many ports.
+fn flood(h: &House, from: &str, to: &str) {
+    let pid = h.status(from, "pid").to_string();
+    let line = format!("for port in $(seq {FLOOD}); do echo >/dev/udp/{to}/$((20000 + port)); done 2>/dev/null; true");
+    let ran = h
+        .on_host("nsenter")
+        .args(["--net", "--target", &pid, "bash", "-c", &line])
+        .output();
+    assert!(ran.unwrap().status.success());
+}
+
+/// The kernel's table of connections is everybody's, and with rules on one port it has those of all ports.
+#[test]
+fn on_a_bridge_a_flood_of_one_leaves_connections_for_others() {
+    let h = House::with(&format!("net.connections = {LIMIT}"));
+    if !on_lan(&h, &[("one", 10), ("two", 11), ("three", 12)]) {
+        return;
+    }
+    let tracked = || {
+        let told = h.host_sh("cat /proc/sys/net/netfilter/nf_conntrack_count");
+        told.parse::<u32>().unwrap()
+    };
+    let crowded = || h.host_sh("nft list counter bridge hostel_acl crowded | grep -o 'packets [0-9]*'");
+    // They stay for as long as this takes.
+    h.host_sh("echo 600 >/proc/sys/net/netfilter/nf_conntrack_udp_timeout");
+    serve(&h, "two", 80);
+    serve(&h, "three", 80);
+    assert!(pings(&h, "two", "10.88.0.12", 10) && pings(&h, "two", "fd88::12", 10));
+    // Who has no rules, to who has none either.
+    for to in ["10.88.0.12", "fd88::12"] {
+        flood(&h, "two", to);
+        assert!(tracked() < LIMIT + REST, "{to}: {}", tracked());
+    }
+    assert_ne!(crowded(), "packets 0");
+    assert!(!answers(&h, "two", "10.88.0.12", 80) && !pings(&h, "two", "10.88.0.1", 1));
+    for from in ["one", "three"] {
+        answered(&h, from, "10.88.0.11", 80);
+    }
+    answered(&h, "one", "fd88::12", 80);
+    assert!(pings(&h, "three", "10.88.0.1", 10));
+    // What packets put into sets is no change of somebody's.
+    let counted = h.host_sh("nft list set bridge hostel_acl port_connections");
+    assert!(
+        counted.contains("hv") && h.audit().is_empty(),
+        "{counted}\n{:?}",
+        h.audit()
+    );
+    let set = h.run(&["set", "three", "firewall.out=deny"]);
+    assert!(set.code == 0 && !set.err.contains("by hand"), "{}", set.err);
+    // With another limit it has them.
+    let settings = h.read("hostel.toml").replace("connections = 40", "connections = 5000");
+    h.write("hostel.toml", &settings);
+    assert!(!h.audit().is_empty());
+    h.ok(&["audit", "--fix"]);
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    flood(&h, "two", "10.88.0.12");
+    assert!(tracked() > FLOOD, "{}", tracked());
+    assert!(!pings(&h, "two", "10.88.0.10", 1), "the rules are in force as before");
+}
+
+/// Those of routed links are a table of their own, and each of the two tells that the other is gone.
+#[test]
+fn on_a_bridge_they_come_back_when_somebody_has_removed_their_table() {
+    let h = House::with("metering.interval = \"1s\"");
+    if !on_lan(&h, &[("one", 10), ("two", 11)]) {
+        return;
+    }
+    ve(&h, "far", ONE);
+    h.ok(&["set", "far", "firewall.in=deny"]);
+    assert!(!pings(&h, "two", "10.88.0.10", 1) && h.audit().is_empty());
+    let remove = |family: &str| h.host_sh(&format!("nft delete table {family} hostel_acl"));
+    remove("bridge");
+    assert!(pings(&h, "two", "10.88.0.10", 10));
+    // Whoever changes rules of the other family.
+    let said = h.run(&["set", "far", "firewall.out=deny"]);
+    assert!(said.code == 0 && said.err.contains("by hand"), "{}", said.err);
+    assert!(
+        !pings(&h, "two", "10.88.0.10", 1) && h.audit().is_empty(),
+        "{:?}",
+        h.audit()
+    );
+    remove("inet");
+    h.ok(&["restart", "two"]);
+    assert!(!pings(&h, "one", ONE.0, 1) && !pings(&h, "two", "10.88.0.10", 1));
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    // And the manager, whatever happens meanwhile.
+    let mut manager = h.manager();
+    for family in ["bridge", "inet"] {
+        remove(family);
+        h.until("the manager has loaded it again", 60, || {
+            h.host_sh("nft list tables")
+                .contains(&format!("table {family} hostel_acl"))
+        });
+    }
+    assert!(!pings(&h, "two", "10.88.0.10", 1));
+    house::signal(&manager, rustix::process::Signal::TERM);
+    h.until("it ends", 30, || manager.try_wait().unwrap().is_some());
 }
 
 #[test]

@@ -129,7 +129,10 @@ impl Host {
             disks: Drivers::default(),
             network: Arc::new(net::RoutedNetwork::new(proc.to_owned())),
             firewall: Arc::new(firewall::Nftables::default()),
-            access: Arc::new(firewall::NftAccess::default()),
+            access: Arc::new(firewall::NftAccess::new(
+                config.interface_prefix.as_str(),
+                config.connections,
+            )),
             counters: Arc::new(NftCounters::default()),
             name_servers: Arc::new(Dnsmasq),
             guests: Arc::new(process::Monitors::new(monitor_program()?)),

@@ -17,7 +17,8 @@ use crate::error::{Class, Error, Result};
 use crate::host::Host;
 
 /// What a start or a change tells when it has had to load everything anew.
-const BY_HAND: &str = "the access rules had been changed by hand; they are as they should be again";
+const BY_HAND: &str = "the access rules had been changed by hand, or were of another version or limit of connections; they are \
+                       as they should be again";
 
 impl Host {
     /// The table of access rules.

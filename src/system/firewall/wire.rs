@@ -248,6 +248,16 @@ pub(super) fn new_chain(family: Family, table: &str, chain: &str) -> Request {
     )
 }
 
+/// Removes an empty chain.
+pub(super) fn delete_chain(family: Family, table: &str, chain: &str) -> Request {
+    message(
+        family,
+        libc::NFT_MSG_DELCHAIN,
+        ACK,
+        &[text(CHAIN[0], table), text(CHAIN[1], chain)],
+    )
+}
+
 /// Asks for all rules of a table (a dump).
 pub(super) fn list_rules(family: Family, table: &str) -> Request {
     message(family, libc::NFT_MSG_GETRULE, 0, &[text(RULE[0], table)])

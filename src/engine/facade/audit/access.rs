@@ -21,7 +21,8 @@ impl Host {
             self.reload_access(None, None).map(drop)
         };
         if loaded.changed_by_hand {
-            found.add("access rules", &table, "they were changed by hand", reload);
+            let why = "they were changed by hand, or are of another version or limit of connections";
+            found.add("access rules", &table, why, reload);
         }
         for &id in loaded.guards.keys().filter(|id| !inventory.may_live(**id)) {
             found.add("access rules", format!("of VE {id}"), "it doesn't run", move || {

@@ -7,7 +7,7 @@ use hostel_model::id::VeId;
 use ipnetwork::IpNetwork;
 use sha2::{Digest, Sha256};
 
-use super::text::{self, MAPS};
+use super::text::{self, COUNTED, MAPS, Ports};
 use super::wire::{self, Kind};
 use super::{Access, Change, Count, Guard, Loaded, Peers, check_name};
 use crate::error::Result;
@@ -15,15 +15,18 @@ use crate::firewall::keys::Family;
 use crate::firewall::nftables::{Nftables, commit, exists, open};
 use crate::firewall::ruleset::digest;
 use crate::firewall::wire as main_wire;
+use crate::firewall::{Firewall as _, usual_connections};
 use crate::net::netlink::{Netlink, Refusal};
 
 const FAMILIES: [Family; 2] = [Family::Inet, Family::Bridge];
 const READ: &str = "read the access rules of table";
 
 /// nf_tables of the calling thread's network namespace.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct NftAccess {
     nft: Nftables,
+    prefix: String,
+    connections: Option<u32>,
 }
 
 /// What a table has.
@@ -63,13 +66,38 @@ impl Table {
             .collect()
     }
 
-    fn is_intact(&self, version: &str) -> bool {
-        self.awake && self.chains.contains(version) && self.chains.contains(&state(&self.fingerprint))
+    /// The marks of what it has, or had: see [`state`].
+    pub fn states(&self) -> impl Iterator<Item = &String> {
+        self.chains.iter().filter(|c| c.starts_with("state_"))
     }
 }
 
-fn state(fingerprint: &str) -> String {
-    format!("state_{fingerprint}")
+/// The tables of both families; `None` where there is none.
+type Both = [(Family, Option<Table>); 2];
+
+fn is_bridged(guards: &[Guard]) -> bool {
+    guards.iter().any(|g| !g.ports.is_empty())
+}
+
+/// The mark of a table that nobody has touched, with this fingerprint: of what it has, and which families have a table. So
+/// each tells if the other is gone.
+fn state(fingerprint: &str, both: &Both) -> String {
+    let there = both.iter().filter(|(_, has)| has.is_some());
+    let mut words = vec![fingerprint];
+    words.extend(there.map(|(family, _)| family.word()));
+    format!("state_{}", digest(words.join(" ").as_bytes()))
+}
+
+/// Are they of this version, and as they were loaded?
+fn are_intact(both: &Both, table: &str, ports: &Ports) -> Result<bool> {
+    for (family, has) in both {
+        let Some(has) = has else { continue };
+        let loaded = has.awake && has.states().eq([&state(&has.fingerprint, both)]);
+        if !loaded || !has.chains.contains(&text::version(*family, table, ports)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The VE that a chain or counter belongs to: `in_101`, `is_101_…`.
@@ -107,10 +135,14 @@ fn look(netlink: &mut Netlink, family: Family, table: &str) -> Result<Option<Tab
     let sets: BTreeSet<String> = sets.iter().filter_map(|body| named(Kind::Sets, body)).collect();
     // Those of rules themselves are nobody's to change.
     for set in sets.into_iter().filter(|name| !name.starts_with("__")) {
+        hash.update(&set);
+        // What packets put there is nobody's change.
+        if COUNTED.contains(&set.as_str()) {
+            continue;
+        }
         let answers = netlink.dump(&wire::list_elements(family, table, &set)).map_err(fail)?;
         let mut elements: Vec<_> = answers.iter().flat_map(|body| wire::elements(body)).collect();
         elements.sort_unstable();
-        hash.update(&set);
         elements.iter().for_each(|(_, whole)| hash.update(whole));
         if MAPS.iter().any(|(map, _)| *map == set) {
             let all = elements
@@ -133,9 +165,60 @@ fn look(netlink: &mut Netlink, family: Family, table: &str) -> Result<Option<Tab
     Ok(Some(has))
 }
 
+fn look_at_both(netlink: &mut Netlink, table: &str) -> Result<Both> {
+    let [one, other] = FAMILIES;
+    Ok([(one, look(netlink, one, table)?), (other, look(netlink, other, table)?)])
+}
+
+/// Marks each table with what the kernel made of it, and with what other there is.
+fn mark(netlink: &mut Netlink, table: &str) -> Result<()> {
+    let both = look_at_both(netlink, table)?;
+    let mut messages = Vec::new();
+    for (family, has) in &both {
+        let Some(has) = has else { continue };
+        let mark = state(&has.fingerprint, &both);
+        let stale = has.states().filter(|state| **state != mark);
+        messages.extend(stale.map(|state| main_wire::delete_chain(*family, table, state)));
+        if !has.chains.contains(&mark) {
+            messages.push(main_wire::new_chain(*family, table, &mark));
+        }
+    }
+    commit(netlink, messages).map_err(|refusal| refusal.into_error("mark firewall table", table))
+}
+
 impl NftAccess {
-    /// Loads a text, and marks each table with what the kernel made of it. Without the mark, as after a death in between,
-    /// a table counts as changed by hand.
+    /// For ports of bridges whose names begin with this, of which each may have begun so many connections; `None`: a share
+    /// of what the kernel can track.
+    pub fn new(prefix: &str, connections: Option<u32>) -> Self {
+        Self {
+            nft: Nftables::default(),
+            prefix: prefix.to_owned(),
+            connections,
+        }
+    }
+
+    fn ports(&self) -> Result<Ports> {
+        let connections = match self.connections {
+            Some(most) => most,
+            None => usual_connections(self.nft.tracked()?),
+        };
+        Ok(Ports {
+            prefix: self.prefix.clone(),
+            connections,
+        })
+    }
+
+    /// The same for a change after which these may have rules. A kernel that tracks nothing yet tells no limit, and would
+    /// as soon as the table is there: its frame would be another one than is wanted.
+    fn ports_for(&self, table: &str, guards: &[Guard]) -> Result<Ports> {
+        if is_bridged(guards) && self.connections.is_none() && self.nft.tracked()?.is_none() {
+            self.bears_ports(table)?;
+        }
+        self.ports()
+    }
+
+    /// Loads a text, and marks the tables. Without the mark, as after a death in between, a table counts as changed by hand;
+    /// so does one whose mark says that there is no other, or another, where that has changed.
     fn load(&self, netlink: &mut Netlink, table: &str, text: &str, bridged: bool) -> Result<()> {
         if text.is_empty() {
             return Ok(());
@@ -146,17 +229,7 @@ impl NftAccess {
             ),
             false => e.hint("the kernel needs nf_tables with the family inet, and connection tracking"),
         })?;
-        for family in FAMILIES {
-            let Some(has) = look(netlink, family, table)? else {
-                continue;
-            };
-            let mark = state(&has.fingerprint);
-            if !has.chains.contains(&mark) {
-                commit(netlink, vec![main_wire::new_chain(family, table, &mark)])
-                    .map_err(|refusal| refusal.into_error("mark firewall table", table))?;
-            }
-        }
-        Ok(())
+        mark(netlink, table)
     }
 }
 
@@ -164,18 +237,16 @@ impl Access for NftAccess {
     fn change(&self, table: &str, change: &Change) -> Result<bool> {
         check_name(table)?;
         let mut netlink = open()?;
-        let mut whole = String::new();
-        for family in FAMILIES {
-            let now = look(&mut netlink, family, table)?;
-            if let Some(now) = &now
-                && !now.is_intact(&text::version(family, table)?)
-            {
-                return Ok(false);
-            }
-            whole += &text::change(family, table, now.as_ref(), change)?;
+        let (mut whole, ports) = (String::new(), self.ports_for(table, &change.put)?);
+        let both = look_at_both(&mut netlink, table)?;
+        if !are_intact(&both, table, &ports)? {
+            return Ok(false);
         }
-        let bridged = change.put.iter().any(|g| !g.ports.is_empty());
-        self.load(&mut netlink, table, &whole, bridged).map(|()| true)
+        for (family, now) in &both {
+            whole += &text::change(*family, table, &ports, now.as_ref(), change)?;
+        }
+        self.load(&mut netlink, table, &whole, is_bridged(&change.put))
+            .map(|()| true)
     }
 
     fn replace(&self, table: &str, guards: &[Guard], peers: &Peers) -> Result<()> {
@@ -186,15 +257,14 @@ impl Access for NftAccess {
             end: Vec::new(),
             peers: peers.clone(),
         };
-        let mut whole = String::new();
+        let (mut whole, ports) = (String::new(), self.ports_for(table, guards)?);
         for family in FAMILIES {
             if exists(&mut netlink, table, &main_wire::get_table(family, table))?.is_some() {
                 whole += &format!("delete table {} {table}\n", family.word());
             }
-            whole += &text::change(family, table, None, &change)?;
+            whole += &text::change(family, table, &ports, None, &change)?;
         }
-        let bridged = guards.iter().any(|g| !g.ports.is_empty());
-        self.load(&mut netlink, table, &whole, bridged)
+        self.load(&mut netlink, table, &whole, is_bridged(guards))
     }
 
     fn exists(&self, table: &str) -> Result<bool> {
@@ -219,12 +289,12 @@ impl Access for NftAccess {
 
     fn loaded(&self, table: &str) -> Result<Loaded> {
         check_name(table)?;
-        let (mut netlink, mut loaded) = (open()?, Loaded::default());
-        for family in FAMILIES {
-            let Some(has) = look(&mut netlink, family, table)? else {
-                continue;
-            };
-            loaded.changed_by_hand |= !has.is_intact(&text::version(family, table)?);
+        let both = look_at_both(&mut open()?, table)?;
+        let mut loaded = Loaded {
+            changed_by_hand: !are_intact(&both, table, &self.ports()?)?,
+            ..Loaded::default()
+        };
+        for has in both.into_iter().filter_map(|(_, has)| has) {
             for ve in has.ves() {
                 let marks = has.chains_of(ve).filter_map(|c| c.strip_prefix(&format!("is_{ve}_")));
                 let marks: Vec<String> = marks.map(str::to_owned).collect();

@@ -59,7 +59,7 @@ pub struct Change {
 /// What is in the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// Is there anything that somebody has changed by hand?
+    /// Is there anything that somebody has changed by hand, or that isn't of this version and limit of connections?
     pub changed_by_hand: bool,
     /// The VEs with rules, each with [`Guard::marks`].
     pub guards: BTreeMap<VeId, BTreeSet<String>>,

@@ -2,6 +2,7 @@
 
 mod life;
 mod paths;
+mod ports;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::net::testing::{Space, add_ve, host_and_ve};
 const TABLE: &str = "hostel_test_acl";
 
 fn rules() -> NftAccess {
-    NftAccess::default()
+    NftAccess::new("hv", None)
 }
 
 fn ve(n: u32) -> VeId {

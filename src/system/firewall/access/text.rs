@@ -20,6 +20,8 @@ static TEMPLATE: Template = Template::new(include_str!("../../../../templates/nf
 
 /// The maps from an interface to its VE's chain, and which chain that is.
 pub(super) const MAPS: [(&str, Direction); 2] = [("from_ve", Direction::Out), ("to_ve", Direction::In)];
+/// The sets in which packets count themselves; of ports alone.
+pub(super) const COUNTED: [&str; 2] = ["port_connections", "port_crowded"];
 /// How rules call the two families of addresses, and the type of their sets.
 const ADDRESSES: [(&str, &str); 2] = [("ip", "ipv4_addr"), ("ip6", "ipv6_addr")];
 
@@ -66,19 +68,31 @@ impl Kind {
     }
 }
 
+/// What the frame of the table for ports of bridges says of them.
+#[derive(Debug)]
+pub(super) struct Ports {
+    /// What the names of VEs' interfaces begin with.
+    pub prefix: String,
+    /// How many connections each may have begun.
+    pub connections: u32,
+}
+
 /// The text of an empty table.
-fn frame(family: Family, table: &str, version: &str) -> Result<String> {
+fn frame(family: Family, table: &str, ports: &Ports, version: &str) -> Result<String> {
+    check::prefix(&ports.prefix)?;
     let mut context = Context::new();
     context.insert("family", family.word());
     context.insert("bridged", &(family == Family::Bridge));
     context.insert("table", table);
+    context.insert("prefix", &ports.prefix);
+    context.insert("connections", &ports.connections);
     context.insert("version", version);
     TEMPLATE.fill(&context, "render the frame of table", table)
 }
 
 /// The chain that marks a table with the version of its frame.
-pub(super) fn version(family: Family, table: &str) -> Result<String> {
-    Ok(format!("base_{}", digest(frame(family, table, "")?.as_bytes())))
+pub(super) fn version(family: Family, table: &str, ports: &Ports) -> Result<String> {
+    Ok(format!("base_{}", digest(frame(family, table, ports, "")?.as_bytes())))
 }
 
 /// A table that is gone in the same transaction: can the kernel have rules on bridges, with the state of connections?
@@ -123,7 +137,13 @@ pub(super) fn chain(ve: VeId, direction: Direction) -> String {
 }
 
 /// What one family's table needs for a change, given what it has; empty if nothing.
-pub(super) fn change(family: Family, table: &str, now: Option<&Table>, change: &Change) -> Result<String> {
+pub(super) fn change(
+    family: Family,
+    table: &str,
+    ports: &Ports,
+    now: Option<&Table>,
+    change: &Change,
+) -> Result<String> {
     let put: Vec<&Guard> = change.put.iter().filter(|g| !g.interfaces(family).is_empty()).collect();
     for name in put.iter().flat_map(|g| g.interfaces(family)) {
         check::interface_name(name)?;
@@ -144,7 +164,10 @@ pub(super) fn change(family: Family, table: &str, now: Option<&Table>, change: &
     }
     let mut text = match now {
         Some(_) => String::new(),
-        None => frame(family, table, version(family, table)?.trim_start_matches("base_"))?,
+        None => {
+            let version = version(family, table, ports)?;
+            frame(family, table, ports, version.trim_start_matches("base_"))?
+        }
     };
     for ve in ends.iter().filter(|ve| !put_ves.contains(ve) && had.ves().contains(ve)) {
         text += &end(&target, had, *ve);
@@ -157,7 +180,7 @@ pub(super) fn change(family: Family, table: &str, now: Option<&Table>, change: &
     if text.is_empty() {
         return Ok(text);
     }
-    for mark in had.chains.iter().filter(|c| c.starts_with("state_")) {
+    for mark in had.states() {
         let _ = writeln!(text, "delete chain {target} {mark}");
     }
     Ok(text)

@@ -99,7 +99,7 @@ fn turn_on(host: &Space, rules: &Ruleset, mut members: Vec<Member>) -> Ruleset {
         .collect();
     host.run(|| {
         firewall().ensure(&rules).unwrap();
-        let access = NftAccess::default();
+        let access = NftAccess::new("hv", None);
         if !bridged || access.bears_ports(ACL).unwrap() {
             access.replace(ACL, &guards, &Peers::new()).unwrap();
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::net::testing::{link, network};
-use crate::net::{Bridge, Link, Network, OwnBridge, Port};
+use crate::net::{Link, Network};
 
 const ONE: [&str; 2] = ["192.0.2.10", "2001:db8::10"];
 const TWO: [&str; 2] = ["198.51.100.7", "2001:db8:2::7"];
@@ -167,80 +167,4 @@ fn a_peer_is_met_in_the_prefixes_that_are_routed_to_it() {
     assert!(pings_from(&two, far, ONE[0], 5));
     is(&[]);
     assert!(!pings_from(&two, near, ONE[0], 1));
-}
-
-fn bridged(id: u32, last: u32) -> Link {
-    let gateways = ["192.0.2.1", "2001:db8::1"].map(|a| a.parse().unwrap());
-    Link {
-        port: Some(Port {
-            bridge: "brhv-lan".into(),
-            pools: vec!["192.0.2.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
-            gateways: gateways.to_vec(),
-            any_mac: false,
-        }),
-        ..crate::net::testing::link(id, 0, &[&format!("192.0.2.{last}"), &format!("2001:db8::{last}")])
-    }
-}
-
-#[test]
-fn ports_of_bridges_have_rules_and_state_too() {
-    let (Some(host), Some(one), Some(two)) = (Space::new(), Space::new(), Space::new()) else {
-        return;
-    };
-    if !host.run(|| rules().bears_ports(TABLE)).unwrap() {
-        println!("skipped because this kernel has no nf_conntrack_bridge");
-        return;
-    }
-    let bridge = Bridge {
-        name: "brhv-lan".into(),
-        own: Some(OwnBridge {
-            alias: "hostel network lan".into(),
-            mtu: None,
-            big_tcp: false,
-            addresses: vec!["192.0.2.1/24".parse().unwrap(), "2001:db8::1/64".parse().unwrap()],
-            uplink: None,
-        }),
-    };
-    let port = |n: u32, lines: &str| Guard {
-        links: Vec::new(),
-        ports: vec![format!("hv{n}.0")],
-        ..routed(n, lines)
-    };
-    let web = rule("direction = \"in\"\naction = \"allow\"\nprotocol = \"tcp\"\nports = [80]");
-    let guard = port(101, &format!("in = \"deny\"\n{web}"));
-    host.run(|| {
-        network().prepare_host().unwrap();
-        network().bridge(&bridge).unwrap();
-        assert!(rules().change(TABLE, &put(std::slice::from_ref(&guard))).unwrap());
-        network().attach(one.fd(), &[bridged(101, 10)]).unwrap();
-        network().attach(two.fd(), &[bridged(102, 11)]).unwrap();
-    });
-    for to in ["192.0.2.11", "2001:db8::11", "192.0.2.1", "2001:db8::1"] {
-        assert!(one.ping(to, 5), "{to}: what goes out is answered");
-    }
-    let servers = [
-        "192.0.2.10:80",
-        "[2001:db8::10]:80",
-        "192.0.2.10:81",
-        "[2001:db8::10]:81",
-    ];
-    let _servers = servers.map(|s| serve(&one, s));
-    for from in [&two, &host] {
-        drop(reaches(from, servers[0]));
-        drop(reaches(from, servers[1]));
-        assert!(!connects(from, servers[2]) && !connects(from, servers[3]));
-    }
-    assert_eq!(packets(&host, &guard, Direction::In, 0), 4);
-    assert!(!two.ping("192.0.2.10", 1) && !host.ping("2001:db8::10", 1));
-    // The sender's own rules, to a neighbour and to the host.
-    let _hosts = serve(&host, "192.0.2.1:80");
-    drop(reaches(&two, "192.0.2.1:80"));
-    let sender = port(102, "out = \"deny\"");
-    assert!(
-        host.run(|| rules().change(TABLE, &put(std::slice::from_ref(&sender))))
-            .unwrap()
-    );
-    assert!(!connects(&two, servers[0]) && !connects(&two, servers[1]) && !connects(&two, "192.0.2.1:80"));
-    assert!(packets(&host, &sender, Direction::Out, 0) >= 3);
-    assert!(one.ping("192.0.2.11", 5), "and answers what it is asked");
 }
