@@ -21,15 +21,12 @@ pub fn run(context: &Context, selected: &Selected, json: Json, load: Load, actio
     })
 }
 
+/// What is done for one VE.
+pub type Work<'a> = dyn Fn(&Engine, &VeHandle, &dyn Progress) -> Result<Outcome, Error> + Sync + 'a;
+
 /// Does `work` for every selected VE. A name that doesn't exist stops all before anything is touched; a failure on one VE
 /// stops no other.
-pub fn each_of(
-    context: &Context,
-    selected: &Selected,
-    json: Json,
-    load: Load,
-    work: &(dyn Fn(&Engine, &VeHandle, &dyn Progress) -> Result<Outcome, Error> + Sync),
-) -> Done {
+pub fn each_of(context: &Context, selected: &Selected, json: Json, load: Load, work: &Work<'_>) -> Done {
     let engine = context.careful_engine()?;
     let mut ves = engine.select(&selected.selection(), context)?;
     ves.sort_by_key(|ve| ve.id);
