@@ -1,7 +1,7 @@
 //! From the spool into the ledger.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hostel_model::usage::Reading;
@@ -18,6 +18,8 @@ use crate::lock::{Lock, Patience, Subject};
 const LEDGER: Subject = Subject::Host("ledger");
 /// How long it is waited for: whoever comes next enters what we leave.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How many notes are in memory at once.
+const SOME: usize = 256;
 /// The lock of the manager.
 pub(crate) const MANAGER: Subject = Subject::Host("manager");
 
@@ -87,34 +89,50 @@ impl Host {
         now: Vec<Reading>,
         progress: &dyn Progress,
     ) -> Result<usize> {
-        let spool = self.spool();
         let lock = self.lock_ledger(verb)?;
-        let mut told = Vec::new();
-        let spooled = spool.all(&mut told)?;
+        let mut entered = 0;
+        // There may be many: what was noted before the first of now is entered bit by bit, and the rest among these.
+        let first = now.iter().map(|reading| reading.at.up_ns).min();
+        let (before, beside) = self.spool().files(&self.boot_id, first)?;
+        for some in before.chunks(SOME) {
+            entered += self.enter_some(kept, some, Vec::new(), progress)?;
+        }
+        entered += self.enter_some(kept, &beside, now, progress)?;
+        drop(lock);
+        Ok(entered)
+    }
+
+    fn enter_some(
+        &self,
+        kept: &mut Kept,
+        files: &[PathBuf],
+        now: Vec<Reading>,
+        progress: &dyn Progress,
+    ) -> Result<usize> {
+        let (spool, mut told) = (self.spool(), Vec::new());
+        let (spooled, files) = spool.read(files, &mut told)?;
         // Those of former boots come first, as they lie there; those of this one in the order of its clock.
-        let (mut readings, mut ours): (Vec<Reading>, Vec<Reading>) = spooled
-            .iter()
-            .map(|one| one.reading.clone())
-            .partition(|reading| reading.at.boot != self.boot_id);
+        let (mut readings, mut ours): (Vec<Reading>, Vec<Reading>) =
+            spooled.into_iter().partition(|reading| reading.at.boot != self.boot_id);
         ours.extend(now);
-        ours.sort_by_key(|reading| reading.at.up_ns);
-        readings.extend(ours);
+        ours.sort_by_cached_key(|reading| reading.at.up_ns);
+        readings.append(&mut ours);
         let entered = kept
             .open(&self.dirs.ledger())
             .and_then(|ledger| ledger.enter(&readings, &mut told));
         told.iter().for_each(|line| progress.note(line));
-        let entered = match entered {
-            Ok(entered) => entered,
+        match entered {
+            Ok(entered) => {
+                spool.forget(&files)?;
+                Ok(entered)
+            }
             Err(e) => {
                 *kept = Kept::default();
                 // The ledger's trouble may be the disk's; then it stays where it is.
-                let _ = spool.keep_all(&spooled);
-                return Err(e);
+                let _ = spool.keep_all();
+                Err(e)
             }
-        };
-        spool.forget(&spooled)?;
-        drop(lock);
-        Ok(entered)
+        }
     }
 }
 

@@ -20,18 +20,15 @@ pub struct Spool {
     disk: PathBuf,
 }
 
-/// A reading, and the file that it is from.
-#[derive(Debug)]
-pub struct Spooled {
-    /// The reading.
-    pub reading: Reading,
-    /// Its file.
-    pub file: PathBuf,
-}
-
 /// Its name in order of time; the process beside, so that two at once don't meet.
 fn name(reading: &Reading) -> String {
     format!("{:020}-{}-{}.json", reading.at.up_ns, reading.id, std::process::id())
+}
+
+/// When one was taken, in nanoseconds since its boot, as its name says.
+fn taken(path: &Path) -> Option<u64> {
+    let (at, _) = path.file_name()?.to_str()?.split_once('-')?;
+    at.parse().ok()
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> Error {
@@ -126,17 +123,30 @@ impl Spool {
         Ok(())
     }
 
-    /// All that is there, in the order in which it was taken: that of former boots first. What makes no sense is renamed
-    /// aside, and told.
-    pub fn all(&self, told: &mut Vec<String>) -> Result<Vec<Spooled>> {
-        let mut found = Vec::new();
+    /// The notes that are there, in the order in which they were taken: those of former boots first. In two parts: those
+    /// that were taken before `first`, in nanoseconds since this boot, if that is said, and the rest.
+    pub fn files(&self, boot: &str, first: Option<u64>) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+        let (mut before, mut ours) = (Vec::new(), entries(&self.run)?);
         for dir in self.boots()? {
-            found.extend(entries(&dir)?);
+            match dir.to_string_lossy().ends_with(boot) {
+                true => ours.extend(entries(&dir)?),
+                false => before.extend(entries(&dir)?),
+            }
         }
-        found.extend(entries(&self.run)?);
-        let mut readings = Vec::new();
-        for path in found.into_iter().filter(|path| is_note(path)) {
-            let text = match std::fs::read(&path) {
+        ours.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
+        let early = |path: &PathBuf| first.is_none_or(|first| taken(path).is_some_and(|at| at < first));
+        let later = ours.iter().position(|path| !early(path)).unwrap_or(ours.len());
+        let rest = ours.split_off(later);
+        before.append(&mut ours);
+        let notes = |paths: Vec<PathBuf>| paths.into_iter().filter(|path| is_note(path)).collect();
+        Ok((notes(before), notes(rest)))
+    }
+
+    /// What these say, and which of them say something. What makes no sense is renamed aside, and told.
+    pub fn read(&self, files: &[PathBuf], told: &mut Vec<String>) -> Result<(Vec<Reading>, Vec<PathBuf>)> {
+        let (mut readings, mut read) = (Vec::new(), Vec::new());
+        for path in files {
+            let text = match std::fs::read(path) {
                 // Another has entered it just now.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
                 // It stays for the next time, and keeps no other from being entered.
@@ -147,10 +157,13 @@ impl Spool {
                 Ok(text) => text,
             };
             match serde_json::from_slice(&text) {
-                Ok(reading) => readings.push(Spooled { reading, file: path }),
+                Ok(reading) => {
+                    readings.push(reading);
+                    read.push(path.clone());
+                }
                 Err(e) => {
                     let aside = path.with_extension("broken");
-                    std::fs::rename(&path, &aside).map_err(failed(&path))?;
+                    std::fs::rename(path, &aside).map_err(failed(path))?;
                     told.push(format!(
                         "a note of usage can't be read and lies at {}: {e}",
                         aside.display()
@@ -158,7 +171,7 @@ impl Spool {
                 }
             }
         }
-        Ok(readings)
+        Ok((readings, read))
     }
 
     /// The folders of former boots.
@@ -178,11 +191,11 @@ impl Spool {
     }
 
     /// Removes what is in the ledger now.
-    pub fn forget(&self, entered: &[Spooled]) -> Result<()> {
-        for one in entered {
-            file::remove_file(&one.file)?;
+    pub fn forget(&self, entered: &[PathBuf]) -> Result<()> {
+        for path in entered {
+            file::remove_file(path)?;
             // The folder of a former boot, once it is empty.
-            if let Some(dir) = one.file.parent().filter(|dir| dir.starts_with(&self.disk)) {
+            if let Some(dir) = path.parent().filter(|dir| dir.starts_with(&self.disk)) {
                 let _ = std::fs::remove_dir(dir);
             }
         }
@@ -190,10 +203,14 @@ impl Spool {
     }
 
     /// Brings what lies in /run to the disk: the ledger can't take it now, and may not until after the next boot.
-    pub fn keep_all(&self, spooled: &[Spooled]) -> Result<()> {
-        for one in spooled.iter().filter(|one| one.file.starts_with(&self.run)) {
-            self.keep(&one.reading)?;
-            file::remove_file(&one.file)?;
+    pub fn keep_all(&self) -> Result<()> {
+        for path in entries(&self.run)?.into_iter().filter(|path| is_note(path)) {
+            // What makes no sense is for who enters it.
+            let text = std::fs::read(&path).map_err(failed(&path))?;
+            if let Ok(reading) = serde_json::from_slice(&text) {
+                self.keep(&reading)?;
+                file::remove_file(&path)?;
+            }
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ mod close;
 mod days;
 mod hang;
 mod life;
+mod many;
 mod outbox;
 mod power;
 mod traffic;
