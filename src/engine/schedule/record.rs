@@ -1,5 +1,6 @@
 //! What is kept of a schedule: up to when the manager has looked at it, and how its last run went.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -145,20 +146,23 @@ impl Host {
         }
     }
 
-    /// Removes what is kept of schedules that aren't among these, unless they still run.
-    pub(super) fn forget_schedules(&self, but: &[String]) -> Result<()> {
+    /// Schedules of which something is kept.
+    pub(super) fn kept_schedules(&self) -> BTreeSet<ScheduleName> {
         let entries = std::fs::read_dir(self.dirs.schedules()).into_iter().flatten().flatten();
-        for entry in entries {
-            let file = entry.file_name();
-            let Some((name, LOOKED | RUN | LOCK)) = file.to_str().and_then(|file| file.rsplit_once('.')) else {
-                continue;
-            };
-            let Ok(known) = name.parse::<ScheduleName>() else {
-                continue;
-            };
-            if !but.iter().any(|n| n == name) && !self.schedule_runs(&known) {
-                file::remove_file(&entry.path())?;
-            }
+        let name = |file: std::ffi::OsString| match file.to_str()?.rsplit_once('.')? {
+            (name, LOOKED | RUN | LOCK) => name.parse().ok(),
+            _ => None,
+        };
+        entries.filter_map(|entry| name(entry.file_name())).collect()
+    }
+
+    /// Removes what is kept of one, unless it still runs.
+    pub(super) fn forget_schedule(&self, name: &ScheduleName) -> Result<()> {
+        if self.schedule_runs(name) {
+            return Ok(());
+        }
+        for what in [LOOKED, RUN, LOCK] {
+            file::remove_file(&self.of_schedule(name, what))?;
         }
         Ok(())
     }

@@ -190,9 +190,22 @@ fn the_manager_tells_of_mistakes_once_and_forgets_what_is_gone() {
         ("good".to_owned(), "waiting"),
     ];
     assert_eq!(states(), all);
-    std::fs::remove_file(dir.join("good.toml")).unwrap();
+    // Somebody edits it: it is gone for a moment.
+    let (file, away) = (dir.join("good.toml"), dir.join("good.away"));
+    for _ in 0..2 {
+        std::fs::rename(&file, &away).unwrap();
+        timetable.look_now(&host, &heard);
+        assert!(host.looked(&good).is_some());
+        std::fs::rename(&away, &file).unwrap();
+        timetable.look_now(&host, &heard);
+    }
+    std::fs::remove_file(&file).unwrap();
     timetable.look_now(&host, &heard);
-    assert_eq!(host.looked(&good), None);
+    timetable.look_now(&host, &heard);
+    assert_eq!(
+        (host.looked(&good), host.kept_schedules().contains(&good)),
+        (None, false)
+    );
 }
 
 /// Whoever ran it was killed: that is seen by its lock.

@@ -1,6 +1,6 @@
 //! When schedules are due: what the manager looks at between its other work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -41,6 +41,8 @@ pub(crate) struct Timetable {
     look: Instant,
     /// Those that were started, until they have ended.
     children: Vec<Child>,
+    /// Those that were gone at the last look.
+    gone: BTreeSet<ScheduleName>,
     /// What was told of which, so that it is told once.
     told: BTreeMap<String, String>,
 }
@@ -50,6 +52,7 @@ impl Timetable {
         Self {
             look: Instant::now(),
             children: Vec::new(),
+            gone: BTreeSet::new(),
             told: BTreeMap::new(),
         }
     }
@@ -67,7 +70,7 @@ impl Timetable {
         self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         let names = host.names_of("schedules");
         let now = Timestamp::from_second((host.clock)()).unwrap_or_default();
-        let forgotten = host.forget_schedules(&names);
+        let forgotten = self.forget(host, &names);
         self.tell("", forgotten.err().map(|e| chain(&e)), progress);
         self.told.retain(|of, _| of.is_empty() || names.contains(of));
         for name in names {
@@ -77,6 +80,17 @@ impl Timetable {
             };
             self.tell(&name, problem, progress);
         }
+    }
+
+    /// What is kept of those that were gone at the last look, too: who edits a file may put another in its place, and there is
+    /// none for a moment.
+    fn forget(&mut self, host: &Host, names: &[String]) -> Result<()> {
+        let mut kept = host.kept_schedules();
+        kept.retain(|name| !names.iter().any(|there| there == name.as_str()));
+        let before = std::mem::replace(&mut self.gone, kept);
+        self.gone
+            .intersection(&before)
+            .try_for_each(|name| host.forget_schedule(name))
     }
 
     fn of(&mut self, host: &Host, name: &str, now: Timestamp, progress: &dyn Progress) -> Result<()> {
