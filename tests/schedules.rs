@@ -35,7 +35,7 @@ fn what_is_due_is_done_once_though_managers_are_killed() {
     h.busybox("a");
     let note = ["exec", "a", "--", "/bin/sh", "-c", "date +%H:%M >>/root/noted"];
     schedule(&h, "note", "* * * * *", &note, "");
-    schedule(&h, "slow", "* * * * *", &["exec", "a", "--", "/bin/sleep", "100"], "");
+    schedule(&h, "slow", "* * * * *", &["exec", "a", "--", "/bin/sleep", "300"], "");
     schedule(&h, "off", "* * * * *", &["stop", "a"], "disabled = true\n");
     schedule(&h, "bad", "61 * * * *", &["stop", "a"], "");
     schedule(&h, "fails", "* * * * *", &["start", "nobody"], "");
@@ -53,7 +53,7 @@ fn what_is_due_is_done_once_though_managers_are_killed() {
             again(&mut managers);
             minutes(&h).len() >= count
         });
-        h.until("the slow one runs", 20, || show(&h, "slow")["state"] == "running");
+        h.until("the slow one runs", 90, || show(&h, "slow")["state"] == "running");
         again(&mut managers);
     }
     h.until("the last one works", 20, || {
