@@ -151,7 +151,9 @@ fn a_manager_measures_and_may_be_killed_at_any_time() {
     assert!(two.contains("the manager is held by manager"), "{two}");
     house::signal(&child, Signal::TERM);
     let ended = house::end_of(child);
-    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    // On a machine that stands still for seconds a look may take longer than it waits, which it says, and all is made up for.
+    let wrong = ended.err.lines().find(|line| !line.contains("did not answer in time"));
+    assert_eq!((ended.code, wrong), (0, None), "{ended:?}");
     let after = usage(&h, &["--ve", "a"]);
     within_a_hundredth(
         "processor time",
