@@ -35,6 +35,9 @@ fn command(program: &Path, args: &[String]) -> Command {
     for name in OF_SERVICES {
         command.env_remove(name);
     }
+    // A shell has what it runs in the background ignore Ctrl-C, and so would all that comes from that.
+    // SAFETY: between fork and exec only sigaction and sigprocmask are called, which allocate nothing and take no lock.
+    unsafe { command.pre_exec(hostel_monitor::sys::restore_signals) };
     command
 }
 
@@ -162,6 +165,19 @@ mod tests {
             assert_eq!(run.join().unwrap().0, How::Interrupted);
             assert!(begun.elapsed() < Duration::from_secs(30));
         });
+    }
+
+    /// Whatever whoever began us had us ignore, as a shell does with Ctrl-C for what it runs in the background.
+    #[test]
+    fn it_minds_all_signals() {
+        // SAFETY: SIG_IGN runs no code of ours, and nobody here waits for this one.
+        unsafe { libc::signal(libc::SIGPWR, libc::SIG_IGN) };
+        let (how, said) = sh("grep -E 'SigIgn|SigBlk' /proc/self/status", LONG, None);
+        assert_eq!(how, How::Code(0));
+        let masks: Vec<&str> = said.lines().filter_map(|l| l.split_whitespace().last()).collect();
+        // The 31 that have names; the next two are the C library's own.
+        let named = |mask: &&str| u64::from_str_radix(mask, 16).unwrap() & 0x7fff_ffff;
+        assert!(masks.len() == 2 && masks.iter().all(|m| named(m) == 0), "{said}");
     }
 
     /// What it leaves running has the pipe, and nobody waits for that.
