@@ -146,7 +146,7 @@ fn by_hand() {
     );
 
     // Its time is over: it is told as by Ctrl-C. Nothing is left of it inside.
-    schedule(&h, "slow", "0 0 1 1 *", &LONG, "timeout = \"1s\"\n");
+    schedule(&h, "slow", "0 0 1 1 *", &LONG, "timeout = \"8s\"\n");
     let ran = h.run(&["schedule", "run", "slow"]);
     assert_ne!(h.sh("a", "cat /root/pid"), "", "it had begun");
     assert!(ran.code == 1 && ran.err.contains("took too long"), "{ran:?}");
