@@ -10,6 +10,11 @@ use super::{Engine, Fact};
 use crate::ledger::{Ledger, MANAGER};
 
 impl Engine {
+    /// Does a manager run? Where that can't be known, as if it did.
+    pub fn manager_runs(&self) -> bool {
+        !matches!(self.host.locks.holder(MANAGER), Ok(None))
+    }
+
     /// Does it run, by whom, and when was anything measured last?
     pub(super) fn manager(&self) -> Fact {
         let holder = self.host.locks.holder(MANAGER);

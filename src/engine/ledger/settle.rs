@@ -58,7 +58,7 @@ impl Host {
     pub(crate) fn keep_usage(&self) {
         if self.locks.holder(MANAGER).is_ok_and(|holder| holder.is_none()) {
             // What has no room there stays in /run.
-            let _ = self.spool().lay_down();
+            let _ = self.spool().lay_down(false);
         }
     }
 
@@ -129,7 +129,7 @@ impl Host {
             Err(e) => {
                 *kept = Kept::default();
                 // The ledger's trouble may be the disk's; then it stays where it is.
-                let _ = spool.keep_all();
+                let _ = spool.lay_down(true);
                 Err(e)
             }
         }

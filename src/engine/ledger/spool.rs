@@ -88,14 +88,16 @@ impl Spool {
 
     /// Leaves a reading. Where /run has no room for it, on the disk.
     pub fn leave(&self, reading: &Reading) -> Result<()> {
-        write(&self.run, reading, false).or_else(|_| self.keep(reading))
+        write(&self.run, reading, false).or_else(|_| self.keep(reading, true))
     }
 
-    /// Leaves it on the disk, to outlive this boot.
-    fn keep(&self, reading: &Reading) -> Result<()> {
+    /// Leaves it on the disk.
+    fn keep(&self, reading: &Reading, durable: bool) -> Result<()> {
         let dir = self.folder(reading)?;
-        file::make_dir(&dir)?;
-        write(&dir, reading, true)
+        if durable {
+            file::make_dir(&dir)?;
+        }
+        write(&dir, reading, durable)
     }
 
     /// Where the readings of its boot lie on the disk.
@@ -108,16 +110,16 @@ impl Spool {
         Ok(known.unwrap_or_else(|| self.disk.join(format!("{:020}-{boot}", reading.at.wall_ns))))
     }
 
-    /// Brings what lies in /run to the disk, without waiting until it is there.
-    pub fn lay_down(&self) -> Result<()> {
+    /// Brings what lies in /run to the disk; `durable`: and waits until each is there, so that it outlives this boot.
+    pub fn lay_down(&self, durable: bool) -> Result<()> {
         for path in entries(&self.run)?.into_iter().filter(|path| is_note(path)) {
             // Another may have entered it just now; and what makes no sense is for who enters it.
             let read = std::fs::read(&path).ok();
             let Some(reading) = read.and_then(|text| serde_json::from_slice::<Reading>(&text).ok()) else {
                 continue;
             };
-            write(&self.folder(&reading)?, &reading, false)?;
-            // If it was entered meanwhile, what it says is there twice, and counts once.
+            self.keep(&reading, durable)?;
+            // If it was entered meanwhile, or stays, what it says is there twice, and counts once.
             let _ = std::fs::remove_file(&path);
         }
         Ok(())
@@ -197,19 +199,6 @@ impl Spool {
             // The folder of a former boot, once it is empty.
             if let Some(dir) = path.parent().filter(|dir| dir.starts_with(&self.disk)) {
                 let _ = std::fs::remove_dir(dir);
-            }
-        }
-        Ok(())
-    }
-
-    /// Brings what lies in /run to the disk: the ledger can't take it now, and may not until after the next boot.
-    pub fn keep_all(&self) -> Result<()> {
-        for path in entries(&self.run)?.into_iter().filter(|path| is_note(path)) {
-            // What makes no sense is for who enters it.
-            let text = std::fs::read(&path).map_err(failed(&path))?;
-            if let Ok(reading) = serde_json::from_slice(&text) {
-                self.keep(&reading)?;
-                file::remove_file(&path)?;
             }
         }
         Ok(())

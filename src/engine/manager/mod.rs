@@ -1,6 +1,6 @@
 //! The manager: measures the VEs again and again, writes down what has passed their interfaces, sees that the firewall
-//! stands, and has done what schedules say. It keeps nothing that isn't on disk but what saves it work, so whoever ends it, and however, changes nothing about
-//! any VE; without it each stop still enters what a VE has used.
+//! stands, and has done what schedules say. It keeps nothing that isn't on disk but what saves it work, so whoever ends it,
+//! and however, changes nothing about any VE; without it each stop still enters what a VE has used.
 
 mod forward;
 mod guardian;

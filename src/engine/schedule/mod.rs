@@ -106,24 +106,19 @@ impl Engine {
         status
     }
 
-    /// Of each that has run: when it ended last, and whether it did what it was to do. Whoever watches a host is to hear of
-    /// one that fails.
+    /// Of each that has run: when it ended last, and whether it did what it was to do; of a broken one, that it doesn't.
+    /// Whoever watches a host is to hear of one that fails.
     pub(crate) fn schedule_metrics(&self) -> Vec<Family> {
-        let names = self.host.names_of("schedules").into_iter();
-        let ended = names.filter_map(|name| {
-            let run = self.host.last_run(&name.parse().ok()?)?;
-            Some((name, run.ended?, run))
-        });
-        let ended: Vec<(String, Timestamp, LastRun)> = ended.collect();
-        let family = |name, help, value: &dyn Fn(Timestamp, &LastRun) -> f64| Family {
+        let all = self.schedules();
+        let family = |name, help, value: &dyn Fn(&ScheduleStatus) -> Option<f64>| Family {
             name,
             kind: FamilyKind::Gauge,
             help,
-            samples: ended
+            samples: all
                 .iter()
-                .map(|(schedule, at, run)| Sample {
-                    labels: vec![("schedule", schedule.clone())],
-                    value: value(*at, run),
+                .filter_map(|schedule| {
+                    let labels = vec![("schedule", schedule.name.clone())];
+                    value(schedule).map(|value| Sample { labels, value })
                 })
                 .collect(),
         };
@@ -131,12 +126,16 @@ impl Engine {
             family(
                 "hostel_schedule_last_end_timestamp_seconds",
                 "When a schedule's last run ended.",
-                &|at, _| at.as_duration().as_secs_f64(),
+                &|schedule| Some(schedule.last.as_ref()?.ended?.as_duration().as_secs_f64()),
             ),
             family(
                 "hostel_schedule_last_success",
-                "Whether a schedule's last run did what it was to do.",
-                &|_, run| if run.is_done() { 1.0 } else { 0.0 },
+                "Whether a schedule's last run did what it was to do; not so while its definition has mistakes.",
+                &|schedule| match &schedule.last {
+                    _ if schedule.problem.is_some() => Some(0.0),
+                    Some(run) if !run.goes_on() => Some(if run.is_done() { 1.0 } else { 0.0 }),
+                    _ => None,
+                },
             ),
         ]
     }

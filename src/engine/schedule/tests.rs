@@ -242,7 +242,13 @@ fn how_runs_ended_is_measured() {
         (run.code, run.result) = (code, "over".to_owned());
         host.write_run(&name(schedule), &run).unwrap();
     }
-    std::fs::write(dir.join("never.toml"), "at = \"0 0 * * *\"\nrun = [\"list\"]\n").unwrap();
+    // What ran it is gone without a word.
+    let text = "at = \"0 0 * * *\"\nrun = [\"list\"]\n";
+    std::fs::write(dir.join("killed.toml"), text).unwrap();
+    host.write_run(&name("killed"), &LastRun::begin(None, at(HALF_PAST_THREE)))
+        .unwrap();
+    std::fs::write(dir.join("never.toml"), text).unwrap();
+    std::fs::write(dir.join("broken.toml"), "at = 1\n").unwrap();
     let families = engine(&host).schedule_metrics();
     let values = |family: usize| -> Vec<(String, f64)> {
         let samples = families[family].samples.iter();
@@ -257,7 +263,16 @@ fn how_runs_ended_is_measured() {
             of("late", 1_795_923_060.0)
         ]
     );
-    assert_eq!(values(1), [of("bad", 0.0), of("good", 1.0), of("late", 0.0)]);
+    assert_eq!(
+        values(1),
+        [
+            of("bad", 0.0),
+            of("broken", 0.0),
+            of("good", 1.0),
+            of("killed", 0.0),
+            of("late", 0.0)
+        ]
+    );
 }
 
 /// A record that somebody has spoilt is none.

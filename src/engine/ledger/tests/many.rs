@@ -15,7 +15,7 @@ fn many_notes_count_as_few_do() {
         host.note_change(id(101));
     };
     (1..=300).for_each(|n| note(n * 10));
-    host.spool().lay_down().unwrap();
+    host.spool().lay_down(false).unwrap();
     (301..=600).for_each(|n| note(n * 10));
     pass(&host, 1);
     uses(&host, 6_005, 1 << 20);

@@ -19,8 +19,8 @@ use crate::cli::failure::{Failure, with_causes};
 /// isn't on disk: to stop, kill or upgrade it touches no VE, and what a VE uses meanwhile is entered when that stops or a
 /// manager runs again. Each time it also sees that the firewall's tables stand, and loads them again where somebody has
 /// flushed or changed their rules; and of each VE that runs it writes down every ten minutes what has passed its interfaces.
-/// It runs what schedules say (see
-/// hostel schedule). With metrics.listen in hostel.toml it serves metrics too, as "hostel metrics" does.
+/// It runs what schedules say (see hostel schedule). With metrics.listen in hostel.toml it serves metrics too, as
+/// "hostel metrics" does.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  systemctl status hostel-manager\n  hostel manager")]
 pub struct Manager {}

@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use clap::{ArgAction, Args};
 use hostel_engine::facade::ScheduleStatus;
 
-use super::{Done, Json, judged};
+use super::{Done, Json, judged, warn_without_manager};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::table::{Cell, Column, Table};
@@ -12,8 +12,8 @@ use crate::cli::table::{Cell, Column, Table};
 /// Print a table of schedules: when each is due next, and how it went last
 ///
 /// NEXT is by the schedule's own clocks, or the host's. LAST is when it began last, and RESULT how that went: done,
-/// running, or what went wrong; of a broken schedule, the first of what is wrong with it. With --json, an array of the objects that show
-/// gives.
+/// running, or what went wrong; of a broken schedule, the first of what is wrong with it. With --json, an array of the
+/// objects that show gives.
 #[derive(Debug, Default, Args)]
 #[command(
     visible_alias = "ls",
@@ -31,7 +31,9 @@ pub struct List {
 impl List {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
-        let all: Vec<ScheduleStatus> = context.engine()?.schedules().into_iter().map(judged).collect();
+        let engine = context.engine()?;
+        let all: Vec<ScheduleStatus> = engine.schedules().into_iter().map(judged).collect();
+        warn_without_manager(context, &engine, &all);
         if self.json.json {
             context.print_json(&all)?;
         } else {

@@ -7,8 +7,7 @@ pub mod show;
 use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
-use hostel_engine::facade::ScheduleStatus;
-use hostel_engine::{Class, Error};
+use hostel_engine::facade::{Engine, Progress, ScheduleStatus};
 
 use super::{Done, Json};
 use crate::cli::args;
@@ -49,7 +48,7 @@ impl Schedule {
 }
 
 /// What is wrong with the words that it runs, if anything is.
-pub fn misspelt(run: &[String]) -> Option<Error> {
+fn misspelt(run: &[String]) -> Option<String> {
     let typed: Vec<OsString> = std::iter::once("hostel")
         .chain(run.iter().map(String::as_str))
         .map(OsString::from)
@@ -58,19 +57,23 @@ pub fn misspelt(run: &[String]) -> Option<Error> {
     let text = error.to_string();
     let why = text.lines().next().unwrap_or_default();
     let why = why.strip_prefix("error: ").unwrap_or(why);
-    Some(Error::new(
-        Class::Usage,
-        format!("what it runs makes no sense: hostel {}: {why}", run.join(" ")),
-    ))
+    Some(format!("what it runs makes no sense: hostel {}: {why}", run.join(" ")))
 }
 
 /// A schedule whose words make no sense is as broken as one whose file doesn't.
 fn judged(mut schedule: ScheduleStatus) -> ScheduleStatus {
     if schedule.problem.is_none()
-        && let Some(error) = misspelt(&schedule.run)
+        && let Some(problem) = misspelt(&schedule.run)
     {
         schedule.state = "broken";
-        schedule.problem = Some(error.message);
+        schedule.problem = Some(problem);
     }
     schedule
+}
+
+/// Says so where some of these wait for their time in vain.
+fn warn_without_manager(context: &Context, engine: &Engine, schedules: &[ScheduleStatus]) {
+    if schedules.iter().any(|schedule| schedule.state == "waiting") && !engine.manager_runs() {
+        context.note("no manager runs, so nothing is begun at its time; what to do about it says: hostel info");
+    }
 }

@@ -7,7 +7,7 @@ use hostel_engine::{Class, Error};
 use hostel_model::id::ScheduleName;
 use jiff::Timestamp;
 
-use super::{Done, misspelt};
+use super::Done;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 
@@ -31,13 +31,6 @@ impl Run {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
         let engine = context.careful_engine()?;
-        // Of mistakes in the file the engine tells more.
-        let schedule = engine.schedule(&self.name)?;
-        if schedule.problem.is_none()
-            && let Some(error) = misspelt(&schedule.run)
-        {
-            return Err(error.into());
-        }
         // Whether anybody hears it makes no difference to what is done.
         let mut hear = |piece: &[u8]| {
             let mut out = std::io::stdout().lock();

@@ -5,7 +5,7 @@ use hostel_engine::facade::ScheduleStatus;
 use hostel_model::id::ScheduleName;
 use hostel_model::units::Span;
 
-use super::{Done, Json, judged};
+use super::{Done, Json, judged, warn_without_manager};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::failure::visible;
@@ -30,7 +30,9 @@ pub struct Show {
 impl Show {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
-        let schedule = judged(context.engine()?.schedule(&self.name)?);
+        let engine = context.engine()?;
+        let schedule = judged(engine.schedule(&self.name)?);
+        warn_without_manager(context, &engine, std::slice::from_ref(&schedule));
         if self.json.json {
             context.print_json(&schedule)?;
             return Ok(Exit::Ok);
