@@ -9,7 +9,7 @@ use hostel_model::id::VeId;
 use hostel_model::resolve::Effective;
 use hostel_model::units::human;
 use hostel_system::disk::{Attached, DiskSource};
-use hostel_system::process::{Disk, Launching, Request};
+use hostel_system::process::{Launching, Mounting, Request};
 
 use super::{VeAlone, switches, told};
 use crate::error::{Class, Detail, Error, Result};
@@ -32,6 +32,7 @@ pub struct Start {
     effective: Option<Effective>,
     disk: Option<DiskSource>,
     keep: Option<OwnedFd>,
+    mounting: Option<Mounting>,
     launching: Option<Box<dyn Launching>>,
     hooks: Option<Found>,
     notes: Vec<String>,
@@ -52,6 +53,7 @@ impl Operation for Start {
             effective: None,
             disk: None,
             keep: None,
+            mounting: None,
             launching: None,
             hooks: None,
             notes: Vec::new(),
@@ -188,6 +190,9 @@ impl Start {
         self.fit_disk()?;
         self.note_driver()?;
         let Attached { source, keep, .. } = self.host.disks.get(self.state.driver).attach(&dir)?;
+        // Whatever the steps up to init need, mounting takes as long as all of that.
+        let orders = self.host.disk_orders(self.state.driver, &source);
+        self.mounting = Some(self.host.guests.mount(orders));
         self.disk = Some(source);
         self.keep = keep;
         Ok(())
@@ -232,7 +237,7 @@ impl Start {
     }
 
     fn detach_disk(&mut self) -> Result<()> {
-        self.keep = None;
+        (self.mounting, self.keep) = (None, None);
         Ok(self.host.disks.detach(&self.host.dirs.ve(self.id), PATIENCE)?)
     }
 
@@ -255,7 +260,8 @@ impl Start {
     fn launch(&mut self) -> Result<()> {
         self.host.fresh_run_dir(self.id)?;
         let orders = self.host.start_orders(&self.state, self.effective()?)?;
-        let disk = self.disk_orders()?;
+        let disk = self.mounting.take();
+        let disk = disk.ok_or_else(|| Error::new(Class::Failed, "the disk is not attached"))?;
         let binds = self.host.mounted_by_hooks(self.id)?;
         self.launching = None; // if this is taken twice, there is one already
         self.launching = Some(self.host.guests.launch(orders, disk, binds)?);
@@ -382,13 +388,6 @@ impl Start {
         match moved {
             true => self.host.refresh_peers(Self::VERB),
             false => Ok(()),
-        }
-    }
-
-    fn disk_orders(&self) -> Result<Disk> {
-        match &self.disk {
-            Some(source) => Ok(self.host.disk_orders(self.state.driver, source)),
-            None => Err(Error::new(Class::Failed, "the disk is not attached")),
         }
     }
 }

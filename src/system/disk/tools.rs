@@ -1,6 +1,7 @@
 //! The ext4 tools that every distribution has (e2fsprogs): how we call them and what their answers mean.
 
 use std::fs::File;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -88,11 +89,11 @@ fn words(output: &Output) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
-/// Makes an ext4 on `image`, which is a sparse file of the right size at `path`.
+/// Makes an ext4 on `image`, which is a sparse file of the right size at `path`, with what lies in the directory `content`.
 ///
 /// The discard that mke2fs does first tells it that the file reads as zeros: it then marks the inode tables as
 /// zeroed, and the kernel's background job has nothing to write when the disk is mounted for the first time.
-pub(super) fn make(image: &File, path: &Path, spec: &DiskSpec, label: &str) -> Result<()> {
+pub(super) fn make(image: &File, path: &Path, spec: &DiskSpec, label: &str, content: BorrowedFd<'_>) -> Result<()> {
     const ACT: &str = "make a file system on";
     // A journal takes space from what the guest paid for: a 64th, within what is useful.
     let journal = (spec.size / 64 / MIB).clamp(4, 64);
@@ -110,7 +111,10 @@ pub(super) fn make(image: &File, path: &Path, spec: &DiskSpec, label: &str) -> R
         Some(n) => command.args(["-N", &n.to_string()]),
         None => command.args(["-i", "16384"]),
     };
-    command.arg(path);
+    // The directory may lie in no tree, so it is entered by its descriptor, which is closed when the tool is run.
+    command.current_dir(format!("/proc/self/fd/{}", content.as_raw_fd()));
+    let whole = std::path::absolute(path).map_err(|e| Error::os(ACT, path.display(), e))?;
+    command.args(["-d", "."]).arg(whole);
     let output = run(command, ACT, path)?;
     if output.status.success() {
         Ok(())

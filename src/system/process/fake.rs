@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     Adopt, Answer, Around, Bind, Disk, Enter, Entered, Guests, Init, LEFT_INSIDE, Launching, Left, Lifeline, Mending,
-    Op, Relaunching, Request, Resume, Start, Streams, Switches, Task,
+    Mounting, Op, Relaunching, Request, Resume, Start, Streams, Switches, Task,
 };
 use crate::cgroup::FakeCgroups;
 use crate::fake::{Calls, steered};
@@ -334,8 +334,12 @@ impl FakeGuests {
 }
 
 impl Guests for FakeGuests {
-    fn launch(&self, start: Start, disk: Disk, _binds: Vec<Bind>) -> Result<Box<dyn Launching>> {
-        let mut born = self.give_birth("launch", start.watch.id, disk, start.switches)?;
+    fn mount(&self, disk: Disk) -> Mounting {
+        Mounting::idle(disk)
+    }
+
+    fn launch(&self, start: Start, disk: Mounting, _binds: Vec<Bind>) -> Result<Box<dyn Launching>> {
+        let mut born = self.give_birth("launch", start.watch.id, disk.disk().clone(), start.switches)?;
         let mut state = self.state();
         let hindered = |left: &&Left| start.identity.iter().any(|op| op.path() == left.path);
         let left = state.fixed.iter().filter(hindered).cloned().collect();

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::monitor::from_failure;
 use super::spawn::Spawned;
-use super::{Launching, interrupt};
+use super::{Launching, Mounting, interrupt};
 use crate::scripts::LETTING_GO;
 use crate::{Error, Kind, Result};
 
@@ -29,6 +29,7 @@ pub(super) struct Launched {
     channel: Channel,
     init: Init,
     network: OwnedFd,
+    disk: Option<Mounting>,
     furnished: bool,
     without: Vec<String>,
 }
@@ -49,6 +50,7 @@ impl Launched {
             channel,
             init,
             network,
+            disk: None,
             furnished: false,
             without: Vec::new(),
         }
@@ -57,6 +59,14 @@ impl Launched {
     /// Gives the monitor something for the VE. That it was sent doesn't say that it came.
     pub(super) fn hand_over(&self, what: &ToMonitor, fd: BorrowedFd<'_>) -> Result<()> {
         hand_over(&self.channel, what, fd).map_err(|e| Error::os(ACT, self.id, e))
+    }
+
+    /// Gives the monitor the disk, for which it waits last, as soon as that is mounted.
+    pub(super) fn with_disk(mut self, disk: Mounting) -> Result<Self> {
+        disk.hand_to(&self.channel)
+            .map_err(|failure| from_failure(ACT, self.id, failure))?;
+        self.disk = Some(disk);
+        Ok(self)
     }
 
     /// The next word of the monitor's that isn't about what the VE does without; `None` if it has ended.
@@ -104,7 +114,14 @@ impl Launched {
             .hint("what a script of the event start runs inside may be the tenant's, and hold it up: docs/HOOKS.md")
     }
 
+    /// It is what the monitor waits for first.
+    fn until_disk_given(&mut self) -> Result<()> {
+        let given = self.disk.take().map_or(Ok(()), |mut disk| disk.handed());
+        given.map_err(|failure| from_failure(ACT, self.id, failure))
+    }
+
     fn until_furnished(&mut self) -> Result<()> {
+        self.until_disk_given()?;
         let bounds = Bounds {
             end: None,
             may_be_given_up: true,
@@ -147,7 +164,7 @@ impl Launched {
 }
 
 /// A monitor that has ended meanwhile has left a message, which is read next.
-fn hand_over(channel: &Channel, what: &ToMonitor, fd: BorrowedFd<'_>) -> std::io::Result<()> {
+pub(super) fn hand_over(channel: &Channel, what: &ToMonitor, fd: BorrowedFd<'_>) -> std::io::Result<()> {
     match channel.send(what, &[fd]) {
         Err(e) if !matches!(e.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => Err(e),
         _ => Ok(()),
@@ -168,6 +185,7 @@ impl Launching for Launched {
     }
 
     fn go(mut self: Box<Self>) -> Result<Vec<String>> {
+        self.until_disk_given()?;
         // A monitor that has failed meanwhile has left its message, which is what is told; the send may fail then.
         if self.channel.send(&ToMonitor::Go, &[]).is_err() {
             // One that is well must not wait for a word that will not come.

@@ -11,6 +11,7 @@ pub(crate) mod interrupt;
 mod launch;
 mod list;
 mod monitor;
+mod mounting;
 mod ps;
 mod relaunch;
 mod script;
@@ -43,6 +44,7 @@ pub use init::{Lifeline, Process, boot_id, has_sys_resource, is_root, raise_open
 pub use interrupt::{off_interrupt, on_end_of_terminal, on_interrupt};
 pub use list::{Listed, list};
 pub use monitor::Monitors;
+pub use mounting::Mounting;
 pub use ps::ps;
 
 use crate::Result;
@@ -68,9 +70,11 @@ impl Debug for Around<'_> {
 
 /// Starts VEs and looks after their processes.
 pub trait Guests: Send + Sync + Debug {
-    /// Makes the VE's first process and its namespaces, with these mounts in its root; init does not run yet. Dropping
-    /// the answer ends it.
-    fn launch(&self, start: Start, disk: Disk, binds: Vec<Bind>) -> Result<Box<dyn Launching>>;
+    /// Begins to mount a disk for [`Guests::launch`]. Why it can't be mounted tells who waits for it.
+    fn mount(&self, disk: Disk) -> Mounting;
+    /// Makes the VE's first process and its namespaces, with these mounts in its root; init does not run yet, and the disk
+    /// may still be on its way. Dropping the answer ends it.
+    fn launch(&self, start: Start, disk: Mounting, binds: Vec<Bind>) -> Result<Box<dyn Launching>>;
     /// Brings a VE back from a dump of CRIU's; its processes don't run yet. Dropping the answer ends the VE.
     fn relaunch(&self, resume: Resume, disk: Disk, around: &Around<'_>) -> Result<Box<dyn Relaunching>>;
     /// Gives a running VE that lost its monitor a new one.

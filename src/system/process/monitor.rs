@@ -13,7 +13,6 @@ use hostel_monitor::Failure;
 use hostel_monitor::identity::is_seen;
 use hostel_monitor::message::{Channel, FromMonitor, ToMonitor};
 use hostel_monitor::place::is_frozen;
-use hostel_monitor::root::open_disk;
 use hostel_monitor::spec::{Adopt, Disk, Enter, Init, Resume, Role, Start};
 use hostel_monitor::sys::mount_setattr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -25,7 +24,9 @@ use super::init::{Lifeline, Process, age, find_init, gone};
 use super::launch::Launched;
 use super::relaunch::relaunch;
 use super::spawn::{Program, Spawned};
-use super::{Answer, Around, Bind, Entered, Guests, Launching, Mending, Relaunching, Request, Streams, client};
+use super::{
+    Answer, Around, Bind, Entered, Guests, Launching, Mending, Mounting, Relaunching, Request, Streams, client,
+};
 use crate::scripts::{Bounds, Ran};
 use crate::{Error, Kind, Result};
 
@@ -128,26 +129,17 @@ pub(super) fn from_failure(act: &'static str, object: impl std::fmt::Display, fa
 }
 
 impl Guests for Monitors {
-    fn launch(&self, start: Start, disk: Disk, binds: Vec<Bind>) -> Result<Box<dyn Launching>> {
-        let id = start.watch.id;
-        std::thread::scope(|scope| {
-            // Mounting takes as long as all that the monitor does until it needs the disk.
-            let mounting = std::thread::Builder::new().spawn_scoped(scope, || open_disk(&disk));
-            let launched = self.give_birth(start)?;
-            let mounted = match mounting {
-                Ok(thread) => thread.join().ok(),
-                Err(_) => None, // this host has no thread to give
-            };
-            let disk = mounted
-                .unwrap_or_else(|| open_disk(&disk))
-                .map_err(|failure| from_failure("start VE", id, failure))?;
-            for bind in binds {
-                let message = ToMonitor::Bind(bind.path, bind.directory, bind.mapped);
-                launched.hand_over(&message, bind.mount.as_fd())?;
-            }
-            launched.hand_over(&ToMonitor::Disk, disk.as_fd())?;
-            Ok(Box::new(launched) as Box<dyn Launching>)
-        })
+    fn mount(&self, disk: Disk) -> Mounting {
+        Mounting::begin(disk)
+    }
+
+    fn launch(&self, start: Start, disk: Mounting, binds: Vec<Bind>) -> Result<Box<dyn Launching>> {
+        let launched = self.give_birth(start)?;
+        for bind in binds {
+            let message = ToMonitor::Bind(bind.path, bind.directory, bind.mapped);
+            launched.hand_over(&message, bind.mount.as_fd())?;
+        }
+        Ok(Box::new(launched.with_disk(disk)?))
     }
 
     fn relaunch(&self, resume: Resume, disk: Disk, around: &Around<'_>) -> Result<Box<dyn Relaunching>> {

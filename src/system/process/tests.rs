@@ -78,7 +78,7 @@ impl Guest {
     }
 
     fn start(&mut self) -> Result<Init> {
-        let launching = monitors().launch(self.spec(), self.disk(), Vec::new())?;
+        let launching = monitors().launch(self.spec(), monitors().mount(self.disk()), Vec::new())?;
         let init = launching.init();
         self.init = Some(init);
         launching.go()?;
@@ -172,10 +172,27 @@ fn a_start_that_fails_says_where() {
     assert_eq!(error.kind, crate::Kind::NotFound);
 }
 
+/// The mount is under way while all else is done: who waits for init hears of it, and nobody is left.
+#[test]
+fn why_a_disk_can_not_be_mounted_is_told() {
+    let Some(guest) = Guest::new(TAB) else { return };
+    let disk = monitors().mount(Disk::Directory(guest.path("nowhere")));
+    let launching = monitors().launch(guest.spec(), disk, Vec::new()).unwrap();
+    let init = launching.init();
+    let error = launching.go().unwrap_err();
+    assert_eq!(error.kind, crate::Kind::NotFound);
+    assert!(
+        error.to_string().contains("start VE") && format!("{error:?}").contains("nowhere"),
+        "{error:?}"
+    );
+    assert!(monitors().wait(init, Duration::from_secs(5)).unwrap());
+}
+
 #[test]
 fn a_dropped_launch_leaves_nothing() {
     let Some(guest) = Guest::new(TAB) else { return };
-    let launching = monitors().launch(guest.spec(), guest.disk(), Vec::new()).unwrap();
+    let disk = monitors().mount(guest.disk());
+    let launching = monitors().launch(guest.spec(), disk, Vec::new()).unwrap();
     let init = launching.init();
     assert!(monitors().alive(init));
     drop(launching);

@@ -2,12 +2,17 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use hostel_monitor::root::prepare_disk;
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen};
 use sha2::{Digest, Sha256};
 
+use super::ahead::read_ahead;
 use super::{IMAGE, UNDO};
 use crate::disk::ext4::{self, PrivateMount, Superblock};
 use crate::disk::{DiskSpec, FsckOutcome, loopdev, tools};
@@ -43,8 +48,7 @@ impl Image {
 
     pub(super) fn open_for(dir: &Path, write: bool) -> Result<Self> {
         let path = dir.join(IMAGE);
-        let file = File::options().read(true).write(write).open(&path);
-        let file = file.map_err(|e| {
+        let file = open_unmarked(&path, write).map_err(|e| {
             let gone = e.kind() == io::ErrorKind::NotFound;
             let error = Error::os("open the disk", path.display(), e);
             if gone {
@@ -171,12 +175,10 @@ impl Image {
         }
         self.settle("attach")?;
         // The loop device keeps the open file, and with it the lock, if it were given ours.
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .open(&self.path)
-            .map_err(|e| self.fail("open the disk", e))?;
-        Ok((loopdev::configure(&file, &self.path)?, false))
+        let file = open_unmarked(&self.path, true).map_err(|e| self.fail("open the disk", e))?;
+        let device = loopdev::configure(&file, &self.path)?;
+        read_ahead(&file, &device.file);
+        Ok((device, false))
     }
 
     /// Resizes the detached file system so that a kill at any moment leaves the old one or the new one.
@@ -193,6 +195,17 @@ impl Image {
         self.file.sync_all().map_err(|e| self.fail("sync", e))?;
         remove_file(&undo)?;
         sync_dir(self.path.parent().unwrap_or(Path::new("/")))
+    }
+}
+
+/// Opened so that no read marks the file with its time (O_NOATIME of open(2)): the host's file system would write that out
+/// whenever a guest has its own written out, and when the disk is attached.
+fn open_unmarked(path: &Path, write: bool) -> io::Result<File> {
+    let open = |flags| File::options().read(true).write(write).custom_flags(flags).open(path);
+    match open(libc::O_NOATIME) {
+        // Somebody else's file, on a host that withholds the right over those (CAP_FOWNER).
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) => open(0),
+        opened => opened,
     }
 }
 
@@ -220,12 +233,25 @@ pub(super) fn wait_released(image: &Image, timeout: Duration) -> Result<()> {
     Ok(())
 }
 
+/// A file system in memory, mounted nowhere, with what a disk begins with: the two directories of its overlay. Made there by
+/// the tool that makes the disk, they lie beside its first inodes, and take no reading of their own at a start; the kernel
+/// puts what is made in a root directory as far from each other as it can (find_group_orlov in fs/ext4/ialloc.c).
+fn layers() -> Result<OwnedFd> {
+    let fail = |e: Errno| Error::os("make", "the first directories of a disk", e);
+    let fs = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(fail)?;
+    fsconfig_set_string(&fs, "mode", "0755").map_err(fail)?;
+    fsconfig_create(&fs).map_err(fail)?;
+    let made = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(fail)?;
+    prepare_disk(made.as_fd()).map_err(|e| Error::new("make", "the first directories of a disk", e))?;
+    Ok(made)
+}
+
 /// Makes a whole image at `path`, on the disk when this returns (mke2fs ends with an fsync).
 pub(super) fn make_image(path: &Path, spec: &DiskSpec, label: &str) -> Result<()> {
     let file = open_own(path)?;
     let fail = |e: io::Error| Error::os("make", path.display(), e);
     file.set_len(spec.size).map_err(fail)?;
-    tools::make(&file, path, spec, label)?;
+    tools::make(&file, path, spec, label, layers()?.as_fd())?;
     // A full host makes itself felt here and not in the guest's first hour.
     let made = Superblock::read(&file)
         .map_err(fail)?

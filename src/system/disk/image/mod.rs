@@ -8,6 +8,7 @@
 //! A call that changes the file holds flock(2) on it, and so do the tools it starts: if this process is killed and
 //! leaves a tool at work, the next call says `Busy` instead of meddling.
 
+mod ahead;
 mod file;
 
 use std::ops::{Range, RangeInclusive};
