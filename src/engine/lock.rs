@@ -167,15 +167,15 @@ impl Locks {
     /// Who holds a lock now; `None` if nobody does.
     pub fn holder(&self, subject: Subject) -> Result<Option<Holder>> {
         let path = self.path(subject);
-        let Ok(mut file) = File::open(&path) else {
-            return Ok(None);
+        let fail = |e| Error::new(Class::Failed, format!("cannot look at the lock of {subject}")).because(e);
+        let mut file = match File::open(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(fail)?,
         };
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
             Err(TryLockError::WouldBlock) => Ok(read_holder(&mut file)),
-            Err(TryLockError::Error(e)) => {
-                Err(Error::new(Class::Failed, format!("cannot look at the lock of {subject}")).because(e))
-            }
+            Err(TryLockError::Error(e)) => Err(fail(e)),
         }
     }
 }

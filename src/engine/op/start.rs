@@ -190,11 +190,12 @@ impl Start {
         self.fit_disk()?;
         self.note_driver()?;
         let Attached { source, keep, .. } = self.host.disks.get(self.state.driver).attach(&dir)?;
-        // Whatever the steps up to init need, mounting takes as long as all of that.
-        let orders = self.host.disk_orders(self.state.driver, &source);
-        self.mounting = Some(self.host.guests.mount(orders));
-        self.disk = Some(source);
-        self.keep = keep;
+        // Mounting takes as long as the steps up to init. Only scripts find nothing mounted yet.
+        let scripts = self.hooks()?;
+        let begin = || self.host.mount_disk(self.state.driver, &source);
+        self.mounting = scripts.is_empty().then(begin);
+        self.hooks = Some(scripts);
+        (self.disk, self.keep) = (Some(source), keep);
         Ok(())
     }
 
@@ -260,12 +261,14 @@ impl Start {
     fn launch(&mut self) -> Result<()> {
         self.host.fresh_run_dir(self.id)?;
         let orders = self.host.start_orders(&self.state, self.effective()?)?;
-        let disk = self.mounting.take();
-        let disk = disk.ok_or_else(|| Error::new(Class::Failed, "the disk is not attached"))?;
         let binds = self.host.mounted_by_hooks(self.id)?;
         self.launching = None; // if this is taken twice, there is one already
+        let disk = match (self.mounting.take(), &self.disk) {
+            (Some(begun), _) => begun,
+            (None, Some(source)) => self.host.mount_disk(self.state.driver, source),
+            (None, None) => return Err(Error::new(Class::Failed, "the disk is not attached")),
+        };
         self.launching = Some(self.host.guests.launch(orders, disk, binds)?);
-        // The VE's own mount holds the device from here on.
         Ok(())
     }
 
@@ -300,7 +303,11 @@ impl Start {
         host.network.attach(launching.network_namespace(), &links)?;
         host.shape_new(self.id, &self.state, self.effective()?)?;
         host.admit(self.id, &self.state)?;
-        self.notes.extend(host.announce(launching.init(), &links));
+        // Neighbours are told of a VE that comes up.
+        if let Some(launching) = &mut self.launching {
+            launching.mounted()?;
+            self.notes.extend(self.host.announce(launching.init(), &links));
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use hostel_model::definition::DriverName;
 use hostel_system::cgroup::{BlockDevice, DeviceIo, Usage};
 use hostel_system::disk::{DiskSource, FsckOutcome};
-use hostel_system::process::Disk;
+use hostel_system::process::{Disk, Mounting};
 
 use super::record::VeState;
 use crate::error::{Class, Detail, Error, Result};
@@ -74,6 +74,11 @@ impl Host {
             DriverName::Image => loops(usage),
             _ => usage.io_on(&self.io_devices(state, None).ok()?),
         }
+    }
+
+    /// Begins to mount one that is attached.
+    pub fn mount_disk(&self, driver: DriverName, source: &DiskSource) -> Mounting {
+        self.guests.mount(self.disk_orders(driver, source))
     }
 
     /// How to mount what the disk driver lent.

@@ -31,7 +31,7 @@ pub fn copy_tree(from: &Tree, to: &Tree) -> Result<Report> {
     copy(from, to, Scope::Template)
 }
 
-/// Copies the layers of an overlay (`upper`, `work`) from one disk to another, which is empty, with all that overlayfs
+/// Copies the layers of an overlay (`upper`, `work`) from one disk to another, which is new, with all that overlayfs
 /// has noted in them: attributes, whiteouts, and the index of files that have several names in the template (kernel:
 /// Documentation/filesystems/overlayfs.rst). What it notes of the place of directories on that very file system is left
 /// behind, as it does without. All of it is on the disk when this returns.
@@ -151,7 +151,11 @@ impl Walk {
             FileType::RegularFile => return self.file(from, to, name, path, &stat),
             FileType::Directory => {
                 refuse_deeper("copy", path)?;
-                rustix::fs::mkdirat(to, name, Mode::RWXU).map_err(|e| failed("create", path, e))?;
+                match rustix::fs::mkdirat(to, name, Mode::RWXU) {
+                    // A new disk has the layers themselves already.
+                    Err(Errno::EXIST) if self.scope == Scope::Layers && !path.contains(&b'/') => {}
+                    made => made.map_err(|e| failed("create", path, e))?,
+                }
                 let inner = (open_dir(from, name, path)?, open_dir(to, name, path)?);
                 let (xattrs, labels) = kept(from.as_fd(), name, path, self.scope)?;
                 self.report.labels_left_out += labels;

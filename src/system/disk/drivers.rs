@@ -105,7 +105,7 @@ impl Drivers {
         done.and(disks.detach(dir, PATIENCE))
     }
 
-    /// Copies all that is on one detached disk to another, which is empty: with owners, modes, times, attributes, hard
+    /// Copies all that is on one detached disk to another, which is new: with owners, modes, times, attributes, hard
     /// links, holes, and what overlayfs has noted there. It is on the disk when this returns. `NoSpace`: it didn't fit.
     pub fn copy(&self, (from, from_dir): (DriverName, &Path), (to, to_dir): (DriverName, &Path)) -> Result<()> {
         let (source, target) = (self.get(from), self.get(to));

@@ -229,6 +229,10 @@ impl Launching for FakeLaunch {
         self.namespace.as_fd()
     }
 
+    fn mounted(&mut self) -> Result<()> {
+        self.guests.call("mounted", self.id).map(drop)
+    }
+
     fn furnished(&mut self) -> Result<()> {
         self.guests.call("furnished", self.id).map(drop)
     }

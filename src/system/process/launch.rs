@@ -114,14 +114,8 @@ impl Launched {
             .hint("what a script of the event start runs inside may be the tenant's, and hold it up: docs/HOOKS.md")
     }
 
-    /// It is what the monitor waits for first.
-    fn until_disk_given(&mut self) -> Result<()> {
-        let given = self.disk.take().map_or(Ok(()), |mut disk| disk.handed());
-        given.map_err(|failure| from_failure(ACT, self.id, failure))
-    }
-
     fn until_furnished(&mut self) -> Result<()> {
-        self.until_disk_given()?;
+        self.mounted()?;
         let bounds = Bounds {
             end: None,
             may_be_given_up: true,
@@ -171,6 +165,13 @@ pub(super) fn hand_over(channel: &Channel, what: &ToMonitor, fd: BorrowedFd<'_>)
     }
 }
 
+impl Drop for Launched {
+    fn drop(&mut self) {
+        // Whoever mounts the disk holds this end too: the monitor is not to wait for that, nor be given it.
+        self.channel.fall_silent();
+    }
+}
+
 impl Launching for Launched {
     fn init(&self) -> Init {
         self.init
@@ -180,12 +181,22 @@ impl Launching for Launched {
         self.network.as_fd()
     }
 
+    fn mounted(&mut self) -> Result<()> {
+        let given = self.disk.take().map_or(Ok(()), |mut disk| disk.handed());
+        given.map_err(|failure| from_failure(ACT, self.id, failure))?;
+        match interrupt::raised() {
+            true => Err(interrupt::given_up(ACT, self.id)),
+            false => Ok(()),
+        }
+    }
+
     fn furnished(&mut self) -> Result<()> {
         self.until_furnished()
     }
 
     fn go(mut self: Box<Self>) -> Result<Vec<String>> {
-        self.until_disk_given()?;
+        // It is what the monitor waits for before the word to go.
+        self.mounted()?;
         // A monitor that has failed meanwhile has left its message, which is what is told; the send may fail then.
         if self.channel.send(&ToMonitor::Go, &[]).is_err() {
             // One that is well must not wait for a word that will not come.
@@ -201,7 +212,7 @@ impl Launching for Launched {
             Err(e) if matches!(e.kind, Kind::TimedOut | Kind::Interrupted) => self.give_up(e)?,
             done => done?,
         }
-        Ok(self.without)
+        Ok(std::mem::take(&mut self.without))
     }
 }
 

@@ -180,6 +180,8 @@ pub trait Launching: Debug {
     fn init(&self) -> Init;
     /// Its network namespace.
     fn network_namespace(&self) -> BorrowedFd<'_>;
+    /// Waits until the VE's disk is mounted; an error if it can't be.
+    fn mounted(&mut self) -> Result<()>;
     /// Waits until all is in place but init. Before that nothing may be run inside: its root is the host's still.
     fn furnished(&mut self) -> Result<()>;
     /// Runs init, or gives up when that takes too long ([`crate::Kind::TimedOut`]) or nobody wants it any more

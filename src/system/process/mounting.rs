@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use hostel_monitor::error::{Result, Step};
+use hostel_monitor::error::{Failure, Result, Step};
 use hostel_monitor::message::{Channel, ToMonitor};
 use hostel_monitor::root::open_disk;
 use hostel_monitor::spec::Disk;
@@ -60,8 +60,8 @@ impl Mounting {
             return Ok(());
         };
         drop(to);
-        // It doesn't panic; if it did, the monitor that waits for the disk would tell of it.
-        thread.join().unwrap_or(Ok(()))
+        let panicked = |_| Failure::new("mount", "the VE's disk", "its thread has panicked");
+        thread.join().map_err(panicked)?
     }
 }
 

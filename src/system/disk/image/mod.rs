@@ -386,9 +386,8 @@ impl Disks for ImageDisks {
 
     fn list(&self, under: &Path) -> Result<Vec<LoopDevice>> {
         let real = std::fs::canonicalize(under).unwrap_or_else(|_| under.to_owned());
-        let mut devices = loopdev::all()?;
-        devices.retain(|d| d.backing.starts_with(&real) || d.backing.starts_with(under));
-        Ok(devices)
+        let below = |d: &LoopDevice| d.backing.starts_with(&real) || d.backing.starts_with(under);
+        Ok(loopdev::all()?.into_iter().filter(below).collect())
     }
 
     fn leftovers(&self, _under: &Path, _keys: Range<u32>) -> Result<Vec<Leftover>> {

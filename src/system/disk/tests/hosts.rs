@@ -493,7 +493,6 @@ fn what_does_not_fit_is_refused() {
     drivers.get(DriverName::Image).create(&one, &spec(128), "ve").unwrap();
     drivers.get(DriverName::Btrfs).create(&two, &spec(32), "ve").unwrap();
     with_mounted(&one, |root| {
-        fs::create_dir(root.join("upper")).unwrap();
         fs::write(root.join("upper/big"), noise(1, 60 << 20)).unwrap();
     });
     let error = drivers
