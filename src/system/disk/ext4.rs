@@ -14,11 +14,11 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::{Error, Kind, Result};
 
-const MAGIC: u16 = 0xef53;
+pub(super) const MAGIC: u16 = 0xef53;
 const STATE_CLEAN: u16 = 1;
 const STATE_ERRORS: u16 = 2;
 const INCOMPAT_RECOVER: u32 = 0x4;
-const INCOMPAT_64BIT: u32 = 0x80;
+pub(super) const INCOMPAT_64BIT: u32 = 0x80;
 
 /// The numbers of a superblock that matter to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

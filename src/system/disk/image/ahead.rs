@@ -12,13 +12,13 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{Advice, fadvise};
 
 use super::MAX_SIZE;
+use crate::disk::ext4::{INCOMPAT_64BIT, MAGIC};
+use crate::disk::tools::BLOCK;
 
 /// What holds the superblock, and the first group descriptors, in an ext4 as Hostel makes it.
 const HEAD: usize = 8192;
-const BLOCK: u64 = 4096;
 const SUPERBLOCK: usize = 1024;
 const DESCRIPTORS: usize = 4096;
-const INCOMPAT_64BIT: u32 = 0x80;
 const EXTENTS: u16 = 0xf30a;
 
 /// How many blocks are read of the first inodes, and of the first directories and files.
@@ -41,7 +41,7 @@ pub(super) fn read_ahead(image: &File, device: &File) {
 /// The places, in blocks; `None` if it isn't an ext4 of such blocks.
 fn places(head: &[u8; HEAD]) -> Option<Vec<Range<u64>>> {
     let superblock = Numbers(head.get(SUPERBLOCK..)?);
-    let made_so = superblock.u16(0x38)? == 0xef53 && superblock.u32(0x18)? == 2;
+    let made_so = superblock.u16(0x38)? == MAGIC && superblock.u32(0x18)? == 2;
     let wide = superblock.u32(0x60)? & INCOMPAT_64BIT != 0;
     let high = if wide { superblock.u32(0x150)? } else { 0 };
     let blocks = (u64::from(high) << 32 | u64::from(superblock.u32(0x04)?)).min(MAX_SIZE / BLOCK);
@@ -182,7 +182,7 @@ mod tests {
             let mut head = [0; HEAD];
             head.copy_from_slice(&bytes);
             if real {
-                head[SUPERBLOCK + 0x38..SUPERBLOCK + 0x3a].copy_from_slice(&0xef53_u16.to_le_bytes());
+                head[SUPERBLOCK + 0x38..SUPERBLOCK + 0x3a].copy_from_slice(&MAGIC.to_le_bytes());
                 head[SUPERBLOCK + 0x18..SUPERBLOCK + 0x1c].copy_from_slice(&2_u32.to_le_bytes());
                 head[SUPERBLOCK + 0xfe..SUPERBLOCK + 0x100].copy_from_slice(&64_u16.to_le_bytes());
             }
