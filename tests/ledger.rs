@@ -8,6 +8,7 @@ mod house;
 use house::House;
 use rustix::process::Signal;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// The IPv4 packet of `ping -s 972`.
 const PACKET: u64 = 1000;
@@ -499,4 +500,170 @@ fn a_manager_that_is_ended_leaves_nothing_behind() {
     let text = h.ok(&["report", "--last", "1h"]);
     assert!(text.contains(", complete up to 2"), "{text}");
     verified(&h);
+}
+
+/// However it is asked for, it comes to the same; and a VE that is made anew is another of the same name.
+#[test]
+fn each_way_to_ask_comes_to_the_same() {
+    let h = house();
+    let month = || h.host_sh("date -u +%Y-%m").trim().to_owned();
+    let began = month();
+    h.busybox("a");
+    let mut burnt = vec![burn(&h, "a")];
+    h.ok(&["stop", "a"]);
+    h.ok(&["reinstall", "a"]);
+    h.ok(&["start", "a"]);
+    burnt.push(burn(&h, "a"));
+    h.ok(&["stop", "a"]);
+    let rows = |args: &[&str]| -> Vec<Value> {
+        let all = [&["report", "--ve", "a", "--format", "json"], args].concat();
+        serde_json::from_str(&h.ok(&all)).unwrap()
+    };
+    let cpu = |row: &Value| number(&row["usage"], "cpu_ns");
+    let by_ve = rows(&["--last", "1h"]);
+    let (total, lives) = (cpu(&by_ve[0]), &by_ve[1..]);
+    assert_eq!((by_ve[0]["ves"].as_u64(), lives.len()), (Some(2), 2), "{by_ve:?}");
+    assert_eq!(lives[0]["group"], lives[1]["group"]);
+    assert_eq!(total, lives.iter().map(cpu).sum::<u64>());
+    // What starting, stopping and entering took is in it too, and isn't known.
+    for (row, burnt) in lives.iter().zip(burnt) {
+        let (found, borne) = (cpu(row), (400_000_000 * house::slowness()).max(burnt / 100));
+        assert!(
+            found * 100 >= burnt * 99 && found - burnt.min(found) < borne,
+            "{found} of {burnt}"
+        );
+    }
+    let mut months = vec![began, month()];
+    months.dedup();
+    let of_month = |month: &String| cpu(&rows(&["--month", month])[0]);
+    assert_eq!(months.iter().map(of_month).sum::<u64>(), total);
+    // What has no end goes up to now, and says so; what has one, to that.
+    let open = rows(&["--from", "2020-01-01"]);
+    let now = h.host_sh("date -u +%Y-%m-%dT%H:%M:%SZ");
+    assert!(open[0]["to"].as_str().unwrap() <= now.trim(), "{open:?}");
+    let closed = rows(&["--from", "2020-01-01T12:00:00Z", "--to", "2100-01-01"]);
+    assert_eq!((cpu(&open[0]), cpu(&closed[0])), (total, total));
+    assert_eq!(closed[0]["from"], "2020-01-01T12:00:00Z");
+    assert_eq!(closed[0]["to"], "2100-01-01T00:00:00Z");
+    for by in ["hour", "day", "plan", "tenant"] {
+        let rows = rows(&["--last", "1h", "--by", by]);
+        assert_eq!((cpu(&rows[0]), rows[1..].iter().map(cpu).sum()), (total, total), "{by}");
+    }
+    assert_eq!(cpu(&rows(&["--from", "2020-01-01", "--to", "2020-01-02"])[0]), 0);
+}
+
+/// Whoever has an export alone can prove it, and read its bytes: by what docs/METERING.md says, and nothing of ours.
+#[test]
+fn an_export_proves_itself() {
+    let h = house();
+    h.busybox("a");
+    burn(&h, "a");
+    h.ok(&["stop", "a"]);
+    let text = h.ok(&["ledger", "export"]);
+    let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(records.len() > 3, "{text}");
+    let body = |r: &Value| -> Vec<u8> {
+        let text = r["body"].as_str().unwrap();
+        let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        (0..text.len()).step_by(2).map(byte).collect()
+    };
+    let proven = |records: &[Value]| {
+        let mut before = vec![0_u8; 32];
+        records.iter().all(|r| {
+            let kind = ["life", "terms", "sample", "hour", "day", "thinned", "closed"];
+            let kind = 1 + kind.iter().position(|kind| r["kind"] == *kind).unwrap();
+            let mut hash = Sha256::new_with_prefix(&before);
+            hash.update(r["seq"].as_i64().unwrap().to_be_bytes());
+            hash.update((kind as i64).to_be_bytes());
+            for name in ["life_record", "terms_record", "from_ns", "to_ns"] {
+                hash.update(r[name].as_i64().unwrap().to_be_bytes());
+            }
+            hash.update(body(r));
+            before = hash.finalize().to_vec();
+            let shown: String = before.iter().map(|byte| format!("{byte:02x}")).collect();
+            r["hash"] == shown
+        })
+    };
+    assert!(proven(&records));
+    for r in records.iter().filter(|r| r["kind"] == "sample") {
+        let (body, mut at) = (body(r), 0);
+        let mut next = || {
+            let (mut n, mut shift) = (0_u128, 0);
+            loop {
+                n |= u128::from(body[at] & 0x7f) << shift;
+                at += 1;
+                if body[at - 1] < 0x80 {
+                    return n;
+                }
+                shift += 7;
+            }
+        };
+        assert_eq!(next(), 1, "the version");
+        let usage = |name: &str| -> u128 {
+            let shown = r["usage"][name].to_string();
+            shown.trim_matches('"').parse().unwrap_or(0)
+        };
+        for name in ["running_ns", "paused_ns", "suspended_ns", "stopped_ns", "unknown_ns"] {
+            assert_eq!(next(), usage(name), "{name}");
+        }
+        let counters: Vec<u128> = (0..next()).map(|_| next()).collect();
+        assert_eq!((counters.len(), counters[0].saturating_sub(1)), (20, usage("cpu_ns")));
+        assert_eq!(next(), 6);
+        for name in ["memory", "swap", "processes", "disk", "inodes", "disk_full"] {
+            let (integral, time, _) = (next(), next(), next());
+            assert_eq!(
+                (integral, time),
+                (usage(name), usage(&format!("{name}.time"))),
+                "{name}"
+            );
+        }
+    }
+    // One second more for one VE, and nothing else is changed.
+    let mut forged = records.clone();
+    let at = forged.iter().position(|r| r["kind"] == "sample").unwrap();
+    forged[at]["to_ns"] = (forged[at]["to_ns"].as_i64().unwrap() + 1_000_000_000).into();
+    assert!(!proven(&forged));
+    forged.remove(at);
+    assert!(!proven(&forged));
+}
+
+/// A disk that was full is in the report, and `limits` knows of it when it isn't any more, and after the VE has run again.
+#[test]
+fn a_disk_that_was_full_is_told_of() {
+    let h = house();
+    h.busybox_with("a", &["disk.size=64MiB"]);
+    h.ok(&["report", "--last", "1h"]);
+    let limit = |key: &str| {
+        let lines: Vec<Value> = serde_json::from_str(&h.ok(&["limits", "a", "--json"])).unwrap();
+        lines.into_iter().find(|l| l["key"] == key).unwrap()
+    };
+    assert_eq!(limit("disk.size")["hits"], 0);
+    let filled = h.run(&["exec", "a", "--", "dd", "if=/dev/urandom", "of=/root/all", "bs=1M"]);
+    assert!(filled.err.contains("No space left"), "{filled:?}");
+    let manager = h.manager();
+    h.until("it was found full", 30, || limit("disk.size")["hits"] == 1);
+    h.sh("a", "rm /root/all; sync");
+    let full = || number(&usage(&h, &["--ve", "a"]), "disk_full");
+    h.until("it was found not to be full", 30, || {
+        let before = full();
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        before > 0 && full() == before
+    });
+    let shown = limit("disk.size");
+    let number = |key: &str| shown[key].as_u64().unwrap();
+    assert!(number("most") + MIB > number("limit"), "{shown}");
+    assert!(number("held") < 16 * MIB && shown["last"].is_i64(), "{shown}");
+    h.ok(&["restart", "a"]);
+    for key in ["hits", "most"] {
+        assert_eq!(limit("disk.size")[key], shown[key], "{key}");
+    }
+    house::signal(&manager, Signal::TERM);
+    house::end_of(manager);
+    let page = h.ok(&["report", "--ve", "a", "--last", "1h", "--format", "html"]);
+    assert!(
+        page.contains("Where limits stood in the way") && !page.contains("Nowhere."),
+        "{page}"
+    );
+    h.ok(&["stop", "a"]);
+    assert_eq!(limit("disk.size")["hits"], 1);
 }

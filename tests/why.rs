@@ -112,6 +112,13 @@ fn of_those_that_run() {
     assert_eq!(words[1].parse(), Ok(held), "{table}");
     assert_eq!((words[3], words[4].parse()), ("20", Ok(held * 5)), "{table}");
 
+    h.busybox_with("held", &["io.write=2MiB"]);
+    let write = "while :; do dd if=/dev/zero of=/file bs=256k count=64 oflag=direct conv=notrunc; done";
+    h.sh("held", &format!("({write}) {QUIET}"));
+    h.until("the limit is felt", 20, || {
+        first(&h, "held").starts_with("It is as fast as its limit io.write lets it be")
+    });
+
     h.ok(&["pause", "slow"]);
     says(&h, "slow", "slow is paused");
     h.ok(&["unpause", "slow"]);

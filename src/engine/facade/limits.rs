@@ -8,7 +8,7 @@ use hostel_model::request::VeRef;
 use hostel_model::resolve::Effective;
 use hostel_model::state::State;
 use hostel_model::units::Bytes;
-use hostel_model::usage::Counter;
+use hostel_model::usage::{Counter, Level};
 use hostel_system::cgroup::{Hits, Usage};
 use hostel_system::kernel_log::{OomKill, oom_kills};
 use serde::ser::SerializeStruct;
@@ -29,11 +29,11 @@ pub struct LimitUse {
     pub unit: Unit,
     /// In use now.
     pub held: Option<u64>,
-    /// The most at any time since the VE's start.
+    /// The most at any time, as far as the ledger goes; of what it doesn't tell, since the VE's start.
     pub most: Option<u64>,
     /// The limit.
     pub limit: Option<u64>,
-    /// How often it stood in the way since the VE's start.
+    /// How often it stood in the way; the same.
     pub hits: Option<u64>,
     /// What of that was a process killed.
     pub kills: Option<u64>,
@@ -79,19 +79,21 @@ impl Serialize for LimitUse {
 }
 
 impl Engine {
-    /// Every limit of a VE, set or not, and what is known of it. Counters begin with each start.
+    /// Every limit of a VE, set or not, and what is known of it: in this run, and in those before that the ledger has.
     pub fn limits(&self, ve: &VeRef) -> Result<Vec<LimitUse>> {
         let Some(found) = self.host.locate(ve)? else {
             return Err(unknown_ve(ve));
         };
         let state = self.host.state(found.id)?;
         let effective = self.host.effective(&state.name, &mut Catalogue::default())?;
-        self.host.limit_uses(&state, &effective)
+        let mut lines = self.host.limit_uses(&state, &effective)?;
+        self.host.add_past(&state, &mut lines)?;
+        Ok(lines)
     }
 }
 
 impl Host {
-    /// As [`Engine::limits`].
+    /// As [`Engine::limits`], of this run alone.
     pub(super) fn limit_uses(&self, state: &VeState, effective: &Effective) -> Result<Vec<LimitUse>> {
         let reality = self.reality(state.id)?;
         let running = reality.init.is_some();
@@ -102,24 +104,7 @@ impl Host {
         } else {
             Hits::default()
         };
-        let last_kill = running.then(|| self.last_kill(state)).flatten();
         let mut lines = of_group(effective, &usage, &hits);
-        let kill = last_kill.as_ref().and_then(|kill| self.time_of(kill.since_boot));
-        let counters = [
-            Counter::CapHits,
-            Counter::MemoryHits,
-            Counter::OomKills,
-            Counter::ForksRefused,
-        ];
-        let [cap, memory, oom, forks] = self.last_hits(state, counters);
-        for line in &mut lines {
-            line.last = match line.key.as_str() {
-                "cpu.cap" => cap,
-                "memory.limit" => [kill, memory, oom].into_iter().flatten().max(),
-                "processes" => forks,
-                _ => None,
-            };
-        }
         lines.extend(of_io(effective));
         let full = running || reality.state == State::Stopped;
         let disk = full.then(|| self.disks.get(state.driver).usage(&self.dirs.ve(state.id)));
@@ -144,18 +129,62 @@ impl Host {
         Ok(lines)
     }
 
+    /// What the ledger knows of the runs before, and of looks at this one; and when each limit was hit last.
+    fn add_past(&self, state: &VeState, lines: &mut [LimitUse]) -> Result<()> {
+        let (ever, now) = (self.ever(state), self.moment());
+        let run = self.reality(state.id)?.init.map(|init| self.run_of(init, &now));
+        let kill = run.as_ref().and_then(|_| self.last_kill(state));
+        let kill = kill.and_then(|kill| self.time_of(kill.since_boot));
+        let counters = [
+            Counter::CapHits,
+            Counter::MemoryHits,
+            Counter::OomKills,
+            Counter::ForksRefused,
+            Counter::DiskHits,
+        ];
+        let [cap, memory, oom, forks, disk] = self.last_hits(state, counters);
+        for line in lines {
+            let (level, hits, last) = match line.key.as_str() {
+                "cpu.cap" => (None, Some(Counter::CapHits), cap),
+                "memory.limit" => {
+                    let last = [kill, memory, oom].into_iter().flatten().max();
+                    (Some(Level::Memory), Some(Counter::MemoryHits), last)
+                }
+                "memory.swap" => (Some(Level::Swap), None, None),
+                "processes" => (Some(Level::Processes), Some(Counter::ForksRefused), forks),
+                "disk.size" => (Some(Level::Disk), Some(Counter::DiskHits), disk),
+                "disk.inodes" => (Some(Level::Inodes), None, None),
+                _ => continue,
+            };
+            let all = |counter, now: Option<u64>| ever.counted(counter, run.as_ref().zip(now));
+            if let Some(counter) = hits {
+                line.hits = all(counter, line.hits);
+            }
+            if line.key == "memory.limit" {
+                line.kills = all(Counter::OomKills, line.kills);
+            }
+            if let Some(level) = level {
+                line.most = [line.most, line.held, ever.most(level)].into_iter().max().flatten();
+            }
+            line.last = last;
+        }
+        Ok(())
+    }
+
     /// What holds its traffic. How much passes is told by rates: see `hostel stat`.
     fn of_network(&self, state: &VeState, effective: &Effective, running: bool) -> Vec<LimitUse> {
-        let [inward, outward] = self.shaper_names(state.id);
         let limit =
             |key: String, limit: Option<Bandwidth>| LimitUse::of(key, Unit::Bits).at_most(limit.map(Bandwidth::bits));
-        let all = |key: &str, most: Option<Bandwidth>, device: &str| LimitUse {
-            hits: running.then(|| self.network.waits(device).ok().flatten()).flatten(),
+        let waits = running
+            .then(|| self.network.waits(&self.shaper_names(state.id)).ok())
+            .flatten();
+        let all = |n: usize, key: &str, most: Option<Bandwidth>| LimitUse {
+            hits: waits.as_ref().and_then(|waits| waits[n]),
             ..limit(key.to_owned(), most)
         };
         let mut lines = vec![
-            all("net.in", effective.traffic.inward, &inward),
-            all("net.out", effective.traffic.outward, &outward),
+            all(0, "net.in", effective.traffic.inward),
+            all(1, "net.out", effective.traffic.outward),
         ];
         // Of these the kernel counts no hits.
         for (n, interface) in effective.interfaces.iter().enumerate() {

@@ -9,7 +9,7 @@ use hostel_model::state::State;
 use hostel_model::traffic::{Amount, Flow, Reading as Counter, Traffic};
 use hostel_model::usage::{CLOCK_SET_NS, Condition, Counter as Meter, Level, Moment, Owner, Reading, Run, Terms};
 use hostel_system::cgroup::{DeviceIo, Hits, Pressure, Usage, Want};
-use hostel_system::disk::Root;
+use hostel_system::disk::{self, Root};
 use hostel_system::process::Init;
 use sha2::{Digest, Sha256};
 
@@ -125,6 +125,12 @@ fn set_traffic(reading: &mut Reading, passed: Option<Passed>) {
     }
 }
 
+fn set_disk(reading: &mut Reading, disk: &disk::Usage) {
+    reading.levels[Level::Disk as usize] = disk.used;
+    reading.levels[Level::Inodes as usize] = disk.inodes_used;
+    reading.levels[Level::DiskFull as usize] = disk.full().map(Into::into);
+}
+
 /// The counters of a run, and the levels of what runs.
 fn fill(reading: &mut Reading, usage: &Usage, hits: &Hits, io: Option<DeviceIo>) {
     let some = |p: Option<Pressure>| p.map(|p| p.some_us);
@@ -237,8 +243,7 @@ impl Host {
                 .disks
                 .get(state.driver)
                 .look(&self.dirs.ve(state.id), root.as_ref());
-            reading.levels[Level::Disk as usize] = disk.used;
-            reading.levels[Level::Inodes as usize] = disk.inodes_used;
+            set_disk(&mut reading, &disk);
         }
         reading.terms = terms;
         set_traffic(&mut reading, traffic);
@@ -380,8 +385,7 @@ impl Host {
         set_traffic(&mut reading, self.passed(&state));
         reading.until_ns = self.moment().up_ns;
         let disk = self.disks.get(state.driver).look(&self.dirs.ve(state.id), None);
-        reading.levels[Level::Disk as usize] = disk.used;
-        reading.levels[Level::Inodes as usize] = disk.inodes_used;
+        set_disk(&mut reading, &disk);
         self.note(&reading);
     }
 

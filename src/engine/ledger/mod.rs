@@ -9,6 +9,7 @@
 mod book;
 mod close;
 mod daily;
+mod ever;
 mod expected;
 mod hits;
 mod measure;

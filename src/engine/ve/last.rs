@@ -1,5 +1,6 @@
 //! What was done with a VE last, and how its last run ended: for `hostel why`. Nothing is decided by it, so nothing
-//! depends on its being written; it lies in the runtime directory and is gone with the host's boot.
+//! depends on its being written. It lies in the runtime directory; what somebody asks about after the host's boot, too, an end
+//! or a failure, beside the VE's disk as well, until it runs again.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, chain};
 use crate::host::Host;
 
-/// The file in a VE's runtime directory.
+/// The file in a VE's runtime directory, and in that of its disk.
 pub const LAST: &str = "last.json";
 
 /// Verbs that bring a VE to run.
@@ -38,9 +39,15 @@ fn path(run_dir: &Path) -> PathBuf {
 impl Host {
     /// What is remembered of a VE.
     pub fn last(&self, id: VeId, name: &VeName) -> Last {
-        let text = std::fs::read_to_string(path(&self.dirs.run(id))).ok();
-        let read = text.and_then(|text| serde_json::from_str::<Last>(&text).ok());
-        read.filter(|last| last.name == name.as_str()).unwrap_or_default()
+        let read = |dir: PathBuf| {
+            let text = std::fs::read_to_string(path(&dir)).ok()?;
+            let last = serde_json::from_str::<Last>(&text).ok()?;
+            (last.name == name.as_str()).then_some(last)
+        };
+        [self.dirs.run(id), self.dirs.ve(id)]
+            .into_iter()
+            .find_map(read)
+            .unwrap_or_default()
     }
 
     /// Remembers how a command went.
@@ -81,10 +88,17 @@ impl Host {
             name: name.to_string(),
             ..last
         };
-        if let Ok(text) = serde_json::to_vec(&last)
-            && file::make_dir(&run_dir).is_ok()
-        {
+        let Ok(text) = serde_json::to_vec(&last) else {
+            return;
+        };
+        if file::make_dir(&run_dir).is_ok() {
             let _ = file::replace(&path(&run_dir), &text);
         }
+        let kept = path(&self.dirs.ve(id));
+        let failed = last.operation.is_some_and(|operation| operation.error.is_some());
+        let _ = match failed || last.end.is_some() {
+            true => file::replace(&kept, &text),
+            false => file::remove_file(&kept),
+        };
     }
 }

@@ -118,6 +118,16 @@ fn moved(before: &[Reading], now: &[Reading]) -> (Option<u64>, Option<u64>) {
     (way(Direction::In), way(Direction::Out))
 }
 
+/// What weighs for a figure. Disks' weights are those of the kernel where none is set.
+fn weight(ve: &VeReading, figure: Figure) -> Option<u32> {
+    let known = ve.known.as_ref()?;
+    match figure.resource() {
+        Resource::Cpu => known.cpu_weight,
+        Resource::Io => Some(known.io_weight.unwrap_or(100)),
+        _ => None,
+    }
+}
+
 fn rows(reading: &HostReading, host: &Figures<Option<u64>>, ves: &[Seen<'_>]) -> Vec<Row> {
     let all = Figures::each(|f| {
         sum(ves.iter().map(|ve| match ve.ended && f.is_rate() {
@@ -146,14 +156,16 @@ fn rows(reading: &HostReading, host: &Figures<Option<u64>>, ves: &[Seen<'_>]) ->
         Row::host(Kind::Total, Figures::each(|f| cell(f, total[f], reading.sizes[f]))),
         Row::host(Kind::System, Figures::each(|f| cell(f, system[f], None))),
     ];
-    let weight = |ve: &VeReading| ve.known.as_ref().and_then(|k| k.cpu_weight);
-    let alive = || ves.iter().filter(|ve| ve.ve.life.is_some());
-    let weights: u64 = alive().filter_map(|ve| weight(ve.ve)).map(u64::from).sum();
+    let weights = Figures::each(|f| {
+        let alive = ves.iter().filter(|ve| ve.ve.life.is_some());
+        alive.filter_map(|ve| weight(ve.ve, f)).map(u64::from).sum::<u64>()
+    });
     out.extend(ves.iter().map(|seen| {
         let known = seen.ve.known.as_ref();
-        let share = |weight: u32| {
-            let part = u128::from(size[Figure::Cpu]?) * u128::from(weight);
-            u64::try_from(part.checked_div(u128::from(weights))?).ok()
+        let share = |f: Figure| {
+            let weight = weight(seen.ve, f).filter(|_| seen.ve.life.is_some())?;
+            let part = u128::from(size[f]?) * u128::from(weight);
+            u64::try_from(part.checked_div(u128::from(weights[f]))?).ok()
         };
         let text = |of: fn(&super::Known) -> &String| known.map(of).cloned().unwrap_or_default();
         Row {
@@ -165,9 +177,9 @@ fn rows(reading: &HostReading, host: &Figures<Option<u64>>, ves: &[Seen<'_>]) ->
             ran: seen.ran,
             ves: 1,
             cells: Figures::each(|f| cell(f, seen.used[f], known.and_then(|k| k.caps[f]))),
-            cpu_weight: weight(seen.ve),
+            cpu_weight: known.and_then(|k| k.cpu_weight),
             io_weight: known.and_then(|k| k.io_weight),
-            entitled: weight(seen.ve).filter(|_| seen.ve.life.is_some()).and_then(share),
+            entitled: Figures::each(share),
         }
     }));
     out

@@ -64,6 +64,8 @@ pub struct VeReading {
     pub figures: Figures<Option<u64>>,
     /// Its counters of traffic; `None` if they can't be read.
     pub flows: Option<Vec<traffic::Reading>>,
+    /// Files on its disk, and how many there can be; `None` if that wasn't asked for, or its disk can't tell.
+    pub files: Option<[u64; 2]>,
     /// For how long some task of it has waited for a processor, for memory, for a disk: counters of microseconds.
     pub stalled_us: [Option<u64>; 3],
 }

@@ -82,8 +82,9 @@ pub struct Row {
     pub cpu_weight: Option<u32>,
     /// The weight for the disk.
     pub io_weight: Option<u32>,
-    /// What it would get if all that run wanted all they can get: the host's processors by weight, in millionths.
-    pub entitled: Option<u64>,
+    /// What it would get if all that run wanted all they can get, by its weight: of the host's processors; of what goes
+    /// to and from disks, as nobody knows how much could.
+    pub entitled: Figures<Option<u64>>,
 }
 
 impl Row {
@@ -100,13 +101,13 @@ impl Row {
             cells,
             cpu_weight: None,
             io_weight: None,
-            entitled: None,
+            entitled: Figures::default(),
         }
     }
 
-    /// Processor time in use as a share of what it is entitled to, in percent. More than 100 where others leave theirs.
-    pub fn of_entitlement(&self) -> Option<f64> {
-        percent(self.cells[Figure::Cpu].used?, self.entitled?)
+    /// What is in use as a share of what it is entitled to, in percent. More than 100 where others leave theirs.
+    pub fn of_entitlement(&self, figure: Figure) -> Option<f64> {
+        percent(self.cells[figure].used?, self.entitled[figure]?)
     }
 }
 
@@ -143,7 +144,7 @@ fn together(tenant: String, rows: &[Row]) -> Row {
         cells,
         cpu_weight: sum(running().map(|r| r.cpu_weight.map(u64::from))).and_then(|n| n.try_into().ok()),
         io_weight: sum(running().map(|r| r.io_weight.map(u64::from))).and_then(|n| n.try_into().ok()),
-        entitled: sum(running().map(|r| r.entitled)),
+        entitled: Figures::each(|figure| sum(running().map(|r| r.entitled[figure]))),
     }
 }
 

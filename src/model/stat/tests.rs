@@ -31,6 +31,7 @@ fn flow(mark: &str, direction: Direction, bytes: u64) -> Reading {
 /// A VE that runs, with nothing used.
 fn ve(name: &str, at_ns: u64) -> VeReading {
     VeReading {
+        files: None,
         at_ns,
         life: life(1),
         state: "running".into(),
@@ -98,7 +99,7 @@ fn a_known_load() {
     assert_eq!((cpu.of_host(), cpu.of_cap()), (Some(12.5), Some(50.0)));
     // Half of two processors is its share: of that it has used a quarter.
     assert_eq!(
-        (rows[2].entitled, rows[2].of_entitlement()),
+        (rows[2].entitled[Figure::Cpu], rows[2].of_entitlement(Figure::Cpu)),
         (Some(1_000_000), Some(25.0))
     );
     assert_eq!(rows[1].cells[Figure::Cpu].of_cap(), None);
@@ -139,7 +140,7 @@ fn starts_and_ends_in_between() {
     let gone = interval(&before, &snapshot(SECOND, SECOND, vec![down.clone()])).rows;
     assert_eq!(used(&gone, Figure::Cpu), [Some(1_000_000), Some(1_000_000), None]);
     assert_eq!(gone[2].cells[Figure::Memory].used, Some(0));
-    assert!(gone[2].ran && gone[2].entitled.is_none());
+    assert!(gone[2].ran && gone[2].entitled == Figures::default());
     // Destroyed: no line.
     assert_eq!(interval(&before, &snapshot(SECOND, 0, vec![])).rows.len(), 2);
     // Stopped all the time: nothing, for certain.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::amounts::Amounts;
 use super::interval::Interval;
 use super::listed::list;
-use super::meter::{Counters, Level, Levels, Time};
+use super::meter::{Counter, Counters, Level, Levels, Time};
 use super::reading::{Condition, Moment, Reading, Run, Terms};
 use super::stretch::{Stretch, held, signed};
 use crate::traffic::{Amount, Flow};
@@ -273,6 +273,9 @@ impl Mark {
             let set_back = |now| if self.overlaps(reading.at.up_ns) { 0 } else { now };
             amounts.counters[n] = now.map(|now| now.checked_sub(had).unwrap_or_else(|| set_back(now)));
         }
+        let full = reading.levels[Level::DiskFull as usize];
+        let hit = full == Some(1) && self.levels[Level::DiskFull as usize] != full;
+        amounts.counters[Counter::DiskHits as usize] = full.map(|_| hit.into());
         let known = self.memory_peak.filter(|_| !fresh);
         let memory = &mut amounts.levels[Level::Memory as usize];
         if reading.memory_peak > known {

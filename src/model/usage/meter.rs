@@ -21,7 +21,7 @@ macro_rules! meters {
 
 meters! {
     /// What only grows while a VE runs, and begins at zero with each run.
-    Counter, 19,
+    Counter, 20,
     /// Processor time, nanoseconds.
     Cpu = "cpu_ns";
     /// Of it in user mode.
@@ -60,11 +60,13 @@ meters! {
     IoSome = "io_some_us";
     /// In which all waited.
     IoFull = "io_full_us";
+    /// How often its disk was found full when it hadn't been before: of looks, as no kernel counts it.
+    DiskHits = "disk_full_hits";
 }
 
 meters! {
     /// What rises and falls; it is taken times time.
-    Level, 5,
+    Level, 6,
     /// Memory, bytes.
     Memory = "memory";
     /// Swap, bytes.
@@ -75,6 +77,8 @@ meters! {
     Disk = "disk";
     /// Files in use on its disk.
     Inodes = "inodes";
+    /// 1 while its disk is full, of bytes or of files, and 0 while it isn't: times time, how long it was.
+    DiskFull = "disk_full";
 }
 
 meters! {
@@ -95,7 +99,7 @@ meters! {
 impl Level {
     /// There is some of it also while the VE doesn't run.
     pub const fn lasts(self) -> bool {
-        matches!(self, Self::Disk | Self::Inodes)
+        matches!(self, Self::Disk | Self::Inodes | Self::DiskFull)
     }
 }
 

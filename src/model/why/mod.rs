@@ -77,6 +77,34 @@ impl Level {
     }
 }
 
+/// What passed in a second just now, and what may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rate {
+    /// The limit's key: `io.read`.
+    pub key: &'static str,
+    /// What passed.
+    pub used: u64,
+    /// What may.
+    pub limit: u64,
+    /// Bytes, or operations?
+    pub bytes: bool,
+}
+
+/// What the ledger has of the last day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Day {
+    /// Processes killed for want of memory.
+    pub oom_kills: u64,
+    /// Processes that could not be made.
+    pub processes_hits: u64,
+    /// How often memory was refused, or had to be freed first.
+    pub memory_hits: u64,
+    /// For how many seconds its disk was full.
+    pub disk_full: u64,
+    /// For how many its cap stopped it, in sum over processors.
+    pub throttled: u64,
+}
+
 /// All that is known of a VE. `None`: it can't be told.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evidence {
@@ -120,6 +148,10 @@ pub struct Evidence {
     pub disk: Level,
     /// Files on it.
     pub inodes: Level,
+    /// What passes in the time of a look, of what is limited.
+    pub rates: Vec<Rate>,
+    /// The last day.
+    pub day: Day,
     /// The last lines of its console.
     pub console: Vec<String>,
 }
@@ -146,6 +178,32 @@ fn unfinished(e: &Evidence, likelihood: u32) -> Option<Cause> {
             e.name
         )],
         likelihood,
+    })
+}
+
+/// What isn't seen now, but was entered into the ledger.
+fn lately(e: &Evidence) -> Option<Cause> {
+    let day = e.day;
+    let seen = [
+        (day.oom_kills, "processes killed for want of memory"),
+        (day.memory_hits, "times that its memory was at its limit"),
+        (day.processes_hits, "processes that could not be made"),
+        (day.disk_full, "seconds for which its disk was full"),
+        (
+            day.throttled,
+            "seconds for which its cap stopped it, in sum over processors",
+        ),
+    ];
+    let seen: Vec<String> = seen
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{what}: {n}"))
+        .collect();
+    (!seen.is_empty()).then(|| Cause {
+        what: "In the last 24 hours its limits stood in its way".into(),
+        seen,
+        advice: vec![format!("see which, and when last: hostel limits {}", e.name)],
+        likelihood: 20,
     })
 }
 

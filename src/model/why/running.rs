@@ -1,6 +1,6 @@
 //! A VE that runs: what it waits for, and what it was refused.
 
-use super::{Cause, Evidence, Level, ago, console, unfinished};
+use super::{Cause, Evidence, Level, Rate, ago, console, lately, unfinished};
 use crate::units::human;
 
 /// A share of time from which on somebody notices, in percent.
@@ -19,6 +19,7 @@ pub fn causes(e: &Evidence) -> Vec<Cause> {
         no_processes(e),
         tight_memory(e),
         capped(e),
+        held(e),
         slow_disk(e),
         busy_host(e),
         refused_processes(e),
@@ -29,6 +30,7 @@ pub fn causes(e: &Evidence) -> Vec<Cause> {
     if causes.is_empty() {
         causes.push(nothing(e));
     }
+    causes.extend(lately(e));
     causes
 }
 
@@ -160,6 +162,24 @@ fn capped(e: &Evidence) -> Option<Cause> {
             format!("or see what uses it: hostel exec {} -- top", e.name),
         ],
         likelihood: 50 + share * 4 / 10,
+    })
+}
+
+/// Something passes as fast as it may, or nearly.
+fn held(e: &Evidence) -> Option<Cause> {
+    let near = |rate: &&Rate| u128::from(rate.used) * 100 >= u128::from(rate.limit) * 90;
+    let rates: Vec<&Rate> = e.rates.iter().filter(near).collect();
+    let first = rates.first()?;
+    let amount = |rate: &Rate, n| if rate.bytes { human(n) } else { n.to_string() };
+    let line = |rate: &&Rate| {
+        let [used, limit] = [rate.used, rate.limit].map(|n| amount(rate, n));
+        format!("{}: {used} of {limit} in a second, just now", rate.key)
+    };
+    Some(Cause {
+        what: format!("It is as fast as its limit {} lets it be", first.key),
+        seen: rates.iter().map(line).collect(),
+        advice: vec![format!("raise it: hostel set {} {}=RATE", e.name, first.key)],
+        likelihood: 82,
     })
 }
 

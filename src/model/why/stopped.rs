@@ -1,6 +1,6 @@
 //! A VE that doesn't run: what ended it, or keeps it from starting.
 
-use super::{Cause, End, Evidence, Operation, ago, console, unfinished};
+use super::{Cause, End, Evidence, Operation, ago, console, lately, unfinished};
 
 /// An end within so many seconds of a command that ends VEs is that command's doing.
 const TOGETHER: i64 = 10;
@@ -25,6 +25,7 @@ pub fn causes(e: &Evidence) -> Vec<Cause> {
     if causes.is_empty() {
         causes.push(never(e));
     }
+    causes.extend(lately(e));
     causes
 }
 

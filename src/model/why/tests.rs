@@ -54,7 +54,7 @@ fn end(how: &str, oom_kills: u64) -> Option<End> {
 #[test]
 fn of_one_that_runs() {
     type Change = fn(&mut Evidence);
-    let cases: [(Change, &str); 15] = [
+    let cases: [(Change, &str); 16] = [
         (|_| {}, "Nothing stands out"),
         (|e| e.state = "paused".into(), "web1 is paused"),
         (
@@ -78,6 +78,10 @@ fn of_one_that_runs() {
             "Its cap on processor time stops it: in 90 %",
         ),
         (|e| e.waits.io = Some(50.0), "It waits for its disk"),
+        (
+            |e| (e.waits.io, e.rates) = (Some(50.0), vec![rate("io.write", 95), rate("net.in", 3)]),
+            "It is as fast as its limit io.write lets it be",
+        ),
         (
             |e| (e.waits.memory, e.memory) = (Some(20.0), level(95, 100)),
             "It has too little memory",
@@ -187,6 +191,18 @@ fn what_is_worse_comes_first() {
 }
 
 #[test]
+fn what_was_is_told_after_what_is() {
+    let mut e = running();
+    (e.day.disk_full, e.day.throttled) = (75, 3);
+    let causes = causes(&e);
+    assert_eq!(causes.len(), 2);
+    assert!(causes[0].what.starts_with("In the last 24 hours"), "{causes:?}");
+    assert_eq!(causes[0].seen[0], "seconds for which its disk was full: 75");
+    e.disk = level(99, 100);
+    assert!(first(&e).starts_with("Its disk is full"));
+}
+
+#[test]
 fn what_is_unknown_is_no_cause() {
     let mut e = running();
     (e.disk.used, e.processes.limit) = (Some(5), Some(0));
@@ -195,4 +211,13 @@ fn what_is_unknown_is_no_cause() {
     assert!(first(&e).starts_with("Nothing stands out"), "{:?}", causes(&e));
     e.console = vec!["hello".into()];
     assert!(causes(&e)[0].seen.contains(&"console: hello".to_owned()));
+}
+
+fn rate(key: &'static str, used: u64) -> Rate {
+    Rate {
+        key,
+        used,
+        limit: 100,
+        bytes: true,
+    }
 }

@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
+use super::Usage;
 use crate::{Error, Kind, Result};
 
 pub(super) const MAGIC: u16 = 0xef53;
@@ -47,6 +48,24 @@ impl Superblock {
     /// Bytes that files have.
     pub(super) fn used(&self) -> u64 {
         self.room().saturating_sub(self.free_blocks * self.block_size)
+    }
+
+    /// Bytes that files can still have. The kernel keeps a fiftieth of the blocks to itself, 4096 at most
+    /// (`reserved_clusters` in its Documentation/ABI/testing/sysfs-fs-ext4), as `df` of what is mounted shows.
+    pub(super) fn free(&self) -> u64 {
+        self.free_blocks.saturating_sub((self.blocks / 50).min(4096)) * self.block_size
+    }
+
+    /// How full it is.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            host_bytes: None,
+            size: Some(self.room()),
+            used: Some(self.used()),
+            free: Some(self.free()),
+            inodes: Some(self.inodes),
+            inodes_used: Some(self.inodes.saturating_sub(self.free_inodes)),
+        }
     }
 
     /// Reads it from an image or a device; `None` if there is no ext4.

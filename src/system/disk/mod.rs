@@ -142,6 +142,17 @@ pub struct Usage {
     pub inodes_used: Option<u64>,
 }
 
+impl Usage {
+    /// With less than this a disk is full: a file system keeps some blocks for what it has to do to write any.
+    pub const LAST: u64 = 1 << 20;
+
+    /// Can nothing more be written to it, or no more file be made? `None`: that can't be told.
+    pub fn full(&self) -> Option<bool> {
+        let of_files = self.inodes.zip(self.inodes_used).is_some_and(|(all, used)| used >= all);
+        self.free.map(|free| free < Self::LAST || of_files)
+    }
+}
+
 /// The files on a disk that no guest uses, for a look by the host. What it takes to have them there goes with this.
 pub struct Content {
     root: OwnedFd,
@@ -241,12 +252,7 @@ pub trait Disks: Send + Sync + Debug {
     /// that runs; `None` if the disk isn't mounted.
     fn glance(&self, dir: &Path, root: Option<&Root>) -> Option<u64>;
     /// The same with all that can be told as cheaply, for what measures many VEs again and again.
-    fn look(&self, dir: &Path, root: Option<&Root>) -> Usage {
-        Usage {
-            used: self.glance(dir, root),
-            ..Usage::default()
-        }
-    }
+    fn look(&self, dir: &Path, root: Option<&Root>) -> Usage;
     /// The block devices that its I/O goes to, for limits; none if it isn't attached.
     fn devices(&self, dir: &Path) -> Result<Vec<BlockDevice>>;
     /// The files on it, for a look by the host; detached only.

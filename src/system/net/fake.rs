@@ -453,8 +453,12 @@ impl Network for FakeNetwork {
         Ok(names.cloned().collect())
     }
 
-    fn waits(&self, device: &str) -> Result<Option<u64>> {
-        Ok(self.call("waits")?.shapes.contains_key(device).then_some(0))
+    fn waits(&self, devices: &[String]) -> Result<Vec<Option<u64>>> {
+        let state = self.call("waits")?;
+        let waits = devices
+            .iter()
+            .map(|device| state.shapes.contains_key(device).then_some(0));
+        Ok(waits.collect())
     }
 
     fn unable_to_shape(&self) -> Result<Option<String>> {

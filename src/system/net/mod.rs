@@ -342,9 +342,9 @@ pub trait Network: Send + Sync + Debug {
     /// Why this kernel can't do [`Network::shape`]; `None` if it can. Found out once.
     fn unable_to_shape(&self) -> Result<Option<String>>;
 
-    /// How often something had to wait at an interface of [`Network::shape`], or was lost there; `None` if there is no
-    /// such interface or no limit.
-    fn waits(&self, device: &str) -> Result<Option<u64>>;
+    /// How often something had to wait at each of these interfaces of [`Network::shape`], or was lost there; `None` if there
+    /// is no such interface or no limit.
+    fn waits(&self, devices: &[String]) -> Result<Vec<Option<u64>>>;
 
     /// The counters of a host end, or of an interface of [`Network::shape`]; `None` if there is no such link.
     fn counters(&self, host_name: &str) -> Result<Option<Counters>>;

@@ -141,8 +141,8 @@ impl Network for RoutedNetwork {
         shape::list(prefix)
     }
 
-    fn waits(&self, device: &str) -> Result<Option<u64>> {
-        shape::waits(device)
+    fn waits(&self, devices: &[String]) -> Result<Vec<Option<u64>>> {
+        shape::waits(devices)
     }
 
     fn unable_to_shape(&self) -> Result<Option<String>> {

@@ -71,12 +71,18 @@ impl Meter<'_> {
             driver => usage.io_on(shared.below(host, state, driver)?),
         };
         let (mut figures, stalled_us, hits) = self.figures(state.id, depth, init, seen, io_of);
+        let mut files = None;
         if depth != Depth::Counters && (init.is_some() || matches!(&reality, Ok(r) if r.state == State::Stopped)) {
             let root = init.map(|init| host.root_of(init));
-            figures[Figure::Disk] = host
-                .disks
-                .get(state.driver)
-                .glance(&host.dirs.ve(state.id), root.as_ref());
+            let (disks, dir) = (host.disks.get(state.driver), host.dirs.ve(state.id));
+            figures[Figure::Disk] = match depth {
+                Depth::Limits => {
+                    let disk = disks.look(&dir, root.as_ref());
+                    files = disk.inodes_used.zip(disk.inodes).map(<[u64; 2]>::from);
+                    disk.used
+                }
+                _ => disks.glance(&dir, root.as_ref()),
+            };
         }
         let ve = VeReading {
             at_ns: self.now_ns(),
@@ -95,6 +101,7 @@ impl Meter<'_> {
                 // Somebody has removed its counters.
                 (names.is_empty() || !own.is_empty()).then_some(own)
             }),
+            files,
             stalled_us,
         };
         (ve, hits)
@@ -120,6 +127,7 @@ impl Meter<'_> {
             known,
             figures,
             flows: None,
+            files: None,
             stalled_us,
         };
         (ve, hits)

@@ -5,6 +5,7 @@ use hostel_model::traffic::Direction;
 use hostel_system::cgroup::{CpuTime, Hits, Usage};
 
 use super::*;
+use crate::manager::Sampler;
 use crate::testing::{fakes, host, started, with_ve};
 
 const MIB: u64 = 1 << 20;
@@ -64,7 +65,11 @@ fn a_reading_has_what_the_kernel_tells_and_what_the_definition_allows() {
     assert_eq!(row.cells[Figure::Memory].used, None, "unknown is not zero");
     assert_eq!(row.cells[Figure::Memory].cap, Some(256 * MIB));
     assert_eq!(row.cells[Figure::Processes].used, Some(7));
-    assert_eq!(row.entitled, Some(2_000_000), "it is alone on two processors");
+    assert_eq!(
+        row.entitled[Figure::Cpu],
+        Some(2_000_000),
+        "it is alone on two processors"
+    );
     assert_eq!(total.cells[Figure::Memory].used, Some(4 * MIB));
     // It is stopped: nothing is used but its disk, and its limits are still known.
     act(&host, &Action::Stop { timeout: None }).unwrap();
@@ -104,6 +109,9 @@ fn limits_and_their_hits() {
         ..Hits::default()
     };
     fakes(&host).cgroups.change(id(101), |ve| ve.hits = hits);
+    fakes(&host)
+        .cgroups
+        .change(id(101), |ve| ve.usage.memory_peak = Some(2 * MIB));
     let limits = engine(&host).limits(&web1()).unwrap();
     let of = |key: &str| limits.iter().find(|l| l.key == key).unwrap();
     let memory = of("memory.limit");
@@ -116,8 +124,26 @@ fn limits_and_their_hits() {
     assert_eq!((of("cpu.cap").limit, of("cpu.cap").hits), (Some(500), None));
     assert!(of("disk.size").held.is_some() && of("disk.inodes").limit.is_some());
     act(&host, &Action::Stop { timeout: None }).unwrap();
-    let limits = engine(&host).limits(&web1()).unwrap();
-    assert!(limits.iter().all(|l| l.hits.is_none()), "its counters are gone");
+    // Its counters are gone; the ledger has them, and those of the next run come to them.
+    let memory = || {
+        let limits = engine(&host).limits(&web1()).unwrap();
+        let memory = limits.into_iter().find(|l| l.key == "memory.limit").unwrap();
+        (memory.held, memory.most, memory.hits, memory.kills)
+    };
+    assert_eq!(memory(), (None, Some(2 * MIB), Some(3), None));
+    started(&host);
+    let hits = Hits {
+        memory: Some(2),
+        oom_kills: Some(1),
+        ..Hits::default()
+    };
+    fakes(&host)
+        .cgroups
+        .change(id(101), |ve| (ve.hits, ve.usage) = (hits, usage(5, Some(MIB))));
+    assert_eq!(memory(), (Some(MIB), Some(2 * MIB), Some(5), Some(1)));
+    // Also when a part of this run is entered already.
+    Sampler::new(&host).pass(&Silent, &|| {}).unwrap();
+    assert_eq!(memory(), (Some(MIB), Some(2 * MIB), Some(5), Some(1)));
 }
 
 #[test]
@@ -132,8 +158,16 @@ fn how_it_ended_is_remembered_until_it_runs_again() {
     fakes(&host).guests.halt(101);
     engine(&host).settle(id(101), "signal-9", &Silent).unwrap();
     assert_eq!(why(), "It ran out of memory, and its init was killed for that");
+    // The host is booted: nothing is in /run any more.
+    let runtime = host.dirs.run(id(101)).join("last.json");
+    std::fs::remove_file(&runtime).unwrap();
+    assert_eq!(why(), "It ran out of memory, and its init was killed for that");
     started(&host);
-    assert!(why().starts_with("Nothing stands out"), "{}", why());
+    // What the ledger has of it isn't how it is.
+    assert_eq!(why(), "In the last 24 hours its limits stood in its way");
+    // And once more: it has run since, and how it ended then nobody has seen.
+    std::fs::remove_file(&runtime).unwrap();
+    assert_eq!(why(), "In the last 24 hours its limits stood in its way");
     act(&host, &Action::Stop { timeout: None }).unwrap();
     assert_eq!(why(), "It was stopped by \"hostel stop\"");
     // A start that fails, and its reason.

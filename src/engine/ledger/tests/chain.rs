@@ -203,7 +203,8 @@ fn whatever_is_changed_is_found() {
             );
         }
         for at in [0, length / 2, length - 1] {
-            let body = format!("substr(body, 1, {at}) || x'ff' || substr(body, {at} + 2)");
+            let other = format!("CASE substr(body, {at} + 1, 1) WHEN x'ff' THEN x'fe' ELSE x'ff' END");
+            let body = format!("substr(body, 1, {at}) || {other} || substr(body, {at} + 2)");
             tried(
                 &format!("UPDATE record SET body = CAST({body} AS BLOB) WHERE seq = {seq}"),
                 *seq,

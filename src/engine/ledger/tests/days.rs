@@ -48,7 +48,7 @@ fn reading(life: &str, after: i64, tenant: &str) -> Reading {
 }
 
 /// What is in a report: totals, peaks, and the percentile of what passed in each hour.
-type Told = (Sums, [Option<u64>; 5], Option<[u64; 2]>);
+type Told = (Sums, [Option<u64>; Level::ALL.len()], Option<[u64; 2]>);
 
 fn by_days(ledger: &mut Ledger, window: (i64, i64), by_hour: bool, tenant: &str) -> Told {
     let (mut totals, mut hours) = (Totals::default(), Hours::default());

@@ -3,6 +3,7 @@
 pub(crate) mod chain;
 mod close;
 mod days;
+mod fill;
 mod hang;
 mod life;
 mod many;

@@ -299,14 +299,9 @@ impl Disks for ImageDisks {
                 inodes_used: Some(s.f_files.saturating_sub(s.f_ffree)),
             });
         }
-        let s = image.superblock()?;
         Ok(Usage {
             host_bytes,
-            size: Some(s.room()),
-            used: Some(s.used()),
-            free: Some(s.room().saturating_sub(s.used())),
-            inodes: Some(s.inodes),
-            inodes_used: Some(s.inodes.saturating_sub(s.free_inodes)),
+            ..image.superblock()?.usage()
         })
     }
 
@@ -334,12 +329,7 @@ impl Disks for ImageDisks {
         let superblock = image
             .ok()
             .and_then(|image| ext4::Superblock::read(&image).ok().flatten());
-        superblock.map_or_else(Usage::default, |s| Usage {
-            used: Some(s.used()),
-            inodes: Some(s.inodes),
-            inodes_used: Some(s.inodes.saturating_sub(s.free_inodes)),
-            ..Usage::default()
-        })
+        superblock.map_or_else(Usage::default, |s| s.usage())
     }
 
     fn devices(&self, dir: &Path) -> Result<Vec<BlockDevice>> {

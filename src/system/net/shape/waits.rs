@@ -1,6 +1,7 @@
 //! How often a limit stood in the way (linux/gen_stats.h).
 
 use super::super::inspect;
+use super::super::netlink::Netlink;
 use super::message::{self, HEADER};
 use super::{check, within};
 use crate::error::Result;
@@ -10,10 +11,14 @@ const STATS: u16 = 7;
 const QUEUE: u16 = 3;
 
 /// See [`super::super::Network::waits`].
-pub(in super::super) fn waits(device: &str) -> Result<Option<u64>> {
-    check::interface_name(device)?;
+pub(in super::super) fn waits(devices: &[String]) -> Result<Vec<Option<u64>>> {
+    devices.iter().try_for_each(|device| check::interface_name(device))?;
     let mut netlink = inspect::open()?;
-    let Some(found) = inspect::find(&mut netlink, device, false)? else {
+    devices.iter().map(|device| waits_at(&mut netlink, device)).collect()
+}
+
+fn waits_at(netlink: &mut Netlink, device: &str) -> Result<Option<u64>> {
+    let Some(found) = inspect::find(netlink, device, false)? else {
         return Ok(None);
     };
     match netlink.get(&message::get_bucket(found.index)) {

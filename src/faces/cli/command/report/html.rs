@@ -8,7 +8,7 @@ use serde::Serialize;
 use tera::{Context, Tera};
 
 use super::budget::left;
-use super::{average, bits, passed, peak, percent, small};
+use super::{bits, gib_hours, passed, peak, percent, small};
 use crate::cli::human::{bytes, seconds};
 
 const PAGE: &str = include_str!("../../../../../templates/report.html.tera");
@@ -59,7 +59,7 @@ struct Bar {
 #[derive(Debug, Serialize)]
 struct Chart {
     what: &'static str,
-    two: bool,
+    names: Option<[&'static str; 2]>,
     most: String,
     bars: Vec<Bar>,
 }
@@ -93,16 +93,16 @@ impl Page<'_> {
         let label = |column: Option<&(i64, Option<&Row>)>| column.map(|c| self.label(c.0)).unwrap_or_default();
         context.insert("first", &label(columns.first()));
         context.insert("last", &label(columns.last()));
-        context.insert("charts", &charts(&columns));
+        context.insert("charts", &self.charts(&columns));
         let heads = [
             self.of,
             "VEs",
             "Ran",
             "Available",
             "CPU",
-            "Memory",
-            "Peak",
-            "Disk",
+            "Memory, GiB-hours",
+            "Most of one",
+            "Disk, GiB-hours",
             "Read",
             "Written",
             "In",
@@ -111,6 +111,17 @@ impl Page<'_> {
         ];
         context.insert("heads", &heads);
         context.insert("rows", &self.rows.iter().map(line).collect::<Vec<_>>());
+        let heads = [
+            self.of,
+            "Waited for its cap",
+            "Memory at its limit, times",
+            "Killed for memory",
+            "Processes refused",
+            "Disk full, times",
+            "Disk full, for",
+        ];
+        context.insert("hit_heads", &heads);
+        context.insert("hits", &self.rows.iter().filter_map(hits).collect::<Vec<_>>());
         let bills = self.bills.unwrap_or_default();
         context.insert("bill", &lines(bills));
         let currency = bills.first().map(|bill| bill.currency.clone());
@@ -191,8 +202,8 @@ fn tiles(row: &Row) -> Vec<Tile> {
     vec![
         tile("virtual environments", row.ves.to_string()),
         tile("processor time", span(row, "cpu_ns")),
-        tile("memory of one, average", level(average(row, "memory"))),
-        tile("disk of one, average", level(average(row, "disk"))),
+        tile("GiB-hours of memory", gib_hours(row, "memory")),
+        tile("GiB-hours of disk", gib_hours(row, "disk")),
         tile("traffic in", bytes(small(passed(row, "in")))),
         tile("traffic out", bytes(small(passed(row, "out")))),
         tile("95th percentile", p95),
@@ -210,9 +221,9 @@ fn line(row: &Row) -> Line {
             span(row, "running_ns"),
             available(row),
             span(row, "cpu_ns"),
-            level(average(row, "memory")),
+            gib_hours(row, "memory"),
             level(peak(row, "memory")),
-            level(average(row, "disk")),
+            gib_hours(row, "disk"),
             sum("disk_read_bytes"),
             sum("disk_write_bytes"),
             bytes(small(passed(row, "in"))),
@@ -220,6 +231,27 @@ fn line(row: &Row) -> Line {
             p95(row),
         ],
     }
+}
+
+/// How its limits stood in its way; `None`: they never did.
+fn hits(row: &Row) -> Option<Line> {
+    let counted = ["memory_limit_hits", "oom_kills", "forks_refused", "disk_full_hits"].map(|name| row.sums.get(name));
+    let timed = ["throttled_ns", "disk_full"];
+    let none = counted.iter().all(|n| *n == 0) && timed.iter().all(|name| row.sums.get(name) == 0);
+    let [cap, full] = timed.map(|name| span(row, name));
+    let [memory, killed, refused, times] = counted.map(|n| n.to_string());
+    (!none).then(|| Line {
+        all: row.group.is_none(),
+        cells: vec![
+            row.group.clone().unwrap_or_else(|| "Total".to_owned()),
+            cap,
+            memory,
+            killed,
+            refused,
+            times,
+            full,
+        ],
+    })
 }
 
 fn lines(bills: &[Bill]) -> Vec<Line> {
@@ -247,61 +279,109 @@ fn lines(bills: &[Bill]) -> Vec<Line> {
     all
 }
 
-/// A value of a column for each of the series.
-type Value = fn(&Row) -> u64;
+/// A value for each of the series, of a row in so much time.
+type Value = fn(&Row, u128) -> u64;
 
-fn charts(columns: &[(i64, Option<&Row>)]) -> Vec<Chart> {
-    let cpu: Value = |row| small(row.sums.get("cpu_ns") / 1_000_000_000);
-    let inward: Value = |row| small(passed(row, "in"));
-    let outward: Value = |row| small(passed(row, "out"));
-    let memory: Value = |row| average(row, "memory").unwrap_or(0);
-    let disk: Value = |row| average(row, "disk").unwrap_or(0);
-    vec![
-        chart("Processor time", columns, &[("one", cpu)], seconds),
-        chart("Memory, average", columns, &[("one", memory)], bytes),
-        chart("Disk, average", columns, &[("one", disk)], bytes),
-        chart("Traffic", columns, &[("one", inward), ("two", outward)], bytes),
-    ]
+/// What a chart shows, in which words, the names of its series if they are several, and the series.
+struct Course<'a> {
+    what: &'static str,
+    text: fn(u64) -> String,
+    names: Option<[&'static str; 2]>,
+    series: &'a [(&'static str, Value)],
 }
 
-/// Columns of one series, or of several beside each other, as high as a chart is at the most of them.
-#[allow(clippy::cast_precision_loss)] // places on a page of a thousand units
-fn chart(
-    what: &'static str,
-    columns: &[(i64, Option<&Row>)],
-    series: &[(&'static str, Value)],
-    text: fn(u64) -> String,
-) -> Chart {
-    let value = |row: &Option<&Row>, of: Value| row.map_or(0, of);
-    let all = columns
-        .iter()
-        .flat_map(|(_, row)| series.iter().map(move |(_, of)| value(row, *of)));
-    let most = all.max().unwrap_or(0);
-    let column = 1000.0 / columns.len().max(1) as f64;
-    let width = column * 0.8 / series.len() as f64;
-    let mut bars = Vec::new();
-    for (n, (at, row)) in columns.iter().enumerate() {
-        for (m, (class, of)) in series.iter().enumerate() {
-            let value = value(row, *of);
-            if value == 0 {
-                continue;
-            }
-            let height = 198.0 * value as f64 / most as f64;
-            bars.push(Bar {
-                class,
-                x: format!("{:.2}", column * (n as f64 + 0.1) + width * m as f64),
-                y: format!("{:.2}", 199.0 - height),
-                width: format!("{width:.2}"),
-                height: format!("{height:.2}"),
-                title: format!("{}: {}", minute(*at), text(value)),
-            });
-        }
+impl Page<'_> {
+    fn charts(&self, columns: &[(i64, Option<&Row>)]) -> Vec<Chart> {
+        let cpu: Value = |row, _| small(row.sums.get("cpu_ns") / 1_000_000_000);
+        let memory: Value = |row, time| small(row.sums.get("memory") / time);
+        let disk: Value = |row, time| small(row.sums.get("disk") / time);
+        let inward: Value = |row, _| small(passed(row, "in"));
+        let outward: Value = |row, _| small(passed(row, "out"));
+        let read: Value = |row, _| small(row.sums.get("disk_read_bytes"));
+        let written: Value = |row, _| small(row.sums.get("disk_write_bytes"));
+        let full: Value = |row, _| small(row.sums.get("throttled_ns") / 1_000_000_000);
+        let course = |what, text, names, series| {
+            self.chart(
+                columns,
+                &Course {
+                    what,
+                    text,
+                    names,
+                    series,
+                },
+            )
+        };
+        vec![
+            course("Processor time", seconds, None, &[("one", cpu)]),
+            course("Waiting for the cap on it", seconds, None, &[("one", full)]),
+            course("Memory of all together, average", bytes, None, &[("one", memory)]),
+            course("Disk of all together, average", bytes, None, &[("one", disk)]),
+            course(
+                "Traffic",
+                bytes,
+                Some(["in", "out"]),
+                &[("one", inward), ("two", outward)],
+            ),
+            course(
+                "Disk traffic",
+                bytes,
+                Some(["read", "written"]),
+                &[("one", read), ("two", written)],
+            ),
+        ]
     }
-    Chart {
-        what,
-        two: series.len() > 1,
-        most: text(most),
-        bars,
+
+    /// How much of a column's time has passed, in nanoseconds; not nothing.
+    fn passed_of(&self, begins: i64) -> u128 {
+        let end = begins
+            .saturating_add(self.step)
+            .min(self.window.to_ns)
+            .min(self.complete_ns);
+        u128::try_from(end.saturating_sub(begins.max(self.window.from_ns)))
+            .unwrap_or(0)
+            .max(1)
+    }
+
+    /// Columns of one series, or of several beside each other, as high as a chart is at the most of them.
+    #[allow(clippy::cast_precision_loss)] // places on a page of a thousand units
+    fn chart(&self, columns: &[(i64, Option<&Row>)], course: &Course<'_>) -> Chart {
+        let Course {
+            what,
+            text,
+            names,
+            series,
+        } = *course;
+        let value = |at: i64, row: &Option<&Row>, of: Value| row.map_or(0, |row| of(row, self.passed_of(at)));
+        let all = columns
+            .iter()
+            .flat_map(|(at, row)| series.iter().map(move |(_, of)| value(*at, row, *of)));
+        let most = all.max().unwrap_or(0);
+        let column = 1000.0 / columns.len().max(1) as f64;
+        let width = column * 0.8 / series.len() as f64;
+        let mut bars = Vec::new();
+        for (n, (at, row)) in columns.iter().enumerate() {
+            for (m, (class, of)) in series.iter().enumerate() {
+                let value = value(*at, row, *of);
+                if value == 0 {
+                    continue;
+                }
+                let height = 198.0 * value as f64 / most as f64;
+                bars.push(Bar {
+                    class,
+                    x: format!("{:.2}", column * (n as f64 + 0.1) + width * m as f64),
+                    y: format!("{:.2}", 199.0 - height),
+                    width: format!("{width:.2}"),
+                    height: format!("{height:.2}"),
+                    title: format!("{}: {}", minute(*at), text(value)),
+                });
+            }
+        }
+        Chart {
+            what,
+            names,
+            most: text(most),
+            bars,
+        }
     }
 }
 

@@ -29,8 +29,10 @@ use crate::cli::window;
 ///
 /// Worked out from the ledger for any time, which is this month if nothing else is said; all times are in UTC. The first
 /// row is the total. What a VE used while it had another name, tenant or plan counts for those. Averages of memory and
-/// disk are of one VE in the time in which they were known, peaks are of one VE. AVAIL% is for how much of the time that
-/// it should have run it did, P95 what 95 of 100 hours did not pass. Of a tenant, what is left of this month's budget for
+/// disk are of one VE in the time in which they were known, peaks are of one VE; GIB-H, which bills go by, are of all
+/// together: GiB times hours. AVAIL% is for how much of the time that
+/// it should have run it did, P95 what 95 of 100 hours did not pass; OOM are processes killed for want of memory, FULL is for
+/// how long a disk was full. Of a tenant, what is left of this month's budget for
 /// traffic is told too. With --format json, exact and with everything
 /// that is measured, and numbers above 2^53 as texts; what that is, and how: docs/METERING.md. With --invoice, what that costs by the prices in
 /// prices.toml, beside hostel.toml: each line is rounded once, and sums are of what is printed. Each says up to when it is
@@ -152,7 +154,8 @@ impl Report {
         let window = self.window(jiff::Timestamp::now())?;
         let engine = context.engine()?;
         let said = engine.report(&books, window, &whose, by, context)?;
-        let (rows, span) = (said.rows, Span::of(window, said.complete_ns));
+        let now_ns = ns(jiff::Timestamp::now());
+        let (rows, span) = (said.rows, Span::of(self.shown(window, now_ns), said.complete_ns));
         let bills = if self.invoice { Some(engine.bills(&rows)?) } else { None };
         let tenant = self.whose.tenant.as_ref();
         // A budget is this host's, and what is left of it too.
@@ -181,9 +184,9 @@ impl Report {
                 let course = engine.report(&books, window, &whose, course, context)?.rows;
                 let page = html::Page {
                     title: self.title(),
-                    window,
+                    window: self.shown(window, now_ns),
                     complete_ns: said.complete_ns,
-                    now_ns: ns(jiff::Timestamp::now()),
+                    now_ns,
                     step,
                     course: course.get(1..).unwrap_or_default(),
                     of: self.by.of(),
@@ -195,6 +198,15 @@ impl Report {
             }
         }
         Ok(Exit::Ok)
+    }
+
+    /// As it was asked for; what has no end goes up to now.
+    fn shown(&self, window: Window, now_ns: i64) -> Window {
+        let open = self.to.is_none() && (self.from.is_some() || self.last.is_some());
+        Window {
+            to_ns: if open { now_ns.max(window.from_ns) } else { window.to_ns },
+            ..window
+        }
     }
 
     fn title(&self) -> String {
@@ -238,6 +250,14 @@ fn small(n: u128) -> u64 {
 fn average(row: &Row, level: &str) -> Option<u64> {
     let time = row.sums.get(&format!("{level}.time"));
     row.sums.get(level).checked_div(time).map(small)
+}
+
+/// A level of bytes times time, as bills have it, to three digits behind the point.
+fn gib_hours(row: &Row, level: &str) -> String {
+    const UNIT: u128 = (1 << 30) * 3_600_000_000_000;
+    let (sum, unit) = (row.sums.get(level), UNIT / 1000);
+    let thousandths = sum / unit + u128::from(sum % unit * 2 >= unit);
+    format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
 }
 
 /// Bytes of all classes and families in one direction.
@@ -304,7 +324,9 @@ fn table(rows: &[Row], by: Grouped) -> Table {
         number("CPU", 0),
         number("MEMORY", 0),
         number("PEAK", 2),
+        number("GIB-H", 6),
         number("DISK", 0),
+        number("GIB-H", 6),
         number("READ", 3),
         number("WRITTEN", 3),
         number("IN", 1),
@@ -312,6 +334,7 @@ fn table(rows: &[Row], by: Grouped) -> Table {
         number("P95 IN", 3),
         number("P95 OUT", 3),
         number("OOM", 4),
+        number("FULL", 7),
     ]);
     let known = |n: Option<u64>| Cell::new(n.map_or_else(String::new, bytes));
     for row in rows {
@@ -324,7 +347,9 @@ fn table(rows: &[Row], by: Grouped) -> Table {
             time("cpu_ns"),
             known(average(row, "memory")),
             known(peak(row, "memory")),
+            Cell::new(gib_hours(row, "memory")),
             known(average(row, "disk")),
+            Cell::new(gib_hours(row, "disk")),
             Cell::new(bytes(small(sum("disk_read_bytes")))),
             Cell::new(bytes(small(sum("disk_write_bytes")))),
             Cell::new(bytes(small(passed(row, "in")))),
@@ -332,6 +357,7 @@ fn table(rows: &[Row], by: Grouped) -> Table {
             Cell::new(row.p95.map(|p95| bits(p95[0])).unwrap_or_default()),
             Cell::new(row.p95.map(|p95| bits(p95[1])).unwrap_or_default()),
             Cell::new(sum("oom_kills").to_string()),
+            time("disk_full"),
         ]);
     }
     table

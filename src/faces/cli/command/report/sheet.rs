@@ -1,7 +1,7 @@
 //! `hostel report --format csv`: all that any row has, a column each.
 
 use hostel_engine::facade::Row;
-use hostel_model::usage::availability;
+use hostel_model::usage::{Level, availability};
 
 use super::budget::{Budget, left};
 use super::span::{HEADS, Span};
@@ -21,7 +21,7 @@ fn worked_out() -> Vec<Worked> {
             Box::new(|row| availability(&row.sums).map(super::percent)),
         ),
     ];
-    for level in ["memory", "swap", "processes", "disk", "inodes"] {
+    for level in Level::ALL.map(Level::name) {
         let of = move |n: Option<u64>| n.map(|n| n.to_string());
         all.push((format!("{level}.average"), Box::new(move |row| of(average(row, level)))));
         all.push((format!("{level}.peak"), Box::new(move |row| of(peak(row, level)))));

@@ -53,12 +53,17 @@ fn row(row: &Row) -> Value {
                 "limit": amount(cell.cap),
                 "percent_of_host": cell.of_host(),
                 "percent_of_limit": cell.of_cap(),
+                "entitled": amount(row.entitled[figure]),
+                "percent_of_entitlement": row.of_entitlement(figure),
             }),
         );
     }
     add("cpu_weight", json!(row.cpu_weight));
-    add("cpu_entitled", json!(row.entitled.map(|n| Unit::Micros.of(n))));
-    add("percent_of_entitlement", json!(row.of_entitlement()));
+    add(
+        "cpu_entitled",
+        json!(row.entitled[Figure::Cpu].map(|n| Unit::Micros.of(n))),
+    );
+    add("percent_of_entitlement", json!(row.of_entitlement(Figure::Cpu)));
     add("io_weight", json!(row.io_weight));
     Value::Object(object)
 }

@@ -1,6 +1,6 @@
 //! For programs, a figure a line. Fields are only ever added, at the end.
 
-use hostel_model::stat::{Figure, Kind, Row};
+use hostel_model::stat::{Figure, Kind, Resource, Row};
 
 use super::form::{Block, View};
 
@@ -41,10 +41,10 @@ fn figure_line(report: &str, n: u64, row: &Row, figure: Figure) -> String {
         Kind::Ve(id) => id.to_string(),
         Kind::Total | Kind::System | Kind::Tenant => "-".to_owned(),
     };
-    let (weight, entitled) = match figure {
-        Figure::Cpu => (row.cpu_weight, row.entitled),
-        Figure::Read | Figure::Write | Figure::ReadOps | Figure::WriteOps => (row.io_weight, None),
-        _ => (None, None),
+    let weight = match figure.resource() {
+        Resource::Cpu => row.cpu_weight,
+        Resource::Io => row.io_weight,
+        _ => None,
     };
     let cell = row.cells[figure];
     line(&[
@@ -61,7 +61,7 @@ fn figure_line(report: &str, n: u64, row: &Row, figure: Figure) -> String {
         number(cell.host),
         number(cell.cap),
         number(weight.map(u64::from)),
-        number(entitled),
+        number(row.entitled[figure]),
     ])
 }
 

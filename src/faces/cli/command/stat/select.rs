@@ -127,7 +127,7 @@ impl Choice {
             Order::Used => used(view.first()),
             Order::By(figure) => used(figure),
             Order::Cap => row.cells[view.first()].of_cap(),
-            Order::Share => row.of_entitlement(),
+            Order::Share => row.of_entitlement(Figure::Cpu),
         }
     }
 }

@@ -19,7 +19,7 @@ enum What {
     CpuWeight,
     IoWeight,
     Entitled,
-    OfEntitlement,
+    OfEntitlement(Figure),
     Ves,
 }
 
@@ -30,7 +30,7 @@ const SUMMARY: &[Head] = &[
     ("CPU", 0, What::Used(Figure::Cpu)),
     ("%HOST", 2, What::OfHost(Figure::Cpu)),
     ("%CAP", 0, What::OfCap(Figure::Cpu)),
-    ("%SHARE", 1, What::OfEntitlement),
+    ("%SHARE", 1, What::OfEntitlement(Figure::Cpu)),
     ("MEMORY", 0, What::Used(Figure::Memory)),
     ("%LIMIT", 0, What::OfCap(Figure::Memory)),
     ("IN/S", 0, What::Used(Figure::In)),
@@ -46,7 +46,7 @@ const CPU: &[Head] = &[
     ("%CAP", 0, What::OfCap(Figure::Cpu)),
     ("WEIGHT", 1, What::CpuWeight),
     ("SHARE", 1, What::Entitled),
-    ("%SHARE", 0, What::OfEntitlement),
+    ("%SHARE", 0, What::OfEntitlement(Figure::Cpu)),
     ("VES", 2, What::Ves),
 ];
 
@@ -69,10 +69,12 @@ const IO: &[Head] = &[
     ("%HOST", 3, What::OfHost(Figure::Read)),
     ("LIMIT", 4, What::Cap(Figure::Read)),
     ("%LIMIT", 0, What::OfCap(Figure::Read)),
+    ("%SHARE", 2, What::OfEntitlement(Figure::Read)),
     ("WRITE/S", 0, What::Used(Figure::Write)),
     ("%HOST", 3, What::OfHost(Figure::Write)),
     ("LIMIT", 4, What::Cap(Figure::Write)),
     ("%LIMIT", 0, What::OfCap(Figure::Write)),
+    ("%SHARE", 2, What::OfEntitlement(Figure::Write)),
     ("READS/S", 1, What::Used(Figure::ReadOps)),
     ("%LIMIT", 2, What::OfCap(Figure::ReadOps)),
     ("WRITES/S", 1, What::Used(Figure::WriteOps)),
@@ -93,7 +95,8 @@ const NETWORK: &[Head] = &[
 
 /// The line above a table: which it is, and how much the host has.
 pub fn heading(block: &Block, sizes: &Figures<Option<u64>>) -> String {
-    let seconds = format!("{:.1} s", seconds(block.ns));
+    let ends = block.time.strftime("%Y-%m-%d %H:%M:%S");
+    let seconds = format!("{:.1} s up to {ends} UTC", seconds(block.ns));
     let mut out = match block.report {
         Report::Interval => format!("Interval {}, {seconds}", block.intervals),
         report => format!("Report {}, {} intervals, {seconds}", report.name(), block.intervals),
@@ -166,8 +169,8 @@ fn text(what: What, row: &Row) -> String {
         What::OfCap(figure) => row.cells[figure].of_cap().map(percent),
         What::CpuWeight => row.cpu_weight.map(|n| n.to_string()),
         What::IoWeight => row.io_weight.map(|n| n.to_string()),
-        What::Entitled => row.entitled.map(processors),
-        What::OfEntitlement => row.of_entitlement().map(percent),
+        What::Entitled => row.entitled[Figure::Cpu].map(processors),
+        What::OfEntitlement(figure) => row.of_entitlement(figure).map(percent),
         What::Ves => Some(row.ves.to_string()).filter(|_| matches!(row.kind, Kind::Tenant | Kind::Ve(_))),
     };
     some.unwrap_or_default()

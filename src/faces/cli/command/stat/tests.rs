@@ -43,7 +43,7 @@ fn row(kind: Kind, name: &str, cpu: Option<u64>) -> Row {
         }),
         cpu_weight: running.then_some(100),
         io_weight: None,
-        entitled: running.then_some(1_000_000),
+        entitled: Figures::each(|f| (running && f == Figure::Cpu).then_some(1_000_000)),
     }
 }
 
@@ -116,7 +116,10 @@ fn the_summary_fits_a_small_terminal() {
         assert!(text.lines().all(|l| l.chars().count() <= 80), "{text}");
     }
     let heading = table::heading(&block(), &Figures::each(|f| (f == Figure::Cpu).then_some(2_000_000)));
-    assert_eq!(heading, "Interval 3, 1.0 s  processors 2\n");
+    assert_eq!(
+        heading,
+        "Interval 3, 1.0 s up to 2026-11-27 21:00:00 UTC  processors 2\n"
+    );
 }
 
 #[test]

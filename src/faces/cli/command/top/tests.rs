@@ -42,7 +42,7 @@ fn row(kind: Kind, name: &str, tenant: &str, state: &str, cpu: u64, memory: u64)
         }),
         cpu_weight: None,
         io_weight: None,
-        entitled: None,
+        entitled: Figures::default(),
     }
 }
 

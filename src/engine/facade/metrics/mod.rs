@@ -1,6 +1,8 @@
 //! All that is measured, as families of samples: for `hostel metrics`. Counters begin with each start of a VE, which
 //! whoever collects them knows how to handle.
 
+mod limits;
+
 use std::collections::BTreeMap;
 
 use hostel_model::definition::Listen;
@@ -9,6 +11,7 @@ use hostel_model::stat::{Figure, Known, Snapshot, VeReading};
 use hostel_model::traffic::Direction;
 use hostel_system::cgroup::Hits;
 
+use self::limits::Waits;
 use super::Engine;
 use crate::error::Result;
 
@@ -71,6 +74,8 @@ struct Seen<'a> {
     ve: &'a VeReading,
     known: &'a Known,
     hits: &'a Hits,
+    /// How often its limits of traffic stood in the way, in and out.
+    waits: Waits,
 }
 
 impl Engine {
@@ -82,7 +87,7 @@ impl Engine {
     /// Reads everything once.
     pub fn metrics(&self) -> Result<Vec<Family>> {
         let (now, hits) = self.meter().read_with_limits()?;
-        let mut all = families(&now, &hits);
+        let mut all = families(&now, &hits, &self.waits(&now));
         all.extend(self.ledger_metrics());
         all.extend(self.schedule_metrics());
         all.extend(self.forwarding_metrics());
@@ -91,7 +96,7 @@ impl Engine {
 }
 
 /// All families, also those without a sample.
-fn families(now: &Snapshot, hits: &BTreeMap<VeId, Hits>) -> Vec<Family> {
+fn families(now: &Snapshot, hits: &BTreeMap<VeId, Hits>, waits: &BTreeMap<VeId, Waits>) -> Vec<Family> {
     let none = Hits::default();
     let seen = now.ves.iter().filter_map(|(id, ve)| {
         Some(Seen {
@@ -99,12 +104,15 @@ fn families(now: &Snapshot, hits: &BTreeMap<VeId, Hits>) -> Vec<Family> {
             ve,
             known: ve.known.as_ref()?,
             hits: hits.get(id).unwrap_or(&none),
+            waits: waits.get(id).copied().unwrap_or_default(),
         })
     });
     let seen: Vec<Seen<'_>> = seen.collect();
     let mut out = vec![info(&seen)];
     out.extend(of_figures(&seen));
-    out.extend(of_hits(&seen));
+    out.extend(limits::of_hits(&seen));
+    out.extend(limits::of_rates(&seen));
+    out.extend(limits::of_files(&seen));
     out.push(traffic(&seen, Direction::In));
     out.push(traffic(&seen, Direction::Out));
     out.push(waiting(&seen));
@@ -242,74 +250,6 @@ fn of_figures<'a>(seen: &'a [Seen<'a>]) -> Vec<Family> {
         limit(
             ("hostel_ve_processes_limit", Gauge, "Processes that the VE may have."),
             Figure::Processes,
-            1.0,
-        ),
-    ]
-}
-
-fn of_hits<'a>(seen: &'a [Seen<'a>]) -> Vec<Family> {
-    use FamilyKind::{Counter, Gauge};
-    let hits = |head, value: fn(&Hits) -> Option<u64>, unit: f64| {
-        family(head, seen, move |ve| value(ve.hits).map(|n| float(n) / unit))
-    };
-    vec![
-        hits(
-            (
-                "hostel_ve_cpu_throttled_periods",
-                Counter,
-                "Periods in which the cap stopped the VE.",
-            ),
-            |h| h.throttled.map(|t| t.throttled),
-            1.0,
-        ),
-        hits(
-            (
-                "hostel_ve_cpu_throttled_seconds",
-                Counter,
-                "Time for which the cap stopped the VE.",
-            ),
-            |h| h.throttled.map(|t| t.ns),
-            1e9,
-        ),
-        hits(
-            (
-                "hostel_ve_memory_peak_bytes",
-                Gauge,
-                "The most memory since the VE's start.",
-            ),
-            |h| h.memory_peak,
-            1.0,
-        ),
-        hits(
-            (
-                "hostel_ve_memory_limit_hits",
-                Counter,
-                "Times that the memory limit stood in the way.",
-            ),
-            |h| h.memory,
-            1.0,
-        ),
-        hits(
-            ("hostel_ve_oom_kills", Counter, "Processes killed for want of memory."),
-            |h| h.oom_kills,
-            1.0,
-        ),
-        hits(
-            (
-                "hostel_ve_swap_limit_hits",
-                Counter,
-                "Times that the swap limit stood in the way.",
-            ),
-            |h| h.swap,
-            1.0,
-        ),
-        hits(
-            (
-                "hostel_ve_processes_limit_hits",
-                Counter,
-                "Processes that could not be made.",
-            ),
-            |h| h.processes,
             1.0,
         ),
     ]
