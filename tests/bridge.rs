@@ -1,7 +1,7 @@
 //! Networks of kind "bridge": VEs on one Ethernet, with each other, the host and what is outside; and what a guest with
 //! root can do there.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used)]
 
 mod house;
 mod outside;
@@ -155,6 +155,57 @@ fn an_uplink_and_somebody_elses_bridge() {
     h.host_sh("ip link del br0");
     let said = h.fails(1, &["start", "one"]);
     assert!(said.contains("br0") && said.contains("leave \"bridge\" out"), "{said}");
+}
+
+/// Frames of the VLAN alone reach a VE, with its tag outside and without one inside; another VLAN is another Ethernet.
+#[test]
+fn a_vlan_of_the_uplink() {
+    let of = |vlan: u16| {
+        format!(
+            "kind = \"bridge\"\npools = [\"10.88.0.0/24\", \"fd88::/64\"]\nuplink = \"up0\"\nvlan = {vlan}\n\
+             exclude = [\"10.88.0.200\"]\n"
+        )
+    };
+    let h = house(&of(20));
+    let outside = Outside::beside(&h, &["10.88.0.200/24"]);
+    h.ok(&["create", "web1", "--template", "busybox", "--network", "lan"]);
+    let tagged = "ip link add link eth0 name eth0.20 type vlan id 20 && ip link set eth0.20 up && \
+        ip addr add 10.88.0.201/24 dev eth0.20 && ip addr add fd88::201/64 dev eth0.20 nodad";
+    if !outside.command(tagged).output().unwrap().status.success() {
+        println!("skipped because this kernel has no VLANs (8021q)");
+        let refused = h.run(&["start", "web1"]);
+        assert!(refused.code != 0 && refused.err.contains("8021q"), "{refused:?}");
+        assert_eq!(h.state("web1"), "stopped");
+        assert_eq!(h.audit(), Vec::<serde_json::Value>::new());
+        return;
+    }
+    h.ok(&["start", "web1"]);
+    pings(&h, "web1", "10.88.0.201");
+    pings(&h, "web1", "fd88::201");
+    assert!(!reaches(&h, "web1", "10.88.0.200"), "that is outside of the VLAN");
+    assert!(h.audit().is_empty(), "{:?}", h.audit());
+    // What the guest tags itself is no frame of any VLAN.
+    let inside = "ip link add link eth0 name v type vlan id 21 && ip link set v up && ip addr add 10.89.0.1/24 dev v";
+    if h.run(&["exec", "web1", "--", "sh", "-c", inside]).code == 0 {
+        outside.sh("ip link add link eth0 name eth0.21 type vlan id 21 && ip link set eth0.21 up && ip addr add 10.89.0.2/24 dev eth0.21");
+        assert!(!reaches(&h, "web1", "10.89.0.2"));
+    }
+    // Another VLAN from now on: those that run come along with the next start.
+    h.write("etc/networks/lan.toml", &of(22));
+    h.ok(&["restart", "web1"]);
+    assert!(!reaches(&h, "web1", "10.88.0.201"));
+    // Somebody removes the VLAN's device, and the bridge; the next start has them again.
+    h.write("etc/networks/lan.toml", &of(20));
+    h.ok(&["stop", "web1"]);
+    h.host_sh("ip link del vlhv-lan; ip link del brhv-lan");
+    h.ok(&["start", "web1"]);
+    pings(&h, "web1", "10.88.0.201");
+    h.ok(&["destroy", "--force", "web1"]);
+    std::fs::remove_file(h.dir.join("etc/networks/lan.toml")).unwrap();
+    assert!(!h.audit().is_empty(), "its bridge and its VLAN are left");
+    h.ok(&["audit", "--fix"]);
+    assert_eq!(h.audit(), Vec::<serde_json::Value>::new());
+    assert_eq!(h.host_sh("ip -br link show | grep -c lan || true").trim(), "0");
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn the_last_hit_is_told_by_the_ledger_also_after_the_end() {
     };
     assert!(recent("cpu.cap"), "{}", limit(&h, "web1", "cpu.cap"));
     h.ok(&["stop", "web1"]);
-    assert!(recent("cpu.cap") && limit(&h, "web1", "cpu.cap")["hits"].is_null());
+    assert!(recent("cpu.cap") && limit(&h, "web1", "cpu.cap")["hits"].as_u64() > Some(0));
     // On kernels that count it.
     assert!(recent("processes") || limit(&h, "web1", "processes")["last"].is_null());
     // In bytes per second, however they were written; and what nothing is known of is there with its limit.

@@ -101,9 +101,9 @@ def _body(length, seed):
     """What a VE that does something of everything uses in so many nanoseconds: docs/METERING.md, "The ledger"."""
     share = length * (seed + 1) // 97
     times = [length, 0, 0, 0, 0]
-    counters = [share // (n + 1) + seed for n in range(19)]
-    numbers = [1, *times, len(counters), *(n + 1 for n in counters), 5]
-    for level in ((seed + 1) << 24, 0, 9 + seed, (seed + 9) << 23, 4000 + seed):
+    counters = [*(share // (n + 1) + seed for n in range(19)), 0]
+    numbers = [1, *times, len(counters), *(n + 1 for n in counters), 6]
+    for level in ((seed + 1) << 24, 0, 9 + seed, (seed + 9) << 23, 4000 + seed, 0):
         numbers += [level * length, length, level + 1]
     text = b"".join(map(_number, numbers))
     flows = [(way, share // 131 * (1 + way), share // 99991) for way in range(4)]

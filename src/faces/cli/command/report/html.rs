@@ -100,14 +100,14 @@ impl Page<'_> {
             "Ran",
             "Available",
             "CPU",
-            "Memory, GiB-hours",
+            "Memory, GiB·h",
             "Most of one",
-            "Disk, GiB-hours",
+            "Disk, GiB·h",
             "Read",
             "Written",
             "In",
             "Out",
-            "95th percentile",
+            "95th perc.",
         ];
         context.insert("heads", &heads);
         context.insert("rows", &self.rows.iter().map(line).collect::<Vec<_>>());
@@ -314,8 +314,8 @@ impl Page<'_> {
         vec![
             course("Processor time", seconds, None, &[("one", cpu)]),
             course("Waiting for the cap on it", seconds, None, &[("one", full)]),
-            course("Memory of all together, average", bytes, None, &[("one", memory)]),
-            course("Disk of all together, average", bytes, None, &[("one", disk)]),
+            course("Memory, average of all together", bytes, None, &[("one", memory)]),
+            course("Disk, average of all together", bytes, None, &[("one", disk)]),
             course(
                 "Traffic",
                 bytes,
