@@ -16,8 +16,10 @@ use serde_json::Value;
 const METRICS: &str = "127.0.0.1:9738";
 const SERVER: &str = "127.0.0.1:9090";
 
-/// Kernels tell these only in part, or not at all: of pressure, of the most memory, of swap that doesn't exist.
-const OF_SOME_KERNELS: [&str; 4] = [
+/// Kernels tell these only in part, or not at all: of pressure, of the most memory, of swap that doesn't exist. And what is
+/// of hosts that forward their ledger.
+const OF_SOME_HOSTS: [&str; 5] = [
+    "hostel_ledger_behind_records",
     "hostel_ve_waiting_seconds_total",
     "hostel_ve_memory_peak_bytes",
     "hostel_ve_swap_bytes",
@@ -168,9 +170,20 @@ fn a_prometheus_scrapes_the_manager_and_the_dashboard_asks_it() {
     h.write("etc/tenants/acme.toml", "");
     h.busybox_with(
         "web1",
-        &["tenant=acme", "memory.limit=96MiB", "memory.swap=32MiB", "cpu.cap=0.2"],
+        &[
+            "tenant=acme",
+            "memory.limit=96MiB",
+            "memory.swap=32MiB",
+            "cpu.cap=0.2",
+            "io.read=100MiB",
+            "io.write=100MiB",
+            "net.in=100Mbit",
+            "net.out=100Mbit",
+        ],
     );
     h.ok(&["create", "web2", "--template", "busybox"]);
+    h.write("etc/schedules/look.toml", "at = \"0 0 1 1 *\"\nrun = [\"list\"]\n");
+    h.ok(&["schedule", "run", "look"]);
     h.sh("web1", "(while :; do :; done) >/dev/null 2>&1 </dev/null &");
     let manager = h.spawn(&["manager"]);
     let server = Server::new(&h, &programs);
@@ -191,6 +204,14 @@ fn a_prometheus_scrapes_the_manager_and_the_dashboard_asks_it() {
         (&"acme".into(), &"test".into(), &"101".into())
     );
     assert_eq!(one("up").0, 1.0);
+    for (name, value) in [
+        ("hostel_ve_network_receive_limit_bytes_per_second", 12_500_000.0),
+        ("hostel_ve_disk_written_limit_bytes_per_second", f64::from(100 << 20)),
+        ("hostel_schedule_last_success", 1.0),
+    ] {
+        assert_eq!(one(name).0, value, "{name}");
+    }
+    assert!(one("hostel_ve_disk_inodes{ve=\"web1\"} / hostel_ve_disk_inodes_limit").0 < 1.0);
     assert_eq!(one("sum(hostel_ve_running)").0, 1.0);
     assert_eq!(one("count(hostel_ve_info{state=\"stopped\"})").0, 1.0);
     h.until("its rate is that of its cap", 60, || {
@@ -212,7 +233,7 @@ fn a_prometheus_scrapes_the_manager_and_the_dashboard_asks_it() {
         let some = names(&question).into_iter().all(|name| {
             let known = exported.contains(&name);
             assert!(
-                known || OF_SOME_KERNELS.contains(&name.as_str()),
+                known || OF_SOME_HOSTS.contains(&name.as_str()),
                 "{question}: there is no {name}"
             );
             known

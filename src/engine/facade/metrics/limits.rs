@@ -6,7 +6,7 @@ use hostel_model::id::VeId;
 use hostel_model::stat::{Figure, Snapshot};
 use hostel_system::cgroup::Hits;
 
-use super::{Engine, Family, FamilyKind, Seen, family, float};
+use super::{Engine, FamilyKind, See, Seen, family, float};
 
 /// Of traffic to a VE and from it.
 pub(super) type Waits = [Option<u64>; 2];
@@ -28,7 +28,7 @@ impl Engine {
 }
 
 /// What may pass in a second, where that is limited.
-pub(super) fn of_rates<'a>(seen: &'a [Seen<'a>]) -> Vec<Family> {
+pub(super) fn of_rates<'a>(seen: &'a [Seen<'a>], see: See<'_>) {
     let of = |(name, help, figure): (&'static str, &'static str, Figure)| {
         family((name, FamilyKind::Gauge, help), seen, move |ve| {
             ve.known.caps[figure].map(float)
@@ -66,11 +66,11 @@ pub(super) fn of_rates<'a>(seen: &'a [Seen<'a>]) -> Vec<Family> {
             Figure::Out,
         ),
     ];
-    all.map(of).into()
+    all.into_iter().for_each(|one| see(of(one)));
 }
 
 /// Where the disk can tell.
-pub(super) fn of_files<'a>(seen: &'a [Seen<'a>]) -> [Family; 2] {
+pub(super) fn of_files<'a>(seen: &'a [Seen<'a>], see: See<'_>) {
     let of = |(name, help, n): (&'static str, &'static str, usize)| {
         family((name, FamilyKind::Gauge, help), seen, move |ve| {
             ve.ve.files.map(|files| float(files[n]))
@@ -80,91 +80,90 @@ pub(super) fn of_files<'a>(seen: &'a [Seen<'a>]) -> [Family; 2] {
         ("hostel_ve_disk_inodes", "Files on the disk.", 0),
         ("hostel_ve_disk_inodes_limit", "Files that the disk can hold.", 1),
     ]
-    .map(of)
+    .into_iter()
+    .for_each(|one| see(of(one)));
 }
 
-pub(super) fn of_hits<'a>(seen: &'a [Seen<'a>]) -> Vec<Family> {
+pub(super) fn of_hits<'a>(seen: &'a [Seen<'a>], see: See<'_>) {
     use FamilyKind::{Counter, Gauge};
     let hits = |head, value: fn(&Hits) -> Option<u64>, unit: f64| {
         family(head, seen, move |ve| value(ve.hits).map(|n| float(n) / unit))
     };
-    vec![
-        hits(
-            (
-                "hostel_ve_cpu_throttled_periods",
-                Counter,
-                "Periods in which the cap stopped the VE.",
-            ),
-            |h| h.throttled.map(|t| t.throttled),
-            1.0,
+    see(hits(
+        (
+            "hostel_ve_cpu_throttled_periods",
+            Counter,
+            "Periods in which the cap stopped the VE.",
         ),
-        hits(
-            (
-                "hostel_ve_cpu_throttled_seconds",
-                Counter,
-                "Time for which the cap stopped the VE.",
-            ),
-            |h| h.throttled.map(|t| t.ns),
-            1e9,
+        |h| h.throttled.map(|t| t.throttled),
+        1.0,
+    ));
+    see(hits(
+        (
+            "hostel_ve_cpu_throttled_seconds",
+            Counter,
+            "Time for which the cap stopped the VE.",
         ),
-        hits(
-            (
-                "hostel_ve_memory_peak_bytes",
-                Gauge,
-                "The most memory since the VE's start.",
-            ),
-            |h| h.memory_peak,
-            1.0,
+        |h| h.throttled.map(|t| t.ns),
+        1e9,
+    ));
+    see(hits(
+        (
+            "hostel_ve_memory_peak_bytes",
+            Gauge,
+            "The most memory since the VE's start.",
         ),
-        hits(
-            (
-                "hostel_ve_memory_limit_hits",
-                Counter,
-                "Times that the memory limit stood in the way.",
-            ),
-            |h| h.memory,
-            1.0,
+        |h| h.memory_peak,
+        1.0,
+    ));
+    see(hits(
+        (
+            "hostel_ve_memory_limit_hits",
+            Counter,
+            "Times that the memory limit stood in the way.",
         ),
-        hits(
-            ("hostel_ve_oom_kills", Counter, "Processes killed for want of memory."),
-            |h| h.oom_kills,
-            1.0,
+        |h| h.memory,
+        1.0,
+    ));
+    see(hits(
+        ("hostel_ve_oom_kills", Counter, "Processes killed for want of memory."),
+        |h| h.oom_kills,
+        1.0,
+    ));
+    see(hits(
+        (
+            "hostel_ve_swap_limit_hits",
+            Counter,
+            "Times that the swap limit stood in the way.",
         ),
-        hits(
-            (
-                "hostel_ve_swap_limit_hits",
-                Counter,
-                "Times that the swap limit stood in the way.",
-            ),
-            |h| h.swap,
-            1.0,
+        |h| h.swap,
+        1.0,
+    ));
+    see(hits(
+        (
+            "hostel_ve_processes_limit_hits",
+            Counter,
+            "Processes that could not be made.",
         ),
-        hits(
-            (
-                "hostel_ve_processes_limit_hits",
-                Counter,
-                "Processes that could not be made.",
-            ),
-            |h| h.processes,
-            1.0,
+        |h| h.processes,
+        1.0,
+    ));
+    see(family(
+        (
+            "hostel_ve_network_receive_limit_hits",
+            Counter,
+            "Times that something to the VE had to wait for its limit, or was lost.",
         ),
-        family(
-            (
-                "hostel_ve_network_receive_limit_hits",
-                Counter,
-                "Times that something to the VE had to wait for its limit, or was lost.",
-            ),
-            seen,
-            |ve| ve.waits[0].map(float),
+        seen,
+        |ve| ve.waits[0].map(float),
+    ));
+    see(family(
+        (
+            "hostel_ve_network_transmit_limit_hits",
+            Counter,
+            "Times that something from the VE had to wait for its limit, or was lost.",
         ),
-        family(
-            (
-                "hostel_ve_network_transmit_limit_hits",
-                Counter,
-                "Times that something from the VE had to wait for its limit, or was lost.",
-            ),
-            seen,
-            |ve| ve.waits[1].map(float),
-        ),
-    ]
+        seen,
+        |ve| ve.waits[1].map(float),
+    ));
 }

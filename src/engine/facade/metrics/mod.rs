@@ -84,19 +84,23 @@ impl Engine {
         self.host.config.metrics.as_ref()
     }
 
-    /// Reads everything once.
-    pub fn metrics(&self) -> Result<Vec<Family>> {
+    /// Reads everything once, and shows a family after the other: of many VEs all of them take much room.
+    pub fn metrics(&self, see: &mut dyn FnMut(&Family)) -> Result<()> {
         let (now, hits) = self.meter().read_with_limits()?;
-        let mut all = families(&now, &hits, &self.waits(&now));
-        all.extend(self.ledger_metrics());
-        all.extend(self.schedule_metrics());
-        all.extend(self.forwarding_metrics());
-        Ok(all)
+        let waits = self.waits(&now);
+        of_ves(&now, &hits, &waits, &mut |family| see(&family));
+        self.ledger_metrics().iter().for_each(&mut *see);
+        self.schedule_metrics().iter().for_each(&mut *see);
+        self.forwarding_metrics().iter().for_each(see);
+        Ok(())
     }
 }
 
-/// All families, also those without a sample.
-fn families(now: &Snapshot, hits: &BTreeMap<VeId, Hits>, waits: &BTreeMap<VeId, Waits>) -> Vec<Family> {
+/// Takes a family as soon as it is made.
+type See<'a> = &'a mut dyn FnMut(Family);
+
+/// Those of VEs, also without a sample.
+fn of_ves(now: &Snapshot, hits: &BTreeMap<VeId, Hits>, waits: &BTreeMap<VeId, Waits>, see: See<'_>) {
     let none = Hits::default();
     let seen = now.ves.iter().filter_map(|(id, ve)| {
         Some(Seen {
@@ -108,15 +112,14 @@ fn families(now: &Snapshot, hits: &BTreeMap<VeId, Hits>, waits: &BTreeMap<VeId, 
         })
     });
     let seen: Vec<Seen<'_>> = seen.collect();
-    let mut out = vec![info(&seen)];
-    out.extend(of_figures(&seen));
-    out.extend(limits::of_hits(&seen));
-    out.extend(limits::of_rates(&seen));
-    out.extend(limits::of_files(&seen));
-    out.push(traffic(&seen, Direction::In));
-    out.push(traffic(&seen, Direction::Out));
-    out.push(waiting(&seen));
-    out
+    see(info(&seen));
+    of_figures(&seen, see);
+    limits::of_hits(&seen, see);
+    limits::of_rates(&seen, see);
+    limits::of_files(&seen, see);
+    see(traffic(&seen, Direction::In));
+    see(traffic(&seen, Direction::Out));
+    see(waiting(&seen));
 }
 
 fn labels(seen: &Seen<'_>) -> Vec<(&'static str, String)> {
@@ -166,7 +169,7 @@ fn float(n: u64) -> f64 {
     n as f64
 }
 
-fn of_figures<'a>(seen: &'a [Seen<'a>]) -> Vec<Family> {
+fn of_figures<'a>(seen: &'a [Seen<'a>], see: See<'_>) {
     use FamilyKind::{Counter, Gauge};
     let used = |head, figure: Figure, unit: f64| {
         family(head, seen, move |ve| {
@@ -176,83 +179,85 @@ fn of_figures<'a>(seen: &'a [Seen<'a>]) -> Vec<Family> {
     };
     let limit =
         |head, figure: Figure, unit: f64| family(head, seen, move |ve| ve.known.caps[figure].map(|n| float(n) / unit));
-    vec![
-        family(
-            ("hostel_ve_running", Gauge, "Whether the VE runs (1) or not (0)."),
-            seen,
-            |ve| Some(if ve.ve.life.is_some() { 1.0 } else { 0.0 }),
+    see(family(
+        ("hostel_ve_running", Gauge, "Whether the VE runs (1) or not (0)."),
+        seen,
+        |ve| Some(if ve.ve.life.is_some() { 1.0 } else { 0.0 }),
+    ));
+    see(used(
+        ("hostel_ve_cpu_seconds", Counter, "Processor time since the VE's start."),
+        Figure::Cpu,
+        1e9,
+    ));
+    see(limit(
+        ("hostel_ve_cpu_limit_cpus", Gauge, "Processors that the VE may use."),
+        Figure::Cpu,
+        1e6,
+    ));
+    see(used(
+        ("hostel_ve_memory_bytes", Gauge, "Memory in use, page cache included."),
+        Figure::Memory,
+        1.0,
+    ));
+    see(limit(
+        ("hostel_ve_memory_limit_bytes", Gauge, "Memory that the VE may use."),
+        Figure::Memory,
+        1.0,
+    ));
+    see(used(("hostel_ve_swap_bytes", Gauge, "Swap in use."), Figure::Swap, 1.0));
+    see(limit(
+        ("hostel_ve_swap_limit_bytes", Gauge, "Swap that the VE may use."),
+        Figure::Swap,
+        1.0,
+    ));
+    see(used(
+        ("hostel_ve_disk_bytes", Gauge, "Disk space in use."),
+        Figure::Disk,
+        1.0,
+    ));
+    see(limit(
+        ("hostel_ve_disk_limit_bytes", Gauge, "Size of the disk."),
+        Figure::Disk,
+        1.0,
+    ));
+    see(used(
+        ("hostel_ve_disk_read_bytes", Counter, "Bytes read since the VE's start."),
+        Figure::Read,
+        1.0,
+    ));
+    see(used(
+        (
+            "hostel_ve_disk_written_bytes",
+            Counter,
+            "Bytes written since the VE's start.",
         ),
-        used(
-            ("hostel_ve_cpu_seconds", Counter, "Processor time since the VE's start."),
-            Figure::Cpu,
-            1e9,
+        Figure::Write,
+        1.0,
+    ));
+    see(used(
+        ("hostel_ve_disk_reads", Counter, "Read operations since the VE's start."),
+        Figure::ReadOps,
+        1.0,
+    ));
+    see(used(
+        (
+            "hostel_ve_disk_writes",
+            Counter,
+            "Write operations since the VE's start.",
         ),
-        limit(
-            ("hostel_ve_cpu_limit_cpus", Gauge, "Processors that the VE may use."),
-            Figure::Cpu,
-            1e6,
-        ),
-        used(
-            ("hostel_ve_memory_bytes", Gauge, "Memory in use, page cache included."),
-            Figure::Memory,
-            1.0,
-        ),
-        limit(
-            ("hostel_ve_memory_limit_bytes", Gauge, "Memory that the VE may use."),
-            Figure::Memory,
-            1.0,
-        ),
-        used(("hostel_ve_swap_bytes", Gauge, "Swap in use."), Figure::Swap, 1.0),
-        limit(
-            ("hostel_ve_swap_limit_bytes", Gauge, "Swap that the VE may use."),
-            Figure::Swap,
-            1.0,
-        ),
-        used(("hostel_ve_disk_bytes", Gauge, "Disk space in use."), Figure::Disk, 1.0),
-        limit(
-            ("hostel_ve_disk_limit_bytes", Gauge, "Size of the disk."),
-            Figure::Disk,
-            1.0,
-        ),
-        used(
-            ("hostel_ve_disk_read_bytes", Counter, "Bytes read since the VE's start."),
-            Figure::Read,
-            1.0,
-        ),
-        used(
-            (
-                "hostel_ve_disk_written_bytes",
-                Counter,
-                "Bytes written since the VE's start.",
-            ),
-            Figure::Write,
-            1.0,
-        ),
-        used(
-            ("hostel_ve_disk_reads", Counter, "Read operations since the VE's start."),
-            Figure::ReadOps,
-            1.0,
-        ),
-        used(
-            (
-                "hostel_ve_disk_writes",
-                Counter,
-                "Write operations since the VE's start.",
-            ),
-            Figure::WriteOps,
-            1.0,
-        ),
-        used(
-            ("hostel_ve_processes", Gauge, "Processes and threads."),
-            Figure::Processes,
-            1.0,
-        ),
-        limit(
-            ("hostel_ve_processes_limit", Gauge, "Processes that the VE may have."),
-            Figure::Processes,
-            1.0,
-        ),
-    ]
+        Figure::WriteOps,
+        1.0,
+    ));
+    see(used(
+        ("hostel_ve_processes", Gauge, "Processes and threads."),
+        Figure::Processes,
+        1.0,
+    ));
+    see(limit(
+        ("hostel_ve_processes_limit", Gauge, "Processes that the VE may have."),
+        Figure::Processes,
+        1.0,
+    ));
 }
 
 /// By class: there may be several, so this has labels of its own.

@@ -87,7 +87,8 @@ fn metrics_say_whether_anybody_measures_and_when_something_was_entered() {
     pass(&host, 60);
     sample(&host);
     let value = |name: &str| {
-        let all = engine(&host).metrics().unwrap();
+        let mut all = Vec::new();
+        engine(&host).metrics(&mut |family| all.push(family.clone())).unwrap();
         let family = all.into_iter().find(|family| family.name == name).unwrap();
         family.samples[0].value
     };

@@ -9,7 +9,7 @@ use clap::Args;
 use hostel_model::definition::Listen;
 
 pub use serve::serve;
-use text::Format;
+use text::{Format, Text};
 
 use super::Done;
 use crate::cli::context::Context;
@@ -46,7 +46,11 @@ impl Metrics {
     pub fn run(&self, context: &Context) -> Done {
         let engine = context.engine()?;
         match &self.listen {
-            None => context.print(&text::text(&engine.metrics()?, self.format))?,
+            None => {
+                let mut text = Text::new(self.format);
+                engine.metrics(&mut |family| text.add(family))?;
+                context.print(&text.end())?;
+            }
             Some(listen) => serve(context, &Arc::new(engine), listen)?,
         }
         Ok(Exit::Ok)

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
-use super::text::{self, Format};
+use super::text::{Format, Text};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use hostel_model::definition::Listen;
@@ -125,14 +125,15 @@ where
 async fn answer(engine: Arc<Engine>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let plain = "text/plain; charset=utf-8";
     let (status, kind, body) = match (request.method(), request.uri().path()) {
-        (&Method::GET, "/metrics") => match engine.metrics() {
-            Ok(families) => {
-                let accept = request.headers().get(header::ACCEPT);
-                let format = Format::for_who_accepts(accept.and_then(|a| a.to_str().ok()).unwrap_or_default());
-                (StatusCode::OK, format.content_type(), text::text(&families, format))
+        (&Method::GET, "/metrics") => {
+            let accept = request.headers().get(header::ACCEPT);
+            let format = Format::for_who_accepts(accept.and_then(|a| a.to_str().ok()).unwrap_or_default());
+            let mut text = Text::new(format);
+            match engine.metrics(&mut |family| text.add(family)) {
+                Ok(()) => (StatusCode::OK, format.content_type(), text.end()),
+                Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, plain, format!("{e}\n")),
             }
-            Err(e) => (StatusCode::INTERNAL_SERVER_ERROR, plain, format!("{e}\n")),
-        },
+        }
         (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, plain, "only GET\n".to_owned()),
         _ => (StatusCode::NOT_FOUND, plain, "see /metrics\n".to_owned()),
     };

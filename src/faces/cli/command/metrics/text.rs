@@ -2,6 +2,7 @@
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats>, version 0.0.4), which is the only one that node_exporter's
 //! textfile collector and promtool read. They differ in what a counter's family is called.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use hostel_engine::facade::{Family, FamilyKind, Sample};
@@ -31,44 +32,70 @@ impl Format {
     }
 }
 
-/// All of it. A family without samples is left out.
-pub fn text(families: &[Family], format: Format) -> String {
-    let mut out = String::new();
-    for family in families.iter().filter(|f| !f.samples.is_empty()) {
+/// A text that is being written, a family after the other.
+#[derive(Debug)]
+pub struct Text {
+    format: Format,
+    out: String,
+}
+
+impl Text {
+    /// Nothing yet.
+    pub const fn new(format: Format) -> Self {
+        Self {
+            format,
+            out: String::new(),
+        }
+    }
+
+    /// A family; one without samples is left out.
+    pub fn add(&mut self, family: &Family) {
+        if family.samples.is_empty() {
+            return;
+        }
         let (kind, ending) = match family.kind {
             FamilyKind::Gauge => ("gauge", ""),
             FamilyKind::Counter => ("counter", "_total"),
         };
-        let name = family.name;
-        let called = match format {
-            Format::Openmetrics => name.to_owned(),
-            Format::Prometheus => format!("{name}{ending}"),
+        let (name, help) = (family.name, escaped(family.help));
+        let called = match self.format {
+            Format::Openmetrics => "",
+            Format::Prometheus => ending,
         };
         // Writing to a string never fails.
-        let _ = writeln!(out, "# TYPE {called} {kind}\n# HELP {called} {}", escaped(family.help));
+        let _ = writeln!(self.out, "# TYPE {name}{called} {kind}\n# HELP {name}{called} {help}");
         for sample in &family.samples {
-            let _ = writeln!(out, "{name}{ending}{} {}", labels(sample), sample.value);
+            let _ = write!(self.out, "{name}{ending}");
+            self.labels(sample);
+            let _ = writeln!(self.out, " {}", sample.value);
         }
     }
-    if format == Format::Openmetrics {
-        out.push_str("# EOF\n");
+
+    fn labels(&mut self, sample: &Sample) {
+        let mut before = '{';
+        for (name, value) in &sample.labels {
+            let _ = write!(self.out, "{before}{name}=\"{}\"", escaped(value));
+            before = ',';
+        }
+        if before == ',' {
+            self.out.push('}');
+        }
     }
-    out
+
+    /// All of it.
+    pub fn end(mut self) -> String {
+        if self.format == Format::Openmetrics {
+            self.out.push_str("# EOF\n");
+        }
+        self.out
+    }
 }
 
-fn labels(sample: &Sample) -> String {
-    if sample.labels.is_empty() {
-        return String::new();
+fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\\', '"', '\n']) {
+        return Cow::Borrowed(text);
     }
-    let each = sample
-        .labels
-        .iter()
-        .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)));
-    format!("{{{}}}", each.collect::<Vec<_>>().join(","))
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    Cow::Owned(text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 #[cfg(test)]
@@ -114,12 +141,17 @@ hostel_ve_cpu_seconds_total{ve="web\"1\\\n",id="101"} 0.25
 hostel_ve_memory_bytes{ve="web\"1\\\n",id="101"} 4398046511104
 # EOF
 "#;
-        assert_eq!(text(&families, Format::Openmetrics), want);
+        let text = |format| {
+            let mut text = Text::new(format);
+            families.iter().for_each(|family| text.add(family));
+            text.end()
+        };
+        assert_eq!(text(Format::Openmetrics), want);
         let older = want
             .replace("TYPE hostel_ve_cpu_seconds ", "TYPE hostel_ve_cpu_seconds_total ")
             .replace("HELP hostel_ve_cpu_seconds ", "HELP hostel_ve_cpu_seconds_total ")
             .replace("# EOF\n", "");
-        assert_eq!(text(&families, Format::Prometheus), older);
+        assert_eq!(text(Format::Prometheus), older);
         let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
         assert_eq!(Format::for_who_accepts(accept), Format::Openmetrics);
         assert_eq!(Format::for_who_accepts("*/*"), Format::Prometheus);
