@@ -237,6 +237,48 @@ fn interfaces_have_limits_of_their_own_on_bridges_too() {
     });
 }
 
+/// How many bytes, as frames, of a second's worth of datagrams come through at once after a pause, beside what the rate lets
+/// pass meanwhile.
+fn at_once(h: &House, name: &str, rate: f64) -> f64 {
+    let to = address(h, name, 0);
+    let look = || packets(&h.sh(name, "cat /proc/net/netstat"));
+    let before = look();
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        let there = scope.spawn(|| {
+            let network = Some(rustix::thread::LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(h.as_fd(), network).unwrap();
+            let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).unwrap();
+            for _ in 0..300 {
+                socket.send_to(&[0; 1472], (to.as_str(), 9)).unwrap();
+            }
+        });
+        there.join().unwrap();
+    });
+    let after = look();
+    (after - before) * FRAME / 8.0 - rate / 8.0 * begun.elapsed().as_secs_f64()
+}
+
+#[test]
+fn what_may_pass_at_once_after_a_pause() {
+    const BURST: f64 = 256.0 * 1024.0;
+    let h = House::new();
+    h.busybox_with("all", &["net.in=1Mbit", "net.burst=256KiB"]);
+    h.busybox_with("one", &["network.0.rate_in=1Mbit", "network.0.burst=256KiB"]);
+    h.busybox_with("plain", &["net.in=1Mbit"]);
+    assert!(h.ok(&["show", "one"]).contains("256KiB"));
+    for (name, most) in [("all", BURST), ("one", BURST), ("plain", 16384.0)] {
+        let came = at_once(&h, name, MBIT);
+        assert!(came <= most * 1.05, "{name}: {came} of {most}");
+        assert!(most < BURST || came >= most * 0.9, "{name}: {came} of {most}");
+    }
+    // It changes while the VE runs; what passed before has to be earned again.
+    set(&h, "one", "network.0.burst=64KiB");
+    thread::sleep(Duration::from_secs(1));
+    let came = at_once(&h, "one", MBIT);
+    assert!((56_000.0..=69_000.0).contains(&came), "{came}");
+}
+
 #[test]
 fn a_resumed_ve_has_its_limits() {
     let Some(h) = House::with_criu() else { return };
@@ -259,6 +301,7 @@ fn mistakes_are_refused_and_orphans_found() {
         ("net.in=100", "\"100Mbit\""),
         ("net.out=100MiB", "from 64kbit"),
         ("net.burst=1KiB", "4KiB"),
+        ("network.0.burst=65MiB", "64MiB"),
         ("network.0.rate_in=fast", "unlimited"),
         ("net.up=1Mbit", "net."),
     ] {

@@ -101,8 +101,8 @@ impl Host {
         };
         let direction = |device: String, whole: Option<Bandwidth>, own: fn(&Interface) -> Option<Bandwidth>| {
             let own = |i: &super::record::InterfaceState| {
-                let defined = ve.interfaces.iter().find(|defined| defined.network.name == i.network);
-                defined.and_then(own).map(|rate| pace(rate, None))
+                let defined = ve.interfaces.iter().find(|defined| defined.network.name == i.network)?;
+                own(defined).map(|rate| pace(rate, defined.burst.map(Burst::get)))
             };
             Direction {
                 device,

@@ -7,7 +7,7 @@ use super::addresses::Addresses;
 use super::bridge::Allowances;
 use super::field::{Field, Record, Shape, When, fields};
 use super::value::{Cell, Read};
-use crate::bandwidth::Bandwidth;
+use crate::bandwidth::{Bandwidth, Burst};
 use crate::id::NetworkName;
 use crate::limits::Max;
 use crate::mac::Mac;
@@ -31,6 +31,8 @@ pub struct InterfaceKeys {
     pub rate_in: Option<Max<Bandwidth>>,
     /// `rate_out`: the most from it by this interface.
     pub rate_out: Option<Max<Bandwidth>>,
+    /// `burst`: what may pass these at once.
+    pub burst: Option<Burst>,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +48,7 @@ pub(super) struct InterfaceDraft {
     ra: Option<bool>,
     pub(super) rate_in: Option<Max<Bandwidth>>,
     pub(super) rate_out: Option<Max<Bandwidth>>,
+    pub(super) burst: Option<Burst>,
 }
 
 impl InterfaceDraft {
@@ -92,6 +95,7 @@ impl Record for InterfaceDraft {
             "\"100Mbit\"";
         "rate_out": Max<Bandwidth> => rate_out, "most bits per second from it by this interface, within net.out",
             "\"100Mbit\"";
+        "burst": Burst => burst, "bytes that may pass these two at once after a pause; 10 ms if not set", "\"256KiB\"";
     };
     const REQUIRED: &'static [&'static str] = &["network"];
 }

@@ -214,6 +214,7 @@ impl VeDefinition {
                     mac: i.mac,
                     rate_in: i.rate_in,
                     rate_out: i.rate_out,
+                    burst: i.burst,
                 })
             })
             .collect();

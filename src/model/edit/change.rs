@@ -26,7 +26,7 @@ pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
         .iter()
         .map(|k| k.key.clone())
         .filter(|k| k != "network" && k != "forward" && k != "openvz.KEY" && !k.contains(".N."));
-    let of_each = ["network", "addresses", "routes", "mac", "rate_in", "rate_out"];
+    let of_each = ["network", "addresses", "routes", "mac", "rate_in", "rate_out", "burst"];
     let allowed = Allowances::default().by_key().map(|(key, _)| key);
     let of_each = of_each.into_iter().chain(allowed);
     let networks = (0..most).flat_map(|i| of_each.clone().map(move |name| format!("network.{i}.{name}")));

@@ -175,7 +175,9 @@ impl Merge<'_> {
             }
             let rate_in = self.own(&format!("network.{i}.rate_in"), keys.rate_in);
             let rate_out = self.own(&format!("network.{i}.rate_out"), keys.rate_out);
+            let burst = self.own(&format!("network.{i}.burst"), keys.burst);
             interfaces.push(Interface {
+                burst,
                 rate_in: rate_in.and_then(Max::limit),
                 rate_out: rate_out.and_then(Max::limit),
                 network: network.clone(),

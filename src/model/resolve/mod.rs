@@ -133,6 +133,8 @@ pub struct Interface {
     pub rate_in: Option<Bandwidth>,
     /// The most from it.
     pub rate_out: Option<Bandwidth>,
+    /// What may pass these at once after a pause; `None`: so much as 10 ms of the rate.
+    pub burst: Option<Burst>,
 }
 
 /// Where a setting comes from.

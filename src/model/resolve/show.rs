@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{Effective, Source};
+use crate::bandwidth::Burst;
 use crate::definition::{AccessRule, Addresses, DriverName, ForwardKeys};
 use crate::limits::Limits;
 use crate::units::{Bytes, Rate};
@@ -19,7 +20,7 @@ impl Effective {
         let networks = self.interfaces.iter().enumerate().flat_map(|(i, interface)| {
             let names = ["network", "addresses", "routes", "mac"].into_iter();
             let keys = names.chain(interface.allowed.by_key().map(|(key, _)| key));
-            let keys = keys.chain(["rate_in", "rate_out"]);
+            let keys = keys.chain(["rate_in", "rate_out", "burst"]);
             keys.map(move |name| format!("network.{i}.{name}"))
         });
         let forwards =
@@ -104,12 +105,7 @@ impl Effective {
             ("firewall.rule", rules(&self.access.own)),
             ("net.in", max(self.traffic.inward)),
             ("net.out", max(self.traffic.outward)),
-            (
-                "net.burst",
-                self.traffic
-                    .burst
-                    .map_or_else(|| "10 ms of the rate".to_owned(), |b| b.to_string()),
-            ),
+            ("net.burst", burst(self.traffic.burst)),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
@@ -125,6 +121,7 @@ impl Effective {
             values.insert(format!("network.{i}.mac"), some(interface.mac));
             values.insert(format!("network.{i}.rate_in"), max(interface.rate_in));
             values.insert(format!("network.{i}.rate_out"), max(interface.rate_out));
+            values.insert(format!("network.{i}.burst"), burst(interface.burst));
             for (key, allowed) in interface.allowed.by_key() {
                 values.insert(format!("network.{i}.{key}"), allowed.to_string());
             }
@@ -155,6 +152,10 @@ fn rules(rules: &[AccessRule]) -> String {
         return "none".to_owned();
     }
     rules.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn burst(burst: Option<Burst>) -> String {
+    burst.map_or_else(|| "10 ms of the rate".to_owned(), |b| b.to_string())
 }
 
 fn max(limit: Option<impl fmt::Display>) -> String {
