@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::definition::{Allowances, ForwardKeys, When, key, keys};
-use crate::resolve::Effective;
+use crate::resolve::{BURST_UNSAID, Effective};
 
 /// A setting that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,6 +43,7 @@ pub fn diff(old: &Effective, new: &Effective) -> Vec<Change> {
             // What an interface that isn't there would have if nobody said else.
             let absent = match &key {
                 rate if rate.contains(".rate_") => "unlimited",
+                burst if burst.ends_with(".burst") => BURST_UNSAID,
                 allowed if allowed.contains(".allow_") => "false",
                 _ => "none",
             };

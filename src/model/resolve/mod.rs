@@ -27,6 +27,7 @@ use crate::openvz::Remembered;
 use crate::units::{Bytes, Span};
 pub use access::AccessRules;
 use merge::Merge;
+pub(crate) use show::BURST_UNSAID;
 
 /// A VE as it is to be: everything merged and defaulted.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -154,8 +154,11 @@ fn rules(rules: &[AccessRule]) -> String {
     rules.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
+/// What may pass at once where nobody has said it.
+pub(crate) const BURST_UNSAID: &str = "10 ms of the rate";
+
 fn burst(burst: Option<Burst>) -> String {
-    burst.map_or_else(|| "10 ms of the rate".to_owned(), |b| b.to_string())
+    burst.map_or_else(|| BURST_UNSAID.to_owned(), |b| b.to_string())
 }
 
 fn max(limit: Option<impl fmt::Display>) -> String {
