@@ -72,6 +72,11 @@ fn of_those_that_run() {
         "{memory}"
     );
     assert_eq!(memory["limit"], 32 << 20);
+    let files = limit(&h, "small", "disk.inodes");
+    assert!(
+        files["most"].as_u64() >= files["held"].as_u64() && files["held"].as_u64() > Some(0),
+        "{files}"
+    );
     let most = memory["most"].as_u64();
     assert!(most.is_none_or(|n| n > 24 << 20 && n <= 32 << 20), "{memory}");
     assert!(
@@ -90,7 +95,7 @@ fn of_those_that_run() {
         disk["held"].as_u64().unwrap() * 100 >= disk["limit"].as_u64().unwrap() * 98,
         "{disk}"
     );
-    assert!(disk["hits"].is_null() && limit(&h, "full", "disk.inodes")["limit"].as_u64() > Some(1000));
+    assert!(disk["hits"] == 1 && limit(&h, "full", "disk.inodes")["limit"].as_u64() > Some(1000));
 
     h.run(&[
         "exec",
@@ -118,6 +123,21 @@ fn of_those_that_run() {
     h.until("the limit is felt", 20, || {
         first(&h, "held").starts_with("It is as fast as its limit io.write lets it be")
     });
+    h.until("the limit is seen", 20, || {
+        let held = limit(&h, "held", "io.write")["held"].as_u64();
+        held.is_some_and(|held| (1 << 20..3 << 20).contains(&held))
+    });
+    h.busybox_with("slow-net", &["net.out=2Mbit", "network.0.rate_out=8Mbit"]);
+    let peer = h.status("full", "addresses")[0].as_str().unwrap().to_owned();
+    h.sh("full", &format!("nc -ll -p 7000 -e sh -c 'cat >/dev/null' {QUIET}"));
+    h.sh("slow-net", &format!("nc {peer} 7000 </dev/zero >/dev/null 2>&1 &"));
+    h.until("the network's limit is felt", 20, || {
+        first(&h, "slow-net").starts_with("It is as fast as its limit net.out lets it be")
+    });
+    let out = limit(&h, "slow-net", "net.out");
+    assert!(out["hits"].as_u64() > Some(0), "{out}");
+    let own = limit(&h, "slow-net", "network.0.rate_out");
+    assert!(own["held"].as_u64() > Some(0) && own["limit"] == 1_000_000, "{own}");
 
     h.ok(&["pause", "slow"]);
     says(&h, "slow", "slow is paused");

@@ -26,6 +26,7 @@ mod metrics;
 mod network;
 mod openvz;
 mod owner;
+mod pace;
 mod processes;
 mod query;
 mod reinstall;

@@ -10,15 +10,22 @@ use hostel_model::state::State;
 use hostel_model::units::Bytes;
 use hostel_model::usage::{Counter, Level};
 use hostel_system::cgroup::{Hits, Usage};
+use hostel_system::disk;
 use hostel_system::kernel_log::{OomKill, oom_kills};
+use hostel_system::process::Init;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::Engine;
-use crate::error::Result;
+use super::pace::Pace;
+use super::{Engine, Progress};
+use crate::error::{Result, chain};
 use crate::host::Host;
+use crate::ledger::Ever;
 use crate::ve::record::VeState;
 use crate::ve::registry::{Catalogue, unknown_ve};
+
+/// For how long a VE is watched for what passes in a second: two periods of its cap.
+const WATCH: Duration = Duration::from_millis(200);
 
 /// A limit of a VE. `None`: unknown, or not told by this kernel; for `limit`: there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +40,7 @@ pub struct LimitUse {
     pub most: Option<u64>,
     /// The limit.
     pub limit: Option<u64>,
-    /// How often it stood in the way; the same.
+    /// How often it stood in the way; as far back as `most`.
     pub hits: Option<u64>,
     /// What of that was a process killed.
     pub kills: Option<u64>,
@@ -80,15 +87,36 @@ impl Serialize for LimitUse {
 
 impl Engine {
     /// Every limit of a VE, set or not, and what is known of it: in this run, and in those before that the ledger has.
-    pub fn limits(&self, ve: &VeRef) -> Result<Vec<LimitUse>> {
+    pub fn limits(&self, ve: &VeRef, progress: &dyn Progress) -> Result<Vec<LimitUse>> {
         let Some(found) = self.host.locate(ve)? else {
             return Err(unknown_ve(ve));
         };
         let state = self.host.state(found.id)?;
         let effective = self.host.effective(&state.name, &mut Catalogue::default())?;
-        let mut lines = self.host.limit_uses(&state, &effective)?;
-        self.host.add_past(&state, &mut lines)?;
-        Ok(lines)
+        let ever = self.host.ever(&state).unwrap_or_else(|e| {
+            progress.note(&format!(
+                "the ledger can't be read, so that this is of the present run alone: {}",
+                chain(&e)
+            ));
+            Ever::default()
+        });
+        loop {
+            let init = self.host.reality(state.id)?.init;
+            let before = init.map(|_| {
+                let before = self.host.pace(&state);
+                std::thread::sleep(WATCH);
+                before
+            });
+            let mut lines = self.host.limit_uses(&state, &effective)?;
+            if let Some(before) = before {
+                self.host.add_rates(&state, &effective, &before, &mut lines);
+            }
+            self.host.add_past(&state, &ever, init, &mut lines);
+            // What was counted must be of one run.
+            if self.host.reality(state.id)?.init == init {
+                return Ok(lines);
+            }
+        }
     }
 }
 
@@ -129,10 +157,28 @@ impl Host {
         Ok(lines)
     }
 
+    /// What it uses in a second, of what is limited by the second.
+    fn add_rates(&self, state: &VeState, effective: &Effective, before: &Pace, lines: &mut [LimitUse]) {
+        let now = self.pace(state);
+        let rates = self.rates(state, effective, before, &now);
+        // A nanosecond in each is a thousand millionth of a processor.
+        let cpu = now
+            .per_second(before, |pace| pace.usage.cpu.total_ns)
+            .map(|ns| ns / 1_000_000);
+        for line in lines {
+            line.held = match rates.iter().find(|rate| rate.key == line.key) {
+                Some(rate) if line.unit == Unit::Bits => Some(rate.used.saturating_mul(8)),
+                Some(rate) => Some(rate.used),
+                None if line.key == "cpu.cap" => cpu,
+                None => line.held,
+            };
+        }
+    }
+
     /// What the ledger knows of the runs before, and of looks at this one; and when each limit was hit last.
-    fn add_past(&self, state: &VeState, lines: &mut [LimitUse]) -> Result<()> {
-        let (ever, now) = (self.ever(state), self.moment());
-        let run = self.reality(state.id)?.init.map(|init| self.run_of(init, &now));
+    fn add_past(&self, state: &VeState, ever: &Ever, init: Option<Init>, lines: &mut [LimitUse]) {
+        let now = self.moment();
+        let run = init.map(|init| self.run_of(init, &now));
         let kill = run.as_ref().and_then(|_| self.last_kill(state));
         let kill = kill.and_then(|kill| self.time_of(kill.since_boot));
         let counters = [
@@ -166,9 +212,11 @@ impl Host {
             if let Some(level) = level {
                 line.most = [line.most, line.held, ever.most(level)].into_iter().max().flatten();
             }
+            if line.key == "disk.size" && is_full(line) && !ever.was_full() {
+                line.hits = Some(line.hits.unwrap_or(0) + 1);
+            }
             line.last = last;
         }
-        Ok(())
     }
 
     /// What holds its traffic. How much passes is told by rates: see `hostel stat`.
@@ -219,6 +267,15 @@ impl Host {
         let ago = self.since_boot()?.checked_sub(since_boot)?;
         (self.clock)().checked_sub(i64::try_from(ago.as_secs()).ok()?)
     }
+}
+
+/// Can nothing more be written to a disk?
+fn is_full(line: &LimitUse) -> bool {
+    let left = line
+        .held
+        .zip(line.limit)
+        .map(|(held, limit)| limit.saturating_sub(held));
+    left.is_some_and(|left| left < disk::Usage::FULL_BELOW)
 }
 
 /// Those that a control group holds.

@@ -139,11 +139,25 @@ impl Engine {
         by: By,
         progress: &dyn Progress,
     ) -> Result<Report> {
+        if *books == Books::Own {
+            self.bring_up(progress);
+        }
+        self.report_as_it_is(books, window, whose, by, progress)
+    }
+
+    /// The same of what is in the ledger already: for who asks again in other words, and wants to hear of the same.
+    pub fn report_as_it_is(
+        &self,
+        books: &Books,
+        window: Window,
+        whose: &Whose,
+        by: By,
+        progress: &dyn Progress,
+    ) -> Result<Report> {
         let mut groups = Groups::by(by);
         let time = (window.from_ns, window.to_ns);
         let complete_ns;
         if *books == Books::Own {
-            self.bring_up(progress);
             let mut ledger = self.existing()?;
             complete_ns = self.complete(&ledger, window, whose, progress)?;
             ledger.tally(time, by == By::Hour, &|party| whose.has(party), &mut |party, piece| {

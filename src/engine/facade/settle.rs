@@ -78,6 +78,7 @@ impl Engine {
                 self.host.note_refused_reboot(id)?;
             }
             started?;
+            self.host.note_reboot(id, &ve.name);
         }
         drop(lock);
         self.note_openvz(id, progress);

@@ -1,17 +1,13 @@
 //! What is known of a VE that somebody wonders about: `hostel why`. It is gathered here and judged in
 //! [`hostel_model::why`].
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hostel_model::bandwidth::Bandwidth;
 use hostel_model::id::{VeId, VeName};
 use hostel_model::request::VeRef;
-use hostel_model::resolve::Effective;
-use hostel_model::traffic::Direction;
-use hostel_model::units::Bytes;
-use hostel_model::usage::{self, Counter, DAY};
-use hostel_model::why::{Cause, Day, Evidence, Level, Rate, Waits, causes};
-use hostel_system::cgroup::{DeviceIo, Pressure, Throttled, Usage};
+use hostel_model::usage::{self, Counter};
+use hostel_model::why::{Cause, Day, Evidence, Level, Waits, causes};
+use hostel_system::cgroup::{Pressure, Throttled};
 use hostel_system::pressure;
 use serde::Serialize;
 
@@ -143,42 +139,18 @@ impl Host {
             return; // its status says why
         };
         e.cap_milli = effective.limits.cpu.cap_milli;
-        e.rates = rates(&effective, &before, &now);
+        e.rates = self.rates(state, &effective, &before, &now);
         for limit in self.limit_uses(state, &effective).unwrap_or_default() {
             take(e, &limit);
         }
     }
 }
 
-/// Counters at a moment.
-struct Pace {
-    at: Instant,
-    usage: Usage,
-    io: Option<DeviceIo>,
-    /// Bytes to the VE and from it.
-    passed: Option<[u64; 2]>,
-}
-
 impl Host {
-    fn pace(&self, state: &VeState) -> Pace {
-        let usage = self.cgroups.usage(state.id).unwrap_or_default();
-        let passed = self.counters_of(state).map(|(flows, _)| {
-            [Direction::In, Direction::Out].map(|direction| {
-                let flows = flows.iter().filter(|reading| reading.flow.direction == direction);
-                flows.map(|reading| reading.amount.bytes).sum()
-            })
-        });
-        Pace {
-            at: Instant::now(),
-            io: self.io_of(state, &usage),
-            usage,
-            passed,
-        }
-    }
-
-    /// What the ledger has of the last 24 hours.
+    /// What the ledger has of today and yesterday.
     fn last_day(&self, state: &VeState) -> Day {
-        let amounts = self.used_since(state, self.moment().wall_ns.saturating_sub(DAY));
+        // A ledger that can't be read is `hostel ledger status`'s to tell of.
+        let amounts = self.used_since_yesterday(state).unwrap_or_default();
         let counted = |counter| amounts.counter(counter).unwrap_or(0);
         let seconds = |ns: u128| u64::try_from(ns / 1_000_000_000).unwrap_or(u64::MAX);
         Day {
@@ -189,39 +161,6 @@ impl Host {
             throttled: seconds(counted(Counter::Throttled).into()),
         }
     }
-}
-
-/// What passed in a second, of what is limited; nothing of what can't be read.
-fn rates(effective: &Effective, before: &Pace, now: &Pace) -> Vec<Rate> {
-    let ns = now.at.duration_since(before.at).as_nanos().max(1);
-    let (io, traffic) = (&effective.limits.io, &effective.traffic);
-    let per_second = |pair: Option<(u64, u64)>| {
-        let (old, new) = pair?;
-        u64::try_from(u128::from(new.checked_sub(old)?) * 1_000_000_000 / ns).ok()
-    };
-    let disk = |of: fn(&DeviceIo) -> u64| per_second(before.io.as_ref().map(of).zip(now.io.as_ref().map(of)));
-    let passed = |way: usize| per_second(before.passed.zip(now.passed).map(|(old, new)| (old[way], new[way])));
-    let bytes = |limit: Option<Bytes>| limit.map(Bytes::get);
-    let bits = |limit: Option<Bandwidth>| limit.map(|limit| limit.bits() / 8);
-    [
-        ("io.read", disk(|io| io.read_bytes), bytes(io.read_bytes), true),
-        ("io.write", disk(|io| io.write_bytes), bytes(io.write_bytes), true),
-        ("io.read_ops", disk(|io| io.read_ops), io.read_ops, false),
-        ("io.write_ops", disk(|io| io.write_ops), io.write_ops, false),
-        ("net.in", passed(0), bits(traffic.inward), true),
-        ("net.out", passed(1), bits(traffic.outward), true),
-    ]
-    .into_iter()
-    .filter_map(|(key, used, limit, bytes)| {
-        let (used, limit) = used.zip(limit)?;
-        Some(Rate {
-            key,
-            used,
-            limit,
-            bytes,
-        })
-    })
-    .collect()
 }
 
 /// What came in between: periods, and those of them in which the cap stopped it.

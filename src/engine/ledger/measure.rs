@@ -239,11 +239,8 @@ impl Host {
         }
         if eyes.sees_disks() {
             let root = reality.init.map(|init| eyes.root(self, state.id, init));
-            let disk = self
-                .disks
-                .get(state.driver)
-                .look(&self.dirs.ve(state.id), root.as_ref());
-            set_disk(&mut reading, &disk);
+            let disks = self.disks.get(state.driver);
+            set_disk(&mut reading, &disks.look(&self.dirs.ve(state.id), root.as_ref()));
         }
         reading.terms = terms;
         set_traffic(&mut reading, traffic);

@@ -28,6 +28,7 @@ mod until;
 mod verify;
 
 pub(crate) use daily::BATCH;
+pub(crate) use ever::Ever;
 pub(crate) use measure::{Eyes, METERED, Passed, life, terms};
 pub use month::Month;
 pub use outbox::{Outgoing, Place};

@@ -58,7 +58,7 @@ impl Host {
             return;
         }
         let mut last = self.last(id, name);
-        if error.is_none() && starts {
+        if starts && (error.is_none() || self.runs(id)) {
             last.end = None;
         }
         last.operation = Some(Operation {
@@ -81,6 +81,19 @@ impl Host {
         self.remember(id, name, last);
     }
 
+    /// Remembers that it runs again though nobody has started it: its guest wanted a reboot.
+    pub fn note_reboot(&self, id: VeId, name: &VeName) {
+        let last = Last {
+            end: None,
+            ..self.last(id, name)
+        };
+        self.remember(id, name, last);
+    }
+
+    fn runs(&self, id: VeId) -> bool {
+        self.reality(id).is_ok_and(|reality| reality.init.is_some())
+    }
+
     /// Whole or not at all; without it people are told less.
     fn remember(&self, id: VeId, name: &VeName, last: Last) {
         let run_dir = self.dirs.run(id);
@@ -96,7 +109,7 @@ impl Host {
         }
         let kept = path(&self.dirs.ve(id));
         let failed = last.operation.is_some_and(|operation| operation.error.is_some());
-        let _ = match failed || last.end.is_some() {
+        let _ = match last.end.is_some() || failed && !self.runs(id) {
             true => file::replace(&kept, &text),
             false => file::remove_file(&kept),
         };

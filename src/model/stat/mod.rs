@@ -66,6 +66,8 @@ pub struct VeReading {
     pub flows: Option<Vec<traffic::Reading>>,
     /// Files on its disk, and how many there can be; `None` if that wasn't asked for, or its disk can't tell.
     pub files: Option<[u64; 2]>,
+    /// Whether the disk is full; the same.
+    pub full: Option<bool>,
     /// For how long some task of it has waited for a processor, for memory, for a disk: counters of microseconds.
     pub stalled_us: [Option<u64>; 3],
 }

@@ -32,6 +32,7 @@ fn flow(mark: &str, direction: Direction, bytes: u64) -> Reading {
 fn ve(name: &str, at_ns: u64) -> VeReading {
     VeReading {
         files: None,
+        full: None,
         at_ns,
         life: life(1),
         state: "running".into(),
@@ -103,6 +104,30 @@ fn a_known_load() {
         (Some(1_000_000), Some(25.0))
     );
     assert_eq!(rows[1].cells[Figure::Cpu].of_cap(), None);
+}
+
+/// Of what goes to and from disks nobody knows how much could: the weight's part is of what does.
+#[test]
+fn a_disks_weight_entitles_to_a_part_of_what_passes() {
+    let before = snapshot(0, 0, vec![ve("a", 0), ve("b", 0)]);
+    let read = |name: &str, bytes, weight| {
+        let mut ve = with(ve(name, SECOND), Figure::Read, Some(bytes));
+        ve.known.as_mut().unwrap().io_weight = weight;
+        ve
+    };
+    let mut before = before;
+    for ve in before.ves.values_mut() {
+        ve.figures[Figure::Read] = Some(0);
+    }
+    before.host.figures[Figure::Read] = Some(0);
+    let mut now = snapshot(SECOND, SECOND, vec![read("a", 600, Some(300)), read("b", 200, None)]);
+    now.host.figures[Figure::Read] = Some(800);
+    let rows = interval(&before, &now).rows;
+    let of = |n: usize| (rows[n].entitled[Figure::Read], rows[n].of_entitlement(Figure::Read));
+    assert_eq!(of(2), (Some(600), Some(100.0)));
+    assert_eq!(of(3), (Some(200), Some(100.0)), "without a weight it has the kernel's");
+    let together = &by_tenant(rows)[2];
+    assert_eq!((together.entitled[Figure::Read], together.io_weight), (Some(800), None));
 }
 
 #[test]

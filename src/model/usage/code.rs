@@ -5,6 +5,9 @@
 //! each; how many levels, and of each the integral, the time, the peak; how many flows, and of each the length of the
 //! class and the class, the direction (0 in, 1 out) plus 2 for IPv6, bytes, packets.
 //!
+//! Of both lists the first [`FIRST`] are always there, and more only as far as anything is known of them: so what was written
+//! before there were more, and days that were closed then, are the same bytes when they are written anew.
+//!
 //! Versions of Hostel may measure more, or fewer: what a record hasn't got is unknown, and what is more in it is passed over
 //! by who reads ([`decode`]), but not by who puts records together ([`decode_whole`]).
 
@@ -13,15 +16,25 @@ use crate::traffic::{Amount, Direction, Flow};
 
 const VERSION: u128 = 1;
 
+/// How many counters and levels the first version had.
+const FIRST: (usize, usize) = (19, 5);
+
+/// How many of a list are written: up to the last that says something.
+fn said<T>(list: &[T], first: usize, says: impl Fn(&T) -> bool) -> usize {
+    list.iter().rposition(says).map_or(0, |last| last + 1).max(first)
+}
+
 /// The bytes of what was used.
 pub fn encode(amounts: &Amounts) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
     number(&mut out, VERSION);
     amounts.times.iter().for_each(|time| number(&mut out, (*time).into()));
-    number(&mut out, amounts.counters.len() as u128);
-    amounts.counters.iter().for_each(|c| perhaps(&mut out, *c));
-    number(&mut out, amounts.levels.len() as u128);
-    for level in &amounts.levels {
+    let counters = said(&amounts.counters, FIRST.0, Option::is_some);
+    number(&mut out, counters as u128);
+    amounts.counters[..counters].iter().for_each(|c| perhaps(&mut out, *c));
+    let levels = said(&amounts.levels, FIRST.1, |level| *level != Held::default());
+    number(&mut out, levels as u128);
+    for level in &amounts.levels[..levels] {
         number(&mut out, level.integral);
         number(&mut out, level.time.into());
         perhaps(&mut out, level.peak);

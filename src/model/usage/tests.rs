@@ -419,15 +419,18 @@ proptest! {
 
     /// Another version measures more, or fewer: what both know is the same.
     #[test]
-    fn records_of_other_versions_are_read(amounts in amounts(), known in 0..Counter::ALL.len(), more in 1..9_u8) {
+    fn records_of_other_versions_are_read(amounts in amounts(), known in 0..19_usize, more in 1..9_u8) {
         let bytes = encode(&amounts);
         // The version and the five times stand before the number of counters.
         let at = length_of(&bytes, 6);
+        let count = usize::from(bytes[at]);
         let (mut without, mut with) = (amounts.clone(), bytes.clone());
         without.counters[known..].fill(None);
-        with[at] += more;
-        let end = at + 1 + length_of(&bytes[at + 1..], Counter::ALL.len());
-        with.splice(end..end, std::iter::repeat_n(7, more.into()));
+        // It says of all that we know that it doesn't know, and then more.
+        let unknown = Counter::ALL.len() - count;
+        with[at] = Counter::ALL.len() as u8 + more;
+        let end = at + 1 + length_of(&bytes[at + 1..], count);
+        with.splice(end..end, std::iter::repeat_n(0, unknown).chain(std::iter::repeat_n(7, more.into())));
         prop_assert_eq!(decode(&with), Some(amounts.clone()));
         prop_assert_eq!(decode_whole(&with), None, "who puts records together must not lose what it doesn't know");
         let mut older = bytes[..at].to_vec();
@@ -439,6 +442,19 @@ proptest! {
         let mut longer = bytes;
         longer.extend_from_slice(b"what comes after");
         prop_assert_eq!((decode(&longer), decode_whole(&longer)), (Some(amounts), None));
+    }
+
+    /// What was written, and closed by its hash, before there were more: the same bytes by this version.
+    #[test]
+    fn what_says_nothing_new_is_written_as_ever(amounts in amounts()) {
+        let mut old = amounts;
+        old.counters[19..].fill(None);
+        old.levels[5..].fill(Held::default());
+        let bytes = encode(&old);
+        let at = length_of(&bytes, 6);
+        let levels = at + 1 + length_of(&bytes[at + 1..], 19);
+        prop_assert_eq!((bytes[at], bytes[levels]), (19, 5));
+        prop_assert_eq!(decode_whole(&bytes), Some(old));
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl Level {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rate {
     /// The limit's key: `io.read`.
-    pub key: &'static str,
+    pub key: String,
     /// What passed.
     pub used: u64,
     /// What may.
@@ -90,7 +90,7 @@ pub struct Rate {
     pub bytes: bool,
 }
 
-/// What the ledger has of the last day.
+/// What the ledger has of today and yesterday, in UTC.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Day {
     /// Processes killed for want of memory.
@@ -150,7 +150,7 @@ pub struct Evidence {
     pub inodes: Level,
     /// What passes in the time of a look, of what is limited.
     pub rates: Vec<Rate>,
-    /// The last day.
+    /// Today and yesterday.
     pub day: Day,
     /// The last lines of its console.
     pub console: Vec<String>,
@@ -199,8 +199,10 @@ fn lately(e: &Evidence) -> Option<Cause> {
         .filter(|(n, _)| *n > 0)
         .map(|(n, what)| format!("{what}: {n}"))
         .collect();
-    (!seen.is_empty()).then(|| Cause {
-        what: "In the last 24 hours its limits stood in its way".into(),
+    // Memory is at its limit for the page cache's sake alone, too.
+    let hit = day.oom_kills + day.processes_hits + day.disk_full + day.throttled > 0;
+    hit.then(|| Cause {
+        what: "Since yesterday its limits have stood in its way".into(),
         seen,
         advice: vec![format!("see which, and when last: hostel limits {}", e.name)],
         likelihood: 20,

@@ -196,7 +196,7 @@ fn what_was_is_told_after_what_is() {
     (e.day.disk_full, e.day.throttled) = (75, 3);
     let causes = causes(&e);
     assert_eq!(causes.len(), 2);
-    assert!(causes[0].what.starts_with("In the last 24 hours"), "{causes:?}");
+    assert!(causes[0].what.starts_with("Since yesterday"), "{causes:?}");
     assert_eq!(causes[0].seen[0], "seconds for which its disk was full: 75");
     e.disk = level(99, 100);
     assert!(first(&e).starts_with("Its disk is full"));
@@ -215,7 +215,7 @@ fn what_is_unknown_is_no_cause() {
 
 fn rate(key: &'static str, used: u64) -> Rate {
     Rate {
-        key,
+        key: key.into(),
         used,
         limit: 100,
         bytes: true,

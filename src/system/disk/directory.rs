@@ -341,7 +341,11 @@ impl<Q: Quota> Disks for DirectoryDisks<Q> {
     }
 
     fn look(&self, dir: &Path, _root: Option<&Root>) -> Usage {
-        self.usage(dir).unwrap_or_default()
+        // What it has is billed, also of one whose note can't be read.
+        self.usage(dir).unwrap_or_else(|_| Usage {
+            used: self.glance(dir, None),
+            ..Usage::default()
+        })
     }
 
     /// What a guest frees is the host's at once.

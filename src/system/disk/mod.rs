@@ -144,12 +144,12 @@ pub struct Usage {
 
 impl Usage {
     /// With less than this a disk is full: a file system keeps some blocks for what it has to do to write any.
-    pub const LAST: u64 = 1 << 20;
+    pub const FULL_BELOW: u64 = 1 << 20;
 
     /// Can nothing more be written to it, or no more file be made? `None`: that can't be told.
     pub fn full(&self) -> Option<bool> {
         let of_files = self.inodes.zip(self.inodes_used).is_some_and(|(all, used)| used >= all);
-        self.free.map(|free| free < Self::LAST || of_files)
+        self.free.map(|free| free < Self::FULL_BELOW || of_files)
     }
 }
 

@@ -343,7 +343,7 @@ pub trait Network: Send + Sync + Debug {
     fn unable_to_shape(&self) -> Result<Option<String>>;
 
     /// How often something had to wait at each of these interfaces of [`Network::shape`], or was lost there; `None` if there
-    /// is no such interface or no limit.
+    /// is no such interface or no limit, or it can't be read.
     fn waits(&self, devices: &[String]) -> Result<Vec<Option<u64>>>;
 
     /// The counters of a host end, or of an interface of [`Network::shape`]; `None` if there is no such link.

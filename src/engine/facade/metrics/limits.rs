@@ -69,8 +69,17 @@ pub(super) fn of_rates<'a>(seen: &'a [Seen<'a>], see: See<'_>) {
     all.into_iter().for_each(|one| see(of(one)));
 }
 
-/// Where the disk can tell.
+/// What its disk tells of files, and whether it is full.
 pub(super) fn of_files<'a>(seen: &'a [Seen<'a>], see: See<'_>) {
+    see(family(
+        (
+            "hostel_ve_disk_full",
+            FamilyKind::Gauge,
+            "Whether nothing more can be written to the disk, or no file made (1), or not (0).",
+        ),
+        seen,
+        |ve| ve.ve.full.map(|full| if full { 1.0 } else { 0.0 }),
+    ));
     let of = |(name, help, n): (&'static str, &'static str, usize)| {
         family((name, FamilyKind::Gauge, help), seen, move |ve| {
             ve.ve.files.map(|files| float(files[n]))

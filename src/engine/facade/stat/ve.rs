@@ -71,13 +71,14 @@ impl Meter<'_> {
             driver => usage.io_on(shared.below(host, state, driver)?),
         };
         let (mut figures, stalled_us, hits) = self.figures(state.id, depth, init, seen, io_of);
-        let mut files = None;
+        let (mut files, mut full) = (None, None);
         if depth != Depth::Counters && (init.is_some() || matches!(&reality, Ok(r) if r.state == State::Stopped)) {
             let root = init.map(|init| host.root_of(init));
             let (disks, dir) = (host.disks.get(state.driver), host.dirs.ve(state.id));
             figures[Figure::Disk] = match depth {
                 Depth::Limits => {
                     let disk = disks.look(&dir, root.as_ref());
+                    full = disk.full();
                     files = disk.inodes_used.zip(disk.inodes).map(<[u64; 2]>::from);
                     disk.used
                 }
@@ -102,6 +103,7 @@ impl Meter<'_> {
                 (names.is_empty() || !own.is_empty()).then_some(own)
             }),
             files,
+            full,
             stalled_us,
         };
         (ve, hits)
@@ -128,6 +130,7 @@ impl Meter<'_> {
             figures,
             flows: None,
             files: None,
+            full: None,
             stalled_us,
         };
         (ve, hits)

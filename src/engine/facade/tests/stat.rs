@@ -112,7 +112,7 @@ fn limits_and_their_hits() {
     fakes(&host)
         .cgroups
         .change(id(101), |ve| ve.usage.memory_peak = Some(2 * MIB));
-    let limits = engine(&host).limits(&web1()).unwrap();
+    let limits = engine(&host).limits(&web1(), &Silent).unwrap();
     let of = |key: &str| limits.iter().find(|l| l.key == key).unwrap();
     let memory = of("memory.limit");
     assert_eq!(
@@ -126,7 +126,7 @@ fn limits_and_their_hits() {
     act(&host, &Action::Stop { timeout: None }).unwrap();
     // Its counters are gone; the ledger has them, and those of the next run come to them.
     let memory = || {
-        let limits = engine(&host).limits(&web1()).unwrap();
+        let limits = engine(&host).limits(&web1(), &Silent).unwrap();
         let memory = limits.into_iter().find(|l| l.key == "memory.limit").unwrap();
         (memory.held, memory.most, memory.hits, memory.kills)
     };
@@ -164,10 +164,10 @@ fn how_it_ended_is_remembered_until_it_runs_again() {
     assert_eq!(why(), "It ran out of memory, and its init was killed for that");
     started(&host);
     // What the ledger has of it isn't how it is.
-    assert_eq!(why(), "In the last 24 hours its limits stood in its way");
+    assert_eq!(why(), "Since yesterday its limits have stood in its way");
     // And once more: it has run since, and how it ended then nobody has seen.
     std::fs::remove_file(&runtime).unwrap();
-    assert_eq!(why(), "In the last 24 hours its limits stood in its way");
+    assert_eq!(why(), "Since yesterday its limits have stood in its way");
     act(&host, &Action::Stop { timeout: None }).unwrap();
     assert_eq!(why(), "It was stopped by \"hostel stop\"");
     // A start that fails, and its reason.

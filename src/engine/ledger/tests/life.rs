@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use hostel_model::request::{Action, VeRef};
 use hostel_model::traffic::Direction;
-use hostel_model::usage::Sums;
+use hostel_model::usage::{Sums, Time};
 
 use super::power::manager_lock;
 use crate::facade::tests::Heard;
 use crate::facade::{Books, By, Row, Silent, Whose, Window};
 use crate::host::Host;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Said};
 use crate::manager::Sampler;
 use crate::testing::{again, engine, fakes, host, id, order, started, with_ve};
 
@@ -224,6 +224,42 @@ fn another_plan_and_another_tenant_pay_for_what_comes_after() {
         .report(&Books::Own, ALWAYS, &Whose::Tenant("acme".into()), By::Ve, &Silent)
         .unwrap();
     assert_eq!(acme.rows[0].sums.get("cpu_ns"), 30);
+}
+
+/// Which limits were in force, and from when on: those of a plan's file from the first look that finds it changed.
+#[test]
+fn each_record_is_under_the_limits_of_its_time() {
+    let host = running();
+    pass(&host, 60);
+    sample(&host);
+    let web1 = VeRef::Name("web1".parse().unwrap());
+    let more = [("memory.limit".to_owned(), "512MiB".to_owned())];
+    engine(&host).set(&web1, &more, false, &Silent).unwrap();
+    pass(&host, 60);
+    sample(&host);
+    let plan = host.dirs.definitions("plans").join("small.toml");
+    let text = std::fs::read_to_string(&plan).unwrap();
+    std::fs::write(&plan, text.replace("processes = 100", "processes = 150")).unwrap();
+    pass(&host, 60);
+    sample(&host);
+    pass(&host, 60);
+    sample(&host);
+    let mut seen: Vec<(String, String)> = Vec::new();
+    let mut ledger = Ledger::open(&host.dirs.ledger()).unwrap();
+    let see = &mut |line: crate::ledger::Line| {
+        if let Said::Usage(interval, terms) = &line.said
+            && interval.amounts.time(Time::Running) > 0
+        {
+            let limit = |key: &str| terms.limits[key].clone();
+            seen.push((limit("memory.limit"), limit("processes")));
+        }
+        Ok(())
+    };
+    ledger.each((0, i64::MAX), false, see).unwrap();
+    let of = |memory: &str, processes: &str| (memory.to_owned(), processes.to_owned());
+    seen.dedup();
+    let all = [of("256MiB", "100"), of("512MiB", "100"), of("512MiB", "150")];
+    assert_eq!(seen, all);
 }
 
 /// A ledger that was moved away, or Hostel brought up to date from before there was one.

@@ -34,7 +34,7 @@ pub struct Limits {
 impl Limits {
     /// Does it.
     pub fn run(&self, context: &Context) -> Done {
-        let limits = context.engine()?.limits(&self.ve)?;
+        let limits = context.engine()?.limits(&self.ve, context)?;
         if self.json.json {
             context.print_json(&limits)?;
         } else {

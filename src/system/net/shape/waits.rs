@@ -14,7 +14,11 @@ const QUEUE: u16 = 3;
 pub(in super::super) fn waits(devices: &[String]) -> Result<Vec<Option<u64>>> {
     devices.iter().try_for_each(|device| check::interface_name(device))?;
     let mut netlink = inspect::open()?;
-    devices.iter().map(|device| waits_at(&mut netlink, device)).collect()
+    // One that can't be read keeps nobody from the others.
+    let waits = devices
+        .iter()
+        .map(|device| waits_at(&mut netlink, device).ok().flatten());
+    Ok(waits.collect())
 }
 
 fn waits_at(netlink: &mut Netlink, device: &str) -> Result<Option<u64>> {

@@ -299,7 +299,7 @@ impl Page<'_> {
         let outward: Value = |row, _| small(passed(row, "out"));
         let read: Value = |row, _| small(row.sums.get("disk_read_bytes"));
         let written: Value = |row, _| small(row.sums.get("disk_write_bytes"));
-        let full: Value = |row, _| small(row.sums.get("throttled_ns") / 1_000_000_000);
+        let throttled: Value = |row, _| small(row.sums.get("throttled_ns") / 1_000_000_000);
         let course = |what, text, names, series| {
             self.chart(
                 columns,
@@ -313,7 +313,7 @@ impl Page<'_> {
         };
         vec![
             course("Processor time", seconds, None, &[("one", cpu)]),
-            course("Waiting for the cap on it", seconds, None, &[("one", full)]),
+            course("Waiting for the cap on it", seconds, None, &[("one", throttled)]),
             course("Memory, average of all together", bytes, None, &[("one", memory)]),
             course("Disk, average of all together", bytes, None, &[("one", disk)]),
             course(
@@ -333,10 +333,7 @@ impl Page<'_> {
 
     /// How much of a column's time has passed, in nanoseconds; not nothing.
     fn passed_of(&self, begins: i64) -> u128 {
-        let end = begins
-            .saturating_add(self.step)
-            .min(self.window.to_ns)
-            .min(self.complete_ns);
+        let end = begins.saturating_add(self.step).min(self.window.to_ns).min(self.now_ns);
         u128::try_from(end.saturating_sub(begins.max(self.window.from_ns)))
             .unwrap_or(0)
             .max(1)
@@ -395,8 +392,8 @@ mod tests {
     fn row(group: Option<&str>, cpu_ns: u128, out: u128) -> Row {
         let sums = [
             ("cpu_ns", cpu_ns),
-            ("memory", 3 << 30),
-            ("memory.time", 3),
+            ("memory", (3 << 30) * 43_200_000_000_000),
+            ("memory.time", 43_200_000_000_000),
             ("traffic.external.out.ipv4.bytes", out),
         ];
         Row {
@@ -452,6 +449,8 @@ mod tests {
             "0.04",
             // A column for each of ten days, most of them empty; the third is half as high as the first.
             "<rect class=\"one\" x=\"10.00\" y=\"1.00\" width=\"80.00\" height=\"198.00\"><title>2026-10-01 00:00: 1h00m</title>",
+            // 3 GiB for half of a day that has passed.
+            "<title>2026-10-01 00:00: 1.5G</title>",
             "<rect class=\"one\" x=\"210.00\" y=\"100.00\" width=\"80.00\" height=\"99.00\"><title>2026-10-03 00:00: 30m00s</title>",
         ] {
             assert!(text.contains(one), "{one}\n{text}");

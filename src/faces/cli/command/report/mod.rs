@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use hostel_engine::facade::{By, Row, Whole, Whose, Window};
 use hostel_engine::{Class, Error};
 use hostel_model::id::TenantName;
-use hostel_model::usage::{HOUR, availability};
+use hostel_model::usage::{HOUR, Level, availability};
 use serde_json::{Map, Value};
 
 use self::span::Span;
@@ -181,7 +181,7 @@ impl Report {
             (Format::Html, _) => {
                 let step = html::step(window);
                 let course = if step == HOUR { By::Hour } else { By::Day };
-                let course = engine.report(&books, window, &whose, course, context)?.rows;
+                let course = engine.report_as_it_is(&books, window, &whose, course, context)?.rows;
                 let page = html::Page {
                     title: self.title(),
                     window: self.shown(window, now_ns),
@@ -279,7 +279,9 @@ fn object((row, budget): (&Row, &budget::Budget)) -> Value {
     let mut usage: Map<String, Value> = row.sums.0.iter().map(|(name, n)| (name.clone(), number(*n))).collect();
     for (level, peak) in &row.peaks {
         usage.insert(format!("{level}.peak"), (*peak).into());
-        usage.insert(format!("{level}.average"), average(row, level).into());
+        if *level != Level::DiskFull.name() {
+            usage.insert(format!("{level}.average"), average(row, level).into());
+        }
         // As bills have it: a byte (or a process) for a second.
         usage.insert(format!("{level}.seconds"), number(row.sums.get(level) / 1_000_000_000));
     }

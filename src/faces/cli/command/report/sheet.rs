@@ -23,7 +23,10 @@ fn worked_out() -> Vec<Worked> {
     ];
     for level in Level::ALL.map(Level::name) {
         let of = move |n: Option<u64>| n.map(|n| n.to_string());
-        all.push((format!("{level}.average"), Box::new(move |row| of(average(row, level)))));
+        // Of what is 1 or 0 there is no average in whole numbers.
+        if level != Level::DiskFull.name() {
+            all.push((format!("{level}.average"), Box::new(move |row| of(average(row, level)))));
+        }
         all.push((format!("{level}.peak"), Box::new(move |row| of(peak(row, level)))));
     }
     all

@@ -32,7 +32,7 @@ pub enum Order {
     Name,
     /// By the share of the limit.
     Cap,
-    /// By the share of the entitlement.
+    /// By the share of the entitlement, to the view's first figure or else to processors.
     Share,
     By(Figure),
 }
@@ -127,7 +127,10 @@ impl Choice {
             Order::Used => used(view.first()),
             Order::By(figure) => used(figure),
             Order::Cap => row.cells[view.first()].of_cap(),
-            Order::Share => row.of_entitlement(Figure::Cpu),
+            // What has no weight is sorted by processors.
+            Order::Share => row
+                .of_entitlement(view.first())
+                .or_else(|| row.of_entitlement(Figure::Cpu)),
         }
     }
 }
