@@ -187,10 +187,15 @@ fn swap(layout: &Layout) -> Support {
     match layout.place("memory") {
         Some(Place::V1(h)) if !h.mount.join("memory.memsw.limit_in_bytes").exists() => Support::No(OFF.into()),
         Some(Place::V2(u)) => {
-            // Only groups below the top have the file: look at one that has the controller.
-            let has = |dir: &Path, file: &str| dir.join(file).exists();
-            match groups(&u.base).find(|g| has(g, "memory.max")) {
-                Some(group) if !has(&group, "memory.swap.max") => Support::No(OFF.into()),
+            // Only groups below the top have the file: look at one that has the controller, before and after. One that has
+            // gone meanwhile tells nothing.
+            let counts = |group: PathBuf| {
+                let has = |file: &str| group.join(file).exists();
+                let told = |counts: bool| has("memory.max").then_some(counts);
+                told(true).and_then(|_| told(has("memory.swap.max")))
+            };
+            match groups(&u.base).find_map(counts) {
+                Some(false) => Support::No(OFF.into()),
                 _ => Support::Full,
             }
         }
