@@ -15,8 +15,8 @@ use crate::cli::table::{Cell, Column, Table};
 /// Show how near a VE is to its limits
 ///
 /// For each limit what is held now, the most that ever was, the limit, how often it stood in the way, how many processes
-/// were killed for it, and when that was last: since the VE was made, as far as the ledger goes, or since its start, of
-/// memory.swap and net. "-" is what this kernel doesn't tell, or no limit. Of cpu.cap, hits are the periods of 100 ms in which the
+/// were killed for it, and when that was last: since the VE was made, as far as the ledger goes; hits of memory.swap and
+/// net are since its start. "-" is what this kernel doesn't tell, or no limit. Of cpu.cap, hits are the periods of 100 ms in which the
 /// VE had to wait; of disk.size, how often the disk was found full, of bytes or of files. With --json, an array of objects with key, unit (processors, bytes,
 /// bytes/s, operations/s, processes, files), held, most, limit, hits, kills, and last in seconds since 1970; null is what
 /// isn't known, or no limit.
